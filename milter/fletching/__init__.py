@@ -1,0 +1,1 @@
+"""Fletching: a campaign filter for Postfix."""

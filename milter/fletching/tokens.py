@@ -1,0 +1,293 @@
+"""The form of a token: what stands in our links, in X-Mailer-Info and in the return path.
+
+This is the only file that knows it. Nothing here does I/O, reads the clock or draws a random
+number.
+
+There are two forms. A *token* is `[A-Za-z0-9_-]`, encrypted and authenticated with AES-SIV
+(RFC 5297), which is deterministic: there is no nonce that could be used twice. It holds all that an
+event needs, so that it opens on any host that has the key and needs no store. A *tag* is what fits
+into the local part of a return path: base32, indifferent to case, authenticated but not secret. It
+names the campaign and the message number; the rest is looked up (SPEC sections 6 and 7).
+
+A token, before base64url: two octets (6 bits of version, 10 bits of key id), 16 octets of SIV, the
+ciphertext. The plaintext: one octet of kind, the facts, the destination.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+VERSION = 1
+HIGHEST_KEY_ID = 1023
+TAG_LENGTH = 32
+"""Octets of a return path's tag, at most."""
+
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_IN_URL = re.compile(r"[?&]qs=|/(?:click|open|unsub)[/?]")
+_TAG = re.compile(r"[a-z2-7]{21,32}\Z")
+_MAC_BITS, _KEY_BITS, _NUMBER_BITS = 60, 10, 30
+
+
+class TokenError(Exception):
+    """This is no token of ours, or the key that opens it is gone. Says which."""
+
+
+class Kind(enum.IntEnum):
+    """What a token is for. The value is the token's first octet and must never change."""
+
+    CLICK_HTML = 1
+    CLICK_TEXT = 2
+    OPEN = 3
+    UNSUBSCRIBE_HTML = 4
+    UNSUBSCRIBE_TEXT = 5
+    LIST_UNSUBSCRIBE = 6
+    MAILER_INFO = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one message, the same in all of its tokens (SPEC section 7).
+
+    ``email`` is the recipient or the obscured form, empty where privacy or several recipients
+    forbid it. ``sent`` is in unix seconds. ``mtaid`` is the name of the VirtualMTA that carries the
+    message, empty where Postfix routes it. A mail sent while the store was away has no campaign and
+    the number 0.
+    """
+
+    campaign: str
+    number: int
+    mail_class: str
+    instance_id: str
+    listid: str
+    click_tracking_id: str
+    email: str
+    mtaid: str
+    sent: int
+
+    @property
+    def sendid(self) -> str:
+        """Class name and InstanceID in one (SPEC section 4)."""
+        return self.mail_class + self.instance_id
+
+    @property
+    def packed(self) -> bytes:
+        """The octets of the facts, the longest part of every token's plaintext."""
+        texts = (
+            self.campaign,
+            self.mail_class,
+            self.instance_id,
+            self.listid,
+            self.click_tracking_id,
+            self.email,
+            self.mtaid,
+        )
+        numbers = _varint(self.number) + _varint(self.sent)
+        return numbers + b"".join(_length_and_text(text) for text in texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An opened token. ``destination`` is empty where the kind has none."""
+
+    kind: Kind
+    facts: Facts
+    destination: str
+    key_id: int
+
+
+@dataclass(frozen=True)
+class LinkKey:
+    """One key of the key file. ``created`` in unix seconds; ``secret`` is 32 octets."""
+
+    id: int
+    created: int
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.id <= HIGHEST_KEY_ID:
+            raise ValueError(f"key id {self.id}: allowed are 1 to {HIGHEST_KEY_ID}")
+        if len(self.secret) != 32:
+            raise ValueError(f"secret of {len(self.secret)} octets: it has to have 32")
+
+    @cached_property
+    def cipher(self) -> AESSIV:
+        return AESSIV(self._derived(b"fletching token"))
+
+    @cached_property
+    def tag_key(self) -> bytes:
+        return self._derived(b"fletching return path")
+
+    def _derived(self, purpose: bytes) -> bytes:
+        return hmac.digest(self.secret, purpose, hashlib.sha256)
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """The link keys: the last one signs, all of them open."""
+
+    keys: tuple[LinkKey, ...]
+
+    @cached_property
+    def _by_id(self) -> dict[int, LinkKey]:
+        return {key.id: key for key in self.keys}
+
+    def __bool__(self) -> bool:
+        return bool(self.keys)
+
+    def seal(self, kind: Kind, packed: bytes, destination: str = "") -> str:
+        """A token over ``Facts.packed`` and a destination, made with the newest key."""
+        key = self.keys[-1]
+        plain = bytes((kind,)) + packed + destination.encode("utf-8", "surrogateescape")
+        head = (VERSION << _KEY_BITS | key.id).to_bytes(2, "big")
+        return _base64url(head + key.cipher.encrypt(plain, [head]))
+
+    def open(self, text: str) -> Token:
+        """Opens exactly this text. Raises `TokenError` for everything that we did not make."""
+        sealed = _from_base64url(text)
+        if len(sealed) < 2 + 16 + 1:
+            raise TokenError("too short for a token")
+        head, rest = sealed[:2], sealed[2:]
+        version, key_id = divmod(int.from_bytes(head, "big"), 1 << _KEY_BITS)
+        if version != VERSION:
+            raise TokenError("not a token of this version")
+        key = self._by_id.get(key_id)
+        if key is None:
+            raise TokenError(f"made with key {key_id}, which is not in the key file")
+        try:
+            plain = key.cipher.decrypt(rest, [head])
+        except InvalidTag:
+            raise TokenError("not made with our key, or changed") from None
+        try:
+            kind = Kind(plain[0])
+        except ValueError:
+            raise TokenError(f"of kind {plain[0]}, which a later version made") from None
+        facts, end = _unpack(plain)
+        return Token(kind, facts, plain[end:].decode("utf-8", "surrogateescape"), key_id)
+
+    def tag(self, campaign: str, number: int) -> str:
+        """The tag of a return path: base32 of authentication, key id, message number, campaign."""
+        key = self.keys[-1]
+        named = _base32(key.id, _KEY_BITS) + _base32(number, _NUMBER_BITS) + campaign
+        tag = _tag_mac(key, named) + named
+        if not _TAG.match(tag):
+            raise ValueError(f"campaign {campaign!r}: a tag holds 1 to 12 of a-z, 2-7")
+        return tag
+
+    def open_tag(self, tag: str) -> tuple[str, int]:
+        """Campaign and message number of a tag, in any case. Raises `TokenError`."""
+        tag = tag.lower()
+        if not _TAG.match(tag):
+            raise TokenError("not the form of a tag")
+        mac, named = tag[: _MAC_BITS // 5], tag[_MAC_BITS // 5 :]
+        key = self._by_id.get(_from_base32(named[:2]))
+        if key is None:
+            raise TokenError("made with a key that is not in the key file")
+        if not hmac.compare_digest(mac, _tag_mac(key, named)):
+            raise TokenError("not made with our key, or changed")
+        return named[8:], _from_base32(named[2:8])
+
+
+def found_in(text: str) -> str:
+    """The token in a URL of any of our three forms, in a header value, or in a bare token.
+
+    What mail programs append (``&utm_x=y``, a full stop) and white space of folding is left away.
+    """
+    text = "".join(text.split())
+    place = _IN_URL.search(text)
+    match = _TOKEN.match(text, place.end() if place else 0)
+    if not match:
+        raise TokenError("no token in it")
+    return match[0]
+
+
+def campaign_id(seconds: int, entropy: bytes) -> str:
+    """A new campaign's id: 12 of a-z and 2-7, from the second it opened in and 28 random bits.
+
+    The time makes sure that no id returns, even where the store has lost its memory.
+    """
+    random = int.from_bytes(entropy[:4], "big") >> 4
+    return _base32((seconds & 0xFFFFFFFF) << 28 | random, 60)
+
+
+def _tag_mac(key: LinkKey, named: str) -> str:
+    digest = hmac.digest(key.tag_key, named.encode("ascii"), hashlib.sha256)
+    return _base32(int.from_bytes(digest[:8], "big") >> (64 - _MAC_BITS), _MAC_BITS)
+
+
+def _base32(number: int, bits: int) -> str:
+    if not 0 <= number < 1 << bits:
+        raise ValueError(f"{number} does not fit in {bits} bits")
+    return "".join(_BASE32[number >> shift & 31] for shift in range(bits - 5, -1, -5))
+
+
+def _from_base32(text: str) -> int:
+    number = 0
+    for character in text:
+        number = number << 5 | _BASE32.index(character)
+    return number
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _from_base64url(text: str) -> bytes:
+    try:
+        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except (binascii.Error, UnicodeEncodeError):
+        raise TokenError("not the form of a token") from None
+    # The last character has bits to spare, and the decoder passes over foreign characters: one
+    # token must not have two spellings.
+    if _base64url(data) != text:
+        raise TokenError("not the form of a token")
+    return data
+
+
+def _varint(number: int) -> bytes:
+    octets = bytearray()
+    while number > 127:
+        octets.append(number & 127 | 128)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while data[at] > 127:
+        number |= (data[at] & 127) << shift
+        shift += 7
+        at += 1
+    return number | data[at] << shift, at + 1
+
+
+def _length_and_text(text: str) -> bytes:
+    octets = text.encode("utf-8", "surrogateescape")
+    return _varint(len(octets)) + octets
+
+
+def _unpack(plain: bytes) -> tuple[Facts, int]:
+    """The facts behind the kind, and where the destination begins. The text is authentic here."""
+    number, at = _read_varint(plain, 1)
+    sent, at = _read_varint(plain, at)
+    texts = []
+    for _ in range(7):
+        length, at = _read_varint(plain, at)
+        texts.append(plain[at : at + length].decode("utf-8", "surrogateescape"))
+        at += length
+    campaign, mail_class, instance_id, listid, click_tracking_id, email, mtaid = texts
+    facts = Facts(
+        campaign, number, mail_class, instance_id, listid, click_tracking_id, email, mtaid, sent
+    )
+    return facts, at
