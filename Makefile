@@ -1,0 +1,64 @@
+# Everything a newcomer needs: `make demo` to see it, `make test` to trust it.
+#
+# Runs as root or with sudo: Postfix's master, which the demo and the tests start privately, wants root.
+
+PYTHON ?= python3
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+VENV := .venv
+
+RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
+DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
+TEST_PACKAGES := $(DEMO_PACKAGES) miltertest dovecot-core systemd libpython3.11-testsuite
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: demo-packages setup ## Send a campaign through a private Postfix and show what became of it
+	$(SUDO) env KEEP="$(KEEP)" $(VENV)/bin/python -m demo
+
+.PHONY: test
+test: test-packages setup lint ## The whole test suite, real Postfix, Redis and verifiers included
+	$(SUDO) $(VENV)/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadscope $(PYTEST)
+
+.PHONY: lint
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy --strict
+
+.PHONY: bench
+bench: setup ## CPU time of one newsletter's way out, by room
+	$(VENV)/bin/python -m bench.outgoing
+
+.PHONY: docs
+docs: setup ## Write docs/configuration.md anew from the model
+	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
+
+.PHONY: lock
+lock: ## Take newer versions of all libraries into the lock files
+	$(VENV)/bin/python -m pip install --quiet pip-tools
+	$(VENV)/bin/pip-compile $(LOCKED) -o requirements.lock pyproject.toml
+	$(VENV)/bin/pip-compile $(LOCKED) --extra dev -o requirements-dev.lock pyproject.toml
+LOCKED := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make .venv with the locked versions
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@.ci/packages $(RUN_PACKAGES)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.PHONY: demo-packages
+demo-packages:
+	@.ci/packages $(DEMO_PACKAGES)
+
+.PHONY: test-packages
+test-packages:
+	@.ci/packages $(TEST_PACKAGES)
