@@ -1,0 +1,246 @@
+"""What options say about each other: names that must exist, and options that need one another.
+
+Here lives every check that needs more than one option. It is told a configuration whose single
+values are right, and names all clashes with their places. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from fletching.config import values
+
+if TYPE_CHECKING:
+    from fletching.config.model import Config, MailClass
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """One thing that does not fit. ``wants``: the options of which one being wrong explains it."""
+
+    path: Place
+    rule: str
+    wants: tuple[Place, ...] = ()
+
+
+def refuse(found: Iterable[Clash]) -> None:
+    """Raises all of them at once, each at its place."""
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError("clash", "{rule}", {"rule": each.rule, "wants": each.wants}),
+            loc=each.path,
+            input=None,
+        )
+        for each in found
+    ]
+    if lines:
+        raise ValidationError.from_exception_data("Config", lines, hide_input=True)
+
+
+def clashes(config: Config) -> Iterator[Clash]:
+    """Everything in which the options disagree."""
+    yield from _alike("mail_classes", config.mail_classes)
+    yield from _alike("virtual_mtas", config.virtual_mtas)
+    yield from _default_class(config)
+    yield from _virtual_mtas(config)
+    yield from _fallback_rings(config)
+    yield from _seed_lists(config)
+    yield from _dkim_keys(config)
+    yield from _destinations(config)
+    yield from _return_paths(config)
+    yield from _links(config)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to tell about a name that is not known: the nearest one, else what there is."""
+    lower = {each.lower(): each for each in known}
+    # The search is slow for long words, and no name of ours is long.
+    close = get_close_matches(name[:200].lower(), lower, n=1)
+    if close:
+        return f"did you mean {lower[close[0]]}?"
+    if not lower:
+        return "there is none"
+    shown = sorted(lower.values())
+    are = "there is only " if len(shown) == 1 else "there are "
+    return are + ", ".join(shown[:40]) + (", ..." if len(shown) > 40 else "")
+
+
+def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Clash]:
+    seen: dict[str, str] = {}
+    for name in entries:
+        first = seen.setdefault(name.lower(), name)
+        if first != name:
+            yield Clash((section, name), f"must differ from {first} by more than case")
+
+
+def _default_class(config: Config) -> Iterator[Clash]:
+    yield from _mail_class(config, ("default_mail_class",), config.default_mail_class)
+
+
+def doubts(config: Config) -> Iterator[Clash]:
+    """What is no error but looks like a mistake.
+
+    A class that does not exist falls through to the next source, and can be retired before the last
+    user of it is. Without keys, mail leaves all the same.
+    """
+    if config.mail_classes and config.link_keys is None:
+        rule = "is not given: no X-Mailer-Info and no tag in the return path, so that bounces and"
+        yield Clash(("link_keys",), f"{rule} complaints are not attributed")
+    for login, user in config.users.items():
+        yield from _mail_class(config, ("users", login, "force_mail_class"), user.force_mail_class)
+        yield from _mail_class(config, ("users", login, "mail_class"), user.mail_class)
+
+
+def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Clash]:
+    if name is not None and config.mail_class(name) is None:
+        yield _unknown(path, name, "a Mail Class", "mail_classes", config.mail_classes)
+
+
+def _virtual_mtas(config: Config) -> Iterator[Clash]:
+    for name, mail_class in config.mail_classes.items():
+        wanted = mail_class.virtual_mta
+        if wanted is not None and config.virtual_mta(wanted) is None:
+            path = ("mail_classes", name, "virtual_mta")
+            yield _unknown(path, wanted, "a VirtualMTA", "virtual_mtas", config.virtual_mtas)
+    for name, virtual_mta in config.virtual_mtas.items():
+        if virtual_mta.fallback is not None:
+            yield from _single(config, ("virtual_mtas", name, "fallback"), virtual_mta.fallback)
+        yield from _members(config, name, virtual_mta.pool or {})
+
+
+def _members(config: Config, name: str, pool: Mapping[str, int]) -> Iterator[Clash]:
+    seen: set[str] = set()
+    for member in pool:
+        path = ("virtual_mtas", name, "pool", member)
+        yield from _single(config, path, member)
+        if member.lower() in seen:
+            yield Clash(path, "must not be the same member again in another case")
+        seen.add(member.lower())
+
+
+def _single(config: Config, path: Place, wanted: str) -> Iterator[Clash]:
+    found = config.virtual_mta(wanted)
+    singles = [name for name, each in config.virtual_mtas.items() if each.pool is None]
+    if found is None:
+        yield _unknown(path, wanted, "a VirtualMTA", "virtual_mtas", singles)
+    elif found.pool is not None:
+        yield Clash(path, f"must name a single VirtualMTA, and {found.name} is a pool")
+
+
+def _fallback_rings(config: Config) -> Iterator[Clash]:
+    """Each ring is told once."""
+    done: set[str] = set()
+    for start in config.virtual_mtas:
+        way: list[str] = []
+        at = config.virtual_mta(start)
+        while at is not None and at.name not in done and at.name not in way:
+            way.append(at.name)
+            at = config.virtual_mta(at.fallback) if at.fallback is not None else None
+        done.update(way)
+        if at is not None and at.name in way:
+            ring = way[way.index(at.name) :]
+            rule = f"must not lead in a ring: {' -> '.join([*ring, at.name])}"
+            yield Clash(("virtual_mtas", at.name, "fallback"), rule)
+
+
+def _seed_lists(config: Config) -> Iterator[Clash]:
+    for name, mail_class in config.mail_classes.items():
+        seed = mail_class.seed
+        if seed is not None and seed.list not in config.seed_lists:
+            path = ("mail_classes", name, "seed", "list")
+            yield _unknown(path, seed.list, "a seed list", "seed_lists", config.seed_lists)
+
+
+def _dkim_keys(config: Config) -> Iterator[Clash]:
+    names: set[tuple[str, str]] = set()
+    defaults: set[str] = set()
+    for number, key in enumerate(config.dkim.keys):
+        if (key.domain, key.selector) in names:
+            rule = f"must not have the domain and selector of an earlier key ({key.selector} of"
+            yield Clash(("dkim", "keys", number), f"{rule} {key.domain})")
+        elif key.default and key.domain in defaults:
+            rule = f"must be false: an earlier key is the default of {key.domain}"
+            yield Clash(("dkim", "keys", number, "default"), rule)
+        names.add((key.domain, key.selector))
+        if key.default:
+            defaults.add(key.domain)
+
+
+def _destinations(config: Config) -> Iterator[Clash]:
+    seen: set[str] = set()
+    for number, destination in enumerate(config.events.destinations if config.events else ()):
+        section = ("events", "destinations", number)
+        if destination.name.lower() in seen:
+            yield Clash((*section, "name"), "must not be the name of another destination")
+        seen.add(destination.name.lower())
+        for item, name in enumerate(destination.classes or ()):
+            yield from _mail_class(config, (*section, "classes", item), name)
+
+
+def _return_paths(config: Config) -> Iterator[Clash]:
+    """With a tag behind it, a local part must still be one."""
+    if config.verp:
+        yield from _room_for_tag(("bounce_mailbox",), config.bounce_mailbox, ("verp",))
+    for name, mail_class in config.mail_classes.items():
+        section = ("mail_classes", name)
+        tagged = config.verp if mail_class.verp is None else mail_class.verp
+        if tagged and mail_class.bounce_mailbox is not None:
+            path = (*section, "bounce_mailbox")
+            yield from _room_for_tag(path, mail_class.bounce_mailbox, ("verp",), (*section, "verp"))
+        elif tagged and not config.verp:
+            yield from _room_for_tag((*section, "verp"), config.bounce_mailbox, ("verp",))
+
+
+def _room_for_tag(path: Place, mailbox: str | None, *wants: Place) -> Iterator[Clash]:
+    if mailbox is not None and len(mailbox.rpartition("@")[0]) > values.BOUNCE_LOCAL_PART:
+        rule = (
+            f"needs a bounce mailbox of at most {values.BOUNCE_LOCAL_PART} characters before the @"
+            " while verp is on: its tag takes 33 of 64"
+        )
+        yield Clash(path, rule, wants)
+
+
+def _links(config: Config) -> Iterator[Clash]:
+    for name, mail_class in config.mail_classes.items():
+        section = ("mail_classes", name)
+        domain = mail_class.url_domain or config.url_domain
+        tracked = [on for on in ("clicks", "opens") if getattr(mail_class.track, on)]
+        if tracked and domain is None:
+            yield Clash(
+                (*section, "track", tracked[0]),
+                "needs a url_domain, of the class or a global one",
+                (("url_domain",), (*section, "url_domain")),
+            )
+        path = (*section, "track", tracked[0]) if tracked else (*section, "list_unsubscribe")
+        if config.link_keys is None and (tracked or _unsubscribes(config, mail_class)):
+            on = "" if tracked or mail_class.model_fields_set & {"list_unsubscribe"} else _DEFAULT
+            rule = f"{on}needs link_keys (a global option): tracking links carry signed tokens"
+            yield Clash(path, rule, (("link_keys",), path))
+
+
+_DEFAULT = "is on unless it is set to false, and "
+
+
+def _unsubscribes(config: Config, mail_class: MailClass) -> bool:
+    """Whether the class gives mail a List-Unsubscribe of our own making."""
+    return mail_class.list_unsubscribe and any(
+        (
+            mail_class.url_domain,
+            config.url_domain,
+            mail_class.unsubscribe_mailbox,
+            config.unsubscribe_mailbox,
+        )
+    )
+
+
+def _unknown(path: Place, name: str, kind: str, section: str, known: Iterable[str]) -> Clash:
+    hint = nearest(name, known)
+    return Clash(path, f"must name {kind} of {section}, not {name}: {hint}", ((section, name),))

@@ -1,0 +1,186 @@
+"""YAML text as plain values, each with the line on which it stands.
+
+Here lives all that is known about YAML: only mappings, lists, texts, numbers, true, false and null
+come through. It knows no option. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import yaml
+
+Place = tuple[str | int, ...]
+
+DEEPEST = 32
+MOST_REPEATS = 10_000
+
+_STANDARD = "tag:yaml.org,2002:"
+_TEXTS = {_STANDARD + name for name in ("str", "timestamp", "merge", "value")}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the text at a place. ``lost``: there is no value there."""
+
+    line: int
+    place: Place
+    what: str
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML document: its value, the line of each place, and its faults."""
+
+    value: object
+    lines: dict[Place, int]
+    faults: tuple[Fault, ...]
+
+    def line(self, place: Place) -> int:
+        """The line of that place, or of the nearest one around it that is in the text."""
+        while place not in self.lines:
+            place = place[:-1]
+        return self.lines[place]
+
+
+class NotYaml(Exception):
+    """The text is no YAML document that we read."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
+        self.what = what
+
+
+def read(text: str) -> Document:
+    """The one document in the text."""
+    try:
+        composer = _Composer(text)
+    except yaml.reader.ReaderError as wrong:
+        line = text.count("\n", 0, wrong.position) + 1
+        raise NotYaml(line, f"the character U+{wrong.character:04X} is not allowed") from None
+    try:
+        root = composer.get_single_node()
+    except yaml.MarkedYAMLError as wrong:
+        line = wrong.problem_mark.line + 1 if wrong.problem_mark else 1
+        before = f"{wrong.context}, " if str(wrong.problem).startswith("but ") else ""
+        raise NotYaml(line, f"is not YAML: {before}{wrong.problem}") from None
+    except (ValueError, OverflowError):
+        # PyYAML's scanner lets these through for numbers out of range, as in "\\U99999999".
+        raise NotYaml(composer.line + 1, "is not YAML: a number out of range") from None
+    walk = _Walk()
+    value = None if root is None else walk.value(root, ())
+    return Document(value, walk.lines, tuple(dict.fromkeys(walk.faults)))
+
+
+class _Composer(yaml.SafeLoader):
+    """PyYAML's composer calls itself for every level: it must not run out of stack."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.depth > DEEPEST:
+            raise NotYaml(self.line + 1, f"is nested more than {DEEPEST} levels deep")
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One walk over the nodes of a document."""
+
+    lines: dict[Place, int] = field(default_factory=lambda: {(): 1})
+    faults: list[Fault] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    around: set[int] = field(default_factory=set)
+    repeats: int = 0
+
+    def value(self, node: yaml.Node, place: Place) -> object:
+        """The value of a node, which stands at that place."""
+        if id(node) in self.around:
+            self.lost(node, place, "is an alias of what it stands in")
+            return None
+        self.count(node)
+        self.around.add(id(node))
+        try:
+            return self.plain(node, place)
+        finally:
+            self.around.remove(id(node))
+
+    def count(self, node: yaml.Node) -> None:
+        """Aliases of aliases can make a small file a huge value."""
+        self.repeats += id(node) in self.seen
+        self.seen.add(id(node))
+        if self.repeats > MOST_REPEATS:
+            what = f"repeats more than {MOST_REPEATS} values by aliases"
+            raise NotYaml(node.start_mark.line + 1, what)
+
+    def plain(self, node: yaml.Node, place: Place) -> object:
+        if isinstance(node, yaml.MappingNode) and node.tag == _STANDARD + "map":
+            return self.mapping(node, place)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _STANDARD + "seq":
+            return [self.item(each, (*place, i)) for i, each in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and (node.tag in _TEXTS or node.tag in _MAKERS):
+            return self.scalar(node)
+        self.lost(node, place, "has a tag: tags are not allowed")
+        return None
+
+    def item(self, node: yaml.Node, place: Place) -> object:
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        return self.value(node, place)
+
+    def scalar(self, node: yaml.ScalarNode) -> object:
+        if node.tag in _TEXTS:
+            return node.value
+        try:
+            return _MAKERS[node.tag](node)
+        except (ValueError, KeyError, IndexError):
+            # What only looks like a number ("0b_"), or has a tag that it does not fit.
+            return node.value
+
+    def mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, object]:
+        values: dict[str, object] = {}
+        merged: list[yaml.Node] = []
+        for key, inner in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.lost(key, (*place, "?"), "has a key that is no text")
+            elif key.tag == _STANDARD + "merge":
+                merged.append(inner)
+            elif key.value in values:
+                first = self.lines[(*place, key.value)]
+                what = f"is given twice, first on line {first}: must stand once"
+                self.faults.append(Fault(key.start_mark.line + 1, (*place, key.value), what))
+            else:
+                # Keys are names, whatever YAML would take them for: no, 12 and null are texts here.
+                self.lines.setdefault((*place, key.value), key.start_mark.line + 1)
+                values[key.value] = self.value(inner, (*place, key.value))
+        for each in merged:
+            for name, value in self.merge(each, place):
+                values.setdefault(name, value)
+        return values
+
+    def merge(self, node: yaml.Node, place: Place) -> Iterator[tuple[str, object]]:
+        """`<<: *other` takes over the keys of the other that are not given here."""
+        for each in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if isinstance(each, yaml.MappingNode):
+                taken = self.value(each, place)
+                yield from taken.items() if isinstance(taken, dict) else ()
+            else:
+                self.lost(each, (*place, "<<"), "must be an alias of a mapping, or a list of such")
+
+    def lost(self, node: yaml.Node, place: Place, what: str) -> None:
+        self.faults.append(Fault(node.start_mark.line + 1, place, what, lost=True))
+
+
+_constructor = yaml.constructor.SafeConstructor()
+_MAKERS = {
+    _STANDARD + "null": _constructor.construct_yaml_null,
+    _STANDARD + "bool": _constructor.construct_yaml_bool,
+    _STANDARD + "int": _constructor.construct_yaml_int,
+    _STANDARD + "float": _constructor.construct_yaml_float,
+}

@@ -1,0 +1,59 @@
+"""Durations and sizes as an admin writes them, and back.
+
+Here lives the grammar of `21d` and `5MiB`; it knows no option and no bound of one. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+LONGEST = 366 * _SECONDS["d"]
+LARGEST = _BYTES["GiB"]
+
+
+def duration(value: object) -> int:
+    """`90m` as seconds. A bare number is refused: nobody can see what it counts."""
+    # Nine digits: enough for every duration in bounds, and int() stays cheap for any text.
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("must be a whole number with its unit s, m, h or d, such as 21d or 90m")
+    seconds = int(found[1]) * _SECONDS[found[2]]
+    if not 1 <= seconds <= LONGEST:
+        raise ValueError(f"must be from 1s to {show_duration(LONGEST)}")
+    return seconds
+
+
+def size(value: object) -> int:
+    """`5MiB`, or a whole number of bytes, as bytes."""
+    octets = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        octets = value
+    elif isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,10})([KMG]iB)", value)):
+        octets = int(found[1]) * _BYTES[found[2]]
+    else:
+        raise ValueError("must be a whole number of bytes, or one with KiB, MiB or GiB, as 5MiB")
+    if not 0 <= octets <= LARGEST:
+        raise ValueError(f"must be from 0 to {show_size(LARGEST)}")
+    return octets
+
+
+def show_duration(seconds: int) -> str:
+    """Seconds in the largest unit that says them exactly."""
+    return _show(seconds, _SECONDS, "0s")
+
+
+def show_size(octets: int) -> str:
+    """Bytes in the largest unit that says them exactly."""
+    return _show(octets, _BYTES, "0")
+
+
+def _show(number: int, units: dict[str, int], nothing: str) -> str:
+    if number == 0:
+        return nothing
+    for unit, worth in sorted(units.items(), key=lambda item: -item[1]):
+        if number % worth == 0:
+            return f"{number // worth}{unit}"
+    return str(number)

@@ -1,0 +1,293 @@
+"""What a name, an address, a host or a URL domain may look like.
+
+Here live the rules that the configuration file and the control headers share: each function
+returns the value, normalised where two spellings mean the same, or raises ValueError with the
+rule, never with the value (it may hold a password). It knows no option and no header. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+# The tag of a return path has 32 characters and stands behind a delimiter; a local part has at
+# most 64 octets (RFC 5321 section 4.5.3.1.1).
+BOUNCE_LOCAL_PART = 64 - 32 - 1
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+
+
+def host(value: str) -> str:
+    """A host name or an IPv4 address, in lower case."""
+    if len(value) > 253 or not _HOST.fullmatch(value):
+        raise ValueError("must be a host name in ASCII (an international one as xn--...)")
+    if value.rpartition(".")[2].isdigit():
+        # A name that ends in a number is an IPv4 address to every browser, or nothing.
+        try:
+            IPv4Address(value)
+        except AddressValueError:
+            raise ValueError("must be a host name or a complete IPv4 address") from None
+    return value.lower()
+
+
+def host_pattern(value: str) -> str:
+    """A host, or `*.` and a host for every host below it; in lower case."""
+    below = value.startswith("*.")
+    try:
+        name = host(value.removeprefix("*."))
+    except ValueError:
+        rule = "must be a host such as www.example.com, or *.example.com for all below it"
+        raise ValueError(rule) from None
+    return f"*.{name}" if below else name
+
+
+def url_domain(value: str) -> str:
+    """Scheme, host and perhaps a port of tracking links; scheme and host in lower case."""
+    rule = "must be http:// or https:// and a host, perhaps a port, and nothing behind"
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme.lower() not in ("http", "https"):
+        raise ValueError(rule)
+    try:
+        return f"{scheme.lower()}://{_authority(rest)}"
+    except ValueError:
+        raise ValueError(rule) from None
+
+
+def _authority(value: str) -> str:
+    """`host`, `host:port`, `[IPv6]` or `[IPv6]:port`, in lower case."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?", value)
+    if not found:
+        raise ValueError("must be a host and perhaps a port")
+    name, number = found.groups(default="")
+    name = f"[{IPv6Address(name[1:-1])}]" if name.startswith("[") else host(name)
+    return f"{name}:{port(number[1:])}" if number else name
+
+
+def port(value: str) -> int:
+    """A TCP port."""
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
+        raise ValueError("must be a port from 1 to 65535")
+    return int(value)
+
+
+def address(value: str) -> str:
+    """A mail address as it stands in an envelope: no quoted local part, no address literal."""
+    local, _, domain = value.rpartition("@")
+    if len(value) > 254 or len(local) > 64 or not _LOCAL_PART.fullmatch(local):
+        raise ValueError("must be a mail address such as name@example.com")
+    try:
+        host(domain)
+    except ValueError:
+        raise ValueError("must be a mail address such as name@example.com") from None
+    return value
+
+
+def class_name(value: str) -> str:
+    """The name of a Mail Class."""
+    if not re.fullmatch(r"[A-Za-z_]{1,64}", value):
+        raise ValueError("must be 1 to 64 letters (A to Z, a to z) and underscores")
+    return value
+
+
+def list_id(value: str) -> str:
+    """A ListID."""
+    if not re.fullmatch(r"[A-Za-z0-9_+]{1,20}", value):
+        raise ValueError("must be 1 to 20 of A to Z, a to z, 0 to 9, _ and +")
+    return value
+
+
+def virtual_mta_name(value: str) -> str:
+    """The name of a VirtualMTA."""
+    if not re.fullmatch(r"[ -~]{1,200}", value) or re.search(r"[,#@]|^ | $", value):
+        raise ValueError(
+            "must be 1 to 200 printable ASCII characters without comma, # and @ and without"
+            " a blank at either end"
+        )
+    return value
+
+
+def service(value: str) -> str:
+    """The name of a service in Postfix's master.cf."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError("must be the name of a master.cf service: letters, digits, _ and -")
+    return value
+
+
+def label(value: str) -> str:
+    """A short name of ours, as of a seed list or of a destination of events."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError("must be 1 to 64 letters, digits, _ and -")
+    return value
+
+
+def login(value: str) -> str:
+    """A name given to SMTP AUTH."""
+    if not 1 <= len(value) <= 255 or not value.isprintable():
+        raise ValueError("must be 1 to 255 printable characters")
+    return value
+
+
+def server_id(value: str) -> str:
+    """The name under which a host of the fleet writes events."""
+    if not re.fullmatch(r"[!-~]{1,255}", value):
+        raise ValueError("must be 1 to 255 printable ASCII characters without blanks")
+    return value
+
+
+def time_zone(value: str) -> str:
+    """A name such as the IANA's time zone database has; whether it is there, the host knows."""
+    if not re.fullmatch(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}", value):
+        raise ValueError("must be a time zone of the IANA's list, such as Europe/Berlin")
+    return value
+
+
+def delimiter(value: str) -> str:
+    """What stands between a bounce mailbox and its tag."""
+    if len(value) != 1 or value not in "+-=_.~#":
+        raise ValueError("must be one of + - = _ . ~ #")
+    return value
+
+
+def selector(value: str) -> str:
+    """A DKIM selector (RFC 6376 section 3.1), in lower case."""
+    if len(value) > 200 or not _HOST.fullmatch(value):
+        raise ValueError("must be a DKIM selector: letters, digits, - and _, parts set off by dots")
+    return value.lower()
+
+
+def network(value: object) -> IPv4Network | IPv6Network:
+    """A network in CIDR notation; a bare address is a network of one."""
+    rule = "must be a network such as 192.0.2.0/24 or 2001:db8::/32"
+    if not isinstance(value, str) or "%" in value:
+        raise ValueError(rule)
+    try:
+        found = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(rule) from None
+    base, _, _ = value.partition("/")
+    if ip_address(base) != found.network_address:
+        raise ValueError(f"has host bits set: must be {found} or one address")
+    return found
+
+
+def ip(value: object) -> IPv4Address | IPv6Address:
+    """An IP address."""
+    try:
+        if not isinstance(value, str) or "%" in value:
+            raise ValueError
+        return ip_address(value)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+
+
+def milter_socket(value: str) -> str:
+    """Where the milter listens, in libmilter's words."""
+    if value.startswith("unix:"):
+        return "unix:" + socket_path(value.removeprefix("unix:"))
+    rule = "must be unix:/PATH or inet:PORT@HOST, such as inet:8899@127.0.0.1"
+    number, mark, name = value.removeprefix("inet:").partition("@")
+    if not value.startswith("inet:") or not mark:
+        raise ValueError(rule)
+    try:
+        return f"inet:{port(number)}@{host(name)}"
+    except ValueError:
+        raise ValueError(rule) from None
+
+
+def server_socket(value: str) -> str:
+    """Where a web or LMTP server listens."""
+    if value.startswith("unix:"):
+        return "unix:" + socket_path(value.removeprefix("unix:"))
+    try:
+        if ":" not in value.rpartition("]")[2]:
+            raise ValueError
+        return _authority(value)
+    except ValueError:
+        raise ValueError("must be unix:/PATH or HOST:PORT, such as 127.0.0.1:8090") from None
+
+
+def socket_path(value: str) -> str:
+    """The path of a Unix socket: the kernel has room for 107 octets."""
+    if not value.startswith("/") or "\0" in value:
+        raise ValueError("must have an absolute path behind unix:")
+    if len(value.encode("utf-8", "surrogatepass")) > 107:
+        raise ValueError("must have a path of at most 107 octets behind unix:")
+    return value
+
+
+def redis_url(value: str) -> str:
+    """Where Redis is. The password in it may stand in no message."""
+    if value != "embedded" and not _names_a_redis(value):
+        raise ValueError(
+            "must be embedded or a URL: redis://HOST:PORT/DB, rediss://..., unix:///PATH,"
+            " redis+sentinel://HOST:PORT[,HOST:PORT]/SERVICE[/DB] or"
+            " redis+cluster://HOST:PORT[,HOST:PORT]"
+        )
+    return value
+
+
+# A user and a password; host, path or nodes; a query. What separates these is percent-encoded
+# where it stands in one of them, and so is what is not ASCII.
+_REDIS = re.compile(r"([a-z+]+)://(?:[^\x00- /?#@\x7f-\U0010ffff]*@)?([!-\x22$->A-~]*)(\?[!-~]+)?")
+
+
+def _names_a_redis(value: str) -> bool:
+    found = _REDIS.fullmatch(value)
+    if not found:
+        return False
+    scheme, place, query = found.groups()
+    nodes, _, behind = place.partition("/")
+    match scheme:
+        case "unix":
+            return nodes == "" and behind != ""
+        case "redis" | "rediss":
+            return _is_node(nodes) and re.fullmatch(r"[0-9]{0,5}", behind) is not None
+        case "redis+sentinel" if not query:
+            service = re.fullmatch(r"[A-Za-z0-9._-]+(/[0-9]{1,5})?", behind)
+            return service is not None and _are_nodes(nodes)
+        case "redis+cluster" if not query:
+            return behind == "" and _are_nodes(nodes)
+        case _:
+            return False
+
+
+def _are_nodes(value: str) -> bool:
+    return all(":" in node.rpartition("]")[2] and _is_node(node) for node in value.split(","))
+
+
+def _is_node(value: str) -> bool:
+    try:
+        return bool(_authority(value))
+    except ValueError:
+        return False
+
+
+def web_url(value: str) -> str:
+    """An http or https URL with a host. It may hold a secret: it may stand in no message."""
+    rule = "must be an http or https URL"
+    found = re.fullmatch(r"https?://([^/?#@\\]+)(?:[/?][!-~]*)?", value)
+    try:
+        if not found:
+            raise ValueError
+        _authority(found[1])
+    except ValueError:
+        raise ValueError(rule) from None
+    return value
+
+
+def sql_url(value: str) -> str:
+    """A SQLAlchemy URL. It may hold a password: it may stand in no message."""
+    if not re.fullmatch(r"[a-z0-9_]+(?:\+[a-z0-9_]+)?://[!-~]*", value):
+        raise ValueError("must be a SQLAlchemy URL, such as postgresql+psycopg://HOST/DATABASE")
+    return value
