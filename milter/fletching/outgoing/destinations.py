@@ -1,0 +1,217 @@
+"""Which URLs are ours to rewrite, and how a destination is written down.
+
+Here lives what is known about URLs (the WHATWG URL standard, as far as the start of one and its
+query go) and the sender's wishes about them. Where a URL was found, in HTML or in text, may not
+be known here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# Without re.ASCII, re.IGNORECASE would take U+017F for "s" and U+212A for "k".
+IGNORE_CASE = re.IGNORECASE | re.ASCII
+
+UNSUBSCRIBE_TAG = re.compile(r"(?:##|%23%23)unsubscribetag(?:##|%23%23)", IGNORE_CASE)
+NO_TRACK_SCHEME = re.compile(r"https?(\+notrack)://", IGNORE_CASE)
+# Spelt out instead of ignoring case: so its search is quick where there is none.
+PLACEHOLDER = re.compile(
+    r"\{\{|%7[Bb]%7[Bb]|%%|%25%25|\*\||\*%7[Cc]|%2[Aa]\||%2[Aa]%7[Cc]|\[\[|%5[Bb]%5[Bb]"
+)
+BARE_UNSUBSCRIBE_TAG = "unsubscribe tag without an absolute http or https URL"
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,62}):", IGNORE_CASE)
+_HTTP = re.compile(r"(https?)://([^/?#\\]*)", IGNORE_CASE)
+# The forbidden host code points of the URL standard, with "{", "}", "*" and "`", which no name in
+# the DNS holds but templates do.
+_AUTHORITY = re.compile(
+    r"(\[[0-9a-f:.]+\]|[^\x00-\x20\"#%*/:<>?@\[\\\]^`{|}\x7f]+)(?::([0-9]*))?",
+    IGNORE_CASE,
+)
+_TEMPLATE_IN_HOST = re.compile(r"[{}%*|\[]")
+_OWN_PATH = re.compile(r"/(?:click|open|unsub)[/?]")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+# C0 controls and space, at both ends; tab, CR and LF, anywhere: what a URL parser drops first.
+_ENDS = "".join(map(chr, range(0x21)))
+_DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
+
+# Where the label's Python codec is narrower than the encoder the Encoding standard gives it.
+_ENCODERS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gbk",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
+    "big5": "big5hkscs",
+}
+# The Encoding standard never encodes in these; it takes UTF-8 for them.
+_NEVER_ENCODERS = frozenset({"hz", "iso2022_kr"})
+_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+# Printable ASCII without the query percent-encode set of the URL standard.
+_KEPT_IN_QUERY = frozenset(range(0x21, 0x7F)) - frozenset(b"\"#<>'")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the sender wants for the links of one text.
+
+    ``clicks``: rewrite links into click links. ``own_hosts``: hosts of all our URL domains, in
+    lower case, with the port where there is one. ``untracked_hosts``: a host, or ``*.host`` for any
+    host below it. ``preserve_visible_urls``: leave an ``a`` alone whose visible text is a URL.
+    ``charset``: the part's; HTML's links send their query in it.
+    """
+
+    clicks: bool
+    own_hosts: frozenset[str] = frozenset()
+    untracked_hosts: tuple[str, ...] = ()
+    preserve_visible_urls: bool = True
+    charset: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        for host in self.own_hosts:
+            if host != host.lower() or not _AUTHORITY.fullmatch(host):
+                raise ValueError(f"not a host in lower case: {host!r}")
+        for host in self.untracked_hosts:
+            if not _AUTHORITY.fullmatch(host.removeprefix("*.")):
+                raise ValueError(f"neither a host nor *.host: {host!r}")
+        try:
+            "".encode(self.charset)
+        except (LookupError, ValueError):
+            raise ValueError(f"not a charset: {self.charset!r}") from None
+
+
+class Target(NamedTuple):
+    """An absolute http or https URL, taken apart as far as the rules need it.
+
+    ``host`` is in lower case, ``port`` empty for the scheme's own; ``rest`` is path, query and
+    fragment as written.
+    """
+
+    host: str
+    port: str
+    rest: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How a list may write this host, the full name first."""
+        return (f"{self.host}:{self.port}", self.host) if self.port else (self.host,)
+
+
+def begin(value: str) -> str:
+    """A value as a URL parser begins with it, everything else in it as written."""
+    value = value.strip(_ENDS)
+    return value.translate(_DROPPED) if any(c in value for c in "\t\r\n") else value
+
+
+def without_no_track(url: str) -> str:
+    """The URL without the scheme's ``+notrack``, where it has one."""
+    suffix = NO_TRACK_SCHEME.match(url)
+    return url if suffix is None else url[: suffix.start(1)] + url[suffix.end(1) :]
+
+
+def target(url: str) -> Target | str:
+    """What an absolute http or https URL leads to; for anything else, what it is."""
+    if not url:
+        return "empty"
+    if url[0] == "#":
+        return "anchor"
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return "relative"
+    if scheme[1].lower() not in _DEFAULT_PORTS:
+        return f"scheme {scheme[1].lower()}"
+    return _target(url)
+
+
+def _target(url: str) -> Target | str:
+    match = _HTTP.match(url)
+    authority = match[2].rpartition("@")[2] if match else ""
+    if match is None or not authority:
+        return "no host"
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        return "placeholder" if _TEMPLATE_IN_HOST.search(authority) else "no host"
+    if not _is_text(url):
+        return "not text"
+    port = parts[2] or ""
+    if port == _DEFAULT_PORTS[match[1].lower()]:
+        port = ""
+    return Target(parts[1].lower().rstrip("."), port, url[match.end() :])
+
+
+def judge(url: str, wanted: Wanted) -> Target | str:
+    """The target of a URL that is ours to rewrite; else the reason why it is not."""
+    if PLACEHOLDER.search(url) and url[0] != "#":
+        return "placeholder"
+    found = target(url)
+    if isinstance(found, str):
+        return found
+    if _is_own(found, wanted):
+        return "own tracking link"
+    if wanted.untracked_hosts and _is_untracked(found, wanted.untracked_hosts):
+        return "untracked host"
+    return found if wanted.clicks else "click tracking is off"
+
+
+def _is_own(found: Target, wanted: Wanted) -> bool:
+    return found.names[0] in wanted.own_hosts and _OWN_PATH.match(found.rest) is not None
+
+
+def _is_untracked(found: Target, hosts: tuple[str, ...]) -> bool:
+    for listed in hosts:
+        listed = listed.lower()
+        if listed.startswith("*."):
+            if found.host.endswith(listed[1:]):
+                return True
+        elif listed in found.names:
+            return True
+    return False
+
+
+def _is_text(url: str) -> bool:
+    """Whether a token can hold the URL: a lone surrogate is no character."""
+    if url.isascii():
+        return True
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def in_charset(url: str, charset: str) -> str:
+    """The URL with the non-ASCII of its query as a document in that charset would request it."""
+    if url.isascii():
+        return url
+    name = codecs.lookup(charset).name
+    if name.startswith("utf") or name in _NEVER_ENCODERS:
+        return url
+    encoder = _ENCODERS.get(name, name)
+    rest, hash_sign, fragment = url.partition("#")
+    path, question_mark, query = rest.partition("?")
+    query = _NON_ASCII.sub(lambda run: _percent_encoded(run[0], encoder), query)
+    return f"{path}{question_mark}{query}{hash_sign}{fragment}"
+
+
+def _percent_encoded(run: str, encoder: str) -> str:
+    try:
+        octets = run.encode(encoder)
+    except UnicodeError:
+        # Each on its own: from one failure to the next would be quadratic.
+        return "".join(_percent_encoded_character(character, encoder) for character in run)
+    return "".join(chr(octet) if octet in _KEPT_IN_QUERY else f"%{octet:02X}" for octet in octets)
+
+
+def _percent_encoded_character(character: str, encoder: str) -> str:
+    try:
+        character.encode(encoder)
+    except UnicodeError:
+        return f"%26%23{ord(character)}%3B"
+    return _percent_encoded(character, encoder)

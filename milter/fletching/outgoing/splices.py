@@ -1,0 +1,92 @@
+"""What rewriting the links of one text yields: splices, and what was found on the way.
+
+Here live the values that leave this corner, and the ledger in which the readers of HTML and of
+plain text write down what they do. Which links are rewritten is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+
+
+class Kind(Enum):
+    """What following a tracking link means."""
+
+    CLICK = "click"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+Mint = Callable[[Kind, str], str]
+"""Kind and destination in, tracking URL out: only ``[A-Za-z0-9:/?=._~-]``, so that it needs no
+escaping in an attribute value, in text or in quoted-printable lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """Replace ``text[start:end]`` by ``text``."""
+
+    start: int
+    end: int
+    text: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"not a range: {self.start} to {self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One link: where it leads, whether it was rewritten, and why."""
+
+    url: str
+    rewritten: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Splices from left to right, none overlapping another, and findings in document order."""
+
+    splices: tuple[Splice, ...]
+    findings: tuple[Finding, ...]
+
+    def __post_init__(self) -> None:
+        if any(left.end > right.start for left, right in pairwise(self.splices)):
+            raise ValueError("splices overlap or are out of order")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one call of `html` or `plain` has done so far.
+
+    Entries may come in any order: whether a link is rewritten can depend on the text that follows
+    it, and by then later ranges may be written down.
+    """
+
+    mint: Mint
+    _splices: list[Splice] = field(default_factory=list)
+    _findings: list[tuple[int, Finding]] = field(default_factory=list)
+    _minted: dict[tuple[Kind, str], str] = field(default_factory=dict)
+
+    def splice(self, start: int, end: int, text: str) -> None:
+        self._splices.append(Splice(start, end, text))
+
+    def leave(self, place: int, url: str, reason: str) -> None:
+        """The link at that place stays as it is."""
+        self._findings.append((place, Finding(url, False, reason)))
+
+    def track(self, place: int, kind: Kind, url: str) -> str:
+        """The tracking URL that the link at that place gets."""
+        self._findings.append((place, Finding(url, True, kind.value)))
+        tracking = self._minted.get((kind, url))
+        if tracking is None:
+            tracking = self._minted[kind, url] = self.mint(kind, url)
+        return tracking
+
+    def close(self) -> Rewritten:
+        splices = sorted(self._splices, key=lambda splice: (splice.start, splice.end))
+        findings = sorted(self._findings, key=lambda entry: entry[0])
+        return Rewritten(tuple(splices), tuple(finding for _, finding in findings))
