@@ -31,12 +31,16 @@ VERSION = 1
 HIGHEST_KEY_ID = 1023
 TAG_LENGTH = 32
 """Octets of a return path's tag, at most."""
+SHORTEST_TAG = 21
+"""With a campaign of one character. The milter makes none shorter than `TAG_LENGTH`."""
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-_IN_URL = re.compile(r"[?&]qs=|/(?:click|open|unsub)[/?]")
-_TAG = re.compile(r"[a-z2-7]{21,32}\Z")
+# Parameters that a mail program put in front of ours have a "=", which no token has.
+_IN_URL = re.compile(r"/(?:click|open|unsub)(?:/|\?(?:(?!qs=)[^&#=]*=[^&#]*&)*+(?:qs=)?)")
+_AUTHORITY = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE)
 _MAC_BITS, _KEY_BITS, _NUMBER_BITS = 60, 10, 30
+_TAG = re.compile(rf"[a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}}")
 
 
 class TokenError(Exception):
@@ -180,14 +184,14 @@ class Keyring:
         key = self.keys[-1]
         named = _base32(key.id, _KEY_BITS) + _base32(number, _NUMBER_BITS) + campaign
         tag = _tag_mac(key, named) + named
-        if not _TAG.match(tag):
+        if not _TAG.fullmatch(tag):
             raise ValueError(f"campaign {campaign!r}: a tag holds 1 to 12 of a-z, 2-7")
         return tag
 
     def open_tag(self, tag: str) -> tuple[str, int]:
         """Campaign and message number of a tag, in any case. Raises `TokenError`."""
-        tag = tag.lower()
-        if not _TAG.match(tag):
+        # Of the letters beyond ASCII, some are ASCII in lower case: a second spelling.
+        if not tag.isascii() or not _TAG.fullmatch(tag := tag.lower()):
             raise TokenError("not the form of a tag")
         mac, named = tag[: _MAC_BITS // 5], tag[_MAC_BITS // 5 :]
         key = self._by_id.get(_from_base32(named[:2]))
@@ -204,7 +208,9 @@ def found_in(text: str) -> str:
     What mail programs append (``&utm_x=y``, a full stop) and white space of folding is left away.
     """
     text = "".join(text.split())
-    place = _IN_URL.search(text)
+    # A host may be named like a part of our paths.
+    authority = _AUTHORITY.search(text)
+    place = _IN_URL.search(text, authority.end() if authority else 0)
     match = _TOKEN.match(text, place.end() if place else 0)
     if not match:
         raise TokenError("no token in it")

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FIELD = re.compile(rb"([!-9;-~]+[ \t]*):")
+_MBOX_LINE = re.compile(rb">*From ")
+# One address of a list: what stands before a route or address in angle brackets, and that.
+_MAILBOX = re.compile(r"([^,;<]*)(?:<([^>]*)>?[^,;]*)?")
+_DOMAIN = re.compile(r"[^\x00-\x20\"(),:;<>@\\\x7f\ufffd]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +70,31 @@ def parse(raw: bytes) -> Message:
     """A mail from a file, as Postfix would take it: bare LF ends a line, too.
 
     The header ends at an empty line, or before the first line that is no header field (as in
-    Postfix's cleanup), which then is the body's first.
+    Postfix's cleanup), which then is the body's first. White space before a colon goes, and so does
+    the line that begins each mail of an mbox file (as in Postfix's sendmail).
     """
     if raw.count(b"\n") != raw.count(b"\r\n"):
         raw = _BARE_LF.sub(b"\r\n", raw)
-    fields, end = header_block(raw, 0)
-    headers = tuple(Header(name, value, place) for place, (name, value) in enumerate(fields))
-    return Message(headers, raw[end + 2 :] if raw.startswith(b"\r\n", end) else raw[end:])
+    start = min(_line_end(raw, 0) + 2, len(raw)) if _MBOX_LINE.match(raw) else 0
+    fields, end = header_block(raw, start)
+    headers = tuple(
+        Header(name.rstrip(b" \t"), value, place) for place, (name, value) in enumerate(fields)
+    )
+    return Message(headers, raw[content_start(raw, end) :])
 
 
-def header_block(data: bytes, start: int) -> tuple[list[tuple[bytes, bytes]], int]:
+def header_block(
+    data: bytes, start: int, before: bytes | None = None
+) -> tuple[list[tuple[bytes, bytes]], int]:
     """The names and values of the fields from ``start`` on, and where the block ends.
 
     The end is that of the last field: an empty line stands there, the body, or nothing. A line that
-    begins with ``--`` ends the block, so that a delimiter is never taken for a field.
+    begins with ``before`` ends the block, whatever it looks like.
     """
     fields: list[tuple[bytes, bytes]] = []
     at = start
     while match := _FIELD.match(data, at):
-        if data.startswith(b"--", at):
+        if before is not None and data.startswith(before, at):
             break
         end = _line_end(data, match.end())
         while data.startswith((b" ", b"\t"), end + 2):
@@ -92,6 +102,11 @@ def header_block(data: bytes, start: int) -> tuple[list[tuple[bytes, bytes]], in
         fields.append((match[1], data[match.end() : end]))
         at = min(end + 2, len(data))
     return fields, at
+
+
+def content_start(data: bytes, end: int) -> int:
+    """Where the content begins behind a block of fields that ends at ``end``."""
+    return end + 2 if data.startswith(b"\r\n", end) else end
 
 
 def _line_end(data: bytes, start: int) -> int:
@@ -103,13 +118,17 @@ def _line_end(data: bytes, start: int) -> int:
 def address_domain(field: bytes) -> str | None:
     """The domain of the first address in a From or Sender field, in lower case; None without one.
 
-    Quoted strings and comments may hold anything and are passed over (RFC 5322 section 3.4).
+    Quoted strings and comments may hold anything and are passed over (RFC 5322 section 3.4). So is
+    what has no domain: the first half of a name with a comma that nobody quoted.
     """
     plain = _without_quotes_and_comments(field.decode("utf-8", "replace"))
-    angle = plain.find("<")
-    first = plain[angle + 1 :].partition(">")[0] if angle >= 0 else plain.partition(",")[0]
-    domain = first.rpartition("@")[2].strip().rstrip(".").lower() if "@" in first else ""
-    return domain if domain and not re.search(r"[\s\x00-\x1f;:<>]", domain) else None
+    for mailbox in _MAILBOX.finditer(plain):
+        bare, in_brackets = mailbox.groups()
+        address = bare if in_brackets is None else in_brackets
+        domain = address.rpartition("@")[2].strip().rstrip(".") if "@" in address else ""
+        if _DOMAIN.fullmatch(domain):
+            return domain.lower()
+    return None
 
 
 def _without_quotes_and_comments(text: str) -> str:

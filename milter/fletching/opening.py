@@ -1,0 +1,52 @@
+"""From a configuration to a `Setup`: what its files hold is read once, before the first mail.
+
+Here live the reading of secret files named by the configuration, the clock and chance. Every
+process that carries mail, and `fletching preview`, begins here; a mail itself reads no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Set
+from datetime import datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from fletching.config.model import Config
+from fletching.keyfiles import read_dkim_keys, read_link_keys
+from fletching.outgoing.flow import Setup, Stamp
+from fletching.tokens import Keyring
+
+
+def open_setup(config: Config, paused: Set[str] = frozenset()) -> Setup:
+    """Reads the key files of a configuration. Raises `KeyFileError`."""
+    return Setup(
+        config=config,
+        link_keys=read_link_keys(Path(config.link_keys)) if config.link_keys else Keyring(()),
+        dkim_keys=read_dkim_keys(config.dkim.keys),
+        paused=paused,
+    )
+
+
+def zone(config: Config) -> tzinfo | None:
+    """The time zone of default InstanceIDs; None is the system's."""
+    return ZoneInfo(config.timezone) if config.timezone else None
+
+
+def stamp(in_zone: tzinfo | None) -> Stamp:
+    """Now, and chance."""
+    return Stamp(datetime.now(in_zone).astimezone(in_zone), os.urandom(8))
+
+
+def at_time(text: str, in_zone: tzinfo | None) -> Stamp:
+    """A time given as RFC 3339, and no chance at all. Raises `ValueError`."""
+    try:
+        when = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError(f"{text}: must be RFC 3339, such as 2026-03-01T09:00:00Z") from None
+    if when.tzinfo is None:
+        raise ValueError(f"{text}: must have a time zone, such as Z or +01:00")
+    # 32 bits of seconds are in a campaign's id.
+    if not 0 <= when.timestamp() < 1 << 32:
+        raise ValueError(f"{text}: must be from 1970 to 2105")
+    return Stamp(when.astimezone(in_zone), bytes(8))

@@ -1,0 +1,288 @@
+"""Every decision about a mail, each with where it came from (SPEC sections 1 to 10).
+
+Here control headers, envelope and configuration meet, and become a Plan. How the mail travels, and
+how answers come back, is decided next door in `ways.py`. The body is not looked at, and shared
+state is not asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Set
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import ip_address
+
+from fletching.config.model import Config, MailClass
+from fletching.outgoing import signers, ways
+from fletching.outgoing.case import Case, Ledger
+from fletching.outgoing.control import ROUTE_HEADER, Control
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.message import Message
+from fletching.outgoing.plan import Plan, Refuse
+from fletching.outgoing.sign import Signature, SigningKey
+from fletching.tokens import Facts
+
+_MONITOR_OCTETS = 128
+_ANGLE = re.compile(rb"<([^<>]*)>")
+
+
+def resolve(
+    asked: Control,
+    message: Message,
+    envelope: Envelope,
+    config: Config,
+    keys: tuple[SigningKey, ...],
+    paused: Set[str],
+    now: datetime,
+) -> Plan:
+    """Decides everything about a mail.
+
+    ``paused``: names of VirtualMTAs in lower case. ``now``: in the configuration's time zone.
+    """
+    ledger = Ledger()
+    if not _trusted(envelope, config, ledger):
+        return _closed(Plan(trusted=False, remove=asked.places), ledger)
+    ledger.problems += asked.problems
+    case = Case(asked, message, envelope, config, keys, paused, now, ledger)
+    mail_class = _mail_class(case)
+    signatures = _signatures(case, mail_class)
+    if mail_class is not None:
+        plan = _classified(case, mail_class, signatures)
+        return _closed(plan, ledger, mail_class.on_invalid_header or config.on_invalid_header)
+    if asked.given:
+        ledger.warn("no Mail Class: control headers do nothing but go")
+    plan = Plan(trusted=True, remove=asked.places, signatures=signatures)
+    return _closed(plan, ledger, config.on_invalid_header)
+
+
+def second_pass(
+    seen: Facts, message: Message, envelope: Envelope, config: Config, paused: Set[str]
+) -> Plan:
+    """The Plan for a mail of ours that comes again, as after a requeue: the route that it had."""
+    ledger = Ledger()
+    trusted = _trusted(envelope, config, ledger)
+    ledger.decided("second pass", f"{seen.campaign} {seen.number}", "X-Mailer-Info")
+    by_sender = config.route_by == "sender"  # then the return path still says it
+    route = None
+    if trusted and seen.mtaid and not by_sender:
+        route = ways.route_again(seen.mtaid, envelope, config, paused, ledger)
+    plan = Plan(trusted=trusted, remove=_places(message, ROUTE_HEADER.lower()), route=route)
+    return _closed(plan, ledger)
+
+
+def _classified(case: Case, mail_class: MailClass, signatures: tuple[Signature, ...]) -> Plan:
+    asked, config, ledger = case.asked, case.config, case.ledger
+    class_says = f"class {mail_class.name}"
+    instance_id = ledger.pick(
+        "instance_id",
+        ("X-GreenArrow-InstanceID", asked.instance_id),
+        ("date", case.now.strftime("%y%m%d")),
+    )
+    listid = ledger.pick(
+        "listid", ("X-GreenArrow-ListID", asked.list_id), (class_says, mail_class.list_id)
+    )
+    email = _email(case, mail_class)
+    bounce_mailbox = ways.bounce_mailbox(case, mail_class)
+    verp = bounce_mailbox is not None and ways.verp(case, mail_class, bounce_mailbox)
+    tracking = ways.tracking(case, mail_class)
+    unsubscribe = ways.unsubscribe(case, mail_class, tracking.domain, email)
+    replaced: set[int] = set()
+    if unsubscribe is not None:
+        replaced |= _places(case.message, b"list-unsubscribe-post")
+    if config.link_keys is not None:
+        replaced |= _places(case.message, b"x-mailer-info")
+    else:
+        ledger.warn("no X-Mailer-Info: there are no link_keys")
+    return Plan(
+        trusted=True,
+        remove=asked.places | replaced,
+        mail_class=mail_class,
+        instance_id=instance_id or "",
+        listid=listid or "",
+        monitor=_monitor(case.message),
+        click_tracking_id=_click_tracking_id(case, mail_class),
+        email=email,
+        logged=_logged(case, mail_class),
+        route=ways.route(case, mail_class, tagged=verp),
+        bounce_mailbox=bounce_mailbox,
+        verp=verp,
+        tracking=tracking,
+        unsubscribe=unsubscribe,
+        signatures=signatures,
+        seed=asked.seed,
+        seed_progress=asked.seed_progress,
+        untracked_without_store=config.on_store_failure == "untracked",
+        window=config.campaign_window,
+        bounce_memory=config.bounce_memory,
+        delimiter=config.recipient_delimiter,
+        by_sender=config.route_by == "sender",
+        refusal=_several(case, mail_class),
+    )
+
+
+def _closed(plan: Plan, ledger: Ledger, on_invalid: str = "ignore") -> Plan:
+    """The Plan with all that was said while it was made, and with the refusal that follows."""
+    refusal = plan.refusal
+    strict = [problem for problem in ledger.problems if problem.strict]
+    if strict and on_invalid == "reject":
+        refusal = Refuse(550, "5.6.0", str(strict[0]))
+    return replace(
+        plan,
+        reasons=tuple(ledger.reasons),
+        warnings=(*map(str, ledger.problems), *ledger.warnings),
+        refusal=refusal,
+    )
+
+
+def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
+    """Authenticated, or from a trusted network (SPEC section 1)."""
+    if envelope.login is not None and config.trusted.authenticated:
+        ledger.decided("trusted", True, "SMTP AUTH")
+        return True
+    trusted = _in_networks(envelope.client, config.trusted.networks)
+    ledger.decided("trusted", trusted, "trusted.networks")
+    return trusted
+
+
+@lru_cache(maxsize=1024)
+def _in_networks(client: str, networks: tuple[object, ...]) -> bool:
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)  # type: ignore[operator]
+
+
+def _mail_class(case: Case) -> MailClass | None:
+    """SPEC section 3. An unknown class falls through to the next source."""
+    login, config, ledger = case.envelope.login, case.config, case.ledger
+    user = config.users.get(login) if login is not None else None
+    header = "X-GreenArrow-MailClass"
+    forced = f"force_mail_class of {login}"
+    for source, name in (
+        (forced, user.force_mail_class if user else None),
+        (header, case.asked.mail_class),
+        (f"mail_class of {login}", user.mail_class if user else None),
+        ("default_mail_class", config.default_mail_class),
+    ):
+        if name is None:
+            continue
+        chosen = config.mail_class(name)
+        if chosen is not None:
+            ledger.decided("mail_class", chosen.name, source)
+            if source == forced:
+                _do_not_refuse(header, ledger)
+            return chosen
+        if source == header:
+            ledger.invalid(header, "must name a Mail Class of the configuration")
+        else:
+            ledger.warn(f"{source}: there is no Mail Class of that name")
+    return None
+
+
+def _do_not_refuse(header: str, ledger: Ledger) -> None:
+    """What does not count anyway is no reason to refuse a mail."""
+    ledger.problems = [
+        replace(problem, strict=False) if problem.header == header else problem
+        for problem in ledger.problems
+    ]
+
+
+def _signatures(case: Case, mail_class: MailClass | None) -> tuple[Signature, ...]:
+    """SPEC section 9."""
+    dkim, wishes, ledger = case.config.dkim, case.asked.dkim, case.ledger
+    if wishes is not None and case.envelope.local:
+        ledger.invalid("X-GreenArrow-DKIM", "does not count in mail from sendmail", False)
+        wishes = None
+    if not dkim.enabled:
+        ledger.decided("dkim", False, "dkim.enabled")
+        if wishes is not None:
+            ledger.invalid("X-GreenArrow-DKIM", "does not count: dkim.enabled is false", False)
+        return ()
+    if mail_class is None and not dkim.sign_unclassified:
+        return ()
+    signatures, unsigned = signers.choose(case.message, wishes, case.keys)
+    ledger.warnings += unsigned
+    source = "default key" if wishes is None else "X-GreenArrow-DKIM"
+    for signature in signatures:
+        ledger.decided("dkim", f"{signature.selector}._domainkey.{signature.domain}", source)
+    return signatures
+
+
+def _email(case: Case, mail_class: MailClass) -> str:
+    """What stands for the recipient in tokens and records (SPEC section 10), empty for nothing."""
+    if case.shared:
+        case.ledger.decided("recorded as", "nobody", "several recipients")
+        return ""
+    if mail_class.privacy == "aggregate":
+        case.ledger.decided("recorded as", "nobody", f"class {mail_class.name}")
+        return ""
+    if _obscured_but_invalid(case.asked):
+        case.ledger.decided("recorded as", "nobody", "X-GreenArrow-Obscured-Email")
+        case.ledger.warn("recipient not recorded, since its obscured form is not valid")
+        return ""
+    email = case.ledger.pick(
+        "recorded as",
+        ("X-GreenArrow-Obscured-Email", case.asked.obscured_email),
+        ("envelope", next((to.address for to in case.envelope.recipients), None)),
+    )
+    return email or ""
+
+
+def _logged(case: Case, mail_class: MailClass) -> tuple[str, ...]:
+    if case.asked.obscured_email is not None:
+        return (case.asked.obscured_email,)
+    if mail_class.privacy == "aggregate" or _obscured_but_invalid(case.asked):
+        return ()
+    return tuple(recipient.address for recipient in case.envelope.recipients)
+
+
+def _obscured_but_invalid(asked: Control) -> bool:
+    """Who tries to hide an address must not see it written down because of a slip."""
+    return any(problem.header == "X-GreenArrow-Obscured-Email" for problem in asked.problems)
+
+
+def _click_tracking_id(case: Case, mail_class: MailClass) -> str:
+    given = case.asked.click_tracking_id
+    if given is None:
+        return ""
+    if mail_class.privacy == "aggregate":
+        case.ledger.decided("click_tracking_id", "none", f"class {mail_class.name}")
+        return ""
+    case.ledger.decided("click_tracking_id", given, "X-GreenArrow-Click-Tracking-ID")
+    return given
+
+
+def _several(case: Case, mail_class: MailClass) -> Refuse | None:
+    """SPEC section 13: one body for several recipients."""
+    if not case.shared:
+        return None
+    if mail_class.multiple_recipients == "reject":
+        return Refuse(550, "5.5.3", "this Mail Class takes one recipient a message")
+    case.ledger.warn("several recipients share one body: links name none of them")
+    return None
+
+
+def _monitor(message: Message) -> str:
+    """GreenArrow Monitor's grouping (SPEC section 4): X-CampaignID, else From and Subject.
+
+    Of From only the address counts: display names differ within a campaign.
+    """
+    campaign_id = message.first(b"x-campaignid")
+    if campaign_id is not None:
+        return campaign_id.text[:_MONITOR_OCTETS].decode("ascii", "replace")
+    sender, subject = message.first(b"from"), message.first(b"subject")
+    text = sender.text if sender else b""
+    angle = _ANGLE.search(text)
+    digest = hashlib.sha256((angle[1] if angle else text).lower() + b"\0")
+    digest.update((subject.text if subject else b"") + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _places(message: Message, name: bytes) -> frozenset[int]:
+    """The places of the fields of that name."""
+    return frozenset(h.place for h in message.all(name) if h.place is not None)

@@ -1,0 +1,219 @@
+"""The way of a mail out, from top to bottom: one call a room. Read this page first.
+
+Here lives the order of things and nothing else. The one question to shared state, the clock and
+chance come in from the edge that calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fletching import tokens
+from fletching.config.model import Config
+from fletching.grouping import CampaignOf, Numbered, Question
+from fletching.outgoing import control, decide, edits, rewrite, sign
+from fletching.outgoing.control import ROUTE_HEADER
+from fletching.outgoing.edits import Edit
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.marks import Marks
+from fletching.outgoing.message import Message
+from fletching.outgoing.plan import Plan, Refuse
+from fletching.outgoing.rewrite import PartNote
+from fletching.outgoing.route import Member
+from fletching.tokens import Facts, Keyring
+
+STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
+ALL_PAUSED = Refuse(451, "4.3.0", "the VirtualMTA is paused, try again")
+NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none without the store"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What an edge has opened before the first mail. ``paused``: names in lower case."""
+
+    config: Config
+    link_keys: Keyring
+    dkim_keys: tuple[sign.SigningKey, ...]
+    paused: Set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When, in the configuration's time zone, and 8 random octets."""
+
+    time: datetime
+    entropy: bytes
+
+    @property
+    def seconds(self) -> int:
+        return int(self.time.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to happen to one mail. ``refusal`` None: accept it, with the edits in order.
+
+    ``final`` is the mail after the edits. ``untracked``: the store did not answer, and the mail
+    goes without tracking.
+    """
+
+    plan: Plan
+    final: Message
+    edits: tuple[Edit, ...] = ()
+    refusal: Refuse | None = None
+    facts: Facts | None = None
+    member: Member | None = None
+    sender: str | None = None
+    notes: tuple[PartNote, ...] = ()
+    warnings: tuple[str, ...] = ()
+    untracked: bool = False
+
+
+def carry(
+    message: Message, envelope: Envelope, setup: Setup, campaign_of: CampaignOf, stamp: Stamp
+) -> Outcome:
+    """Takes one mail all the way: what it asks for, what is decided, what becomes of it."""
+    asked = control.read(message.headers)
+    seen = _seen_before(message, asked, setup.link_keys)
+    if seen is not None:
+        return _again(message, seen, envelope, setup)
+    todo = decide.resolve(
+        asked, message, envelope, setup.config, setup.dkim_keys, setup.paused, stamp.time
+    )
+    refusal = todo.refusal or (ALL_PAUSED if todo.route and not todo.route.members else None)
+    if refusal is not None or todo.nothing:
+        return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
+    final = _without(message, todo.remove)
+    if todo.mail_class is None:
+        return _finished(Outcome(todo, final, warnings=todo.warnings), message, stamp)
+    numbered = campaign_of(_question(todo, stamp))
+    if numbered is None and not todo.untracked_without_store:
+        return Outcome(todo, message, refusal=STORE_AWAY, warnings=todo.warnings)
+    facts, member = _placed(todo, numbered, envelope, stamp)
+    marks = Marks(
+        plan=todo if numbered else _untracked(todo),
+        facts=facts,
+        keys=setup.link_keys,
+        transport=member.transport if member else None,
+    )
+    rewritten = rewrite.rewrite(final, marks.plan.tracking, marks.links())
+    outcome = Outcome(
+        plan=todo,
+        final=Message(rewritten.message.headers + marks.headers(), rewritten.message.body),
+        facts=facts,
+        member=member,
+        sender=marks.sender,
+        notes=rewritten.notes,
+        warnings=marks.plan.warnings,
+        untracked=numbered is None,
+    )
+    return _finished(outcome, message, stamp)
+
+
+def _finished(outcome: Outcome, message: Message, stamp: Stamp) -> Outcome:
+    """The mail signed, as it leaves, and what Postfix has to do for it."""
+    final = outcome.final
+    warnings = outcome.warnings
+    if outcome.plan.signatures:
+        safe = rewrite.made_safe(final)
+        if not rewrite.is_safe(safe):
+            warnings += ("signed with 8-bit octets or long lines in a part that must not change",)
+        final = sign.sign(safe, outcome.plan.signatures, stamp.seconds)
+    requests = edits.between(message, final)
+    if outcome.sender is not None:
+        requests = edits.from_sender(outcome.sender, requests)
+    if outcome.member is not None and not outcome.plan.by_sender:
+        requests = edits.routed(ROUTE_HEADER, outcome.member.transport, requests)
+    return replace(outcome, final=final, edits=requests, warnings=warnings)
+
+
+def _question(todo: Plan, stamp: Stamp) -> Question:
+    remember = {
+        "listid": todo.listid,
+        "click_tracking_id": todo.click_tracking_id,
+        "email": todo.email,
+    }
+    return Question(
+        sendid=todo.sendid,
+        mail_class=todo.mail_class.name if todo.mail_class else "",
+        instance_id=todo.instance_id,
+        monitor=todo.monitor,
+        now=stamp.seconds,
+        window=todo.window,
+        candidate=tokens.campaign_id(stamp.seconds, stamp.entropy),
+        remember=tuple(remember.items()) if todo.verp else (),
+        bounce_memory=todo.bounce_memory,
+    )
+
+
+def _placed(
+    todo: Plan, numbered: Numbered | None, envelope: Envelope, stamp: Stamp
+) -> tuple[Facts, Member | None]:
+    """The facts of the message, and the single VirtualMTA that carries it."""
+    campaign, number = (numbered.campaign, numbered.number) if numbered else ("", 0)
+    member = None
+    if todo.route is not None and (numbered or not todo.by_sender):
+        sticks_to = {
+            "message": f"{campaign}:{number}" if numbered else stamp.entropy.hex(),
+            "campaign": campaign or todo.sendid,
+            "recipient_domain": next((to.domain for to in envelope.recipients), ""),
+        }
+        member = todo.route.pick(sticks_to[todo.route.sticky])
+    facts = Facts(
+        campaign=campaign,
+        number=number,
+        mail_class=todo.mail_class.name if todo.mail_class else "",
+        instance_id=todo.instance_id,
+        listid=todo.listid,
+        click_tracking_id=todo.click_tracking_id,
+        email=todo.email,
+        mtaid=member.name if member else "",
+        sent=stamp.seconds,
+    )
+    return facts, member
+
+
+def _untracked(todo: Plan) -> Plan:
+    """The Plan without clicks and opens. Unsubscribe links work without a campaign, and stay.
+
+    A tag needs a campaign, so the return path cannot tell the transport either.
+    """
+    warnings = todo.warnings
+    if todo.by_sender and todo.route is not None:
+        warnings += (NO_TAG_NO_ROUTE,)
+    return replace(
+        todo, tracking=replace(todo.tracking, clicks=False, opens=False), warnings=warnings
+    )
+
+
+def _seen_before(message: Message, asked: control.Control, keys: Keyring) -> Facts | None:
+    """The facts of a mail that has been here already, as after a requeue (SPEC section 1)."""
+    if asked.given:
+        return None
+    for header in message.all(b"x-mailer-info"):
+        try:
+            opened = keys.open(tokens.found_in(header.text.decode("ascii", "replace")))
+        except tokens.TokenError:
+            continue
+        if opened.kind is tokens.Kind.MAILER_INFO:
+            return opened.facts
+    return None
+
+
+def _again(message: Message, seen: Facts, envelope: Envelope, setup: Setup) -> Outcome:
+    """A second pass: the mail stays. Its route, which a requeue forgets, is set again."""
+    todo = decide.second_pass(seen, message, envelope, setup.config, setup.paused)
+    if todo.route is not None and not todo.route.members:
+        return Outcome(todo, message, refusal=ALL_PAUSED, warnings=todo.warnings)
+    final = _without(message, todo.remove)
+    member = todo.route.pick(f"{seen.campaign}:{seen.number}") if todo.route else None
+    requests = edits.between(message, final)
+    if member is not None:
+        requests = edits.routed(ROUTE_HEADER, member.transport, requests)
+    return Outcome(todo, final, edits=requests, member=member, warnings=todo.warnings)
+
+
+def _without(message: Message, places: Set[int]) -> Message:
+    return Message(tuple(h for h in message.headers if h.place not in places), message.body)

@@ -1,0 +1,130 @@
+"""What marks one message: its links' tokens, its return path, X-Mailer-Info, List-Unsubscribe.
+
+Here live the values that name a message to those who will send something back. They follow from
+the Plan and the message's number, and from nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from fletching.outgoing.control import LONGEST_URI
+from fletching.outgoing.message import Header
+from fletching.outgoing.plan import Plan
+from fletching.outgoing.sender_map import sender_suffix
+from fletching.tokens import Facts, Keyring, Kind
+
+_PATHS = {"a": "/", "b": "?", "c": "?qs="}
+_NOUNS = {
+    Kind.CLICK_HTML: "click",
+    Kind.CLICK_TEXT: "click",
+    Kind.OPEN: "open",
+    Kind.UNSUBSCRIBE_HTML: "unsub",
+    Kind.UNSUBSCRIBE_TEXT: "unsub",
+    Kind.LIST_UNSUBSCRIBE: "unsub",
+}
+_INFO_LINE = 72
+_PLAIN_IN_MAILTO = "@!$'*+"
+"""What stands for itself in the address of a mailto: URI (RFC 6068), beside what always does."""
+
+
+def url(domain: str, form: str, kind: Kind, token: str) -> str:
+    """A tracking URL in one of the three forms (SPEC section 7)."""
+    return f"{domain}/{_NOUNS[kind]}{_PATHS[form]}{token}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks of one message."""
+
+    plan: Plan
+    facts: Facts
+    keys: Keyring
+    transport: str | None = None
+
+    def links(self) -> Callable[[Kind, str], str]:
+        """Makes the URL for a kind and a destination; the same pair is sealed once."""
+        packed = self.facts.packed
+        domain, form = self.plan.tracking.domain or "", self.plan.tracking.form
+        made: dict[tuple[Kind, str], str] = {}
+
+        def link(kind: Kind, destination: str) -> str:
+            found = made.get((kind, destination))
+            if found is None:
+                found = url(domain, form, kind, self.keys.seal(kind, packed, destination))
+                made[kind, destination] = found
+            return found
+
+        return link
+
+    @property
+    def sender(self) -> str | None:
+        """The envelope sender to set, None where it stays (SPEC section 6)."""
+        mailbox = self.plan.bounce_mailbox
+        if mailbox is None:
+            return None
+        if not self.plan.verp or not self.facts.number:
+            return mailbox
+        local, _, domain = mailbox.rpartition("@")
+        tag = self.keys.tag(self.facts.campaign, self.facts.number)
+        if self.plan.by_sender and self.transport is not None:
+            tag += f"-{sender_suffix(self.transport)}"
+        return f"{local}{self.plan.delimiter}{tag}@{domain}"
+
+    def headers(self) -> tuple[Header, ...]:
+        """The fields to add."""
+        return (*self._unsubscribe(), *self._mailer_info())
+
+    def _mailer_info(self) -> tuple[Header, ...]:
+        if not self.keys:
+            return ()
+        token = self.keys.seal(Kind.MAILER_INFO, self.facts.packed)
+        pieces = [token[at : at + _INFO_LINE] for at in range(0, len(token), _INFO_LINE)]
+        return (Header(b"X-Mailer-Info", ("\r\n".join(f" {piece}" for piece in pieces)).encode()),)
+
+    def _unsubscribe(self) -> tuple[Header, ...]:
+        """List-Unsubscribe and, where its URL is https, List-Unsubscribe-Post (SPEC section 8)."""
+        wanted = self.plan.unsubscribe
+        if wanted is None:
+            return ()
+        link = wanted.url if wanted.url is not None else self._unsubscribe_link()
+        mail = self._unsubscribe_mail()
+        uris = [f" <{uri}>" for uri in (link, mail) if uri is not None]
+        if not uris:
+            return ()
+        # Folded at ", ", so that it leaves as it is written here.
+        fields = [Header(b"List-Unsubscribe", ",\r\n".join(uris).encode("ascii"))]
+        if wanted.post is not None and link is not None:
+            fields.append(Header(b"List-Unsubscribe-Post", b" " + wanted.post.encode("ascii")))
+        return tuple(fields)
+
+    def _unsubscribe_link(self) -> str | None:
+        domain, form = self.plan.tracking.domain, self.plan.tracking.form
+        if self.plan.unsubscribe is None or not self.plan.unsubscribe.own or domain is None:
+            return None
+        return self._short(lambda token: url(domain, form, Kind.LIST_UNSUBSCRIBE, token))
+
+    def _unsubscribe_mail(self) -> str | None:
+        mailbox = self.plan.unsubscribe.mailbox if self.plan.unsubscribe else None
+        if mailbox is None:
+            return None
+        address = quote(mailbox, safe=_PLAIN_IN_MAILTO)
+        return self._short(lambda token: f"mailto:{address}?subject={token}")
+
+    def _short(self, uri: Callable[[str], str]) -> str | None:
+        """The URI with a token, on a line that Postfix does not break; None if there is no way.
+
+        A URI cannot be folded. Where everything is as long as it may be, the token does without the
+        VirtualMTA's name, then without the Click-Tracking-ID. It must name the recipient.
+        """
+        for facts in (
+            self.facts,
+            replace(self.facts, mtaid=""),
+            replace(self.facts, mtaid="", click_tracking_id=""),
+        ):
+            made = uri(self.keys.seal(Kind.LIST_UNSUBSCRIBE, facts.packed))
+            if len(made) <= LONGEST_URI:
+                return made
+        return None

@@ -1,0 +1,267 @@
+"""The tree of a mail's MIME parts, as places in its body (RFC 2045, RFC 2046).
+
+Here lives where each part begins and ends and what its header says of it. Nothing is decoded here,
+and nothing raises: what is broken is a part that says so. One pass over the delimiter lines, no
+recursion, so that ten thousand nested parts cost what ten thousand parts in a row cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fletching.outgoing.message import Header, Message, content_start, header_block
+
+_SEALED = {
+    "multipart/signed",
+    "multipart/encrypted",
+    "application/pkcs7-mime",
+    "application/x-pkcs7-mime",
+}
+_IDENTITY = frozenset({"7bit", "8bit", "binary"})
+_BEFORE_COMMENT = ' \t";=)'
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One entity of a mail.
+
+    ``headers`` stand from ``head`` on, the content from ``start`` to ``end``, all counted in octets
+    of the mail's body; the root's headers are the mail's, and its ``head`` is 0. ``sealed`` names
+    the signed or encrypted type that the part is or stands in, else it is empty. ``forwarded``:
+    within a message/rfc822. ``container``: it consists of other parts. ``doubtful`` says what is
+    wrong with its header, else it is empty.
+    """
+
+    headers: tuple[Header, ...]
+    head: int
+    start: int
+    end: int
+    content_type: str
+    parameters: Mapping[str, str]
+    encoding: str
+    disposition: str
+    sealed: str
+    forwarded: bool
+    container: bool
+    doubtful: str
+    root: bool = False
+
+
+def parts(message: Message) -> tuple[Part, ...]:
+    """All parts of a mail in the order they stand in it, containers before what they hold."""
+    return _Walk(message).run()
+
+
+def parameters(value: bytes) -> tuple[str, dict[str, str]]:
+    """A Content-Type or Content-Disposition: its first word in lower case, and its parameters.
+
+    Names are in lower case; of two with one name the first counts. An open quote ends with the
+    field (RFC 2045 section 5.1). Comments are passed over; a bracket within a word begins none,
+    since programs write it into boundaries without quotes.
+    """
+    text = value.decode("latin-1").replace("\r\n", "")
+    word, at = _until(text, 0, ";")
+    found: dict[str, str] = {}
+    while at < len(text):
+        name, at = _until(text, at + 1, "=;")
+        if at >= len(text) or text[at] == ";":
+            continue
+        content, at = _until(text, at + 1, ";")
+        found.setdefault(name.lower(), content)
+    return word.lower(), found
+
+
+def _until(text: str, at: int, ends: str) -> tuple[str, int]:
+    """The text up to one of ``ends`` outside quotes and comments, without those; and its place."""
+    kept: list[str] = []
+    depth = 0
+    quoted = False
+    while at < len(text):
+        character = text[at]
+        if character == "\\" and (quoted or depth) and at + 1 < len(text):
+            at += 1
+            if not depth:
+                kept.append(text[at])
+        elif quoted:
+            quoted = character != '"'
+            if quoted:
+                kept.append(character)
+        elif depth:
+            depth += (character == "(") - (character == ")")
+        elif character == '"':
+            quoted = True
+        elif character == "(" and (at == 0 or text[at - 1] in _BEFORE_COMMENT):
+            depth = 1
+        elif character in ends:
+            break
+        else:
+            kept.append(character)
+        at += 1
+    return "".join(kept).strip(), at
+
+
+class _Open:
+    """A part whose end is not known yet. It becomes a `Part` when it is."""
+
+    __slots__ = ("boundary", "container", "content_type", "forwarded", "head", "headers", "index",
+                 "parameters", "root", "sealed", "start")  # fmt: skip
+
+    def __init__(
+        self, headers: tuple[Header, ...], head: int, start: int, parent: _Open | None
+    ) -> None:
+        self.headers = headers
+        self.head = head
+        self.start = start
+        self.root = parent is None
+        self.index = 0
+        self.content_type: str
+        self.sealed: str
+        self.forwarded: bool
+        digest = parent is not None and parent.content_type == "multipart/digest"
+        field = _field(headers, b"content-type")
+        default = "message/rfc822" if digest else "text/plain"
+        word, self.parameters = parameters(field.value) if field else (default, {})
+        # RFC 2045 section 5.2: what cannot be read is taken for plain text.
+        self.content_type = word if "/" in word else "text/plain"
+        self.sealed = parent.sealed if parent else ""
+        if self.content_type in _SEALED:
+            self.sealed = self.sealed or self.content_type
+        self.forwarded = parent is not None and (
+            parent.forwarded or parent.content_type == "message/rfc822"
+        )
+        # A delimiter line may have blanks at its end (RFC 2046 section 5.1.1).
+        boundary = self.parameters.get("boundary", "").rstrip(" \t")
+        multipart = self.content_type.startswith("multipart/") and boundary
+        self.boundary = boundary.encode("latin-1") if multipart else None
+        self.container = self.boundary is not None or (
+            self.content_type == "message/rfc822" and _encoding(headers) in _IDENTITY
+        )
+
+    def part(self, end: int) -> Part:
+        disposition = _field(self.headers, b"content-disposition")
+        return Part(
+            headers=self.headers,
+            head=self.head,
+            start=self.start,
+            end=max(self.start, end),
+            content_type=self.content_type,
+            parameters=self.parameters,
+            encoding=_encoding(self.headers),
+            disposition=parameters(disposition.value)[0] if disposition else "",
+            sealed=self.sealed,
+            forwarded=self.forwarded,
+            container=self.container,
+            doubtful=_doubt(self),
+            root=self.root,
+        )
+
+
+class _Walk:
+    """One pass over a body. ``stack`` holds the open parts, outermost first."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.body = message.body
+        self.stack: list[_Open] = []
+        self.done: list[Part | None] = []
+        self.depths: dict[bytes, list[int]] = {}
+        """Depths in the stack of the multiparts that have this boundary, outermost first."""
+
+    def run(self) -> tuple[Part, ...]:
+        self._enter(self.message.headers, 0, 0)
+        at = self._line(0) if self.depths else -1
+        while at >= 0:
+            at = self._delimiter(at)
+        self._leave(0, len(self.body))
+        return tuple(part for part in self.done if part is not None)
+
+    def _line(self, start: int) -> int:
+        """The next line from ``start`` on that begins with ``--``; -1 without one."""
+        if start == 0 and self.body.startswith(b"--"):
+            return 0
+        found = self.body.find(b"\r\n--", max(0, start - 2))
+        return found + 2 if found >= 0 else -1
+
+    def _delimiter(self, at: int) -> int:
+        """Takes the line at ``at``, if it is a delimiter; answers with the next line to look at."""
+        end = self.body.find(b"\r\n", at)
+        end = len(self.body) if end < 0 else end
+        line = self.body[at:end].rstrip(b" \t")
+        name, closing = line[2:], False
+        if name not in self.depths and name.endswith(b"--"):
+            name, closing = name[:-2], True
+        if name not in self.depths:
+            return self._line(end)
+        depth = self.depths[name][-1]
+        before = at - 2 if at >= 2 else 0
+        self._leave(depth + 1, before)
+        if closing:
+            # The parent ends further down, but no delimiter of its own can follow.
+            self._forget(depth)
+            return self._line(end)
+        return self._line(self._child(min(end + 2, len(self.body))))
+
+    def _child(self, head: int) -> int:
+        return self._enter(*self._header(head))
+
+    def _header(self, head: int) -> tuple[tuple[Header, ...], int, int]:
+        """The fields from ``head`` on, ``head``, and where the content begins.
+
+        A delimiter may follow a header at once, and one with a colon in it looks like a field.
+        """
+        fields, end = header_block(self.body, head, before=b"--")
+        headers = tuple(Header(name, value) for name, value in fields)
+        return headers, head, content_start(self.body, end)
+
+    def _enter(self, headers: tuple[Header, ...], head: int, start: int) -> int:
+        """Opens a part, and the message in it where it is one; answers where content begins."""
+        while True:
+            opened = _Open(headers, head, start, self.stack[-1] if self.stack else None)
+            opened.index = len(self.done)
+            self.done.append(None)
+            self.stack.append(opened)
+            if opened.boundary is not None:
+                self.depths.setdefault(opened.boundary, []).append(len(self.stack) - 1)
+            if not opened.container or opened.boundary is not None:
+                return start
+            headers, head, start = self._header(start)
+
+    def _leave(self, depth: int, end: int) -> None:
+        """Ends all open parts from ``depth`` on."""
+        while len(self.stack) > depth:
+            self._forget(len(self.stack) - 1)
+            opened = self.stack.pop()
+            self.done[opened.index] = opened.part(end)
+
+    def _forget(self, depth: int) -> None:
+        boundary = self.stack[depth].boundary
+        depths = self.depths.get(boundary, []) if boundary is not None else []
+        if boundary is not None and depths and depths[-1] == depth:
+            depths.pop()
+            if not depths:
+                del self.depths[boundary]
+
+
+def _field(headers: tuple[Header, ...], name: bytes) -> Header | None:
+    return next((header for header in headers if header.key == name), None)
+
+
+def _encoding(headers: tuple[Header, ...]) -> str:
+    """The Content-Transfer-Encoding; empty where there are several that contradict each other.
+
+    Those that change nothing do not; of them, one that allows 8-bit octets counts.
+    """
+    words = [parameters(h.value)[0] for h in headers if h.key == b"content-transfer-encoding"]
+    if len(set(words)) > 1 and not _IDENTITY.issuperset(words):
+        return ""
+    return next((word for word in words if word != "7bit"), "7bit")
+
+
+def _doubt(opened: _Open) -> str:
+    for name in (b"content-type", b"content-transfer-encoding", b"content-disposition"):
+        if len({header.text for header in opened.headers if header.key == name}) > 1:
+            return f"{name.decode().title()} given twice"
+    if opened.content_type.startswith("multipart/") and opened.boundary is None:
+        return "multipart without boundary"
+    return ""

@@ -1,0 +1,409 @@
+"""The body of a mail, part by part: which parts are rewritten, and how a part keeps its form.
+
+Here lives what may be touched (SPEC section 7) and how a changed part goes back among the others,
+so that everything else stays as it is to the octet. What a link is, `links.py` knows; no HTML is
+looked at here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+
+from fletching.outgoing import links, mime, transfer
+from fletching.outgoing.message import Header, Message
+from fletching.outgoing.mime import Part
+from fletching.outgoing.plan import Tracking
+from fletching.tokens import Kind
+
+# Charsets of mail in which ASCII text is its own octets; Python's names. Python knows more
+# encodings, of which some are no charsets at all, and tells their names from files.
+_CHARSETS = frozenset(
+    (
+        "ascii utf_8 latin_1 koi8_r koi8_u koi8_t tis_620 kz1048 ptcp154"
+        " gb2312 gbk gb18030 big5 big5hkscs euc_jp euc_jis_2004 euc_jisx0213 euc_kr johab"
+        " shift_jis shift_jis_2004 shift_jisx0213 cp932 cp949 cp950"
+        " iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext"
+        " cp437 cp720 cp737 cp775 cp850 cp852 cp855 cp857 cp858 cp860 cp861 cp862 cp863 cp865"
+        " cp866 cp869 cp874 cp1125 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258"
+        " mac_roman mac_cyrillic mac_greek mac_iceland mac_latin2 mac_turkish"
+    ).split()
+) | {f"iso8859_{number}" for number in (*range(2, 12), *range(13, 17))}
+_INLINE_PGP = {
+    "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
+    "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
+}
+
+LinkOf = Callable[[Kind, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class PartNote:
+    """What became of one part: the links in it, or why it was left alone."""
+
+    content_type: str
+    left_alone: str
+    findings: tuple[links.Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The mail with its links rewritten, and a note for each part that could have been."""
+
+    message: Message
+    notes: tuple[PartNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Splice:
+    """Octets to stand in the place of ``start`` to ``end`` of the body."""
+
+    start: int
+    end: int
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A part's new content with the encoding that it now has."""
+
+    part: Part
+    raw: bytes
+    encoding: str
+
+
+class _LeftAloneError(Exception):
+    """The part stays as it is. Says why."""
+
+
+def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
+    """Rewrites the links of all text parts, and puts one open pixel into the first HTML part."""
+    if not tracking.body:
+        return Rewritten(message)
+    if len(message.body) > tracking.largest:
+        return Rewritten(message, (PartNote("message", "larger than max_rewrite_size"),))
+    changes: list[_Encoded] = []
+    notes: list[PartNote] = []
+    pixel = _pixel(link) if tracking.opens else None
+    for part in mime.parts(message):
+        if part.content_type not in ("text/html", "text/plain"):
+            if part.sealed and not part.container:
+                notes.append(PartNote(part.content_type, f"in {part.sealed}"))
+            continue
+        try:
+            change, findings = _part(message.body, part, tracking, link, pixel)
+        except _LeftAloneError as reason:
+            notes.append(PartNote(part.content_type, str(reason)))
+            continue
+        notes.append(PartNote(part.content_type, "", findings))
+        if part.content_type == "text/html":
+            pixel = None
+        if change is not None:
+            changes.append(change)
+    if pixel is not None:
+        notes.append(PartNote("message", "no HTML part that an open pixel may go into"))
+    return Rewritten(_with(message, changes), tuple(notes))
+
+
+def made_safe(message: Message) -> Message:
+    """The mail in a form that Postfix and servers behind it have no reason to change.
+
+    Parts with 8-bit octets or lines of over 998 are encoded, labels made true, and longer lines
+    elsewhere folded. A signature over the result survives (`transfer.safe`). What is signed or
+    encrypted stays, and so does what nobody can decode; `is_safe` tells.
+    """
+    message = Message(tuple(map(_folded, message.headers)), message.body)
+    words = _encodings(message.headers) + message.body.lower()
+    if b"8bit" not in words and b"binary" not in words and transfer.fits(message.body, "7bit"):
+        return message
+    parts = mime.parts(message)
+    leaves = [
+        _Encoded(part, *_safe_leaf(message.body, part))
+        for part in parts
+        if not (part.container or part.sealed)
+    ]
+    changes = [
+        leaf
+        for leaf in leaves
+        if leaf.encoding != leaf.part.encoding
+        or leaf.raw != message.body[leaf.part.start : leaf.part.end]
+    ]
+    message = _with(message, [*changes, *_true_labels(message.body, parts, leaves)])
+    if transfer.longest_line(message.body) > transfer.LONGEST_LINE:
+        message = _with_folded_lines(message)
+    return message
+
+
+def is_safe(message: Message) -> bool:
+    """Whether the body has nothing that a server on the way would change.
+
+    8-bit octets round the parts, as in a file name, are left alone by servers.
+    """
+    if transfer.fits(message.body, "7bit"):
+        return True
+    return transfer.longest_line(message.body) <= transfer.LONGEST_LINE and all(
+        part.container or transfer.fits(message.body[part.start : part.end], "7bit")
+        for part in mime.parts(message)
+    )
+
+
+def _safe_leaf(body: bytes, part: Part) -> tuple[bytes, str]:
+    raw = body[part.start : part.end]
+    if part.content_type.startswith(("multipart/", "message/")):
+        # They must not be encoded (RFC 2045 section 6.4), but may be labelled for what they are.
+        is_label = part.encoding in transfer.IDENTITY and transfer.fits(raw, "7bit")
+        return raw, "7bit" if is_label else part.encoding
+    return transfer.safe(raw, part.encoding, part.content_type.startswith("text/"))
+
+
+def _true_labels(
+    body: bytes, parts: Iterable[Part], leaves: Iterable[_Encoded]
+) -> Iterator[_Encoded]:
+    """Containers whose label allows 8-bit octets, when none of what they hold has any now."""
+    parts = tuple(parts)
+    eightbit = sorted(
+        [leaf.part.start for leaf in leaves if not leaf.raw.isascii()]
+        + [
+            part.start
+            for part in parts
+            if part.sealed and not part.container and not body[part.start : part.end].isascii()
+        ]
+    )
+    for part in parts:
+        if part.container and not part.sealed and part.encoding in ("8bit", "binary"):
+            next_one = bisect_left(eightbit, part.start)
+            if next_one == len(eightbit) or eightbit[next_one] >= part.end:
+                yield _Encoded(part, b"", "7bit")
+
+
+def _part(
+    body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str | None
+) -> tuple[_Encoded | None, tuple[links.Finding, ...]]:
+    """The part rewritten, None if nothing changes. Raises `_LeftAloneError`."""
+    raw = body[part.start : part.end]
+    content, text, charset = _text(raw, part)
+    wanted = links.Wanted(
+        clicks=tracking.clicks and (tracking.text or part.content_type == "text/html"),
+        own_hosts=tracking.own_hosts,
+        untracked_hosts=tracking.untracked_hosts,
+        preserve_visible_urls=tracking.preserve_visible_urls,
+        charset=charset,
+    )
+    if part.content_type == "text/html":
+        kinds = {links.Kind.CLICK: Kind.CLICK_HTML, links.Kind.UNSUBSCRIBE: Kind.UNSUBSCRIBE_HTML}
+        found = links.html(text, wanted, lambda kind, to: link(kinds[kind], to), pixel)
+    else:
+        kinds = {links.Kind.CLICK: Kind.CLICK_TEXT, links.Kind.UNSUBSCRIBE: Kind.UNSUBSCRIBE_TEXT}
+        found = links.plain(text, wanted, lambda kind, to: link(kinds[kind], to))
+    if not found.splices:
+        return None, found.findings
+    # Where the charset lacks a character, HTML can still name it.
+    errors = "xmlcharrefreplace" if part.content_type == "text/html" else "strict"
+    patches = _patches(content, text, (charset, errors), found.splices)
+    patched, encoding = transfer.patched(raw, part.encoding, patches)
+    return _Encoded(part, patched, encoding), found.findings
+
+
+def _text(raw: bytes, part: Part) -> tuple[bytes, str, str]:
+    """The content decoded, as text, and its charset. Raises `_LeftAloneError`."""
+    reason = (
+        (part.sealed and f"in {part.sealed}")
+        or (part.forwarded and "in message/rfc822")
+        # RFC 2183 section 2.8: an unknown disposition is one, too.
+        or (part.disposition not in ("", "inline") and "attachment")
+        or part.doubtful
+        or (part.start == part.end and "empty")
+    )
+    if reason:
+        raise _LeftAloneError(reason)
+    charset = _charset(part.parameters)
+    try:
+        content = transfer.decode(raw, part.encoding)
+    except transfer.TransferError as error:
+        raise _LeftAloneError(str(error)) from None
+    try:
+        text = content.decode(charset)
+    except UnicodeError:
+        raise _LeftAloneError("broken encoding") from None
+    if _INLINE_PGP[part.content_type].search(text):
+        raise _LeftAloneError("inline PGP")
+    return content, text, charset
+
+
+def _charset(parameters: Mapping[str, str]) -> str:
+    """The codec of a part's charset. Raises `_LeftAloneError`."""
+    if any(name.startswith("charset*") for name in parameters):  # RFC 2231: nobody writes it so.
+        raise _LeftAloneError("unknown charset")
+    name = normalize_encoding(parameters.get("charset", "us-ascii").lower())
+    name = aliases.get(name, name)
+    if name not in _CHARSETS:
+        raise _LeftAloneError("unknown charset")
+    return codecs.lookup(name).name
+
+
+def _patches(
+    content: bytes, text: str, codec: tuple[str, str], splices: tuple[links.Splice, ...]
+) -> list[transfer.Patch]:
+    """Places in the text as places in its octets. Raises `_LeftAloneError`.
+
+    ``codec``: the charset, and what becomes of characters in splices that it lacks. The text is encoded again between the splices; octets that do not come out as they went in (a
+    charset with states, two codes for one character) would not stay as they are.
+    """
+    patches: list[transfer.Patch] = []
+    encoded: list[bytes] = []
+    at = place = 0
+
+    def step(to: int) -> None:
+        nonlocal at, place
+        piece = text[at:to].encode(codec[0])
+        encoded.append(piece)
+        at, place = to, place + len(piece)
+
+    try:
+        for splice in splices:
+            step(splice.start)
+            start = place
+            step(splice.end)
+            patches.append(transfer.Patch(start, place, splice.text.encode(*codec)))
+        step(len(text))
+    except UnicodeError:
+        raise _LeftAloneError("broken encoding") from None
+    if b"".join(encoded) != content:
+        raise _LeftAloneError("charset cannot be kept")
+    return patches
+
+
+def _pixel(link: LinkOf) -> str:
+    return (
+        f'<img src="{link(Kind.OPEN, "")}" width="1" height="1" alt="" border="0"'
+        ' style="border:0;width:1px;height:1px">'
+    )
+
+
+def _with(message: Message, changes: list[_Encoded]) -> Message:
+    """The mail with changed parts in it, and their labels with them."""
+    headers = message.headers
+    splices: list[_Splice] = []
+    for change in changes:
+        part = change.part
+        if change.encoding != part.encoding:
+            if part.root:
+                headers = _labelled(headers, change.encoding)
+            else:
+                splices += _labels(part, change.encoding)
+        if not part.container:
+            splices.append(_Splice(part.start, part.end, change.raw))
+    if not splices:
+        return Message(headers, message.body)
+    pieces: list[bytes] = []
+    at = 0
+    for splice in sorted(splices, key=lambda splice: splice.start):
+        pieces += (message.body[at : splice.start], splice.octets)
+        at = splice.end
+    pieces.append(message.body[at:])
+    return Message(headers, b"".join(pieces))
+
+
+def _labelled(headers: tuple[Header, ...], encoding: str) -> tuple[Header, ...]:
+    """The mail's header with another Content-Transfer-Encoding (RFC 2045 sections 4 and 6)."""
+    name = b"content-transfer-encoding"
+    value = b" " + encoding.encode()
+    changed = tuple(
+        Header(header.name, value, header.place) if header.key == name else header
+        for header in headers
+    )
+    if all(header.key != name for header in headers):
+        changed += (Header(b"Content-Transfer-Encoding", value),)
+    if all(header.key != b"mime-version" for header in headers):
+        changed += (Header(b"MIME-Version", b" 1.0"),)
+    return changed
+
+
+def _labels(part: Part, encoding: str) -> list[_Splice]:
+    """The splices that give a part within the body another Content-Transfer-Encoding."""
+    field = b"Content-Transfer-Encoding: " + encoding.encode()
+    replaced: list[_Splice] = []
+    at = part.head
+    for header in part.headers:
+        end = at + len(header.name) + 1 + len(header.value)
+        if header.key == b"content-transfer-encoding":
+            replaced.append(_Splice(at, end, field))
+        at = end + 2
+    # Without an empty line behind the header, the first line of content would join it.
+    added = field + (b"\r\n" if at < part.start else b"\r\n\r\n")
+    return replaced or [_Splice(at, at, added)]
+
+
+def _encodings(headers: tuple[Header, ...]) -> bytes:
+    return b" ".join(h.text.lower() for h in headers if h.key == b"content-transfer-encoding")
+
+
+def _with_folded_lines(message: Message) -> Message:
+    """The mail with the long lines between its parts folded as a header field is.
+
+    Nobody reads them but for the fields of the parts, and Postfix would break them just so.
+    """
+    body = message.body
+    pieces: list[bytes] = []
+    at = 0
+    for part in mime.parts(message):
+        if part.start >= at and (part.sealed or not part.container):
+            pieces += (_folded_lines(body[at : part.start]), body[part.start : part.end])
+            at = part.end
+    pieces.append(_folded_lines(body[at:]))
+    return Message(message.headers, b"".join(pieces))
+
+
+def _folded_lines(lines: bytes) -> bytes:
+    return b"\r\n".join(piece for line in lines.split(b"\r\n") for piece in _fold(line))
+
+
+def _folded(header: Header) -> Header:
+    """A field without lines of over 998 octets.
+
+    The milter protocol carries text only: a field with octets that are not UTF-8 stays.
+    """
+    line = header.name + b":" + header.value
+    if len(line) <= transfer.LONGEST_LINE or (
+        transfer.longest_line(line) <= transfer.LONGEST_LINE
+    ):
+        return header
+    try:
+        header.value.decode("utf-8")
+    except UnicodeDecodeError:
+        return header
+    first, *others = line.split(b"\r\n")
+    name = len(header.name) + 1
+    pieces = [*_fold(first, name + 1), *(piece for other in others for piece in _fold(other))]
+    return Header(header.name, b"\r\n".join(pieces)[name:], header.place)
+
+
+def _fold(line: bytes, least: int = 1) -> list[bytes]:
+    """The line in pieces of at most 998 octets, all but the first beginning with white space.
+
+    It is folded at the last white space that leaves ``least`` octets before it, else where Postfix
+    would break it, but never within a character of UTF-8.
+    """
+    if len(line) <= transfer.LONGEST_LINE:
+        return [line]
+    line = line.rstrip(b" \t") or b" "
+    pieces: list[bytes] = []
+    at = 0
+    space = b""
+    while len(space) + len(line) - at > transfer.LONGEST_LINE:
+        end = at + transfer.LONGEST_LINE - len(space)
+        cut = max(line.rfind(b" ", at + least, end + 1), line.rfind(b"\t", at + least, end + 1))
+        if cut < 0 or not line[at:cut].strip(b" \t"):
+            cut = end
+            while cut > end - 4 and line[cut] & 0xC0 == 0x80:
+                cut -= 1
+        pieces.append(space + line[at:cut])
+        space = b"" if line[cut : cut + 1] in (b" ", b"\t") else b" "
+        at, least = cut, 1
+    pieces.append(space + line[at:])
+    return pieces

@@ -1,0 +1,214 @@
+"""Content-Transfer-Encodings: a part's octets as sent, and as meant (RFC 2045 section 6).
+
+Here lives how an octet of the content is found again in its encoded form, so that a change replaces
+only what it has to: in quoted-printable all lines round it stay as they were written. What a link
+or a charset is may not be known here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LONGEST_LINE = 998
+"""Octets of a line without its CRLF (RFC 5322 section 2.1.1). Postfix breaks longer ones."""
+
+IDENTITY = frozenset({"7bit", "8bit", "binary"})
+"""The encodings that change nothing."""
+
+_QP_LINE = 76
+# An octet, or a soft line break. The last one's CRLF may belong to the delimiter behind the part.
+_QP_MARK = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*(?:\r\n|\Z))")
+_BASE64_SPACE = b" \t\r\n"
+
+
+class TransferError(Exception):
+    """The content cannot be decoded. Says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Octets to stand in the place of ``start`` to ``end`` of the decoded content."""
+
+    start: int
+    end: int
+    octets: bytes
+
+
+def decode(raw: bytes, encoding: str) -> bytes:
+    """The content behind an encoding. Raises `TransferError`."""
+    if encoding in IDENTITY:
+        return raw
+    if encoding == "quoted-printable":
+        content, marks = _QP_MARK.subn(_meant, raw)
+        if marks != raw.count(b"="):
+            # Readers do not agree about an equals sign that is no mark.
+            raise TransferError("broken quoted-printable")
+        return content
+    if encoding == "base64":
+        try:
+            return binascii.a2b_base64(raw.translate(None, _BASE64_SPACE), strict_mode=True)
+        except binascii.Error:
+            raise TransferError("broken base64") from None
+    raise TransferError("unknown Content-Transfer-Encoding")
+
+
+def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> tuple[bytes, str]:
+    """The encoded content with ``patches`` in it (in order, not overlapping), and its encoding.
+
+    The encoding stays where the result fits it; else it becomes quoted-printable.
+    """
+    if encoding == "quoted-printable":
+        return _patched_quoted_printable(raw, patches), encoding
+    content = _spliced(decode(raw, encoding), patches)
+    if encoding == "base64":
+        return _base64(content, ends_line=raw.endswith(b"\r\n")), encoding
+    if fits(content, encoding):
+        return content, encoding
+    return quoted_printable(content), "quoted-printable"
+
+
+def fits(content: bytes, encoding: str) -> bool:
+    """Whether an identity encoding can carry the content to any server unchanged."""
+    if encoding == "7bit" and not (content.isascii() and b"\0" not in content):
+        return False
+    return longest_line(content) <= LONGEST_LINE
+
+
+def safe(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
+    """The content in a form that no server on the way has a reason to change.
+
+    That is 7 bits and lines of at most 998 octets. ``text``: quoted-printable, else base64. What
+    nobody can decode stays.
+    """
+    if fits(raw, "7bit"):
+        return raw, "7bit" if encoding in IDENTITY else encoding
+    if encoding == "quoted-printable":
+        # Readers show an equals sign that is no mark.
+        return quoted_printable(_QP_MARK.sub(_meant, raw)), encoding
+    try:
+        content = decode(raw, encoding)
+    except TransferError:
+        return raw, encoding
+    if text and encoding != "base64":
+        return quoted_printable(content), "quoted-printable"
+    return _base64(content, ends_line=raw.endswith(b"\r\n")), "base64"
+
+
+def longest_line(content: bytes) -> int:
+    """The length of the longest line in octets, its CRLF not counted."""
+    return max(map(len, content.split(b"\r\n")))
+
+
+def quoted_printable(content: bytes) -> bytes:
+    """Text with CRLF line ends in quoted-printable, its lines kept."""
+    return b"\r\n".join(
+        b"=\r\n".join(_soft_lines(_escaped(line), _QP_LINE)) for line in content.split(b"\r\n")
+    )
+
+
+def _meant(mark: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(mark[1].decode()) if mark[1] else b""
+
+
+def _escaped(octets: bytes) -> bytes:
+    """The octets in quoted-printable, on one line however long it is."""
+    # Not text to the encoder: a CR or LF by itself is no line end, and it would let it through.
+    encoded = binascii.b2a_qp(octets, istext=False)
+    return encoded.replace(b"=\r\n", b"").replace(b"=\n", b"")
+
+
+def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
+    """The pieces between soft line breaks. ``room`` is for the last one, the others have 76."""
+    lines: list[bytes] = []
+    at = 0
+    while True:
+        # A line that we begin must not look like a delimiter of the parts.
+        dash = b"=2D" if at and escaped.startswith(b"--", at) else b""
+        at += 1 if dash else 0
+        if len(dash) + len(escaped) - at <= room:
+            lines.append(dash + escaped[at:])
+            return lines
+        cut = at + _QP_LINE - 1 - len(dash)
+        # Never within an escape.
+        mark = escaped.rfind(b"=", max(at, cut - 2), cut)
+        cut = mark if mark >= 0 else cut
+        lines.append(dash + escaped[at:cut])
+        at = cut
+
+
+def _base64(content: bytes, ends_line: bool) -> bytes:
+    encoded = base64.encodebytes(content).replace(b"\n", b"\r\n")
+    return encoded if ends_line else encoded.removesuffix(b"\r\n")
+
+
+def _spliced(content: bytes, patches: Sequence[Patch]) -> bytes:
+    pieces: list[bytes] = []
+    at = 0
+    for patch in patches:
+        pieces += (content[at : patch.start], patch.octets)
+        at = patch.end
+    pieces.append(content[at:])
+    return b"".join(pieces)
+
+
+def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
+    """Patches in the encoded octets themselves, each on lines of its own between soft breaks."""
+    places, shrunk = _marks(raw)
+
+    def encoded(place: int) -> int:
+        return place + shrunk[bisect_right(places, place)]
+
+    made = bytearray()
+    at = 0
+    open_break = raw.rstrip(b" \t").endswith(b"=")
+    for patch in patches:
+        start, end = encoded(patch.start), encoded(patch.end)
+        made += raw[at:start]
+        if open_break and at < start == len(raw):
+            made += b"\r\n"
+        _break_line(made)
+        if patch.octets:
+            made += b"=\r\n".join(_soft_lines(_escaped(patch.octets), _QP_LINE - 1))
+        at = end
+        if raw[at : at + 2] not in (b"", b"\r\n"):
+            _break_line(made)
+            while raw.startswith(b"--", at):
+                made += b"=2D=\r\n"  # The rest of a line must not look like a delimiter.
+                at += 1
+    return bytes(made + raw[at:])
+
+
+def _marks(raw: bytes) -> tuple[list[int], list[int]]:
+    """Where decoded octets shift against the encoded ones, and by how much from there on.
+
+    ``shrunk[bisect_right(places, place)]`` is the shift of a decoded place.
+    """
+    places: list[int] = []
+    shrunk = [0]
+    shift = 0
+    for mark in _QP_MARK.finditer(raw):
+        start, end = mark.span()
+        octets = 1 if mark[1] else 0
+        # The octet that the mark stands for has the shift of before; the next one has the new.
+        places.append(start - shift + octets)
+        shift += end - start - octets
+        shrunk.append(shift)
+    return places, shrunk
+
+
+def _break_line(made: bytearray) -> None:
+    """Ends the last line with a soft break, unless it has only just begun."""
+    if not made or made.endswith(b"\r\n"):
+        return
+    _, newline, line = made[-_QP_LINE - 2 :].rpartition(b"\r\n")
+    if len(line) == _QP_LINE and (newline or len(made) == _QP_LINE):
+        # Full to the last column: what stands there, perhaps an escape, goes to the next line.
+        last = made[-3:] if made[-3:-2] == b"=" else made[-1:]
+        del made[-len(last) :]
+        made += b"=\r\n" + last
+    made += b"=\r\n"

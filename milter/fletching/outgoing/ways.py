@@ -1,0 +1,192 @@
+"""How a mail goes out, and how answers to it come back: VirtualMTA, return path, links.
+
+Here live the decisions of SPEC sections 5 to 8, for mail that has a Mail Class. Each takes the
+first word of the header, the class and the global setting. The body is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import TypeVar
+
+from fletching.config.model import Config, MailClass
+from fletching.config.values import BOUNCE_LOCAL_PART
+from fletching.outgoing.case import Case, Ledger
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.plan import Tracking, Unsubscribe
+from fletching.outgoing.route import Route, routes
+from fletching.outgoing.sender_map import SUFFIX_LENGTH
+
+T = TypeVar("T")
+
+ONE_CLICK = "List-Unsubscribe=One-Click"
+"""RFC 8058 section 3.2."""
+
+
+def route(case: Case, mail_class: MailClass, *, tagged: bool) -> Route | None:
+    """The VirtualMTA (SPEC section 5). ``tagged``: the return path has room to tell it."""
+    config, ledger, mta_id = case.config, case.ledger, case.asked.mta_id
+    wanted = config.virtual_mta(mta_id) if mta_id is not None else None
+    if mta_id is not None and wanted is None:
+        ledger.invalid("X-GreenArrow-MtaID", "must name a VirtualMTA of the configuration")
+    by_class = config.virtual_mta(mail_class.virtual_mta) if mail_class.virtual_mta else None
+    chosen = wanted or by_class
+    if chosen is None:
+        return None
+    source = "X-GreenArrow-MtaID" if wanted else f"class {mail_class.name}"
+    ledger.decided("virtual_mta", chosen.name, source)
+    if not _outbound(case.envelope, config, ledger):
+        return None
+    if config.route_by == "sender" and not tagged:
+        ledger.warn("not routed: route_by sender needs a tag in the return path")
+        return None
+    return routes(chosen, config, case.paused)
+
+
+def route_again(
+    name: str, envelope: Envelope, config: Config, paused: Set[str], ledger: Ledger
+) -> Route | None:
+    """The route of a mail that had that VirtualMTA when it was here first.
+
+    A requeue does not tell recipients' mailers. They were outbound then, or the mail would have had
+    no VirtualMTA; where mailers are told, they count.
+    """
+    chosen = config.virtual_mta(name)
+    if chosen is None:
+        ledger.warn("not routed: the VirtualMTA that it had is gone from the configuration")
+        return None
+    ledger.decided("virtual_mta", chosen.name, "X-Mailer-Info")
+    told = any(recipient.mailer is not None for recipient in envelope.recipients)
+    if told and not _outbound(envelope, config, ledger):
+        return None
+    return routes(chosen, config, paused)
+
+
+def _outbound(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
+    """FILTER would take local recipients out to the network as well."""
+    for recipient in envelope.recipients:
+        mailer = recipient.mailer or "unknown"
+        if mailer not in config.routed_mailers:
+            ledger.warn(f"not routed: a recipient's mailer is {mailer}")
+            return False
+    return True
+
+
+def bounce_mailbox(case: Case, mail_class: MailClass) -> str | None:
+    """The mailbox of the return path (SPEC section 6), None where the sender stays."""
+    if not case.envelope.sender:
+        # Nothing may bounce to the null sender (RFC 5321 section 4.5.5).
+        case.ledger.decided("bounce_mailbox", "<>", "null sender")
+        return None
+    return case.ledger.pick(
+        "bounce_mailbox",
+        ("X-GreenArrow-BounceMailboxOverride", case.asked.bounce_mailbox),
+        (f"class {mail_class.name}", mail_class.bounce_mailbox),
+        ("global", case.config.bounce_mailbox),
+    )
+
+
+def verp(case: Case, mail_class: MailClass, mailbox: str) -> bool:
+    """Whether the return path gets a tag."""
+    config, ledger = case.config, case.ledger
+    offers = ((f"class {mail_class.name}", mail_class.verp), ("global", config.verp))
+    if not ledger.pick("verp", *offers):
+        return False
+    room = BOUNCE_LOCAL_PART - (SUFFIX_LENGTH + 1 if config.route_by == "sender" else 0)
+    if len(mailbox.rpartition("@")[0]) > room:
+        ledger.warn("no tag in the return path: the bounce mailbox is too long for it")
+        return False
+    if config.link_keys is None:
+        ledger.warn("no tag in the return path: there are no link_keys")
+        return False
+    return True
+
+
+def tracking(case: Case, mail_class: MailClass) -> Tracking:
+    """What happens to the body (SPEC section 7)."""
+    asked, config, ledger = case.asked, case.config, case.ledger
+    class_says = f"class {mail_class.name}"
+    header = ("X-GreenArrow-Click-Tracking-Do", asked.click_tracking)
+    clicks = bool(ledger.pick("clicks", header, (class_says, mail_class.track.clicks)))
+    opens = bool(ledger.pick("opens", header, (class_says, mail_class.track.opens)))
+    if clicks:
+        ledger.decided("text", mail_class.track.text, class_says)
+    domain = ledger.pick(
+        "url_domain",
+        ("X-GreenArrow-URL-Domain", asked.url_domain),
+        (class_says, mail_class.url_domain),
+        ("global", config.url_domain),
+    )
+    form = ledger.pick(
+        "tracker_format",
+        ("X-GreenArrow-Tracker-Format", asked.tracker_format),
+        (class_says, mail_class.tracker_format),
+        ("global", config.tracker_format),
+    )
+    able = domain is not None and config.link_keys is not None
+    if (clicks or opens) and not able:
+        ledger.warn(f"not tracked: there is no {'url_domain' if domain is None else 'link_keys'}")
+    own_hosts = config.own_hosts
+    if domain is not None:
+        own_hosts |= {domain.partition("://")[2]}
+    return Tracking(
+        body=asked.click_tracking is not False and able,
+        clicks=clicks and able,
+        opens=opens and able,
+        text=mail_class.track.text,
+        domain=domain if able else None,
+        form=form or "b",
+        own_hosts=own_hosts,
+        untracked_hosts=_either(mail_class.untracked_hosts, config.untracked_hosts),
+        preserve_visible_urls=_either(
+            mail_class.preserve_visible_urls, config.preserve_visible_urls
+        ),
+        largest=config.max_rewrite_size,
+    )
+
+
+def unsubscribe(
+    case: Case, mail_class: MailClass, domain: str | None, email: str
+) -> Unsubscribe | None:
+    """What List-Unsubscribe gets (SPEC section 8), None for nothing.
+
+    ``domain``: where links of ours point to. ``email``: the one recipient that they unsubscribe.
+    """
+    config, ledger, url = case.config, case.ledger, case.asked.unsubscribe_url
+    if case.message.has(b"list-unsubscribe"):
+        ledger.decided("list_unsubscribe", "as it is", "List-Unsubscribe")
+        return None
+    if not mail_class.list_unsubscribe and url is None:
+        ledger.decided("list_unsubscribe", False, f"class {mail_class.name}")
+        return None
+    able = mail_class.list_unsubscribe and email != "" and config.link_keys is not None
+    mailbox = _either(mail_class.unsubscribe_mailbox, config.unsubscribe_mailbox)
+    if url is not None:
+        ledger.decided("list_unsubscribe", True, "X-GreenArrow-List-Unsubscribe-HTTP-URL")
+        return Unsubscribe(url=url, post=_custom_post(case, url), mailbox=mailbox if able else None)
+    if not (able and (domain or mailbox)):
+        ledger.warn(
+            "no List-Unsubscribe: it needs link_keys and url_domain or unsubscribe_mailbox"
+            if email
+            else "no List-Unsubscribe: a link of ours would have to name one recipient"
+        )
+        return None
+    ledger.decided("list_unsubscribe", True, f"class {mail_class.name}")
+    one_click = _either(mail_class.one_click, config.one_click)
+    https = domain is not None and domain.startswith("https:")
+    return Unsubscribe(
+        own=domain is not None, post=ONE_CLICK if one_click and https else None, mailbox=mailbox
+    )
+
+
+def _custom_post(case: Case, url: str) -> str | None:
+    """To a URL that is not ours only what the header says; never without https."""
+    post = case.asked.unsubscribe_post
+    if post is not None and not url.lower().startswith("https:"):
+        case.ledger.warn("no List-Unsubscribe-Post: the URL is not https")
+        return None
+    return post
+
+
+def _either(first: T | None, second: T) -> T:
+    return second if first is None else first
