@@ -1,0 +1,154 @@
+"""What the operator reads: one function per fact, one line per fact on stderr.
+
+Here live the wording of every log line and the one form of all of them: `name key=value ...`.
+Nothing that came from a client can break a line, forge a second one or colour a terminal. Logging
+never fails a mail: a stderr that is gone or full is no reason to keep a mail back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+
+Facts = Iterable[tuple[str, object]]
+
+ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
+"""Priorities of syslog(3), which the journal takes from a `<N>` before the line."""
+
+# What may stand in a value without quotes: no blank, no quote, no `=`.
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:;@/+*%<>()\[\]{}|~^!?#$&-]+")
+
+
+def mail(queue_id: str, facts: Facts) -> None:
+    """A mail was answered; the one line that every mail has."""
+    _write(INFO, "mail", [("queue_id", queue_id), *facts])
+
+
+def mail_failed(queue_id: str, error: BaseException) -> None:
+    """Something unexpected happened to a mail, which is answered 451."""
+    who = ("queue_id", queue_id)
+    _write(ERROR, "mail_failed", [who, ("verdict", "tempfail"), ("error", _said(error))])
+    _trace(who, error)
+
+
+def crashed(daemon: str, error: BaseException) -> None:
+    """A process cannot go on."""
+    who = ("daemon", daemon)
+    _write(ERROR, "crashed", [who, ("error", _said(error))])
+    _trace(who, error)
+
+
+def store_away(reason: str) -> None:
+    """Redis does not answer, or not in time; said once for as long as it lasts."""
+    _write(ERROR, "store_away", [("reason", reason)])
+
+
+def store_back() -> None:
+    """Redis answers again."""
+    _write(NOTICE, "store_back", [])
+
+
+def started(daemon: str, facts: Facts) -> None:
+    """A daemon is ready."""
+    _write(NOTICE, "started", [("daemon", daemon), *facts])
+
+
+def stopping(daemon: str, signal: str) -> None:
+    """A daemon was told to end and finishes what it has in hand."""
+    _write(NOTICE, "stopping", [("daemon", daemon), ("signal", signal)])
+
+
+def stopped(daemon: str) -> None:
+    """A daemon is gone."""
+    _write(NOTICE, "stopped", [("daemon", daemon)])
+
+
+def cut_off(mails: int) -> None:
+    """Mails whose end did not come in time at a stop; Postfix answers them 451."""
+    _write(WARNING, "cut_off", [("mails", mails)])
+
+
+def child_died(what: str, how: str, pause: float) -> None:
+    """A process ended that should not have; another takes its place."""
+    facts = [("what", what), ("how", how), ("restart_in", f"{pause:g}s")]
+    _write(ERROR, "child_died", facts)
+
+
+def child_killed(what: str, pid: int) -> None:
+    """A process did not end in time and was killed."""
+    _write(ERROR, "child_killed", [("what", what), ("pid", pid)])
+
+
+def reloaded(daemon: str) -> None:
+    """The configuration was read anew and is in force."""
+    _write(NOTICE, "configuration", [("daemon", daemon), ("reload", "done")])
+
+
+def reload_failed(daemon: str, problems: Iterable[str]) -> None:
+    """The configuration is broken; the one before it stays in force."""
+    for problem in problems:
+        facts = [("daemon", daemon), ("reload", "failed"), ("problem", problem)]
+        _write(ERROR, "configuration", facts)
+
+
+def needs_restart(daemon: str, options: Iterable[str]) -> None:
+    """Options that a reload cannot change."""
+    facts = [("daemon", daemon), ("restart_for", ",".join(options))]
+    _write(WARNING, "configuration", facts)
+
+
+def not_kept(what: str, error: BaseException) -> None:
+    """A file of ours could not be read or written; the work goes on without it."""
+    _write(WARNING, "not_kept", [("what", what), ("error", _said(error))])
+
+
+def _trace(who: tuple[str, object], error: BaseException) -> None:
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        _write(ERROR, "traceback", [who], behind=_printable(line))
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _write(priority: int, name: str, facts: Facts, behind: str = "") -> None:
+    line = " ".join([name, *(f"{key}={value_text(value)}" for key, value in facts)])
+    if behind:
+        line = f"{line} | {behind}"
+    if _to_journal(os.environ):
+        line = f"<{priority}>{line}"
+    with contextlib.suppress(OSError, ValueError):
+        # One write for one line: several processes share this stderr.
+        os.write(sys.stderr.fileno(), line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def value_text(value: object) -> str:
+    """A value as it stands in a line: plain where it is harmless, else quoted and escaped."""
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_printable(escaped)}"'
+
+
+def _printable(text: str) -> str:
+    r"""Without characters that steer a terminal or end a line: those become \n, \x1b, ..."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _to_journal(environment: Mapping[str, str]) -> bool:
+    """Whether stderr is the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    stream = environment.get("JOURNAL_STREAM", "")
+    if not stream:
+        return False
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return stream == f"{status.st_dev}:{status.st_ino}"

@@ -1,0 +1,1 @@
+"""Shared state in Redis. Our words in, our words out."""

@@ -1,0 +1,223 @@
+"""Campaigns: which one a message belongs to, its number there, what its bounce is attributed to.
+
+Here live the keys of campaigns in Redis and the answer to `grouping.Question`. All hosts of a fleet
+share one Redis; what must be one step there is a Lua script beside this file. Keys:
+
+    fletching:sendid:{<SendID in lower case>}  the id of its campaign; gone after its window
+    fletching:campaign:{<id>}                  hash: sendid mail_class instance_id monitor opened
+                                               sent (the last message number)
+    fletching:bounce:{<id>}:<number // 64>     hash: number % 64 -> record as JSON
+
+Keys of one campaign share a hash tag and so a slot of Redis Cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from fletching import log
+from fletching.grouping import Numbered, Question
+from fletching.store.connection import TROUBLE, Client, Connection, StoreAway
+
+LIMIT = 0.3
+"""Seconds within which a mail has its answer, or none."""
+
+RECORDS_PER_KEY = 64
+KEPT_LONGER = 400 * 86400
+"""Seconds that a campaign outlives its window and its bounces: statistics are asked for late."""
+
+_TOO_LATE = f"no answer within {LIMIT * 1000:.0f} ms"
+_CACHED_FOR = 600.0
+_CACHED_AT_MOST = 4096
+_AT_ONCE = 16
+
+
+class Campaigns:
+    """The campaigns of a fleet. Any number of threads may ask; to be made after a fork."""
+
+    def __init__(self, url: str, state_dir: Path) -> None:
+        self._connection = Connection(url, state_dir)
+        self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store")
+        self._open = _Script("open.lua")
+        self._number = _Script("number.lua")
+        self._known = _Known()
+        self._outage = _Outage()
+
+    def campaign_of(self, question: Question) -> Numbered | None:
+        """A message's campaign and number; None if Redis does not say within 300 ms in all."""
+        # Another thread asks, since no socket time-out bounds everything that may hang: a name
+        # server, a handshake that drips, sentinels, the nodes of a cluster.
+        asked_at = time.monotonic()
+        answer = self._asking.submit(self._answer, question, asked_at + LIMIT)
+        try:
+            numbered = answer.result(LIMIT)
+        except TimeoutError:
+            answer.cancel()
+            self._outage.noticed(asked_at, _TOO_LATE)
+            return None
+        except (*TROUBLE, StoreAway) as error:
+            self._outage.noticed(asked_at, str(error) or type(error).__name__)
+            return None
+        self._outage.over()
+        return numbered
+
+    def _answer(self, question: Question, deadline: float) -> Numbered:
+        client = self._connection.client()
+        sendid = question.sendid.lower()
+        campaign = self._known.get(sendid)
+        if campaign is not None:
+            number = self._next_number(client, campaign, question, may_be_new=False)
+            if number is not None:
+                return Numbered(campaign, number)
+            # Redis has lost the campaign: what we know of it is worth nothing.
+            self._known.forget(sendid, campaign)
+        _in_time(deadline)
+        campaign = self._join_or_open(client, sendid, question)
+        _in_time(deadline)
+        number = self._next_number(client, campaign, question, may_be_new=True)
+        assert number is not None, "a campaign that may be new always has a next number"
+        return Numbered(campaign, number)
+
+    def _join_or_open(self, client: Client, sendid: str, question: Question) -> str:
+        asked_at = time.monotonic()
+        key = f"fletching:sendid:{{{sendid}}}"
+        campaign, left = self._open.run(client, [key], [question.candidate, question.window * 1000])
+        self._known.put(sendid, campaign, asked_at + left / 1000)
+        return str(campaign)
+
+    def _next_number(
+        self, client: Client, campaign: str, question: Question, *, may_be_new: bool
+    ) -> int | None:
+        # Compact ASCII JSON; octets that are no UTF-8 survive as \udcXX.
+        record = json.dumps(dict(question.remember), separators=(",", ":"))
+        number: int | None = self._number.run(
+            client,
+            [_campaign_key(campaign), _bounce_key(campaign)],
+            [
+                "1" if may_be_new else "0",
+                question.window + question.bounce_memory + KEPT_LONGER,
+                record if question.remember else "",
+                question.bounce_memory,
+                RECORDS_PER_KEY,
+                *("sendid", question.sendid),
+                *("mail_class", question.mail_class),
+                *("instance_id", question.instance_id),
+                *("monitor", question.monitor),
+                *("opened", question.now),
+            ],
+        )
+        return number
+
+    def bounce_record(self, campaign: str, number: int) -> dict[str, str] | None:
+        """What was remembered of a message; None where nothing is, or no longer."""
+        block, field = divmod(number, RECORDS_PER_KEY)
+        found = self._read("HGET", f"{_bounce_key(campaign)}{block}", str(field))
+        return dict(json.loads(found)) if found else None
+
+    def campaign(self, campaign: str) -> dict[str, str] | None:
+        """The fields of a campaign as text; None for one that is not known."""
+        found = self._read("HGETALL", _campaign_key(campaign))
+        return dict(found) if found else None
+
+    def ping(self) -> None:
+        """Raises StoreAway where Redis does not answer."""
+        self._read("PING")
+
+    def _read(self, *command: str) -> Any:
+        try:
+            return self._connection.client().execute_command(*command)  # type: ignore[no-untyped-call]
+        except TROUBLE as error:
+            raise StoreAway(str(error) or type(error).__name__) from error
+
+
+def _campaign_key(campaign: str) -> str:
+    return f"fletching:campaign:{{{campaign}}}"
+
+
+def _bounce_key(campaign: str) -> str:
+    return f"fletching:bounce:{{{campaign}}}:"
+
+
+def _in_time(deadline: float) -> None:
+    """No further step for a mail that has had its answer: a number would be lost."""
+    if time.monotonic() >= deadline:
+        raise StoreAway(_TOO_LATE)
+
+
+class _Script:
+    """A Lua script beside this file, sent once to each server that does not have it."""
+
+    def __init__(self, name: str) -> None:
+        self._text = files("fletching.store").joinpath(name).read_text("ascii")
+        # SHA-1 is the name that Redis gives to a script; nothing rests on its strength.
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, client: Client, keys: list[str], arguments: list[str | int]) -> Any:
+        # Octets that were no UTF-8 when they came go out as they were; redis-py cannot do that.
+        sent = [str(argument).encode("utf-8", "surrogateescape") for argument in arguments]
+        try:
+            return client.evalsha(self._sha, len(keys), *keys, *sent)
+        except NoScriptError:
+            return client.eval(self._text, len(keys), *keys, *sent)
+
+
+class _Known:
+    """The campaigns that this process was told of: it need not ask for each mail."""
+
+    def __init__(self) -> None:
+        self._campaigns: dict[str, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, sendid: str) -> str | None:
+        with self._lock:
+            campaign, end = self._campaigns.get(sendid, (None, 0.0))
+        return campaign if time.monotonic() < end else None
+
+    def put(self, sendid: str, campaign: str, end: float) -> None:
+        # Not for the whole window: this clock stands still while a virtual machine sleeps.
+        end = min(end, time.monotonic() + _CACHED_FOR)
+        with self._lock:
+            self._campaigns.pop(sendid, None)
+            self._campaigns[sendid] = (campaign, end)
+            if len(self._campaigns) > _CACHED_AT_MOST:
+                del self._campaigns[next(iter(self._campaigns))]
+
+    def forget(self, sendid: str, campaign: str) -> None:
+        with self._lock:
+            if self._campaigns.get(sendid, ("", 0.0))[0] == campaign:
+                del self._campaigns[sendid]
+
+
+class _Outage:
+    """Says once that Redis is away, and once that it is back."""
+
+    def __init__(self) -> None:
+        self._lasts = False
+        self._last_answer = 0.0
+        self._lock = threading.Lock()
+
+    def noticed(self, asked_at: float, reason: str) -> None:
+        """A question asked at that time had no answer."""
+        with self._lock:
+            # One that was asked before the last answer came tells of an outage that is over.
+            news = not self._lasts and asked_at > self._last_answer
+            self._lasts = self._lasts or news
+        if news:
+            log.store_away(reason)
+
+    def over(self) -> None:
+        """A question had its answer."""
+        with self._lock:
+            self._last_answer = time.monotonic()
+            news, self._lasts = self._lasts, False
+        if news:
+            log.store_back()

@@ -1,0 +1,111 @@
+"""A client of Redis from the URL in the configuration.
+
+Here lives what the URLs mean and how long a socket may wait. No key and no command is known here.
+Nothing connects before the first command: a daemon starts while Redis is away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from redis import Redis, RedisCluster
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.exceptions import RedisClusterException, RedisError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+Client: TypeAlias = "Redis | RedisCluster"
+
+TROUBLE = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises where Redis is away, slow, or in no state to answer."""
+
+SOCKET_TIMEOUT = 0.25
+
+# What redis-py would say with every new connection, each in a round trip of its own.
+_QUIET: dict[str, Any] = {"protocol": 2, "driver_info": None}
+_TEXT: dict[str, Any] = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+
+
+class StoreAway(Exception):
+    """Redis did not answer; the message says why."""
+
+
+def embedded_socket(state_dir: Path) -> Path:
+    """Where the private redis-server of `redis: embedded` listens."""
+    return state_dir / "redis" / "redis.sock"
+
+
+class Connection:
+    """The client of one URL; any number of threads may use it."""
+
+    def __init__(self, url: str, state_dir: Path) -> None:
+        self._make = _maker(url, state_dir)
+        self._made: Client | None = None
+        self._making = threading.Lock()
+
+    def client(self) -> Client:
+        """The client, made at the first call: a cluster's asks the cluster for its nodes."""
+        with self._making:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+def _maker(url: str, state_dir: Path) -> Callable[[], Client]:
+    if url == "embedded":
+        path = str(embedded_socket(state_dir))
+        return lambda: Redis(unix_socket_path=path, **_options())
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        raise ValueError("not a Redis URL")
+    if scheme == "redis+sentinel":
+        return lambda: _behind_sentinels(rest)
+    if scheme == "redis+cluster":
+        return lambda: _cluster(rest)
+    return lambda: Redis.from_url(url, **_options())
+
+
+def _behind_sentinels(rest: str) -> Redis:
+    """`[user:password@]host:port,host:port/service[/db]`; the credentials are the master's."""
+    credentials, nodes, path = _split(rest)
+    service, _, database = path.partition("/")
+    sentinels = Sentinel(nodes, sentinel_kwargs=_options())  # type: ignore[no-untyped-call]
+    options = {"db": int(database or 0), **credentials, **_options()}
+    master: Redis = sentinels.master_for(service, **options)  # type: ignore[no-untyped-call]
+    return master
+
+
+def _cluster(rest: str) -> RedisCluster:
+    """`[user:password@]host:port,host:port`"""
+    credentials, nodes, _ = _split(rest)
+    start = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
+    return RedisCluster(startup_nodes=start, **{**credentials, **_options()})
+
+
+def _split(rest: str) -> tuple[dict[str, str], list[tuple[str, int]], str]:
+    before, mark, behind = rest.rpartition("@")
+    user, _, password = before.partition(":")
+    credentials = {"username": unquote(user), "password": unquote(password)} if mark else {}
+    hosts, _, path = behind.partition("/")
+    return {k: v for k, v in credentials.items() if v}, [_node(h) for h in hosts.split(",")], path
+
+
+def _node(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "", parts.port or 6379
+
+
+def _options() -> dict[str, Any]:
+    """No retries: the one who asks has 300 ms, and the mail's sender tries again."""
+    return {
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+        **_QUIET,
+        **_TEXT,
+    }

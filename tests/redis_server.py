@@ -1,0 +1,62 @@
+"""Redis servers of other kinds than `real/redis_server.py`: with options, sentinels, clusters."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import redis
+
+from tests.real.processes import Daemon, Server, free_port, program
+
+
+class RedisServer(Server):
+    """One redis-server with a Unix socket and a loopback port, in a directory of its own."""
+
+    def __init__(self, *options: str, sentinel: bool = False, password: str | None = None) -> None:
+        self.port = free_port()
+        self._password = password
+        self._sentinel = sentinel
+        self._options = options
+        self._folder = tempfile.TemporaryDirectory(prefix="redis-")
+        self.directory = Path(self._folder.name)
+        self.socket = self.directory / "redis.sock"
+        conf = self.directory / "redis.conf"
+        kind = ("--sentinel",) if sentinel else ()
+        command = [program("redis-server", "redis-server"), conf, *kind]
+        self.daemon = Daemon(command, self.directory / "log")
+
+    def start(self) -> None:
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"unixsocket {self.socket}",
+            f"dir {self.directory}",
+            *(() if self._sentinel else ('save ""', "appendonly yes")),
+            *(() if self._password is None else (f"requirepass {self._password}",)),
+            *self._options,
+        ]
+        (self.directory / "redis.conf").write_text("\n".join(lines) + "\n")
+        self.daemon.start(self._answers)
+
+    def stop(self) -> None:
+        self.daemon.stop()
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client beside the tested one, to look with."""
+        return redis.Redis(port=self.port, password=self._password, decode_responses=True)

@@ -1,0 +1,452 @@
+"""Campaigns in a real Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import redis
+from fletching.grouping import Numbered, Question
+from fletching.store.campaigns import Campaigns
+from fletching.store.connection import StoreAway
+from redis.crc import key_slot
+
+from tests.real.processes import free_port
+from tests.redis_server import RedisServer
+
+NOWHERE = Path("/nonexistent")
+DAY = 86400
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def server(_server: RedisServer) -> RedisServer:
+    _server.client.flushall()
+    return _server
+
+
+@pytest.fixture
+def campaigns(server: RedisServer) -> Campaigns:
+    return Campaigns(server.url, NOWHERE)
+
+
+def question(sendid: str = "a100525", candidate: str = "aaaaaaaaaaaa", **given: object) -> Question:
+    asked: dict[str, object] = {
+        "mail_class": "a",
+        "instance_id": "100525",
+        "monitor": "spring sale",
+        "now": 1_700_000_000,
+        "window": 21 * DAY,
+        "remember": (("email", "r@example.com"), ("listid", "t100")),
+        "bounce_memory": 10 * DAY,
+        **given,
+    }
+    return Question(sendid=sendid, candidate=candidate, **asked)  # type: ignore[arg-type]
+
+
+def until(ask: Callable[[], T], seconds: float = 60) -> T:
+    """Asks again and again until the answer is true; the last answer."""
+    end = time.monotonic() + seconds
+    while not (answer := ask()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return answer
+
+
+def test_the_first_message_opens_a_campaign_and_the_next_ones_join_it(
+    campaigns: Campaigns,
+) -> None:
+    assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
+    assert campaigns.campaign_of(question(candidate="b" * 12)) == Numbered("aaaaaaaaaaaa", 2)
+    assert campaigns.campaign_of(question("b1", "c" * 12)) == Numbered("c" * 12, 1)
+
+
+def test_a_second_host_joins_the_campaign_of_the_first(server: RedisServer) -> None:
+    here, there = (Campaigns(server.url, NOWHERE) for _ in range(2))
+    assert here.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
+    assert there.campaign_of(question(candidate="b" * 12)) == Numbered("aaaaaaaaaaaa", 2)
+    assert here.campaign_of(question(candidate="c" * 12)) == Numbered("aaaaaaaaaaaa", 3)
+
+
+def test_sendids_are_one_campaign_in_any_case(campaigns: Campaigns) -> None:
+    campaigns.campaign_of(question("News7"))
+    assert campaigns.campaign_of(question("nEWS7", "b" * 12)) == Numbered("aaaaaaaaaaaa", 2)
+
+
+def test_the_campaign_remembers_its_first_message(campaigns: Campaigns) -> None:
+    campaigns.campaign_of(question())
+    later = {"now": 1_700_000_900, "monitor": "another", "mail_class": "A"}
+    campaigns.campaign_of(question("A100525", "b" * 12, **later))
+    assert campaigns.campaign("aaaaaaaaaaaa") == {
+        "sendid": "a100525",
+        "mail_class": "a",
+        "instance_id": "100525",
+        "monitor": "spring sale",
+        "opened": "1700000000",
+        "sent": "2",
+    }
+    assert campaigns.campaign("b" * 12) is None
+
+
+def test_the_window_counts_from_the_first_message(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    look, key = server.client, "fletching:sendid:{a100525}"
+    assert 0 < look.pttl(key) <= 21 * DAY * 1000
+    look.pexpire(key, 5 * DAY * 1000)
+    campaigns.campaign_of(question())
+    Campaigns(server.url, NOWHERE).campaign_of(question())
+    assert look.pttl(key) <= 5 * DAY * 1000
+
+
+def test_after_its_window_a_sendid_opens_a_new_campaign(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    assert campaigns.campaign_of(question(window=1)) == Numbered("a" * 12, 1)
+    assert until(lambda: not server.client.exists("fletching:sendid:{a100525}"))
+    assert campaigns.campaign_of(question(window=1, candidate="b" * 12)) == Numbered("b" * 12, 1)
+    # The old one's statistics stay.
+    assert campaigns.campaign("a" * 12) is not None
+
+
+def test_a_campaign_outlives_its_window_and_its_bounces(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    kept = server.client.ttl("fletching:campaign:{aaaaaaaaaaaa}")
+    assert (21 + 10 + 399) * DAY < kept <= (21 + 10 + 400) * DAY
+
+
+def _numbers(url: str, name: str, count: int, start: object, answers: object) -> None:
+    campaigns = Campaigns(url, NOWHERE)
+    start.wait()  # type: ignore[attr-defined]
+    got = [campaigns.campaign_of(question(candidate=f"{name:a<12}")) for _ in range(count)]
+    answers.put(got)  # type: ignore[attr-defined]
+
+
+def test_many_hosts_at_once_open_one_campaign_and_no_number_twice(server: RedisServer) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    hosts, each = 8, 50
+    start, answers = spawn.Barrier(hosts), spawn.Queue()
+    running = [
+        spawn.Process(target=_numbers, args=(server.url, f"h{i}", each, start, answers))
+        for i in range(hosts)
+    ]
+    for process in running:
+        process.start()
+    got = [numbered for _ in running for numbered in answers.get(timeout=60)]
+    for process in running:
+        process.join()
+    assert None not in got
+    assert len({numbered.campaign for numbered in got}) == 1
+    assert sorted(numbered.number for numbered in got) == list(range(1, hosts * each + 1))
+
+
+def test_many_threads_of_one_process_get_each_number_once(campaigns: Campaigns) -> None:
+    got: list[Numbered | None] = []
+    threads = [
+        threading.Thread(
+            target=lambda: got.extend(campaigns.campaign_of(question()) for _ in range(20))
+        )
+        for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(n.number for n in got if n) == list(range(1, 321))
+
+
+def test_what_a_bounce_is_attributed_to(server: RedisServer, campaigns: Campaigns) -> None:
+    for number in range(1, 131):
+        campaigns.campaign_of(question(remember=(("email", f"r{number}@example.com"),)))
+    for number in (1, 63, 64, 65, 128, 130):
+        found = campaigns.bounce_record("aaaaaaaaaaaa", number)
+        assert found == {"email": f"r{number}@example.com"}
+    assert campaigns.bounce_record("aaaaaaaaaaaa", 131) is None
+    assert campaigns.bounce_record("b" * 12, 1) is None
+    keys = sorted(server.client.keys("fletching:bounce:*"))
+    assert keys == [f"fletching:bounce:{{aaaaaaaaaaaa}}:{block}" for block in (0, 1, 2)]
+    assert server.client.hget(keys[0], "5") == '{"email":"r5@example.com"}'
+
+
+def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    look, key = server.client, "fletching:bounce:{aaaaaaaaaaaa}:0"
+    assert 9 * DAY < look.ttl(key) <= 10 * DAY
+    look.expire(key, 100)
+    campaigns.campaign_of(question())
+    assert look.ttl(key) > 9 * DAY
+
+
+def test_nothing_to_remember_leaves_no_record(server: RedisServer, campaigns: Campaigns) -> None:
+    campaigns.campaign_of(question(remember=()))
+    assert server.client.keys("fletching:bounce:*") == []
+    assert campaigns.bounce_record("aaaaaaaaaaaa", 1) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\udcff\udc80", "ünïcode ☃", 'q"uo\\te', "line\nend\0", "}{"], ids=ascii
+)
+def test_any_text_comes_back_as_it_was(campaigns: Campaigns, text: str) -> None:
+    campaigns.campaign_of(question(monitor=text, remember=(("click_tracking_id", text),)))
+    found = campaigns.campaign("aaaaaaaaaaaa")
+    assert found is not None
+    assert found["monitor"] == text
+    assert campaigns.bounce_record("aaaaaaaaaaaa", 1) == {"click_tracking_id": text}
+
+
+def test_a_mail_costs_one_round_trip(server: RedisServer, campaigns: Campaigns) -> None:
+    campaigns.campaign_of(question())
+    look = server.client
+    before = look.info("commandstats")
+    for _ in range(100):
+        campaigns.campaign_of(question())
+    after = look.info("commandstats")
+    # What a script does inside counts here too, but under the names of those commands.
+    inside = {"exists", "hset", "hincrby", "expire"}
+    told = {
+        name: calls
+        for name in {key.removeprefix("cmdstat_") for key in after} - inside
+        if (calls := _calls(after, name) - _calls(before, name))
+    }
+    assert told == {"evalsha": 100, "info": 1}
+
+
+def _calls(statistics: dict[str, dict[str, int]], command: str) -> int:
+    return statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+
+def test_a_redis_that_lost_everything_gets_a_new_campaign(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    server.client.flushall()
+    assert campaigns.campaign_of(question(candidate="b" * 12)) == Numbered("b" * 12, 1)
+    assert campaigns.campaign_of(question(candidate="c" * 12)) == Numbered("b" * 12, 2)
+
+
+def test_a_redis_that_lost_the_scripts_gets_them_again(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    server.client.script_flush()
+    assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 2)
+
+
+def test_a_host_that_died_between_opening_and_numbering(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    server.client.set("fletching:sendid:{a100525}", "z" * 12, px=DAY * 1000)
+    assert campaigns.campaign_of(question()) == Numbered("z" * 12, 1)
+    assert campaigns.campaign_of(question()) == Numbered("z" * 12, 2)
+
+
+def test_a_stopped_redis_is_said_once_and_its_return_once(capfd: pytest.CaptureFixture) -> None:
+    with RedisServer() as own:
+        campaigns = Campaigns(own.url, NOWHERE)
+        assert campaigns.campaign_of(question()) is not None
+        own.stop()
+        assert [campaigns.campaign_of(question()) for _ in range(5)] == [None] * 5
+        with pytest.raises(StoreAway):
+            campaigns.ping()
+        with pytest.raises(StoreAway):
+            campaigns.bounce_record("aaaaaaaaaaaa", 1)
+        own.start()
+        assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 2)
+        campaigns.campaign_of(question())
+    said = capfd.readouterr().err
+    assert said.count("store_away") == 1
+    assert said.count("store_back") == 1
+
+
+def test_a_frozen_redis_holds_no_mail_up(capfd: pytest.CaptureFixture) -> None:
+    with RedisServer() as own:
+        campaigns = Campaigns(own.url, NOWHERE)
+        campaigns.campaign_of(question())
+        own.daemon.signal(signal.SIGSTOP)
+        try:
+            got: list[Numbered | None] = []
+            threads = [
+                threading.Thread(target=lambda: got.append(campaigns.campaign_of(question())))
+                for _ in range(50)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert got == [None] * 50
+        finally:
+            own.daemon.signal(signal.SIGCONT)
+        assert until(lambda: campaigns.campaign_of(question()))
+    assert capfd.readouterr().err.count("store_away") == 1
+
+
+def test_a_name_server_that_hangs_holds_no_mail_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def hangs(*_: object, **__: object) -> list[object]:
+        asked.set()
+        answered.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    campaigns = Campaigns("redis://redis.example.com:6379/0", NOWHERE)
+    try:
+        assert campaigns.campaign_of(question()) is None
+        assert asked.is_set()
+    finally:
+        answered.set()
+
+
+@contextlib.contextmanager
+def dripping() -> Iterator[int]:
+    """A server that answers each command with one octet at a time and never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while not ended.wait(0.05):
+                    connection.send(b"+")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_server_that_drips_holds_no_mail_up() -> None:
+    with dripping() as port:
+        campaigns = Campaigns(f"redis://127.0.0.1:{port}/0", NOWHERE)
+        assert campaigns.campaign_of(question()) is None
+
+
+@pytest.mark.parametrize("command", ["replicaof 127.0.0.1 1", "maxmemory 1"])
+def test_a_redis_that_may_not_write_is_away(server: RedisServer, command: str) -> None:
+    with RedisServer(command) as own:
+        assert Campaigns(own.url, NOWHERE).campaign_of(question()) is None
+
+
+def test_a_key_of_another_kind_is_trouble_and_no_crash(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    server.client.hset("fletching:sendid:{a100525}", "not", "ours")
+    assert campaigns.campaign_of(question()) is None
+
+
+def test_unix_sockets_passwords_and_databases() -> None:
+    with RedisServer("unixsocketperm 700", password="s3cret/x") as own:
+        password = "s3cret%2Fx"
+        urls = [
+            f"redis://:{password}@127.0.0.1:{own.port}/3",
+            f"unix://:{password}@{own.socket}?db=3",
+        ]
+        assert [Campaigns(url, NOWHERE).campaign_of(question()) for url in urls] == [
+            Numbered("aaaaaaaaaaaa", 1),
+            Numbered("aaaaaaaaaaaa", 2),
+        ]
+        assert Campaigns(own.url, NOWHERE).campaign_of(question()) is None
+
+
+def test_embedded_is_a_socket_in_the_state_directory(server: RedisServer, tmp_path: Path) -> None:
+    campaigns = Campaigns("embedded", tmp_path)
+    assert campaigns.campaign_of(question()) is None
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "redis.sock").symlink_to(server.socket)
+    assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
+
+
+def test_sentinels_name_the_master_and_the_master_is_asked() -> None:
+    with RedisServer() as master, RedisServer() as second:
+        monitor = f"sentinel monitor mails 127.0.0.1 {master.port} 1"
+        with RedisServer(monitor, sentinel=True) as sentinel:
+            url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/mails/2"
+            campaigns = Campaigns(url, NOWHERE)
+            assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
+            look = redis.Redis(port=master.port, db=2)
+            assert look.exists("fletching:campaign:{aaaaaaaaaaaa}")
+            # A failover: the sentinel names another server, and the first one is gone.
+            at = redis.Redis(port=sentinel.port)
+            at.execute_command("SENTINEL REMOVE", "mails")
+            at.execute_command("SENTINEL MONITOR", "mails", "127.0.0.1", second.port, 1)
+            master.stop()
+            other = question(candidate="b" * 12)
+            assert until(lambda: campaigns.campaign_of(other)) == Numbered("b" * 12, 1)
+
+
+def test_a_service_that_sentinels_do_not_know_is_away() -> None:
+    with RedisServer("sentinel monitor mails 127.0.0.1 1 1", sentinel=True) as sentinel:
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/other"
+        assert Campaigns(url, NOWHERE).campaign_of(question()) is None
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[list[RedisServer]]:
+    """Three masters that share the slots."""
+    with contextlib.ExitStack() as stack:
+        nodes = [_cluster_node(stack) for _ in range(3)]
+        for place, node in enumerate(nodes):
+            first, last = place * 16384 // 3, (place + 1) * 16384 // 3 - 1
+            at = node.client
+            at.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            at.execute_command("CLUSTER SET-CONFIG-EPOCH", place + 1)
+            bus = int(nodes[0].client.config_get("cluster-port")["cluster-port"])
+            at.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, bus)
+        for node in nodes:
+            assert until(lambda node=node: "cluster_state:ok" in _cluster_info(node))
+        yield nodes
+
+
+def _cluster_node(stack: contextlib.ExitStack) -> RedisServer:
+    options = ("cluster-enabled yes", f"cluster-port {free_port()}", "appendonly no")
+    return stack.enter_context(RedisServer(*options))
+
+
+def _cluster_info(node: RedisServer) -> str:
+    client = redis.Redis(port=node.port, decode_responses=True)
+    client.set_response_callback("CLUSTER INFO", str)
+    return str(client.execute_command("CLUSTER INFO"))
+
+
+def test_a_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> None:
+    nodes = ",".join(f"127.0.0.1:{node.port}" for node in cluster)
+    campaigns = Campaigns(f"redis+cluster://{nodes}", NOWHERE)
+    for name in range(30):
+        asked = question(f"a{name}", f"{name:0>12}")
+        assert campaigns.campaign_of(asked) == Numbered(f"{name:0>12}", 1)
+        assert campaigns.campaign_of(asked) == Numbered(f"{name:0>12}", 2)
+        assert campaigns.bounce_record(f"{name:0>12}", 2) == dict(asked.remember)
+    campaigns.ping()
+    keys = [str(key) for node in cluster for key in node.client.keys("*")]
+    assert len(keys) == 30 * 3
+    assert all(node.client.dbsize() for node in cluster)
+
+
+def test_all_keys_of_a_campaign_are_in_one_slot(server: RedisServer, campaigns: Campaigns) -> None:
+    for _ in range(70):
+        campaigns.campaign_of(question())
+    keys = [key for key in server.client.keys("*") if re.search(":(campaign|bounce):", key)]
+    assert len(keys) == 3
+    assert len({key_slot(key.encode()) for key in keys}) == 1
