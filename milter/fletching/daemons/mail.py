@@ -1,0 +1,96 @@
+"""A mail while it comes in, piece by piece, and which mails are in hand.
+
+Here lives what is collected between MAIL FROM and the end. It knows no MIME and decides nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fletching.outgoing.envelope import Envelope, Recipient
+from fletching.outgoing.flow import Setup
+from fletching.outgoing.message import Header, Message
+
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(slots=True)
+class Mail:
+    """One mail, from MAIL FROM to its end. ``setup`` stays what it was when the mail began.
+
+    ``failure``: what went wrong where nothing could be answered. ``let_go`` is called once, when
+    the mail has ended in whatever way; None: the mail came too late to be waited for.
+    """
+
+    setup: Setup
+    sender: str
+    login: str | None
+    let_go: Callable[[], None] | None
+    recipients: list[Recipient] = field(default_factory=list)
+    headers: list[Header] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def add_header(self, name: str, value: bytes) -> None:
+        """A field as libmilter gives it: without the space behind the colon, folds as LF."""
+        # Names are ASCII: Postfix takes a line with another name for the body.
+        lines = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        self.headers.append(Header(name.encode("ascii"), b" " + lines, len(self.headers)))
+
+    def message(self) -> Message:
+        return Message(tuple(self.headers), b"".join(self.chunks))
+
+    def envelope(self, client: str, queue_id: str) -> Envelope:
+        """What SMTP said.
+
+        smtpd(8) gives {rcpt_mailer} with every recipient, since we ask for it; the SMTP that
+        cleanup(8) plays for non_smtpd_milters has none, and a client of 127.0.0.1 or ::1 where
+        the mail comes from sendmail(1). A requeue keeps the client that the mail came from, so
+        that mail from elsewhere does not become local by `postsuper -r`.
+        """
+        told = any(recipient.mailer is not None for recipient in self.recipients)
+        return Envelope(
+            sender=self.sender,
+            recipients=tuple(self.recipients),
+            client=client,
+            login=self.login,
+            local=not told and client in _LOOPBACK,
+            queue_id=queue_id,
+        )
+
+    def end(self) -> None:
+        """The mail was answered, or given up."""
+        if self.let_go is not None:
+            self.let_go()
+            self.let_go = None
+
+
+class InHand:
+    """Counts the mails that have begun and not ended; at a stop they are waited for."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def take(self) -> Callable[[], None] | None:
+        """One more mail; what to call at its end. None after `close`: it is not waited for."""
+        with self._changed:
+            if self._closed:
+                return None
+            self._count += 1
+        return self._let_go
+
+    def close(self, seconds: float) -> int:
+        """Takes no more, and waits until none is left; how many are left at last."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: self._count == 0, seconds)
+            return self._count
+
+    def _let_go(self) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()

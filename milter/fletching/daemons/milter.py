@@ -1,0 +1,280 @@
+"""The milter: what Postfix says to us, and what we ask of Postfix.
+
+Here live the callbacks of libmilter and the sending of edits, and nothing that decides: all that
+happens to a mail is computed by `outgoing/flow.py` before the first edit leaves. The one file that
+knows pymilter.
+
+Callbacks of one connection may run in different threads, never two at once. What happens in a
+callback that gives no reply can only be told at the end of the mail: libmilter drops its answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import Milter
+
+from fletching import log
+from fletching.daemons import prefork
+from fletching.daemons.mail import Mail
+from fletching.daemons.worker import Worker
+from fletching.outgoing.edits import (
+    AddHeader,
+    ChangeHeader,
+    ChangeSender,
+    DeleteHeader,
+    Edit,
+    InsertHeader,
+    ReplaceBody,
+)
+from fletching.outgoing.envelope import Recipient
+from fletching.outgoing.flow import Outcome
+from fletching.outgoing.plan import Refuse
+
+NAME = "fletching"
+
+_MACROS = (
+    (Milter.M_ENVFROM, "{auth_authen}"),
+    (Milter.M_ENVRCPT, "{rcpt_mailer}"),
+    (Milter.M_EOM, "i"),
+)
+_ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM | Milter.SETSYMLIST
+
+# What a milter may send in one packet (libmilter's MILTER_CHUNK_SIZE).
+_CHUNK = 65535
+
+_FAILED = Refuse(451, "4.3.0", "internal error, try again")
+_RESTARTING = Refuse(421, "4.3.2", "the service is restarting, try again")
+
+F = TypeVar("F", bound=Callable[..., int])
+
+
+def _no_reply(callback: F) -> F:
+    """Postfix does not wait for what this callback returns."""
+    return cast(F, Milter.noreply(callback))
+
+
+class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
+    """One connection of Postfix: one SMTP session with any number of mails.
+
+    Attributes must not be named like callbacks: pymilter would call them.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._client: str | None = None
+        self._mail: Mail | None = None
+
+    def negotiate(self, opts: list[int]) -> int:
+        """Asks for the macros that we read: Postfix's own lists may leave them out."""
+        if opts[0] & Milter.SETSYMLIST:
+            for stage, names in _MACROS:
+                # Base.setsymlist passes bytes where the C function takes str.
+                self._ctx.setsymlist(stage, names)
+        return int(super().negotiate(opts))
+
+    @_no_reply
+    def connect(self, hostname: str, family: int, hostaddr: Any) -> int:
+        # Not an IP address: nobody that could be trusted by its network.
+        self._client = str(hostaddr[0]) if isinstance(hostaddr, tuple) else ""
+        return int(Milter.CONTINUE)
+
+    @_no_reply
+    def envfrom(self, sender: str, *parameters: str) -> int:
+        self._forget()
+        self._mail = Mail(
+            setup=self._worker.setup(),
+            sender=_address(sender),
+            login=self._macro("{auth_authen}"),
+            let_go=self._worker.in_hand.take(),
+        )
+        return int(Milter.CONTINUE)
+
+    @_no_reply
+    def envrcpt(self, recipient: str, *parameters: str) -> int:
+        def add(mail: Mail) -> None:
+            mailer = self._macro("{rcpt_mailer}")
+            mail.recipients.append(Recipient(_address(recipient), mailer))
+
+        return self._collect(add)
+
+    # pymilter looks at `header` to see what is wanted, and calls `header_bytes`.
+    @_no_reply
+    def header(self, name: str, value: bytes) -> int:
+        return self._collect(lambda mail: mail.add_header(name, value))
+
+    def header_bytes(self, name: str, value: bytes) -> int:
+        return int(self.header(name, value))
+
+    @_no_reply
+    def body(self, chunk: bytes) -> int:
+        return self._collect(lambda mail: mail.chunks.append(chunk))
+
+    def eom(self) -> int:
+        mail, self._mail = self._mail, None
+        try:
+            return self._end(mail)
+        finally:
+            if mail is not None:
+                mail.end()
+
+    def abort(self) -> int:
+        self._forget()
+        return int(Milter.CONTINUE)
+
+    def close(self) -> int:
+        self._forget()
+        return int(Milter.CONTINUE)
+
+    def _forget(self) -> None:
+        mail, self._mail = self._mail, None
+        if mail is not None:
+            mail.end()
+
+    def _collect(self, add: Callable[[Mail], None]) -> int:
+        mail = self._mail
+        if mail is not None and mail.failure is None:
+            try:
+                add(mail)
+            except Exception as error:  # noqa: BLE001 an edge: told at the end of the mail
+                mail.failure = error
+        return int(Milter.CONTINUE)
+
+    def _macro(self, name: str) -> str | None:
+        try:
+            value = self._ctx.getsymval(name)
+        except UnicodeDecodeError:
+            # Somebody has that name, but no configuration can name it.
+            return "\N{REPLACEMENT CHARACTER}"
+        return None if value is None else str(value)
+
+    def _end(self, mail: Mail | None) -> int:
+        """The answer to one mail: all of it is known before any of it is sent."""
+        began = time.monotonic()
+        queue_id = ""
+        try:
+            queue_id = self._macro("i") or ""
+            if mail is None or self._client is None:
+                raise RuntimeError("a mail without MAIL FROM, or from no client")
+            if mail.failure is not None:
+                raise mail.failure
+            if mail.let_go is None:
+                return self._refuse(_RESTARTING)
+            outcome = self._worker.carry(mail, mail.envelope(self._client, queue_id))
+            verdict, facts = _verdict(outcome), tuple(_facts(outcome))
+            requests = [request for edit in outcome.edits for request in self._requests(edit)]
+            for request in requests:
+                request()
+        except Exception as error:  # noqa: BLE001 the edge of the way out
+            log.mail_failed(queue_id, error)
+            self._worker.count(None, "tempfail", time.monotonic() - began)
+            return self._refuse(_FAILED)
+        seconds = time.monotonic() - began
+        log.mail(queue_id, (("verdict", verdict), *facts, ("seconds", f"{seconds:.3f}")))
+        self._worker.count(outcome, verdict, seconds)
+        return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
+
+    def _requests(self, edit: Edit) -> Iterator[Callable[[], object]]:
+        """An edit as calls of pymilter, with all that could fail done."""
+        match edit:
+            case AddHeader(name, value):
+                yield partial(self.addheader, _text(name), _value(value))
+            case InsertHeader(name, value):
+                # 0 would be above Postfix's own Received, which we do not see.
+                yield partial(self.addheader, _text(name), _value(value), 1)
+            case ChangeHeader(name, index, value):
+                yield partial(self.chgheader, _text(name), index, _value(value))
+            case DeleteHeader(name, index):
+                yield partial(self.chgheader, _text(name), index, "")
+            case ChangeSender(address):
+                yield partial(self.chgfrom, f"<{_text(address.encode())}>")
+            case ReplaceBody(body):
+                for start in range(0, len(body), _CHUNK) or (0,):
+                    yield partial(self.replacebody, body[start : start + _CHUNK])
+
+    def _refuse(self, refusal: Refuse) -> int:
+        code = str(refusal.code)
+        try:
+            self.setreply(code, refusal.enhanced, refusal.text.replace("%", "%%"))
+        except (Milter.error, ValueError) as error:
+            # Postfix says something of its own, then.
+            log.not_kept(f"reply {refusal.code}", error)
+        return int(Milter.TEMPFAIL if code.startswith("4") else Milter.REJECT)
+
+
+def _address(path: str) -> str:
+    """An address of MAIL or RCPT without its angle brackets."""
+    return path[1:-1] if path.startswith("<") and path.endswith(">") else path
+
+
+def _text(octets: bytes) -> str:
+    """pymilter takes text only, and libmilter text without NUL."""
+    if b"\0" in octets:
+        raise ValueError("a NUL cannot be sent to Postfix")
+    return octets.decode("utf-8")
+
+
+def _value(value: bytes) -> str:
+    """Postfix adds the space behind the colon itself, and ends lines by LF."""
+    return _text(value.removeprefix(b" ").replace(b"\r\n", b"\n"))
+
+
+def _verdict(outcome: Outcome) -> str:
+    if outcome.refusal is None:
+        return "accept"
+    return "tempfail" if outcome.refusal.code < 500 else "reject"
+
+
+def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
+    """What the mail's log line says, in the words of the Plan, which knows what may be said."""
+    todo, facts = outcome.plan, outcome.facts
+    if outcome.refusal is not None:
+        yield "reply", outcome.refusal
+    if todo.mail_class is not None:
+        yield "class", todo.mail_class.name
+        yield "sendid", todo.sendid
+        yield "list", todo.listid
+        for recipient in todo.logged:
+            yield "rcpt", recipient
+    if facts is not None and facts.campaign:
+        yield "campaign", facts.campaign
+        yield "number", facts.number
+    if outcome.member is not None:
+        yield "mta", outcome.member.name
+        yield "transport", outcome.member.transport
+    if outcome.untracked:
+        yield "untracked", "store"
+    yield "edits", len(outcome.edits)
+    for warning in outcome.warnings:
+        yield "warning", warning
+
+
+def serve(config_path: Path) -> int:
+    """Runs the milter in the foreground; the exit status of the process."""
+    return prefork.serve(config_path, _open_at, _listen)
+
+
+def _open_at(where: str) -> None:
+    """Opens the socket, once for all workers."""
+    Milter.set_flags(_ACTIONS)
+    Milter.set_connect_callback(Milter.connect_callback)
+    Milter.set_envfrom_callback(lambda ctx, *words: ctx.getpriv().envfrom_bytes(*words))
+    Milter.set_envrcpt_callback(lambda ctx, *words: ctx.getpriv().envrcpt_bytes(*words))
+    Milter.set_header_callback(lambda ctx, name, value: ctx.getpriv().header_bytes(name, value))
+    Milter.set_body_callback(lambda ctx, chunk: ctx.getpriv().body(chunk))
+    Milter.set_eom_callback(lambda ctx: ctx.getpriv().eom())
+    Milter.set_abort_callback(lambda ctx: ctx.getpriv().abort())
+    Milter.set_close_callback(Milter.close_callback)
+    Milter.setconn(where)
+    Milter.register(NAME, negotiate=Milter.negotiate_callback)
+    Milter.opensocket(False)
+
+
+def _listen(worker: Worker) -> None:
+    """Serves the connections of one worker until the process ends."""
+    Milter.factory = lambda: Connection(worker)
+    Milter.main()

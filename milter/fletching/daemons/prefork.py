@@ -1,0 +1,169 @@
+"""The milter's first process: it opens the socket and tends the workers, and sees no mail.
+
+Here live start, reload and end of the milter as a whole. What a worker does is in `worker.py`; how
+a socket is opened and served comes from `milter.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from fletching import log, metrics
+from fletching.config.load import ConfigError, load
+from fletching.config.model import Config
+from fletching.daemons import embedded_redis
+from fletching.daemons.listener import Listener, ListenError, open_listener
+from fletching.daemons.processes import Signals, notify, spawn
+from fletching.daemons.tending import Child, Tender, end
+from fletching.daemons.worker import Worker, live
+from fletching.keyfiles import KeyFileError
+from fletching.opening import open_setup
+from fletching.outgoing.flow import Setup
+
+DAEMON = "milter"
+WRONG_CONFIGURATION = 2
+
+_WORKERS_END = 9.0
+_ALL_END = 9.6
+"""Seconds after SIGTERM. A worker waits up to 8 for its mails; Redis ends when they are gone."""
+
+_AT_START_ONLY = ("listen", "workers", "state_dir")
+
+
+class StartError(Exception):
+    """The daemon cannot start, or go on, with this configuration; one line for each reason."""
+
+
+def serve(
+    config_path: Path, open_at: Callable[[str], None], listen: Callable[[Worker], None]
+) -> int:
+    """Runs until SIGTERM; the exit status of the process.
+
+    ``open_at`` opens a socket, ``listen`` serves what comes to it.
+    """
+    try:
+        setup = open_configuration(config_path)
+        prepare(setup.config)
+        listener = open_listener(setup.config.listen, open_at)
+    except (StartError, ListenError) as error:
+        print(error, file=sys.stderr)
+        return WRONG_CONFIGURATION
+    _Parent(config_path, setup, listener, listen).run()
+    return 0
+
+
+def open_configuration(config_path: Path) -> Setup:
+    """The configuration with its key files. Raises StartError."""
+    try:
+        return open_setup(load(config_path))
+    except (ConfigError, KeyFileError) as error:
+        raise StartError(str(error)) from error
+
+
+def prepare(config: Config) -> None:
+    """Makes what has to be on disk. Raises StartError."""
+    try:
+        config.state_dir.mkdir(parents=True, exist_ok=True)
+        metrics.begin(config.state_dir)
+        if config.redis == "embedded":
+            embedded_redis.prepare(config.state_dir)
+    except OSError as error:
+        raise StartError(f"state_dir: {error.filename}: {error.strerror}") from error
+    except embedded_redis.NoRedisError as error:
+        raise StartError(str(error)) from error
+
+
+class _Parent:
+    """The first process, from the open socket to the end."""
+
+    def __init__(
+        self,
+        config_path: Path,
+        setup: Setup,
+        listener: Listener,
+        listen: Callable[[Worker], None],
+    ) -> None:
+        self._config_path = config_path
+        self._setup = setup
+        self._began_with = setup.config
+        self._listener = listener
+        self._listen = listen
+        self._signals = Signals()
+
+    def run(self) -> None:
+        config = self._began_with
+        redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
+        workers = [self._worker(place) for place in range(_count(config))]
+        for child in workers:
+            child.begin()
+        log.started(DAEMON, [("listen", config.listen), ("workers", len(workers))])
+        notify("READY=1")
+        tender = Tender(
+            self._signals,
+            [*redis, *workers],
+            reload=self._reload,
+            tick=self._sum_up,
+            every=metrics.EVERY,
+        )
+        self._end(tender.tend().name, workers, redis)
+
+    def _worker(self, place: int) -> Child:
+        # A worker that takes a dead one's place begins with the configuration in force by then.
+        return Child(f"worker {place}", lambda: spawn(lambda: self._live(place)))
+
+    def _live(self, place: int) -> NoReturn:
+        worker = Worker(self._setup, place)
+        live(worker, lambda: self._listen(worker), self._reloaded)
+
+    def _reload(self) -> bool:
+        """On SIGHUP, before the workers: they hear of it only if all is well."""
+        setup = self._reloaded()
+        if setup is None:
+            return False
+        self._setup = setup
+        if fixed := _fixed(self._began_with, setup.config):
+            log.needs_restart(DAEMON, fixed)
+        log.reloaded(DAEMON)
+        return True
+
+    def _reloaded(self) -> Setup | None:
+        try:
+            return open_configuration(self._config_path)
+        except StartError as error:
+            log.reload_failed(DAEMON, str(error).splitlines())
+            return None
+
+    def _sum_up(self) -> None:
+        try:
+            metrics.sum_up(self._began_with.state_dir)
+        except (OSError, ValueError, RuntimeError) as error:
+            log.not_kept("metrics.prom", error)
+
+    def _end(self, why: str, workers: list[Child], redis: list[Child]) -> None:
+        began = time.monotonic()
+        log.stopping(DAEMON, why)
+        notify("STOPPING=1")
+        self._listener.close_path()
+        end(self._signals, workers, began + _WORKERS_END)
+        end(self._signals, redis, began + _ALL_END)
+        self._sum_up()
+        log.stopped(DAEMON)
+
+
+def _count(config: Config) -> int:
+    if config.workers == "auto":
+        return len(os.sched_getaffinity(0))
+    return int(config.workers)
+
+
+def _fixed(old: Config, new: Config) -> list[str]:
+    """The options that differ and that only a start takes up."""
+    fixed = [name for name in _AT_START_ONLY if getattr(old, name) != getattr(new, name)]
+    if old.redis != new.redis and "embedded" in (old.redis, new.redis):
+        fixed.append("redis")
+    return fixed

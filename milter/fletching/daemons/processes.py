@@ -1,0 +1,110 @@
+"""Processes and signals: what each daemon does alike.
+
+Here live the making of a child process, the waiting for signals and the word to systemd. Nothing
+here knows what a child is for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+TAKEN = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+"""The signals that our processes act on."""
+
+CRASHED = 70  # EX_SOFTWARE of sysexits.h
+
+_PR_SET_PDEATHSIG = 1
+
+
+def spawn(act: Callable[[], NoReturn]) -> int:
+    """Forks a child that acts, and ends with SIGTERM when its parent dies; its process id.
+
+    The child begins with its signals blocked and does with them what it wants: until then, a signal
+    for the child must not run the parent's handlers. The parent may have no threads.
+    """
+    parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+    sys.stderr.flush()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in TAKEN:
+            signal.signal(number, signal.SIG_DFL)
+        _die_with(parent)
+        act()
+    except BaseException:  # noqa: BLE001 a child must never go on as a second parent
+        traceback.print_exc()
+    finally:
+        os._exit(CRASHED)
+
+
+def _die_with(parent: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:
+        # It died before it could be watched.
+        os._exit(0)
+
+
+def execute(command: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
+    """Becomes another program, with nothing blocked. For what `spawn` runs."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+    os.execve(command[0], command, {**os.environ, **(environment or {})})
+
+
+class Signals:
+    """The signals of this process, taken in its main thread; to be made once in each process."""
+
+    def __init__(self) -> None:
+        self._reader, writer = socket.socketpair()
+        self._reader.setblocking(False)
+        writer.setblocking(False)
+        self._writer = writer
+        # Python writes the number of each signal there, in whatever thread the kernel put it.
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in TAKEN:
+            signal.signal(number, _noted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._reader, selectors.EVENT_READ)
+
+    def wait(self, seconds: float | None = None) -> frozenset[int]:
+        """The signals that came; none if the time is over."""
+        if not self._selector.select(seconds):
+            return frozenset()
+        try:
+            return frozenset(self._reader.recv(4096))
+        except BlockingIOError:
+            return frozenset()
+
+
+def _noted(number: int, frame: object) -> None:
+    """Nothing: that it came is written to the socket already."""
+
+
+def notify(state: str) -> None:
+    """Tells systemd, or whoever started this daemon so, see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        try:
+            told.connect(address)
+            told.sendall(state.encode())
+        except OSError as error:
+            print(f"NOTIFY_SOCKET: {error}", file=sys.stderr)

@@ -1,0 +1,106 @@
+"""`fletching run`: all daemons of one host under one process.
+
+Here live which daemons there are, and their start, reload and end as a whole. Each is a process of
+its own, as under systemd; one that dies is started again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fletching import log
+from fletching.daemons import embedded_redis, prefork
+from fletching.daemons.processes import Signals, execute, notify, spawn
+from fletching.daemons.tending import ENDS, Child, Tender, end
+
+DAEMONS = ("milter",)
+
+_DAEMONS_END = 9.7
+_ALL_END = 9.9
+"""Seconds after SIGTERM. Redis ends when the daemons are gone, which need it for their mails."""
+
+
+def run(config_path: Path) -> int:
+    """Runs until SIGTERM; the exit status of the process."""
+    try:
+        config = prefork.open_configuration(config_path).config
+        prefork.prepare(config)
+    except prefork.StartError as error:
+        print(error, file=sys.stderr)
+        return prefork.WRONG_CONFIGURATION
+    signals = Signals()
+    redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
+    with tempfile.TemporaryDirectory(prefix="fletching-") as folder:
+        daemons = [_Daemon.make(name, config_path, Path(folder)) for name in DAEMONS]
+        return _Supervisor(signals, daemons, redis).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    """A daemon and the socket on which it says that it is ready."""
+
+    child: Child
+    told: socket.socket
+
+    @classmethod
+    def make(cls, name: str, config_path: Path, folder: Path) -> _Daemon:
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        told.setblocking(False)
+        told.bind(os.fspath(folder / name))
+        command = [sys.executable, "-m", "fletching", name, "--config", os.fspath(config_path)]
+        environment = {"NOTIFY_SOCKET": os.fspath(folder / name)}
+        return cls(Child(name, lambda: spawn(lambda: execute(command, environment))), told)
+
+    def is_ready(self) -> bool:
+        try:
+            return b"READY=1" in self.told.recv(4096).split(b"\n")
+        except BlockingIOError:
+            return False
+
+
+class _Supervisor:
+    def __init__(
+        self, signals: Signals, daemons: Sequence[_Daemon], redis: Sequence[Child]
+    ) -> None:
+        self._signals = signals
+        self._daemons = daemons
+        self._redis = redis
+        self._children = [daemon.child for daemon in daemons]
+
+    def run(self) -> int:
+        for child in self._children:
+            child.begin()
+        status = self._until_ready()
+        if status is None:
+            log.started("supervisor", [("daemons", ",".join(DAEMONS))])
+            notify("READY=1")
+            Tender(self._signals, [*self._redis, *self._children]).tend()
+            status = 0
+        self._end()
+        return status
+
+    def _until_ready(self) -> int | None:
+        """None when all daemons are ready; else the status to end with."""
+        waiting = list(self._daemons)
+        while waiting := [daemon for daemon in waiting if not daemon.is_ready()]:
+            if self._signals.wait(0.05) & ENDS:
+                return 0
+            for daemon in waiting:
+                if daemon.child.reap():
+                    # It has said why; what cannot start now will not start a moment later.
+                    return daemon.child.status or 1
+        return None
+
+    def _end(self) -> None:
+        began = time.monotonic()
+        notify("STOPPING=1")
+        end(self._signals, self._children, began + _DAEMONS_END)
+        end(self._signals, self._redis, began + _ALL_END)
+        log.stopped("supervisor")

@@ -1,0 +1,133 @@
+"""Tending child processes: one that dies is replaced, all end with their parent.
+
+Here lives the life of a parent: it waits for signals, restarts with a growing pause what keeps
+dying, and at the end sees that nobody is left. Used by the milter's first process for its workers
+and by the supervisor for the daemons.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fletching import log
+from fletching.daemons.processes import Signals
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+LIVED_WELL = 10.0
+"""Seconds after which a death counts as the first one."""
+
+ENDS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+@dataclass(slots=True)
+class Child:
+    """A process that should always be there. ``start`` gives the process id of a new one."""
+
+    name: str
+    start: Callable[[], int]
+    pid: int = 0
+    began: float = 0.0
+    pause: float = FIRST_PAUSE
+    due: float = 0.0
+    status: int | None = None
+
+    def begin(self) -> None:
+        self.began = time.monotonic()
+        self.pid = self.start()
+
+    def reap(self) -> bool:
+        """Whether it has died since it was last looked at."""
+        if not self.pid:
+            return False
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if not pid:
+            return False
+        self.pid, self.status = 0, os.waitstatus_to_exitcode(status)
+        return True
+
+    def died(self) -> str:
+        """How its last life ended."""
+        if self.status is not None and self.status < 0:
+            return signal.Signals(-self.status).name
+        return f"exit {self.status}"
+
+    def signal(self, number: int) -> None:
+        if self.pid:
+            os.kill(self.pid, number)
+
+
+class Tender:
+    """The parent. ``reload`` answers whether the children shall hear of SIGHUP, too."""
+
+    def __init__(
+        self,
+        signals: Signals,
+        children: Sequence[Child],
+        *,
+        reload: Callable[[], bool] = lambda: True,
+        tick: Callable[[], None] = lambda: None,
+        every: float | None = None,
+    ) -> None:
+        self._signals = signals
+        self._children = children
+        self._reload = reload
+        self._tick = tick
+        self._every = every
+
+    def tend(self) -> signal.Signals:
+        """Works until a signal says to end; that signal."""
+        next_tick = time.monotonic() + self._every if self._every else None
+        while True:
+            got = self._signals.wait(self._patience(next_tick))
+            if ended := got & ENDS:
+                return signal.Signals(min(ended))
+            if signal.SIGHUP in got and self._reload():
+                self.tell(signal.SIGHUP)
+            for child in self._children:
+                if child.reap():
+                    self._lost(child)
+                if not child.pid and time.monotonic() >= child.due:
+                    child.begin()
+            if next_tick is not None and self._every and time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + self._every
+                self._tick()
+
+    def tell(self, number: int) -> None:
+        """A signal for all children."""
+        for child in self._children:
+            child.signal(number)
+
+    def _lost(self, child: Child) -> None:
+        now = time.monotonic()
+        if now - child.began >= LIVED_WELL:
+            child.pause = FIRST_PAUSE
+        log.child_died(child.name, child.died(), child.pause)
+        child.due = now + child.pause
+        child.pause = min(child.pause * 2, LONGEST_PAUSE)
+
+    def _patience(self, next_tick: float | None) -> float | None:
+        times = [child.due for child in self._children if not child.pid]
+        times += [next_tick] if next_tick is not None else []
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+
+def end(signals: Signals, children: Sequence[Child], deadline: float) -> None:
+    """Ends the children: SIGTERM now, and SIGKILL for who is left at the deadline (monotonic)."""
+    for child in children:
+        child.signal(signal.SIGTERM)
+    while any(child.pid for child in children):
+        for child in children:
+            child.reap()
+        left = [child for child in children if child.pid]
+        if left and time.monotonic() >= deadline:
+            for child in left:
+                log.child_killed(child.name, child.pid)
+                child.signal(signal.SIGKILL)
+                os.waitpid(child.pid, 0)
+                child.pid = 0
+        elif left:
+            signals.wait(deadline - time.monotonic())

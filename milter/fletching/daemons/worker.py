@@ -1,0 +1,108 @@
+"""One worker process of the milter: what its connections share, and its life from fork to end.
+
+Here live clock and chance, the store, the counters and the configuration in force. Of libmilter it
+knows that it runs until the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+from fletching import log
+from fletching.daemons.mail import InHand, Mail
+from fletching.daemons.paused import Watch
+from fletching.daemons.processes import Signals
+from fletching.metrics import Metrics
+from fletching.opening import stamp, zone
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.flow import Outcome, Setup, carry
+from fletching.store.campaigns import Campaigns
+
+PATIENCE = 8.0
+"""Seconds at a stop for mails in hand to end."""
+
+_ANSWER_LEAVES = 0.2
+
+
+class Worker:
+    """What the connections of one worker share. To be made after the fork."""
+
+    def __init__(self, setup: Setup, place: int) -> None:
+        self.in_hand = InHand()
+        self._state_dir = setup.config.state_dir
+        self._campaigns = Campaigns(setup.config.redis, self._state_dir)
+        self._paused = Watch(self._state_dir)
+        self._setup = setup
+        self._changing = threading.Lock()
+        self._metrics: Metrics | None = None
+        try:
+            self._metrics = Metrics(self._state_dir, place)
+        except OSError as error:
+            log.not_kept("metrics", error)
+
+    def setup(self) -> Setup:
+        """The configuration in force, with the VirtualMTAs that are paused now."""
+        names = self._paused.names()
+        with self._changing:
+            if names != self._setup.paused:
+                self._setup = replace(self._setup, paused=names)
+            return self._setup
+
+    def take(self, setup: Setup) -> None:
+        """Another configuration, for mails that begin from now on."""
+        with self._changing:
+            if setup.config.redis != self._setup.config.redis:
+                self._campaigns = Campaigns(setup.config.redis, self._state_dir)
+            self._setup = setup
+
+    def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
+        """Everything that is to happen to a mail; nothing has happened yet."""
+        now = stamp(zone(mail.setup.config))
+        campaign_of = self._campaigns.campaign_of
+        return carry(mail.message(), envelope, mail.setup, campaign_of, now)
+
+    def count(self, outcome: Outcome | None, verdict: str, seconds: float) -> None:
+        """A mail was answered; without an outcome where something went wrong."""
+        if self._metrics is None:
+            return
+        mail_class = outcome.plan.mail_class if outcome else None
+        self._metrics.mail(mail_class.name if mail_class else "", verdict, seconds)
+        if outcome is not None:
+            self._metrics.warnings(outcome.warnings)
+            if outcome.untracked:
+                self._metrics.untracked()
+
+
+def live(worker: Worker, listen: Callable[[], None], load: Callable[[], Setup | None]) -> NoReturn:
+    """Serves until SIGTERM; on SIGHUP takes what ``load`` gives, None being nothing.
+
+    ``listen`` is libmilter's main loop. It has a thread of its own, since it takes the signals of
+    the thread it runs in: SIGHUP would end it.
+    """
+    signals = Signals()
+    threading.Thread(target=_listen, args=(listen,), name="milter", daemon=True).start()
+    while not (got := signals.wait()) & {signal.SIGTERM, signal.SIGINT}:
+        if signal.SIGHUP in got and (setup := load()) is not None:
+            worker.take(setup)
+    left = worker.in_hand.close(PATIENCE)
+    if left:
+        log.cut_off(left)
+    # The last answers may still be on their way out of libmilter. It is not told to stop: that
+    # takes it up to 5 seconds and gives nothing that the end of the process does not give.
+    time.sleep(_ANSWER_LEAVES)
+    os._exit(0)
+
+
+def _listen(listen: Callable[[], None]) -> None:
+    try:
+        listen()
+    except Exception as error:  # noqa: BLE001 this thread's edge: there is nobody above it
+        log.crashed("milter", error)
+    finally:
+        os._exit(1)

@@ -1,0 +1,104 @@
+"""What monitoring reads: counters of mails, warnings and time, over all workers.
+
+Here live the names of the metrics and their files. Each worker counts in files of its own in
+`state_dir/metrics`, named by the worker's place and not by its process: the worker that takes a
+dead one's place goes on counting where that one was. The milter's first process sums them up for
+node_exporter's text-file collector.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
+from prometheus_client.exposition import write_to_textfile
+from prometheus_client.multiprocess import MultiProcessCollector
+
+EVERY = 10.0
+"""Seconds between two sums."""
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_ROOM = 256 * 1024
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+def folder(state_dir: Path) -> Path:
+    """Where the workers count."""
+    return state_dir / "metrics"
+
+
+def begin(state_dir: Path) -> None:
+    """Makes an empty folder. For the one process above all workers; raises OSError."""
+    where = folder(state_dir)
+    where.mkdir(parents=True, exist_ok=True)
+    for old in where.glob("*.db"):
+        old.unlink()
+
+
+def sum_up(state_dir: Path) -> None:
+    """Writes `state_dir/metrics.prom`, at once or not at all. Raises OSError."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder(state_dir)))  # type: ignore[no-untyped-call]
+    write_to_textfile(str(state_dir / "metrics.prom"), registry)
+
+
+class Metrics:
+    """What one worker counts."""
+
+    def __init__(self, state_dir: Path, worker: int) -> None:
+        _make_room(folder(state_dir), worker)
+        os.environ[_FOLDER] = str(folder(state_dir))
+        values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        self._mails = Counter(
+            "fletching_mails",
+            "Mails answered, by Mail Class and answer.",
+            ("mail_class", "verdict"),
+            registry=registry,
+        )
+        self._warnings = Counter(
+            "fletching_warnings", "Warnings about mails.", ("warning",), registry=registry
+        )
+        self._untracked = Counter(
+            "fletching_untracked",
+            "Mails sent without tracking, since the campaign store did not answer.",
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "fletching_end_of_message_seconds",
+            "Time from the end of a mail to its answer.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def mail(self, mail_class: str, verdict: str, seconds: float) -> None:
+        """A mail was answered."""
+        self._mails.labels(mail_class, verdict).inc()
+        self._seconds.observe(seconds)
+
+    def warnings(self, told: Iterable[str]) -> None:
+        """A mail had these warnings."""
+        for warning in told:
+            self._warnings.labels(_kind(warning)).inc()
+
+    def untracked(self) -> None:
+        """A mail went without tracking."""
+        self._untracked.inc()
+
+
+def _kind(warning: str) -> str:
+    """A header's name, or a warning without what differs from mail to mail.
+
+    The name of an unknown header is a client's invention, and each would be a new series.
+    """
+    name, _, rule = warning.partition(": ")
+    return rule if rule == "unknown control header" else name
+
+
+def _make_room(where: Path, worker: int) -> None:
+    """Takes the disk's blocks now: to touch a block that a full disk lacks later is a SIGBUS."""
+    for kind in ("counter", "histogram"):
+        with (where / f"{kind}_{worker}.db").open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM)
