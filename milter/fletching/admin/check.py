@@ -1,0 +1,122 @@
+"""Is everything in place? `fletching check` asks here; every answer is a finding.
+
+Here lives what can be looked at on this host: options, key files, Redis, the state directory. What
+Postfix and the DNS say is in `check_postfix.py` and `check_dns.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from dns.resolver import Resolver
+
+from fletching.admin.check_dns import check_dns
+from fletching.admin.check_postfix import check_postfix
+from fletching.admin.finding import Finding, Level, error, ok, warning
+from fletching.admin.postfix import pieces
+from fletching.config.model import Config, VirtualMta
+from fletching.keyfiles import KeyFileError, read_dkim_keys, read_link_keys
+from fletching.outgoing.sign import SigningKey
+from fletching.store.campaigns import Campaigns
+from fletching.store.connection import StoreAway
+
+__all__ = ["Finding", "Level", "check"]
+
+
+def check(
+    config: Config,
+    *,
+    dns: bool = False,
+    postfix: bool = False,
+    resolver: Resolver | None = None,
+    postconf_command: Sequence[str] = ("postconf",),
+) -> list[Finding]:
+    """Everything there is to say about a configuration that has loaded.
+
+    ``resolver``: who is asked with ``dns``, by default the system's name servers.
+    ``postconf_command``: Postfix's postconf(1), perhaps with -c DIRECTORY.
+    """
+    findings = [*_options(config), *_link_keys(config)]
+    keys = []
+    for key in _dkim_keys(config):
+        if isinstance(key, Finding):
+            findings.append(key)
+        else:
+            keys.append(key)
+            findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", "can sign"))
+    findings += [_redis(config), _state_dir(config)]
+    if dns:
+        findings += check_dns(config, keys, resolver or Resolver())
+    if postfix:
+        findings += check_postfix(config, postconf_command)
+    return findings
+
+
+def _options(config: Config) -> Iterator[Finding]:
+    """What is allowed and perhaps not meant."""
+    for option in config.not_yet:
+        yield warning(option, "this version does not act on it yet")
+    for doubt in config.doubts:
+        place, _, text = doubt.partition(": ")
+        yield warning(place, text)
+    if config.dkim.enabled and not config.dkim.keys:
+        yield warning("dkim.keys", "there is none: mail leaves without a signature of ours")
+    yield from _shared_transports(config)
+    try:
+        pieces(config)
+    except ValueError as wrong:
+        yield error("route_by", str(wrong))
+
+
+def _shared_transports(config: Config) -> Iterator[Finding]:
+    first: dict[str, VirtualMta] = {}
+    for mta in config.virtual_mtas.values():
+        if mta.transport is None:
+            continue
+        other = first.setdefault(mta.transport, mta)
+        if (mta.address, mta.helo) != (other.address, other.helo):
+            yield warning(
+                f"virtual_mtas.{mta.name}",
+                f"has the transport of {other.name}, and so its address and name, not its own",
+            )
+
+
+def _link_keys(config: Config) -> Iterator[Finding]:
+    if config.link_keys is None:
+        return
+    try:
+        keyring = read_link_keys(config.link_keys)
+    except KeyFileError as wrong:
+        yield error("link_keys", str(wrong))
+    else:
+        yield ok("link_keys", f"key {keyring.keys[-1].id} signs, {len(keyring.keys)} open")
+
+
+def _dkim_keys(config: Config) -> Iterator[SigningKey | Finding]:
+    for entry in config.dkim.keys:
+        try:
+            yield from read_dkim_keys([entry])
+        except KeyFileError as wrong:
+            yield error(f"dkim.keys {entry.selector} of {entry.domain}", str(wrong))
+
+
+def _redis(config: Config) -> Finding:
+    try:
+        Campaigns(config.redis, config.state_dir).ping()
+    except StoreAway as away:
+        if config.redis != "embedded":
+            return error("redis", f"does not answer: {away}")
+        if shutil.which("redis-server") is None:
+            return error("redis", "embedded needs redis-server: apt-get install redis-server")
+        return ok("redis", "the private server starts together with Fletching")
+    return ok("redis", "answers")
+
+
+def _state_dir(config: Config) -> Finding:
+    try:
+        with tempfile.TemporaryFile(dir=config.state_dir):
+            return ok("state_dir", f"{config.state_dir} can be written to")
+    except OSError as wrong:
+        return error("state_dir", f"{config.state_dir}: cannot be written to: {wrong.strerror}")

@@ -1,0 +1,127 @@
+"""Does the DNS say what Fletching's mail relies on? Every answer is a finding.
+
+Here lives which names have to be there: the public halves of the DKIM keys, the hosts of tracking
+links, and a way for bounces back to us.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+import dns.exception
+import dns.name
+import dns.resolver
+
+from fletching.admin.finding import Finding, error, ok, warning
+from fletching.config.model import Config
+from fletching.keyfiles import dkim_record
+from fletching.outgoing.sign import SigningKey, ascii_domain
+
+_NO_SUCH = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
+
+
+def check_dns(
+    config: Config, keys: Sequence[SigningKey], resolver: dns.resolver.Resolver
+) -> Iterator[Finding]:
+    """Every finding."""
+    for key in keys if config.dkim.enabled else ():
+        yield _dkim(key, resolver)
+    for host in sorted(_tracking_hosts(config)):
+        yield _tracking_host(host, resolver)
+    for domain in sorted(_mailbox_domains(config)):
+        yield _mail_exchanger(domain, resolver)
+
+
+def _answers(name: str, kind: str, resolver: dns.resolver.Resolver) -> list[object]:
+    """The records of a name; none if there are none. Raises DNSException if nobody can tell."""
+    try:
+        return list(resolver.resolve(dns.name.from_text(name), kind))
+    except _NO_SUCH:
+        return []
+
+
+# The public halves of the DKIM keys
+
+
+def _dkim(key: SigningKey, resolver: dns.resolver.Resolver) -> Finding:
+    name = f"{ascii_domain(key.selector)}._domainkey.{ascii_domain(key.domain)}"
+    try:
+        found = _answers(name, "TXT", resolver)
+    except dns.exception.DNSException as trouble:
+        return error(name, f"no answer: {trouble}")
+    texts = [b"".join(record.strings).decode("utf-8", "replace") for record in found]  # type: ignore[attr-defined]
+    records = [text for text in texts if "p" in _tags(text)]
+    if not records:
+        return error(name, "has no DKIM record; `fletching dkim record` prints it")
+    if len(records) > 1:
+        return error(name, "has several DKIM records: verifiers take any of them")
+    return _compared(name, _tags(records[0]), _tags(dkim_record(key)))
+
+
+def _compared(name: str, there: dict[str, str], ours: dict[str, str]) -> Finding:
+    if not there["p"]:
+        return error(name, "the key is revoked there (empty p=)")
+    if (there.get("k", "rsa"), there["p"]) != (ours["k"], ours["p"]):
+        return error(name, "is not the public half of our private key")
+    if "v" in there and there["v"] != "DKIM1":
+        return error(name, "must begin with v=DKIM1")
+    if "h" in there and "sha256" not in there["h"].split(":"):
+        return error(name, "does not allow sha256 (h=)")
+    if "s" in there and not {"*", "email"} & set(there["s"].split(":")):
+        return error(name, "is not for mail (s=)")
+    if "y" in there.get("t", "").split(":"):
+        return warning(name, "is in test mode (t=y): a signature is worth nothing")
+    return ok(name, "matches our private key")
+
+
+def _tags(record: str) -> dict[str, str]:
+    """Names and values of a tag list (RFC 6376 section 3.2); white space in a value is none."""
+    pairs = (part.partition("=") for part in record.split(";"))
+    return {name.strip(): re.sub(r"\s+", "", value) for name, mark, value in pairs if mark}
+
+
+# Hosts and mailboxes
+
+
+def _tracking_hosts(config: Config) -> set[str]:
+    """Without ports, and without addresses: these need no DNS."""
+    hosts = {urlsplit(f"//{each}").hostname or "" for each in config.own_hosts}
+    return {host for host in hosts if not re.fullmatch(r"[0-9.]+|.*:.*|", host)}
+
+
+def _tracking_host(host: str, resolver: dns.resolver.Resolver) -> Finding:
+    try:
+        found = [*_answers(host, "A", resolver), *_answers(host, "AAAA", resolver)]
+    except dns.exception.DNSException as trouble:
+        return error(host, f"no answer: {trouble}")
+    if not found:
+        return error(host, "has no address: tracking links lead nowhere")
+    return ok(host, f"tracking links lead to {', '.join(sorted(map(str, found)))}")
+
+
+def _mailbox_domains(config: Config) -> set[str]:
+    mailboxes = [config.bounce_mailbox, config.unsubscribe_mailbox]
+    for mail_class in config.mail_classes.values():
+        mailboxes += [mail_class.bounce_mailbox, mail_class.unsubscribe_mailbox]
+    return {each.rpartition("@")[2].lower() for each in mailboxes if each is not None}
+
+
+def _mail_exchanger(domain: str, resolver: dns.resolver.Resolver) -> Finding:
+    try:
+        exchangers = _answers(domain, "MX", resolver)
+        addresses = [] if exchangers else [
+            *_answers(domain, "A", resolver),
+            *_answers(domain, "AAAA", resolver),
+        ]
+    except dns.exception.DNSException as trouble:
+        return error(domain, f"no answer: {trouble}")
+    names = [str(record.exchange).rstrip(".") for record in exchangers]  # type: ignore[attr-defined]
+    if "" in names:
+        return error(domain, "takes no mail (null MX): bounces cannot come back")
+    if names:
+        return ok(domain, f"bounces and unsubscribes come back to {', '.join(sorted(names))}")
+    if addresses:
+        return warning(domain, "has no MX, only an address: some senders need the MX")
+    return error(domain, "has neither MX nor address: bounces cannot come back")

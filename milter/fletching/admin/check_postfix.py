@@ -1,0 +1,289 @@
+"""Does this Postfix do what Fletching needs? Every answer is a finding.
+
+Here lives what a good Postfix configuration is; how Postfix is asked is in `postconf.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from fletching.admin import postconf
+from fletching.admin.finding import Finding, error, ok, warning
+from fletching.admin.one_recipient import SPLIT
+from fletching.admin.postconf import Installed, MilterEntry, PostfixError, Service
+from fletching.config.model import Config
+from fletching.outgoing.control import ROUTE_HEADER
+from fletching.outgoing.sender_map import sender_suffix
+from fletching.tokens import TAG_LENGTH
+
+_CHANGE_SIGNED = (
+    "smtp_generic_maps",
+    "smtp_header_checks",
+    "smtp_mime_header_checks",
+    "smtp_nested_header_checks",
+    "smtp_body_checks",
+)
+_CHANGE_SENDER = {
+    "canonical_maps": "canonical_classes",
+    "sender_canonical_maps": "",
+    "masquerade_domains": "masquerade_classes",
+}
+_PARAMETERS = (
+    *("queue_directory", "smtpd_milters", "non_smtpd_milters", "smtpd_milter_maps"),
+    *("milter_default_action", "milter_protocol", "milter_header_checks"),
+    *("sender_dependent_default_transport_maps", "content_filter", "recipient_delimiter"),
+    *("receive_override_options", "smtpd_data_restrictions"),
+    *_CHANGE_SIGNED,
+    *_CHANGE_SENDER,
+    *(parameter for parameter in _CHANGE_SENDER.values() if parameter),
+)
+
+# By what a milter that signs is known: the path of its socket, or its usual port.
+_SIGNERS = re.compile(r"(opendkim|dkimpy|dkim|rspamd|:8891\b|:8892\b|:11332\b)")
+
+_SHUTDOWN_SINCE = (3, 11)
+
+
+def check_postfix(config: Config, postconf_command: Sequence[str]) -> Iterator[Finding]:
+    """Every finding. ``postconf_command``: postconf(1), perhaps with -c DIRECTORY."""
+    try:
+        postfix = postconf.read(postconf_command, _PARAMETERS)
+        yield from _milters(config, postfix)
+        yield from _local_mail(config, postfix)
+        yield from _protocol(postfix)
+        yield from _routes(config, postfix, postconf_command)
+        yield from _transports(config, postfix)
+        yield from _after_signing(config, postfix)
+        yield from _return_path(config, postfix)
+    except PostfixError as trouble:
+        yield error("postfix", str(trouble))
+
+
+# The milter lists
+
+
+def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
+    ours = 0
+    for service in postfix.smtp_servers:
+        entries = _entries(postfix, "smtpd_milters", service)
+        place = _our_place(entries, config, postfix, service)
+        if "no_milters" in postfix.value("receive_override_options", service):
+            place = None
+        if place is not None:
+            ours += 1
+            wrong = [
+                *_default_action(entries[place], postfix, service),
+                *_order(entries, place, config, service),
+                *_filters(config, postfix, service),
+            ]
+            good = ok(f"{service} smtpd_milters", "Fletching is asked, and mail waits for it")
+            yield from wrong or [good]
+        else:
+            yield from _without_us(entries, config, postfix, service)
+    if not ours:
+        yield error("smtpd_milters", f"no service asks Fletching ({config.listen})")
+
+
+def _entries(
+    postfix: Installed, parameter: str, service: Service | None
+) -> tuple[MilterEntry, ...]:
+    return postconf.milters(postfix.value(parameter, service))
+
+
+def _our_place(
+    entries: Sequence[MilterEntry], config: Config, postfix: Installed, service: Service | None
+) -> int | None:
+    for place, entry in enumerate(entries):
+        if postfix.reached(entry.endpoint, service) == postconf.listening(config.listen):
+            return place
+    return None
+
+
+def _default_action(entry: MilterEntry, postfix: Installed, service: Service) -> Iterator[Finding]:
+    action = entry.options.get("default_action") or postfix.value("milter_default_action", service)
+    place = f"{service} milter_default_action"
+    if action == "shutdown" and postfix.version < _SHUTDOWN_SINCE:
+        yield error(place, "shutdown needs Postfix 3.11; write tempfail")
+    elif action == "reject":
+        yield warning(place, "reject refuses mail for good while Fletching is away; write tempfail")
+    elif action not in ("tempfail", "shutdown"):
+        yield error(
+            place,
+            f"{action} lets mail leave with its control headers, or half edited, while Fletching is"
+            " away; write tempfail",
+        )
+
+
+def _order(
+    entries: Sequence[MilterEntry], place: int, config: Config, service: Service
+) -> Iterator[Finding]:
+    where = f"{service} smtpd_milters"
+    for entry in entries[:place]:
+        if _SIGNERS.search(entry.endpoint):
+            yield warning(
+                where,
+                f"{entry.endpoint} stands before Fletching: if it signs, its signatures will not"
+                " hold",
+            )
+    for entry in entries[place + 1 :] if config.dkim.enabled else ():
+        yield warning(
+            where,
+            f"{entry.endpoint} stands behind Fletching, which signs: whatever it changes breaks the"
+            " signature",
+        )
+
+
+def _filters(config: Config, postfix: Installed, service: Service) -> Iterator[Finding]:
+    content_filter = postfix.value("content_filter", service)
+    if content_filter and config.route_by == "header" and config.transports:
+        yield warning(
+            f"{service} content_filter",
+            f"mail with a VirtualMTA does not pass {content_filter}: FILTER takes its place",
+        )
+    maps = postfix.value("smtpd_milter_maps", service)
+    if maps and "fletching_networks_milters" not in maps:
+        yield warning(
+            f"{service} smtpd_milter_maps",
+            "for clients that it names, Fletching must be in its answer, or they pass without it",
+        )
+
+
+def _without_us(
+    entries: Sequence[MilterEntry], config: Config, postfix: Installed, service: Service
+) -> Iterator[Finding]:
+    place = f"{service} smtpd_milters"
+    outside = config.listen.removeprefix("unix:")
+    if service.chroot and any(e.endpoint.partition(":")[2] == outside for e in entries):
+        queue = postfix.parameters["queue_directory"]
+        yield error(
+            place,
+            f"the service is chrooted and looks for the socket at {queue}{outside}; let Fletching"
+            f" listen at unix:{queue}/fletching/milter.sock",
+        )
+    elif postfix.value("content_filter", service).startswith(f"{SPLIT}:"):
+        yield ok(place, "its mail comes to Fletching by the recipe for one recipient each")
+    elif not re.match(r"(127\.|localhost:|\[::1\])", service.name):
+        yield warning(place, "mail that comes in there passes without Fletching")
+
+
+def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
+    """Mail from sendmail(1), and requeued mail: cleanup(8) asks the milters."""
+    cleanup = postfix.service("cleanup")
+    entries = _entries(postfix, "non_smtpd_milters", cleanup)
+    if _our_place(entries, config, postfix, cleanup) is None:
+        yield error(
+            "non_smtpd_milters",
+            "Fletching is not in it: mail from sendmail(1) and requeued mail leave with their"
+            " control headers",
+        )
+    else:
+        yield ok("non_smtpd_milters", "Fletching is asked")
+
+
+def _protocol(postfix: Installed) -> Iterator[Finding]:
+    version = postfix.value("milter_protocol")
+    if not version.startswith("6"):
+        yield error("milter_protocol", f"must be 6, not {version}")
+
+
+# The way to the transports
+
+
+def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Iterator[Finding]:
+    if not config.transports:
+        return
+    if config.route_by == "sender":
+        parameter = "sender_dependent_default_transport_maps"
+        keys = {transport: _example_sender(config, transport) for transport in config.transports}
+        answers = _first_answers(command, postfix.value(parameter), keys.values())
+        led = answers
+    else:
+        parameter = "milter_header_checks"
+        keys = {transport: _route_header(transport) for transport in config.transports}
+        # A rule that lets more through than it should would do so with this one.
+        foreign = _route_header("x".join(sorted(config.transports)) + "x")
+        tables = postfix.value(parameter, postfix.service("cleanup"))
+        answers = _first_answers(command, tables, (*keys.values(), foreign))
+        led = {key: to for key, answer in answers.items() if (to := _filtered(answer))}
+        if foreign in led:
+            yield warning(parameter, "its rule lets transports through that no VirtualMTA has")
+    wrong = [t for t in sorted(config.transports) if led.get(keys[t]) != f"{t}:"]
+    for transport in wrong:
+        said = answers.get(keys[transport], "nothing")
+        yield error(
+            parameter,
+            f"must lead `{keys[transport]}` to {transport}, and says {said}; `fletching postfix`"
+            " prints the table",
+        )
+    if not wrong:
+        yield ok(parameter, f"leads to {', '.join(sorted(config.transports))}")
+
+
+def _example_sender(config: Config, transport: str) -> str:
+    tag = "a" * TAG_LENGTH
+    mailbox, _, domain = (config.bounce_mailbox or "bounces@example.com").rpartition("@")
+    return f"{mailbox}{config.recipient_delimiter}{tag}-{sender_suffix(transport)}@{domain}"
+
+
+def _route_header(transport: str) -> str:
+    return f"{ROUTE_HEADER.decode('ascii')}: {transport}"
+
+
+def _filtered(action: str) -> str:
+    """Where an action of header_checks(5) leads to."""
+    name, _, destination = action.partition(" ")
+    return destination.strip() if name.upper() == "FILTER" else ""
+
+
+def _first_answers(command: Sequence[str], tables: str, keys: Iterable[str]) -> dict[str, str]:
+    """Postfix takes the answer of the first table that has one."""
+    wanted = tuple(keys)
+    answers: dict[str, str] = {}
+    for table in postconf.words(tables):
+        for key, answer in postconf.look_up(command, table, wanted).items():
+            answers.setdefault(key, answer)
+    return answers
+
+
+def _transports(config: Config, postfix: Installed) -> Iterator[Finding]:
+    missing = [t for t in sorted(config.transports) if postfix.service(t) is None]
+    for transport in missing:
+        yield error(
+            f"master.cf {transport}", "is not there: mail for it would wait in the queue for ever"
+        )
+    if config.transports and not missing:
+        yield ok("master.cf", f"has {', '.join(sorted(config.transports))}")
+
+
+# What happens to a mail afterwards
+
+
+def _after_signing(config: Config, postfix: Installed) -> Iterator[Finding]:
+    if not config.dkim.enabled:
+        return
+    agents = [postfix.service(name) for name in ("smtp", "relay", *sorted(config.transports))]
+    for parameter in _CHANGE_SIGNED:
+        names = [agent.name for agent in agents if agent and postfix.value(parameter, agent)]
+        if names:
+            yield warning(
+                parameter,
+                f"set for {', '.join(names)}: what it changes in signed mail breaks the signature",
+            )
+
+
+def _return_path(config: Config, postfix: Installed) -> Iterator[Finding]:
+    classes = config.mail_classes.values()
+    if config.bounce_mailbox is None and not any(each.bounce_mailbox for each in classes):
+        return
+    delimiters = postfix.value("recipient_delimiter")
+    if config.recipient_delimiter not in delimiters:
+        yield warning(
+            "recipient_delimiter",
+            f"is `{delimiters}` and must hold `{config.recipient_delimiter}` if bounces come back"
+            " to this Postfix: their addresses would be unknown",
+        )
+    for parameter, applies_to in _CHANGE_SENDER.items():
+        classes_of = postfix.value(applies_to) if applies_to else "envelope_sender"
+        if postfix.value(parameter) and "envelope_sender" in classes_of:
+            yield warning(parameter, "is set: it must leave the return paths of Fletching alone")

@@ -1,0 +1,137 @@
+"""Why a mail becomes what it becomes: every decision, every link, every edit with its reason.
+
+Here live the answers of `fletching explain`, as an object for scripts and as tables for people.
+Nothing is decided: what `outgoing/flow.py` decided is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fletching.admin.preview import as_json, readable
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.flow import Outcome
+from fletching.outgoing.message import Message
+
+_LONGEST_CELL = 160
+
+
+def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[str, Any]:
+    """The object of `fletching explain --json`: that of `preview`, and the reasons for it."""
+    told = as_json(outcome, envelope)
+    del told["message"]
+    return told | {
+        "trusted": outcome.plan.trusted,
+        "decisions": [
+            {"setting": reason.setting, "value": reason.value, "source": reason.source}
+            for reason in outcome.plan.reasons
+        ],
+        "removed": [
+            readable(header.name)
+            for header in message.headers
+            if header.place in outcome.plan.remove
+        ],
+        "parts": [
+            {
+                "content_type": note.content_type,
+                "left_alone": note.left_alone or None,
+                "links": [
+                    {"url": link.url, "rewritten": link.rewritten, "reason": link.reason}
+                    for link in note.findings
+                ],
+            }
+            for note in outcome.notes
+        ],
+    }
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    """Prints what `explained` tells."""
+    _print(console, _verdict(told))
+    for warning in told["warnings"]:
+        _print(console, f"warning: {warning}")
+    _table(
+        console,
+        "Decisions",
+        ("setting", "value", "source"),
+        [[row["setting"], row["value"], row["source"]] for row in told["decisions"]],
+    )
+    for number, part in enumerate(told["parts"], start=1):
+        _table(
+            console,
+            f"Part {number}, {part['content_type']}: {_part(part)}",
+            ("rewritten", "reason", "link"),
+            [[link["rewritten"], link["reason"], link["url"]] for link in part["links"]],
+        )
+    _table(
+        console,
+        "Edits, in the order in which Postfix gets them",
+        ("edit", "of", "to"),
+        [_edit_row(edit) for edit in told["edits"]],
+    )
+
+
+def _verdict(told: dict[str, Any]) -> str:
+    if told["reply"] is not None:
+        return f"{told['verdict']}: {told['reply']}"
+    if not told["edits"]:
+        return "accept: the mail leaves as it came"
+    if told["mail_class"] is None:
+        return "accept, without a Mail Class"
+    way = f"by {told['virtual_mta']}" if told["virtual_mta"] else "by Postfix's own routing"
+    number = f"message {told['message_number']} of campaign {told['campaign']}"
+    return f"accept: {told['sendid']}, {number}, {way}"
+
+
+def _part(part: dict[str, Any]) -> str:
+    if part["left_alone"] is not None:
+        return f"left alone, {part['left_alone']}"
+    if not part["links"]:
+        return "no links"
+    return f"{sum(link['rewritten'] for link in part['links'])} of {len(part['links'])} links"
+
+
+def _edit_row(edit: dict[str, Any]) -> list[object]:
+    """What is done, to which field (counted where there may be several), and what it becomes."""
+    name = edit.get("name", "")
+    if edit.get("index", 1) > 1:
+        name += f" ({edit['index']})"
+    became = edit.get("value", edit.get("address", ""))
+    if edit["edit"] == "replace_body":
+        became = f"{edit['octets']} octets"
+    return [edit["edit"].replace("_", " "), name, became]
+
+
+def _table(
+    console: Console, title: str, columns: tuple[str, ...], rows: list[list[object]]
+) -> None:
+    _print(console, "")
+    _print(console, title)
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for column in columns[:-1]:
+        table.add_column(column)
+    table.add_column(columns[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console.print(table)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(Text(_cell(text)), soft_wrap=True)
+
+
+def _cell(value: object) -> str:
+    """A value on one line, without anything that steers a terminal."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = " ".join(str(value).split())
+    if len(text) > _LONGEST_CELL:
+        text = text[: _LONGEST_CELL - 3] + "..."
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,66 @@
+"""VirtualMTAs as the operator sees them: which there are, and which are paused.
+
+Here live the answers of `fletching mta`. The list of paused ones is `daemons/paused.py`'s file;
+what a pause means for a mail is decided in `outgoing/route.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fletching.config.crossing import nearest
+from fletching.config.model import Config, VirtualMta
+from fletching.daemons import paused as file
+
+
+class MtaError(Exception):
+    """It cannot be done. Says why."""
+
+
+def rows(config: Config) -> list[dict[str, Any]]:
+    """One row per VirtualMTA, in the order of the configuration."""
+    now_paused = paused(config)
+    return [
+        {
+            "name": mta.name,
+            "transport": mta.transport,
+            "pool": dict(mta.pool) if mta.pool is not None else None,
+            "fallback": mta.fallback,
+            "paused": mta.name.lower() in now_paused,
+        }
+        for mta in config.virtual_mtas.values()
+    ]
+
+
+def paused(config: Config) -> frozenset[str]:
+    """The names of those that are paused, in lower case."""
+    try:
+        return file.read(config.state_dir)
+    except OSError as error:
+        raise MtaError(f"{file.path(config.state_dir)}: {error.strerror}") from None
+
+
+def pause(config: Config, name: str, stop: bool) -> str:
+    """Pauses or resumes a single VirtualMTA, and answers with how it is now."""
+    mta = _single(config, name)
+    before = paused(config)
+    after = before | {mta.name.lower()} if stop else before - {mta.name.lower()}
+    if after != before:
+        try:
+            file.write(config.state_dir, after)
+        except OSError as error:
+            raise MtaError(f"{file.path(config.state_dir)}: {error.strerror}") from None
+    if not stop:
+        return f"{mta.name} is in use"
+    if mta.fallback is not None:
+        return f"{mta.name} is paused: pools skip it, {mta.fallback} takes its own mail"
+    return f"{mta.name} is paused: pools skip it, its own mail is answered 451 (it has no fallback)"
+
+
+def _single(config: Config, name: str) -> VirtualMta:
+    mta = config.virtual_mta(name)
+    if mta is None:
+        raise MtaError(f"{name}: is no VirtualMTA: {nearest(name, config.virtual_mtas)}")
+    if mta.pool is not None:
+        raise MtaError(f"{mta.name}: is a pool: pause its members, {', '.join(mta.pool)}")
+    return mta

@@ -1,0 +1,185 @@
+"""The configuration of a Postfix, as its own commands tell it.
+
+Here lives how postconf(1) and postmap(1) are asked and what their answers mean. They are run, and
+nothing is changed. What a good configuration is, is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+# Where Postfix's commands are, though not in the PATH of every user.
+_SBIN = "/usr/sbin:/usr/local/sbin"
+_TIMEOUT = 60
+
+
+class PostfixError(Exception):
+    """A command of Postfix could not be run, or failed. Says which, and its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A line of master.cf. ``options``: its -o settings, with parameters expanded."""
+
+    name: str
+    kind: str
+    chroot: bool
+    command: str
+    options: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class MilterEntry:
+    """One of a list of milters: its socket as Postfix writes it, and what holds for it alone."""
+
+    endpoint: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What main.cf and master.cf say, parameters expanded."""
+
+    version: tuple[int, ...]
+    parameters: Mapping[str, str]
+    services: tuple[Service, ...]
+
+    def value(self, parameter: str, service: Service | None = None) -> str:
+        """A parameter's value, for a service with its -o settings."""
+        if service is not None and parameter in service.options:
+            return service.options[parameter]
+        return self.parameters[parameter]
+
+    def service(self, name: str, kind: str = "unix") -> Service | None:
+        return next((s for s in self.services if (s.name, s.kind) == (name, kind)), None)
+
+    @property
+    def smtp_servers(self) -> tuple[Service, ...]:
+        """The services at which mail comes in by SMTP."""
+        kinds = ("inet", "pass")
+        return tuple(s for s in self.services if s.kind in kinds and s.command == "smtpd")
+
+    def reached(self, endpoint: str, service: Service | None) -> str:
+        """Where a service gets to with the endpoint of a milter, in the form of `listening`."""
+        kind, _, place = endpoint.partition(":")
+        if kind == "inet":
+            host, _, port = place.rpartition(":")
+            return _inet(host.strip("[]"), port)
+        if kind not in ("unix", "local"):
+            return endpoint
+        jailed = service is not None and service.chroot
+        # Daemons run in the queue directory: the start of a relative path, and the chroot's root.
+        path = PurePath(self.parameters["queue_directory"]) / (
+            place.lstrip("/") if jailed else place
+        )
+        return f"unix:{os.path.realpath(path)}"
+
+
+def listening(listen: str) -> str:
+    """Where a milter listens, from libmilter's words, in a form that can be compared."""
+    if listen.startswith("unix:"):
+        return f"unix:{os.path.realpath(listen.removeprefix('unix:'))}"
+    port, _, host = listen.removeprefix("inet:").partition("@")
+    return _inet(host, port)
+
+
+def _inet(host: str, port: str) -> str:
+    here = host in ("localhost", "127.0.0.1", "0.0.0.0", "")
+    return f"inet:{'127.0.0.1' if here else host}:{port}"
+
+
+def read(command: Sequence[str], parameters: Iterable[str]) -> Installed:
+    """``command``: postconf(1), perhaps with -c; ``parameters``: those of main.cf that matter.
+
+    Raises PostfixError.
+    """
+    # -d, not main.cf: the version is the program's.
+    version = _run((*command, "-dh", "mail_version"))
+    wanted = _run((*command, "-x", *parameters))
+    return Installed(
+        version=tuple(int(number) for number in re.findall(r"\d+", version)[:2]),
+        parameters=dict(_assignment(line) for line in wanted.splitlines()),
+        services=_services(_run((*command, "-M")), _run((*command, "-Px"))),
+    )
+
+
+def look_up(command: Sequence[str], table: str, keys: Iterable[str]) -> dict[str, str]:
+    """What a table has for each key. ``command`` as for `read`. Raises PostfixError."""
+    postmap = (str(PurePath(command[0]).with_name("postmap")), *command[1:])
+    # postmap -q tells by exit 1 that it found none of them.
+    answer = _run((*postmap, "-q", "-", table), "".join(f"{key}\n" for key in keys), fine=(0, 1))
+    return dict(line.split("\t", 1) for line in answer.splitlines())
+
+
+def milters(text: str) -> tuple[MilterEntry, ...]:
+    """A list of milters as smtpd_milters has it: ``SOCKET`` or ``{ SOCKET, NAME=VALUE ... }``."""
+    entries = []
+    for word in words(text):
+        inner = words(word.strip("{} \t")) if word.startswith("{") else (word,)
+        options = dict(_assignment(each.strip("{}")) for each in inner[1:])
+        entries.append(MilterEntry(inner[0] if inner else "", options))
+    return tuple(entries)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """What stands between commas and blanks, where braces keep together what is in them."""
+    found: list[str] = []
+    depth, word = 0, ""
+    for character in text:
+        depth += (character == "{") - (character == "}")
+        if depth == 0 and (character.isspace() or character == ","):
+            found.append(word)
+            word = ""
+        else:
+            word += character
+    return tuple(each for each in (*found, word) if each)
+
+
+def _services(lines: str, options: str) -> tuple[Service, ...]:
+    settings: dict[tuple[str, str], dict[str, str]] = {}
+    for line in options.splitlines():
+        place, value = _assignment(line)
+        # The parameter is behind the last slash, the type before it: a name may be a path.
+        service, _, parameter = place.rpartition("/")
+        name, _, kind = service.rpartition("/")
+        settings.setdefault((name, kind), {})[parameter] = value
+    found = []
+    for line in lines.splitlines():
+        name, kind, _private, _unprivileged, chroot, _wakeup, _limit, command = line.split()[:8]
+        found.append(Service(name, kind, chroot == "y", command, settings.get((name, kind), {})))
+    return tuple(found)
+
+
+def _assignment(line: str) -> tuple[str, str]:
+    name, _, value = line.partition("=")
+    return name.strip(), value.strip()
+
+
+def _run(argv: Sequence[str], given: str = "", fine: tuple[int, ...] = (0,)) -> str:
+    path = f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"
+    try:
+        done = subprocess.run(
+            argv,
+            input=given,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PATH": path},
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as trouble:
+        raise PostfixError(f"{argv[0]} cannot be run: {trouble}") from None
+    # postmap(1) has exit status 1 for trouble too, and tells it apart by what it says.
+    if done.returncode not in fine or re.search(r"(?m)^\S+: (?:fatal|error):", done.stderr):
+        said = done.stderr.strip().splitlines()
+        raise PostfixError(f"{argv[0]}: {said[-1] if said else f'exit {done.returncode}'}")
+    return done.stdout

@@ -1,0 +1,110 @@
+"""What would happen to a mail: the same way as in the milter, without Redis and Postfix.
+
+Here live the mail, the envelope and the answer of `fletching preview`. Nothing is decided: what
+`outgoing/flow.py` decided is told.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from email.utils import getaddresses
+from typing import Any
+
+from fletching.grouping import Numbered, Question
+from fletching.outgoing import edits
+from fletching.outgoing.envelope import Envelope, Recipient
+from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
+from fletching.outgoing.message import Message
+
+CAMPAIGN = "preview"
+
+
+def preview(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Outcome:
+    """Carries a mail as the first of a campaign named `preview`."""
+    return carry(message, envelope, setup, _first_of_preview, stamp)
+
+
+def envelope_of(
+    message: Message,
+    sender: str | None,
+    recipients: Iterable[str],
+    client: str,
+    login: str | None,
+) -> Envelope:
+    """The envelope that the operator gave; what is missing, the header tells.
+
+    Recipients are taken to be outbound: no Postfix is asked.
+    """
+    wanted = list(recipients) or _addresses(message, b"to") or ["recipient@example.com"]
+    if sender is None:
+        sender = next(iter(_addresses(message, b"from")), "")
+    return Envelope(
+        sender=sender,
+        recipients=tuple(Recipient(address, "smtp") for address in wanted),
+        client=client,
+        login=login,
+    )
+
+
+def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
+    """The object of `fletching preview --json` (SPEC section 14)."""
+    refusal, facts, mail_class = outcome.refusal, outcome.facts, outcome.plan.mail_class
+    return {
+        "verdict": verdict(outcome),
+        "reply": str(refusal) if refusal else None,
+        "mail_from": envelope.sender if outcome.sender is None else outcome.sender,
+        "transport": outcome.member.transport if outcome.member else None,
+        "virtual_mta": outcome.member.name if outcome.member else None,
+        "mail_class": mail_class.name if mail_class else None,
+        "instance_id": outcome.plan.instance_id if mail_class else None,
+        "sendid": outcome.plan.sendid if mail_class else None,
+        "listid": outcome.plan.listid or None,
+        "campaign": facts.campaign if facts else None,
+        "message_number": facts.number if facts else None,
+        "warnings": list(outcome.warnings),
+        "edits": [_edit(edit) for edit in outcome.edits],
+        "message": base64.b64encode(bytes(outcome.final)).decode("ascii"),
+    }
+
+
+def verdict(outcome: Outcome) -> str:
+    """`accept`, `reject` or `tempfail`."""
+    if outcome.refusal is None:
+        return "accept"
+    return "tempfail" if outcome.refusal.code < 500 else "reject"
+
+
+def readable(octets: bytes) -> str:
+    """Octets of a mail as text, whatever they are."""
+    return octets.decode("utf-8", "replace")
+
+
+def _first_of_preview(_: Question) -> Numbered:
+    return Numbered(CAMPAIGN, 1)
+
+
+def _addresses(message: Message, name: bytes) -> list[str]:
+    fields = [readable(header.text) for header in message.all(name)]
+    return [address for _, address in getaddresses(fields) if "@" in address]
+
+
+def _edit(edit: edits.Edit) -> dict[str, Any]:
+    match edit:
+        case edits.AddHeader():
+            return _field("add_header", edit.name) | {"value": readable(edit.value)}
+        case edits.InsertHeader():
+            return _field("insert_header", edit.name) | {"value": readable(edit.value)}
+        case edits.ChangeHeader():
+            told = _field("change_header", edit.name)
+            return told | {"index": edit.index, "value": readable(edit.value)}
+        case edits.DeleteHeader():
+            return _field("delete_header", edit.name) | {"index": edit.index}
+        case edits.ChangeSender():
+            return {"edit": "change_sender", "address": edit.address}
+        case edits.ReplaceBody():
+            return {"edit": "replace_body", "octets": len(edit.body)}
+
+
+def _field(edit: str, name: bytes) -> dict[str, Any]:
+    return {"edit": edit, "name": readable(name)}

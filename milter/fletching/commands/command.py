@@ -1,0 +1,77 @@
+"""What commands share: the configuration file, the form of answers, and how they end.
+
+Exit codes: 0 well, 1 the answer is no, 2 wrong usage or a broken configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from fletching.config.model import Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_CONFIG = "/etc/fletching/fletching.yaml"
+
+
+def configured(command: F) -> F:
+    """The option that every command has."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        envvar="FLETCHING_CONFIG",
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        show_envvar=True,
+        metavar="FILE",
+        help="The configuration file.",
+    )(command)
+
+
+as_json = click.option("--json", "wants_json", is_flag=True, help="One JSON object for scripts.")
+
+
+def fail(error: object, code: int = 2) -> NoReturn:
+    """Says what is wrong and ends."""
+    click.echo(str(error), err=True)
+    sys.exit(code)
+
+
+def load_or_fail(path: Path) -> Config:
+    from fletching.config.load import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        fail(error)
+
+
+def show_rows(rows: list[dict[str, Any]], wants_json: bool, name: str) -> None:
+    """A table for people, one JSON object for scripts."""
+    if wants_json:
+        click.echo(json.dumps({name: rows}, ensure_ascii=True))
+        return
+    if not rows:
+        click.echo(f"no {name.replace('_', ' ')}", err=True)
+        return
+    table = [list(rows[0]), *([shown(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def shown(value: object) -> str:
+    """A value in a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {weight}" for name, weight in value.items())
+    return "-" if value is None else str(value)

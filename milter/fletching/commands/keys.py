@@ -1,0 +1,182 @@
+"""The commands about keys and what they make: `fletching key`, `dkim` and `token`."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
+
+if TYPE_CHECKING:
+    from fletching.config.model import Config
+
+
+@click.group()
+def key() -> None:
+    """The keys of tokens: in links, X-Mailer-Info and return paths."""
+
+
+def link_keys_or_fail(config: Config, config_path: Path) -> Path:
+    if config.link_keys is None:
+        fail(f"{config_path}: link_keys: is not set, it names the file of the keys")
+    return Path(config.link_keys)
+
+
+@key.command("new")
+@configured
+def key_new(config_path: Path) -> None:
+    """Make a key, which signs from the next reload on.
+
+    Older ones still open what they made. Give the file to the whole fleet before the reload.
+    """
+    from fletching.keyfiles import KeyFileError, new_link_key
+
+    path = link_keys_or_fail(load_or_fail(config_path), config_path)
+    try:
+        made = new_link_key(path, int(time.time()))
+    except KeyFileError as error:
+        fail(error)
+    click.echo(f"{path}: key {made.id} signs from the next reload on")
+
+
+@key.command("list")
+@configured
+@as_json
+def key_list(config_path: Path, wants_json: bool) -> None:
+    """Show the keys, never their secrets."""
+    from fletching.keyfiles import KeyFileError, list_link_keys
+
+    path = link_keys_or_fail(load_or_fail(config_path), config_path)
+    try:
+        rows = list_link_keys(path)
+    except KeyFileError as error:
+        fail(error)
+    listed = [{"id": row.id, "created": rfc3339(row.created), "state": row.state} for row in rows]
+    show_rows(listed, wants_json, "keys")
+
+
+@key.command("retire")
+@click.argument("key_id", type=int, metavar="ID")
+@configured
+def key_retire(config_path: Path, key_id: int) -> None:
+    """Destroy a key: what it made can be opened no more."""
+    from fletching.keyfiles import KeyFileError, retire_link_key
+
+    path = link_keys_or_fail(load_or_fail(config_path), config_path)
+    try:
+        retire_link_key(path, key_id)
+    except KeyFileError as error:
+        fail(error)
+    click.echo(f"{path}: key {key_id} is retired")
+
+
+@click.group()
+def dkim() -> None:
+    """The private keys of DKIM, and their DNS records."""
+
+
+@dkim.command("new")
+@click.argument("domain", required=False)
+@click.argument("selector", required=False)
+@click.option(
+    "--algorithm",
+    type=click.Choice(["rsa", "ed25519"]),
+    default="rsa",
+    show_default=True,
+    help="What the key signs with.",
+)
+@click.option("--bits", type=int, default=2048, show_default=True, help="The length of an RSA key.")
+@configured
+def dkim_new(
+    config_path: Path, domain: str | None, selector: str | None, algorithm: Any, bits: int
+) -> None:
+    """Make the configured key files that are not there yet.
+
+    With DOMAIN, or DOMAIN and SELECTOR, only those. Prints the DNS record of each as a line of a
+    zone file.
+
+    \b
+    Example:
+      fletching dkim new example.com s2 --algorithm ed25519
+    """
+    from fletching.keyfiles import KeyFileError, dkim_zone_line, new_dkim_key, read_dkim_keys
+
+    entries = dkim_entries_or_fail(config_path, domain, selector)
+    missing = [entry for entry in entries if not Path(entry.file).exists()]
+    try:
+        for entry in missing:
+            new_dkim_key(entry.file, algorithm, bits)
+        for made in read_dkim_keys(missing):
+            click.echo(dkim_zone_line(made))
+    except KeyFileError as error:
+        fail(error)
+    if not missing:
+        click.echo("all key files are there already", err=True)
+
+
+@dkim.command("record")
+@click.argument("domain", required=False)
+@click.argument("selector", required=False)
+@configured
+def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> None:
+    """Print the DNS records of the keys, as lines of a zone file."""
+    from fletching.keyfiles import KeyFileError, dkim_zone_line, read_dkim_keys
+
+    try:
+        for found in read_dkim_keys(dkim_entries_or_fail(config_path, domain, selector)):
+            click.echo(dkim_zone_line(found))
+    except KeyFileError as error:
+        fail(error)
+
+
+def dkim_entries_or_fail(path: Path, domain: str | None, selector: str | None) -> list[Any]:
+    entries = [
+        entry
+        for entry in load_or_fail(path).dkim.keys
+        if domain in (None, entry.domain) and selector in (None, entry.selector)
+    ]
+    if not entries:
+        fail(f"{path}: dkim.keys: has no such key; add it with its domain, selector and file first")
+    return entries
+
+
+@click.command()
+@click.argument("token_or_url")
+@configured
+@as_json
+def token(config_path: Path, token_or_url: str, wants_json: bool) -> None:
+    """Open a token, tracking URL, X-Mailer-Info or return path.
+
+    Exit 0: opened; 1: not made with one of our keys, or changed; 2: wrong usage, or the
+    configuration is broken.
+
+    \b
+    Example:
+      fletching token 'https://click.example.com/click?BAFvhA...'
+    """
+    from fletching.admin.token import opened
+    from fletching.keyfiles import KeyFileError, read_link_keys
+    from fletching.tokens import TokenError
+
+    config = load_or_fail(config_path)
+    path = link_keys_or_fail(config, config_path)
+    try:
+        told = opened(token_or_url, read_link_keys(path), config.recipient_delimiter)
+    except KeyFileError as error:
+        fail(error)
+    except TokenError as error:
+        fail(f"not opened: {error}", 1)
+    if wants_json:
+        click.echo(json.dumps(told, ensure_ascii=True))
+        return
+    for name, value in told.items():
+        click.echo(f"{name:18} {value}")
+
+
+def rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,166 @@
+"""The commands about one mail: `fletching preview` and `fletching explain`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fletching.commands.command import F, as_json, configured, fail, load_or_fail
+
+if TYPE_CHECKING:
+    from fletching.config.model import Config
+    from fletching.outgoing.envelope import Envelope
+    from fletching.outgoing.flow import Outcome
+    from fletching.outgoing.message import Message
+
+
+def client_address(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise click.BadParameter("must be an IPv4 or IPv6 address") from None
+
+
+def recipients(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    bare = tuple(map(without_brackets, value))
+    if not all(bare):
+        raise click.BadParameter("must be a mail address")
+    return bare
+
+
+def without_brackets(address: str) -> str:
+    """The address of `<address>`; that of `<>` is empty."""
+    bracketed = address.startswith("<") and address.endswith(">")
+    return address[1:-1] if bracketed else address
+
+
+_ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
+    click.argument("message", type=click.File("rb")),
+    click.option(
+        "--rcpt",
+        multiple=True,
+        metavar="A",
+        callback=recipients,
+        help="A recipient; repeatable. Default: the addresses of To.",
+    ),
+    click.option(
+        "--from",
+        "sender",
+        metavar="A",
+        help="The envelope sender; <> is the null sender. Default: the address of From.",
+    ),
+    click.option("--auth", "login", metavar="LOGIN", help="The name given to SMTP AUTH."),
+    click.option(
+        "--client",
+        default="127.0.0.1",
+        show_default=True,
+        metavar="IP",
+        callback=client_address,
+        help="The client's address.",
+    ),
+    click.option("--now", metavar="RFC3339", help="The time of sending. Default: now."),
+    as_json,
+    configured,
+)
+
+
+def message_options(command: F) -> F:
+    """What `preview` and `explain` are asked."""
+    for option in reversed(_ABOUT_A_MESSAGE):
+        command = option(command)
+    return command
+
+
+@click.command()
+@message_options
+def preview(wants_json: bool, **asked: Any) -> None:
+    """Show MESSAGE, a file or - for stdin, as it would leave.
+
+    Needs neither Redis nor Postfix: the campaign is `preview`, the message number 1. Exit 0:
+    accepted; 1: refused, the reply on stderr; 2: wrong usage, or the configuration is broken.
+
+    \b
+    Example:
+      fletching preview newsletter.eml --rcpt reader@example.org --auth shop --json
+    """
+    from fletching.admin.preview import as_json as told
+
+    outcome, _, envelope = carried(**asked)
+    if wants_json:
+        click.echo(json.dumps(told(outcome, envelope), ensure_ascii=True))
+    elif outcome.refusal is None:
+        click.echo(bytes(outcome.final), nl=False)
+    if outcome.refusal is not None:
+        fail(outcome.refusal, 1)
+
+
+@click.command()
+@message_options
+def explain(wants_json: bool, **asked: Any) -> None:
+    """Tell why MESSAGE, a file or - for stdin, becomes what it does.
+
+    Every decision and where it came from, every link and why it was or was not rewritten, every
+    edit. Exit codes are those of preview.
+
+    \b
+    Example:
+      fletching explain newsletter.eml --rcpt reader@example.org
+    """
+    from rich.console import Console
+
+    from fletching.admin.explain import explained, show
+
+    outcome, message, envelope = carried(**asked)
+    told = explained(outcome, message, envelope)
+    if wants_json:
+        click.echo(json.dumps(told, ensure_ascii=True))
+    else:
+        show(told, Console(width=None if sys.stdout.isatty() else 120, highlight=False))
+    sys.exit(0 if outcome.refusal is None else 1)
+
+
+def carried(
+    config_path: Path,
+    message: Any,
+    rcpt: tuple[str, ...],
+    sender: str | None,
+    login: str | None,
+    client: str,
+    now: str | None,
+) -> tuple[Outcome, Message, Envelope]:
+    """The outcome for a message of the command line."""
+    from fletching.admin.preview import envelope_of
+    from fletching.admin.preview import preview as previewed
+    from fletching.keyfiles import KeyFileError
+    from fletching.opening import at_time, open_setup, stamp, zone
+    from fletching.outgoing.message import parse
+
+    config = load_or_fail(config_path)
+    try:
+        setup = open_setup(config, paused_or_none(config))
+    except KeyFileError as error:
+        fail(error)
+    try:
+        when = at_time(now, zone(config)) if now is not None else stamp(zone(config))
+    except ValueError as error:
+        fail(f"--now {error}")
+    parsed = parse(message.read())
+    sender = None if sender is None else without_brackets(sender)
+    envelope = envelope_of(parsed, sender, rcpt, client, login)
+    return previewed(parsed, envelope, setup, when), parsed, envelope
+
+
+def paused_or_none(config: Config) -> frozenset[str]:
+    """The paused VirtualMTAs; none where this is no host that sends."""
+    from fletching.admin.mta import MtaError, paused
+
+    try:
+        return paused(config)
+    except MtaError:
+        return frozenset()

@@ -1,0 +1,100 @@
+"""The commands about this host: `fletching check`, `fletching postfix`, `fletching mta`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
+
+
+@click.command()
+@configured
+@click.option("--dns", is_flag=True, help="DKIM records, tracking hosts, the bounce domain's MX.")
+@click.option("--postfix", is_flag=True, help="Whether Postfix's configuration fits this one.")
+def check(config_path: Path, dns: bool, postfix: bool) -> None:
+    """Check configuration, keys and Redis, perhaps DNS and Postfix.
+
+    One line a finding. Exit 0: nothing is wrong; 1: something is; 2: the configuration is broken.
+
+    \b
+    Example:
+      fletching check --dns --postfix
+    """
+    from fletching.admin.check import Level
+    from fletching.admin.check import check as checked
+
+    findings = checked(load_or_fail(config_path), dns=dns, postfix=postfix)
+    for finding in findings:
+        click.echo(str(finding))
+    sys.exit(1 if any(finding.level is Level.ERROR for finding in findings) else 0)
+
+
+@click.command()
+@configured
+@click.option(
+    "--one-recipient", is_flag=True, help="Instead: the recipe that splits mail by recipient."
+)
+def postfix(config_path: Path, one_recipient: bool) -> None:
+    """Print what belongs into Postfix's main.cf, master.cf and tables.
+
+    \b
+    Example:
+      fletching postfix | less
+    """
+    from fletching.admin.postfix import printed
+
+    config = load_or_fail(config_path)
+    try:
+        click.echo(printed(config, one_recipient=one_recipient), nl=False)
+    except ValueError as error:
+        fail(f"{config_path}: {error}")
+
+
+@click.group()
+def mta() -> None:
+    """The VirtualMTAs of this host."""
+
+
+@mta.command("list")
+@configured
+@as_json
+def mta_list(config_path: Path, wants_json: bool) -> None:
+    """Show the VirtualMTAs, their transports, and which are paused."""
+    from fletching.admin.mta import MtaError, rows
+
+    try:
+        show_rows(rows(load_or_fail(config_path)), wants_json, "virtual_mtas")
+    except MtaError as error:
+        fail(error)
+
+
+@mta.command("pause")
+@click.argument("name")
+@configured
+def mta_pause(config_path: Path, name: str) -> None:
+    """Send no more mail by NAME, from the next mail on.
+
+    Pools skip it, and its fallback takes its own mail. Without a fallback its own mail is answered
+    451, so that the application tries again. What is in Postfix's queue already stays on its way.
+    """
+    set_paused(config_path, name, True)
+
+
+@mta.command("resume")
+@click.argument("name")
+@configured
+def mta_resume(config_path: Path, name: str) -> None:
+    """Use NAME again."""
+    set_paused(config_path, name, False)
+
+
+def set_paused(config_path: Path, name: str, paused: bool) -> None:
+    from fletching.admin.mta import MtaError, pause
+
+    try:
+        click.echo(pause(load_or_fail(config_path), name, paused))
+    except MtaError as error:
+        fail(error)

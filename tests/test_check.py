@@ -1,0 +1,152 @@
+"""`fletching check`: this host's part. Postfix and the DNS: test_check_postfix, test_check_dns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from fletching.admin.check import Finding, Level, check
+from fletching.config.load import parse
+from fletching.config.model import Config
+from fletching.keyfiles import new_dkim_key, new_link_key
+
+from tests.real.processes import free_port
+from tests.redis_server import RedisServer
+
+# VirtualMTAs vmta-404 and vmta-496 would have the same four characters in a return path.
+COLLIDING = ("404", "496")
+DKIM = "{domain: example.com, selector: %s, file: %s.pem}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    return tmp_path
+
+
+def config(folder: Path, text: str = "") -> Config:
+    base = f"state_dir: state\nredis: redis://127.0.0.1:{free_port()}/0\n"
+    return parse(f"{base}{text}\n".encode(), folder / "fletching.yaml")
+
+
+def found(findings: list[Finding], place: str) -> Finding:
+    """The one finding about a place."""
+    (finding,) = (each for each in findings if each.place == place)
+    return finding
+
+
+def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
+    new_link_key(folder / "link-keys", 0)
+    new_link_key(folder / "link-keys", 1)
+    new_dkim_key(folder / "s1.pem", "ed25519")
+    with RedisServer() as redis:
+        good = config(folder, f"link_keys: link-keys\ndkim: {{keys: [{DKIM % ('s1', 's1')}]}}")
+        good = good.model_copy(update={"redis": f"unix://{redis.socket}"})
+        findings = check(good)
+    assert {finding.level for finding in findings} == {Level.OK}
+    assert [str(finding) for finding in findings] == [
+        "ok: link_keys: key 2 signs, 2 open",
+        "ok: dkim.keys s1 of example.com: can sign",
+        "ok: redis: answers",
+        f"ok: state_dir: {folder}/state can be written to",
+    ]
+
+
+def test_level_is_a_word() -> None:
+    words: list[str] = list(Level)
+    assert words == ["error", "warning", "ok"]
+    assert f"{Level.ERROR}" == "error"
+
+
+def test_a_finding_is_one_line() -> None:
+    assert str(Finding(Level.ERROR, "a", "b\n c")) == "error: a: b c"
+
+
+def test_every_key_file_is_looked_at(folder: Path) -> None:
+    new_dkim_key(folder / "open.pem", "ed25519")
+    (folder / "open.pem").chmod(0o644)
+    (folder / "text.pem").write_text("no key")
+    (folder / "text.pem").chmod(0o600)
+    new_dkim_key(folder / "good.pem", "ed25519")
+    keys = ", ".join(DKIM % (name, name) for name in ("open", "text", "gone", "good"))
+    findings = check(config(folder, f"link_keys: nowhere\ndkim: {{keys: [{keys}]}}"))
+    for selector, level, text in (
+        ("open", Level.ERROR, "mode 0644"),
+        ("text", Level.ERROR, "no private key"),
+        ("gone", Level.ERROR, "No such file"),
+        ("good", Level.OK, "can sign"),
+    ):
+        finding = found(findings, f"dkim.keys {selector} of example.com")
+        assert (finding.level, text in finding.text) == (level, True)
+    link_keys = found(findings, "link_keys")
+    assert link_keys.level is Level.ERROR
+    assert f"{folder}/nowhere" in link_keys.text
+
+
+def test_redis_that_is_away_is_an_error(folder: Path) -> None:
+    finding = found(check(config(folder)), "redis")
+    assert finding.level is Level.ERROR
+    assert "does not answer: " in finding.text
+
+
+def test_password_of_redis_is_not_told(folder: Path) -> None:
+    away = config(folder).model_copy(
+        update={"redis": f"redis://user:hunter2@127.0.0.1:{free_port()}/0"}
+    )
+    assert not any("hunter2" in str(finding) for finding in check(away))
+
+
+def test_embedded_redis_may_not_run_yet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = config(folder).model_copy(update={"redis": "embedded"})
+    assert found(check(embedded), "redis").level is Level.OK
+    monkeypatch.setenv("PATH", str(folder))
+    finding = found(check(embedded), "redis")
+    assert (finding.level, "apt-get install redis-server" in finding.text) == (Level.ERROR, True)
+
+
+def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
+    (folder / "state").rmdir()
+    assert "No such file" in found(check(config(folder)), "state_dir").text
+    (folder / "state").write_text("")
+    assert found(check(config(folder)), "state_dir").level is Level.ERROR
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "saying"),
+    [
+        ("web: {listen: '127.0.0.1:8090'}", "web", "does not act on it yet"),
+        ("users: {crm: {mail_class: gone}}", "users.crm.mail_class", "must name a Mail Class"),
+        ("dkim: {keys: []}", "dkim.keys", "without a signature of ours"),
+        (
+            "virtual_mtas: {a: {transport: t, address: 192.0.2.1}, b: {transport: t}}",
+            "virtual_mtas.b",
+            "has the transport of a",
+        ),
+    ],
+)
+def test_what_is_perhaps_not_meant(folder: Path, text: str, place: str, saying: str) -> None:
+    finding = found(check(config(folder, text)), place)
+    assert (finding.level, saying in finding.text) == (Level.WARNING, True)
+
+
+def test_without_signing_no_key_is_missed(folder: Path) -> None:
+    findings = check(config(folder, "dkim: {enabled: false}"))
+    assert not any(finding.place == "dkim.keys" for finding in findings)
+
+
+def test_transports_that_cannot_be_told_apart(folder: Path) -> None:
+    text = "virtual_mtas: {a: {transport: vmta-%s}, b: {transport: vmta-%s}}\nroute_by: %s"
+    findings = check(config(folder, text % (*COLLIDING, "sender")))
+    assert found(findings, "route_by").level is Level.ERROR
+    findings = check(config(folder, text % (*COLLIDING, "header")))
+    assert not any(finding.place == "route_by" for finding in findings)
+
+
+def test_dns_and_postfix_are_asked_only_if_wanted(folder: Path) -> None:
+    """Neither would answer: a resolver without servers, a command that is not there."""
+    nowhere = (os.fspath(folder / "postconf"),)
+    quiet = check(config(folder), postconf_command=nowhere)
+    told = check(config(folder), postfix=True, postconf_command=nowhere)
+    assert not any(finding.place == "postfix" for finding in quiet)
+    assert found(told, "postfix").level is Level.ERROR

@@ -1,0 +1,165 @@
+"""What ships in deploy/: it is what the program prints, and systemd accepts it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from fletching.admin.check_postfix import check_postfix
+from fletching.admin.finding import Level
+from fletching.admin.one_recipient import one_recipient
+from fletching.admin.postfix import pieces
+from fletching.config.load import load
+from fletching.config.model import Config
+
+from tests.postfix_files import PostfixFiles
+from tests.real.processes import program
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+UNITS = Path("/usr/lib/systemd/system")
+
+
+@pytest.fixture(scope="module")
+def example() -> Config:
+    return load(DEPLOY / "fletching.yaml")
+
+
+# The example configuration and deploy/postfix
+
+
+def test_everything_in_the_example_is_acted_upon(example: Config) -> None:
+    assert (example.not_yet, example.doubts) == ((), ())
+
+
+def test_files_are_what_the_program_prints(example: Config) -> None:
+    """If this fails: `fletching postfix --config deploy/fletching.yaml` prints the new text."""
+    base, recipe = pieces(example), one_recipient(example)
+    files = [file for file in (DEPLOY / "postfix").iterdir() if file.suffix != ".md"]
+    shipped = {file.name: file.read_text() for file in files}
+    assert shipped == {
+        "main.cf.fletching": base.main_cf,
+        "master.cf.fletching": base.master_cf,
+        **base.tables,
+        "one-recipient.main.cf": recipe.main_cf,
+        "one-recipient.master.cf": recipe.master_cf,
+        **recipe.tables,
+    }
+
+
+def commands(readme: str, heading: str) -> list[str]:
+    """The commands of one section of deploy/postfix/README.md."""
+    text = (DEPLOY / "postfix" / readme).read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"(?m)^ {4}(\S.*)$", section)
+
+
+def follow(steps: list[str], files: PostfixFiles) -> None:
+    """Runs them in deploy/postfix, with our files for the machine's and without its daemons."""
+    for step in steps:
+        if not step.startswith(("postfix reload", "fletching check", "listen:")):
+            files.let_rest()
+            command = step.replace("/etc/postfix", str(files.directory))
+            command = re.sub(r"^postconf ", f"postconf -c {files.directory} ", command)
+            subprocess.run(["sh", "-ec", command], check=True, cwd=DEPLOY / "postfix")
+
+
+def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) -> None:
+    files = PostfixFiles(tmp_path / "postfix")
+    before = {file.name: file.read_bytes() for file in files.directory.iterdir()}
+
+    follow(commands("README.md", "In"), files)
+    files.let_rest()
+    found = list(check_postfix(example, files.postconf))
+    assert {finding.level for finding in found} == {Level.OK}
+
+    follow(commands("README.md", "One recipient each"), files)
+    recipe = one_recipient(example)
+    files.shell(recipe.switch_on)
+    files.let_rest()
+    found = list(check_postfix(example, files.postconf))
+    assert {finding.level for finding in found} == {Level.OK}
+
+    files.shell(recipe.switch_off)
+    follow(re.findall(r"(?m)^# +((?:sed|postconf -MX) .*)$", recipe.master_cf), files)
+    for name in recipe.tables:
+        (files.directory / name).unlink()
+    follow(commands("README.md", "Out"), files)
+    assert files.main_cf.read_bytes() == before["main.cf"]
+    assert {file.name for file in files.directory.iterdir()} == set(before)
+    after = files.services
+    files.master_cf.write_bytes(before["master.cf"])
+    assert after == files.services
+
+
+# deploy/systemd
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A file system with the service, its programs and Debian's units."""
+    shutil.copytree(UNITS, tmp_path / UNITS.relative_to("/"), symlinks=True)
+    for name in ("opt/fletching/.venv/bin/fletching", "bin/kill"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.write_text("#!/bin/sh\n")
+        file.chmod(0o755)
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    shutil.copy(DEPLOY / "systemd/fletching.service", tmp_path / "etc/systemd/system")
+    return tmp_path
+
+
+def verified(root: Path) -> tuple[int, str]:
+    argv = [program("systemd-analyze", "systemd"), "verify", "--man=no", f"--root={root}"]
+    done = subprocess.run(
+        [*argv, "fletching.service"], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_systemd_accepts_the_service(root: Path) -> None:
+    assert verified(root) == (0, "")
+
+
+def test_systemd_would_say_what_is_wrong(root: Path) -> None:
+    unit = root / "etc/systemd/system/fletching.service"
+    unit.write_text(unit.read_text().replace("RemoveIPC=yes", "RemvoeIPC=yes"))
+    assert "RemvoeIPC" in verified(root)[1]
+
+
+def test_service_is_shut_in() -> None:
+    argv = [program("systemd-analyze", "systemd"), "security", "--offline=true"]
+    # Exit status 1 above the threshold, in tenths of the figure that systemd calls exposure.
+    subprocess.run(
+        [*argv, "--threshold=15", DEPLOY / "systemd/fletching.service"],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_user_and_folders(tmp_path: Path) -> None:
+    for folder in ("etc", "var/spool/postfix"):
+        (tmp_path / folder).mkdir(parents=True)
+    root, postfix = "root:x:0:0::/:/bin/sh\n", "postfix:x:105:107::/:/bin/false\n"
+    (tmp_path / "etc/passwd").write_text(root + postfix)
+    (tmp_path / "etc/group").write_text("root:x:0:\npostfix:x:107:\n")
+    systemd = DEPLOY / "systemd"
+    for tool, file in (
+        (["systemd-sysusers"], "fletching.sysusers"),
+        (["systemd-tmpfiles", "--create"], "fletching.tmpfiles"),
+    ):
+        argv = [program(tool[0], "systemd"), *tool[1:], f"--root={tmp_path}", str(systemd / file)]
+        subprocess.run(argv, check=True, capture_output=True)
+    user = re.search(r"(?m)^fletching:x:(\d+):(\d+):", (tmp_path / "etc/passwd").read_text())
+    assert user is not None
+    uid, gid = map(int, user.groups())
+    for folder, owner in (
+        ("etc/fletching", (0, gid)),
+        ("etc/fletching/dkim", (0, gid)),
+        ("var/spool/postfix/fletching", (uid, 107)),
+    ):
+        status = (tmp_path / folder).stat()
+        assert (status.st_uid, status.st_gid) == owner
+        assert status.st_mode & 0o7777 == 0o2750
