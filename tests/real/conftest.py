@@ -1,0 +1,92 @@
+"""Fixtures: one set of private servers for each test process, given clean to each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from . import sinks as sinks_module
+from .postfix import Postfix
+from .processes import private_directory
+from .redis_server import Redis
+from .sasl import Sasl
+from .sinks import Sink
+
+TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b", "vmta-transactional")
+"""Delivery agents of the private Postfix; each leads to the sink of its name."""
+
+LOGINS = {"crm": "crm-secret", "shop": "shop-secret", "other": "other-secret"}
+"""Users of the port with SMTP AUTH, and their passwords."""
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """No mail that reached a sink or a mailbox may carry a private header."""
+    sinks_module.leaks.clear()
+    yield
+    seen = tuple(sinks_module.leaks)
+    assert not seen, f"private headers have left: {seen}"
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """Where all servers of this test process keep their files."""
+    with private_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def running_sinks() -> Iterator[Mapping[str, Sink]]:
+    """A sink for each delivery agent."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Sink(name)) for name in TRANSPORTS}
+
+
+@pytest.fixture(scope="session")
+def running_postfix(directory: Path, running_sinks: Mapping[str, Sink]) -> Iterator[Postfix]:
+    """Postfix and Dovecot's login service."""
+    ports = {name: sink.port for name, sink in running_sinks.items()}
+    postfix = Postfix(directory / "postfix", ports)
+    with Sasl(directory / "dovecot", postfix.sasl_socket, LOGINS), postfix:
+        yield postfix
+
+
+@pytest.fixture(scope="session")
+def running_redis(directory: Path) -> Iterator[Redis]:
+    """Redis."""
+    with Redis(directory / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def sinks(running_sinks: Mapping[str, Sink]) -> Mapping[str, Sink]:
+    """The sinks, empty."""
+    for sink in running_sinks.values():
+        sink.clear()
+    return running_sinks
+
+
+@pytest.fixture
+def postfix(running_postfix: Postfix, sinks: Mapping[str, Sink]) -> Iterator[Postfix]:
+    """Postfix with its first configuration and an empty queue."""
+    yield running_postfix
+    running_postfix.wait_idle()
+    running_postfix.find_leaks()
+    running_postfix.reset()
+
+
+@pytest.fixture
+def redis(running_redis: Redis) -> Iterator[Redis]:
+    """Redis, running and empty."""
+    running_redis.reset()
+    yield running_redis
+    running_redis.reset()
+
+
+@pytest.fixture
+def logins() -> Mapping[str, str]:
+    """Users of the port with SMTP AUTH, and their passwords."""
+    return LOGINS
