@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from . import sinks as sinks_module
+from .fletching import Fletching
 from .postfix import Postfix
 from .processes import private_directory
 from .redis_server import Redis
@@ -84,6 +85,20 @@ def redis(running_redis: Redis) -> Iterator[Redis]:
     running_redis.reset()
     yield running_redis
     running_redis.reset()
+
+
+@pytest.fixture(scope="session")
+def running_fletching(directory: Path, running_redis: Redis) -> Iterator[Fletching]:
+    """The milter with its first configuration, for all tests that neither change nor hurt it."""
+    with Fletching(directory / "fletching", running_redis.unix_url) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def fletching(running_fletching: Fletching, redis: Redis, postfix: Postfix) -> Fletching:
+    """The milter before Postfix, with an empty Redis."""
+    running_fletching.join(postfix)
+    return running_fletching
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""The private servers of the demonstration, and Fletching among them.
+
+Here lives what is started, with which configuration, and on which ports. Nothing of the machine's
+own Postfix or Redis is touched; everything ends with the `with` block.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from fletching.admin.postfix import pieces
+from fletching.config.load import load
+from fletching.config.model import Config
+
+from tests.real.postfix import Postfix
+from tests.real.processes import Daemon, private_directory
+from tests.real.sinks import Sink
+
+TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b")
+_CONFIG = {
+    "redis": "embedded",
+    "workers": 2,
+    "bounce_mailbox": "bounces@example.com",
+    "unsubscribe_mailbox": "unsubscribe@example.com",
+    "url_domain": "https://click.example.com",
+    "mail_classes": {
+        "newsletter": {
+            "list_id": "t100",
+            "virtual_mta": "bulk",
+            "track": {"clicks": True, "opens": True},
+        },
+        "transactional": {"virtual_mta": "a", "list_unsubscribe": False},
+    },
+    "virtual_mtas": {
+        "a": {"transport": "vmta-a"},
+        "b": {"transport": "vmta-b", "fallback": "a"},
+        "bulk": {"pool": {"a": 3, "b": 1}},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What runs, and where it can be looked at."""
+
+    directory: Path
+    config_path: Path
+    config: Config
+    postfix: Postfix
+    sinks: dict[str, Sink]
+    records: dict[str, str]
+    """DNS records of the DKIM keys: name and TXT."""
+
+    def places(self) -> dict[str, str]:
+        """Everything that somebody may want to look at."""
+        return {
+            "SMTP, no login needed": f"127.0.0.1:{self.postfix.port}",
+            "configuration": str(self.config_path),
+            "Postfix": f"postconf -c {self.postfix.config_directory} -n",
+            "Redis": f"redis-cli -s {self.config.state_dir}/redis/redis.sock",
+            "logs": f"{self.directory}/fletching.log {self.directory}/postfix/maillog",
+        } | {f"sink {name}": f"127.0.0.1:{sink.port}" for name, sink in self.sinks.items()}
+
+
+@contextmanager
+def house() -> Iterator[House]:
+    """Starts everything, and ends everything."""
+    with private_directory() as directory, ExitStack() as running:
+        config_path = _configure(directory)
+        config = load(config_path)
+        sinks = {name: running.enter_context(Sink(name)) for name in TRANSPORTS}
+        fletching = Daemon(
+            [sys.executable, "-m", "fletching", "run", "--config", config_path],
+            directory / "fletching.log",
+        )
+        running.callback(fletching.stop)
+        socket = Path(config.listen.removeprefix("unix:"))
+        fletching.start(socket.exists)
+        postfix = Postfix(
+            directory / "postfix", {name: sink.port for name, sink in sinks.items()}
+        )
+        running.enter_context(postfix)
+        added = pieces(config)
+        postfix.apply(
+            added.main_cf, added.master_cf, {"milter_header_checks": added.milter_header_checks}
+        )
+        yield House(directory, config_path, config, postfix, sinks, _records(config_path))
+
+
+def fletching(config_path: Path, *words: str) -> str:
+    """Runs a command of Fletching as an admin would."""
+    command = [sys.executable, "-m", "fletching", *words, "--config", str(config_path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _configure(directory: Path) -> Path:
+    dkim = [
+        {"domain": "example.com", "selector": "s1", "file": "s1.pem", "default": True},
+    ]
+    path = directory / "fletching.yaml"
+    places = {
+        "listen": f"unix:{_socket_folder(directory)}/milter.sock",
+        "state_dir": str(directory / "state"),
+        "link_keys": str(directory / "link-keys"),
+        "dkim": {"keys": [key | {"file": str(directory / str(key["file"]))} for key in dkim]},
+    }
+    path.write_text(yaml.safe_dump(_CONFIG | places, sort_keys=False))
+    fletching(path, "key", "new")
+    fletching(path, "dkim", "new")
+    return path
+
+
+def _socket_folder(directory: Path) -> Path:
+    """A folder whose sockets belong to Postfix's group, as deploy/systemd makes one."""
+    folder = directory / "milter"
+    folder.mkdir()
+    shutil.chown(folder, group="postfix")
+    folder.chmod(0o2755)
+    return folder
+
+
+def _records(config_path: Path) -> dict[str, str]:
+    """The DNS records as `fletching dkim record` prints them."""
+    found = {}
+    for line in fletching(config_path, "dkim", "record").splitlines():
+        name, _, strings = line.partition(" IN TXT ")
+        found[name.rstrip(".")] = "".join(strings.split('"')[1::2])
+    return found

@@ -1,0 +1,208 @@
+"""Fletching itself as a process of its own, with a configuration made from a sensible one.
+
+Here live its start, its signals and its commands. What Postfix has to be told comes from
+`fletching postfix`, as an admin would get it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fletching.admin.postfix import pieces
+from fletching.config.load import load
+
+from .postfix import Postfix
+from .processes import Daemon, Server, processes, wait_until
+
+CONFIG: Mapping[str, Any] = {
+    "workers": 2,
+    "users": {"crm": {"force_mail_class": "crm"}, "shop": {"mail_class": "newsletter"}},
+    "bounce_mailbox": "bounces@example.com",
+    "unsubscribe_mailbox": "unsubscribe@example.com",
+    "url_domain": "https://click.example.com",
+    "mail_classes": {
+        "newsletter": {
+            "list_id": "t100",
+            "virtual_mta": "bulk",
+            "track": {"clicks": True, "opens": True},
+        },
+        "crm": {"list_id": "crm", "virtual_mta": "a"},
+        "transactional": {"virtual_mta": "transactional", "list_unsubscribe": False},
+    },
+    "virtual_mtas": {
+        "transactional": {"transport": "vmta-transactional"},
+        "a": {"transport": "vmta-a"},
+        "b": {"transport": "vmta-b", "fallback": "a"},
+        "bulk": {"pool": {"a": 3, "b": 1}},
+    },
+}
+DKIM = (
+    {"domain": "example.com", "selector": "s1", "default": True},
+    {"domain": "example.com", "selector": "ed", "algorithm": "ed25519"},
+)
+
+
+class Fletching(Server):
+    """The milter (or, with ``command="run"``, all daemons) over one configuration file.
+
+    ``change`` is merged into ``CONFIG``, dictionaries deeply; None takes a key out.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        redis_url: str,
+        change: Mapping[str, Any] | None = None,
+        *,
+        command: str = "milter",
+    ) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.config_path = directory / "fletching.yaml"
+        # Its sockets belong to Postfix's group, as deploy/systemd arranges it.
+        sockets = directory / "sockets"
+        sockets.mkdir()
+        shutil.chown(sockets, group="postfix")
+        sockets.chmod(0o2755)
+        self.socket = sockets / "milter.sock"
+        self._change: Mapping[str, Any] = change or {}
+        self._redis_url = redis_url
+        self.configure(self._change)
+        self._make_keys()
+        self._daemon = Daemon(
+            [sys.executable, "-m", "fletching", command, "--config", self.config_path],
+            directory / "log",
+        )
+
+    def configure(self, change: Mapping[str, Any]) -> None:
+        """Writes the configuration file anew; a running daemon hears of it by SIGHUP."""
+        places = {
+            "listen": f"unix:{self.socket}",
+            "redis": self._redis_url,
+            "state_dir": str(self.directory / "state"),
+            "link_keys": str(self.directory / "link-keys"),
+            "dkim": {
+                "keys": [
+                    {name: value for name, value in key.items() if name != "algorithm"}
+                    | {"file": str(self._key_file(key))}
+                    for key in DKIM
+                ]
+            },
+        }
+        config = _merged(_merged(CONFIG, places), change)
+        self.config_path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def _key_file(self, key: Mapping[str, Any]) -> Path:
+        return self.directory / f"{key['domain']}.{key['selector']}.pem"
+
+    def _make_keys(self) -> None:
+        self.command("key", "new")
+        for key in DKIM:
+            words = (str(key["domain"]), str(key["selector"]))
+            self.command("dkim", "new", *words, "--algorithm", str(key.get("algorithm", "rsa")))
+
+    @property
+    def records(self) -> dict[str, str]:
+        """The DNS records of the DKIM keys, for the verifiers."""
+        found = {}
+        for line in self.command("dkim", "record").splitlines():
+            name, _, strings = line.partition(" IN TXT ")
+            found[name.rstrip(".")] = "".join(strings.split('"')[1::2])
+        return found
+
+    # Running
+
+    def start(self) -> None:
+        """Serve; also again after an end."""
+        self._daemon.start(self.socket.exists)
+
+    def stop(self) -> None:
+        """End it in order; it must end by itself."""
+        self._daemon.stop()
+
+    def signal(self, number: signal.Signals) -> None:
+        """A signal for the first process."""
+        self._daemon.signal(number)
+
+    def reload(self) -> str:
+        """SIGHUP, and wait until it says what it made of it: ``done`` or ``failed``.
+
+        Its workers hear of a configuration that is right a moment later.
+        """
+        before = len(self._reloads())
+        self.signal(signal.SIGHUP)
+        wait_until("no word of a reload", lambda: len(self._reloads()) > before)
+        return self._reloads()[-1]
+
+    def _reloads(self) -> list[str]:
+        return re.findall(r"(?m)^configuration .*\breload=(\w+)", self.log())
+
+    @property
+    def pid(self) -> int:
+        """The first process."""
+        return self._daemon.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the first process lives."""
+        return self._daemon.running
+
+    @property
+    def workers(self) -> list[int]:
+        """All its other processes."""
+        return [pid for pid in processes(self.pid) if pid != self.pid]
+
+    def log(self) -> str:
+        """All that it has said."""
+        return (self.directory / "log").read_text("utf-8", "replace")
+
+    def mail_lines(self) -> list[dict[str, str]]:
+        """The log's line for each mail, as names and values."""
+        lines = [line for line in self.log().splitlines() if line.startswith("mail ")]
+        pattern = r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))'
+        return [
+            {name: quoted or plain for name, quoted, plain in re.findall(pattern, line)}
+            for line in lines
+        ]
+
+    # Commands and Postfix
+
+    def command(self, *words: str, given: bytes = b"") -> str:
+        """What a command of Fletching prints; an error if it fails."""
+        argv = [sys.executable, "-m", "fletching", *words, "--config", str(self.config_path)]
+        done = subprocess.run(argv, input=given, capture_output=True, check=False)
+        assert done.returncode == 0, f"{words}: exit {done.returncode}: {done.stderr.decode()}"
+        return done.stdout.decode()
+
+    def token(self, text: str) -> dict[str, Any]:
+        """What `fletching token` says of a token, a URL or a return path."""
+        told: dict[str, Any] = json.loads(self.command("token", text, "--json"))
+        return told
+
+    def join(self, postfix: Postfix) -> None:
+        """Gives Postfix what `fletching postfix` prints for this configuration."""
+        added = pieces(load(self.config_path))
+        files = {"milter_header_checks": added.milter_header_checks}
+        postfix.apply(added.main_cf, added.master_cf, files)
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = deepcopy(dict(first))
+    for name, value in second.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = _merged(merged[name], value)
+        else:
+            merged[name] = value
+    return merged
