@@ -8,7 +8,8 @@ VENV := .venv
 
 RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
 DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
-TEST_PACKAGES := $(DEMO_PACKAGES) miltertest dovecot-core systemd libpython3.11-testsuite
+TEST_PACKAGES := $(DEMO_PACKAGES) miltertest dovecot-core systemd libpython3.11-testsuite \
+	$(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help
 

@@ -204,6 +204,8 @@ TAGGED = {
     "plain": ("##unsubscribetag##http://x/u?a&amp;b", "http://x/u?a&b"),
     "encoded": ("%23%23unsubscribetag%23%23https://x/u", "https://x/u"),
     "other case, space round": (" ##UnsubscribeTag##HTTPS://x/u ", "HTTPS://x/u"),
+    "twice": ("##unsubscribetag##%23%23unsubscribetag%23%23http://x/u", "http://x/u"),
+    "opted out of clicks": ("##unsubscribetag##https+notrack://x/u", "https://x/u"),
     "untracked host": ("##unsubscribetag##http://untracked.example/", "http://untracked.example/"),
     "own link": ("##unsubscribetag##http://own.example/click/T", "http://own.example/click/T"),
     "placeholder behind": ("##unsubscribetag##http://x/?{{id}}", "http://x/?{{id}}"),

@@ -62,6 +62,11 @@ def stopping(daemon: str, signal: str) -> None:
     _write(NOTICE, "stopping", [("daemon", daemon), ("signal", signal)])
 
 
+def draining(mails: int) -> None:
+    """A worker waits for the end of the mails that it has in hand."""
+    _write(NOTICE, "draining", [("mails", mails)])
+
+
 def stopped(daemon: str) -> None:
     """A daemon is gone."""
     _write(NOTICE, "stopped", [("daemon", daemon)])

@@ -46,9 +46,9 @@ class Mail:
         """What SMTP said.
 
         smtpd(8) gives {rcpt_mailer} with every recipient, since we ask for it; the SMTP that
-        cleanup(8) plays for non_smtpd_milters has none, and a client of 127.0.0.1 or ::1 where
-        the mail comes from sendmail(1). A requeue keeps the client that the mail came from, so
-        that mail from elsewhere does not become local by `postsuper -r`.
+        cleanup(8) plays for non_smtpd_milters has none, and the client 127.0.0.1 or ::1 where the
+        mail comes from sendmail(1), seen on Postfix 3.7. Mail by QMQP has none either, but its
+        own client. (Mail that `postsuper -r` requeues comes to no milter there.)
         """
         told = any(recipient.mailer is not None for recipient in self.recipients)
         return Envelope(
@@ -83,10 +83,15 @@ class InHand:
             self._count += 1
         return self._let_go
 
-    def close(self, seconds: float) -> int:
-        """Takes no more, and waits until none is left; how many are left at last."""
+    def close(self) -> int:
+        """Takes no more; how many there are."""
         with self._changed:
             self._closed = True
+            return self._count
+
+    def wait(self, seconds: float) -> int:
+        """Waits until none is left; how many are left at last."""
+        with self._changed:
             self._changed.wait_for(lambda: self._count == 0, seconds)
             return self._count
 

@@ -53,6 +53,8 @@ def serve(
     except (StartError, ListenError) as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIGURATION
+    # Only now: the counters may be those of a daemon that has the socket.
+    _kept("metrics", lambda: metrics.begin(setup.config.state_dir))
     _Parent(config_path, setup, listener, listen).run()
     return 0
 
@@ -69,7 +71,6 @@ def prepare(config: Config) -> None:
     """Makes what has to be on disk. Raises StartError."""
     try:
         config.state_dir.mkdir(parents=True, exist_ok=True)
-        metrics.begin(config.state_dir)
         if config.redis == "embedded":
             embedded_redis.prepare(config.state_dir)
     except OSError as error:
@@ -139,10 +140,7 @@ class _Parent:
             return None
 
     def _sum_up(self) -> None:
-        try:
-            metrics.sum_up(self._began_with.state_dir)
-        except (OSError, ValueError, RuntimeError) as error:
-            log.not_kept("metrics.prom", error)
+        _kept("metrics.prom", lambda: metrics.sum_up(self._began_with.state_dir))
 
     def _end(self, why: str, workers: list[Child], redis: list[Child]) -> None:
         began = time.monotonic()
@@ -153,6 +151,14 @@ class _Parent:
         end(self._signals, redis, began + _ALL_END)
         self._sum_up()
         log.stopped(DAEMON)
+
+
+def _kept(what: str, keep: Callable[[], None]) -> None:
+    """Mail goes on without its counters."""
+    try:
+        keep()
+    except (OSError, ValueError, RuntimeError) as error:
+        log.not_kept(what, error)
 
 
 def _count(config: Config) -> int:

@@ -90,8 +90,9 @@ def live(worker: Worker, listen: Callable[[], None], load: Callable[[], Setup | 
     while not (got := signals.wait()) & {signal.SIGTERM, signal.SIGINT}:
         if signal.SIGHUP in got and (setup := load()) is not None:
             worker.take(setup)
-    left = worker.in_hand.close(PATIENCE)
-    if left:
+    if in_hand := worker.in_hand.close():
+        log.draining(in_hand)
+    if left := worker.in_hand.wait(PATIENCE):
         log.cut_off(left)
     # The last answers may still be on their way out of libmilter. It is not told to stop: that
     # takes it up to 5 seconds and gives nothing that the end of the process does not give.

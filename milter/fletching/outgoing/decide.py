@@ -69,6 +69,9 @@ def second_pass(
     route = None
     if trusted and seen.mtaid and not by_sender:
         route = ways.route_again(seen.mtaid, envelope, config, paused, ledger)
+    elif seen.mtaid and not by_sender and not envelope.mailers_told:
+        # Perhaps its client had authenticated; perhaps it is mail of ours that came back to us.
+        ledger.warn("not routed: a requeue from a client of no trusted network")
     plan = Plan(trusted=trusted, remove=_places(message, ROUTE_HEADER.lower()), route=route)
     return _closed(plan, ledger)
 
@@ -277,8 +280,9 @@ def _monitor(message: Message) -> str:
         return campaign_id.text[:_MONITOR_OCTETS].decode("ascii", "replace")
     sender, subject = message.first(b"from"), message.first(b"subject")
     text = sender.text if sender else b""
-    angle = _ANGLE.search(text)
-    digest = hashlib.sha256((angle[1] if angle else text).lower() + b"\0")
+    # The last one: a display name in quotes may hold brackets, too.
+    address = next(reversed(_ANGLE.findall(text)), text)
+    digest = hashlib.sha256(address.lower() + b"\0")
     digest.update((subject.text if subject else b"") + b"\0")
     return digest.hexdigest()[:32]
 

@@ -42,3 +42,8 @@ class Envelope:
     login: str | None = None
     local: bool = False
     queue_id: str = ""
+
+    @property
+    def mailers_told(self) -> bool:
+        """Whether Postfix said which mailers the recipients have: it does for mail from SMTP."""
+        return any(recipient.mailer is not None for recipient in self.recipients)

@@ -222,7 +222,7 @@ class _Page:
         url = begin(token.attr("href") or "")
         tag = UNSUBSCRIBE_TAG.match(url)
         if tag is not None:
-            self._unsubscribe(value, url, url[tag.end() :])
+            self._unsubscribe(value, url, without_no_track(url[tag.end() :]))
             return None
         if NO_TRACK_SCHEME.match(url):
             url = self._remove_no_track(value, url)

@@ -1,16 +1,18 @@
 """The tree of a mail's MIME parts, as places in its body (RFC 2045, RFC 2046).
 
-Here lives where each part begins and ends and what its header says of it. Nothing is decoded here,
-and nothing raises: what is broken is a part that says so. One pass over the delimiter lines, no
-recursion, so that ten thousand nested parts cost what ten thousand parts in a row cost.
+Here lives where each part begins and ends, what its header says of it, and how another content goes
+back into its place. Nothing is decoded here, and nothing raises: what is broken is a part that says
+so. One pass over the delimiter lines, no recursion, so that ten thousand nested parts cost what ten
+thousand parts in a row cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fletching.outgoing.message import Header, Message, content_start, header_block
+from fletching.outgoing.transfer import IDENTITY
 
 _SEALED = {
     "multipart/signed",
@@ -18,7 +20,6 @@ _SEALED = {
     "application/pkcs7-mime",
     "application/x-pkcs7-mime",
 }
-_IDENTITY = frozenset({"7bit", "8bit", "binary"})
 _BEFORE_COMMENT = ' \t";=)'
 
 
@@ -48,9 +49,49 @@ class Part:
     root: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A part's new content, with the encoding that it now has. A container keeps its content."""
+
+    part: Part
+    raw: bytes
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Splice:
+    """Octets to stand in the place of ``start`` to ``end`` of the body."""
+
+    start: int
+    end: int
+    octets: bytes
+
+
 def parts(message: Message) -> tuple[Part, ...]:
     """All parts of a mail in the order they stand in it, containers before what they hold."""
     return _Walk(message).run()
+
+
+def with_parts(message: Message, changes: Iterable[Encoded]) -> Message:
+    """The mail with changed parts in it, and their labels with them."""
+    headers = message.headers
+    splices: list[_Splice] = []
+    for change in changes:
+        part = change.part
+        if change.encoding != part.encoding:
+            if part.root:
+                headers = _labelled(headers, change.encoding)
+            else:
+                splices += _labels(part, change.encoding)
+        if not part.container:
+            splices.append(_Splice(part.start, part.end, change.raw))
+    pieces: list[bytes] = []
+    at = 0
+    for splice in sorted(splices, key=lambda splice: splice.start):
+        pieces += (message.body[at : splice.start], splice.octets)
+        at = splice.end
+    pieces.append(message.body[at:])
+    return Message(headers, b"".join(pieces))
 
 
 def parameters(value: bytes) -> tuple[str, dict[str, str]]:
@@ -135,7 +176,7 @@ class _Open:
         multipart = self.content_type.startswith("multipart/") and boundary
         self.boundary = boundary.encode("latin-1") if multipart else None
         self.container = self.boundary is not None or (
-            self.content_type == "message/rfc822" and _encoding(headers) in _IDENTITY
+            self.content_type == "message/rfc822" and _encoding(headers) in IDENTITY
         )
 
     def part(self, end: int) -> Part:
@@ -253,7 +294,7 @@ def _encoding(headers: tuple[Header, ...]) -> str:
     Those that change nothing do not; of them, one that allows 8-bit octets counts.
     """
     words = [parameters(h.value)[0] for h in headers if h.key == b"content-transfer-encoding"]
-    if len(set(words)) > 1 and not _IDENTITY.issuperset(words):
+    if len(set(words)) > 1 and not IDENTITY.issuperset(words):
         return ""
     return next((word for word in words if word != "7bit"), "7bit")
 
@@ -265,3 +306,33 @@ def _doubt(opened: _Open) -> str:
     if opened.content_type.startswith("multipart/") and opened.boundary is None:
         return "multipart without boundary"
     return ""
+
+
+def _labelled(headers: tuple[Header, ...], encoding: str) -> tuple[Header, ...]:
+    """The mail's header with another Content-Transfer-Encoding (RFC 2045 sections 4 and 6)."""
+    name = b"content-transfer-encoding"
+    value = b" " + encoding.encode()
+    changed = tuple(
+        Header(header.name, value, header.place) if header.key == name else header
+        for header in headers
+    )
+    if _field(headers, name) is None:
+        changed += (Header(b"Content-Transfer-Encoding", value),)
+    if _field(headers, b"mime-version") is None:
+        changed += (Header(b"MIME-Version", b" 1.0"),)
+    return changed
+
+
+def _labels(part: Part, encoding: str) -> list[_Splice]:
+    """The splices that give a part within the body another Content-Transfer-Encoding."""
+    field = b"Content-Transfer-Encoding: " + encoding.encode()
+    replaced: list[_Splice] = []
+    at = part.head
+    for header in part.headers:
+        end = at + len(header.name) + 1 + len(header.value)
+        if header.key == b"content-transfer-encoding":
+            replaced.append(_Splice(at, end, field))
+        at = end + 2
+    # Without an empty line behind the header, the first line of content would join it.
+    added = field + (b"\r\n" if at < part.start else b"\r\n\r\n")
+    return replaced or [_Splice(at, at, added)]

@@ -26,7 +26,7 @@ from fletching.outgoing.splices import Kind, Ledger, Mint, Rewritten
 _BEGIN = re.compile(
     rf"{UNSUBSCRIBE_TAG.pattern}|(?<![a-z0-9])(?<![a-z0-9]\+)https?(\+notrack)?://", IGNORE_CASE
 )
-_SCHEME = re.compile(r"https?://", IGNORE_CASE)
+_SCHEME = re.compile(r"https?(?:\+notrack)?://", IGNORE_CASE)
 # No URL goes beyond white space and controls, ASCII's < > " \ and grave accent, or what only prose
 # has: quotation marks, the ellipsis, CJK and full-width punctuation, characters of no width.
 _RUN = re.compile(
@@ -104,7 +104,7 @@ class _Prose:
         end = tag_end
         if scheme is not None:
             end = self._trimmed(scheme.end(), self._stop(start, scheme.end()))
-        url = self._text[tag_end:end]
+        url = without_no_track(self._text[tag_end:end])
         if isinstance(target(url), Target):
             self._ledger.splice(start, end, self._ledger.track(start, Kind.UNSUBSCRIBE, url))
         else:

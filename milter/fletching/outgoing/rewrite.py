@@ -10,30 +10,27 @@ from __future__ import annotations
 import codecs
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 
 from fletching.outgoing import links, mime, transfer
 from fletching.outgoing.message import Header, Message
-from fletching.outgoing.mime import Part
+from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
 from fletching.tokens import Kind
 
-# Charsets of mail in which ASCII text is its own octets; Python's names. Python knows more
-# encodings, of which some are no charsets at all, and tells their names from files.
-_CHARSETS = frozenset(
-    (
-        "ascii utf_8 latin_1 koi8_r koi8_u koi8_t tis_620 kz1048 ptcp154"
-        " gb2312 gbk gb18030 big5 big5hkscs euc_jp euc_jis_2004 euc_jisx0213 euc_kr johab"
-        " shift_jis shift_jis_2004 shift_jisx0213 cp932 cp949 cp950"
-        " iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext"
-        " cp437 cp720 cp737 cp775 cp850 cp852 cp855 cp857 cp858 cp860 cp861 cp862 cp863 cp865"
-        " cp866 cp869 cp874 cp1125 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258"
-        " mac_roman mac_cyrillic mac_greek mac_iceland mac_latin2 mac_turkish"
-    ).split()
-) | {f"iso8859_{number}" for number in (*range(2, 12), *range(13, 17))}
+# Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
+# encodings, some of which are no charsets at all, and looks for a name it does not know in files.
+_CHARSET = re.compile(
+    r"ascii|utf_8|latin_1|iso8859_([2-9]|1[013-6])|koi8_[rtu]|tis_620|kz1048|ptcp154"
+    r"|cp(437|720|737|775|85[02578]|86[0-35-69]|874|1125|125[0-8])"
+    r"|mac_(roman|cyrillic|greek|iceland|latin2|turkish)"
+    r"|gb2312|gbk|gb18030|big5(hkscs)?|cp9(32|49|50)|johab|shift_jis(_2004|x0213)?"
+    r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
+)
+_MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _INLINE_PGP = {
     "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
     "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
@@ -59,24 +56,6 @@ class Rewritten:
     notes: tuple[PartNote, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Splice:
-    """Octets to stand in the place of ``start`` to ``end`` of the body."""
-
-    start: int
-    end: int
-    octets: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A part's new content with the encoding that it now has."""
-
-    part: Part
-    raw: bytes
-    encoding: str
-
-
 class _LeftAloneError(Exception):
     """The part stays as it is. Says why."""
 
@@ -87,7 +66,7 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
         return Rewritten(message)
     if len(message.body) > tracking.largest:
         return Rewritten(message, (PartNote("message", "larger than max_rewrite_size"),))
-    changes: list[_Encoded] = []
+    changes: list[Encoded] = []
     notes: list[PartNote] = []
     pixel = _pixel(link) if tracking.opens else None
     for part in mime.parts(message):
@@ -107,7 +86,7 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
             changes.append(change)
     if pixel is not None:
         notes.append(PartNote("message", "no HTML part that an open pixel may go into"))
-    return Rewritten(_with(message, changes), tuple(notes))
+    return Rewritten(mime.with_parts(message, changes), tuple(notes))
 
 
 def made_safe(message: Message) -> Message:
@@ -123,7 +102,7 @@ def made_safe(message: Message) -> Message:
         return message
     parts = mime.parts(message)
     leaves = [
-        _Encoded(part, *_safe_leaf(message.body, part))
+        Encoded(part, *_safe_leaf(message.body, part))
         for part in parts
         if not (part.container or part.sealed)
     ]
@@ -133,7 +112,7 @@ def made_safe(message: Message) -> Message:
         if leaf.encoding != leaf.part.encoding
         or leaf.raw != message.body[leaf.part.start : leaf.part.end]
     ]
-    message = _with(message, [*changes, *_true_labels(message.body, parts, leaves)])
+    message = mime.with_parts(message, [*changes, *_true_labels(message.body, parts, leaves)])
     if transfer.longest_line(message.body) > transfer.LONGEST_LINE:
         message = _with_folded_lines(message)
     return message
@@ -162,10 +141,9 @@ def _safe_leaf(body: bytes, part: Part) -> tuple[bytes, str]:
 
 
 def _true_labels(
-    body: bytes, parts: Iterable[Part], leaves: Iterable[_Encoded]
-) -> Iterator[_Encoded]:
+    body: bytes, parts: Sequence[Part], leaves: Iterable[Encoded]
+) -> Iterator[Encoded]:
     """Containers whose label allows 8-bit octets, when none of what they hold has any now."""
-    parts = tuple(parts)
     eightbit = sorted(
         [leaf.part.start for leaf in leaves if not leaf.raw.isascii()]
         + [
@@ -178,12 +156,12 @@ def _true_labels(
         if part.container and not part.sealed and part.encoding in ("8bit", "binary"):
             next_one = bisect_left(eightbit, part.start)
             if next_one == len(eightbit) or eightbit[next_one] >= part.end:
-                yield _Encoded(part, b"", "7bit")
+                yield Encoded(part, b"", "7bit")
 
 
 def _part(
     body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str | None
-) -> tuple[_Encoded | None, tuple[links.Finding, ...]]:
+) -> tuple[Encoded | None, tuple[links.Finding, ...]]:
     """The part rewritten, None if nothing changes. Raises `_LeftAloneError`."""
     raw = body[part.start : part.end]
     content, text, charset = _text(raw, part)
@@ -206,7 +184,7 @@ def _part(
     errors = "xmlcharrefreplace" if part.content_type == "text/html" else "strict"
     patches = _patches(content, text, (charset, errors), found.splices)
     patched, encoding = transfer.patched(raw, part.encoding, patches)
-    return _Encoded(part, patched, encoding), found.findings
+    return Encoded(part, patched, encoding), found.findings
 
 
 def _text(raw: bytes, part: Part) -> tuple[bytes, str, str]:
@@ -241,7 +219,7 @@ def _charset(parameters: Mapping[str, str]) -> str:
         raise _LeftAloneError("unknown charset")
     name = normalize_encoding(parameters.get("charset", "us-ascii").lower())
     name = aliases.get(name, name)
-    if name not in _CHARSETS:
+    if not _CHARSET.fullmatch(name):
         raise _LeftAloneError("unknown charset")
     return codecs.lookup(name).name
 
@@ -251,8 +229,9 @@ def _patches(
 ) -> list[transfer.Patch]:
     """Places in the text as places in its octets. Raises `_LeftAloneError`.
 
-    ``codec``: the charset, and what becomes of characters in splices that it lacks. The text is encoded again between the splices; octets that do not come out as they went in (a
-    charset with states, two codes for one character) would not stay as they are.
+    ``codec``: the charset, and what becomes of characters in splices that it lacks. The text is
+    encoded again between the splices; octets that do not come out as they went in (a charset with
+    states, two codes for one character) would not stay as they are.
     """
     patches: list[transfer.Patch] = []
     encoded: list[bytes] = []
@@ -285,60 +264,6 @@ def _pixel(link: LinkOf) -> str:
     )
 
 
-def _with(message: Message, changes: list[_Encoded]) -> Message:
-    """The mail with changed parts in it, and their labels with them."""
-    headers = message.headers
-    splices: list[_Splice] = []
-    for change in changes:
-        part = change.part
-        if change.encoding != part.encoding:
-            if part.root:
-                headers = _labelled(headers, change.encoding)
-            else:
-                splices += _labels(part, change.encoding)
-        if not part.container:
-            splices.append(_Splice(part.start, part.end, change.raw))
-    if not splices:
-        return Message(headers, message.body)
-    pieces: list[bytes] = []
-    at = 0
-    for splice in sorted(splices, key=lambda splice: splice.start):
-        pieces += (message.body[at : splice.start], splice.octets)
-        at = splice.end
-    pieces.append(message.body[at:])
-    return Message(headers, b"".join(pieces))
-
-
-def _labelled(headers: tuple[Header, ...], encoding: str) -> tuple[Header, ...]:
-    """The mail's header with another Content-Transfer-Encoding (RFC 2045 sections 4 and 6)."""
-    name = b"content-transfer-encoding"
-    value = b" " + encoding.encode()
-    changed = tuple(
-        Header(header.name, value, header.place) if header.key == name else header
-        for header in headers
-    )
-    if all(header.key != name for header in headers):
-        changed += (Header(b"Content-Transfer-Encoding", value),)
-    if all(header.key != b"mime-version" for header in headers):
-        changed += (Header(b"MIME-Version", b" 1.0"),)
-    return changed
-
-
-def _labels(part: Part, encoding: str) -> list[_Splice]:
-    """The splices that give a part within the body another Content-Transfer-Encoding."""
-    field = b"Content-Transfer-Encoding: " + encoding.encode()
-    replaced: list[_Splice] = []
-    at = part.head
-    for header in part.headers:
-        end = at + len(header.name) + 1 + len(header.value)
-        if header.key == b"content-transfer-encoding":
-            replaced.append(_Splice(at, end, field))
-        at = end + 2
-    # Without an empty line behind the header, the first line of content would join it.
-    added = field + (b"\r\n" if at < part.start else b"\r\n\r\n")
-    return replaced or [_Splice(at, at, added)]
-
-
 def _encodings(headers: tuple[Header, ...]) -> bytes:
     return b" ".join(h.text.lower() for h in headers if h.key == b"content-transfer-encoding")
 
@@ -369,41 +294,43 @@ def _folded(header: Header) -> Header:
     The milter protocol carries text only: a field with octets that are not UTF-8 stays.
     """
     line = header.name + b":" + header.value
-    if len(line) <= transfer.LONGEST_LINE or (
-        transfer.longest_line(line) <= transfer.LONGEST_LINE
-    ):
+    if len(line) <= transfer.LONGEST_LINE or (transfer.longest_line(line) <= transfer.LONGEST_LINE):
         return header
     try:
         header.value.decode("utf-8")
     except UnicodeDecodeError:
         return header
-    first, *others = line.split(b"\r\n")
     name = len(header.name) + 1
-    pieces = [*_fold(first, name + 1), *(piece for other in others for piece in _fold(other))]
+    first, *others = line.split(b"\r\n")
+    pieces = [*_fold(first, name), *(piece for other in others for piece in _fold(other))]
     return Header(header.name, b"\r\n".join(pieces)[name:], header.place)
 
 
-def _fold(line: bytes, least: int = 1) -> list[bytes]:
+def _fold(line: bytes, name: int = 0) -> list[bytes]:
     """The line in pieces of at most 998 octets, all but the first beginning with white space.
 
-    It is folded at the last white space that leaves ``least`` octets before it, else where Postfix
+    It is folded at white space, not at that behind its first ``name`` octets, else where Postfix
     would break it, but never within a character of UTF-8.
     """
     if len(line) <= transfer.LONGEST_LINE:
         return [line]
-    line = line.rstrip(b" \t") or b" "
+    # A piece of blanks alone might be taken for the empty line that ends a header.
+    line = _MANY_BLANKS.sub(b" ", line).rstrip(b" \t") or b" "
     pieces: list[bytes] = []
     at = 0
     space = b""
     while len(space) + len(line) - at > transfer.LONGEST_LINE:
         end = at + transfer.LONGEST_LINE - len(space)
-        cut = max(line.rfind(b" ", at + least, end + 1), line.rfind(b"\t", at + least, end + 1))
-        if cut < 0 or not line[at:cut].strip(b" \t"):
+        word = at + name
+        while line[word : word + 1] in (b" ", b"\t"):
+            word += 1
+        cut = max(line.rfind(b" ", word, end + 1), line.rfind(b"\t", word, end + 1))
+        if cut < 0:
             cut = end
             while cut > end - 4 and line[cut] & 0xC0 == 0x80:
                 cut -= 1
         pieces.append(space + line[at:cut])
         space = b"" if line[cut : cut + 1] in (b" ", b"\t") else b" "
-        at, least = cut, 1
+        at, name = cut, 0
     pieces.append(space + line[at:])
     return pieces

@@ -7,7 +7,7 @@ plain text write down what they do. Which links are rewritten is not decided her
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
@@ -58,7 +58,6 @@ class Rewritten:
             raise ValueError("splices overlap or are out of order")
 
 
-@dataclass(slots=True)
 class Ledger:
     """What one call of `html` or `plain` has done so far.
 
@@ -66,10 +65,11 @@ class Ledger:
     it, and by then later ranges may be written down.
     """
 
-    mint: Mint
-    _splices: list[Splice] = field(default_factory=list)
-    _findings: list[tuple[int, Finding]] = field(default_factory=list)
-    _minted: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    def __init__(self, mint: Mint) -> None:
+        self._mint = mint
+        self._splices: list[Splice] = []
+        self._findings: list[tuple[int, Finding]] = []
+        self._minted: dict[tuple[Kind, str], str] = {}
 
     def splice(self, start: int, end: int, text: str) -> None:
         self._splices.append(Splice(start, end, text))
@@ -83,7 +83,7 @@ class Ledger:
         self._findings.append((place, Finding(url, True, kind.value)))
         tracking = self._minted.get((kind, url))
         if tracking is None:
-            tracking = self._minted[kind, url] = self.mint(kind, url)
+            tracking = self._minted[kind, url] = self._mint(kind, url)
         return tracking
 
     def close(self) -> Rewritten:

@@ -56,8 +56,7 @@ def route_again(
         ledger.warn("not routed: the VirtualMTA that it had is gone from the configuration")
         return None
     ledger.decided("virtual_mta", chosen.name, "X-Mailer-Info")
-    told = any(recipient.mailer is not None for recipient in envelope.recipients)
-    if told and not _outbound(envelope, config, ledger):
+    if envelope.mailers_told and not _outbound(envelope, config, ledger):
         return None
     return routes(chosen, config, paused)
 
