@@ -21,7 +21,7 @@ import yaml
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
 
-from .postfix import Postfix
+from .postfix import Postfix, Reply
 from .processes import Daemon, Server, processes, wait_until
 
 CONFIG: Mapping[str, Any] = {
@@ -166,6 +166,10 @@ class Fletching(Server):
         """All that it has said."""
         return (self.directory / "log").read_text("utf-8", "replace")
 
+    def forget_log(self) -> None:
+        """Empties it; the daemon goes on writing at the end."""
+        (self.directory / "log").write_text("")
+
     def mail_lines(self) -> list[dict[str, str]]:
         """The log's line for each mail, as names and values."""
         lines = [line for line in self.log().splitlines() if line.startswith("mail ")]
@@ -174,6 +178,12 @@ class Fletching(Server):
             {name: quoted or plain for name, quoted, plain in re.findall(pattern, line)}
             for line in lines
         ]
+
+    def line_of(self, reply: Reply) -> str:
+        """The log's line for one mail: it is written before Postfix gets its answer."""
+        start = f"mail queue_id={reply.queue_id} "
+        (line,) = (line for line in self.log().splitlines() if line.startswith(start))
+        return line
 
     # Commands and Postfix
 
@@ -192,8 +202,7 @@ class Fletching(Server):
     def join(self, postfix: Postfix) -> None:
         """Gives Postfix what `fletching postfix` prints for this configuration."""
         added = pieces(load(self.config_path))
-        files = {"milter_header_checks": added.milter_header_checks}
-        postfix.apply(added.main_cf, added.master_cf, files)
+        postfix.apply(added.main_cf, added.master_cf, added.tables)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,10 +61,10 @@ def show(told: dict[str, Any], console: Console) -> None:
         ("setting", "value", "source"),
         [[row["setting"], row["value"], row["source"]] for row in told["decisions"]],
     )
-    for number, part in enumerate(told["parts"], start=1):
+    for part in told["parts"]:
         _table(
             console,
-            f"Part {number}, {part['content_type']}: {_part(part)}",
+            _part(part),
             ("rewritten", "reason", "link"),
             [[link["rewritten"], link["reason"], link["url"]] for link in part["links"]],
         )
@@ -89,11 +89,13 @@ def _verdict(told: dict[str, Any]) -> str:
 
 
 def _part(part: dict[str, Any]) -> str:
+    name, links = part["content_type"], part["links"]
     if part["left_alone"] is not None:
-        return f"left alone, {part['left_alone']}"
-    if not part["links"]:
-        return "no links"
-    return f"{sum(link['rewritten'] for link in part['links'])} of {len(part['links'])} links"
+        # What is said of the message is said of all of it, not of a part.
+        return f"{name.capitalize() if name == 'message' else name}: {part['left_alone']}"
+    if not links:
+        return f"{name}: no links"
+    return f"{name}: {sum(link['rewritten'] for link in links)} of {len(links)} links rewritten"
 
 
 def _edit_row(edit: dict[str, Any]) -> list[object]:

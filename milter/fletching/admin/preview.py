@@ -92,12 +92,12 @@ def _addresses(message: Message, name: bytes) -> list[str]:
 def _edit(edit: edits.Edit) -> dict[str, Any]:
     match edit:
         case edits.AddHeader():
-            return _field("add_header", edit.name) | {"value": readable(edit.value)}
+            return _field("add_header", edit.name) | {"value": _value(edit.value)}
         case edits.InsertHeader():
-            return _field("insert_header", edit.name) | {"value": readable(edit.value)}
+            return _field("insert_header", edit.name) | {"value": _value(edit.value)}
         case edits.ChangeHeader():
             told = _field("change_header", edit.name)
-            return told | {"index": edit.index, "value": readable(edit.value)}
+            return told | {"index": edit.index, "value": _value(edit.value)}
         case edits.DeleteHeader():
             return _field("delete_header", edit.name) | {"index": edit.index}
         case edits.ChangeSender():
@@ -108,3 +108,8 @@ def _edit(edit: edits.Edit) -> dict[str, Any]:
 
 def _field(edit: str, name: bytes) -> dict[str, Any]:
     return {"edit": edit, "name": readable(name)}
+
+
+def _value(value: bytes) -> str:
+    """A field's value without the space behind the colon, which Postfix writes by itself."""
+    return readable(value).removeprefix(" ")

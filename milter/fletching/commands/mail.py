@@ -87,7 +87,7 @@ def preview(wants_json: bool, **asked: Any) -> None:
 
     \b
     Example:
-      fletching preview newsletter.eml --rcpt reader@example.org --auth shop --json
+      fletching preview newsletter.eml --rcpt reader@example.org --auth shop
     """
     from fletching.admin.preview import as_json as told
 

@@ -71,4 +71,4 @@ class Case:
     @property
     def shared(self) -> bool:
         """Whether several recipients get the one body."""
-        return len({recipient.address for recipient in self.envelope.recipients}) > 1
+        return len({to.mailbox for to in self.envelope.recipients}) > 1

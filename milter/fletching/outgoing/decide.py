@@ -135,14 +135,15 @@ def _closed(plan: Plan, ledger: Ledger, on_invalid: str = "ignore") -> Plan:
     return replace(
         plan,
         reasons=tuple(ledger.reasons),
-        warnings=(*map(str, ledger.problems), *ledger.warnings),
+        warnings=tuple(dict.fromkeys([*map(str, ledger.problems), *ledger.warnings])),
         refusal=refusal,
     )
 
 
 def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
     """Authenticated, or from a trusted network (SPEC section 1)."""
-    if envelope.login is not None and config.trusted.authenticated:
+    # An empty name is nobody who could have authenticated.
+    if envelope.login and config.trusted.authenticated:
         ledger.decided("trusted", True, "SMTP AUTH")
         return True
     trusted = _in_networks(envelope.client, config.trusted.networks)

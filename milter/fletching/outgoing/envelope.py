@@ -26,6 +26,12 @@ class Recipient:
         """What stands behind the last ``@``, in lower case; empty without one."""
         return self.address.rpartition("@")[2].lower() if "@" in self.address else ""
 
+    @property
+    def mailbox(self) -> str:
+        """The address with its domain in lower case: two spellings are one recipient."""
+        local, at, domain = self.address.rpartition("@")
+        return f"{local}@{domain.lower()}" if at else self.address
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:

@@ -106,7 +106,7 @@ def carry(
         member=member,
         sender=marks.sender,
         notes=rewritten.notes,
-        warnings=marks.plan.warnings,
+        warnings=(*marks.plan.warnings, *_left_alone(marks.plan, rewritten.notes)),
         untracked=numbered is None,
     )
     return _finished(outcome, message, stamp)
@@ -186,6 +186,13 @@ def _untracked(todo: Plan) -> Plan:
     return replace(
         todo, tracking=replace(todo.tracking, clicks=False, opens=False), warnings=warnings
     )
+
+
+def _left_alone(todo: Plan, notes: tuple[PartNote, ...]) -> tuple[str, ...]:
+    """Why parts are not tracked although the Plan wants it (SPEC section 7)."""
+    if not (todo.tracking.clicks or todo.tracking.opens):
+        return ()
+    return tuple(dict.fromkeys(f"not tracked: {n.left_alone}" for n in notes if n.left_alone))
 
 
 def _seen_before(message: Message, asked: control.Control, keys: Keyring) -> Facts | None:

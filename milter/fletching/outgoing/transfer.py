@@ -168,19 +168,25 @@ def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
     open_break = raw.rstrip(b" \t").endswith(b"=")
     for patch in patches:
         start, end = encoded(patch.start), encoded(patch.end)
-        made += raw[at:start]
+        made += _begun(raw, at, start)
         if open_break and at < start == len(raw):
             made += b"\r\n"
         _break_line(made)
-        if patch.octets:
-            made += b"=\r\n".join(_soft_lines(_escaped(patch.octets), _QP_LINE - 1))
+        made += b"=\r\n".join(_soft_lines(_escaped(patch.octets), _QP_LINE - 1))
         at = end
         if raw[at : at + 2] not in (b"", b"\r\n"):
             _break_line(made)
-            while raw.startswith(b"--", at):
-                made += b"=2D=\r\n"  # The rest of a line must not look like a delimiter.
-                at += 1
-    return bytes(made + raw[at:])
+    return bytes(made + _begun(raw, at, len(raw)))
+
+
+def _begun(raw: bytes, start: int, end: int) -> bytes:
+    """The octets from ``start`` to ``end``, fit to begin a line.
+
+    One that did not begin there before must not look like a delimiter of the parts.
+    """
+    if raw.startswith(b"--", start, end) and raw[max(0, start - 2) : start] not in (b"", b"\r\n"):
+        return b"=2D" + raw[start + 1 : end]
+    return raw[start:end]
 
 
 def _marks(raw: bytes) -> tuple[list[int], list[int]]:
