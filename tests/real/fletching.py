@@ -166,10 +166,6 @@ class Fletching(Server):
         """All that it has said."""
         return (self.directory / "log").read_text("utf-8", "replace")
 
-    def forget_log(self) -> None:
-        """Empties it; the daemon goes on writing at the end."""
-        (self.directory / "log").write_text("")
-
     def mail_lines(self) -> list[dict[str, str]]:
         """The log's line for each mail, as names and values."""
         lines = [line for line in self.log().splitlines() if line.startswith("mail ")]

@@ -85,8 +85,11 @@ MIXED = (
     b"preamble \xe9\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n"
     b"Content-Transfer-Encoding: 8bit\r\n\r\n" + HTML + UMLAUTS + b"\r\n--b\r\n"
     b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n"
-    b'Content-Disposition: attachment; filename="a.bin"\r\n\r\n' + bytes(range(14, 256)) * 8
-    + b"\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inside\r\n\r\n" + LONG + b"\r\n"
+    b'Content-Disposition: attachment; filename="a.bin"\r\n\r\n'
+    + bytes(range(14, 256)) * 8
+    + b"\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inside\r\n\r\n"
+    + LONG
+    + b"\r\n"
     b"--b--\r\nepilogue\r\n"
 )
 CASES = {
@@ -112,7 +115,9 @@ CASES = {
     "trailing blanks": mail(body=b"a \r\nb\t\r\n \t \r\nc  d\t\te   \r\n   \r\n\t\r\n"),
     "tabs": mail(b"Reply-To:\tx@example.com", body=b"\ta\tb\t\r\n\t\r\n"),
     "quoted-printable": part(
-        b"text/html; charset=utf-8", b"quoted-printable", b"=C3=BC =\r\n" + HTML.replace(b"=", b"=3D")
+        b"text/html; charset=utf-8",
+        b"quoted-printable",
+        b"=C3=BC =\r\n" + HTML.replace(b"=", b"=3D"),
     ),
     "base64": part(b"text/html", b"base64", b"PGEgaHJlZj0iaHR0cDovL2EuZXhhbXBsZS8iPmE8L2E+\r\n"),
     "multipart": mail(MIME + b"Content-Type: multipart/mixed; boundary=b", body=MIXED),

@@ -250,7 +250,8 @@ def _transports(config: Config, postfix: Installed) -> Iterator[Finding]:
     missing = [t for t in sorted(config.transports) if postfix.service(t) is None]
     for transport in missing:
         yield error(
-            f"master.cf {transport}", "is not there: mail for it would wait in the queue for ever"
+            f"master.cf {transport}",
+            "is not there: mail for it waits in the queue, and bounces in the end",
         )
     if config.transports and not missing:
         yield ok("master.cf", f"has {', '.join(sorted(config.transports))}")

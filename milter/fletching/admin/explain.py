@@ -81,6 +81,10 @@ def _verdict(told: dict[str, Any]) -> str:
         return f"{told['verdict']}: {told['reply']}"
     if not told["edits"]:
         return "accept: the mail leaves as it came"
+    if not told["trusted"]:
+        return "accept: the client is not trusted, control headers go and nothing else happens"
+    if told["mail_class"] is None and told["virtual_mta"]:
+        return f"accept: the mail was here before, and goes by {told['virtual_mta']} again"
     if told["mail_class"] is None:
         return "accept, without a Mail Class"
     way = f"by {told['virtual_mta']}" if told["virtual_mta"] else "by Postfix's own routing"

@@ -31,7 +31,7 @@ def write(state_dir: Path, names: frozenset[str]) -> None:
     new = final.with_name(f"{final.name}.{os.getpid()}")
     try:
         with new.open("w", encoding="utf-8") as file:
-            file.writelines(f"{name.lower()}\n" for name in sorted(names))
+            file.writelines(f"{name}\n" for name in sorted(map(str.lower, names)))
             file.flush()
             os.fsync(file.fileno())
         new.rename(final)

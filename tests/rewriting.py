@@ -1,0 +1,75 @@
+"""What the tests of rewriting have in common: mails of parts, and links that say their kind."""
+
+from __future__ import annotations
+
+import base64
+import email
+import quopri
+
+from fletching.outgoing.message import Message, parse
+from fletching.outgoing.plan import Tracking
+from fletching.outgoing.rewrite import Rewritten, rewrite
+from fletching.tokens import Kind
+
+ALL = Tracking(
+    body=True, clicks=True, opens=True, text=True, preserve_visible_urls=False, largest=2**20
+)
+TRACKER = "https://t.example"
+PIXEL = (
+    f'<img src="{TRACKER}/{Kind.OPEN.value}?0" width="1" height="1" alt="" border="0"'
+    ' style="border:0;width:1px;height:1px">'
+)
+
+
+def link(kind: Kind, destination: str) -> str:
+    """A tracking URL that says what it is for, and how long its destination is."""
+    return f"{TRACKER}/{kind.value}?{len(destination)}"
+
+
+def done(raw: bytes | str, tracking: Tracking = ALL) -> Rewritten:
+    return rewrite(parse(raw.encode() if isinstance(raw, str) else raw), tracking, link)
+
+
+def encoded(content: bytes, encoding: str | None) -> bytes:
+    if encoding == "quoted-printable":
+        return quopri.encodestring(content.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+    if encoding == "base64":
+        return base64.encodebytes(content).replace(b"\n", b"\r\n")
+    return content
+
+
+def entity(kind: str, content: bytes, encoding: str | None, charset: str | None = "utf-8") -> bytes:
+    charset = "" if charset is None else f"; charset={charset}"
+    header = f"Content-Type: {kind}{charset}\r\nX-Other: 1\r\n"
+    if encoding is not None:
+        header += f"Content-Transfer-Encoding: {encoding}\r\n"
+    return header.encode() + b"\r\n" + encoded(content, encoding)
+
+
+def read(message: Message) -> list[tuple[str, bytes]]:
+    """Type and content of all leaves, as Python's email package reads them."""
+    found = []
+    for part in email.message_from_bytes(bytes(message)).walk():
+        if not part.is_multipart():
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
+            found.append((part.get_content_type(), content))
+    return found
+
+
+def many(*entities: bytes, kind: str = "multipart/mixed", boundary: str = "=_b") -> bytes:
+    delimiter = b"--" + boundary.encode()
+    body = b"".join(delimiter + b"\r\n" + each + b"\r\n" for each in entities)
+    return (
+        f'Content-Type: {kind}; boundary="{boundary}"\r\n\r\n'.encode()
+        + body
+        + delimiter
+        + b"--\r\n"
+    )
+
+
+def left_alone(raw: bytes, reason: str) -> None:
+    """No octet changes, and the reason is told."""
+    found = done(raw)
+    assert found.message == parse(raw)
+    assert reason in [note.left_alone for note in found.notes]

@@ -1,0 +1,147 @@
+"""The commands as an admin meets them: help, usage, a broken configuration."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from fletching.cli import main
+
+from tests.host import Host
+from tests.setting import NEWSLETTER
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def commands(group: click.Group = main, *before: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name), command
+
+
+ALL = dict(commands())
+
+
+# Help.
+
+
+def test_the_commands() -> None:
+    """SPEC section 14, as far as this version goes."""
+    assert {" ".join(words) for words in ALL} == {
+        "milter", "run", "check", "preview", "explain", "postfix", "token",
+        "key new", "key list", "key retire", "dkim new", "dkim record",
+        "mta list", "mta pause", "mta resume",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+@pytest.mark.parametrize("width", [80, 100])
+def test_help(words: tuple[str, ...], width: int) -> None:
+    result = CliRunner().invoke(main, [*words, "--help"], terminal_width=width)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: main {' '.join(words)} [OPTIONS]")
+    assert "--config FILE" in result.stdout
+    assert "/etc/fletching/fletching.yaml" in result.stdout
+    assert "FLETCHING_CONFIG" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= width
+    assert "..." not in result.stdout.replace("BAFvhA...", "")
+    assert CliRunner().invoke(main, [*words, "-h"], terminal_width=width).stdout == result.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("key",), ("dkim",), ("mta",)], ids=" ".join)
+@pytest.mark.parametrize("width", [80, 100])
+def test_help_of_groups(words: tuple[str, ...], width: int) -> None:
+    result = CliRunner().invoke(main, [*words, "--help"], terminal_width=width)
+    assert result.exit_code == 0
+    lines = result.stdout.split("Commands:")[1]
+    assert "..." not in lines, "what is said of a command fits into its line"
+    assert max(map(len, result.stdout.splitlines())) <= width
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
+    for parameter in ALL[words].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+
+
+@pytest.mark.parametrize(
+    "words", [("check",), ("preview",), ("explain",), ("postfix",), ("dkim", "new"), ("token",)]
+)
+def test_examples_work(words: tuple[str, ...], host: Host) -> None:
+    """The options and arguments in an example are those of the command."""
+    lines = ALL[words].help.splitlines()
+    example = next(line.strip() for line in lines if line.strip().startswith("fletching "))
+    given = example.partition(" | ")[0].split()[1 + len(words) :]
+    files = [str(host.mail) if word.endswith(".eml") else word for word in given]
+    assert ALL[words].make_context(words[-1], files)
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout.startswith("fletching, version ")
+
+
+def test_as_a_module(host: Host) -> None:
+    """`python -m fletching`, which is what the entry point does too."""
+    command = [sys.executable, "-m", "fletching", "preview", "-", "--config", str(host.config)]
+    ended = subprocess.run(command, input=NEWSLETTER.encode(), capture_output=True, check=False)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(b"DKIM-Signature:")
+    ended = subprocess.run([*command[:3], "nosuch"], capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert b"Usage: fletching" in ended.stderr
+
+
+# The configuration.
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("check",), ("preview", "mail.eml"), ("explain", "mail.eml"), ("postfix",), ("key", "new"),
+     ("key", "list"), ("key", "retire", "1"), ("dkim", "new"), ("dkim", "record"),
+     ("token", "x"), ("mta", "list"), ("mta", "pause", "a"), ("mta", "resume", "a")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_broken_configuration(words: tuple[str, ...], host: Host) -> None:
+    host.edit("transport: vmta-b", "transprot: vmta-b")
+    host.config.write_text(host.config.read_text() + "nosuch: 1\n")
+    given = [str(host.mail) if word == "mail.eml" else word for word in words]
+    result = host.run(*given)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    first, second, *_ = result.stderr.splitlines()
+    assert first.startswith(f"{host.config}:13: virtual_mtas.b.transprot: ")
+    assert second.startswith(f"{host.config}:")
+
+
+def test_no_configuration(host: Host) -> None:
+    result = host.run("mta", "list", config=str(host.folder / "nosuch.yaml"))
+    assert result.exit_code == 2
+    assert "nosuch.yaml: cannot be read" in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_option_wins_over_the_environment(host: Host) -> None:
+    result = host.run("mta", "list", "--config", str(host.config), config="/nosuch")
+    assert result.exit_code == 0
+    assert "vmta-a" in result.stdout
+
+
+@pytest.mark.parametrize("words", [("preview",), ("explain",)])
+def test_broken_keys(words: tuple[str, ...], host: Host) -> None:
+    (host.folder / "link-keys").chmod(0o644)
+    result = host.run(*words, str(host.mail))
+    assert result.exit_code == 2
+    assert "readable by others" in result.stderr

@@ -1,0 +1,328 @@
+"""The commands about one mail: preview, explain, token."""
+
+from __future__ import annotations
+
+import base64
+import json
+import quopri
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host import NOW, Host
+from tests.setting import NEWSLETTER
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+# preview.
+
+PREVIEW = {
+    "verdict", "reply", "mail_from", "transport", "virtual_mta", "mail_class", "instance_id",
+    "sendid", "listid", "campaign", "message_number", "warnings", "edits", "message",
+}  # fmt: skip
+
+
+def test_preview(host: Host) -> None:
+    result = host.run("preview", str(host.mail), "--now", NOW)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    raw = result.stdout_bytes
+    assert raw.count(b"\n") == raw.count(b"\r\n") > 20
+    assert b"X-GreenArrow" not in raw
+    assert raw.startswith(b"DKIM-Signature:")
+
+
+def test_preview_json(host: Host) -> None:
+    told = host.json("preview", str(host.mail), "--now", NOW)
+    assert set(told) == PREVIEW
+    assert told["verdict"] == "accept"
+    assert told["reply"] is None
+    assert told["mail_from"].startswith("bounces+")
+    assert told["mail_from"].endswith("@example.com")
+    assert (told["transport"], told["virtual_mta"]) in (("vmta-a", "a"), ("vmta-b", "b"))
+    assert told["mail_class"] == "newsletter"
+    assert told["instance_id"] == "100525"
+    assert told["sendid"] == "newsletter100525"
+    assert told["listid"] == "t100"
+    assert told["campaign"] == "preview"
+    assert told["message_number"] == 1
+    assert told["warnings"] == []
+    plain = host.run("preview", str(host.mail), "--now", NOW).stdout_bytes
+    assert base64.b64decode(told["message"]) == plain
+
+
+def test_preview_reads_stdin(host: Host) -> None:
+    piped = host.run("preview", "-", "--now", NOW, stdin=NEWSLETTER.replace("\n", "\r\n").encode())
+    assert piped.stdout_bytes == host.run("preview", str(host.mail), "--now", NOW).stdout_bytes
+
+
+def test_preview_of_a_refused_mail(host: Host) -> None:
+    host.mail.write_text("X-GreenArrow-MailClass: crm\nX-GreenArrow-InstanceID: x\n\n")
+    result = host.run("preview", str(host.mail))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    reply = "550 5.6.0 X-GreenArrow-InstanceID: must start with a digit"
+    assert result.stderr == f"{reply}\n"
+    result = host.run("preview", str(host.mail), "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert set(told) == PREVIEW
+    assert (told["verdict"], told["reply"]) == ("reject", reply)
+
+
+def test_preview_of_a_mail_that_has_to_wait(host: Host) -> None:
+    host.run("mta", "pause", "a")
+    host.run("mta", "pause", "b")
+    result = host.run("preview", str(host.mail), "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["verdict"] == "tempfail"
+    assert told["reply"].startswith("451 4.3.0 ")
+    assert told["reply"] in result.stderr
+
+
+def test_preview_of_nothing(host: Host) -> None:
+    for raw in (b"", b"\n", b"\xff\0", b"Subject: \xff\n\n\xff"):
+        result = host.run("preview", "-", "--json", stdin=raw)
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)["edits"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), {"mail_from": "bounces@example.com"}),
+        (("--from", "app@example.org"), {"mail_from": "bounces@example.com"}),
+        (("--from", "<>"), {"mail_from": ""}),
+        (("--from", ""), {"mail_from": ""}),
+        (("--auth", "crm"), {"mail_class": "crm", "virtual_mta": None}),
+        (("--client", "198.51.100.7"), {"mail_class": None, "mail_from": "news@example.com"}),
+        (("--client", "198.51.100.7", "--auth", "x"), {"mail_class": "newsletter"}),
+        (("--client", "::1"), {"mail_class": "newsletter"}),
+    ],
+)
+def test_who_sends(options: tuple[str, ...], told: dict[str, Any], host: Host) -> None:
+    host.edit("link_keys:", "verp: false\nlink_keys:")
+    found = host.json("preview", str(host.mail), *options)
+    assert {name: found[name] for name in told} == told
+
+
+def recorded(host: Host, *options: str) -> str:
+    raw = host.run("preview", str(host.mail), *options).stdout_bytes
+    field = raw.partition(b"\r\nX-Mailer-Info:")[2].partition(b"\r\n\r\n")[0]
+    return str(host.json("token", f"X-Mailer-Info:{field.decode()}")["email"])
+
+
+def test_who_gets_it(host: Host) -> None:
+    assert recorded(host) == "reader@example.org"
+    assert recorded(host, "--rcpt", "other@example.org") == "other@example.org"
+    assert recorded(host, "--rcpt", "<other@example.org>") == "other@example.org"
+    assert recorded(host, "--rcpt", "a@example.org", "--rcpt", "b@example.org") == ""
+    host.mail.write_text(NEWSLETTER.replace("To: ", "To: Bob <b@example.org>, "))
+    assert recorded(host) == ""
+    host.mail.write_text(NEWSLETTER.replace("To: ", "X-To: "))
+    assert recorded(host) == "recipient@example.com"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--now", "yesterday"),
+        ("--now", "2026-03-01"),
+        ("--now", "2026-03-01T09:00:00"),
+        ("--now", "1969-12-31T23:59:59Z"),
+        ("--now", "9999-12-31T23:59:59Z"),
+        ("--now", "0001-01-01T00:00:00+14:00"),
+        ("--now", ""),
+        ("--client", "localhost"),
+        ("--client", ""),
+        ("--rcpt", ""),
+        ("--rcpt", "<>"),
+        ("--nosuch",),
+        ("another.eml",),
+    ],
+)
+@pytest.mark.parametrize("command", ["preview", "explain"])
+def test_wrong_usage(command: str, options: tuple[str, ...], host: Host) -> None:
+    result = host.run(command, str(host.mail), *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("now", "sendid"),
+    [
+        ("2026-03-01T09:00:00Z", "crm260301"),
+        ("2026-03-01T23:30:00+00:00", "crm260302"),
+        ("2026-03-01t23:30:00.123456789z", "crm260302"),
+        ("2026-03-01 23:30:00Z", "crm260302"),
+        ("2026-03-02T12:00:00+14:00", "crm260301"),
+    ],
+)
+def test_the_time(now: str, sendid: str, host: Host) -> None:
+    host.edit("state_dir:", "timezone: Europe/Berlin\nstate_dir:")
+    host.mail.write_text("From: a@example.com\nX-GreenArrow-MailClass: crm\n\n")
+    assert host.json("preview", str(host.mail), "--now", now)["sendid"] == sendid
+
+
+def test_no_mail(host: Host) -> None:
+    for name in ("nosuch.eml", "."):
+        result = host.run("preview", str(host.folder / name))
+        assert result.exit_code == 2
+        assert "Traceback" not in result.stderr
+
+
+# explain.
+
+
+def test_explain(host: Host) -> None:
+    result = host.run("explain", str(host.mail), "--now", NOW)
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 120
+    for said in (
+        "accept: newsletter100525, message 1 of campaign preview, by ",
+        "X-GreenArrow-MailClass",
+        "class newsletter",
+        "http://www.example.org/a?x=1&y=2",
+        "unsubscribe",
+        "change sender",
+        "bounces+",
+        "replace body",
+        " octets",
+    ):
+        assert said in result.stdout
+
+
+def test_explain_json(host: Host) -> None:
+    told = host.json("explain", str(host.mail))
+    assert set(told) == (PREVIEW - {"message"}) | {"trusted", "decisions", "removed", "parts"}
+    assert {"setting": "mail_class", "value": "newsletter", "source": "X-GreenArrow-MailClass"} in (
+        told["decisions"]
+    )
+    text, page = told["parts"]
+    assert text["content_type"] == "text/plain"
+    assert text["left_alone"] is None
+    assert [link["reason"] for link in text["links"]] == ["click", "unsubscribe"]
+    assert page["links"] == [
+        {"url": "http://www.example.org/a?x=1&y=2", "rewritten": True, "reason": "click"}
+    ]
+    assert len(told["removed"]) == 3
+
+
+def test_explain_what_is_left_alone_and_warned_of(host: Host) -> None:
+    host.mail.write_text(
+        "X-GreenArrow-MailClass: newsletter\nX-GreenArrow-Foo: \x1b[31m\nFrom: a@\x1b[31m.example\n"
+        "Content-Type: text/html; charset=x-unknown\n\n<p>"
+    )
+    result = host.run("explain", str(host.mail))
+    assert "warning: X-GreenArrow-Foo: unknown control header" in result.stdout
+    assert "text/html: unknown charset" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("field", "options", "said"),
+    [
+        ("Subject: x", (), "accept: the mail leaves as it came"),
+        ("X-GreenArrow-InstanceID: 1", (), "accept, without a Mail Class"),
+        ("X-GreenArrow-MailClass: crm", (), "by Postfix's own routing"),
+        ("X-GreenArrow-MailClass: crm", ("--client", "198.51.100.7"), "client is not trusted"),
+    ],
+)
+def test_explain_in_one_line(field: str, options: tuple[str, ...], said: str, host: Host) -> None:
+    host.mail.write_text(f"{field}\n\n")
+    assert said in host.run("explain", str(host.mail), *options).stdout
+
+
+def test_explain_a_second_pass(host: Host) -> None:
+    first = host.run("preview", str(host.mail)).stdout_bytes
+    told = host.run("explain", "-", stdin=first)
+    assert told.stdout.startswith("accept: the mail was here before, and goes by ")
+
+
+def test_explain_a_refused_mail(host: Host) -> None:
+    host.mail.write_text("X-GreenArrow-MailClass: crm\nX-GreenArrow-InstanceID: x\n\n")
+    result = host.run("explain", str(host.mail))
+    assert result.exit_code == 1
+    assert "reject: 550 5.6.0 X-GreenArrow-InstanceID: must start with a digit" in result.stdout
+
+
+# token.
+
+TOKEN = {
+    "kind", "click_url", "html_or_text", "email", "listid", "sendid", "click_tracking_id",
+    "mail_class", "instance_id", "campaign", "message_number", "mtaid", "sent", "key",
+}  # fmt: skip
+
+
+def links(host: Host) -> list[str]:
+    raw = host.run("preview", str(host.mail), "--now", NOW).stdout_bytes
+    return re.findall(
+        r"https://click\.example\.com/[^\s\"<>]+", quopri.decodestring(raw).decode("latin-1")
+    )
+
+
+def test_token(host: Host) -> None:
+    told = [host.json("token", link) for link in links(host)]
+    assert {each["kind"] for each in told} == {"click", "open", "unsub", "list-unsubscribe"}
+    for each in told:
+        assert set(each) == TOKEN
+        assert each["email"] == "reader@example.org"
+        assert each["sendid"] == "newsletter100525"
+        assert each["sent"] == "2026-03-01T09:00:00Z"
+        assert each["click_tracking_id"] == "order-4711"
+        assert each["key"] == 2
+    assert {each["click_url"] for each in told} == {
+        "",
+        "http://www.example.org/a",
+        "http://www.example.org/a?x=1&y=2",
+        "https://example.org/bye",
+    }
+
+
+def test_token_of_a_return_path(host: Host) -> None:
+    path = host.json("preview", str(host.mail))["mail_from"]
+    for written in (
+        path,
+        f"<{path}>",
+        path.upper(),
+        path.replace("@example.com", "@other.example"),
+    ):
+        told = host.json("token", written)
+        assert told == {"kind": "return-path", "campaign": "preview", "message_number": 1}
+
+
+@pytest.mark.parametrize(
+    "setting", ["recipient_delimiter: '-'", "recipient_delimiter: '='", "route_by: sender",
+                "route_by: sender\nrecipient_delimiter: '-'"]
+)  # fmt: skip
+def test_token_of_other_return_paths(setting: str, host: Host) -> None:
+    host.edit("link_keys:", f"{setting}\nlink_keys:")
+    path = host.json("preview", str(host.mail))["mail_from"]
+    assert host.json("token", path)["campaign"] == "preview"
+
+
+def test_token_for_people(host: Host) -> None:
+    result = host.run("token", links(host)[0])
+    assert result.exit_code == 0
+    assert "email              reader@example.org\n" in result.stdout
+    assert "kind               " in result.stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "https://click.example.com/click?x", "bounces+x@example.com", "b@example.com",
+             "A" * 5000, "bounces+ajk3ca6tcvruacaaaaabpreview@example.com", "ü"]
+)  # fmt: skip
+def test_no_token(text: str, host: Host) -> None:
+    result = host.run("token", text)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("not opened: ")

@@ -1,0 +1,211 @@
+"""The commands about a host: keys, VirtualMTAs, check, postfix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from fletching.outgoing.sender_map import sender_suffix
+
+from tests.host import Host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+# key and dkim.
+
+
+def test_keys(host: Host) -> None:
+    listed = host.json("key", "list")
+    assert listed == {
+        "keys": [
+            {"id": 1, "created": "2026-01-01T00:00:00Z", "state": "opening"},
+            {"id": 2, "created": "2026-02-01T00:00:00Z", "state": "signing"},
+        ]
+    }
+    result = host.run("key", "new")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "key 3 signs from the next reload on" in result.stdout
+    assert [row["state"] for row in host.json("key", "list")["keys"]] == [
+        "opening",
+        "opening",
+        "signing",
+    ]
+    assert host.run("key", "retire", "1").exit_code == 0
+    table = host.run("key", "list").stdout.splitlines()
+    assert table[0].split() == ["id", "created", "state"]
+    assert table[1].split() == ["1", "2026-01-01T00:00:00Z", "retired"]
+
+
+def test_the_first_key(host: Host) -> None:
+    (host.folder / "link-keys").unlink()
+    assert host.run("key", "new").exit_code == 0
+    assert [row["id"] for row in host.json("key", "list")["keys"]] == [1]
+    assert os.stat(host.folder / "link-keys").st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("words", [("key", "retire", "9"), ("key", "retire", "x"),
+                                   ("key", "retire")])  # fmt: skip
+def test_no_such_key(words: tuple[str, ...], host: Host) -> None:
+    result = host.run(*words)
+    assert result.exit_code == 2
+    assert result.stderr
+
+
+@pytest.mark.parametrize("words", [("key", "new"), ("key", "list"), ("token", "x")])
+def test_no_link_keys(words: tuple[str, ...], host: Host) -> None:
+    host.config.write_text("mail_classes: {a: {}}\n")
+    result = host.run(*words)
+    assert result.exit_code == 2
+    assert "link_keys: is not set" in result.stderr
+
+
+def test_dkim(host: Host) -> None:
+    (host.folder / "dkim.pem").unlink()
+    assert host.run("dkim", "record").exit_code == 2
+    made = host.run("dkim", "new", "--bits", "1024")
+    assert (made.exit_code, made.stderr) == (0, "")
+    assert made.stdout.startswith("r1._domainkey.example.com. IN TXT ")
+    assert host.run("dkim", "record").stdout == made.stdout
+    again = host.run("dkim", "new")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert "all key files are there already" in again.stderr
+
+
+def test_dkim_ed25519(host: Host) -> None:
+    (host.folder / "dkim.pem").unlink()
+    made = host.run("dkim", "new", "example.com", "r1", "--algorithm", "ed25519")
+    assert "k=ed25519" in made.stdout
+
+
+@pytest.mark.parametrize("words", [("new", "other.example"), ("record", "example.com", "s9")])
+def test_no_such_dkim_key(words: tuple[str, ...], host: Host) -> None:
+    result = host.run("dkim", *words)
+    assert result.exit_code == 2
+    assert "dkim.keys: has no such key" in result.stderr
+
+
+def test_dkim_bits(host: Host) -> None:
+    (host.folder / "dkim.pem").unlink()
+    assert host.run("dkim", "new", "--bits", "512").exit_code == 2
+    assert not (host.folder / "dkim.pem").exists()
+
+
+# mta.
+
+
+def paused(host: Host) -> list[str]:
+    return [row["name"] for row in host.json("mta", "list")["virtual_mtas"] if row["paused"]]
+
+
+def test_mta(host: Host) -> None:
+    rows = host.json("mta", "list")["virtual_mtas"]
+    assert rows == [
+        {"name": "a", "transport": "vmta-a", "pool": None, "fallback": None, "paused": False},
+        {"name": "b", "transport": "vmta-b", "pool": None, "fallback": "a", "paused": False},
+        {"name": "bulk", "transport": None, "pool": {"a": 3, "b": 1}, "fallback": None,
+         "paused": False},
+    ]  # fmt: skip
+    result = host.run("mta", "pause", "A")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "answered 451" in result.stdout
+    assert "a takes its own mail" in host.run("mta", "pause", "b").stdout
+    assert paused(host) == ["a", "b"]
+    assert host.run("mta", "pause", "b").exit_code == 0
+    assert host.run("mta", "resume", "a").stdout == "a is in use\n"
+    assert paused(host) == ["b"]
+    assert host.json("preview", str(host.mail))["virtual_mta"] == "a"
+    host.run("mta", "resume", "b")
+    host.run("mta", "pause", "a")
+    assert host.json("preview", str(host.mail))["virtual_mta"] == "b"
+
+
+def test_mta_for_people(host: Host) -> None:
+    host.run("mta", "pause", "b")
+    table = [line.split("  ") for line in host.run("mta", "list").stdout.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in table]
+    assert cells == [
+        ["name", "transport", "pool", "fallback", "paused"],
+        ["a", "vmta-a", "-", "-", "no"],
+        ["b", "vmta-b", "-", "a", "yes"],
+        ["bulk", "-", "a 3, b 1", "-", "no"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nosuch", "is no VirtualMTA"), ("bulk", "is a pool: pause its members, a, b"),
+     ("B ", "did you mean b?")],
+)  # fmt: skip
+@pytest.mark.parametrize("word", ["pause", "resume"])
+def test_mta_that_cannot_be_paused(word: str, name: str, said: str, host: Host) -> None:
+    result = host.run("mta", word, name)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert paused(host) == []
+
+
+def test_mta_without_a_state_directory(host: Host) -> None:
+    (host.folder / "state").rmdir()
+    result = host.run("mta", "pause", "a")
+    assert result.exit_code == 2
+    assert str(host.folder / "state" / "paused") in result.stderr
+    assert host.run("preview", str(host.mail)).exit_code == 0
+
+
+def test_no_virtual_mtas(host: Host) -> None:
+    host.config.write_text("mail_classes: {a: {}}\n")
+    assert host.json("mta", "list") == {"virtual_mtas": []}
+    assert host.run("mta", "list").stdout == ""
+
+
+# check and postfix.
+
+
+def test_check(host: Host) -> None:
+    result = host.run("check")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1, "no Redis is there"
+    assert any(line.startswith("error: redis: ") for line in lines)
+    assert all(line.startswith(("error: ", "warning: ", "ok: ")) for line in lines)
+
+
+def test_check_well(host: Host) -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server")
+    host.edit("redis://127.0.0.1:1/0", "embedded")
+    result = host.run("check")
+    assert result.exit_code == 0, result.stdout
+
+
+def test_postfix(host: Host) -> None:
+    result = host.run("postfix")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "milter_header_checks" in result.stdout
+    assert "vmta-b" in result.stdout
+    other = host.run("postfix", "--one-recipient")
+    assert other.exit_code == 0
+    assert other.stdout != result.stdout
+
+
+def test_postfix_that_cannot_be(host: Host) -> None:
+    # Two transports with one suffix: among 2^20 suffixes they are found soon.
+    seen: dict[str, str] = {}
+    for number in range(100_000):
+        name = f"t{number}"
+        other = seen.setdefault(sender_suffix(name), name)
+        if other != name:
+            break
+    host.config.write_text(
+        f"route_by: sender\nvirtual_mtas: {{a: {{transport: {name}}}, b: {{transport: {other}}}}}\n"
+    )
+    result = host.run("postfix")
+    assert result.exit_code == 2
+    assert "cannot be told apart" in " ".join(result.stderr.split())
+    assert result.stdout == ""

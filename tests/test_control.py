@@ -1,0 +1,385 @@
+"""control.py: every control header, valid and not, and the words for what is not."""
+
+from __future__ import annotations
+
+import pytest
+from fletching.outgoing.control import LONGEST_URI, Control, read
+from fletching.outgoing.message import Header, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def asked(*fields: str) -> Control:
+    """What a mail with these fields asks for."""
+    return read(parse("\n".join((*fields, "", "")).encode("utf-8", "surrogateescape")).headers)
+
+
+def problems(*fields: str) -> list[str]:
+    return [str(problem) for problem in asked(*fields).problems]
+
+
+# Each header: its attribute, valid values and what they mean, invalid values and the rule.
+
+PRINTABLE = "must be 1 to 255 printable ASCII characters"
+SWITCH = "must be yes, no, 1 or 0"
+CLASS = "must be 1 to 64 letters (A to Z, a to z) and underscores"
+LIST_ID = "must be 1 to 20 of A to Z, a to z, 0 to 9, _ and +"
+ADDRESS = "must be a mail address such as name@example.com"
+DOMAIN = "must be http:// or https:// and a host, perhaps a port, and nothing behind"
+URL = "must be an http or https URL without spaces, control characters, <, > and commas"
+DECIMAL = "must be a decimal number from 0 to 100"
+DIGITS = "must be at most 20 ASCII letters and digits"
+ASCII = "must be in ASCII"
+
+VALID: list[tuple[str, str, str, object]] = [
+    ("MailClass", "mail_class", "newsletter", "newsletter"),
+    ("MailClass", "mail_class", "a", "a"),
+    ("MailClass", "mail_class", "News_Letter", "News_Letter"),
+    ("MailClass", "mail_class", "x" * 64, "x" * 64),
+    ("InstanceID", "instance_id", "100525", "100525"),
+    ("InstanceID", "instance_id", "0", "0"),
+    ("InstanceID", "instance_id", "9abcXYZ", "9abcXYZ"),
+    ("InstanceID", "instance_id", "1" * 20, "1" * 20),
+    ("ListID", "list_id", "t100", "t100"),
+    ("ListID", "list_id", "A_+9", "A_+9"),
+    ("ListID", "list_id", "a" * 20, "a" * 20),
+    ("MtaID", "mta_id", "transactional", "transactional"),
+    ("MtaID", "mta_id", "IP 7 (Berlin)", "IP 7 (Berlin)"),
+    ("MtaID", "mta_id", "m" * 200, "m" * 200),
+    ("BounceMailboxOverride", "bounce_mailbox", "b@example.com", "b@example.com"),
+    ("BounceMailboxOverride", "bounce_mailbox", "b+x@EXAMPLE.com", "b+x@EXAMPLE.com"),
+    ("Obscured-Email", "obscured_email", "userid-1", "userid-1"),
+    ("Obscured-Email", "obscured_email", "x@y, <z> \"q\"", "x@y, <z> \"q\""),
+    ("Obscured-Email", "obscured_email", "o" * 255, "o" * 255),
+    ("URL-Domain", "url_domain", "https://example.com", "https://example.com"),
+    ("URL-Domain", "url_domain", "http://example.com", "http://example.com"),
+    ("URL-Domain", "url_domain", "HTTPS://Click.EXAMPLE.com:8443", "https://click.example.com:8443"),
+    ("URL-Domain", "url_domain", "http://192.0.2.1", "http://192.0.2.1"),
+    ("URL-Domain", "url_domain", "https://[2001:db8::1]", "https://[2001:db8::1]"),
+    ("Click-Tracking-Do", "click_tracking", "yes", True),
+    ("Click-Tracking-Do", "click_tracking", "1", True),
+    ("Click-Tracking-Do", "click_tracking", "no", False),
+    ("Click-Tracking-Do", "click_tracking", "0", False),
+    ("Click-Tracking-Do", "click_tracking", "Yes", True),
+    ("Click-Tracking-ID", "click_tracking_id", "4711", "4711"),
+    ("Click-Tracking-ID", "click_tracking_id", "a|b {c}; \"d\" ~", "a|b {c}; \"d\" ~"),
+    ("Click-Tracking-ID", "click_tracking_id", "", ""),
+    ("Click-Tracking-ID", "click_tracking_id", "i" * 300, "i" * 300),
+    ("List-Unsubscribe-HTTP-URL", "unsubscribe_url", "https://example.com/u/1-2-3",
+     "https://example.com/u/1-2-3"),
+    ("List-Unsubscribe-HTTP-URL", "unsubscribe_url", "HTTP://e.com?a=%2C&b=(x)#y",
+     "HTTP://e.com?a=%2C&b=(x)#y"),
+    ("List-Unsubscribe-HTTP-URL", "unsubscribe_url", "https://e.com/".ljust(LONGEST_URI, "x"),
+     "https://e.com/".ljust(LONGEST_URI, "x")),
+    ("Tracker-Format", "tracker_format", "a", "a"),
+    ("Tracker-Format", "tracker_format", "b", "b"),
+    ("Tracker-Format", "tracker_format", "c", "c"),
+    ("Tracker-Format", "tracker_format", "C", "c"),
+    ("SeedDo", "seed", "yes", True),
+    ("SeedDo", "seed", "0", False),
+    ("SeedProgress", "seed_progress", "0", 0.0),
+    ("SeedProgress", "seed_progress", "50.23", 50.23),
+    ("SeedProgress", "seed_progress", "100", 100.0),
+    ("SeedProgress", "seed_progress", "100.00", 100.0),
+]  # fmt: skip
+
+INVALID: list[tuple[str, str, str]] = [
+    ("MailClass", "", CLASS),
+    ("MailClass", "news letter", CLASS),
+    ("MailClass", "news1", CLASS),
+    ("MailClass", "news-letter", CLASS),
+    ("MailClass", "x" * 65, CLASS),
+    ("MailClass", "größe", ASCII),
+    ("InstanceID", "", "must start with a digit"),
+    ("InstanceID", "a1", "must start with a digit"),
+    ("InstanceID", "-1", "must start with a digit"),
+    ("InstanceID", "1" * 21, DIGITS),
+    ("InstanceID", "1_2", DIGITS),
+    ("InstanceID", "1 2", DIGITS),
+    ("InstanceID", "1ä", ASCII),
+    ("ListID", "", LIST_ID),
+    ("ListID", "a" * 21, LIST_ID),
+    ("ListID", "a-b", LIST_ID),
+    ("ListID", "t 1", LIST_ID),
+    ("MtaID", "", "must be 1 to 200 printable ASCII characters"),
+    ("MtaID", "a,b", "must be 1 to 200 printable ASCII characters"),
+    ("MtaID", "a@b", "must be 1 to 200 printable ASCII characters"),
+    ("MtaID", "m" * 201, "must be 1 to 200 printable ASCII characters"),
+    ("BounceMailboxOverride", "", ADDRESS),
+    ("BounceMailboxOverride", "bounces", ADDRESS),
+    ("BounceMailboxOverride", "@example.com", ADDRESS),
+    ("BounceMailboxOverride", "b@", ADDRESS),
+    ("BounceMailboxOverride", "b@exa mple.com", ADDRESS),
+    ("BounceMailboxOverride", "b@example.com, c@example.com", ADDRESS),
+    ("BounceMailboxOverride", "b@example.com>", ADDRESS),
+    ("BounceMailboxOverride", "x" * 65 + "@example.com", ADDRESS),
+    ("BounceMailboxOverride", "b@exämple.com", ASCII),
+    ("Obscured-Email", "", PRINTABLE),
+    ("Obscured-Email", "o" * 256, PRINTABLE),
+    ("Obscured-Email", "a\tb", PRINTABLE),
+    ("Obscured-Email", "a\x7fb", PRINTABLE),
+    ("Obscured-Email", "ä", ASCII),
+    ("URL-Domain", "", DOMAIN),
+    ("URL-Domain", "example.com", DOMAIN),
+    ("URL-Domain", "ftp://example.com", DOMAIN),
+    ("URL-Domain", "https://", DOMAIN),
+    ("URL-Domain", "https://example.com/", DOMAIN),
+    ("URL-Domain", "https://example.com/track", DOMAIN),
+    ("URL-Domain", "https://example.com?x", DOMAIN),
+    ("URL-Domain", "https://user@example.com", DOMAIN),
+    ("URL-Domain", "https://user:pass@example.com", DOMAIN),
+    ("URL-Domain", "https://exa mple.com", DOMAIN),
+    ("URL-Domain", "https://example.com:99999", DOMAIN),
+    ("URL-Domain", "https://example.com\"onload=x", DOMAIN),
+    ("Click-Tracking-Do", "", SWITCH),
+    ("Click-Tracking-Do", "true", SWITCH),
+    ("Click-Tracking-Do", "2", SWITCH),
+    ("Click-Tracking-Do", "yes no", SWITCH),
+    ("Click-Tracking-ID", "i" * 301, "must be at most 300 printable ASCII characters"),
+    ("Click-Tracking-ID", "a\tb", "must be at most 300 printable ASCII characters"),
+    ("Click-Tracking-ID", "a\0b", "must be at most 300 printable ASCII characters"),
+    ("Click-Tracking-ID", "ü", ASCII),
+    ("List-Unsubscribe-HTTP-URL", "", URL),
+    ("List-Unsubscribe-HTTP-URL", "example.com/u", URL),
+    ("List-Unsubscribe-HTTP-URL", "mailto:u@example.com", URL),
+    ("List-Unsubscribe-HTTP-URL", "https:///u", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://?u", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/a b", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/a,b", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/<u>", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/a\tb", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/a\0b", URL),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/ä", ASCII),
+    ("List-Unsubscribe-HTTP-URL", "https://e.com/".ljust(LONGEST_URI + 1, "x"),
+     f"must be at most {LONGEST_URI} characters long"),
+    ("Tracker-Format", "", "must be a, b or c"),
+    ("Tracker-Format", "d", "must be a, b or c"),
+    ("Tracker-Format", "ab", "must be a, b or c"),
+    ("SeedDo", "", SWITCH),
+    ("SeedDo", "maybe", SWITCH),
+    ("SeedProgress", "", DECIMAL),
+    ("SeedProgress", "-1", DECIMAL),
+    ("SeedProgress", "100.01", DECIMAL),
+    ("SeedProgress", "101", DECIMAL),
+    ("SeedProgress", "1e2", DECIMAL),
+    ("SeedProgress", "nan", DECIMAL),
+    ("SeedProgress", "5,5", DECIMAL),
+    ("SeedProgress", "50%", DECIMAL),
+    ("SeedProgress", "9" * 400, DECIMAL),
+]  # fmt: skip
+
+
+def short(value: object) -> str:
+    return str(value)[:24]
+
+
+@pytest.mark.parametrize(("name", "attribute", "value", "meaning"), VALID, ids=short)
+def test_valid(name: str, attribute: str, value: str, meaning: object) -> None:
+    found = asked(f"X-GreenArrow-{name}: {value}")
+    assert getattr(found, attribute) == meaning
+    assert found.problems == ()
+    assert found.places == {0}
+    assert found.given == 1
+
+
+@pytest.mark.parametrize(("name", "value", "rule"), INVALID, ids=short)
+def test_invalid(name: str, value: str, rule: str) -> None:
+    found = asked(f"X-GreenArrow-{name}: {value}")
+    (problem,) = found.problems
+    assert problem.header == f"X-GreenArrow-{name}"
+    assert problem.rule.startswith(rule)
+    # What was given goes to no client and into no log.
+    assert value in rule or value not in str(problem)
+    # A URL domain is passed over also where everything else is refused (SPEC section 2).
+    assert problem.strict == (name != "URL-Domain")
+    assert found.places == {0}
+    assert [name for name, attribute, _, _ in VALID if getattr(found, attribute)] == []
+
+
+def test_the_tables_are_complete() -> None:
+    """Every header of SPEC section 2 that is valid by itself."""
+    from fletching.outgoing.control import _CONTROLS
+
+    names = {name for name, _, _ in _CONTROLS.values()}
+    post = "X-GreenArrow-List-Unsubscribe-HTTP-URL-Post"
+    assert {f"X-GreenArrow-{name}" for name, _, _, _ in VALID} == names - {post}
+    assert {f"X-GreenArrow-{name}" for name, _, _ in INVALID} == names - {post}
+
+
+EXAMPLE = {name: value for name, _, value, _ in VALID}
+OTHER = {
+    "MailClass": "other",
+    "InstanceID": "7",
+    "ListID": "t7",
+    "MtaID": "other",
+    "BounceMailboxOverride": "other@example.com",
+    "Obscured-Email": "other",
+    "URL-Domain": "http://other.example.com",
+    "Click-Tracking-Do": "yes",
+    "Click-Tracking-ID": "other",
+    "List-Unsubscribe-HTTP-URL": "https://other.example.com",
+    "Tracker-Format": "a",
+    "SeedDo": "no",
+    "SeedProgress": "7",
+}
+ATTRIBUTE = {name: attribute for name, attribute, _, _ in VALID}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTE)
+def test_twice_the_same(name: str) -> None:
+    field = f"X-GreenArrow-{name}: {EXAMPLE[name]}"
+    found = asked(field, f"x-greenarrow-{name.lower()}:\n\t{EXAMPLE[name]}  ")
+    assert found.problems == ()
+    assert getattr(found, ATTRIBUTE[name]) == getattr(asked(field), ATTRIBUTE[name]) is not None
+    assert found.places == {0, 1}
+    assert found.given == 2
+
+
+@pytest.mark.parametrize("name", ATTRIBUTE)
+def test_twice_with_different_values(name: str) -> None:
+    first, second = EXAMPLE[name], OTHER[name]
+    if first == second:
+        first = {"yes": "no", "no": "yes"}[second]
+    found = asked(f"X-GreenArrow-{name}: {first}", f"X-GreenArrow-{name}: {second}")
+    assert [str(problem) for problem in found.problems] == [
+        f"X-GreenArrow-{name}: must not be given twice with different values"
+    ]
+    assert getattr(found, ATTRIBUTE[name]) is None
+    assert found.places == {0, 1}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTE)
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.swapcase])
+def test_names_in_any_case(name: str, case: object) -> None:
+    assert callable(case)
+    written = case(f"X-GreenArrow-{name}")
+    found = asked(f"{written}: {EXAMPLE[name]}")
+    assert getattr(found, ATTRIBUTE[name]) is not None
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "meaning"),
+    [
+        ("X-GreenArrow-MailClass:newsletter", "newsletter"),
+        ("X-GreenArrow-MailClass : newsletter", "newsletter"),
+        ("X-GreenArrow-MailClass: \t newsletter \t ", "newsletter"),
+        ("X-GreenArrow-MailClass:\n newsletter", "newsletter"),
+        ("X-GreenArrow-MailClass:\n\t\n newsletter", "newsletter"),
+        # Unfolding takes the line end away, and nothing else (RFC 5322 section 2.2.3).
+        ("X-GreenArrow-MailClass: news\n letter", None),
+    ],
+)
+def test_white_space_and_folds(field: str, meaning: str | None) -> None:
+    assert asked(field).mail_class == meaning
+
+
+def test_a_folded_value_with_blanks() -> None:
+    found = asked("X-GreenArrow-Click-Tracking-ID: order\n  7,\n\tshop")
+    assert found.click_tracking_id is None, "a tab is no printable character"
+    found = asked("X-GreenArrow-Click-Tracking-ID: order\n  7,\n shop")
+    assert found.click_tracking_id == "order  7, shop"
+
+
+# Headers that are not known, and those that are not ours.
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("X-GreenArrow-Foo", "X-GreenArrow-Foo"),
+        ("x-greenarrow-", "x-greenarrow-"),
+        ("X-GREENARROW-Mail-Class", "X-GREENARROW-Mail-Class"),
+        ("X-GreenArrow-" + "y" * 100, "X-GreenArrow-" + "y" * 51),
+    ],
+)
+def test_unknown_headers_go_and_are_told(name: str, shown: str) -> None:
+    found = asked("Subject: x", f"{name}: whatever")
+    (problem,) = found.problems
+    assert str(problem) == f"{shown}: unknown control header"
+    assert not problem.strict
+    assert found.places == {1}
+
+
+def test_an_unknown_header_is_told_once() -> None:
+    found = asked("X-GreenArrow-Foo: 1", "x-greenarrow-foo: 2", "X-GreenArrow-Bar: 3")
+    assert len(found.problems) == 2
+    assert found.places == {0, 1, 2}
+
+
+def test_a_name_that_is_no_text() -> None:
+    found = read((Header(b"X-GreenArrow-\xff\xfe", b" x", 0),))
+    assert str(found.problems[0]) == "X-GreenArrow-\ufffd\ufffd: unknown control header"
+
+
+@pytest.mark.parametrize(
+    "name", ["X-GreenArrow", "GreenArrow-MailClass", "XX-GreenArrow-MailClass", "X-CampaignID",
+             "X-Mailer-Info", "List-Unsubscribe"],
+)  # fmt: skip
+def test_other_headers_are_not_ours(name: str) -> None:
+    assert asked(f"{name}: newsletter") == Control()
+
+
+def test_a_forged_route_goes_and_is_not_counted() -> None:
+    found = asked("X-Fletching-Route: vmta-a", "x-fletching-route : b", "Subject: x")
+    assert found.places == {0, 1}
+    assert found.given == 0
+    assert found.problems == ()
+
+
+def test_fields_that_we_made_are_not_removed() -> None:
+    assert read((Header(b"X-GreenArrow-MailClass", b" a"),)).places == frozenset()
+
+
+def test_nothing_asked() -> None:
+    assert asked("Subject: x", "To: y@example.org") == Control()
+
+
+# Two that belong together.
+
+POST = "X-GreenArrow-List-Unsubscribe-HTTP-URL-Post"
+LINK = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
+
+
+def test_post_with_its_url() -> None:
+    found = asked(f"{POST}: List-Unsubscribe=One-Click", f"{LINK}: https://example.com/u")
+    assert found.unsubscribe_post == "List-Unsubscribe=One-Click"
+    assert found.unsubscribe_url == "https://example.com/u"
+    assert found.problems == ()
+
+
+def test_post_alone() -> None:
+    found = asked(f"{POST}: List-Unsubscribe=One-Click")
+    assert found.unsubscribe_post is None
+    assert problems(f"{POST}: x") == [f"{POST}: must stand with a valid {LINK}"]
+
+
+def test_post_with_an_invalid_url() -> None:
+    found = asked(f"{LINK}: nonsense", f"{POST}: List-Unsubscribe=One-Click")
+    assert found.unsubscribe_post is None
+    assert [problem.header for problem in found.problems] == [LINK, POST]
+
+
+@pytest.mark.parametrize("value", ["", "a\tb", "x" * 256])
+def test_post_invalid(value: str) -> None:
+    found = asked(f"{LINK}: https://example.com/u", f"{POST}: {value}")
+    assert [str(problem) for problem in found.problems] == [f"{POST}: {PRINTABLE}"]
+    assert found.unsubscribe_url == "https://example.com/u"
+    assert found.unsubscribe_post is None
+
+
+# Whatever it is.
+
+NAMES = st.sampled_from([*ATTRIBUTE, "DKIM", "List-Unsubscribe-HTTP-URL-Post", "Foo", ""])
+
+
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=80)), max_size=8))
+def test_any_octets_are_read(fields: list[tuple[str, bytes]]) -> None:
+    headers = tuple(
+        Header(f"X-GreenArrow-{name}".encode(), value, place)
+        for place, (name, value) in enumerate(fields)
+    )
+    found = read(headers)
+    assert found.places == set(range(len(fields)))
+    for problem in found.problems:
+        assert str(problem).isprintable()

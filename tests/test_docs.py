@@ -1,0 +1,109 @@
+"""The pages say what is there, and nothing that is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from fletching.cli import main
+from fletching.outgoing import control
+from fletching.outgoing.message import parse
+
+ROOT = Path(__file__).parent.parent
+HEADERS = (ROOT / "docs" / "headers.md").read_text("utf-8")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
+)
+NAMES = sorted({name for name, _, _ in control._CONTROLS.values()} | {"X-GreenArrow-DKIM"})
+
+
+def section(name: str) -> str:
+    """What the page says about a header."""
+    text = HEADERS.partition(f"\n## {name}\n")[2]
+    return text.partition("\n## ")[0]
+
+
+def example(text: str) -> bytes:
+    """The indented lines."""
+    lines = re.findall(r"(?m)^    (.*)$", text)
+    return "\n".join([*lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_header_is_explained(name: str) -> None:
+    text = section(name)
+    assert "**Valid:**" in text
+    assert "ot valid" in text
+    asked = control.read(parse(example(text)).headers)
+    assert asked.problems == ()
+    assert f"    {name}: " in text
+    assert asked.given >= 1
+
+
+def test_no_other_header_is_explained() -> None:
+    titles = re.findall(r"(?m)^## (X-\S+)$", HEADERS)
+    assert sorted(titles) == NAMES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_a_header_that_is_not_there(page: Path) -> None:
+    named = re.findall(r"X-GreenArrow-[A-Za-z][A-Za-z-]*", page.read_text("utf-8"))
+    assert set(named) <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("LONGEST_URI", f"most {control.LONGEST_URI} characters long"),
+        ("MOST_SIGNATURES", f"at most {control.MOST_SIGNATURES} signatures in all"),
+    ],
+)
+def test_numbers_are_those_of_the_code(setting: str, said: str) -> None:
+    assert said in " ".join(HEADERS.split()), setting
+
+
+def commands(group: click.Group = main, before: str = "fletching") -> Iterator[str]:
+    for name, command in group.commands.items():
+        yield f"{before} {name}"
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before} {name}")
+
+
+COMMANDS = set(commands())
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for command in COMMANDS:
+        word = command.split()[1]
+        assert f"fletching {word}" in text or f"`{word}`" in text, command
+
+
+def called(text: str) -> set[str]:
+    """The commands that a page gives, in backquotes or indented."""
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^    +(.*)$", text)
+    words = re.findall(
+        r"(?:^|&& |sudo |bin/)fletching ([a-z]+)(?: ([a-z]+)\b)?", "\n".join(code), re.M
+    )
+    groups = {name for name, command in main.commands.items() if isinstance(command, click.Group)}
+    return {f"fletching {one} {two}" if one in groups else f"fletching {one}" for one, two in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_gives_a_command_that_is_not_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    # `fletching mta` alone means the group.
+    assert {command.rstrip() for command in called(text)} <= COMMANDS
+
+
+def test_the_tests_can_fail() -> None:
+    assert section("X-GreenArrow-Nosuch") == ""
+    assert called("`fletching nosuch`\n\n    fletching key new && fletching mta stop x") == {
+        "fletching nosuch",
+        "fletching key new",
+        "fletching mta stop",
+    }
+    assert called("the `fletching.service`") == set()

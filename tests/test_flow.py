@@ -1,0 +1,403 @@
+"""flow.py: the whole way of a mail, with a constant in place of the store."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from fletching.grouping import Numbered
+from fletching.outgoing.edits import (
+    AddHeader,
+    ChangeSender,
+    DeleteHeader,
+    InsertHeader,
+    ReplaceBody,
+    replay,
+)
+from fletching.outgoing.flow import ALL_PAUSED, STORE_AWAY, Stamp, carry
+from fletching.outgoing.message import Header, Message, parse
+from fletching.tokens import Kind, found_in
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.setting import (
+    CAMPAIGN,
+    CLASSIFIED,
+    KEYRING,
+    NEWSLETTER,
+    NOW,
+    READER,
+    SITE,
+    UNTRACKED,
+    Store,
+    carried,
+    envelope,
+    kinds,
+    mail,
+    names,
+    newsletter,
+    setup,
+    tokens,
+)
+
+# One mail, all the way.
+
+
+def test_what_is_asked_of_postfix_and_in_which_order() -> None:
+    outcome = carried(newsletter())
+    told = [
+        (type(edit), getattr(edit, "name", None), getattr(edit, "index", None))
+        for edit in outcome.edits
+    ]
+    assert told == [
+        (AddHeader, b"X-Fletching-Route", None),
+        (DeleteHeader, b"X-Fletching-Route", 1),
+        (DeleteHeader, b"X-GreenArrow-Click-Tracking-ID", 1),
+        (DeleteHeader, b"X-GreenArrow-InstanceID", 1),
+        (DeleteHeader, b"X-GreenArrow-MailClass", 1),
+        (AddHeader, b"List-Unsubscribe", None),
+        (AddHeader, b"List-Unsubscribe-Post", None),
+        (AddHeader, b"X-Mailer-Info", None),
+        (InsertHeader, b"DKIM-Signature", None),
+        (ChangeSender, None, None),
+        (ReplaceBody, None, None),
+    ]
+    assert replay(newsletter(), outcome.edits) == outcome.final
+
+
+def test_what_leaves() -> None:
+    outcome = carried(newsletter())
+    assert outcome.refusal is None
+    assert outcome.warnings == ()
+    assert not outcome.untracked
+    assert names(outcome.final) == [
+        b"DKIM-Signature",
+        b"From",
+        b"To",
+        b"Subject",
+        b"Message-ID",
+        b"MIME-Version",
+        b"Content-Type",
+        b"List-Unsubscribe",
+        b"List-Unsubscribe-Post",
+        b"X-Mailer-Info",
+    ]
+    assert outcome.sender == f"bounces+{KEYRING.tag(CAMPAIGN, 1)}@example.com"
+    assert kinds(outcome) == [
+        "CLICK_HTML",
+        "CLICK_TEXT",
+        "LIST_UNSUBSCRIBE",
+        "LIST_UNSUBSCRIBE",
+        "MAILER_INFO",
+        "OPEN",
+        "UNSUBSCRIBE_TEXT",
+    ]
+
+
+def test_all_tokens_tell_the_same() -> None:
+    outcome = carried(newsletter())
+    assert outcome.member is not None
+    (facts,) = {token.facts for token in tokens(outcome)}
+    assert facts == outcome.facts
+    assert facts.campaign == CAMPAIGN
+    assert facts.number == 1
+    assert facts.sendid == "newsletter100525"
+    assert facts.listid == "t100"
+    assert facts.click_tracking_id == "order-4711"
+    assert facts.email == READER
+    assert facts.mtaid == outcome.member.name
+    assert facts.sent == int(NOW.timestamp())
+    destinations = {token.destination for token in tokens(outcome)}
+    assert destinations == {
+        "",
+        "http://www.example.org/a",
+        "http://www.example.org/a?x=1&y=2",
+        "https://example.org/bye",
+    }
+
+
+def test_the_question() -> None:
+    store = Store()
+    carried(newsletter(), store=store)
+    (question,) = store.asked
+    assert question.sendid == "newsletter100525"
+    assert question.mail_class == "newsletter"
+    assert question.instance_id == "100525"
+    assert question.now == int(NOW.timestamp())
+    assert question.window == 21 * 86400
+    assert question.bounce_memory == 10 * 86400
+    assert re.fullmatch(r"[a-z2-7]{12}", question.candidate)
+    assert dict(question.remember) == {
+        "listid": "t100",
+        "click_tracking_id": "order-4711",
+        "email": READER,
+    }
+
+
+def test_nothing_is_remembered_without_a_tag() -> None:
+    store = Store()
+    carried(newsletter(), opened=setup(SITE + "verp: false\n"), store=store)
+    assert store.asked[0].remember == ()
+
+
+def test_the_store_is_asked_once_and_only_for_what_is_sent() -> None:
+    for message, site, asks in (
+        (newsletter(), SITE, 1),
+        (mail(), SITE, 0),
+        (mail("X-GreenArrow-InstanceID: 1"), SITE, 0),
+        (newsletter("X-GreenArrow-ListID: -"), SITE + "on_invalid_header: reject\n", 0),
+    ):
+        store = Store()
+        carried(message, opened=setup(site), store=store)
+        assert len(store.asked) == asks
+    store = Store()
+    carried(newsletter(), envelope(client="198.51.100.7"), store=store)
+    assert store.asked == []
+    paused = setup(paused={"a", "b"})
+    carried(newsletter(), opened=paused, store=store)
+    assert store.asked == []
+
+
+def test_the_number_decides_the_member_of_a_pool() -> None:
+    taken = [
+        carried(newsletter(), store=Store(Numbered(CAMPAIGN, number))).member
+        for number in range(1, 41)
+    ]
+    assert {member.name for member in taken if member} == {"a", "b"}
+    again = carried(newsletter(), store=Store(Numbered(CAMPAIGN, 3))).member
+    assert again == taken[2]
+
+
+def test_a_pool_may_stick() -> None:
+    for sticky in ("campaign", "recipient_domain"):
+        site = SITE.replace("{a: 3, b: 1}", f"{{a: 3, b: 1}}, sticky: {sticky}")
+        taken = {
+            carried(newsletter(), opened=setup(site), store=Store(Numbered(CAMPAIGN, n))).member
+            for n in range(1, 41)
+        }
+        assert len(taken) == 1
+
+
+# Mail that is not ours.
+
+STRANGE = [
+    b"",
+    b"\r\n",
+    b"Subject: x\r\n\r\n",
+    b"no header at all\r\n",
+    b"Subject: \xff\xfe\r\nX: \0\r\n\r\n\xff\0\r\rbare\n\n",
+    NEWSLETTER.replace("X-GreenArrow", "X-Other").encode(),
+    b"List-Unsubscribe-Post: x\r\nX-Mailer-Info: y\r\nDKIM-Signature: v=1\r\n\r\n",
+    b"Subject: x\r\n\r\n" + b"y" * 5000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("raw", STRANGE)
+@pytest.mark.parametrize("client", ["127.0.0.1", "198.51.100.7"])
+def test_a_mail_without_class_and_control_headers_is_not_touched(raw: bytes, client: str) -> None:
+    message = parse(raw)
+    outcome = carried(message, envelope(client=client))
+    assert outcome.edits == ()
+    assert outcome.final == message
+    assert outcome.refusal is None
+    assert outcome.sender is None
+    assert outcome.member is None
+    assert outcome.warnings == ()
+
+
+def test_of_a_strangers_mail_only_control_headers_go() -> None:
+    message = newsletter("X-GreenArrow-MailClass: other", "X-Fletching-Route: vmta-a")
+    outcome = carried(message, envelope(client="198.51.100.7"))
+    assert all(isinstance(edit, DeleteHeader) for edit in outcome.edits)
+    kept = [h for h in message.headers if not h.key.startswith((b"x-green", b"x-fletching"))]
+    assert outcome.final == Message(tuple(kept), message.body)
+
+
+def test_of_a_mail_without_class_only_control_headers_go() -> None:
+    message = mail("X-GreenArrow-InstanceID: 1", "X-GreenArrow-BounceMailboxOverride: b@e.com",
+                   body="http://example.org/ ##unsubscribetag##http://e.com\n")  # fmt: skip
+    outcome = carried(message)
+    assert [type(edit) for edit in outcome.edits] == [DeleteHeader, DeleteHeader]
+    assert outcome.final.body == message.body
+    assert outcome.sender is None
+
+
+def test_a_mail_without_class_may_be_signed() -> None:
+    site = SITE.replace("dkim: {", "dkim: {sign_unclassified: true, ")
+    outcome = carried(mail(), opened=setup(site))
+    assert [type(edit) for edit in outcome.edits] == [InsertHeader]
+    assert outcome.final.headers[1:] == mail().headers
+    assert outcome.final.body == mail().body
+
+
+# Refused.
+
+
+@pytest.mark.parametrize(
+    ("field", "site", "reply"),
+    [
+        (
+            "X-GreenArrow-InstanceID: x",
+            "on_invalid_header: reject\n" + SITE,
+            "550 5.6.0 X-GreenArrow-InstanceID: must",
+        ),
+        (
+            "X-GreenArrow-MtaID: nosuch",
+            "on_invalid_header: reject\n" + SITE,
+            "550 5.6.0 X-GreenArrow-MtaID: must",
+        ),
+    ],
+)
+def test_a_refused_mail_is_not_edited(field: str, site: str, reply: str) -> None:
+    message = mail(CLASSIFIED, field)
+    outcome = carried(message, opened=setup(site))
+    assert str(outcome.refusal).startswith(reply)
+    assert outcome.edits == ()
+    assert outcome.final == message
+    assert outcome.warnings
+
+
+def test_a_paused_virtual_mta_without_fallback() -> None:
+    everything = setup(paused={"a", "b"})
+    outcome = carried(newsletter(), opened=everything)
+    assert outcome.refusal == ALL_PAUSED
+    assert str(outcome.refusal) == "451 4.3.0 the VirtualMTA is paused, try again"
+    assert outcome.edits == ()
+
+
+def test_a_paused_virtual_mta_with_fallback() -> None:
+    for paused, expected in (("a", "b"), ("b", "a")):
+        outcome = carried(newsletter(), opened=setup(paused={paused}))
+        assert outcome.member is not None
+        assert outcome.member.name == expected
+
+
+# The store is away.
+
+
+def test_without_store_the_client_tries_again() -> None:
+    outcome = carried(newsletter(), store=Store(None))
+    assert outcome.refusal == STORE_AWAY
+    assert str(outcome.refusal) == "451 4.3.0 campaign store is not available, try again"
+    assert outcome.edits == ()
+    assert outcome.final == newsletter()
+
+
+def test_without_store_untracked() -> None:
+    store = Store(None)
+    outcome = carried(newsletter(), opened=setup(UNTRACKED), store=store)
+    assert outcome.refusal is None
+    assert outcome.untracked
+    assert outcome.sender == "bounces@example.com"
+    assert outcome.facts is not None
+    assert (outcome.facts.campaign, outcome.facts.number) == ("", 0)
+    assert outcome.member is not None
+    # Nothing is counted, and a reader can still unsubscribe.
+    assert kinds(outcome) == ["LIST_UNSUBSCRIBE"] * 2 + ["MAILER_INFO", "UNSUBSCRIBE_TEXT"]
+    assert {token.facts.email for token in tokens(outcome)} == {READER}
+    assert names(outcome.final)[0] == b"DKIM-Signature"
+    assert b"http://www.example.org/a?x=1&amp;y=2" in outcome.final.body
+
+
+def test_without_store_members_of_a_pool_still_share() -> None:
+    taken = set()
+    for chance in range(40):
+        stamp = Stamp(NOW, bytes([chance] * 8))
+        member = carry(newsletter(), envelope(), setup(UNTRACKED), Store(None), stamp).member
+        assert member is not None
+        taken.add(member.name)
+    assert taken == {"a", "b"}
+
+
+def test_without_store_there_is_no_route_by_sender() -> None:
+    site = f"route_by: sender\n{UNTRACKED}"
+    with_store = carried(newsletter(), opened=setup(site))
+    assert with_store.member is not None
+    assert not any(isinstance(edit, AddHeader) and b"Route" in edit.name
+                   for edit in with_store.edits)  # fmt: skip
+    outcome = carried(newsletter(), opened=setup(site), store=Store(None))
+    assert outcome.sender == "bounces@example.com"
+    assert outcome.member is None
+    assert outcome.facts is not None
+    assert outcome.facts.mtaid == ""
+    assert [text for text in outcome.warnings if text.startswith("not routed")]
+
+
+# Whatever the headers say.
+
+LINK = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
+VALUES = st.one_of(
+    st.sampled_from(["yes", "no", "1", "newsletter", "a", "b", "bulk", "https://e.com/", "{}",
+                     "100525", "user-7", "x" * 300, "b@example.com", "List-Unsubscribe=One-Click",
+                     "https://e.com/" + "y" * 990, "https://e.com",
+                     '{"selector": "s", "use_key_from": "example.com"}']),
+    st.text(max_size=40),
+)  # fmt: skip
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from([
+            "X-GreenArrow-MailClass", "X-GreenArrow-InstanceID", "x-greenarrow-listid",
+            "X-GreenArrow-MtaID", "X-GreenArrow-BounceMailboxOverride",
+            "X-GreenArrow-Obscured-Email", "X-GreenArrow-URL-Domain",
+            "X-GreenArrow-Click-Tracking-Do", "X-GreenArrow-Click-Tracking-ID", LINK,
+            f"{LINK}-Post", "X-GreenArrow-Tracker-Format", "X-GREENARROW-DKIM",
+            "X-GreenArrow-SeedDo", "X-GreenArrow-SeedProgress", "X-GreenArrow-Whatever",
+            "X-Fletching-Route", "X-Mailer-Info", "List-Unsubscribe", "X-CampaignID", "From",
+            "Sender", "Subject",
+        ]),
+        VALUES,
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(HEADERS, st.sampled_from(["127.0.0.1", "198.51.100.7"]), st.booleans(), st.booleans())
+def test_any_control_headers(
+    fields: list[tuple[str, str]], client: str, classified: bool, shared: bool
+) -> None:
+    headers = [Header(b"X-GreenArrow-MailClass", b" newsletter", 0)] if classified else []
+    for name, value in fields:
+        written = b" " + value.encode().replace(b"\r", b"").replace(b"\n", b"\r\n ")
+        headers.append(Header(name.encode(), written, len(headers)))
+    message = Message(tuple(headers), newsletter().body)
+    around = envelope(*([READER, "b@example.org"] if shared else [READER]), client=client)
+    outcome = carried(message, around)
+    assert outcome.refusal is None
+    assert replay(message, outcome.edits) == outcome.final
+    left = {header.key for header in outcome.final.headers}
+    assert not [key for key in left if key.startswith((b"x-greenarrow", b"x-fletching"))]
+    for edit in outcome.edits:
+        if isinstance(edit, (AddHeader, InsertHeader)):
+            lines = (edit.name + b":" + edit.value).split(b"\r\n")
+            assert max(map(len, lines)) <= 998
+            assert all(line.startswith((b" ", b"\t")) and line.strip() for line in lines[1:])
+            assert edit.value.isascii()
+            assert b"\0" not in edit.value
+    if client != "127.0.0.1":
+        assert all(isinstance(edit, DeleteHeader) for edit in outcome.edits)
+    for warning in outcome.warnings:
+        assert warning.isprintable()
+
+
+@given(st.binary(max_size=400))
+def test_any_octets(raw: bytes) -> None:
+    message = parse(b"X-GreenArrow-MailClass: newsletter\r\n" + raw)
+    outcome = carried(message)
+    assert replay(message, outcome.edits) == outcome.final
+    assert not outcome.final.has(b"x-greenarrow-mailclass")
+
+
+def test_long_after_the_fact_a_mail_without_recipients() -> None:
+    """Postfix never asks for one, and nothing breaks if it does."""
+    outcome = carried(newsletter(), replace(envelope(), recipients=()))
+    assert outcome.refusal is None
+
+
+def test_found_in_what_leaves() -> None:
+    """The tokens are where mail programs and readers will look for them."""
+    outcome = carried(newsletter())
+    (header,) = outcome.final.all(b"list-unsubscribe")
+    assert KEYRING.open(found_in(header.text.decode())).kind is Kind.LIST_UNSUBSCRIBE
+    (header,) = outcome.final.all(b"x-mailer-info")
+    assert KEYRING.open(found_in(header.value.decode())).kind is Kind.MAILER_INFO

@@ -1,0 +1,172 @@
+"""flow.py: a mail that comes again, and the route header that nobody may forge."""
+
+from __future__ import annotations
+
+import pytest
+from fletching.outgoing.edits import (
+    AddHeader,
+    DeleteHeader,
+    InsertHeader,
+    replay,
+)
+from fletching.outgoing.flow import ALL_PAUSED, Outcome
+from fletching.outgoing.message import Message, parse
+from fletching.tokens import Keyring, Kind, LinkKey
+
+from tests.setting import (
+    CLASSIFIED,
+    KEYRING,
+    LINK_KEY,
+    SITE,
+    Store,
+    carried,
+    envelope,
+    mail,
+    names,
+    newsletter,
+    setup,
+    tokens,
+)
+
+# A mail that comes again.
+
+
+def requeued(outcome: Outcome, *fields: bytes) -> Message:
+    """The mail as Postfix has it after the first pass."""
+    return parse(b"".join(fields) + bytes(outcome.final))
+
+
+def test_a_second_pass_changes_nothing_but_sets_the_route_again() -> None:
+    first = carried(newsletter())
+    again = requeued(first)
+    for around in (envelope(mailer=None, local=True), envelope()):
+        second = carried(again, around)
+        assert first.member is not None
+        assert second.edits == (
+            AddHeader(b"X-Fletching-Route", b" " + first.member.transport.encode()),
+            DeleteHeader(b"X-Fletching-Route", 1),
+        )
+        assert second.final == again == replay(again, second.edits)
+        assert second.sender is None
+        assert second.refusal is None
+
+
+def test_a_second_pass_without_route() -> None:
+    first = carried(mail("X-GreenArrow-MailClass: crm"))
+    again = requeued(first)
+    second = carried(again)
+    assert second.edits == ()
+    assert second.final == again
+
+
+def test_a_second_pass_asks_nothing_and_has_no_class() -> None:
+    store = Store()
+    site = setup("default_mail_class: newsletter\n" + SITE)
+    first = carried(newsletter(), opened=site, store=store)
+    second = carried(requeued(first), opened=site, store=store)
+    assert len(store.asked) == 1
+    assert second.plan.mail_class is None
+    assert second.facts is None
+
+
+def test_a_second_pass_is_known_among_fields_of_others() -> None:
+    first = carried(newsletter())
+    again = requeued(first, b"X-Mailer-Info: 10.of.another\r\nX-Mailer-Info:\r\n")
+    assert carried(again).plan.mail_class is None
+    assert carried(again, opened=setup("default_mail_class: newsletter\n" + SITE)).facts is None
+
+
+def test_a_second_pass_after_new_keys() -> None:
+    again = requeued(carried(newsletter()))
+    rotated = Keyring((LINK_KEY, LinkKey(2, 1, b"n" * 32)))
+    assert carried(again, opened=setup(link_keys=rotated)).plan.reasons[-2].setting == "second pass"
+    retired = Keyring((LinkKey(2, 1, b"n" * 32),))
+    assert carried(again, opened=setup(link_keys=retired)).edits == ()
+
+
+def test_a_second_pass_with_control_headers_is_a_first() -> None:
+    again = requeued(carried(newsletter()), b"X-GreenArrow-MailClass: newsletter\r\n")
+    outcome = carried(again)
+    assert outcome.facts is not None
+    assert names(outcome.final).count(b"X-Mailer-Info") == 1
+    assert [token.facts.number for token in tokens(outcome)
+            if token.kind is Kind.MAILER_INFO] == [1]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.MAILER_INFO])
+def test_a_token_of_another_kind_is_no_proof(kind: Kind) -> None:
+    facts = carried(newsletter()).facts
+    assert facts is not None
+    message = mail(f"X-Mailer-Info: {KEYRING.seal(kind, facts.packed)}")
+    site = setup("default_mail_class: newsletter\n" + SITE)
+    assert carried(message, opened=site).facts is not None
+
+
+@pytest.mark.parametrize("value", ["", "x", "A" * 100, "BAH\udcff"])
+def test_what_is_no_token_is_no_proof(value: str) -> None:
+    site = setup("default_mail_class: newsletter\n" + SITE)
+    outcome = carried(mail(f"X-Mailer-Info: {value}"), opened=site)
+    assert outcome.facts is not None
+    assert names(outcome.final).count(b"X-Mailer-Info") == 1
+
+
+def test_a_paused_route_holds_for_a_second_pass() -> None:
+    again = requeued(carried(newsletter()))
+    everything = setup(paused={"a", "b"})
+    assert carried(again, opened=everything).refusal == ALL_PAUSED
+
+
+# The route header.
+
+FORGED = ("X-Fletching-Route: vmta-secret", "x-fletching-route: vmta-b", "X-FLETCHING-ROUTE : c")
+
+
+def watched(message: Message, outcome: Outcome) -> list[bytes]:
+    """What milter_header_checks sees: the fields that a milter adds, as it adds them."""
+    routes = [
+        edit.value.strip()
+        for edit in outcome.edits
+        if isinstance(edit, (AddHeader, InsertHeader)) and edit.name.lower() == b"x-fletching-route"
+    ]
+    # None of them leaves.
+    final = replay(message, outcome.edits)
+    assert not [h for h in final.headers if h.key == b"x-fletching-route"]
+    assert final == outcome.final
+    return routes
+
+
+def test_a_forged_route_of_a_stranger() -> None:
+    message = mail(*FORGED)
+    assert watched(message, carried(message, envelope(client="198.51.100.7"))) == []
+
+
+def test_a_forged_route_without_class() -> None:
+    message = mail(*FORGED)
+    assert watched(message, carried(message)) == []
+
+
+@pytest.mark.parametrize("mail_class", ["newsletter", "crm"])
+def test_a_forged_route_with_class(mail_class: str) -> None:
+    message = mail(f"X-GreenArrow-MailClass: {mail_class}", *FORGED)
+    outcome = carried(message)
+    expected = [outcome.member.transport.encode()] if outcome.member else []
+    assert watched(message, outcome) == expected
+    assert bool(expected) == (mail_class == "newsletter")
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "198.51.100.7"])
+def test_a_forged_route_in_a_second_pass(client: str) -> None:
+    """Our own field is added behind the forged ones and must not be the one that stays."""
+    first = carried(newsletter())
+    forged = "".join(f"{field}\r\n" for field in FORGED).encode()
+    again = requeued(first, forged)
+    routes = watched(again, carried(again, envelope(client=client)))
+    assert first.member is not None
+    assert routes == ([first.member.transport.encode()] if client == "127.0.0.1" else [])
+
+
+def test_only_configured_transports_can_be_chosen() -> None:
+    message = mail(CLASSIFIED, "X-GreenArrow-MtaID: vmta-a")
+    outcome = carried(message)
+    assert outcome.member is not None
+    assert outcome.member.transport in ("vmta-a", "vmta-b")

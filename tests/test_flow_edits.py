@@ -1,0 +1,132 @@
+"""flow.py: what becomes of the body and of List-Unsubscribe."""
+
+from __future__ import annotations
+
+import pytest
+from fletching.outgoing.edits import (
+    ReplaceBody,
+)
+from fletching.outgoing.message import parse
+
+from tests.setting import (
+    CLASSIFIED,
+    NEWSLETTER,
+    SITE,
+    carried,
+    kinds,
+    mail,
+    newsletter,
+    setup,
+)
+
+# The body.
+
+
+@pytest.mark.parametrize("value", ["no", "0"])
+def test_click_tracking_do_no_leaves_the_body(value: str) -> None:
+    outcome = carried(newsletter(f"X-GreenArrow-Click-Tracking-Do: {value}"))
+    assert outcome.final.body == newsletter().body
+    assert not any(isinstance(edit, ReplaceBody) for edit in outcome.edits)
+    assert outcome.notes == ()
+    # What is not in the body is there all the same.
+    assert kinds(outcome) == ["LIST_UNSUBSCRIBE", "LIST_UNSUBSCRIBE", "MAILER_INFO"]
+
+
+def test_click_tracking_do_yes() -> None:
+    message = parse(NEWSLETTER.replace("newsletter\n", "crm\n").encode())
+    assert "CLICK_HTML" not in kinds(carried(message))
+    on = parse(b"X-GreenArrow-Click-Tracking-Do: yes\r\n" + bytes(message))
+    assert {"CLICK_HTML", "CLICK_TEXT", "OPEN"} <= set(kinds(carried(on)))
+
+
+def test_what_is_signed_can_be_sent_unchanged() -> None:
+    message = mail("X-GreenArrow-MailClass: crm", "Content-Type: text/html; charset=utf-8",
+                   body="Grüße\n" + "x" * 1200)  # fmt: skip
+    signed = carried(message).final.body
+    assert signed.isascii()
+    assert max(map(len, signed.split(b"\r\n"))) <= 998
+    unsigned = carried(message, opened=setup(SITE.replace("dkim: {", "dkim: {enabled: false, ")))
+    assert unsigned.final.body == message.body
+
+
+def test_an_old_signature_of_ours_goes_and_others_stay() -> None:
+    message = newsletter(
+        "DKIM-Signature: v=1; d=example.com; s=x; b=", "DKIM-Signature: d=b.example"
+    )
+    signatures = [h.text for h in carried(message).final.headers if h.key == b"dkim-signature"]
+    assert len(signatures) == 2
+    assert b"s=s1" in signatures[0]
+    assert signatures[1] == b"d=b.example"
+
+
+def test_what_is_left_alone_is_told() -> None:
+    body = "\n".join((
+        "--b1", "Content-Type: text/html; charset=x-unknown", "", "<p>",
+        "--b1", "Content-Type: text/html", "Content-Disposition: attachment", "", "<p>",
+        "--b1", "Content-Type: text/plain", "Content-Disposition: attachment", "", "<p>",
+        "--b1--", "",
+    ))  # fmt: skip
+    fields = ("MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=b1")
+    assert carried(mail(CLASSIFIED, *fields, body=body)).warnings == (
+        "not tracked: unknown charset",
+        "not tracked: attachment",
+        "not tracked: no HTML part that an open pixel may go into",
+    )
+    # Where nothing was wanted, nothing is missed.
+    off = "X-GreenArrow-Click-Tracking-Do: no"
+    for other in ((CLASSIFIED, off), ("X-GreenArrow-MailClass: crm",)):
+        assert carried(mail(*other, *fields, body=body)).warnings == ()
+
+
+def test_a_mail_that_is_too_large_is_told() -> None:
+    site = "max_rewrite_size: 1KiB\n" + SITE
+    outcome = carried(newsletter(), opened=setup(site))
+    assert outcome.warnings == ()
+    large = parse(bytes(newsletter()) + b"x\r\n" * 400)
+    outcome = carried(large, opened=setup(site))
+    assert outcome.warnings == ("not tracked: larger than max_rewrite_size",)
+    assert outcome.final.body == large.body
+    assert kinds(outcome) == ["LIST_UNSUBSCRIBE", "LIST_UNSUBSCRIBE", "MAILER_INFO"]
+    assert outcome.sender is not None
+
+
+# List-Unsubscribe.
+
+LINK = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
+
+
+def unsubscribe(*fields: str) -> list[bytes]:
+    final = carried(mail(CLASSIFIED, *fields)).final
+    return [h.name + b":" + h.text for h in final.headers if h.key.startswith(b"list-unsub")]
+
+
+def test_list_unsubscribe_stays() -> None:
+    given = ("List-Unsubscribe: <mailto:u@example.com>", "List-Unsubscribe-Post: a=b")
+    assert unsubscribe(*given, f"{LINK}: https://example.com/u", f"{LINK}-Post: c=d") == [
+        b"List-Unsubscribe:<mailto:u@example.com>",
+        b"List-Unsubscribe-Post:a=b",
+    ]
+
+
+def test_list_unsubscribe_with_a_custom_link() -> None:
+    link, *post = unsubscribe(f"{LINK}: https://example.com/u")
+    assert link.startswith(b"List-Unsubscribe:<https://example.com/u>, <mailto:unsubscribe@")
+    assert post == []
+    _, *post = unsubscribe(f"{LINK}: https://example.com/u", f"{LINK}-Post: a=b")
+    assert post == [b"List-Unsubscribe-Post:a=b"]
+
+
+def test_a_post_of_the_mail_belongs_to_a_link_that_is_not_there() -> None:
+    """Two of them would be none (RFC 8058 section 3.1)."""
+    link, *post = unsubscribe("List-Unsubscribe-Post: a=b")
+    assert link.startswith(b"List-Unsubscribe:<https://click.example.com/unsub?")
+    assert post == [b"List-Unsubscribe-Post:List-Unsubscribe=One-Click"]
+    assert len(unsubscribe("List-Unsubscribe-Post: a=b", f"{LINK}: https://e.com")) == 1
+
+
+def test_the_longest_link_is_not_broken() -> None:
+    url = "https://example.com/".ljust(977, "x")
+    final = carried(mail(CLASSIFIED, f"{LINK}: {url}")).final
+    (header,) = final.all(b"list-unsubscribe")
+    assert f"<{url}>".encode() in header.value
+    assert unsubscribe(f"{LINK}: {url}x")[0].startswith(b"List-Unsubscribe:<https://click.")

@@ -1,0 +1,88 @@
+"""flow.py: where the recipient is written down, and where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from fletching.grouping import Numbered, Question
+from fletching.outgoing.flow import Outcome
+
+from tests.setting import (
+    CAMPAIGN,
+    READER,
+    SITE,
+    UNTRACKED,
+    Store,
+    carried,
+    envelope,
+    kinds,
+    newsletter,
+    setup,
+    tokens,
+)
+
+# Who the recipient is.
+
+SECRET = "secret.person@private.example"
+HIDDEN = "X-GreenArrow-Obscured-Email: userid-1"
+
+
+def everything(outcome: Outcome, asked: Iterable[Question]) -> str:
+    """All that is added, remembered, logged or told."""
+    plan = outcome.plan
+    told = (outcome.edits, outcome.facts, outcome.sender, outcome.warnings, outcome.notes,
+            plan.reasons, plan.logged, plan.email, plan.monitor, plan.warnings,
+            tokens(outcome), list(asked))  # fmt: skip
+    return repr(told)
+
+
+@pytest.mark.parametrize(
+    ("fields", "site", "stands"),
+    [
+        ((HIDDEN,), SITE, "userid-1"),
+        ((HIDDEN,), UNTRACKED, "userid-1"),
+        ((HIDDEN,), SITE.replace("{list_id: t100", "{list_id: t100, privacy: aggregate"), ""),
+        (("X-GreenArrow-Obscured-Email: üser",), SITE, ""),
+        ((HIDDEN, "X-GreenArrow-Obscured-Email: userid-2"), SITE, ""),
+        ((HIDDEN, "X-GreenArrow-MtaID: nosuch", "X-GreenArrow-Foo: bar"), SITE, "userid-1"),
+    ],
+)
+@pytest.mark.parametrize("answer", [Numbered(CAMPAIGN, 1), None])
+def test_an_obscured_address_is_nowhere(
+    fields: tuple[str, ...], site: str, stands: str, answer: Numbered | None
+) -> None:
+    store = Store(answer)
+    message = newsletter(*fields)
+    outcome = carried(message, envelope(SECRET), setup(site), store)
+    told = everything(outcome, store.asked)
+    for part in (SECRET, "secret.person", "private.example"):
+        assert part not in told
+        assert part.encode() not in bytes(outcome.final)
+    for token in tokens(outcome):
+        assert token.facts.email == stands
+    assert dict(store.asked[0].remember)["email"] == stands
+
+
+def test_the_test_for_obscured_addresses_can_fail() -> None:
+    store = Store()
+    outcome = carried(newsletter(), envelope(SECRET), store=store)
+    assert SECRET in everything(outcome, store.asked)
+
+
+def test_aggregate_names_nobody() -> None:
+    store = Store()
+    site = SITE.replace("{list_id: t100", "{list_id: t100, privacy: aggregate")
+    outcome = carried(newsletter(), envelope(SECRET), setup(site), store)
+    told = everything(outcome, store.asked)
+    assert SECRET not in told
+    assert "order-4711" not in told.replace("X-GreenArrow-Click-Tracking-ID", "")
+    assert {token.facts.number for token in tokens(outcome)} == {1}
+    assert "LIST_UNSUBSCRIBE" not in kinds(outcome)
+
+
+def test_several_recipients_share_one_body() -> None:
+    outcome = carried(newsletter(), envelope(SECRET, READER))
+    assert {token.facts.email for token in tokens(outcome)} == {""}
+    assert "LIST_UNSUBSCRIBE" not in kinds(outcome)
+    assert [text for text in outcome.warnings if text.startswith("several recipients")]

@@ -1,0 +1,116 @@
+"""Log lines, and the file of paused VirtualMTAs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fletching import log
+from fletching.daemons import paused
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("reader@example.org", "reader@example.org"),
+        ("a.b+c/d:e,f%20", "a.b+c/d:e,f%20"),
+        (7, "7"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "hi"', r'"say \"hi\""'),
+        ("back\\slash", r'"back\\slash"'),
+        ("line\nline\r\n", r'"line\nline\r\n"'),
+        ("\x00\x1b[31m\x7f\x85", r'"\x00\x1b[31m\x7f\x85"'),
+        ("\u2028\u202e\udcff", r'"\u2028\u202e\udcff"'),
+        ("Grüße", '"Grüße"'),
+    ],
+)
+def test_a_value_stands_plain_or_quoted(value: object, text: str) -> None:
+    assert log.value_text(value) == text
+
+
+def test_every_value_can_be_read_back() -> None:
+    """What is quoted is a string in Python's own syntax, so that nothing is lost."""
+    every = "".join(map(chr, [*range(0x180), 0x2028, 0x202E, 0xDC80, 0x1F600]))
+    quoted = log.value_text(every)
+    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', quoted)
+    assert eval(quoted) == every
+
+
+def test_a_mail_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    log.mail("4Abc", (("verdict", "accept"), ("warning", "one two"), ("warning", "three")))
+    line = 'mail queue_id=4Abc verdict=accept warning="one two" warning=three\n'
+    assert capfd.readouterr().err == line
+
+
+def test_a_traceback_has_the_queue_id_on_every_line(capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise ValueError("bad\nvalue\x1b")
+    except ValueError as error:
+        log.mail_failed("4Abc", error)
+    first, *others = capfd.readouterr().err.splitlines()
+    assert first == (
+        r'mail_failed queue_id=4Abc verdict=tempfail error="ValueError: bad\nvalue\x1b"'
+    )
+    assert others[0] == "traceback queue_id=4Abc | Traceback (most recent call last):"
+    assert all(line.startswith("traceback queue_id=4Abc | ") for line in others)
+    assert others[-1] == r"traceback queue_id=4Abc | value\x1b"
+
+
+SAY = "from fletching import log; log.store_away('gone'); log.store_back()"
+
+
+def said(stream: str, tmp_path: Path) -> str:
+    """What a process says on a stderr, of which JOURNAL_STREAM names device and inode."""
+    target = tmp_path / "journal"
+    with target.open("wb") as file:
+        status = os.fstat(file.fileno())
+        place = stream.format(device=status.st_dev, inode=status.st_ino)
+        environment = {**os.environ, "JOURNAL_STREAM": place}
+        subprocess.run([sys.executable, "-c", SAY], stderr=file, env=environment, check=True)
+    return target.read_text()
+
+
+def test_the_journal_is_told_priorities(tmp_path: Path) -> None:
+    assert said("{device}:{inode}", tmp_path) == "<3>store_away reason=gone\n<5>store_back\n"
+
+
+@pytest.mark.parametrize("stream", ["", "{device}:1", "not a stream"])
+def test_and_nobody_else(stream: str, tmp_path: Path) -> None:
+    assert said(stream, tmp_path) == "store_away reason=gone\nstore_back\n"
+
+
+def test_a_stderr_that_is_gone_fails_nothing() -> None:
+    program = f"import os; os.close(2); {SAY}; print('on')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"on\n"
+
+
+def test_paused_names_are_written_and_seen(tmp_path: Path) -> None:
+    watch = paused.Watch(tmp_path)
+    assert paused.read(tmp_path) == watch.names() == frozenset()
+    paused.write(tmp_path, frozenset({"B", "a c"}))
+    assert paused.path(tmp_path).read_text() == "a c\nb\n"
+    assert paused.read(tmp_path) == watch.names() == {"a c", "b"}
+    paused.write(tmp_path, frozenset({"b"}))
+    assert watch.names() == {"b"}
+    paused.path(tmp_path).unlink()
+    assert watch.names() == frozenset()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_changes_nothing_and_is_said_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    watch = paused.Watch(tmp_path)
+    paused.write(tmp_path, frozenset({"b"}))
+    assert watch.names() == {"b"}
+    paused.path(tmp_path).unlink()
+    paused.path(tmp_path).mkdir()
+    assert [watch.names() for _ in range(3)] == [{"b"}] * 3
+    assert capfd.readouterr().err.count("not_kept") == 1

@@ -1,0 +1,364 @@
+"""The milter's processes: start, reload, death, end, and Redis going away meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header
+from tests.real.processes import free_port, wait_until
+from tests.redis_server import RedisServer
+
+CONFIG = """
+default_mail_class: news
+mail_classes:
+  news: {list_id: t100}
+  other: {list_id: other}
+"""
+FROM = header("From", "app@example.com")
+BEGIN = ("begin(conn)", "rcpt(conn)", FROM)
+END = (body(b"Hello.\r\n"), "finish(conn)")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def milter(redis: RedisServer) -> Iterator[MilterDaemon]:
+    with MilterDaemon(f"unix://{redis.socket}", CONFIG) as running:
+        yield running
+
+
+def gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in "ZX"
+
+
+# Start
+
+
+def refused(milter: MilterDaemon, *environment: str) -> str:
+    """What a start says that does not come about."""
+    command = [sys.executable, "-m", "fletching", "milter", "--config", str(milter.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def stopped(redis: RedisServer) -> Iterator[MilterDaemon]:
+    milter = MilterDaemon(f"unix://{redis.socket}", CONFIG)
+    try:
+        yield milter
+    finally:
+        shutil.rmtree(milter.folder, ignore_errors=True)
+
+
+def test_a_wrong_configuration_is_told_line_by_line(stopped: MilterDaemon) -> None:
+    stopped.configure("verpp: true\nmail_classes: {n1: {}}\n")
+    lines = refused(stopped).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{stopped.path}:") for line in lines)
+
+
+def test_a_missing_key_file_is_told(stopped: MilterDaemon) -> None:
+    (stopped.folder / "link-keys").unlink()
+    assert str(stopped.folder / "link-keys") in refused(stopped)
+
+
+def test_a_state_directory_that_cannot_be_is_told(stopped: MilterDaemon) -> None:
+    stopped.state_dir.write_text("in the way")
+    said = refused(stopped)
+    assert said.startswith("state_dir: ")
+    assert str(stopped.state_dir) in said
+
+
+def test_the_socket_of_a_dead_daemon_is_replaced(stopped: MilterDaemon) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(stopped.socket))
+        dead.listen()
+    with stopped:
+        assert stopped.mail(FROM).replies == [ACCEPT]
+
+
+def test_the_socket_of_a_living_daemon_is_not(stopped: MilterDaemon) -> None:
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(str(stopped.socket))
+        living.listen()
+        said = refused(stopped)
+        assert said == f"{stopped.socket}: is in use, another daemon answers there\n"
+        with socket.socket(socket.AF_UNIX) as still:
+            still.connect(str(stopped.socket))
+
+
+def test_two_of_one_configuration_do_not_run(milter: MilterDaemon) -> None:
+    milter.mail(FROM)
+    assert "is in use" in refused(milter)
+    assert milter.mail(FROM).replies == [ACCEPT]
+    # The first one's counters are still there.
+    milter.stop()
+    metrics = (milter.state_dir / "metrics.prom").read_text()
+    assert 'fletching_mails_total{mail_class="news",verdict="accept"} 2.0' in metrics
+
+
+def test_a_file_in_the_socket_s_place_stays(stopped: MilterDaemon) -> None:
+    stopped.socket.write_text("precious")
+    assert refused(stopped) == f"{stopped.socket}: is there already and is not a socket\n"
+    assert stopped.socket.read_text() == "precious"
+
+
+def test_a_folder_that_is_not_there_is_told(stopped: MilterDaemon) -> None:
+    nowhere = stopped.folder / "not" / "there.sock"
+    text = stopped.path.read_text()
+    stopped.path.write_text(text.replace(str(stopped.socket), str(nowhere)))
+    assert refused(stopped) == f"{nowhere}: No such file or directory\n"
+
+
+def test_the_socket_is_for_owner_and_group_and_stands_alone(milter: MilterDaemon) -> None:
+    assert milter.socket.stat().st_mode & 0o777 == 0o660
+    sockets = [path for path in milter.folder.iterdir() if path.is_socket()]
+    assert sockets == [milter.socket]
+
+
+def inet(milter: MilterDaemon, port: int) -> None:
+    text = milter.path.read_text()
+    milter.path.write_text(text.replace(f"unix:{milter.socket}", f"inet:{port}@127.0.0.1"))
+
+
+def test_it_listens_on_tcp_too(stopped: MilterDaemon) -> None:
+    port = free_port()
+    inet(stopped, port)
+    with stopped:
+        conn = f'conn = mt.connect("inet:{port}@127.0.0.1")'
+        client = 'mt.conninfo(conn, "client.example.com", "127.0.0.1")'
+        assert stopped.talk(conn, client, *BEGIN, *END).end().replies == [ACCEPT]
+        assert refused(stopped) == f"inet:{port}@127.0.0.1: Address already in use\n"
+
+
+def test_it_is_ready_when_it_says_so(stopped: MilterDaemon) -> None:
+    told = stopped.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(told))
+        listening.settimeout(60)
+        os.environ["NOTIFY_SOCKET"] = str(told)
+        try:
+            stopped.daemon = type(stopped.daemon)(
+                stopped.daemon.argv, stopped.folder / "log", {"NOTIFY_SOCKET": str(told)}
+            )
+            stopped.start()
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+        assert listening.recv(100) == b"READY=1"
+        assert stopped.mail(FROM).replies == [ACCEPT]
+        stopped.stop()
+        assert listening.recv(100) == b"STOPPING=1"
+
+
+# Workers
+
+
+def test_all_workers_take_mail(redis: RedisServer) -> None:
+    with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=3) as milter:
+        assert len(milter.workers()) == 3
+        # Sessions at the same time: one worker gets some, never all of so many.
+        talks = [milter.talk("conn = open()", *BEGIN, 'gate("all")', *END) for _ in range(40)]
+        for talk in talks:
+            talk.reach("all")
+        for talk in talks:
+            talk.go()
+        assert [talk.end().replies for talk in talks] == [[ACCEPT]] * 40
+        milter.stop()
+        numbers = re.findall(r" number=(\d+) ", "\n".join(milter.lines("mail")))
+        assert len(set(numbers)) == 40
+        assert 'verdict="accept"} 40.0' in (milter.state_dir / "metrics.prom").read_text()
+
+
+def test_a_killed_worker_is_replaced_and_its_mail_not_answered(milter: MilterDaemon) -> None:
+    milter.mail(FROM)
+    (first,) = milter.workers()
+    talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    os.kill(first, signal.SIGKILL)
+    wait_until("no new worker", lambda: milter.workers() not in ([], [first]))
+    assert ACCEPT not in talk.go().end(ok=False).replies
+    assert milter.mail(FROM).replies == [ACCEPT]
+    assert "how=SIGKILL" in milter.lines("child_died")[0]
+    milter.stop()
+    # The new one counted on where the dead one was.
+    metrics = (milter.state_dir / "metrics.prom").read_text()
+    assert 'fletching_mails_total{mail_class="news",verdict="accept"} 2.0' in metrics
+    assert len(list((milter.state_dir / "metrics").glob("counter_*.db"))) == 1
+
+
+def test_a_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
+    with MilterDaemon("embedded", CONFIG, workers=2) as milter:
+        left = milter.children()
+        assert len(left) == 3
+        milter.daemon.signal(signal.SIGKILL)
+        milter.daemon.wait()
+        wait_until("somebody is left", lambda: all(map(gone, left)))
+        # What it left on disk is in nobody's way.
+        milter.start()
+        assert milter.mail(FROM).replies == [ACCEPT]
+
+
+# The end
+
+
+def test_sigterm_finishes_the_mail_in_hand(milter: MilterDaemon) -> None:
+    children = milter.children()
+    talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.daemon.signal(signal.SIGTERM)
+    wait_until("the path is still there", lambda: not milter.socket.exists())
+    assert talk.go().end().replies == [ACCEPT]
+    assert milter.daemon.wait() == 0
+    assert all(map(gone, children))
+    assert len(milter.lines("mail")) == 1
+    assert not milter.lines("cut_off")
+
+
+def test_a_mail_that_begins_after_sigterm_is_sent_elsewhere(milter: MilterDaemon) -> None:
+    idle = milter.talk("conn = open()", 'gate("idle")', *BEGIN, *END).reach("idle")
+    in_hand = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.daemon.signal(signal.SIGTERM)
+    wait_until("the path is still there", lambda: not milter.socket.exists())
+    wait_until("not said", lambda: bool(milter.lines("draining")))
+    assert idle.go().end().replies == [REPLY]
+    assert in_hand.go().end().replies == [ACCEPT]
+    assert milter.daemon.wait() == 0
+    assert len(milter.lines("mail")) == 1
+
+
+def test_a_mail_that_never_ends_is_cut_off(milter: MilterDaemon) -> None:
+    talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    assert milter.daemon.stop() == 0
+    assert ACCEPT not in talk.go().end(ok=False).replies
+    assert milter.lines("cut_off") == ["cut_off mails=1"]
+
+
+def test_sigint_ends_it_too(milter: MilterDaemon) -> None:
+    milter.mail(FROM)
+    milter.daemon.signal_all(signal.SIGINT)
+    assert milter.daemon.wait() == 0
+    assert not milter.socket.exists()
+
+
+def test_a_socket_that_is_another_daemon_s_by_now_stays(milter: MilterDaemon) -> None:
+    milter.socket.unlink()
+    milter.socket.write_text("another's")
+    milter.stop()
+    assert milter.socket.read_text() == "another's"
+
+
+# Reload
+
+
+def test_a_reload_counts_for_mails_that_begin_after_it(milter: MilterDaemon) -> None:
+    talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END, *BEGIN, *END).reach("here")
+    milter.configure(CONFIG.replace("default_mail_class: news", "default_mail_class: other"))
+    milter.daemon.signal(signal.SIGHUP)
+    milter.wait_for("configuration")
+    wait_until(
+        "the worker goes on with the old one",
+        lambda: bool(milter.mail(FROM)) and "class=other" in milter.lines("mail")[-1],
+    )
+    count = len(milter.lines("mail"))
+    assert talk.go().end().replies == [ACCEPT, ACCEPT]
+    assert "class=news" in milter.lines("mail")[count]
+    assert "class=other" in milter.lines("mail")[count + 1]
+
+
+def test_a_broken_configuration_changes_nothing(milter: MilterDaemon) -> None:
+    milter.configure("verpp: true\nmail_classes: {n1: {}}\n")
+    milter.daemon.signal(signal.SIGHUP)
+    lines = milter.wait_for("configuration", 2)
+    assert all("reload=failed" in line and str(milter.path) in line for line in lines)
+    milter.mail(FROM)
+    # A worker that begins now has the good one, too.
+    os.kill(milter.workers()[0], signal.SIGKILL)
+    milter.wait_for("child_died")
+    wait_until("no new worker", lambda: bool(milter.workers()))
+    milter.mail(FROM)
+    assert ["class=news" in line for line in milter.lines("mail")] == [True, True]
+    milter.configure(CONFIG)
+    milter.daemon.signal(signal.SIGHUP)
+    assert "reload=done" in milter.wait_for("configuration", 3)[2]
+
+
+def test_what_only_a_start_can_change_is_said(milter: MilterDaemon) -> None:
+    text = milter.path.read_text()
+    milter.path.write_text(text.replace("workers: 1", "workers: 2"))
+    milter.daemon.signal(signal.SIGHUP)
+    assert "restart_for=workers" in milter.wait_for("configuration", 2)[0]
+
+
+def test_signals_in_a_storm_of_mail_lose_none(redis: RedisServer) -> None:
+    with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=2) as milter:
+        over = threading.Event()
+
+        def reload() -> None:
+            while not over.wait(0.02):
+                milter.daemon.signal_all(signal.SIGHUP)
+
+        storm = threading.Thread(target=reload)
+        storm.start()
+        try:
+            script = ("conn = open()", *(BEGIN + END) * 50)
+            talks = [milter.talk(*script) for _ in range(4)]
+            assert [talk.end().replies for talk in talks] == [[ACCEPT] * 50] * 4
+        finally:
+            over.set()
+            storm.join()
+        assert not milter.lines("child_died")
+
+
+# Redis
+
+
+def test_while_redis_is_away_mail_waits() -> None:
+    with RedisServer() as own, MilterDaemon(f"unix://{own.socket}", CONFIG) as milter:
+        milter.mail(FROM)
+        own.stop()
+        assert [milter.mail(FROM).replies for _ in range(3)] == [[REPLY]] * 3
+        own.start()
+        wait_until("never back", lambda: milter.mail(FROM).replies == [ACCEPT])
+        assert len(milter.lines("store_away")) == len(milter.lines("store_back")) == 1
+        tempfails = [line for line in milter.lines("mail") if "verdict=tempfail" in line]
+        assert len(tempfails) >= 3
+        assert all('reply="451 4.3.0' in line for line in tempfails)
+
+
+def test_or_goes_untracked_and_is_counted() -> None:
+    config = CONFIG + "on_store_failure: untracked\n"
+    with MilterDaemon("unix:///nonexistent/redis.sock", config) as milter:
+        assert milter.mail(FROM).replies == [ACCEPT]
+        assert "untracked=store" in milter.lines("mail")[0]
+        milter.stop()
+        assert "fletching_untracked_total 1.0" in (milter.state_dir / "metrics.prom").read_text()
+
+
+def test_metrics_tell_warnings_by_what_is_wrong(milter: MilterDaemon) -> None:
+    for name in ("X-GreenArrow-Invented", "X-GreenArrow-Other", "X-GreenArrow-InstanceID"):
+        milter.mail(FROM, header(name, "not right"))
+    milter.stop()
+    metrics = (milter.state_dir / "metrics.prom").read_text()
+    assert 'fletching_warnings_total{warning="unknown control header"} 2.0' in metrics
+    assert 'fletching_warnings_total{warning="X-GreenArrow-InstanceID"} 1.0' in metrics
+    assert "Invented" not in metrics
+    assert "fletching_end_of_message_seconds_count 3.0" in metrics

@@ -1,0 +1,265 @@
+"""decide.py: who is trusted, which Mail Class a mail has, what an invalid header does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.setting import SITE, envelope, mail, plan, reason
+
+CLASSIFIED = "X-GreenArrow-MailClass: newsletter"
+
+# Trust.
+
+
+@pytest.mark.parametrize(
+    ("client", "trusted"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("128.0.0.1", False),
+        ("::1", True),
+        ("::2", False),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:198.51.100.7", False),
+        ("0:0:0:0:0:0:0:1", True),
+        ("198.51.100.7", False),
+        ("", False),
+        ("localhost", False),
+        ("127.0.0.1, 10.0.0.1", False),
+        ("2130706433", False),
+        ("127.1", False),
+    ],
+)
+def test_trusted_by_the_usual_networks(client: str, trusted: bool) -> None:
+    found = plan(mail(CLASSIFIED), envelope(client=client))
+    assert found.trusted == trusted
+    assert (found.mail_class is not None) == trusted
+    assert reason(found, "trusted") == ("yes" if trusted else "no", "trusted.networks")
+
+
+@pytest.mark.parametrize(
+    ("networks", "client", "trusted"),
+    [
+        ("[]", "127.0.0.1", False),
+        ("[198.51.100.0/24]", "198.51.100.255", True),
+        ("[198.51.100.0/24]", "198.51.101.0", False),
+        ("[198.51.100.0/24]", "::ffff:198.51.100.9", True),
+        ("[198.51.100.0/24]", "127.0.0.1", False),
+        ("[198.51.100.9]", "198.51.100.9", True),
+        ("['2001:db8::/32']", "2001:db8:1::5", True),
+        ("['2001:db8::/32']", "2001:db9::5", False),
+        ("['2001:db8::/32']", "198.51.100.9", False),
+        ("['0.0.0.0/0', '::/0']", "203.0.113.200", True),
+        ("['0.0.0.0/0', '::/0']", "", False),
+    ],
+)
+def test_trusted_by_configured_networks(networks: str, client: str, trusted: bool) -> None:
+    site = f"trusted: {{networks: {networks}}}\n" + SITE
+    assert plan(mail(CLASSIFIED), envelope(client=client), site).trusted == trusted
+
+
+@pytest.mark.parametrize(
+    ("settings", "client", "login", "trusted"),
+    [
+        ("{}", "198.51.100.7", "shop", True),
+        ("{}", "198.51.100.7", "nobody in the file", True),
+        ("{}", "198.51.100.7", "", False),
+        ("{}", "198.51.100.7", None, False),
+        ("{authenticated: false}", "198.51.100.7", "shop", False),
+        ("{authenticated: false}", "127.0.0.1", "shop", True),
+    ],
+)
+def test_trusted_by_login(settings: str, client: str, login: str | None, trusted: bool) -> None:
+    site = f"trusted: {settings}\n" + SITE
+    assert plan(mail(CLASSIFIED), envelope(client=client, login=login), site).trusted == trusted
+
+
+def test_mail_of_a_stranger_is_not_ours() -> None:
+    message = mail(
+        CLASSIFIED,
+        "X-GreenArrow-InstanceID: nonsense",
+        "X-GreenArrow-DKIM: {}",
+        "X-Fletching-Route: vmta-a",
+    )
+    site = "on_invalid_header: reject\ndefault_mail_class: newsletter\n" + SITE
+    found = plan(message, envelope(client="198.51.100.7"), site)
+    assert not found.trusted
+    assert found.remove == {4, 5, 6, 7}
+    assert found.mail_class is None
+    assert found.refusal is None
+    assert found.signatures == ()
+    assert found.warnings == ()
+    assert found.logged == ()
+
+
+# Mail Class.
+
+CLASSES = """\
+users:
+  forced: {force_mail_class: f, mail_class: u}
+  usual: {mail_class: u}
+  lost: {force_mail_class: gone, mail_class: gone_too}
+  plain: {}
+default_mail_class: d
+mail_classes: {f: {}, h: {}, u: {}, d: {}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("login", "header", "name", "source"),
+    [
+        ("forced", None, "f", "force_mail_class of forced"),
+        ("forced", "h", "f", "force_mail_class of forced"),
+        ("forced", "unknown", "f", "force_mail_class of forced"),
+        ("usual", "h", "h", "X-GreenArrow-MailClass"),
+        ("usual", "H", "h", "X-GreenArrow-MailClass"),
+        ("usual", None, "u", "mail_class of usual"),
+        ("usual", "unknown", "u", "mail_class of usual"),
+        ("usual", "not valid", "u", "mail_class of usual"),
+        ("plain", "h", "h", "X-GreenArrow-MailClass"),
+        ("plain", None, "d", "default_mail_class"),
+        ("nobody", "h", "h", "X-GreenArrow-MailClass"),
+        ("nobody", None, "d", "default_mail_class"),
+        (None, "h", "h", "X-GreenArrow-MailClass"),
+        (None, None, "d", "default_mail_class"),
+        (None, "unknown", "d", "default_mail_class"),
+        # A class that is gone from the file falls through, whoever names it.
+        ("lost", "h", "h", "X-GreenArrow-MailClass"),
+        ("lost", None, "d", "default_mail_class"),
+    ],
+)
+def test_the_source_of_the_class(
+    login: str | None, header: str | None, name: str, source: str
+) -> None:
+    fields = () if header is None else (f"X-GreenArrow-MailClass: {header}",)
+    found = plan(mail(*fields), envelope(login=login), CLASSES)
+    assert found.mail_class is not None
+    assert found.mail_class.name == name
+    assert reason(found, "mail_class") == (name, source)
+
+
+def test_without_a_default_there_is_no_class() -> None:
+    assert plan(mail(), site="mail_classes: {a: {}}").mail_class is None
+
+
+def test_an_unknown_class_is_told() -> None:
+    found = plan(mail("X-GreenArrow-MailClass: nosuch"), site=CLASSES)
+    assert "X-GreenArrow-MailClass: must name a Mail Class of the configuration" in found.warnings
+
+
+def test_an_unknown_class_of_a_user_is_told() -> None:
+    warnings = plan(mail(), envelope(login="lost"), CLASSES).warnings
+    assert "force_mail_class of lost: there is no Mail Class of that name" in warnings
+    assert "mail_class of lost: there is no Mail Class of that name" in warnings
+
+
+def test_control_headers_without_a_class_are_told() -> None:
+    found = plan(mail("X-GreenArrow-InstanceID: 1"), site="mail_classes: {a: {}}")
+    assert found.warnings == ("no Mail Class: control headers do nothing but go",)
+    assert found.remove == {4}
+    assert plan(mail(), site="mail_classes: {a: {}}").warnings == ()
+
+
+def test_no_class_and_no_control_headers_is_nothing() -> None:
+    found = plan(mail("List-Unsubscribe-Post: x", "X-Mailer-Info: x"), site="mail_classes: {a: {}}")
+    assert found.nothing
+
+
+def test_the_class_is_named_as_configured() -> None:
+    site = "mail_classes: {News_Letter: {}}"
+    found = plan(
+        mail("X-GreenArrow-MailClass: NEWS_letter", "X-GreenArrow-InstanceID: 7"), site=site
+    )
+    assert found.sendid == "News_Letter7"
+
+
+# Headers that are not valid.
+
+
+def test_the_same_is_told_once() -> None:
+    found = plan(mail(CLASSIFIED, *["X-GreenArrow-DKIM: {"] * 50))
+    assert found.warnings == ("X-GreenArrow-DKIM: must be JSON",)
+
+
+STRICT = "on_invalid_header: reject\n" + SITE
+WRONG = "X-GreenArrow-InstanceID: abc"
+WRONG_REPLY = "550 5.6.0 X-GreenArrow-InstanceID: must start with a digit"
+
+
+def classes(**options: str) -> str:
+    """A site whose classes `a` and `b` have these options."""
+    return "mail_classes:\n" + "".join(f"  {n}: {{{o}}}\n" for n, o in options.items())
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "in_class", "refused"),
+    [
+        (None, None, False),
+        ("ignore", None, False),
+        ("reject", None, True),
+        ("reject", "ignore", False),
+        ("ignore", "reject", True),
+        (None, "reject", True),
+        ("reject", "reject", True),
+    ],
+)
+def test_who_refuses(everywhere: str | None, in_class: str | None, refused: bool) -> None:
+    site = classes(a=f"on_invalid_header: {in_class}" if in_class else "")
+    site += f"on_invalid_header: {everywhere}\n" if everywhere else ""
+    found = plan(mail("X-GreenArrow-MailClass: a", WRONG), site=site)
+    assert (str(found.refusal) == WRONG_REPLY) == refused
+    assert (found.refusal is None) != refused
+    assert "X-GreenArrow-InstanceID: must start with a digit" in found.warnings
+
+
+@pytest.mark.parametrize(
+    ("field", "reply"),
+    [
+        (WRONG, WRONG_REPLY),
+        (
+            "X-GreenArrow-MailClass: nosuch",
+            "550 5.6.0 X-GreenArrow-MailClass: must name a Mail Class of the configuration",
+        ),
+        (
+            "X-GreenArrow-MailClass: no-such",
+            "550 5.6.0 X-GreenArrow-MailClass: must be 1 to 64 letters (A to Z, a to z)"
+            " and underscores",
+        ),
+        (
+            "X-GreenArrow-MtaID: nosuch",
+            "550 5.6.0 X-GreenArrow-MtaID: must name a VirtualMTA of the configuration",
+        ),
+        ("X-GreenArrow-DKIM: {", "550 5.6.0 X-GreenArrow-DKIM: must be JSON"),
+        (
+            "X-GreenArrow-Click-Tracking-Do: maybe",
+            "550 5.6.0 X-GreenArrow-Click-Tracking-Do: must be yes, no, 1 or 0",
+        ),
+        ("X-GreenArrow-URL-Domain: example.com", None),
+        ("X-GreenArrow-Something: else", None),
+    ],
+)
+def test_what_is_refused(field: str, reply: str | None) -> None:
+    login = "shop"  # so that there is a class in any case
+    found = plan(mail(field), envelope(login=login), STRICT)
+    assert (str(found.refusal) if found.refusal else None) == reply
+    assert found.warnings, "what is passed over is told"
+
+
+def test_a_mail_without_class_is_refused_too() -> None:
+    site = "on_invalid_header: reject\nmail_classes: {a: {}}"
+    assert str(plan(mail(WRONG), site=site).refusal) == WRONG_REPLY
+
+
+def test_a_class_that_does_not_count_is_no_reason_to_refuse() -> None:
+    found = plan(mail("X-GreenArrow-MailClass: 1nvalid"), envelope(login="crm"), STRICT)
+    assert found.refusal is None
+    assert found.mail_class is not None
+    assert found.mail_class.name == "crm"
+    assert any(text.startswith("X-GreenArrow-MailClass: must be") for text in found.warnings)
+
+
+def test_a_reply_is_one_line_of_ascii() -> None:
+    for field in (WRONG, "X-GreenArrow-DKIM: {", "X-GreenArrow-ListID: \udcff%s"):
+        reply = str(plan(mail(CLASSIFIED, field), site=STRICT).refusal)
+        assert reply.isascii()
+        assert reply.isprintable()

@@ -1,0 +1,321 @@
+"""decide.py: what a message is called, what is written down of it, who signs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from fletching.outgoing.decide import second_pass
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.message import parse
+from fletching.outgoing.plan import Plan, Refuse
+from fletching.tokens import Facts
+
+from tests.setting import (
+    CAMPAIGN,
+    DKIM_KEY,
+    READER,
+    SITE,
+    config,
+    dkim_key,
+    envelope,
+    mail,
+    plan,
+    reason,
+)
+
+CLASSIFIED = "X-GreenArrow-MailClass: newsletter"
+
+# What a message is called.
+
+
+def test_instance_of_the_header() -> None:
+    found = plan(mail(CLASSIFIED, "X-GreenArrow-InstanceID: 100525"))
+    assert found.sendid == "newsletter100525"
+    assert reason(found, "instance_id") == ("100525", "X-GreenArrow-InstanceID")
+
+
+@pytest.mark.parametrize(
+    ("zone", "date"),
+    [("UTC", "260301"), ("Pacific/Kiritimati", "260302"), ("America/New_York", "260301")],
+)
+def test_instance_of_the_day(zone: str, date: str) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC).astimezone(ZoneInfo(zone))
+    found = plan(mail(CLASSIFIED), now=now)
+    assert found.instance_id == date
+    assert reason(found, "instance_id") == (date, "date")
+
+
+def test_an_invalid_instance_is_that_of_the_day() -> None:
+    field = "X-GreenArrow-InstanceID: abc"
+    assert plan(mail(CLASSIFIED, field)).instance_id == "260301"
+
+
+@pytest.mark.parametrize(
+    ("field", "site", "expected"),
+    [
+        ("X-GreenArrow-ListID: h1", SITE, ("h1", "X-GreenArrow-ListID")),
+        ("X-GreenArrow-ListID: not valid", SITE, ("t100", "class newsletter")),
+        ("Subject: x", SITE, ("t100", "class newsletter")),
+    ],
+)
+def test_the_list(field: str, site: str, expected: tuple[str, str]) -> None:
+    found = plan(mail(CLASSIFIED, field), site=site)
+    assert reason(found, "listid") == expected
+    assert found.listid == expected[0]
+
+
+def test_no_list() -> None:
+    assert plan(mail("X-GreenArrow-MailClass: a"), site="mail_classes: {a: {}}").listid == ""
+
+
+# Monitor.
+
+
+def test_monitor_by_campaign_id() -> None:
+    assert plan(mail(CLASSIFIED, "X-CampaignID: user:17")).monitor == "user:17"
+    assert len(plan(mail(CLASSIFIED, f"X-CampaignID: {'x' * 60000}")).monitor) == 128
+
+
+def test_monitor_by_sender_and_subject() -> None:
+    one = plan(mail(CLASSIFIED, sender="Anna <news@example.com>")).monitor
+    assert one == plan(mail(CLASSIFIED, sender='"Bob, of <us>" <news@example.com>')).monitor
+    assert one == plan(mail(CLASSIFIED, sender="Bob <NEWS@example.com>")).monitor
+    assert one == plan(mail(CLASSIFIED, sender="news@example.com")).monitor
+    assert one != plan(mail(CLASSIFIED, sender="other@example.com")).monitor
+    assert len(one) == 32
+
+
+def test_monitor_by_another_subject() -> None:
+    one, other = (
+        parse(f"{CLASSIFIED}\nFrom: a@example.com\nSubject: {subject}\n\n".encode())
+        for subject in ("Offers", "Other offers")
+    )
+    assert plan(one).monitor != plan(other).monitor
+
+
+def test_monitor_without_either() -> None:
+    assert len(plan(parse(f"{CLASSIFIED}\n\n".encode())).monitor) == 32
+
+
+# What is written down of the recipient.
+
+OBSCURED = "X-GreenArrow-Obscured-Email: user-7"
+BAD_OBSCURED = "X-GreenArrow-Obscured-Email: ü"
+TRACKING_ID = "X-GreenArrow-Click-Tracking-ID: 4711"
+AGGREGATE = SITE.replace("list_id: t100,", "list_id: t100, privacy: aggregate,")
+TWO = (READER, "second@example.org")
+
+
+@pytest.mark.parametrize(
+    ("fields", "recipients", "site", "email", "logged", "source"),
+    [
+        ((), (READER,), SITE, READER, (READER,), "envelope"),
+        ((OBSCURED,), (READER,), SITE, "user-7", ("user-7",), "X-GreenArrow-Obscured-Email"),
+        ((OBSCURED,), TWO, SITE, "", ("user-7",), "several recipients"),
+        ((BAD_OBSCURED,), (READER,), SITE, "", (), "X-GreenArrow-Obscured-Email"),
+        ((BAD_OBSCURED,), TWO, SITE, "", (), "several recipients"),
+        ((OBSCURED, "X-GreenArrow-Obscured-Email: 8"), (READER,), SITE, "", (),
+         "X-GreenArrow-Obscured-Email"),
+        ((), TWO, SITE, "", TWO, "several recipients"),
+        ((), (READER, READER), SITE, READER, (READER, READER), "envelope"),
+        ((), (READER, "reader@EXAMPLE.org"), SITE, READER, (READER, "reader@EXAMPLE.org"),
+         "envelope"),
+        ((), (READER, "Reader@example.org"), SITE, "", (READER, "Reader@example.org"),
+         "several recipients"),
+        ((), (READER,), AGGREGATE, "", (), "class newsletter"),
+        ((OBSCURED,), (READER,), AGGREGATE, "", ("user-7",), "class newsletter"),
+        ((), ("l\udce4user@example.org",), SITE, "l\udce4user@example.org",
+         ("l\udce4user@example.org",), "envelope"),
+    ],
+)  # fmt: skip
+def test_what_stands_for_the_recipient(
+    fields: tuple[str, ...],
+    recipients: tuple[str, ...],
+    site: str,
+    email: str,
+    logged: tuple[str, ...],
+    source: str,
+) -> None:
+    found = plan(mail(CLASSIFIED, *fields), envelope(*recipients), site)
+    assert found.email == email
+    assert found.logged == logged
+    assert reason(found, "recorded as") == (email or "nobody", source)
+
+
+def test_an_invalid_obscured_address_is_told() -> None:
+    warnings = plan(mail(CLASSIFIED, BAD_OBSCURED)).warnings
+    assert "X-GreenArrow-Obscured-Email: must be in ASCII" in warnings
+    assert "recipient not recorded, since its obscured form is not valid" in warnings
+
+
+def test_the_click_tracking_id() -> None:
+    assert plan(mail(CLASSIFIED, TRACKING_ID)).click_tracking_id == "4711"
+    assert plan(mail(CLASSIFIED, TRACKING_ID), site=AGGREGATE).click_tracking_id == ""
+    assert plan(mail(CLASSIFIED)).click_tracking_id == ""
+
+
+def test_a_mail_to_nobody() -> None:
+    found = plan(mail(CLASSIFIED), replace(envelope(), recipients=()))
+    assert found.email == ""
+    assert found.logged == ()
+
+
+# Several recipients.
+
+
+def test_several_recipients_share() -> None:
+    found = plan(mail(CLASSIFIED), envelope(*TWO))
+    assert found.refusal is None
+    assert "several recipients share one body: links name none of them" in found.warnings
+
+
+@pytest.mark.parametrize(("recipients", "refused"), [(TWO, True), ((READER, READER), False)])
+def test_several_recipients_refused(recipients: tuple[str, ...], refused: bool) -> None:
+    site = SITE.replace("list_id: t100,", "list_id: t100, multiple_recipients: reject,")
+    found = plan(mail(CLASSIFIED), envelope(*recipients), site)
+    expected = Refuse(550, "5.5.3", "this Mail Class takes one recipient a message")
+    assert found.refusal == (expected if refused else None)
+
+
+# What goes.
+
+
+def test_what_is_removed() -> None:
+    message = mail(
+        "X-GreenArrow-MailClass: newsletter",
+        "X-GreenArrow-Unknown: 1",
+        "X-Fletching-Route: b",
+        "X-Mailer-Info: of another sender",
+        "List-Unsubscribe-Post: of nothing",
+        "X-CampaignID: stays",
+    )
+    assert plan(message).remove == {4, 5, 6, 7, 8}
+
+
+def test_mailer_info_of_others_stays_where_we_make_none() -> None:
+    found = plan(
+        mail("X-GreenArrow-MailClass: a", "X-Mailer-Info: x"), site="mail_classes: {a: {}}"
+    )
+    assert found.remove == {4}
+    assert "no X-Mailer-Info: there are no link_keys" in found.warnings
+
+
+def test_post_stays_with_its_list_unsubscribe() -> None:
+    message = mail(CLASSIFIED, "List-Unsubscribe: <https://e.com>", "List-Unsubscribe-Post: x")
+    assert plan(message).remove == {4}
+
+
+# Signatures.
+
+SIGNED = [("example.com", "s1")]
+
+
+def signed(found: Plan) -> list[tuple[str, str]]:
+    return [(each.domain, each.selector) for each in found.signatures]
+
+
+def test_a_classified_mail_is_signed() -> None:
+    found = plan(mail(CLASSIFIED))
+    assert signed(found) == SIGNED
+    assert reason(found, "dkim") == ("s1._domainkey.example.com", "default key")
+
+
+@pytest.mark.parametrize(
+    ("dkim", "fields", "expected"),
+    [
+        ("{}", (), []),
+        ("{sign_unclassified: true}", (), SIGNED),
+        ("{sign_unclassified: true, enabled: false}", (), []),
+        ("{sign_unclassified: true}", ('X-GreenArrow-DKIM: {"selector": "s2"}',),
+         [("example.com", "s2")]),
+        ("{}", ("X-GreenArrow-DKIM: {}",), []),
+    ],
+)  # fmt: skip
+def test_a_mail_without_class_is_signed_where_wanted(
+    dkim: str, fields: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    keys = (DKIM_KEY, dkim_key("example.com", "s2"))
+    found = plan(mail(*fields), site=f"dkim: {dkim}", keys=keys)
+    assert signed(found) == expected
+
+
+def test_signing_switched_off() -> None:
+    site = SITE.replace("dkim: {", "dkim: {enabled: false, ")
+    found = plan(mail(CLASSIFIED, "X-GreenArrow-DKIM: {}"), site=site)
+    assert found.signatures == ()
+    assert reason(found, "dkim") == ("no", "dkim.enabled")
+    assert found.warnings == ("X-GreenArrow-DKIM: does not count: dkim.enabled is false",)
+
+
+def test_the_dkim_header_does_not_count_from_sendmail() -> None:
+    keys = (DKIM_KEY, dkim_key("example.com", "s2"))
+    message = mail(CLASSIFIED, 'X-GreenArrow-DKIM: {"selector": "s2"}')
+    assert signed(plan(message, keys=keys)) == [("example.com", "s2")]
+    local = plan(message, envelope(local=True), keys=keys)
+    assert signed(local) == SIGNED
+    assert "X-GreenArrow-DKIM: does not count in mail from sendmail" in local.warnings
+
+
+def test_what_cannot_be_signed_is_told() -> None:
+    found = plan(mail(CLASSIFIED, sender="a@other.example"))
+    assert found.signatures == ()
+    assert found.warnings == ("no DKIM signature: there is no default key of other.example",)
+
+
+# What comes from the configuration as it is.
+
+
+def test_carried_over() -> None:
+    site = SITE + "on_store_failure: untracked\ncampaign_window: 3d\nbounce_memory: 2d\n"
+    found = plan(mail(CLASSIFIED, "X-GreenArrow-SeedDo: no", "X-GreenArrow-SeedProgress: 5"),
+                 site=site)  # fmt: skip
+    assert found.untracked_without_store
+    assert found.window == 3 * 86400
+    assert found.bounce_memory == 2 * 86400
+    assert found.seed is False
+    assert found.seed_progress == 5.0
+    assert not plan(mail(CLASSIFIED)).untracked_without_store
+
+
+def test_the_usual_mail_has_no_warnings() -> None:
+    assert plan(mail(CLASSIFIED)).warnings == ()
+
+
+# A mail that comes again.
+
+
+def seen(mtaid: str) -> Facts:
+    return Facts(CAMPAIGN, 1, "newsletter", "1", "t100", "", READER, mtaid, 1772355600)
+
+
+@pytest.mark.parametrize(
+    ("mtaid", "around", "members", "warning"),
+    [
+        ("a", envelope(), ["a"], None),
+        ("A", envelope(), ["a"], None),
+        ("a", envelope(mailer=None, local=True), ["a"], None),
+        ("", envelope(), None, None),
+        ("gone", envelope(), None, "gone from the configuration"),
+        ("a", envelope(mailer="local"), None, "mailer is local"),
+        ("a", envelope(client="198.51.100.7"), None, None),
+        ("a", envelope(client="198.51.100.7", login="x"), ["a"], None),
+        ("a", envelope(client="198.51.100.7", mailer=None), None, "no trusted network"),
+    ],
+)
+def test_the_route_of_a_second_pass(
+    mtaid: str, around: Envelope, members: list[str] | None, warning: str | None
+) -> None:
+    found = second_pass(seen(mtaid), mail(), around, config(), frozenset())
+    route = None if found.route is None else [member.name for member in found.route.members]
+    assert route == members
+    assert len(found.warnings) == (warning is not None)
+    assert (warning or "") in "".join(found.warnings)
+    assert found.nothing
+
+
+def test_a_second_pass_by_sender_needs_no_route() -> None:
+    site = config("route_by: sender\n" + SITE)
+    assert second_pass(seen("a"), mail(), envelope(), site, frozenset()).route is None

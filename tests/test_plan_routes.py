@@ -1,0 +1,153 @@
+"""ways.py: which VirtualMTA a mail gets, and which mail gets none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fletching.outgoing.envelope import Recipient
+from fletching.outgoing.plan import Plan, Tracking
+
+from tests.setting import envelope, mail, plan, reason
+
+KEYS = "link_keys: link-keys\n"
+ROUTES = """\
+mail_classes:
+  bulk: {virtual_mta: pool}
+  single: {virtual_mta: b}
+  free: {}
+virtual_mtas:
+  a: {transport: vmta-a}
+  B: {transport: vmta-b, fallback: a}
+  c: {transport: vmta-c}
+  pool: {pool: {a: 3, b: 1}, sticky: campaign}
+"""
+
+
+def routed(
+    mail_class: str, *fields: str, paused: tuple[str, ...] = (), text: str = ROUTES, **around: Any
+) -> Plan:
+    message = mail(f"X-GreenArrow-MailClass: {mail_class}", *fields)
+    return plan(message, envelope(**around), text, paused=paused)
+
+
+def members(found: Plan) -> list[tuple[str, str, int]] | None:
+    if found.route is None:
+        return None
+    return [(member.name, member.transport, member.weight) for member in found.route.members]
+
+
+A, B, C = ("a", "vmta-a", 1), ("B", "vmta-b", 1), ("c", "vmta-c", 1)
+MTA = "X-GreenArrow-MtaID"
+
+
+@pytest.mark.parametrize(
+    ("mail_class", "field", "paused", "expected", "source"),
+    [
+        ("single", None, (), [B], "class single"),
+        ("single", f"{MTA}: c", (), [C], MTA),
+        ("single", f"{MTA}: C", (), [C], MTA),
+        ("single", f"{MTA}: nosuch", (), [B], "class single"),
+        ("single", f"{MTA}: a,b", (), [B], "class single"),
+        ("free", f"{MTA}: c", (), [C], MTA),
+        ("free", f"{MTA}: pool", (), [("a", "vmta-a", 3), ("B", "vmta-b", 1)], MTA),
+        ("bulk", None, (), [("a", "vmta-a", 3), ("B", "vmta-b", 1)], "class bulk"),
+        # A pause: a pool skips it, a single one has a fallback or none.
+        ("bulk", None, ("a",), [("B", "vmta-b", 1)], "class bulk"),
+        ("bulk", None, ("a", "b"), [], "class bulk"),
+        ("single", None, ("b",), [A], "class single"),
+        ("single", None, ("b", "a"), [], "class single"),
+        ("single", f"{MTA}: c", ("c",), [], MTA),
+        ("single", f"{MTA}: c", ("a", "b"), [C], MTA),
+    ],
+)
+def test_the_virtual_mta(
+    mail_class: str,
+    field: str | None,
+    paused: tuple[str, ...],
+    expected: list[tuple[str, str, int]],
+    source: str,
+) -> None:
+    found = routed(mail_class, *([field] if field else []), paused=paused)
+    assert members(found) == expected
+    assert reason(found, "virtual_mta")[1] == source
+
+
+def test_no_virtual_mta() -> None:
+    assert routed("free").route is None
+    assert routed("free", f"{MTA}: nosuch").route is None
+
+
+def test_an_unknown_virtual_mta_is_told() -> None:
+    warning = f"{MTA}: must name a VirtualMTA of the configuration"
+    assert warning in routed("single", f"{MTA}: nosuch").warnings
+
+
+@pytest.mark.parametrize(
+    ("mailers", "allowed", "expected"),
+    [
+        (("smtp",), "", True),
+        (("relay",), "", True),
+        (("smtp", "relay"), "", True),
+        (("local",), "", False),
+        (("virtual",), "", False),
+        (("lmtp",), "", False),
+        (("error",), "", False),
+        (("smtp", "local"), "", False),
+        (("smtp", None), "", False),
+        ((None,), "", False),
+        ((None,), "routed_mailers: [smtp, unknown]\n", True),
+        (("relay",), "routed_mailers: [smtp, unknown]\n", False),
+        (("vmta-a",), "routed_mailers: [vmta-a]\n", True),
+    ],
+)
+def test_local_recipients_stay_deliverable(
+    mailers: tuple[str | None, ...], allowed: str, expected: bool
+) -> None:
+    recipients = tuple(Recipient(f"r{n}@example.org", mailer) for n, mailer in enumerate(mailers))
+    found = plan(
+        mail("X-GreenArrow-MailClass: single"),
+        replace(envelope(), recipients=recipients),
+        allowed + ROUTES,
+    )
+    assert (found.route is not None) == expected
+    told = [text for text in found.warnings if text.startswith("not routed: a recipient's mailer")]
+    assert bool(told) != expected
+
+
+BY_SENDER = f"route_by: sender\n{KEYS}bounce_mailbox: b@example.com\n{ROUTES}"
+
+
+@pytest.mark.parametrize(
+    ("text", "sender", "expected"),
+    [
+        (BY_SENDER, "app@example.com", [B]),
+        (BY_SENDER, "", None),
+        (BY_SENDER + "verp: false\n", "app@example.com", None),
+        (BY_SENDER.replace("bounce_mailbox: b@example.com\n", ""), "app@example.com", None),
+    ],
+)
+def test_by_sender(text: str, sender: str, expected: list[tuple[str, str, int]] | None) -> None:
+    text = text.replace("single: {", "single: {list_unsubscribe: false, ")
+    found = routed("single", text=text, sender=sender)
+    assert found.by_sender
+    assert members(found) == expected
+    warning = "not routed: route_by sender needs a tag in the return path"
+    assert (warning in found.warnings) == (expected is None)
+
+
+def test_a_mail_without_class_has_none_of_it() -> None:
+    found = plan(
+        mail(
+            f"{MTA}: a",
+            "X-GreenArrow-Click-Tracking-Do: yes",
+            "X-GreenArrow-BounceMailboxOverride: b@example.com",
+            "X-GreenArrow-List-Unsubscribe-HTTP-URL: https://example.com/u",
+        ),
+        site=ROUTES,
+    )
+    assert found.route is None
+    assert found.bounce_mailbox is None
+    assert found.unsubscribe is None
+    assert found.tracking == Tracking()

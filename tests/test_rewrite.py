@@ -1,0 +1,199 @@
+"""rewrite.py: a part that is rewritten keeps its encoding and its charset, or says what is new."""
+
+from __future__ import annotations
+
+from encodings.aliases import aliases
+
+import pytest
+from fletching.outgoing import mime
+from fletching.outgoing.message import parse
+from fletching.outgoing.transfer import longest_line
+
+from tests.rewriting import PIXEL, TRACKER, done, entity, left_alone, many, read
+
+PAGE = '<p>{}</p>\r\n<a href="http://x.example/?a=1&amp;b=2">x</a>\r\n'
+SENT_PAGE = '<p>{}</p>\r\n<a href="' + TRACKER + '/1?25">x</a>\r\n' + PIXEL
+TEXT = "{} http://x.example/?a=1&b=2 end\r\n"
+SENT_TEXT = "{} " + TRACKER + "/2?25 end\r\n"
+
+
+# M1: a single part, in each encoding.
+
+ENCODINGS = ["7bit", "8bit", "binary", "quoted-printable", "base64", None]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("kind", "before", "after"), [("text/html", PAGE, SENT_PAGE), ("text/plain", TEXT, SENT_TEXT)]
+)
+def test_single_part(encoding: str | None, kind: str, before: str, after: str) -> None:
+    word = "Hi = \\" if encoding in ("7bit", None) else "Grüße = €"
+    raw = entity(kind, before.format(word).encode(), encoding)
+    rewritten = done(raw).message
+    ((_, content),) = read(rewritten)
+    assert content == after.format(word).encode()
+    # The encoding still fits, so the header is as it was.
+    assert rewritten.headers == parse(raw).headers
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", None])
+def test_a_line_grown_too_long_is_encoded_and_its_header_says_so(encoding: str | None) -> None:
+    page = "x" * 970 + '<a href="http://x/">' + "y\r\n"
+    rewritten = done(entity("text/html", page.encode(), encoding)).message
+    ((_, content),) = read(rewritten)
+    assert content == page.replace("http://x/", f"{TRACKER}/1?9").encode() + PIXEL.encode()
+    assert longest_line(rewritten.body) <= 76
+    labels = rewritten.all(b"content-transfer-encoding")
+    assert [header.text for header in labels] == [b"quoted-printable"]
+    assert rewritten.has(b"mime-version")
+
+
+def test_8_bit_octets_called_7bit_are_encoded() -> None:
+    page = PAGE.format("Grüße")
+    rewritten = done(entity("text/html", page.encode(), "7bit")).message
+    assert rewritten.body.isascii()
+    assert read(rewritten) == [("text/html", SENT_PAGE.format("Grüße").encode())]
+
+
+def test_an_encoded_part_of_many_has_its_own_label() -> None:
+    page = ("x" * 980 + PAGE.replace("</p>\r\n", "")).encode()
+    raw = many(entity("text/html", page, None), entity("text/plain", b"Hi\r\n", "7bit"))
+    rewritten = done(raw).message
+    assert rewritten.headers == parse(raw).headers
+    html, text = mime.parts(rewritten)[1:]
+    assert (html.encoding, text.encoding) == ("quoted-printable", "7bit")
+
+
+def test_quoted_printable_stays_as_it_was_written_round_a_change() -> None:
+    """L19: marks and soft breaks within a URL are no part of it."""
+    before = (
+        "<p>Gr=fc=DFe =\r\n =41</p>  \r\n"
+        '<a=20href=3D"http://x.exam=\r\nple/?a=3D1&amp;b=3d2">x=\r\n</a>\r\n'
+        "</body>=0A\r\n"
+    )
+    after = (
+        "<p>Gr=fc=DFe =\r\n =41</p>  \r\n"
+        f'<a=20href=3D"=\r\n{TRACKER}/1?25=\r\n">x=\r\n</a>\r\n'
+        f'<img src=3D"{TRACKER}/3?0" width=3D"1" height=3D"1" alt=3D"" border=\r\n'
+        '=3D"0" style=3D"border:0;width:1px;height:1px">=\r\n'
+        "</body>=0A\r\n"
+    )
+    raw = b"Content-Type: text/html; charset=iso-8859-1\r\nContent-Transfer-Encoding: "
+    raw += b"quoted-printable\r\n\r\n"
+    assert done(raw + before.encode()).message.body.decode() == after
+
+
+# M2: the charset is kept.
+
+WORDS = {
+    "us-ascii": "Hi",
+    "utf-8": "Grüße €",
+    "UTF8": "Grüße €",
+    "iso-8859-1": "Grüße",
+    "ISO_8859-15": "Grüße €",
+    "windows-1252": "Grüße €",
+    "windows-1251": "Привет",
+    "koi8-r": "Привет",
+    "iso-2022-jp": "日本語",
+    "shift_jis": "表示ソ",
+    "Shift-JIS": "表示ソ",
+    "euc-jp": "日本語",
+    "euc-kr": "한국어",
+    "big5": "許功蓋",
+    "gb2312": "中文",
+    "gb18030": "中文€",
+    "iso-8859-8": "שלום",
+    "windows-1256": "سلام",
+    "ibm850": "Grüße",
+    "macintosh": "Grüße",
+    "tis-620": "สวัสดี",
+}
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+@pytest.mark.parametrize(("charset", "word"), WORDS.items())
+def test_charset_is_kept(charset: str, word: str, encoding: str) -> None:
+    page = PAGE.format(word).encode(charset)
+    rewritten = done(entity("text/html", page, encoding, charset)).message
+    (part,) = mime.parts(rewritten)
+    assert part.parameters["charset"] == charset
+    ((_, content),) = read(rewritten)
+    assert content.replace(b"\r\n", b"\n") == SENT_PAGE.format(word).encode(charset).replace(
+        b"\r\n", b"\n"
+    )
+
+
+def test_a_byte_order_mark_stays() -> None:
+    raw = entity("text/html", b"\xef\xbb\xbf<p>", "8bit")
+    assert done(raw).message.body == b"\xef\xbb\xbf<p>" + PIXEL.encode()
+
+
+def test_a_character_the_charset_lacks_is_named() -> None:
+    """The reader of HTML writes such a URL anew where it was written with references."""
+    page = '<a href="https&#43;notrack://b&#x4e2d;.example/">x</a>'
+    rewritten = done(entity("text/html", page.encode(), "7bit", "us-ascii"))
+    assert b"https://b&#20013;.example/" in rewritten.message.body
+    assert rewritten.notes[0].left_alone == ""
+
+
+NO_CHARSETS = [
+    "utf-16", "utf-16le", "utf-32", "utf-7", "x-unknown", "", "unicode_escape",
+    "raw_unicode_escape", "punycode", "idna", "rot13", "rot_13", "base64", "hex", "uu", "bz2",
+    "zip", "quopri", "mbcs", "undefined", "charmap", "cp037", "cp500", "cp1026", "cp864", "hz",
+    "iso-2022-kr", "utf-8-sig", "../utf_8", "aliases", "x" * 5000, "ü", "utf_8_sig",
+]  # fmt: skip
+BINARY = {
+    "base64_codec",
+    "bz2_codec",
+    "hex_codec",
+    "quopri_codec",
+    "rot_13",
+    "uu_codec",
+    "zlib_codec",
+}
+
+
+@pytest.mark.parametrize("charset", NO_CHARSETS)
+def test_what_is_no_charset_of_mail_is_left_alone(charset: str) -> None:
+    raw = entity("text/html", PAGE.format("Hi").encode(), "7bit", f'"{charset}"')
+    left_alone(raw, "unknown charset")
+
+
+def test_charset_in_the_form_of_rfc_2231_is_left_alone() -> None:
+    left_alone(
+        b"Content-Type: text/html; charset*=us-ascii'en'utf-8\r\n\r\n<a href='http://x/'>",
+        "unknown charset",
+    )
+
+
+@pytest.mark.parametrize(
+    ("charset", "word"),
+    [
+        ("utf-8", b"\xfc"),
+        ("us-ascii", b"\xc3\xbc"),
+        ("iso-2022-jp", b"\x1b$B\xff"),
+        ("gb2312", "€".encode("gb18030")),
+    ],
+)
+def test_octets_that_are_not_of_the_charset_are_left_alone(charset: str, word: bytes) -> None:
+    left_alone(entity("text/html", word + PAGE.encode(), "8bit", charset), "broken encoding")
+
+
+def test_octets_that_would_not_come_out_the_same_are_left_alone() -> None:
+    # In JIS X 0208, then at once back and in again: no encoder would write it so.
+    odd = b"\x1b$B\x46\x7c\x1b(B\x1b$B\x4b\x5c\x1b(B"
+    left_alone(
+        entity("text/html", odd + PAGE.encode(), "7bit", "iso-2022-jp"), "charset cannot be kept"
+    )
+
+
+@pytest.mark.parametrize("codec", sorted({*aliases.values()} - BINARY))
+def test_each_of_pythons_encodings_is_left_alone_or_kept(codec: str) -> None:
+    """Among them are some in which ASCII is not its own octets."""
+    try:
+        before, after = PAGE.format("Hi").encode(codec), SENT_PAGE.format("Hi").encode(codec)
+    except (LookupError, UnicodeError):
+        return
+    # parse() as well, since it makes CRLF of what looks like a bare LF in UTF-16.
+    before, after = (entity("text/html", page, "binary", codec) for page in (before, after))
+    assert done(before).message.body in (parse(before).body, parse(after).body)

@@ -1,0 +1,112 @@
+"""route.py: pools, weights, pauses and fallbacks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from fletching.config.model import Config
+from fletching.outgoing.route import Member, Route, routes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.setting import config
+
+SITE = """\
+virtual_mtas:
+  a: {transport: vmta-a}
+  B: {transport: vmta-b, fallback: a}
+  c: {transport: vmta-c, fallback: B}
+  d: {transport: vmta-d}
+  pool: {pool: {A: 3, b: 1, d: 1}, sticky: recipient_domain}
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Config:
+    return config(SITE)
+
+
+def names(site: Config, name: str, *paused: str) -> list[str]:
+    chosen = site.virtual_mta(name)
+    assert chosen is not None
+    return [member.name for member in routes(chosen, site, frozenset(paused)).members]
+
+
+@pytest.mark.parametrize(
+    ("name", "paused", "expected"),
+    [
+        ("a", (), ["a"]),
+        ("b", (), ["B"]),
+        ("b", ("b",), ["a"]),
+        ("c", ("c",), ["B"]),
+        ("c", ("c", "b"), ["a"]),
+        ("c", ("c", "b", "a"), []),
+        ("c", ("b", "a"), ["c"]),
+        ("a", ("a",), []),
+        ("a", ("nosuch",), ["a"]),
+        ("pool", (), ["a", "B", "d"]),
+        ("pool", ("b",), ["a", "d"]),
+        # A pool skips a paused member; that one's fallback is for its own mail.
+        ("pool", ("b", "d"), ["a"]),
+        ("pool", ("a", "b", "d"), []),
+    ],
+)
+def test_members(site: Config, name: str, paused: tuple[str, ...], expected: list[str]) -> None:
+    assert names(site, name, *paused) == expected
+
+
+def test_a_member_as_configured(site: Config) -> None:
+    pool = site.virtual_mta("pool")
+    assert pool is not None
+    found = routes(pool, site, frozenset())
+    assert found.members == (
+        Member("a", "vmta-a", 3),
+        Member("B", "vmta-b", 1),
+        Member("d", "vmta-d", 1),
+    )
+    assert found.sticky == "recipient_domain"
+
+
+POOL = Route((Member("a", "vmta-a", 6), Member("b", "vmta-b", 3), Member("c", "vmta-c", 1)))
+PICKED = [POOL.pick(f"mbyyqiavuxqo:{number}").name for number in range(10_000)]
+
+
+def test_shares_are_as_the_weights() -> None:
+    counted = Counter(PICKED)
+    # Four standard deviations of 10,000 draws.
+    assert abs(counted["a"] - 6000) < 200
+    assert abs(counted["b"] - 3000) < 190
+    assert abs(counted["c"] - 1000) < 120
+
+
+def test_the_same_on_every_host() -> None:
+    """Pinned: a fleet whose hosts run different versions must agree."""
+    assert "".join(PICKED[:40]) == "abcacaabaaaabbaaaaaaababbcaaaacaaaaaaaba"
+
+
+def test_the_order_in_the_file_does_not_count() -> None:
+    turned = Route(tuple(reversed(POOL.members)))
+    assert [turned.pick(f"mbyyqiavuxqo:{n}").name for n in range(500)] == PICKED[:500]
+
+
+def test_a_pause_moves_only_what_the_paused_one_carried() -> None:
+    rest = Route(POOL.members[1:])
+    moved = [rest.pick(f"mbyyqiavuxqo:{number}").name for number in range(10_000)]
+    assert all(now == before for now, before in zip(moved, PICKED, strict=True) if before != "a")
+    # What it carried goes by the weights of the others.
+    taken = Counter(now for now, before in zip(moved, PICKED, strict=True) if before == "a")
+    assert 2.4 < taken["b"] / taken["c"] < 3.7
+
+
+def test_one_member_takes_all() -> None:
+    assert Route((Member("a", "vmta-a", 7),)).pick("anything").name == "a"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_whatever_sticks(sticks_to: str) -> None:
+    assert POOL.pick(sticks_to) is POOL.pick(sticks_to)
+
+
+def test_octets_that_are_no_text() -> None:
+    assert POOL.pick("\udcff").name in "abc"

@@ -1,0 +1,467 @@
+"""tokens.py: the form of tokens and tags, both ways, and that nothing else opens."""
+
+from __future__ import annotations
+
+import base64
+import re
+import string
+from dataclasses import replace
+
+import pytest
+from fletching.tokens import (
+    HIGHEST_KEY_ID,
+    TAG_LENGTH,
+    Facts,
+    Keyring,
+    Kind,
+    LinkKey,
+    TokenError,
+    campaign_id,
+    found_in,
+)
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+FIRST = LinkKey(1, 0, bytes(range(32)))
+SECOND = LinkKey(2, 1, bytes(range(32, 64)))
+HIGHEST = LinkKey(HIGHEST_KEY_ID, 2, b"\xff" * 32)
+KEYS = Keyring((FIRST,))
+
+FACTS = Facts(
+    campaign="mbyyqiavuxqo",
+    number=4711,
+    mail_class="newsletter",
+    instance_id="100525",
+    listid="t100",
+    click_tracking_id="order 7",
+    email="reader@example.org",
+    mtaid="bulk a",
+    sent=1772355600,
+)
+NOTHING = Facts("", 0, "", "", "", "", "", "", 0)
+
+# What was in a reader's mail yesterday must open tomorrow. If one of these has to change, VERSION
+# has to change with it, and tokens of both versions have to open.
+PINNED = {
+    (Kind.CLICK_HTML, "https://www.example.org/a?x=1&y=2#z"): (
+        "BAEHSLrPYp0qG6UcBH1PYtQ5-8t79HgVasF3f5IIuNwNpgQJFlaB8HGRbgJrnCMurSokVE-sFPlGmndj"
+        "lG6WeVCGS-46PRbZaWv91nbRx6tBeB8H2VII6YUiG8MOhNRcqhsIUS-70iNiDe1DqmSakNEXaKgvMhKy"
+        "DxgtiUtNBrgJ_xk"
+    ),
+    (Kind.OPEN, ""): (
+        "BAEYUIp3uKHL-9kwsQwGYO2DPVFwOeC70TQ6R1B8DPVgHtRlWxySlcYwwx9cC29nWdVH_nb2MG32UjJr"
+        "CGtnIH6O-Zxvwtldtqju3s0dFhjfONlwVTtqpkEAL4_hu8F6"
+    ),
+}
+PINNED_TAG = "lkeopnhg4seaabaaaethmbyyqiavuxqo"
+
+
+def opened(token: str, keys: Keyring = KEYS) -> tuple[Kind, Facts, str]:
+    found = keys.open(token)
+    return found.kind, found.facts, found.destination
+
+
+# Both ways.
+
+CASES = [
+    (Kind.CLICK_HTML, FACTS, "https://www.example.org/"),
+    (Kind.CLICK_TEXT, FACTS, "http://www.example.org/ä?ö=ü#日本"),
+    (Kind.OPEN, FACTS, ""),
+    (Kind.UNSUBSCRIBE_HTML, FACTS, "https://example.org/bye?a=%20&b"),
+    (Kind.UNSUBSCRIBE_TEXT, FACTS, "x" * 5000),
+    (Kind.LIST_UNSUBSCRIBE, FACTS, ""),
+    (Kind.MAILER_INFO, FACTS, ""),
+    (Kind.MAILER_INFO, NOTHING, ""),
+    (Kind.OPEN, replace(FACTS, number=2**30 - 1, sent=2**32 - 1), ""),
+    (Kind.OPEN, replace(FACTS, number=127), ""),
+    (Kind.OPEN, replace(FACTS, number=128), ""),
+    (Kind.OPEN, replace(FACTS, email="l\udce4user@example.org"), ""),
+    (Kind.OPEN, replace(FACTS, email="üser@exämple.org", click_tracking_id="x" * 300), ""),
+    (Kind.CLICK_HTML, FACTS, "https://example.org/\udcff"),
+]
+
+
+@pytest.mark.parametrize(("kind", "facts", "destination"), CASES)
+def test_what_is_sealed_opens(kind: Kind, facts: Facts, destination: str) -> None:
+    token = KEYS.seal(kind, facts.packed, destination)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", token)
+    assert opened(token) == (kind, facts, destination)
+
+
+@pytest.mark.parametrize(("kind", "facts", "destination"), CASES)
+def test_what_opens_is_sealed_alike(kind: Kind, facts: Facts, destination: str) -> None:
+    token = KEYS.seal(kind, facts.packed, destination)
+    found = KEYS.open(token)
+    assert KEYS.seal(found.kind, found.facts.packed, found.destination) == token
+    assert found.key_id == 1
+
+
+def test_every_kind_is_in_the_table() -> None:
+    assert {kind for kind, _, _ in CASES} == set(Kind)
+
+
+def test_tokens_of_yesterday_open() -> None:
+    for (kind, destination), token in PINNED.items():
+        assert KEYS.seal(kind, FACTS.packed, destination) == token
+        assert opened(token) == (kind, FACTS, destination)
+
+
+def test_kinds_keep_their_numbers() -> None:
+    assert {kind.name: kind.value for kind in Kind} == {
+        "CLICK_HTML": 1,
+        "CLICK_TEXT": 2,
+        "OPEN": 3,
+        "UNSUBSCRIBE_HTML": 4,
+        "UNSUBSCRIBE_TEXT": 5,
+        "LIST_UNSUBSCRIBE": 6,
+        "MAILER_INFO": 7,
+    }
+
+
+ANY_TEXT = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]),
+        # What is no UTF-8 in SMTP.
+        st.integers(0xDC80, 0xDCFF).map(chr),
+    ),
+    max_size=60,
+).filter(lambda text: text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+         == text)  # fmt: skip
+ANY_FACTS = st.builds(
+    Facts,
+    campaign=ANY_TEXT,
+    number=st.integers(0, 2**40),
+    mail_class=ANY_TEXT,
+    instance_id=ANY_TEXT,
+    listid=ANY_TEXT,
+    click_tracking_id=ANY_TEXT,
+    email=ANY_TEXT,
+    mtaid=ANY_TEXT,
+    sent=st.integers(0, 2**40),
+)
+
+
+@given(st.sampled_from(Kind), ANY_FACTS, ANY_TEXT)
+def test_any_facts_both_ways(kind: Kind, facts: Facts, destination: str) -> None:
+    token = KEYS.seal(kind, facts.packed, destination)
+    assert opened(token) == (kind, facts, destination)
+
+
+def facts_of(
+    campaign: str, mail_class: str, instance: str, listid: str, click: str, email: str, mtaid: str
+) -> Facts:
+    return Facts(campaign, 1, mail_class, instance, listid, click, email, mtaid, 1)
+
+
+@given(st.lists(ANY_TEXT, min_size=7, max_size=7), st.lists(ANY_TEXT, min_size=7, max_size=7))
+@example(["a", "", "", "", "", "", ""], ["", "a", "", "", "", "", ""])
+def test_different_facts_have_different_tokens(one: list[str], other: list[str]) -> None:
+    first, second = facts_of(*one), facts_of(*other)
+    tokens = {KEYS.seal(Kind.OPEN, facts.packed) for facts in (first, second)}
+    assert len(tokens) == (1 if first == second else 2)
+
+
+def test_a_token_can_be_sealed_anew() -> None:
+    """No chance is drawn: the same link twice in one mail is one token."""
+    assert KEYS.seal(Kind.OPEN, FACTS.packed) == KEYS.seal(Kind.OPEN, FACTS.packed)
+
+
+def test_a_token_hides_what_it_holds() -> None:
+    token = KEYS.seal(Kind.CLICK_HTML, FACTS.packed, "https://www.example.org/secret")
+    octets = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    for hidden in (b"reader", b"example.org", b"secret", b"newsletter", b"t100", b"order"):
+        assert hidden not in octets
+
+
+# Nothing else opens.
+
+TOKEN = KEYS.seal(Kind.CLICK_HTML, FACTS.packed, "https://www.example.org/")
+LETTERS = string.ascii_letters + string.digits + "-_"
+
+
+def test_every_single_character_counts() -> None:
+    for place in range(len(TOKEN)):
+        for letter in LETTERS.replace(TOKEN[place], ""):
+            with pytest.raises(TokenError):
+                KEYS.open(TOKEN[:place] + letter + TOKEN[place + 1 :])
+
+
+@pytest.mark.parametrize("token", [TOKEN, KEYS.seal(Kind.OPEN, FACTS.packed + b"x"),
+                                   KEYS.seal(Kind.OPEN, FACTS.packed + b"xx")])  # fmt: skip
+def test_a_token_has_one_spelling(token: str) -> None:
+    """Also where base64 has bits to spare: one token, one event."""
+    assert KEYS.open(token)
+    for letter in LETTERS.replace(token[-1], ""):
+        with pytest.raises(TokenError):
+            KEYS.open(token[:-1] + letter)
+
+
+def test_cut_off_at_any_place() -> None:
+    for length in range(len(TOKEN)):
+        with pytest.raises(TokenError):
+            KEYS.open(TOKEN[:length])
+        with pytest.raises(TokenError):
+            KEYS.open(TOKEN[len(TOKEN) - length :])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "A",
+        "AA",
+        "====",
+        TOKEN + "=",
+        TOKEN + "A",
+        TOKEN + "\n",
+        "\n" + TOKEN,
+        " " + TOKEN,
+        TOKEN[:10] + "\n" + TOKEN[10:],
+        TOKEN[:10] + "!" + TOKEN[10:],
+        TOKEN.replace("-", "+").replace("_", "/") + "+",
+        "ä" * 40,
+        "\udcff" * 40,
+        "A" * 100000,
+        TOKEN * 2,
+    ],
+)
+def test_other_text_does_not_open(text: str) -> None:
+    with pytest.raises(TokenError):
+        KEYS.open(text)
+
+
+@given(st.text())
+def test_any_text_opens_or_raises_our_error(text: str) -> None:
+    for parse in (KEYS.open, KEYS.open_tag, found_in):
+        try:
+            parse(text)
+        except TokenError:
+            continue
+
+
+@given(st.binary(min_size=17))
+def test_octets_that_nobody_sealed(octets: bytes) -> None:
+    text = base64.urlsafe_b64encode(b"\x04\x01" + octets).rstrip(b"=").decode()
+    with pytest.raises(TokenError, match="changed"):
+        KEYS.open(text)
+
+
+def test_another_version() -> None:
+    with pytest.raises(TokenError, match="version"):
+        KEYS.open("A" + TOKEN[1:])
+    with pytest.raises(TokenError, match="version"):
+        KEYS.open("I" + TOKEN[1:])
+
+
+def test_a_kind_of_a_later_version() -> None:
+    head = (1 << 10 | FIRST.id).to_bytes(2, "big")
+    sealed = head + FIRST.cipher.encrypt(b"\x08" + FACTS.packed, [head])
+    with pytest.raises(TokenError, match="kind 8"):
+        KEYS.open(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
+
+
+# Keys.
+
+
+def test_the_newest_key_signs_and_all_open() -> None:
+    old = Keyring((FIRST,)).seal(Kind.OPEN, FACTS.packed)
+    both = Keyring((FIRST, SECOND))
+    new = both.seal(Kind.OPEN, FACTS.packed)
+    assert both.open(old).key_id == 1
+    assert both.open(new).key_id == 2
+    assert opened(old, both) == opened(new, both)
+    assert both.open_tag(Keyring((FIRST,)).tag("mbyyqiavuxqo", 7)) == ("mbyyqiavuxqo", 7)
+
+
+def test_a_retired_key_opens_nothing() -> None:
+    rest = Keyring((SECOND,))
+    with pytest.raises(TokenError, match="key 1, which is not in the key file"):
+        rest.open(TOKEN)
+    with pytest.raises(TokenError, match="not in the key file"):
+        rest.open_tag(KEYS.tag("mbyyqiavuxqo", 1))
+
+
+def test_another_secret_of_the_same_id() -> None:
+    other = Keyring((LinkKey(1, 0, b"x" * 32),))
+    with pytest.raises(TokenError, match="changed"):
+        other.open(TOKEN)
+    with pytest.raises(TokenError, match="changed"):
+        other.open_tag(KEYS.tag("mbyyqiavuxqo", 1))
+
+
+def test_no_keys() -> None:
+    assert not Keyring(())
+    assert KEYS
+    with pytest.raises(TokenError):
+        Keyring(()).open(TOKEN)
+
+
+@pytest.mark.parametrize("key_id", [0, -1, HIGHEST_KEY_ID + 1])
+def test_ids_that_do_not_fit(key_id: int) -> None:
+    with pytest.raises(ValueError, match="1 to 1023"):
+        LinkKey(key_id, 0, bytes(32))
+
+
+@pytest.mark.parametrize("secret", [b"", bytes(31), bytes(33)])
+def test_secrets_of_another_length(secret: bytes) -> None:
+    with pytest.raises(ValueError, match="32"):
+        LinkKey(1, 0, secret)
+
+
+def test_a_key_does_not_show_its_secret() -> None:
+    assert "secret" not in repr(FIRST)
+    assert repr(bytes(range(32)))[2:-1] not in repr(Keyring((FIRST,)))
+
+
+def test_the_highest_key_id() -> None:
+    keys = Keyring((HIGHEST,))
+    assert keys.open(keys.seal(Kind.OPEN, FACTS.packed)).key_id == HIGHEST_KEY_ID
+    assert keys.open_tag(keys.tag("mbyyqiavuxqo", 1)) == ("mbyyqiavuxqo", 1)
+
+
+# Tags.
+
+TAG = KEYS.tag("mbyyqiavuxqo", 4711)
+BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+@pytest.mark.parametrize("number", [1, 2, 31, 32, 4711, 2**30 - 1])
+@pytest.mark.parametrize("campaign", ["mbyyqiavuxqo", "preview", "a", "777777777777"])
+def test_tags_both_ways(campaign: str, number: int) -> None:
+    tag = KEYS.tag(campaign, number)
+    assert re.fullmatch(r"[a-z2-7]{21,32}", tag)
+    assert KEYS.open_tag(tag) == (campaign, number)
+    assert KEYS.tag(*KEYS.open_tag(tag)) == tag
+
+
+def test_a_tag_fits_into_a_local_part() -> None:
+    assert len(TAG) == TAG_LENGTH == 32
+
+
+def test_tags_of_yesterday_open() -> None:
+    assert TAG == PINNED_TAG
+    assert KEYS.open_tag(PINNED_TAG) == ("mbyyqiavuxqo", 4711)
+
+
+def test_case_does_not_count() -> None:
+    assert KEYS.open_tag(TAG.upper()) == ("mbyyqiavuxqo", 4711)
+    assert KEYS.open_tag(TAG.title()) == ("mbyyqiavuxqo", 4711)
+
+
+def test_every_single_character_of_a_tag_counts() -> None:
+    for place in range(len(TAG)):
+        for letter in BASE32.replace(TAG[place], ""):
+            with pytest.raises(TokenError):
+                KEYS.open_tag(TAG[:place] + letter + TAG[place + 1 :])
+
+
+def test_a_tag_cut_off() -> None:
+    for length in range(len(TAG)):
+        with pytest.raises(TokenError):
+            KEYS.open_tag(TAG[:length])
+
+
+# The sign for Kelvin is a k in lower case.
+KELVIN = KEYS.tag("kkkkkkkkkkkk", 1).replace("k", "\N{KELVIN SIGN}")
+
+
+@pytest.mark.parametrize("tag", ["", TAG + "\n", TAG + "a", " " + TAG, TAG[:-1] + "1", KELVIN,
+                                 "ä" * 32, "a" * 32])  # fmt: skip
+def test_other_text_is_no_tag(tag: str) -> None:
+    with pytest.raises(TokenError):
+        KEYS.open_tag(tag)
+
+
+@pytest.mark.parametrize(
+    ("campaign", "number"),
+    [("", 1), ("x" * 13, 1), ("UPPER", 1), ("a-b", 1), ("mbyyqiavuxqo", -1),
+     ("mbyyqiavuxqo", 2**30), ("abc\n", 1)],
+)  # fmt: skip
+def test_what_no_tag_can_name(campaign: str, number: int) -> None:
+    with pytest.raises(ValueError, match=r"a tag holds|does not fit"):
+        KEYS.tag(campaign, number)
+
+
+# Where a token is found.
+
+D = "https://click.example.com"
+
+
+@pytest.mark.parametrize("noun", ["click", "open", "unsub"])
+@pytest.mark.parametrize("form", ["/{}", "?{}", "?qs={}"])
+@pytest.mark.parametrize(
+    "junk",
+    ["", "&utm_x=y", "&amp;utm_x=y", ".", ")", ">", "%22", "#top", "/", "?utm_x=y", "=", ",", "\"",
+     "'", "]", "&", "&qs=other", " ", "\r\n"],
+)  # fmt: skip
+def test_in_a_url(noun: str, form: str, junk: str) -> None:
+    assert found_in(f"{D}/{noun}{form.format(TOKEN)}{junk}") == TOKEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOKEN,
+        f" {TOKEN} ",
+        f" {TOKEN[:72]}\r\n {TOKEN[72:144]}\r\n\t{TOKEN[144:]}",
+        f"<{D}/unsub?{TOKEN}>,\r\n <mailto:unsubscribe@example.com?subject={TOKEN}>",
+        f"{D}/click?utm_source=x&qs={TOKEN}",
+        f"{D}/click?utm_source=x&utm_medium=y&{TOKEN}",
+        f"http://click/click/{TOKEN}",
+        f"http://open/click?{TOKEN}",
+        f"http://unsub:8080/open?qs={TOKEN}",
+        f"HTTPS://CLICK.EXAMPLE.COM/click?{TOKEN}",
+        f"/click/{TOKEN}",
+        f"/open?qs={TOKEN}&x=y",
+        f"{D}/click?{TOKEN[:60]}\r\n{TOKEN[60:]}",
+    ],
+)
+def test_elsewhere(text: str) -> None:
+    assert found_in(text) == TOKEN
+
+
+@pytest.mark.parametrize("text", ["", " ", ".", f"{D}/click?", f"{D}/click/", "ä", "?", "=x"])
+def test_no_token_in_it(text: str) -> None:
+    with pytest.raises(TokenError, match="no token"):
+        found_in(text)
+
+
+def test_search_is_linear() -> None:
+    # Minutes, if a piece were looked at more than a few times.
+    for text in (
+        "/click?" * 200_000,
+        "/click?" + "a=b&" * 300_000,
+        "/click?" + "a" * 1_000_000,
+        "a" * 1_000_000,
+        "://" * 300_000,
+    ):
+        try:
+            found_in(text)
+        except TokenError:
+            continue
+
+
+# Campaigns.
+
+
+def test_a_campaign_id_tells_its_second() -> None:
+    early, late = campaign_id(1772355600, b"\xff" * 8), campaign_id(1772355601, b"\0" * 8)
+    assert re.fullmatch(r"[a-z2-7]{12}", early)
+    assert early != late
+    # Digits stand behind letters in base32 and before them in ASCII.
+    order = str.maketrans(BASE32, "0123456789abcdefghijklmnopqrstuv")
+    assert early.translate(order) < late.translate(order)
+
+
+def test_a_campaign_id_differs_by_chance() -> None:
+    assert len({campaign_id(1772355600, bytes((n, 0, 0, 0x10))) for n in range(256)}) == 256
+    assert campaign_id(1772355600, b"\0\0\0\x10") != campaign_id(1772355600, b"\0\0\0\x20")
+
+
+def test_a_campaign_id_can_be_in_a_tag() -> None:
+    made = campaign_id(2**32 - 1, b"\xff" * 8)
+    assert KEYS.open_tag(KEYS.tag(made, 1)) == (made, 1)
+
+
+def test_the_sendid() -> None:
+    assert FACTS.sendid == "newsletter100525"
