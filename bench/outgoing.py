@@ -1,6 +1,7 @@
 """CPU time of a newsletter's way out, without Redis and Postfix: `make bench`.
 
-One newsletter of the demonstration (30 kB; 41 links in HTML, 21 in text), everything on, RSA-2048, on one core.
+One newsletter of the demonstration (30 kB; 41 links in HTML, 20 in text), everything on, RSA-2048,
+on one core.
 The time is this process's own (`time.process_time`), so other load on the machine matters little.
 """
 

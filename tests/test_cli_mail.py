@@ -242,6 +242,18 @@ def test_explain_in_one_line(field: str, options: tuple[str, ...], said: str, ho
     assert said in host.run("explain", str(host.mail), *options).stdout
 
 
+def test_explain_parts(host: Host) -> None:
+    host.mail.write_text(
+        "X-GreenArrow-MailClass: newsletter\nMIME-Version: 1.0\n"
+        "Content-Type: multipart/mixed; boundary=b1\n\n--b1\n\nno link\n"
+        "--b1\n\nhttp://example.org/ mailto:x ftp://example.org/\n--b1--\n"
+    )
+    shown = host.run("explain", str(host.mail)).stdout
+    assert "text/plain: no links" in shown
+    assert "text/plain: 1 of 1 links rewritten" in shown
+    assert "Message: no HTML part that an open pixel may go into" in shown
+
+
 def test_explain_a_second_pass(host: Host) -> None:
     first = host.run("preview", str(host.mail)).stdout_bytes
     told = host.run("explain", "-", stdin=first)

@@ -122,3 +122,17 @@ def test_dkim_just_short_enough() -> None:
     padded = '{"domain": "a.example"' + " " * (4095 - 23) + "}"
     assert len(padded) == 4095
     assert asked(f"X-GreenArrow-DKIM: {padded}").dkim is not None
+    assert asked(f"X-GreenArrow-DKIM: {padded} ").dkim is not None, "a blank at the end is none"
+    assert asked(f"X-GreenArrow-DKIM: {padded[:-1]} }}").dkim is None
+
+
+def test_dkim_with_all_keys() -> None:
+    value = {
+        "domain": "a.example",
+        "from_domain": True,
+        "selector": "s",
+        "use_key_from": "b.example/t",
+        "allow_duplicate": True,
+    }
+    found = asked(f"X-GreenArrow-DKIM: {json.dumps(value)}")
+    assert found.dkim == (DkimWish("a.example", True, "s", "b.example/t", True),)

@@ -310,6 +310,20 @@ def test_without_store_members_of_a_pool_still_share() -> None:
     assert taken == {"a", "b"}
 
 
+def test_without_store_a_campaign_sticks_to_its_member() -> None:
+    site = setup(UNTRACKED.replace("{a: 3, b: 1}", "{a: 3, b: 1}, sticky: campaign"))
+    taken = {}
+    for instance in range(40):
+        message = mail(CLASSIFIED, f"X-GreenArrow-InstanceID: {instance}")
+        members = {
+            carry(message, envelope(), site, Store(None), Stamp(NOW, bytes([chance] * 8))).member
+            for chance in range(5)
+        }
+        assert len(members) == 1
+        taken[instance] = members.pop()
+    assert {member.name for member in taken.values() if member} == {"a", "b"}
+
+
 def test_without_store_there_is_no_route_by_sender() -> None:
     site = f"route_by: sender\n{UNTRACKED}"
     with_store = carried(newsletter(), opened=setup(site))

@@ -49,6 +49,17 @@ def test_what_is_signed_can_be_sent_unchanged() -> None:
     assert unsigned.final.body == message.body
 
 
+def test_what_cannot_be_made_safe_is_told() -> None:
+    """The reader's own signature is worth more than ours."""
+    sealed = 'Content-Type: multipart/signed; protocol="x/y"; boundary=b1'
+    body = "--b1\nContent-Type: text/plain; charset=utf-8\n\nGrüße\n--b1--\n"
+    outcome = carried(mail("X-GreenArrow-MailClass: crm", "MIME-Version: 1.0", sealed, body=body))
+    assert outcome.warnings == (
+        "signed with 8-bit octets or long lines in a part that must not change",
+    )
+    assert "Grüße".encode() in outcome.final.body
+
+
 def test_an_old_signature_of_ours_goes_and_others_stay() -> None:
     message = newsletter(
         "DKIM-Signature: v=1; d=example.com; s=x; b=", "DKIM-Signature: d=b.example"
@@ -71,6 +82,11 @@ def test_what_is_left_alone_is_told() -> None:
         "not tracked: unknown charset",
         "not tracked: attachment",
         "not tracked: no HTML part that an open pixel may go into",
+    )
+    only_clicks = setup(SITE.replace(", opens: true", ""))
+    assert carried(mail(CLASSIFIED, *fields, body=body), opened=only_clicks).warnings == (
+        "not tracked: unknown charset",
+        "not tracked: attachment",
     )
     # Where nothing was wanted, nothing is missed.
     off = "X-GreenArrow-Click-Tracking-Do: no"

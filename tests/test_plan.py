@@ -156,6 +156,7 @@ def test_an_unknown_class_of_a_user_is_told() -> None:
 def test_control_headers_without_a_class_are_told() -> None:
     found = plan(mail("X-GreenArrow-InstanceID: 1"), site="mail_classes: {a: {}}")
     assert found.warnings == ("no Mail Class: control headers do nothing but go",)
+    assert found.trusted
     assert found.remove == {4}
     assert plan(mail(), site="mail_classes: {a: {}}").warnings == ()
 

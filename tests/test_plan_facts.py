@@ -243,8 +243,9 @@ def test_a_mail_without_class_is_signed_where_wanted(
 
 
 def test_signing_switched_off() -> None:
-    site = SITE.replace("dkim: {", "dkim: {enabled: false, ")
+    site = "on_invalid_header: reject\n" + SITE.replace("dkim: {", "dkim: {enabled: false, ")
     found = plan(mail(CLASSIFIED, "X-GreenArrow-DKIM: {}"), site=site)
+    assert found.refusal is None
     assert found.signatures == ()
     assert reason(found, "dkim") == ("no", "dkim.enabled")
     assert found.warnings == ("X-GreenArrow-DKIM: does not count: dkim.enabled is false",)
@@ -254,7 +255,8 @@ def test_the_dkim_header_does_not_count_from_sendmail() -> None:
     keys = (DKIM_KEY, dkim_key("example.com", "s2"))
     message = mail(CLASSIFIED, 'X-GreenArrow-DKIM: {"selector": "s2"}')
     assert signed(plan(message, keys=keys)) == [("example.com", "s2")]
-    local = plan(message, envelope(local=True), keys=keys)
+    local = plan(message, envelope(local=True), "on_invalid_header: reject\n" + SITE, keys=keys)
+    assert local.refusal is None
     assert signed(local) == SIGNED
     assert "X-GreenArrow-DKIM: does not count in mail from sendmail" in local.warnings
 

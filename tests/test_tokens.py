@@ -246,6 +246,13 @@ def test_octets_that_nobody_sealed(octets: bytes) -> None:
         KEYS.open(text)
 
 
+@pytest.mark.parametrize("octets", range(19))
+def test_too_short(octets: int) -> None:
+    text = base64.urlsafe_b64encode(b"\x04\x01".ljust(octets, b"x")[:octets]).rstrip(b"=").decode()
+    with pytest.raises(TokenError, match="too short"):
+        KEYS.open(text)
+
+
 def test_another_version() -> None:
     with pytest.raises(TokenError, match="version"):
         KEYS.open("A" + TOKEN[1:])

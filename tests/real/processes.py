@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
 from typing import Self
 
@@ -166,11 +166,11 @@ class Daemon:
                 f"{failure}:\n{self.log.read_text('utf-8', 'replace')}"
             ) from None
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send a signal to the daemon's first process."""
         os.kill(self.pid, number)
 
-    def signal_all(self, number: signal.Signals) -> None:
+    def signal_all(self, number: Signals) -> None:
         """Send a signal to each of the daemon's processes."""
         for pid in processes(self.pid):
             with suppress(ProcessLookupError):
@@ -186,7 +186,7 @@ class Daemon:
         if self._process is None:
             return 0
         if self.running:
-            self.signal(signal.SIGTERM)
+            self.signal(SIGTERM)
         try:
             status = self.wait()
             wait_until(f"{self.argv[0]} left children", lambda: not processes(self.pid))
@@ -200,7 +200,7 @@ class Daemon:
         """End it and all its children by SIGKILL, as a crash would."""
         if self._process is None:
             return
-        self.signal_all(signal.SIGKILL)
+        self.signal_all(SIGKILL)
         self._process.wait(PATIENCE)
 
 

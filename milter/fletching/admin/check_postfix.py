@@ -168,13 +168,13 @@ def _without_us(
 
 
 def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
-    """Mail from sendmail(1), and requeued mail: cleanup(8) asks the milters."""
+    """Mail from sendmail(1): cleanup(8) asks the milters."""
     cleanup = postfix.service("cleanup")
     entries = _entries(postfix, "non_smtpd_milters", cleanup)
     if _our_place(entries, config, postfix, cleanup) is None:
         yield error(
             "non_smtpd_milters",
-            "Fletching is not in it: mail from sendmail(1) and requeued mail leave with their"
+            "Fletching is not in it: mail from sendmail(1) leaves with its"
             " control headers",
         )
     else:

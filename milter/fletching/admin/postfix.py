@@ -84,7 +84,7 @@ _MAIN_CF = """\
 # with tempfail a client that keeps its connection open gets 451 until it connects anew.
 {chroot}fletching_milter = {entry}
 
-# Mail that comes by SMTP; mail from sendmail(1), and what `postsuper -r` requeues.
+# Mail that comes by SMTP, and mail from sendmail(1).
 smtpd_milters = $fletching_milter
 non_smtpd_milters = $fletching_milter
 

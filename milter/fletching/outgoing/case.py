@@ -40,8 +40,6 @@ class Ledger:
     def decided(self, setting: str, value: object, source: str) -> None:
         if isinstance(value, bool):
             value = "yes" if value else "no"
-        elif isinstance(value, tuple):
-            value = ", ".join(map(str, value)) or "none"
         self.reasons.append(Reason(setting, str(value), source))
 
     def warn(self, text: str) -> None:

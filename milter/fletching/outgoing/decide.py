@@ -61,7 +61,7 @@ def resolve(
 def second_pass(
     seen: Facts, message: Message, envelope: Envelope, config: Config, paused: Set[str]
 ) -> Plan:
-    """The Plan for a mail of ours that comes again, as after a requeue: the route that it had."""
+    """The Plan for a mail of ours that comes again: the route that it had, and nothing else."""
     ledger = Ledger()
     trusted = _trusted(envelope, config, ledger)
     ledger.decided("second pass", f"{seen.campaign} {seen.number}", "X-Mailer-Info")
@@ -71,7 +71,7 @@ def second_pass(
         route = ways.route_again(seen.mtaid, envelope, config, paused, ledger)
     elif seen.mtaid and not by_sender and not envelope.mailers_told:
         # Perhaps its client had authenticated; perhaps it is mail of ours that came back to us.
-        ledger.warn("not routed: a requeue from a client of no trusted network")
+        ledger.warn("not routed: comes again from a client of no trusted network")
     plan = Plan(trusted=trusted, remove=_places(message, ROUTE_HEADER.lower()), route=route)
     return _closed(plan, ledger)
 

@@ -39,7 +39,7 @@ class Envelope:
 
     ``sender`` is empty for the null sender. ``client`` is the address of the client as text, empty
     where it has none. ``login`` is the name given to SMTP AUTH, None without. ``local`` is true for
-    mail that came through ``non_smtpd_milters`` (sendmail(1), a requeue).
+    mail that came through ``non_smtpd_milters`` (sendmail(1)).
     """
 
     sender: str

@@ -196,7 +196,7 @@ def _left_alone(todo: Plan, notes: tuple[PartNote, ...]) -> tuple[str, ...]:
 
 
 def _seen_before(message: Message, asked: control.Control, keys: Keyring) -> Facts | None:
-    """The facts of a mail that has been here already, as after a requeue (SPEC section 1)."""
+    """The facts of a mail that has been here already (SPEC section 1)."""
     if asked.given:
         return None
     for header in message.all(b"x-mailer-info"):
@@ -210,7 +210,7 @@ def _seen_before(message: Message, asked: control.Control, keys: Keyring) -> Fac
 
 
 def _again(message: Message, seen: Facts, envelope: Envelope, setup: Setup) -> Outcome:
-    """A second pass: the mail stays. Its route, which a requeue forgets, is set again."""
+    """A second pass: the mail stays. Its route, which Postfix has forgotten, is set again."""
     todo = decide.second_pass(seen, message, envelope, setup.config, setup.paused)
     if todo.route is not None and not todo.route.members:
         return Outcome(todo, message, refusal=ALL_PAUSED, warnings=todo.warnings)

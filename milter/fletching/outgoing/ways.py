@@ -48,7 +48,7 @@ def route_again(
 ) -> Route | None:
     """The route of a mail that had that VirtualMTA when it was here first.
 
-    A requeue does not tell recipients' mailers. They were outbound then, or the mail would have had
+    Where recipients' mailers are not told: they were outbound then, or the mail would have had
     no VirtualMTA; where mailers are told, they count.
     """
     chosen = config.virtual_mta(name)
