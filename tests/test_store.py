@@ -259,7 +259,9 @@ def test_a_host_that_died_between_opening_and_numbering(
     assert campaigns.campaign_of(question()) == Numbered("z" * 12, 2)
 
 
-def test_a_stopped_redis_is_said_once_and_its_return_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_redis_is_said_once_and_its_return_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with RedisServer() as own:
         campaigns = Campaigns(own.url, NOWHERE)
         assert campaigns.campaign_of(question()) is not None
@@ -451,6 +453,7 @@ def test_a_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> N
 def test_all_keys_of_a_campaign_are_in_one_slot(server: RedisServer, campaigns: Campaigns) -> None:
     for _ in range(70):
         campaigns.campaign_of(question())
-    keys = [key for key in map(str, server.client.keys("*")) if re.search(":(campaign|bounce):", key)]
+    everything = map(str, server.client.keys("*"))
+    keys = [key for key in everything if re.search(":(campaign|bounce):", key)]
     assert len(keys) == 3
     assert len({key_slot(key.encode()) for key in keys}) == 1
