@@ -23,7 +23,7 @@ demo: demo-packages setup ## Send a campaign through a private Postfix and show 
 
 .PHONY: test
 test: test-packages setup lint ## The whole test suite, real Postfix, Redis and verifiers included
-	$(SUDO) $(VENV)/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadscope $(PYTEST)
+	$(SUDO) $(VENV)/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadfile $(PYTEST)
 
 .PHONY: lint
 lint: setup
