@@ -30,4 +30,7 @@ def test_addresses(address: str, domain: str, mailbox: str) -> None:
 )  # fmt: skip
 def test_mailers(mailers: tuple[str | None, ...], told: bool) -> None:
     to = tuple(Recipient("a@example.org", mailer) for mailer in mailers)
-    assert Envelope("s@example.org", to, "127.0.0.1").mailers_told == told
+    around = Envelope("s@example.org", to, "127.0.0.1")
+    assert around.mailers_told == told
+    assert not around.local
+    assert around.login is None

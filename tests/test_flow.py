@@ -204,6 +204,7 @@ def test_a_mail_without_class_and_control_headers_is_not_touched(raw: bytes, cli
     assert outcome.sender is None
     assert outcome.member is None
     assert outcome.warnings == ()
+    assert not outcome.untracked
 
 
 def test_of_a_strangers_mail_only_control_headers_go() -> None:
@@ -293,6 +294,7 @@ def test_without_store_untracked() -> None:
     assert outcome.facts is not None
     assert (outcome.facts.campaign, outcome.facts.number) == ("", 0)
     assert outcome.member is not None
+    assert outcome.warnings == ()
     # Nothing is counted, and a reader can still unsubscribe.
     assert kinds(outcome) == ["LIST_UNSUBSCRIBE"] * 2 + ["MAILER_INFO", "UNSUBSCRIBE_TEXT"]
     assert {token.facts.email for token in tokens(outcome)} == {READER}
@@ -336,6 +338,8 @@ def test_without_store_there_is_no_route_by_sender() -> None:
     assert outcome.facts is not None
     assert outcome.facts.mtaid == ""
     assert [text for text in outcome.warnings if text.startswith("not routed")]
+    unrouted = mail("X-GreenArrow-MailClass: crm")
+    assert carried(unrouted, opened=setup(site), store=Store(None)).warnings == ()
 
 
 # Whatever the headers say.

@@ -78,6 +78,7 @@ def test_the_three_forms(kind: Kind, noun: str) -> None:
 def test_a_link_opens(form: str) -> None:
     link = marks(tracking=Tracking(domain=DOMAIN, form=form)).links()
     made = link(Kind.CLICK_HTML, "https://www.example.org/?a=b&c#d")
+    assert made.startswith(f"{DOMAIN}/click")
     token = KEYRING.open(found_in(made))
     assert token.kind is Kind.CLICK_HTML
     assert token.facts == FACTS

@@ -71,7 +71,9 @@ def test_trusted_by_configured_networks(networks: str, client: str, trusted: boo
 )
 def test_trusted_by_login(settings: str, client: str, login: str | None, trusted: bool) -> None:
     site = f"trusted: {settings}\n" + SITE
-    assert plan(mail(CLASSIFIED), envelope(client=client, login=login), site).trusted == trusted
+    found = plan(mail(CLASSIFIED), envelope(client=client, login=login), site)
+    assert found.trusted == trusted
+    assert reason(found, "trusted")[0] == ("yes" if trusted else "no")
 
 
 def test_mail_of_a_stranger_is_not_ours() -> None:

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import yaml
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
+from fletching.keyfiles import read_link_keys
+from fletching.tokens import Keyring
 
 from .postfix import Postfix, Reply
 from .processes import Daemon, Server, processes, wait_until
@@ -55,7 +57,8 @@ DKIM = (
 class Fletching(Server):
     """The milter (or, with ``command="run"``, all daemons) over one configuration file.
 
-    ``change`` is merged into ``CONFIG``, dictionaries deeply; None takes a key out.
+    ``change`` is merged into ``CONFIG``, dictionaries deeply; None takes a key out. ``program``
+    are Python's arguments, to run it with something changed.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Fletching(Server):
         change: Mapping[str, Any] | None = None,
         *,
         command: str = "milter",
+        program: Sequence[str] = ("-m", "fletching"),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         directory.mkdir()
         self.directory = directory
@@ -80,9 +85,11 @@ class Fletching(Server):
         self.configure(self._change)
         self._make_keys()
         self._daemon = Daemon(
-            [sys.executable, "-m", "fletching", command, "--config", self.config_path],
+            [sys.executable, *program, command, "--config", self.config_path],
             directory / "log",
+            environment,
         )
+        self._ready = f"started daemon={'supervisor' if command == 'run' else command} "
 
     def configure(self, change: Mapping[str, Any]) -> None:
         """Writes the configuration file anew; a running daemon hears of it by SIGHUP."""
@@ -124,11 +131,22 @@ class Fletching(Server):
 
     def start(self) -> None:
         """Serve; also again after an end."""
-        self._daemon.start(self.socket.exists)
+        before = self.log().count(self._ready) if self._daemon.log.exists() else 0
+        self._daemon.start(lambda: self.log().count(self._ready) > before)
 
     def stop(self) -> None:
-        """End it in order; it must end by itself."""
-        self._daemon.stop()
+        """End it in order; it must end by itself, and well."""
+        ran = self.running
+        status = self._daemon.stop()
+        assert status == 0 or not ran, f"ended with {status}:\n{self.log()[-3000:]}"
+
+    def kill(self) -> None:
+        """End all its processes at once, as a crash of the machine would."""
+        self._daemon.kill()
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; the exit status."""
+        return self._daemon.wait()
 
     def signal(self, number: signal.Signals) -> None:
         """A signal for the first process."""
@@ -180,6 +198,11 @@ class Fletching(Server):
         start = f"mail queue_id={reply.queue_id} "
         (line,) = (line for line in self.log().splitlines() if line.startswith(start))
         return line
+
+    @property
+    def keys(self) -> Keyring:
+        """Its link keys, to open many tokens without a process for each."""
+        return read_link_keys(self.directory / "link-keys")
 
     # Commands and Postfix
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import postfix_config
-from .processes import Daemon, Server, answers, free_port, processes, program, wait_until
+from .processes import PATIENCE, Daemon, Server, free_port, processes, program, wait_until
 from .sinks import find_leaks
 
 _NOBODY = 65534
@@ -140,7 +140,15 @@ class Postfix(Server):
 
     def _run_master(self) -> None:
         self._age_configuration()
-        self._daemon.start(lambda: answers(self.port) and answers(self.sasl_port))
+        self._daemon.start(self._greets)
+
+    def _greets(self) -> bool:
+        # master(8) listens at its ports one by one, and runs smtpd(8) when all are open.
+        try:
+            with smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE):
+                return True
+        except ConnectionRefusedError:
+            return False
 
     def restart(self) -> None:
         """End all processes and start them anew; SMTP sessions are cut.
@@ -182,6 +190,10 @@ class Postfix(Server):
     def log(self) -> str:
         """All that Postfix has logged."""
         return (self.root / "maillog").read_text("utf-8", "replace")
+
+    def wait_log(self, text: str) -> None:
+        """Wait for a text in the log; postlogd(8) writes after the fact."""
+        wait_until(f"the log does not say {text}", lambda: text in self.log())
 
     # Configuration
 
@@ -236,10 +248,14 @@ class Postfix(Server):
 
     @contextmanager
     def client(
-        self, *, login: tuple[str, str] | None = None, source: str = "127.0.0.1"
+        self,
+        *,
+        login: tuple[str, str] | None = None,
+        source: str = "127.0.0.1",
+        port: int | None = None,
     ) -> Iterator[smtplib.SMTP]:
-        """One SMTP session; with a login on the port that wants one."""
-        port = self.port if login is None else self.sasl_port
+        """One SMTP session; with a login on the port that wants one, else at ``port``."""
+        port = port or (self.port if login is None else self.sasl_port)
         with smtplib.SMTP(
             "127.0.0.1", port, "client.example", timeout=60, source_address=(source, 0)
         ) as smtp:

@@ -52,7 +52,7 @@ class TestPostfix:
     ) -> None:
         reply = postfix.submit(MAIL, SENDER, [READER, "bob@yahoo.example"])
         assert reply.accepted
-        assert f"{reply.queue_id}: client=unknown[127.0.0.1]" in postfix.log()
+        postfix.wait_log(f"{reply.queue_id}: client=unknown[127.0.0.1]")
         mails = sinks["smtp"].wait(2)
         assert [mail.below_received for mail in mails] == [MAIL, MAIL]
         assert {mail.recipients for mail in mails} == {(READER,), ("bob@yahoo.example",)}
@@ -127,7 +127,7 @@ vmta-a    unix  -       -       n       -       -       smtp
 
     def test_the_client_s_address_can_be_chosen(self, postfix: Postfix) -> None:
         queue_id = postfix.submit(MAIL, SENDER, [READER], source="127.0.0.9").queue_id
-        assert f"{queue_id}: client=unknown[127.0.0.9]" in postfix.log()
+        postfix.wait_log(f"{queue_id}: client=unknown[127.0.0.9]")
 
     def test_held_mail_can_be_looked_at_and_goes_on_afterwards(
         self, postfix: Postfix, sinks: Mapping[str, Sink]
@@ -149,7 +149,7 @@ vmta-a    unix  -       -       n       -       -       smtp
     ) -> None:
         sinks["smtp"].answer = "451 4.3.0 later"
         queue_id = postfix.submit(MAIL, SENDER, [READER]).queue_id
-        processes.wait_until("it is deferred", lambda: "status=deferred" in postfix.log())
+        postfix.wait_log(f"{queue_id}: to=<{READER}>, relay=127.0.0.1")
         assert [mail.queue_id for mail in postfix.queue()] == [queue_id]
         assert sinks["smtp"].mails == ()
         sinks["smtp"].answer = "250 2.0.0 now"
@@ -176,7 +176,7 @@ class TestLogin:
         self, postfix: Postfix, sinks: Mapping[str, Sink], logins: Mapping[str, str]
     ) -> None:
         reply = postfix.submit(MAIL, SENDER, [READER], login=("crm", logins["crm"]))
-        assert "sasl_method=PLAIN, sasl_username=crm" in postfix.log()
+        postfix.wait_log("sasl_method=PLAIN, sasl_username=crm")
         assert reply.accepted
         sinks["smtp"].wait()
 
@@ -360,7 +360,8 @@ class TestEnd:
 import os, pathlib, signal
 from real.processes import Daemon
 daemon = Daemon(["sleep", "600"], pathlib.Path({str(tmp_path / "log")!r}))
-daemon.start(lambda: True)
+comm = lambda: pathlib.Path("/proc", str(daemon.pid), "comm").read_text()
+daemon.start(lambda: comm() == "sleep\\n")
 print(daemon.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

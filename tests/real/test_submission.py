@@ -209,6 +209,7 @@ class TestWho:
         arrived = site.arrived()
         assert arrived.below_received == rest + body
         assert (reply.accepted, arrived.sender) == (True, SENDER)
+        assert " trusted=no " in site.fletching.line_of(reply)
 
     def test_a_login_from_an_untrusted_address_is_trusted(
         self, redis: Redis, directory: Path, postfix: Postfix, sinks: Mapping[str, Sink]

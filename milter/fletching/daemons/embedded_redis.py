@@ -93,6 +93,9 @@ def _options(path: Path) -> list[str]:
         "unixsocketperm": "600",
         "dir": os.fspath(path.parent),
         "appendonly": "yes",
+        # A number that was given must not be given again after a crash. Postfix, too, waits for
+        # the disk with each mail.
+        "appendfsync": "always",
         "save": "",
         "daemonize": "no",
         "loglevel": "warning",

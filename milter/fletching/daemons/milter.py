@@ -68,6 +68,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         self._worker = worker
         self._client: str | None = None
         self._mail: Mail | None = None
+        self._not_begun: Exception | None = None
 
     def negotiate(self, opts: list[int]) -> int:
         """Asks for the macros that we read: Postfix's own lists may leave them out."""
@@ -86,12 +87,16 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
     @_no_reply
     def envfrom(self, sender: str, *parameters: str) -> int:
         self._forget()
-        self._mail = Mail(
-            setup=self._worker.setup(),
-            sender=_address(sender),
-            login=self._macro("{auth_authen}"),
-            let_go=self._worker.in_hand.take(),
-        )
+        try:
+            self._mail = Mail(
+                setup=self._worker.setup(),
+                sender=_address(sender),
+                login=self._macro("{auth_authen}"),
+                let_go=self._worker.in_hand.take(),
+            )
+        except Exception as error:  # noqa: BLE001 an edge: told at the end of the mail
+            # Raised, libmilter would leave Postfix without any answer until its time-out.
+            self._not_begun = error
         return int(Milter.CONTINUE)
 
     @_no_reply
@@ -131,7 +136,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         return int(Milter.CONTINUE)
 
     def _forget(self) -> None:
-        mail, self._mail = self._mail, None
+        mail, self._mail, self._not_begun = self._mail, None, None
         if mail is not None:
             mail.end()
 
@@ -159,7 +164,8 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         try:
             queue_id = self._macro("i") or ""
             if mail is None or self._client is None:
-                raise RuntimeError("a mail without MAIL FROM, or from no client")
+                why = "a mail without MAIL FROM, or from no client"
+                raise self._not_begun or RuntimeError(why)
             if mail.failure is not None:
                 raise mail.failure
             if mail.let_go is None:
@@ -234,6 +240,8 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     todo, facts = outcome.plan, outcome.facts
     if outcome.refusal is not None:
         yield "reply", outcome.refusal
+    if not todo.trusted:
+        yield "trusted", "no"
     if todo.mail_class is not None:
         yield "class", todo.mail_class.name
         yield "sendid", todo.sendid
