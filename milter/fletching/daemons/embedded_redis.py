@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fletching.daemons.listener import LONGEST_PATH
-from fletching.daemons.processes import TAKEN, execute, spawn
+from fletching.daemons.processes import execute, hear, spawn
 from fletching.daemons.tending import Child
 from fletching.store.connection import embedded_socket
 
@@ -76,7 +76,7 @@ def _serve(state_dir: Path) -> NoReturn:
     """Becomes the server, as soon as no other one has these data."""
     # A reload is not for Redis.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+    hear()
     path = embedded_socket(state_dir)
     # redis-server takes away a socket that another one listens on, and writes to its data. The lock
     # is the running server's, since it inherits the descriptor.

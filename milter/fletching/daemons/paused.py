@@ -29,6 +29,8 @@ def write(state_dir: Path, names: frozenset[str]) -> None:
     """Writes the whole list, so that a reader sees the old one or the new one. Raises OSError."""
     final = path(state_dir)
     new = final.with_name(f"{final.name}.{os.getpid()}")
+    # A VirtualMTA may be paused before the milter has ever run.
+    state_dir.mkdir(parents=True, exist_ok=True)
     try:
         with new.open("w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in sorted(map(str.lower, names)))

@@ -18,7 +18,7 @@ from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.daemons import embedded_redis
 from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import Signals, notify, spawn
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals, notify, spawn
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.worker import Worker, live
 from fletching.keyfiles import KeyFileError
@@ -115,7 +115,12 @@ class _Parent:
 
     def _worker(self, place: int) -> Child:
         # A worker that takes a dead one's place begins with the configuration in force by then.
-        return Child(f"worker {place}", lambda: spawn(lambda: self._live(place)))
+        return Child(
+            f"worker {place}",
+            lambda: spawn(lambda: self._live(place), dies_by=END_WORKER),
+            ended_by=END_WORKER,
+            reloaded_by=RELOAD_WORKER,
+        )
 
     def _live(self, place: int) -> NoReturn:
         worker = Worker(self._setup, place)

@@ -13,36 +13,41 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 TAKEN = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-"""The signals that our processes act on."""
+"""The signals that a daemon's first process acts on."""
+
+END_WORKER, RELOAD_WORKER = signal.SIGUSR1, signal.SIGUSR2
+"""What a first process tells its workers, which are deaf to SIGTERM and SIGHUP."""
+
+_BLOCKED = (*TAKEN, END_WORKER, RELOAD_WORKER)
 
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 
 _PR_SET_PDEATHSIG = 1
 
 
-def spawn(act: Callable[[], NoReturn]) -> int:
-    """Forks a child that acts, and ends with SIGTERM when its parent dies; its process id.
+def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
+    """Forks a child that acts, and gets the signal ``dies_by`` when its parent dies; its process id.
 
     The child begins with its signals blocked and does with them what it wants: until then, a signal
     for the child must not run the parent's handlers. The parent may have no threads.
     """
     parent = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     sys.stderr.flush()
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
         return pid
     try:
         signal.set_wakeup_fd(-1)
         for number in TAKEN:
             signal.signal(number, signal.SIG_DFL)
-        _die_with(parent)
+        _die_with(parent, dies_by)
         act()
     except BaseException:  # noqa: BLE001 a child must never go on as a second parent
         traceback.print_exc()
@@ -50,9 +55,9 @@ def spawn(act: Callable[[], NoReturn]) -> int:
         os._exit(CRASHED)
 
 
-def _die_with(parent: int) -> None:
+def _die_with(parent: int, number: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+    if libc.prctl(_PR_SET_PDEATHSIG, number) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:
         # It died before it could be watched.
@@ -61,23 +66,28 @@ def _die_with(parent: int) -> None:
 
 def execute(command: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
     """Becomes another program, with nothing blocked. For what `spawn` runs."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+    hear()
     os.execve(command[0], command, {**os.environ, **(environment or {})})
+
+
+def hear() -> None:
+    """Lets the signals in that `spawn` blocked."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
 class Signals:
     """The signals of this process, taken in its main thread; to be made once in each process."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Sequence[int] = TAKEN) -> None:
         self._reader, writer = socket.socketpair()
         self._reader.setblocking(False)
         writer.setblocking(False)
         self._writer = writer
         # Python writes the number of each signal there, in whatever thread the kernel put it.
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in TAKEN:
+        for number in taken:
             signal.signal(number, _noted)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+        hear()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._reader, selectors.EVENT_READ)
 

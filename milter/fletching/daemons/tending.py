@@ -25,10 +25,15 @@ ENDS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 @dataclass(slots=True)
 class Child:
-    """A process that should always be there. ``start`` gives the process id of a new one."""
+    """A process that should always be there. ``start`` gives the process id of a new one.
+
+    ``ended_by`` and ``reloaded_by`` are the signals that it understands.
+    """
 
     name: str
     start: Callable[[], int]
+    ended_by: int = signal.SIGTERM
+    reloaded_by: int = signal.SIGHUP
     pid: int = 0
     began: float = 0.0
     pause: float = FIRST_PAUSE
@@ -86,7 +91,8 @@ class Tender:
             if ended := got & ENDS:
                 return signal.Signals(min(ended))
             if signal.SIGHUP in got and self._reload():
-                self.tell(signal.SIGHUP)
+                for child in self._children:
+                    child.signal(child.reloaded_by)
             for child in self._children:
                 if child.reap():
                     self._lost(child)
@@ -95,11 +101,6 @@ class Tender:
             if next_tick is not None and self._every and time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + self._every
                 self._tick()
-
-    def tell(self, number: int) -> None:
-        """A signal for all children."""
-        for child in self._children:
-            child.signal(number)
 
     def _lost(self, child: Child) -> None:
         now = time.monotonic()
@@ -116,9 +117,9 @@ class Tender:
 
 
 def end(signals: Signals, children: Sequence[Child], deadline: float) -> None:
-    """Ends the children: SIGTERM now, and SIGKILL for who is left at the deadline (monotonic)."""
+    """Ends the children: tells them now, and kills who is left at the deadline (monotonic)."""
     for child in children:
-        child.signal(signal.SIGTERM)
+        child.signal(child.ended_by)
     while any(child.pid for child in children):
         for child in children:
             child.reap()

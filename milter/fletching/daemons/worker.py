@@ -18,7 +18,7 @@ from typing import NoReturn
 from fletching import log
 from fletching.daemons.mail import InHand, Mail
 from fletching.daemons.paused import Watch
-from fletching.daemons.processes import Signals
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals
 from fletching.metrics import Metrics
 from fletching.opening import stamp, zone
 from fletching.outgoing.envelope import Envelope
@@ -89,16 +89,20 @@ class Worker:
 
 
 def live(worker: Worker, listen: Callable[[], None], load: Callable[[], Setup | None]) -> NoReturn:
-    """Serves until SIGTERM; on SIGHUP takes what ``load`` gives, None being nothing.
+    """Serves until told to end; told to reload, takes what ``load`` gives, None being nothing.
 
-    ``listen`` is libmilter's main loop. It has a thread of its own, since it takes the signals of
-    the thread it runs in: SIGHUP would end it.
+    ``listen`` is libmilter's main loop. It has a thread of its own, and another of libmilter waits
+    for SIGHUP, SIGTERM and SIGINT: each would stop it at once, mails in hand or not, and which
+    thread gets a signal is the kernel's choice. So a worker is deaf to them, and its parent has
+    other signals.
     """
     sys.setswitchinterval(_SECONDS_A_TURN)
-    signals = Signals()
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signals = Signals((END_WORKER, RELOAD_WORKER))
     threading.Thread(target=_listen, args=(listen,), name="milter", daemon=True).start()
-    while not (got := signals.wait()) & {signal.SIGTERM, signal.SIGINT}:
-        if signal.SIGHUP in got and (setup := load()) is not None:
+    while END_WORKER not in (got := signals.wait()):
+        if RELOAD_WORKER in got and (setup := load()) is not None:
             worker.take(setup)
     if in_hand := worker.in_hand.close():
         log.draining(in_hand)
