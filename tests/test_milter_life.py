@@ -206,6 +206,17 @@ def test_a_killed_worker_is_replaced_and_its_mail_not_answered(milter: MilterDae
     assert len(list((milter.state_dir / "metrics").glob("counter_*.db"))) == 1
 
 
+def test_a_worker_listens_to_its_parent_only(milter: MilterDaemon) -> None:
+    """libmilter would stop at these, whatever is in hand."""
+    (worker,) = milter.workers()
+    talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        os.kill(worker, number)
+    milter.mail(FROM)
+    assert talk.go().end().replies == [ACCEPT]
+    assert milter.workers() == [worker]
+
+
 def test_a_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
     with MilterDaemon("embedded", CONFIG, workers=2) as milter:
         left = milter.children()

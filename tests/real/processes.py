@@ -115,7 +115,9 @@ def private_directory() -> Iterator[Path]:
 class Daemon:
     """A program that runs in the foreground, as leader of its own session.
 
-    It is told to end when the test process dies, however that dies, so that nothing stays behind.
+    A guard kills its process group when the test process dies, however that dies, so that nothing
+    stays behind. (The kernel's "signal me when my parent dies" would not do: it is forgotten by
+    programs that change their user, as most servers do.)
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Daemon:
         self.log = log
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -142,16 +145,16 @@ class Daemon:
 
     def start(self, ready: Callable[[], bool]) -> None:
         """Start it and wait until it is ready."""
-        tied = [program("setpriv", "util-linux"), "--pdeathsig", "TERM", "--"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*tied, *self.argv],
+                self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
             )
+        self._watch()
 
         def ready_or_dead() -> bool:
             return not self.running or ready()
@@ -165,6 +168,22 @@ class Daemon:
             raise DidNotHappenError(
                 f"{failure}:\n{self.log.read_text('utf-8', 'replace')}"
             ) from None
+
+    def _watch(self) -> None:
+        self._unwatch()
+        # The pipe ends when the last process that holds it, which is this one, is gone.
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read _; kill -s KILL -- "-$1"', "guard", str(self.pid)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _unwatch(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the daemon's first process."""
@@ -194,6 +213,7 @@ class Daemon:
             left = processes(self.pid)
             self.kill()
             raise DidNotHappenError(f"{self.argv[0]} did not end by SIGTERM: {left}") from None
+        self._unwatch()
         return status
 
     def kill(self) -> None:
@@ -202,6 +222,7 @@ class Daemon:
             return
         self.signal_all(SIGKILL)
         self._process.wait(PATIENCE)
+        self._unwatch()
 
 
 class Server:

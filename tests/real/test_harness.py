@@ -6,10 +6,7 @@ Nothing of the product is used here, so a failure here is never the product's.
 from __future__ import annotations
 
 import os
-import signal
 import smtplib
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +21,6 @@ from .instruments import miltertest, smtp_source
 from .postfix import Postfix, send
 from .postfix_config import LOCAL_USER, VIRTUAL_DOMAIN
 from .redis_server import Redis
-from .sasl import Sasl
 from .sinks import FastSink, Sink
 
 SENDER = "news@shop.example.com"
@@ -329,71 +325,6 @@ class TestRedis:
         redis.reset()
         with redis.client() as client:
             assert client.dbsize() == 0
-
-
-class TestEnd:
-    """Nothing of a server remains."""
-
-    def test_all_processes_of_all_servers_are_gone(self, directory: Path) -> None:
-        started: dict[str, list[int]] = {}
-        root = directory / "ending"
-        root.mkdir()
-        with (
-            FastSink("end", root / "sink") as fast,
-            Redis(root / "redis") as redis,
-            Postfix(root / "postfix", {"smtp": fast.port}) as postfix,
-            Sasl(root / "dovecot", postfix.sasl_socket, {"crm": "secret"}) as sasl,
-        ):  # the login service ends first, while Postfix is still connected to it
-            postfix.submit(MAIL, SENDER, [READER], login=("crm", "secret"))
-            postfix.wait_empty()
-            for server in (fast, redis, postfix, sasl):
-                started[type(server).__name__] = processes.processes(server.pid)
-        assert all(started.values())
-        assert len(started["Postfix"]) > 5, "Postfix has children"
-        assert len(started["Sasl"]) > 1, "Dovecot has children"
-        alive = {pid for pids in started.values() for pid in pids if _alive(pid)}
-        assert not alive
-
-    def test_a_daemon_dies_with_its_test_process(self, tmp_path: Path) -> None:
-        # A test process of its own, that is killed in the middle of its work.
-        script = f"""\
-import os, pathlib, signal
-from real.processes import Daemon
-daemon = Daemon(["sleep", "600"], pathlib.Path({str(tmp_path / "log")!r}))
-comm = lambda: pathlib.Path("/proc", str(daemon.pid), "comm").read_text()
-daemon.start(lambda: comm() == "sleep\\n")
-print(daemon.pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
-            check=False,
-        )
-        assert done.returncode == -signal.SIGKILL
-        processes.wait_until("sleep has died", lambda: not _alive(int(done.stdout)))
-
-    def test_a_daemon_that_fails_says_its_own_words(self, tmp_path: Path) -> None:
-        daemon = processes.Daemon(["ls", "/does/not/exist"], tmp_path / "log")
-        with pytest.raises(processes.DidNotHappenError, match=r"cannot access '/does/not/exist'"):
-            daemon.start(lambda: False)
-
-    def test_a_missing_program_names_its_package(self) -> None:
-        with pytest.raises(processes.MissingProgramError, match="apt-get install postfix-foo"):
-            processes.program("no-such-program", "postfix-foo")
-
-    def test_ports_are_not_given_twice(self) -> None:
-        ports = [processes.free_port() for _ in range(50)]
-        assert len(set(ports)) == 50
-
-
-def _alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 class TestMiltertest:

@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
-    """Forks a child that acts, and gets the signal ``dies_by`` when its parent dies; its process id.
+    """Forks a child that acts, and gets ``dies_by`` when its parent dies; its process id.
 
     The child begins with its signals blocked and does with them what it wants: until then, a signal
     for the child must not run the parent's handlers. The parent may have no threads.

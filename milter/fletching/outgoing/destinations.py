@@ -16,7 +16,7 @@ from typing import NamedTuple
 IGNORE_CASE = re.IGNORECASE | re.ASCII
 
 # Given twice it counts once: else one would be left in front of the tracking link.
-UNSUBSCRIBE_TAG = re.compile(r"(?:(?:##|%23%23)unsubscribetag(?:##|%23%23))++", IGNORE_CASE)
+UNSUBSCRIBE_TAG = re.compile(r"(?:(?:##|%23%23)unsubscribetag(?:##|%23%23))+", IGNORE_CASE)
 NO_TRACK_SCHEME = re.compile(r"https?(\+notrack)://", IGNORE_CASE)
 # Spelt out instead of ignoring case: so its search is quick where there is none.
 PLACEHOLDER = re.compile(
