@@ -39,7 +39,7 @@ docs: setup ## Write docs/configuration.md anew from the model
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
 
 .PHONY: lock
-lock: ## Take newer versions of all libraries into the lock files
+lock: setup ## Take newer versions of all libraries into the lock files
 	$(VENV)/bin/python -m pip install --quiet pip-tools
 	$(VENV)/bin/pip-compile $(LOCKED) -o requirements.lock pyproject.toml
 	$(VENV)/bin/pip-compile $(LOCKED) --extra dev -o requirements-dev.lock pyproject.toml

@@ -252,9 +252,33 @@ class MilterDaemon(Server):
         """Process ids of all processes of the daemon but the first."""
         return [pid for pid in processes(self.daemon.pid) if pid != self.daemon.pid]
 
+    def settle(self) -> None:
+        """Waits until the workers have taken up all that was said to them.
+
+        Postfix and miltertest wait for no reply before the end of a mail. A thread that has
+        something to read or to do does not sleep.
+        """
+        looks = iter(range(3))
+
+        def asleep() -> bool:
+            nonlocal looks
+            if any(_awake(pid) for pid in self.workers()):
+                looks = iter(range(3))
+            return next(looks, None) is None
+
+        wait_until("the workers do not come to rest", asleep)
+
     def workers(self) -> list[int]:
         """Process ids of the worker processes."""
         return [pid for pid in self.children() if "redis-server" not in command_line(pid)]
+
+
+def _awake(pid: int) -> bool:
+    """Whether a thread of the process runs or could run."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        if stat.read_text().rpartition(")")[2].split()[0] != "S":
+            return True
+    return False
 
 
 def command_line(pid: int) -> str:

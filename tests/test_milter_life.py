@@ -194,6 +194,7 @@ def test_a_killed_worker_is_replaced_and_its_mail_not_answered(milter: MilterDae
     milter.mail(FROM)
     (first,) = milter.workers()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.settle()
     os.kill(first, signal.SIGKILL)
     wait_until("no new worker", lambda: milter.workers() not in ([], [first]))
     assert ACCEPT not in talk.go().end(ok=False).replies
@@ -210,6 +211,7 @@ def test_a_worker_listens_to_its_parent_only(milter: MilterDaemon) -> None:
     """libmilter would stop at these, whatever is in hand."""
     (worker,) = milter.workers()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.settle()
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         os.kill(worker, number)
     milter.mail(FROM)
@@ -235,6 +237,7 @@ def test_a_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
 def test_sigterm_finishes_the_mail_in_hand(milter: MilterDaemon) -> None:
     children = milter.children()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.settle()
     milter.daemon.signal(signal.SIGTERM)
     wait_until("the path is still there", lambda: not milter.socket.exists())
     assert talk.go().end().replies == [ACCEPT]
@@ -247,6 +250,7 @@ def test_sigterm_finishes_the_mail_in_hand(milter: MilterDaemon) -> None:
 def test_a_mail_that_begins_after_sigterm_is_sent_elsewhere(milter: MilterDaemon) -> None:
     idle = milter.talk("conn = open()", 'gate("idle")', *BEGIN, *END).reach("idle")
     in_hand = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.settle()
     milter.daemon.signal(signal.SIGTERM)
     wait_until("the path is still there", lambda: not milter.socket.exists())
     wait_until("not said", lambda: bool(milter.lines("draining")))
@@ -258,6 +262,7 @@ def test_a_mail_that_begins_after_sigterm_is_sent_elsewhere(milter: MilterDaemon
 
 def test_a_mail_that_never_ends_is_cut_off(milter: MilterDaemon) -> None:
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
+    milter.settle()
     assert milter.daemon.stop() == 0
     assert ACCEPT not in talk.go().end(ok=False).replies
     assert milter.lines("cut_off") == ["cut_off mails=1"]
@@ -282,6 +287,7 @@ def test_a_socket_that_is_another_daemon_s_by_now_stays(milter: MilterDaemon) ->
 
 def test_a_reload_counts_for_mails_that_begin_after_it(milter: MilterDaemon) -> None:
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END, *BEGIN, *END).reach("here")
+    milter.settle()
     milter.configure(CONFIG.replace("default_mail_class: news", "default_mail_class: other"))
     milter.daemon.signal(signal.SIGHUP)
     milter.wait_for("configuration")

@@ -7,25 +7,34 @@ process that carries mail, and `fletching preview`, begins here; a mail itself r
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from datetime import datetime, tzinfo
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from fletching.config.model import Config
-from fletching.keyfiles import read_dkim_keys, read_link_keys
+from fletching.keyfiles import KeyFileError, read_dkim_keys, read_link_keys
 from fletching.outgoing.flow import Setup, Stamp
 from fletching.tokens import Keyring
 
 
 def open_setup(config: Config, paused: Set[str] = frozenset()) -> Setup:
-    """Reads the key files of a configuration. Raises `KeyFileError`."""
-    return Setup(
-        config=config,
-        link_keys=read_link_keys(Path(config.link_keys)) if config.link_keys else Keyring(()),
-        dkim_keys=read_dkim_keys(config.dkim.keys),
-        paused=paused,
-    )
+    """Reads the key files of a configuration. Raises `KeyFileError` with the option."""
+    link_keys = Keyring(())
+    if config.link_keys is not None:
+        with _named("link_keys"):
+            link_keys = read_link_keys(config.link_keys)
+    with _named("dkim.keys"):
+        dkim_keys = read_dkim_keys(config.dkim.keys)
+    return Setup(config=config, link_keys=link_keys, dkim_keys=dkim_keys, paused=paused)
+
+
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyFileError as error:
+        raise KeyFileError(f"{option}: {error}") from None
 
 
 def zone(config: Config) -> tzinfo | None:

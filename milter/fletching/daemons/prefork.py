@@ -63,8 +63,10 @@ def open_configuration(config_path: Path) -> Setup:
     """The configuration with its key files. Raises StartError."""
     try:
         return open_setup(load(config_path))
-    except (ConfigError, KeyFileError) as error:
+    except ConfigError as error:
         raise StartError(str(error)) from error
+    except KeyFileError as error:
+        raise StartError(f"{config_path}: {error}") from error
 
 
 def prepare(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""A mail as bytes: header fields, and the tree of its MIME parts.
+"""A mail as octets: its header fields, its body, and the domain of an address (RFC 5322).
 
 Here lives all that is known about the form of a mail (RFC 5322, RFC 2045 to 2047). What tracking,
 a campaign or a signature is may not be known here. Nothing here raises for any bytes, and the work
