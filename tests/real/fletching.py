@@ -180,6 +180,19 @@ class Fletching(Server):
         """All its other processes."""
         return [pid for pid in processes(self.pid) if pid != self.pid]
 
+    def settle(self) -> None:
+        """Waits until every worker has been seen asleep three times: all it was sent is read."""
+        seen = 0
+
+        def asleep() -> bool:
+            nonlocal seen
+            stats = [s for pid in self.workers for s in Path(f"/proc/{pid}/task").glob("*/stat")]
+            states = [stat.read_text().rpartition(")")[2].split()[0] for stat in stats]
+            seen = seen + 1 if all(state == "S" for state in states) else 0
+            return seen == 3
+
+        wait_until("the workers do not come to rest", asleep)
+
     def log(self) -> str:
         """All that it has said."""
         return (self.directory / "log").read_text("utf-8", "replace")

@@ -86,7 +86,7 @@ def mails_of_workers(fletching: Fletching) -> list[float]:
 @pytest.fixture
 def fast_sink(directory: Path, postfix: Postfix, fletching: Fletching) -> Iterator[FastSink]:
     """Debian's smtp-sink where VirtualMTA a leads."""
-    with FastSink("fast", directory / "fast-sink") as sink:
+    with FastSink("fast", directory / "fast-campaign") as sink:
         relay = f"vmta-a/unix/smtp_fallback_relay=[127.0.0.1]:{sink.port}"
         postfix.command("postconf", "-P", relay)
         postfix.restart()

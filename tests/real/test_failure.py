@@ -316,6 +316,7 @@ class TestEnd:
             assert smtp.docmd("DATA")[0] == 354
             smtp.send(head + blank)
             # Postfix does not wait for the milter's word about MAIL: make sure it has it.
+            own.settle()
             own.signal(signal.SIGTERM)
             wait_until("the path is still there", lambda: not own.socket.exists())
             wait_until("no mail is in hand", lambda: "draining mails=1" in own.log())
