@@ -13,7 +13,7 @@ import shutil
 import smtplib
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -365,7 +365,8 @@ def send(
         except smtplib.SMTPDataError as refused:  # instead of the 354
             code, text = refused.smtp_code, _octets(refused.smtp_error)
     if code != 250:
-        smtp.rset()
+        with suppress(smtplib.SMTPServerDisconnected):  # a 421 is Postfix's last word
+            smtp.rset()
     return Reply(code, text.decode("utf-8", "replace"))
 
 
