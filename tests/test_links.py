@@ -363,8 +363,8 @@ def test_findings_in_document_order() -> None:
 
 @pytest.mark.parametrize("start_end", [(-1, 0), (2, 1)])
 def test_a_splice_is_a_range(start_end: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="not a range"):
-        Splice(*start_end, "")
+    with pytest.raises(ValueError, match="overlap"):
+        Rewritten((Splice(*start_end, ""),), ())
 
 
 def test_splices_are_in_order_and_do_not_overlap() -> None:

@@ -16,12 +16,11 @@ import pytest
 from fletching.outgoing import mime
 from fletching.outgoing.message import Header, Message, parse
 from fletching.outgoing.rewrite import is_safe, made_safe
-from fletching.outgoing.transfer import longest_line
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.effort import is_linear
-from tests.rewriting import entity, many, read
+from tests.rewriting import entity, longest_line, many, read
 
 EIGHTBIT = b"Content-Transfer-Encoding: 8bit\r\n"
 LONG = b"x" * 999

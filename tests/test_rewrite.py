@@ -7,9 +7,8 @@ from encodings.aliases import aliases
 import pytest
 from fletching.outgoing import mime
 from fletching.outgoing.message import parse
-from fletching.outgoing.transfer import longest_line
 
-from tests.rewriting import PIXEL, TRACKER, done, entity, left_alone, many, read
+from tests.rewriting import PIXEL, TRACKER, done, entity, left_alone, longest_line, many, read
 
 PAGE = '<p>{}</p>\r\n<a href="http://x.example/?a=1&amp;b=2">x</a>\r\n'
 SENT_PAGE = '<p>{}</p>\r\n<a href="' + TRACKER + '/1?25">x</a>\r\n' + PIXEL

@@ -16,7 +16,6 @@ from fletching.outgoing.transfer import (
     TransferError,
     decode,
     fits,
-    longest_line,
     patched,
     quoted_printable,
     safe,
@@ -25,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.effort import is_linear
+from tests.rewriting import longest_line
 
 QP = "quoted-printable"
 
@@ -216,7 +216,7 @@ def test_identity_with_patches(data: st.DataObject, content: bytes, encoding: st
         (b"abc", Patch(0, 3, b"X"), b"X"),
         (b"abc", Patch(3, 3, b"X"), b"abc=\r\nX"),
         (b"abc=", Patch(3, 3, b"X"), b"abc=\r\nX"),
-        (b"abc= ", Patch(3, 3, b"X"), b"abc= \r\nX"),
+        (b"abc= ", Patch(3, 3, b"X"), b"abc=\r\nX"),
         (b"abc=", Patch(1, 2, b"X"), b"a=\r\nX=\r\nc="),
         (b"a=\r\nbc\r\n", Patch(1, 3, b"X"), b"a=\r\nX\r\n"),
         (b"a=3Db", Patch(1, 2, b"="), b"a=\r\n=3D=\r\nb"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 # Without re.ASCII, re.IGNORECASE would take U+017F for "s" and U+212A for "k".
@@ -108,7 +109,7 @@ class Target(NamedTuple):
 def begin(value: str) -> str:
     """A value as a URL parser begins with it, everything else in it as written."""
     value = value.strip(_ENDS)
-    return value.translate(_DROPPED) if any(c in value for c in "\t\r\n") else value
+    return value if value.isprintable() else value.translate(_DROPPED)
 
 
 def without_no_track(url: str) -> str:
@@ -133,18 +134,29 @@ def target(url: str) -> Target | str:
 
 def _target(url: str) -> Target | str:
     match = _HTTP.match(url)
-    authority = match[2].rpartition("@")[2] if match else ""
-    if match is None or not authority:
+    if match is None:
         return "no host"
+    authority = match[2].rpartition("@")[2]
+    # A newsletter links to the same few hosts again and again; what is longer is none.
+    read = _known_host if len(authority) < 300 else _host
+    found = read(match[1].lower(), authority)
+    if isinstance(found, str):
+        return found
+    return Target(*found, url[match.end() :]) if _is_text(url) else "not text"
+
+
+def _host(scheme: str, authority: str) -> tuple[str, str] | str:
+    """The host, and the port where it is not the scheme's own; or what the authority is."""
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         return "placeholder" if _TEMPLATE_IN_HOST.search(authority) else "no host"
-    if not _is_text(url):
-        return "not text"
     port = parts[2] or ""
-    if port == _DEFAULT_PORTS[match[1].lower()]:
+    if port == _DEFAULT_PORTS[scheme]:
         port = ""
-    return Target(parts[1].lower().rstrip("."), port, url[match.end() :])
+    return parts[1].lower().rstrip("."), port
+
+
+_known_host = lru_cache(maxsize=1024)(_host)
 
 
 def judge(url: str, wanted: Wanted) -> Target | str:

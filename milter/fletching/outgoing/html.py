@@ -48,6 +48,8 @@ _ATTRIBUTE = re.compile(
 )
 _NAME, _QUOTED = 1, (2, 3)
 _CONDITION = re.compile(r"<!--\[if\b[^\]>]*+\]>", IGNORE_CASE)
+# Without one of these, the inside of a condition is not worth reading.
+_OF_INTEREST = re.compile(r"<(?:a|/?opentag)", IGNORE_CASE)
 # The raw text elements, whose content is not shown as the text of a link.
 _HIDDEN = frozenset({"script", "style", "title", "noscript", "noembed", "noframes", "iframe"})
 _LINKS = frozenset({"a", "area"})
@@ -204,7 +206,7 @@ class _Page:
             return
         start, end = lines.range(token)
         condition = _CONDITION.match(self._text, start, end)
-        if condition is not None:
+        if condition is not None and _OF_INTEREST.search(source):
             # Of "--!>" a dash stays, which ends no tag.
             closing = 3 if source.endswith(("-->", "--!>")) else 0
             self.read(condition.end(), end - closing, conditional=True)

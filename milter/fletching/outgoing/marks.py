@@ -45,19 +45,12 @@ class Marks:
     transport: str | None = None
 
     def links(self) -> Callable[[Kind, str], str]:
-        """Makes the URL for a kind and a destination; the same pair is sealed once."""
+        """Makes the URL for a kind and a destination."""
         packed = self.facts.packed
         domain, form = self.plan.tracking.domain or "", self.plan.tracking.form
-        made: dict[tuple[Kind, str], str] = {}
-
-        def link(kind: Kind, destination: str) -> str:
-            found = made.get((kind, destination))
-            if found is None:
-                found = url(domain, form, kind, self.keys.seal(kind, packed, destination))
-                made[kind, destination] = found
-            return found
-
-        return link
+        return lambda kind, destination: url(
+            domain, form, kind, self.keys.seal(kind, packed, destination)
+        )
 
     @property
     def sender(self) -> str | None:

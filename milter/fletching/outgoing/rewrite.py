@@ -31,6 +31,7 @@ _CHARSET = re.compile(
     r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
 )
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
+_PGP = "-----BEGIN PGP "
 _INLINE_PGP = {
     "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
     "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
@@ -113,7 +114,7 @@ def made_safe(message: Message) -> Message:
         or leaf.raw != message.body[leaf.part.start : leaf.part.end]
     ]
     message = mime.with_parts(message, [*changes, *_true_labels(message.body, parts, leaves)])
-    if transfer.longest_line(message.body) > transfer.LONGEST_LINE:
+    if not transfer.lines_fit(message.body):
         message = _with_folded_lines(message)
     return message
 
@@ -125,7 +126,7 @@ def is_safe(message: Message) -> bool:
     """
     if transfer.fits(message.body, "7bit"):
         return True
-    return transfer.longest_line(message.body) <= transfer.LONGEST_LINE and all(
+    return transfer.lines_fit(message.body) and all(
         part.container or transfer.fits(message.body[part.start : part.end], "7bit")
         for part in mime.parts(message)
     )
@@ -208,7 +209,7 @@ def _text(raw: bytes, part: Part) -> tuple[bytes, str, str]:
         text = content.decode(charset)
     except UnicodeError:
         raise _LeftAloneError("broken encoding") from None
-    if _INLINE_PGP[part.content_type].search(text):
+    if _PGP in text and _INLINE_PGP[part.content_type].search(text):
         raise _LeftAloneError("inline PGP")
     return content, text, charset
 
@@ -235,21 +236,16 @@ def _patches(
     """
     patches: list[transfer.Patch] = []
     encoded: list[bytes] = []
+    charset, _ = codec
     at = place = 0
-
-    def step(to: int) -> None:
-        nonlocal at, place
-        piece = text[at:to].encode(codec[0])
-        encoded.append(piece)
-        at, place = to, place + len(piece)
-
     try:
-        for splice in splices:
-            step(splice.start)
-            start = place
-            step(splice.end)
-            patches.append(transfer.Patch(start, place, splice.text.encode(*codec)))
-        step(len(text))
+        for start, end, replacement in splices:
+            before, gone = text[at:start].encode(charset), text[start:end].encode(charset)
+            encoded += (before, gone)
+            begin = place + len(before)
+            place, at = begin + len(gone), end
+            patches.append(transfer.Patch(begin, place, replacement.encode(*codec)))
+        encoded.append(text[at:].encode(charset))
     except UnicodeError:
         raise _LeftAloneError("broken encoding") from None
     if b"".join(encoded) != content:
@@ -294,7 +290,7 @@ def _folded(header: Header) -> Header:
     The milter protocol carries text only: a field with octets that are not UTF-8 stays.
     """
     line = header.name + b":" + header.value
-    if len(line) <= transfer.LONGEST_LINE or (transfer.longest_line(line) <= transfer.LONGEST_LINE):
+    if transfer.lines_fit(line):
         return header
     try:
         header.value.decode("utf-8")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from itertools import pairwise
+from operator import itemgetter
+from typing import NamedTuple
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What following a tracking link means."""
 
     CLICK = "click"
@@ -24,21 +26,15 @@ Mint = Callable[[Kind, str], str]
 escaping in an attribute value, in text or in quoted-printable lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Splice:
+class Splice(NamedTuple):
     """Replace ``text[start:end]`` by ``text``."""
 
     start: int
     end: int
     text: str
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.start <= self.end:
-            raise ValueError(f"not a range: {self.start} to {self.end}")
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One link: where it leads, whether it was rewritten, and why."""
 
     url: str
@@ -54,8 +50,9 @@ class Rewritten:
     findings: tuple[Finding, ...]
 
     def __post_init__(self) -> None:
-        if any(left.end > right.start for left, right in pairwise(self.splices)):
-            raise ValueError("splices overlap or are out of order")
+        places = [0, *(place for splice in self.splices for place in splice[:2])]
+        if any(left > right for left, right in pairwise(places)):
+            raise ValueError("splices overlap, or are out of order")
 
 
 class Ledger:
@@ -80,13 +77,13 @@ class Ledger:
 
     def track(self, place: int, kind: Kind, url: str) -> str:
         """The tracking URL that the link at that place gets."""
-        self._findings.append((place, Finding(url, True, kind.value)))
+        self._findings.append((place, Finding(url, True, kind)))
         tracking = self._minted.get((kind, url))
         if tracking is None:
             tracking = self._minted[kind, url] = self._mint(kind, url)
         return tracking
 
     def close(self) -> Rewritten:
-        splices = sorted(self._splices, key=lambda splice: (splice.start, splice.end))
-        findings = sorted(self._findings, key=lambda entry: entry[0])
+        splices = sorted(self._splices, key=itemgetter(0, 1))
+        findings = sorted(self._findings, key=itemgetter(0))
         return Rewritten(tuple(splices), tuple(finding for _, finding in findings))

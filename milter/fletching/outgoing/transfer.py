@@ -10,9 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 section 2.1.1). Postfix breaks longer ones."""
@@ -21,8 +20,10 @@ IDENTITY = frozenset({"7bit", "8bit", "binary"})
 """The encodings that change nothing."""
 
 _QP_LINE = 76
-# An octet, or a soft line break. The last one's CRLF may belong to the delimiter behind the part.
-_QP_MARK = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*(?:\r\n|\Z))")
+# A mark is an octet, or a soft line break, whose CRLF may belong to the delimiter behind the part.
+_QP_NO_MARK = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n|\Z)")
+# What a server on the way may have put behind a soft line break (RFC 2045 section 6.7, rule 3).
+_QP_PADDING = re.compile(rb"=[ \t]+(?=\r\n|\Z)")
 _BASE64_SPACE = b" \t\r\n"
 
 
@@ -30,8 +31,7 @@ class TransferError(Exception):
     """The content cannot be decoded. Says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(NamedTuple):
     """Octets to stand in the place of ``start`` to ``end`` of the decoded content."""
 
     start: int
@@ -44,11 +44,10 @@ def decode(raw: bytes, encoding: str) -> bytes:
     if encoding in IDENTITY:
         return raw
     if encoding == "quoted-printable":
-        content, marks = _QP_MARK.subn(_meant, raw)
-        if marks != raw.count(b"="):
+        if _QP_NO_MARK.search(raw) and _QP_NO_MARK.search(raw := _without_padding(raw)):
             # Readers do not agree about an equals sign that is no mark.
             raise TransferError("broken quoted-printable")
-        return content
+        return binascii.a2b_qp(raw)
     if encoding == "base64":
         try:
             return binascii.a2b_base64(raw.translate(None, _BASE64_SPACE), strict_mode=True)
@@ -76,7 +75,7 @@ def fits(content: bytes, encoding: str) -> bool:
     """Whether an identity encoding can carry the content to any server unchanged."""
     if encoding == "7bit" and not (content.isascii() and b"\0" not in content):
         return False
-    return longest_line(content) <= LONGEST_LINE
+    return lines_fit(content)
 
 
 def safe(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
@@ -89,7 +88,8 @@ def safe(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
         return raw, "7bit" if encoding in IDENTITY else encoding
     if encoding == "quoted-printable":
         # Readers show an equals sign that is no mark.
-        return quoted_printable(_QP_MARK.sub(_meant, raw)), encoding
+        clear = _QP_NO_MARK.sub(b"=3D", _without_padding(raw))
+        return quoted_printable(binascii.a2b_qp(clear)), encoding
     try:
         content = decode(raw, encoding)
     except TransferError:
@@ -99,9 +99,16 @@ def safe(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
     return _base64(content, ends_line=raw.endswith(b"\r\n")), "base64"
 
 
-def longest_line(content: bytes) -> int:
-    """The length of the longest line in octets, its CRLF not counted."""
-    return max(map(len, content.split(b"\r\n")))
+def lines_fit(content: bytes) -> bool:
+    """Whether no line is longer than `LONGEST_LINE`."""
+    at = 0
+    # From one line end to the last one that may follow it: most lines are never looked at.
+    while len(content) - at > LONGEST_LINE:
+        end = content.rfind(b"\r\n", at, at + LONGEST_LINE + 2)
+        if end < 0:
+            return False
+        at = end + 2
+    return True
 
 
 def quoted_printable(content: bytes) -> bytes:
@@ -111,8 +118,8 @@ def quoted_printable(content: bytes) -> bytes:
     )
 
 
-def _meant(mark: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(mark[1].decode()) if mark[1] else b""
+def _without_padding(raw: bytes) -> bytes:
+    return _QP_PADDING.sub(b"=", raw)
 
 
 def _escaped(octets: bytes) -> bytes:
@@ -124,6 +131,10 @@ def _escaped(octets: bytes) -> bytes:
 
 def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
     """The pieces between soft line breaks. ``room`` is for the last one, the others have 76."""
+    if b"=" not in escaped and b"--" not in escaped:
+        full = _QP_LINE - 1
+        last = max(0, -((room - len(escaped)) // full) * full)
+        return [*(escaped[at : at + full] for at in range(0, last, full)), escaped[last:]]
     lines: list[bytes] = []
     at = 0
     while True:
@@ -158,16 +169,16 @@ def _spliced(content: bytes, patches: Sequence[Patch]) -> bytes:
 
 def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
     """Patches in the encoded octets themselves, each on lines of its own between soft breaks."""
-    places, shrunk = _marks(raw)
-
-    def encoded(place: int) -> int:
-        return place + shrunk[bisect_right(places, place)]
-
+    raw = _without_padding(raw)
+    open_break = raw.endswith(b"=")
+    # Behind a soft break at the very end nothing stands, its CRLF neither.
+    whole = raw + b"\r\n" if open_break else raw
     made = bytearray()
-    at = 0
-    open_break = raw.rstrip(b" \t").endswith(b"=")
+    at = end = place = 0
     for patch in patches:
-        start, end = encoded(patch.start), encoded(patch.end)
+        start = min(_forward(whole, end, patch.start - place), len(raw))
+        end = min(_forward(whole, start, patch.end - patch.start), len(raw))
+        place = patch.end
         made += _begun(raw, at, start)
         if open_break and at < start == len(raw):
             made += b"\r\n"
@@ -177,6 +188,27 @@ def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
         if raw[at : at + 2] not in (b"", b"\r\n"):
             _break_line(made)
     return bytes(made + _begun(raw, at, len(raw)))
+
+
+def _forward(raw: bytes, at: int, octets: int) -> int:
+    """Where the octet begins that is that many behind the one at ``at``, with soft breaks passed.
+
+    It jumps ahead by what is missing and looks what of that was only marks, so that the work is for
+    all patches together linear.
+    """
+    while octets:
+        end = at + octets
+        equals = raw.count(b"=", at, end)
+        if equals == 0:
+            at = end
+            break
+        # The last mark may reach beyond the end: it is passed as a whole.
+        end = max(end, raw.rfind(b"=", at, end) + 3)
+        octets -= end - at - 2 * equals - raw.count(b"=\r\n", at, end)
+        at = end
+    while raw.startswith(b"=\r\n", at):
+        at += 3
+    return at
 
 
 def _begun(raw: bytes, start: int, end: int) -> bytes:
@@ -189,30 +221,12 @@ def _begun(raw: bytes, start: int, end: int) -> bytes:
     return raw[start:end]
 
 
-def _marks(raw: bytes) -> tuple[list[int], list[int]]:
-    """Where decoded octets shift against the encoded ones, and by how much from there on.
-
-    ``shrunk[bisect_right(places, place)]`` is the shift of a decoded place.
-    """
-    places: list[int] = []
-    shrunk = [0]
-    shift = 0
-    for mark in _QP_MARK.finditer(raw):
-        start, end = mark.span()
-        octets = 1 if mark[1] else 0
-        # The octet that the mark stands for has the shift of before; the next one has the new.
-        places.append(start - shift + octets)
-        shift += end - start - octets
-        shrunk.append(shift)
-    return places, shrunk
-
-
 def _break_line(made: bytearray) -> None:
     """Ends the last line with a soft break, unless it has only just begun."""
     if not made or made.endswith(b"\r\n"):
         return
-    _, newline, line = made[-_QP_LINE - 2 :].rpartition(b"\r\n")
-    if len(line) == _QP_LINE and (newline or len(made) == _QP_LINE):
+    newline = made.rfind(b"\r\n", -_QP_LINE - 2)
+    if len(made) - (newline + 2 if newline >= 0 else 0) == _QP_LINE:
         # Full to the last column: what stands there, perhaps an escape, goes to the next line.
         last = made[-3:] if made[-3:-2] == b"=" else made[-1:]
         del made[-len(last) :]
