@@ -279,6 +279,22 @@ def test_a_stopped_redis_is_said_once_and_its_return_once(
     assert said.count("store_back") == 1
 
 
+def test_connections_that_were_cut_while_idle_cost_no_mail(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    for number in range(2, 7):
+        _ask(server.client, "CLIENT KILL TYPE normal SKIPME yes")
+        assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", number)
+
+
+def test_connections_do_not_pile_up(server: RedisServer, campaigns: Campaigns) -> None:
+    before = server.client.info("clients")["connected_clients"]
+    for place in range(100):
+        campaigns.campaign_of(question(f"a{place}", f"{place:0>12}"))
+    assert server.client.info("clients")["connected_clients"] <= before + 17
+
+
 def test_a_frozen_redis_holds_no_mail_up(capfd: pytest.CaptureFixture[str]) -> None:
     with RedisServer() as own:
         campaigns = Campaigns(own.url, NOWHERE)

@@ -26,7 +26,7 @@ from redis.exceptions import NoScriptError
 
 from fletching import log
 from fletching.grouping import Numbered, Question
-from fletching.store.connection import TROUBLE, Client, Connection, StoreAway
+from fletching.store.connection import TROUBLE, Ask, Connection, Lines, StoreAway
 
 LIMIT = 0.3
 """Seconds within which a mail has its answer, or none."""
@@ -46,6 +46,7 @@ class Campaigns:
 
     def __init__(self, url: str, state_dir: Path) -> None:
         self._connection = Connection(url, state_dir)
+        self._lines = Lines(self._connection)
         self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store")
         self._open = _Script("open.lua")
         self._number = _Script("number.lua")
@@ -54,53 +55,87 @@ class Campaigns:
 
     def campaign_of(self, question: Question) -> Numbered | None:
         """A message's campaign and number; None if Redis does not say within 300 ms in all."""
-        # Another thread asks, since no socket time-out bounds everything that may hang: a name
-        # server, a handshake that drips, sentinels, the nodes of a cluster.
         asked_at = time.monotonic()
-        answer = self._asking.submit(self._answer, question, asked_at + LIMIT)
-        try:
-            numbered = answer.result(LIMIT)
-        except TimeoutError:
-            answer.cancel()
-            self._outage.noticed(asked_at, _TOO_LATE)
-            return None
-        except (*TROUBLE, StoreAway) as error:
-            self._outage.noticed(asked_at, str(error) or type(error).__name__)
-            return None
+        numbered = self._at_once(question)
+        if numbered is None:
+            try:
+                numbered = self._the_long_way(question, asked_at + LIMIT)
+            except (*TROUBLE, StoreAway) as error:
+                self._outage.noticed(asked_at, str(error) or type(error).__name__)
+                return None
         self._outage.over()
         return numbered
 
+    def _at_once(self, question: Question) -> Numbered | None:
+        """The answer where the campaign is known and a line is open; None where it takes more.
+
+        A line that fails may have closed while nobody used it, so the question is asked again. If
+        it had been answered, a number is left out, which harms nobody.
+        """
+        campaign = self._known.get(question.sendid.lower())
+        line = self._lines.idle() if campaign is not None else None
+        if campaign is None or line is None:
+            return None
+        try:
+            number = self._next_number(line.ask, campaign, question, may_be_new=False)
+        except TROUBLE:
+            line.close()
+            return None
+        self._lines.keep(line)
+        return None if number is None else Numbered(campaign, number)
+
+    def _the_long_way(self, question: Question, deadline: float) -> Numbered:
+        # Another thread asks, since no socket time-out bounds everything that may hang: a name
+        # server, a handshake that drips, sentinels, the nodes of a cluster.
+        answer = self._asking.submit(self._answer, question, deadline)
+        try:
+            return answer.result(deadline - time.monotonic())
+        except TimeoutError:
+            answer.cancel()
+            raise StoreAway(_TOO_LATE) from None
+
     def _answer(self, question: Question, deadline: float) -> Numbered:
-        client = self._connection.client()
+        line = self._lines.open()
+        if line is None:
+            return self._numbered(self._connection.client().execute_command, question, deadline)
+        try:
+            numbered = self._numbered(line.ask, question, deadline)
+        except BaseException:
+            line.close()
+            raise
+        self._lines.keep(line)
+        return numbered
+
+    def _numbered(self, ask: Ask, question: Question, deadline: float) -> Numbered:
         sendid = question.sendid.lower()
         campaign = self._known.get(sendid)
         if campaign is not None:
-            number = self._next_number(client, campaign, question, may_be_new=False)
+            number = self._next_number(ask, campaign, question, may_be_new=False)
             if number is not None:
                 return Numbered(campaign, number)
             # Redis has lost the campaign: what we know of it is worth nothing.
             self._known.forget(sendid, campaign)
         _in_time(deadline)
-        campaign = self._join_or_open(client, sendid, question)
+        campaign = self._join_or_open(ask, sendid, question)
         _in_time(deadline)
-        number = self._next_number(client, campaign, question, may_be_new=True)
+        number = self._next_number(ask, campaign, question, may_be_new=True)
         assert number is not None, "a campaign that may be new always has a next number"
         return Numbered(campaign, number)
 
-    def _join_or_open(self, client: Client, sendid: str, question: Question) -> str:
+    def _join_or_open(self, ask: Ask, sendid: str, question: Question) -> str:
         asked_at = time.monotonic()
         key = f"fletching:sendid:{{{sendid}}}"
-        campaign, left = self._open.run(client, [key], [question.candidate, question.window * 1000])
+        campaign, left = self._open.run(ask, [key], [question.candidate, question.window * 1000])
         self._known.put(sendid, campaign, asked_at + left / 1000)
         return str(campaign)
 
     def _next_number(
-        self, client: Client, campaign: str, question: Question, *, may_be_new: bool
+        self, ask: Ask, campaign: str, question: Question, *, may_be_new: bool
     ) -> int | None:
         # Compact ASCII JSON; octets that are no UTF-8 survive as \udcXX.
         record = json.dumps(dict(question.remember), separators=(",", ":"))
         number: int | None = self._number.run(
-            client,
+            ask,
             [_campaign_key(campaign), _bounce_key(campaign)],
             [
                 "1" if may_be_new else "0",
@@ -161,13 +196,13 @@ class _Script:
         # SHA-1 is the name that Redis gives to a script; nothing rests on its strength.
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, client: Client, keys: list[str], arguments: list[str | int]) -> Any:
+    def run(self, ask: Ask, keys: list[str], arguments: list[str | int]) -> Any:
         # Octets that were no UTF-8 when they came go out as they were; redis-py cannot do that.
         sent = [str(argument).encode("utf-8", "surrogateescape") for argument in arguments]
         try:
-            return client.evalsha(self._sha, len(keys), *keys, *sent)
+            return ask("EVALSHA", self._sha, len(keys), *keys, *sent)
         except NoScriptError:
-            return client.eval(self._text, len(keys), *keys, *sent)
+            return ask("EVAL", self._text, len(keys), *keys, *sent)
 
 
 class _Known:

@@ -7,12 +7,13 @@ Nothing connects before the first command: a daemon starts while Redis is away.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from redis import Redis, RedisCluster
+from redis import ConnectionPool, Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.exceptions import RedisClusterException, RedisError
@@ -21,10 +22,15 @@ from redis.sentinel import Sentinel
 
 Client: TypeAlias = "Redis | RedisCluster"
 
+Ask = Callable[..., Any]
+"""Sends one command, in words, and gives its answer. Raises `TROUBLE`."""
+
 TROUBLE = (RedisError, RedisClusterException, OSError)
 """What redis-py raises where Redis is away, slow, or in no state to answer."""
 
 SOCKET_TIMEOUT = 0.25
+
+_KEPT = 16
 
 # What redis-py would say with every new connection, each in a round trip of its own.
 _QUIET: dict[str, Any] = {"protocol": 2, "driver_info": None}
@@ -54,6 +60,55 @@ class Connection:
             if self._made is None:
                 self._made = self._make()
             return self._made
+
+
+class Line:
+    """One open connection, one caller's at a time: it asks without the client's care round it."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._connection: Any = pool.get_connection()
+
+    def ask(self, *command: Any) -> Any:
+        """The answer to a command; each wait for a part of it has `SOCKET_TIMEOUT`."""
+        self._connection.send_command(*command)
+        return self._connection.read_response()
+
+    def release(self) -> None:
+        """It is the pool's again, which tries a connection before it gives it to anybody."""
+        self._pool.release(self._connection)
+
+    def close(self) -> None:
+        """It has failed. The pool opens the connection anew before it gives it to anybody."""
+        self._connection.disconnect()
+        self.release()
+
+
+class Lines:
+    """Lines to the server of one URL that stay open; to a cluster there are none."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._idle: deque[Line] = deque()
+
+    def idle(self) -> Line | None:
+        """A line that is open and nobody's, the last one used first; None where there is none."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def open(self) -> Line | None:
+        """A line from the pool: it may have to be made, which may take long."""
+        client = self._connection.client()
+        return Line(client.connection_pool) if isinstance(client, Redis) else None
+
+    def keep(self, line: Line) -> None:
+        """It works, and is nobody's again."""
+        if len(self._idle) < _KEPT:
+            self._idle.append(line)
+        else:
+            line.release()
 
 
 def _maker(url: str, state_dir: Path) -> Callable[[], Client]:
