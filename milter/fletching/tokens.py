@@ -34,6 +34,7 @@ TAG_LENGTH = 32
 SHORTEST_TAG = 21
 """With a campaign of one character. The milter makes none shorter than `TAG_LENGTH`."""
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 # Parameters that a mail program put in front of ours have a "=", which no token has. (Groups with a
@@ -126,6 +127,11 @@ class LinkKey:
             raise ValueError(f"secret of {len(self.secret)} octets: it has to have 32")
 
     @cached_property
+    def head(self) -> bytes:
+        """What its tokens begin with: version and key id."""
+        return (VERSION << _KEY_BITS | self.id).to_bytes(2, "big")
+
+    @cached_property
     def cipher(self) -> AESSIV:
         return AESSIV(self._derived(b"fletching token"))
 
@@ -154,8 +160,7 @@ class Keyring:
         """A token over ``Facts.packed`` and a destination, made with the newest key."""
         key = self.keys[-1]
         plain = bytes((kind,)) + packed + destination.encode("utf-8", "surrogateescape")
-        head = (VERSION << _KEY_BITS | key.id).to_bytes(2, "big")
-        return _base64url(head + key.cipher.encrypt(plain, [head]))
+        return _base64url(key.head + key.cipher.encrypt(plain, [key.head]))
 
     def open(self, text: str) -> Token:
         """Opens exactly this text. Raises `TokenError` for everything that we did not make."""
@@ -246,7 +251,7 @@ def _from_base32(text: str) -> int:
 
 
 def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
 def _from_base64url(text: str) -> bytes:

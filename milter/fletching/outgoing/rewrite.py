@@ -31,6 +31,7 @@ _CHARSET = re.compile(
     r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
 )
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
+_NOT_7BIT = frozenset({"8bit", "binary"})
 _PGP = "-----BEGIN PGP "
 _INLINE_PGP = {
     "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
@@ -98,10 +99,10 @@ def made_safe(message: Message) -> Message:
     encrypted stays, and so does what nobody can decode; `is_safe` tells.
     """
     message = Message(tuple(map(_folded, message.headers)), message.body)
-    words = _encodings(message.headers) + message.body.lower()
-    if b"8bit" not in words and b"binary" not in words and transfer.fits(message.body, "7bit"):
-        return message
     parts = mime.parts(message)
+    labels = {part.encoding for part in parts}
+    if labels.isdisjoint(_NOT_7BIT) and transfer.fits(message.body, "7bit"):
+        return message
     leaves = [
         Encoded(part, *_safe_leaf(message.body, part))
         for part in parts
@@ -154,7 +155,7 @@ def _true_labels(
         ]
     )
     for part in parts:
-        if part.container and not part.sealed and part.encoding in ("8bit", "binary"):
+        if part.container and not part.sealed and part.encoding in _NOT_7BIT:
             next_one = bisect_left(eightbit, part.start)
             if next_one == len(eightbit) or eightbit[next_one] >= part.end:
                 yield Encoded(part, b"", "7bit")
@@ -258,10 +259,6 @@ def _pixel(link: LinkOf) -> str:
         f'<img src="{link(Kind.OPEN, "")}" width="1" height="1" alt="" border="0"'
         ' style="border:0;width:1px;height:1px">'
     )
-
-
-def _encodings(headers: tuple[Header, ...]) -> bytes:
-    return b" ".join(h.text.lower() for h in headers if h.key == b"content-transfer-encoding")
 
 
 def _with_folded_lines(message: Message) -> Message:

@@ -57,6 +57,8 @@ _ROOM_FOR_NAMES = 30_000
 
 _WSP = b" \t"
 _SPACES = re.compile(rb"  +")
+# A third of the time that looking for two octets with `in` takes.
+_NOT_RELAXED = re.compile(rb" [ \r]")
 _TAG_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]*")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
@@ -142,12 +144,14 @@ def ascii_domain(domain: str) -> str:
 
 def relaxed_body(body: bytes) -> bytes:
     """The body in the relaxed form (RFC 6376 section 3.4.4)."""
-    # Not line by line: every step is one pass in C, and the expensive one is rarely needed.
+    # Not line by line: every step is one pass in C, and of most bodies nothing has to be changed.
     body = body.replace(b"\t", b" ")
-    if b"  " in body:
-        body = _SPACES.sub(b" ", body)
-    body = body.replace(b" \r\n", b"\r\n").removesuffix(b" ")
+    if _NOT_RELAXED.search(body):
+        body = _SPACES.sub(b" ", body).replace(b" \r\n", b"\r\n")
+    body = body.removesuffix(b" ")
     end = len(body.rstrip(b"\r\n"))
+    if body[end:] == b"\r\n":
+        return body if end else b""
     # Only whole line ends are empty lines: in CR CR LF at the end the first CR is content.
     end += len(body[end:].replace(b"\r\n", b"  ").rstrip(b" "))
     return body[:end] + b"\r\n" if end else b""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ _QP_NO_MARK = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n|\Z)")
 # What a server on the way may have put behind a soft line break (RFC 2045 section 6.7, rule 3).
 _QP_PADDING = re.compile(rb"=[ \t]+(?=\r\n|\Z)")
 _BASE64_SPACE = b" \t\r\n"
+# Of what a URL is made; each stands for itself.
+_SAFE = (string.ascii_letters + string.digits + "-._~:/?&").encode()
 
 
 class TransferError(Exception):
@@ -124,6 +127,8 @@ def _without_padding(raw: bytes) -> bytes:
 
 def _escaped(octets: bytes) -> bytes:
     """The octets in quoted-printable, on one line however long it is."""
+    if not octets.translate(None, _SAFE):
+        return octets
     # Not text to the encoder: a CR or LF by itself is no line end, and it would let it through.
     encoded = binascii.b2a_qp(octets, istext=False)
     return encoded.replace(b"=\r\n", b"").replace(b"=\n", b"")
