@@ -136,7 +136,7 @@ class MailClass(Options):
 
     _name: str = PrivateAttr("")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name as configured: the first half of a SendID."""
         return self._name

@@ -159,11 +159,20 @@ def _host(scheme: str, authority: str) -> tuple[str, str] | str:
 _known_host = lru_cache(maxsize=1024)(_host)
 
 
-def judge(url: str, wanted: Wanted) -> Target | str:
-    """The target of a URL that is ours to rewrite; else the reason why it is not."""
+def _absolute(url: str) -> Target | str:
+    """The target of an absolute http or https URL without placeholders; else what it is."""
     if PLACEHOLDER.search(url) and url[0] != "#":
         return "placeholder"
-    found = target(url)
+    return target(url)
+
+
+# The mails of a campaign have most of their links in common.
+_known = lru_cache(maxsize=4096)(_absolute)
+
+
+def judge(url: str, wanted: Wanted) -> Target | str:
+    """The target of a URL that is ours to rewrite; else the reason why it is not."""
+    found = _known(url) if len(url) < 500 else _absolute(url)
     if isinstance(found, str):
         return found
     if _is_own(found, wanted):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import html as entities
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -53,6 +55,7 @@ _OF_INTEREST = re.compile(r"<(?:a|/?opentag)", IGNORE_CASE)
 # The raw text elements, whose content is not shown as the text of a link.
 _HIDDEN = frozenset({"script", "style", "title", "noscript", "noembed", "noframes", "iframe"})
 _LINKS = frozenset({"a", "area"})
+_LONGEST_KNOWN = 2000
 _URL_BEGINS = re.compile(r"https?://|www\.", IGNORE_CASE)
 _HOST = re.compile(r"[^/?#]++")
 # What is not seen around a text, beside what str.strip() takes for space: soft hyphen, zero-width
@@ -98,6 +101,18 @@ class _Value(NamedTuple):
     quoted: bool
 
 
+class _Tag(NamedTuple):
+    """What an ``a`` or ``area`` says wherever it stands; places are places in the tag.
+
+    ``marks``: where it is opted out, and ``opted_out`` by what. ``url``: what ``href`` holds.
+    """
+
+    href: _Value | None
+    url: str
+    marks: tuple[tuple[int, int], ...]
+    opted_out: str | None
+
+
 class _Link(NamedTuple):
     """A link that will be rewritten, unless its visible text turns out to be a URL."""
 
@@ -112,27 +127,27 @@ class _Lines:
 
     The tokenizer counts CRLF, CR and LF as one line end each and columns in characters, so a place
     found by line and column is right whatever line ends the page has. ``offset`` is where the text
-    given to the tokenizer stands in the page.
+    given to the tokenizer stands in the page. Each line's beginning is kept less one character for
+    each line before it, which `range` adds: so that it is a sum of what `split` leaves.
     """
 
     def __init__(self, text: str, offset: int) -> None:
         if text.count("\r") == text.count("\r\n"):  # Four times as fast, and the usual case.
-            self._starts = [
-                *accumulate((len(line) + 1 for line in text.split("\n")), initial=offset)
-            ]
+            self._starts = [*accumulate(map(len, text.split("\n")), initial=offset)]
         else:
-            ends = (offset + newline.end() for newline in _NEWLINE.finditer(text))
-            self._starts = [offset, *ends]
+            ends = (newline.end() - line for line, newline in enumerate(_NEWLINE.finditer(text), 1))
+            self._starts = [offset, *(offset + end for end in ends)]
 
     def range(self, token: Token) -> tuple[int, int]:
         """Where a tag or a comment begins and ends."""
         source = token.source or ""
-        start = self._starts[token.line - 1] + token.col
+        line = token.line - 1
+        start = self._starts[line] + line + token.col
         newlines = source.count("\n")
         if not newlines:
             return start, start + len(source)
-        last_line = len(source) - source.rfind("\n") - 1
-        return start, self._starts[token.line - 1 + newlines] + last_line
+        line += newlines
+        return start, self._starts[line] + line + len(source) - source.rfind("\n") - 1
 
 
 def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None) -> Rewritten:
@@ -213,18 +228,20 @@ class _Page:
 
     def _link(self, token: Token, lines: _Lines) -> _Link | None:
         """Deal with an ``a`` or ``area``; it is returned where its visible text decides."""
-        attributes = _attributes(self._text, *lines.range(token))
-        opted_out = self._remove_marks(token, attributes)
-        href = next((written for written in attributes if written[_NAME].lower() == "href"), None)
-        if href is None:
+        start, end = lines.range(token)
+        source = self._text[start:end]
+        tag = _known_tag(source) if len(source) < _LONGEST_KNOWN else _tag(source)
+        for mark in tag.marks:
+            self._ledger.splice(start + mark[0], start + mark[1], "")
+        if tag.href is None:
             return None
-        return self._href(token, _value(href), opted_out)
+        href = _Value(start + tag.href.start, start + tag.href.end, tag.href.quoted)
+        return self._href(token, href, tag.url, tag.opted_out)
 
-    def _href(self, token: Token, value: _Value, opted_out: str | None) -> _Link | None:
-        url = begin(token.attr("href") or "")
-        tag = UNSUBSCRIBE_TAG.match(url)
-        if tag is not None:
-            self._unsubscribe(value, url, without_no_track(url[tag.end() :]))
+    def _href(self, token: Token, value: _Value, url: str, opted_out: str | None) -> _Link | None:
+        unsubscribe = UNSUBSCRIBE_TAG.match(url)
+        if unsubscribe is not None:
+            self._unsubscribe(value, url, without_no_track(url[unsubscribe.end() :]))
             return None
         if NO_TRACK_SCHEME.match(url):
             url = self._remove_no_track(value, url)
@@ -270,24 +287,42 @@ class _Page:
             self._replace(value, entities.escape(plain))
         return plain
 
-    def _remove_marks(self, token: Token, attributes: list[re.Match[str]]) -> str | None:
-        """Take the opt-out marks out of a tag; the name of one is returned."""
-        names = {written[_NAME].lower() for written in attributes}
-        marks = {name for name in names & _MARKS.keys() if _MARKS[name].is_set(token)}
-        for index, written in enumerate(attributes if marks else ()):
-            if written[_NAME].lower() not in marks:
-                continue
-            following = attributes[index + 1][_NAME] if index + 1 < len(attributes) else ""
-            # Before a name that begins with "=" the mark keeps two attributes apart; it stays.
-            if not following.startswith("="):
-                self._ledger.splice(*_removal(self._text, written.start(_NAME), written.end()), "")
-        return _MARKS[min(marks)].text if marks else None
+
+def _tag(source: str) -> _Tag:
+    """Read a complete start tag."""
+    token = next(iter(tokenize(source)))
+    attributes = _attributes(source)
+    names = [written[_NAME].lower() for written in attributes]
+    marks = {name for name in _MARKS.keys() & names if _MARKS[name].is_set(token)}
+    return _Tag(
+        href=_value(attributes[names.index("href")]) if "href" in names else None,
+        url=begin(token.attr("href") or ""),
+        marks=tuple(_removals(source, attributes, marks)) if marks else (),
+        opted_out=_MARKS[min(marks)].text if marks else None,
+    )
 
 
-def _attributes(text: str, start: int, end: int) -> list[re.Match[str]]:
-    """The attributes of the complete start tag at that range, in order, repeated ones too."""
-    name = _TAG_NAME.match(text, start, end)
-    return [*_ATTRIBUTE.finditer(text, name.end(), end)] if name else []
+# The mails of a campaign have most of their tags in common, to the letter.
+_known_tag = lru_cache(maxsize=4096)(_tag)
+
+
+def _removals(
+    source: str, attributes: list[re.Match[str]], marks: set[str]
+) -> Iterator[tuple[int, int]]:
+    """What to cut so that the marks go."""
+    for index, written in enumerate(attributes):
+        if written[_NAME].lower() not in marks:
+            continue
+        following = attributes[index + 1][_NAME] if index + 1 < len(attributes) else ""
+        # Before a name that begins with "=" the mark keeps two attributes apart; it stays.
+        if not following.startswith("="):
+            yield _removal(source, written.start(_NAME), written.end())
+
+
+def _attributes(source: str) -> list[re.Match[str]]:
+    """The attributes of a complete start tag, in order, repeated ones too."""
+    name = _TAG_NAME.match(source)
+    return [*_ATTRIBUTE.finditer(source, name.end())] if name else []
 
 
 def _value(attribute: re.Match[str]) -> _Value:

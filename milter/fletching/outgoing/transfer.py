@@ -139,7 +139,7 @@ def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
     if b"=" not in escaped and b"--" not in escaped:
         full = _QP_LINE - 1
         last = max(0, -((room - len(escaped)) // full) * full)
-        return [*(escaped[at : at + full] for at in range(0, last, full)), escaped[last:]]
+        return [escaped[at : at + full] for at in range(0, last, full)] + [escaped[last:]]
     lines: list[bytes] = []
     at = 0
     while True:

@@ -100,7 +100,7 @@ class Campaigns:
             return self._numbered(self._connection.client().execute_command, question, deadline)
         try:
             numbered = self._numbered(line.ask, question, deadline)
-        except BaseException:
+        except (*TROUBLE, StoreAway):
             line.close()
             raise
         self._lines.keep(line)
