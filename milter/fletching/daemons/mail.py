@@ -40,7 +40,10 @@ class Mail:
         self.headers.append(Header(name.encode("ascii"), b" " + lines, len(self.headers)))
 
     def message(self) -> Message:
-        return Message(tuple(self.headers), b"".join(self.chunks))
+        """The mail, taken out of here: a long body is not kept twice."""
+        body = b"".join(self.chunks)
+        self.chunks.clear()
+        return Message(tuple(self.headers), body)
 
     def envelope(self, client: str, queue_id: str) -> Envelope:
         """What SMTP said.

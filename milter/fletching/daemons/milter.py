@@ -200,7 +200,11 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 yield partial(self.chgfrom, f"<{_text(address.encode())}>")
             case ReplaceBody(body):
                 for start in range(0, len(body), _CHUNK) or (0,):
-                    yield partial(self.replacebody, body[start : start + _CHUNK])
+                    yield partial(self._replace, body, start)
+
+    def _replace(self, body: bytes, start: int) -> None:
+        # Cut only now: a long body is not kept a second time.
+        self.replacebody(body[start : start + _CHUNK])
 
     def _refuse(self, refusal: Refuse) -> int:
         code = str(refusal.code)
