@@ -109,15 +109,17 @@ def carry(
         warnings=(*marks.plan.warnings, *_left_alone(marks.plan, rewritten.notes)),
         untracked=numbered is None,
     )
-    return _finished(outcome, message, stamp)
+    return _finished(outcome, message, stamp, rewritten.labels)
 
 
-def _finished(outcome: Outcome, message: Message, stamp: Stamp) -> Outcome:
+def _finished(
+    outcome: Outcome, message: Message, stamp: Stamp, labels: frozenset[str] | None = None
+) -> Outcome:
     """The mail signed, as it leaves, and what Postfix has to do for it."""
     final = outcome.final
     warnings = outcome.warnings
     if outcome.plan.signatures:
-        safe = rewrite.made_safe(final)
+        safe = rewrite.made_safe(final, labels)
         if not rewrite.is_safe(safe):
             warnings += ("signed with 8-bit octets or long lines in a part that must not change",)
         final = sign.sign(safe, outcome.plan.signatures, stamp.seconds)

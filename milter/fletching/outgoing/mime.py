@@ -91,12 +91,14 @@ def with_parts(message: Message, changes: Iterable[Encoded]) -> Message:
                 splices += _labels(part, change.encoding)
         if not part.container:
             splices.append(_Splice(part.start, part.end, change.raw))
-    pieces: list[bytes] = []
+    # What stays is copied once, into the new body.
+    body = memoryview(message.body)
+    pieces: list[bytes | memoryview] = []
     at = 0
     for splice in sorted(splices, key=lambda splice: splice.start):
-        pieces += (message.body[at : splice.start], splice.octets)
+        pieces += (body[at : splice.start], splice.octets)
         at = splice.end
-    pieces.append(message.body[at:])
+    pieces.append(body[at:])
     return Message(headers, b"".join(pieces))
 
 

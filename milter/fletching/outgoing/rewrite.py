@@ -52,10 +52,14 @@ class PartNote:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The mail with its links rewritten, and a note for each part that could have been."""
+    """The mail with its links rewritten, and a note for each part that could have been.
+
+    ``labels``: the encodings that its parts had or have; None where nobody had to look.
+    """
 
     message: Message
     notes: tuple[PartNote, ...] = ()
+    labels: frozenset[str] | None = None
 
 
 class _LeftAloneError(Exception):
@@ -71,7 +75,8 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
     changes: list[Encoded] = []
     notes: list[PartNote] = []
     pixel = _pixel(link) if tracking.opens else None
-    for part in mime.parts(message):
+    parts = mime.parts(message)
+    for part in parts:
         if part.content_type not in ("text/html", "text/plain"):
             if part.sealed and not part.container:
                 notes.append(PartNote(part.content_type, f"in {part.sealed}"))
@@ -88,21 +93,24 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
             changes.append(change)
     if pixel is not None:
         notes.append(PartNote("message", "no HTML part that an open pixel may go into"))
-    return Rewritten(mime.with_parts(message, changes), tuple(notes))
+    labels = {part.encoding for part in parts} | {change.encoding for change in changes}
+    return Rewritten(mime.with_parts(message, changes), tuple(notes), frozenset(labels))
 
 
-def made_safe(message: Message) -> Message:
+def made_safe(message: Message, labels: frozenset[str] | None = None) -> Message:
     """The mail in a form that Postfix and servers behind it have no reason to change.
 
     Parts with 8-bit octets or lines of over 998 are encoded, labels made true, and longer lines
     elsewhere folded. A signature over the result survives (`transfer.safe`). What is signed or
-    encrypted stays, and so does what nobody can decode; `is_safe` tells.
+    encrypted stays, and so does what nobody can decode; `is_safe` tells. ``labels``: as `rewrite`
+    found them.
     """
     message = Message(tuple(map(_folded, message.headers)), message.body)
-    parts = mime.parts(message)
-    labels = {part.encoding for part in parts}
+    if labels is None:
+        labels = frozenset(part.encoding for part in mime.parts(message))
     if labels.isdisjoint(_NOT_7BIT) and transfer.fits(message.body, "7bit"):
         return message
+    parts = mime.parts(message)
     leaves = [
         Encoded(part, *_safe_leaf(message.body, part))
         for part in parts

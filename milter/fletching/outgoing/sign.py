@@ -52,6 +52,9 @@ _LONGEST_LINE = 998
 """Postfix breaks longer lines when it sends them, behind every signature."""
 
 _MADE_LINE = 78
+_PIECE = 64 * 1024
+"""Octets of a body that are looked at together: they stay in the processor's cache."""
+
 _ROOM_FOR_NAMES = 30_000
 """Octets of h=, at most: libmilter carries no field of more than 65535."""
 
@@ -144,17 +147,43 @@ def ascii_domain(domain: str) -> str:
 
 def relaxed_body(body: bytes) -> bytes:
     """The body in the relaxed form (RFC 6376 section 3.4.4)."""
-    # Not line by line: every step is one pass in C, and of most bodies nothing has to be changed.
-    body = body.replace(b"\t", b" ")
-    if _NOT_RELAXED.search(body):
-        body = _SPACES.sub(b" ", body).replace(b" \r\n", b"\r\n")
-    body = body.removesuffix(b" ")
-    end = len(body.rstrip(b"\r\n"))
-    if body[end:] == b"\r\n":
-        return body if end else b""
-    # Only whole line ends are empty lines: in CR CR LF at the end the first CR is content.
-    end += len(body[end:].replace(b"\r\n", b"  ").rstrip(b" "))
-    return body[:end] + b"\r\n" if end else b""
+    return b"".join(_relaxed(body))
+
+
+def _relaxed(body: bytes) -> Iterator[bytes]:
+    """The relaxed body in pieces: a long one is not kept a second time."""
+    # Line ends behind which no content has come yet: at the end of the body they do not count.
+    held: list[bytes] = []
+    empty = True
+    for piece in _pieces(body):
+        # Not line by line: every step is one pass in C, and most pieces stay as they are.
+        piece = piece.replace(b"\t", b" ")
+        if _NOT_RELAXED.search(piece):
+            piece = _SPACES.sub(b" ", piece).replace(b" \r\n", b"\r\n")
+        piece = piece.removesuffix(b" ")
+        end = len(piece.rstrip(b"\r\n"))
+        # Only whole line ends are empty lines: in CR CR LF at the end the first CR is content.
+        end += len(piece[end:].replace(b"\r\n", b"  ").rstrip(b" "))
+        if end:
+            yield from held
+            yield piece[:end]
+            held.clear()
+            empty = False
+        held.append(piece[end:])
+    if not empty:
+        yield b"\r\n"
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """The body cut behind line ends, in pieces of about `_PIECE` octets where its lines allow."""
+    at = 0
+    while at < len(body):
+        end = body.rfind(b"\r\n", at, at + _PIECE)
+        if end < 0:
+            end = body.find(b"\r\n", at)
+        end = len(body) if end < 0 or at + _PIECE >= len(body) else end + 2
+        yield body[at:end]
+        at = end
 
 
 def relaxed_field(name: bytes, value: bytes) -> bytes:
@@ -189,8 +218,10 @@ class _Signed:
             names.append(name)
             if header is not None:
                 fields.append(relaxed_field(name, header.value) + b"\r\n")
-        digest = hashlib.sha256(relaxed_body(message.body)).digest()
-        return cls(tuple(names), b"".join(fields), base64.b64encode(digest))
+        digest = hashlib.sha256()
+        for piece in _relaxed(message.body):
+            digest.update(piece)
+        return cls(tuple(names), b"".join(fields), base64.b64encode(digest.digest()))
 
     def header(self, signature: Signature, time: int) -> Header:
         """The field of one signature. It signs itself too, with an empty b=."""
