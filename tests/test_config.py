@@ -144,6 +144,7 @@ def test_defaults() -> None:
     config = read("redis: embedded")
     assert config.listen == "unix:/run/fletching/milter.sock"
     assert (config.workers, config.timezone, config.link_keys) == ("auto", None, None)
+    assert config.worker_max_messages == 100_000
     assert (config.campaign_window, config.bounce_memory) == (21 * 86400, 10 * 86400)
     assert (config.on_invalid_header, config.on_store_failure) == ("ignore", "tempfail")
     assert config.trusted.authenticated

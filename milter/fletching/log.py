@@ -77,10 +77,15 @@ def cut_off(mails: int) -> None:
     _write(WARNING, "cut_off", [("mails", mails)])
 
 
-def child_died(what: str, how: str, pause: float) -> None:
-    """A process ended that should not have; another takes its place."""
-    facts = [("what", what), ("how", how), ("restart_in", f"{pause:g}s")]
-    _write(ERROR, "child_died", facts)
+def retired(worker: int, mails: int) -> None:
+    """A worker has had its share of mails: it finishes its sessions, and another follows it."""
+    _write(NOTICE, "retired", [("worker", worker), ("mails", mails)])
+
+
+def child_died(what: str, how: str, pause: float | None) -> None:
+    """A process ended that should not have; without a pause, another has its place already."""
+    restart = [] if pause is None else [("restart_in", f"{pause:g}s")]
+    _write(ERROR, "child_died", [("what", what), ("how", how), *restart])
 
 
 def child_killed(what: str, pid: int) -> None:

@@ -33,6 +33,12 @@ def _workers(value: object) -> int | Literal["auto"]:
     raise ValueError("must be auto or a whole number from 1 to 1024")
 
 
+def _messages(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000_000:
+        return value
+    raise ValueError("must be a whole number from 0 to 1000000000")
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     """A relative path is meant from the folder of the configuration file."""
     if not isinstance(value, str) or not value or "\0" in value:
@@ -76,6 +82,7 @@ Switch = Annotated[bool, Strict(), Kind("true or false")]
 Share = Annotated[float, Strict(), Field(ge=0, le=1), Kind("number from 0 to 1")]
 Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000_000), Kind("whole number from 1")]
 Weight = Annotated[int, Strict(), Field(ge=1, le=1_000_000), Kind("whole number, 1 to 1000000")]
+Messages = Annotated[int, PlainValidator(_messages), Kind("whole number, 0 to 1000000000")]
 Workers = Annotated[
     int | Literal["auto"], PlainValidator(_workers), Kind("`auto`, or a whole number, 1 to 1024")
 ]

@@ -32,6 +32,7 @@ from fletching.config.fields import (
     Label,
     ListId,
     Login,
+    Messages,
     MilterSocket,
     MtaName,
     RedisUrl,
@@ -190,6 +191,9 @@ class Config(Options):
     """Where the milter waits for Postfix."""
     workers: Workers = "auto"
     """The processes of the milter; `auto`: as many as processors."""
+    worker_max_messages: Messages = 100_000
+    """After how many mails a process of the milter is replaced by a fresh one, while its open
+    sessions go on to their end; some earlier, so that it is not all of them at once. 0: never."""
     redis: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
     """The Redis that the fleet shares; `embedded` starts a private one in `state_dir`."""
     state_dir: File = Path("/var/lib/fletching")

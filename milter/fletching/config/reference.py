@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "The daemon": (
         "listen",
         "workers",
+        "worker_max_messages",
         "redis",
         "on_store_failure",
         "state_dir",

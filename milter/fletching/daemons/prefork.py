@@ -16,11 +16,11 @@ from typing import NoReturn
 from fletching import log, metrics
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
-from fletching.daemons import embedded_redis
+from fletching.daemons import embedded_redis, recycling
 from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals, notify, spawn
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, notify, spawn
 from fletching.daemons.tending import Child, Tender, end
-from fletching.daemons.worker import Worker, live
+from fletching.daemons.worker import Retirement, Worker, live
 from fletching.keyfiles import KeyFileError
 from fletching.opening import open_setup
 from fletching.outgoing.flow import Setup
@@ -97,36 +97,51 @@ class _Parent:
         self._listener = listener
         self._listen = listen
         self._signals = Signals()
+        self._workers = _count(setup.config)
+        self._places: dict[int, Child] = {}
 
     def run(self) -> None:
         config = self._began_with
         redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
-        workers = [self._worker(place) for place in range(_count(config))]
-        for child in workers:
+        family = [*redis, *(self._worker(number) for number in range(self._workers))]
+        for child in family[len(redis) :]:
             child.begin()
-        log.started(DAEMON, [("listen", config.listen), ("workers", len(workers))])
+        log.started(DAEMON, [("listen", config.listen), ("workers", self._workers)])
         notify("READY=1")
         tender = Tender(
             self._signals,
-            [*redis, *workers],
+            family,
             reload=self._reload,
             tick=self._sum_up,
             every=metrics.EVERY,
         )
-        self._end(tender.tend().name, workers, redis)
+        why = tender.tend().name
+        self._end(why, [child for child in family if child not in redis], redis)
 
-    def _worker(self, place: int) -> Child:
+    def _worker(self, number: int) -> Child:
+        """The worker of that number; its successor has the number, too, and another place."""
+        place = recycling.free_place(
+            {place for place, child in self._places.items() if not child.gone}
+        )
+        bell = Bell()
         # A worker that takes a dead one's place begins with the configuration in force by then.
-        return Child(
+        self._places[place] = Child(
             f"worker {place}",
-            lambda: spawn(lambda: self._live(place), dies_by=END_WORKER),
+            lambda: spawn(lambda: self._live(number, place, bell), dies_by=END_WORKER),
             ended_by=END_WORKER,
             reloaded_by=RELOAD_WORKER,
+            retires=bell.rang,
+            successor=lambda: self._worker(number),
         )
+        return self._places[place]
 
-    def _live(self, place: int) -> NoReturn:
-        worker = Worker(self._setup, place)
-        live(worker, lambda: self._listen(worker), self._reloaded)
+    def _live(self, number: int, place: int, bell: Bell) -> NoReturn:
+        def share(most: int) -> int:
+            return recycling.share(most, number, self._workers)
+
+        worker = Worker(self._setup, place, share)
+        retirement = Retirement(self._listener, bell)
+        live(worker, lambda: self._listen(worker), self._reloaded, retirement)
 
     def _reload(self) -> bool:
         """On SIGHUP, before the workers: they hear of it only if all is well."""

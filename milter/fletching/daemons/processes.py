@@ -1,12 +1,14 @@
 """Processes and signals: what each daemon does alike.
 
-Here live the making of a child process, the waiting for signals and the word to systemd. Nothing
-here knows what a child is for.
+Here live the making of a child process, the waiting for signals, a child's word to its parent and
+the word to systemd. Nothing here knows what a child is for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import mmap
 import os
 import selectors
 import signal
@@ -28,9 +30,14 @@ CRASHED = 70  # EX_SOFTWARE of sysexits.h
 
 _PR_SET_PDEATHSIG = 1
 
+_TELLING = 1.0
+"""Seconds in which what is told must be taken: mail does not wait for it."""
+
 
 def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
     """Forks a child that acts, and gets ``dies_by`` when its parent dies; its process id.
+
+    Raises OSError where there can be no more processes.
 
     The child begins with its signals blocked and does with them what it wants: until then, a signal
     for the child must not run the parent's handlers. The parent may have no threads.
@@ -39,9 +46,13 @@ def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     sys.stderr.flush()
     sys.stdout.flush()
-    pid = os.fork()
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            hear()
     if pid:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
         return pid
     try:
         signal.set_wakeup_fd(-1)
@@ -100,6 +111,33 @@ class Signals:
         except BlockingIOError:
             return frozenset()
 
+    def wake(self) -> None:
+        """From another thread: ends a wait, with no signal."""
+        with contextlib.suppress(BlockingIOError):  # full of signals: it is awake
+            self._writer.send(b"\0")
+
+
+class Bell:
+    """One thing that a child can tell its parent, once. To be made before the child.
+
+    It is memory that both have, and the signal at which a parent looks after its children; so
+    nothing can be lost, and nobody waits.
+    """
+
+    def __init__(self) -> None:
+        self._parent = os.getpid()
+        self._shared = mmap.mmap(-1, 1)
+
+    def ring(self) -> None:
+        """The child tells."""
+        self._shared[0] = 1
+        if os.getppid() == self._parent:
+            os.kill(self._parent, signal.SIGCHLD)
+
+    def rang(self) -> bool:
+        """Whether the child has told."""
+        return self._shared[0] == 1
+
 
 def _noted(number: int, frame: object) -> None:
     """Nothing: that it came is written to the socket already."""
@@ -113,6 +151,7 @@ def notify(state: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.settimeout(_TELLING)
         try:
             told.connect(address)
             told.sendall(state.encode())

@@ -6,6 +6,7 @@ its own, as under systemd; one that dies is started again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -21,6 +22,8 @@ from fletching.daemons.processes import Signals, execute, notify, spawn
 from fletching.daemons.tending import ENDS, Child, Tender, end
 
 DAEMONS = ("milter",)
+
+_HEAR_EVERY = 5.0
 
 _DAEMONS_END = 9.7
 _ALL_END = 9.9
@@ -64,6 +67,12 @@ class _Daemon:
         except BlockingIOError:
             return False
 
+    def hear(self) -> None:
+        """Takes what it has told since: nobody is to wait because nobody reads."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.told.recv(4096)
+
 
 class _Supervisor:
     def __init__(
@@ -81,7 +90,8 @@ class _Supervisor:
         if status is None:
             log.started("supervisor", [("daemons", ",".join(DAEMONS))])
             notify("READY=1")
-            Tender(self._signals, [*self._redis, *self._children]).tend()
+            family = [*self._redis, *self._children]
+            Tender(self._signals, family, tick=self._hear, every=_HEAR_EVERY).tend()
             status = 0
         self._end()
         return status
@@ -97,6 +107,10 @@ class _Supervisor:
                     # It has said why; what cannot start now will not start a moment later.
                     return daemon.child.status or 1
         return None
+
+    def _hear(self) -> None:
+        for daemon in self._daemons:
+            daemon.hear()
 
     def _end(self) -> None:
         began = time.monotonic()

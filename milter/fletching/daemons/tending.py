@@ -1,8 +1,8 @@
 """Tending child processes: one that dies is replaced, all end with their parent.
 
 Here lives the life of a parent: it waits for signals, restarts with a growing pause what keeps
-dying, and at the end sees that nobody is left. Used by the milter's first process for its workers
-and by the supervisor for the daemons.
+dying, lets another follow one that retires, and at the end sees that nobody is left. Used by the
+milter's first process for its workers and by the supervisor for the daemons.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ LIVED_WELL = 10.0
 ENDS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Child:
     """A process that should always be there. ``start`` gives the process id of a new one.
 
-    ``ended_by`` and ``reloaded_by`` are the signals that it understands.
+    ``ended_by`` and ``reloaded_by`` are the signals that it understands. One that can retire has a
+    ``successor``, which is to be there from when ``retires`` says so; it then ends by itself.
     """
 
     name: str
     start: Callable[[], int]
     ended_by: int = signal.SIGTERM
     reloaded_by: int = signal.SIGHUP
+    retires: Callable[[], bool] = lambda: False
+    successor: Callable[[], Child] | None = None
+    retiring: bool = False
     pid: int = 0
     began: float = 0.0
     pause: float = FIRST_PAUSE
@@ -54,6 +58,11 @@ class Child:
         self.pid, self.status = 0, os.waitstatus_to_exitcode(status)
         return True
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has retired and ended."""
+        return self.retiring and not self.pid
+
     def died(self) -> str:
         """How its last life ended."""
         if self.status is not None and self.status < 0:
@@ -66,12 +75,15 @@ class Child:
 
 
 class Tender:
-    """The parent. ``reload`` answers whether the children shall hear of SIGHUP, too."""
+    """The parent. ``reload`` answers whether the children shall hear of SIGHUP, too.
+
+    ``children`` always has those that are there now.
+    """
 
     def __init__(
         self,
         signals: Signals,
-        children: Sequence[Child],
+        children: list[Child],
         *,
         reload: Callable[[], bool] = lambda: True,
         tick: Callable[[], None] = lambda: None,
@@ -93,21 +105,44 @@ class Tender:
             if signal.SIGHUP in got and self._reload():
                 for child in self._children:
                     child.signal(child.reloaded_by)
-            for child in self._children:
-                if child.reap():
-                    self._lost(child)
-                if not child.pid and time.monotonic() >= child.due:
-                    child.begin()
+            for child in tuple(self._children):
+                self._look_after(child)
             if next_tick is not None and self._every and time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + self._every
                 self._tick()
 
+    def _look_after(self, child: Child) -> None:
+        # Before it is reaped: one that retires may have gone already.
+        if child.successor is not None and not child.retiring and child.retires():
+            child.retiring = True
+            successor = child.successor()
+            self._children.append(successor)
+            self._begin(successor)
+        if child.reap():
+            self._lost(child)
+        if child.gone:
+            self._children.remove(child)
+        elif not child.pid and time.monotonic() >= child.due:
+            self._begin(child)
+
+    def _begin(self, child: Child) -> None:
+        try:
+            child.begin()
+        except OSError as error:
+            self._put_off(child, str(error))
+
     def _lost(self, child: Child) -> None:
-        now = time.monotonic()
-        if now - child.began >= LIVED_WELL:
+        if child.retiring:
+            if child.status != 0:
+                log.child_died(child.name, child.died(), None)
+            return
+        if time.monotonic() - child.began >= LIVED_WELL:
             child.pause = FIRST_PAUSE
-        log.child_died(child.name, child.died(), child.pause)
-        child.due = now + child.pause
+        self._put_off(child, child.died())
+
+    def _put_off(self, child: Child, why: str) -> None:
+        log.child_died(child.name, why, child.pause)
+        child.due = time.monotonic() + child.pause
         child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
     def _patience(self, next_tick: float | None) -> float | None:

@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import NoReturn
 
 from fletching import log
+from fletching.daemons.listener import Listener
 from fletching.daemons.mail import InHand, Mail
 from fletching.daemons.paused import Watch
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals
 from fletching.metrics import Metrics
 from fletching.opening import stamp, zone
 from fletching.outgoing.envelope import Envelope
@@ -30,6 +31,11 @@ PATIENCE = 8.0
 
 _ANSWER_LEAVES = 0.2
 
+_LOOK_EVERY = 0.2
+_QUIET = 0.5
+"""Seconds without a connection after which a worker that retires ends. The connection that came at
+the last moment is on its way through accept() for far less."""
+
 # Python computes in one thread at a time, and a thread that Redis has answered waits for its turn.
 # With few mails computing at once and short turns, that wait stays far from the time that Redis
 # has: with 60 at once and Python's own 5 ms, one question in eight had its answer too late.
@@ -38,10 +44,17 @@ _SECONDS_A_TURN = 0.001
 
 
 class Worker:
-    """What the connections of one worker share. To be made after the fork."""
+    """What the connections of one worker share. To be made after the fork.
 
-    def __init__(self, setup: Setup, place: int) -> None:
+    ``share`` is the worker's part of `worker_max_messages`.
+    """
+
+    def __init__(self, setup: Setup, place: int, share: Callable[[int], int]) -> None:
         self.in_hand = InHand()
+        self.place = place
+        self.answered = 0
+        self.when_done: Callable[[], None] = lambda: None
+        self._share = share
         self._state_dir = setup.config.state_dir
         self._campaigns = Campaigns(setup.config.redis, self._state_dir)
         self._paused = Watch(self._state_dir)
@@ -78,6 +91,11 @@ class Worker:
 
     def count(self, outcome: Outcome | None, verdict: str, seconds: float) -> None:
         """A mail was answered; without an outcome where something went wrong."""
+        with self._changing:
+            self.answered += 1
+            enough = self.answered == self._most()
+        if enough:
+            self.when_done()
         if self._metrics is None:
             return
         mail_class = outcome.plan.mail_class if outcome else None
@@ -87,9 +105,51 @@ class Worker:
             if outcome.untracked:
                 self._metrics.untracked()
 
+    def is_done(self) -> bool:
+        """Whether it has answered as many mails as it is to answer."""
+        with self._changing:
+            return 0 < self._most() <= self.answered
 
-def live(worker: Worker, listen: Callable[[], None], load: Callable[[], Setup | None]) -> NoReturn:
-    """Serves until told to end; told to reload, takes what ``load`` gives, None being nothing.
+    def _most(self) -> int:
+        return self._share(self._setup.config.worker_max_messages)
+
+
+class Retirement:
+    """The end of a worker that has answered its mails, from its last new connection on.
+
+    Postfix has a connection for each SMTP session, so they all end by themselves.
+    """
+
+    def __init__(self, listener: Listener, bell: Bell) -> None:
+        self.begun = False
+        self._listener = listener
+        self._bell = bell
+        self._quiet_since: float | None = None
+
+    def begin(self) -> None:
+        """Asks the parent for another worker."""
+        self.begun = True
+        self._bell.ring()
+
+    def is_over(self) -> bool:
+        """To be asked from time to time."""
+        now = time.monotonic()
+        if self._quiet_since is None:
+            # Not before the first question: by now another one serves, and no session waits.
+            self._listener.leave()
+            self._quiet_since = now
+        elif self._listener.connections():
+            self._quiet_since = now
+        return now - self._quiet_since >= _QUIET
+
+
+def live(
+    worker: Worker,
+    listen: Callable[[], None],
+    load: Callable[[], Setup | None],
+    retirement: Retirement,
+) -> NoReturn:
+    """Serves until told to end, or retired; ``load`` gives what to take up when told to reload.
 
     ``listen`` is libmilter's main loop. It has a thread of its own, and another of libmilter waits
     for SIGHUP, SIGTERM and SIGINT: each would stop it at once, mails in hand or not, and which
@@ -100,10 +160,9 @@ def live(worker: Worker, listen: Callable[[], None], load: Callable[[], Setup | 
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signals = Signals((END_WORKER, RELOAD_WORKER))
+    worker.when_done = signals.wake
     threading.Thread(target=_listen, args=(listen,), name="milter", daemon=True).start()
-    while END_WORKER not in (got := signals.wait()):
-        if RELOAD_WORKER in got and (setup := load()) is not None:
-            worker.take(setup)
+    _until_over(worker, signals, load, retirement)
     if in_hand := worker.in_hand.close():
         log.draining(in_hand)
     if left := worker.in_hand.wait(PATIENCE):
@@ -112,6 +171,22 @@ def live(worker: Worker, listen: Callable[[], None], load: Callable[[], Setup | 
     # takes it up to 5 seconds and gives nothing that the end of the process does not give.
     time.sleep(_ANSWER_LEAVES)
     os._exit(0)
+
+
+def _until_over(
+    worker: Worker,
+    signals: Signals,
+    load: Callable[[], Setup | None],
+    retirement: Retirement,
+) -> None:
+    while END_WORKER not in (got := signals.wait(_LOOK_EVERY if retirement.begun else None)):
+        if RELOAD_WORKER in got and (setup := load()) is not None:
+            worker.take(setup)
+        if not retirement.begun and worker.is_done():
+            log.retired(worker.place, worker.answered)
+            retirement.begin()
+        elif retirement.begun and retirement.is_over():
+            return
 
 
 def _listen(listen: Callable[[], None]) -> None:
