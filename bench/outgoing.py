@@ -1,37 +1,40 @@
-"""CPU time of a newsletter's way out, without Redis and Postfix: `make bench`.
+"""CPU time of a mail's way out, without Postfix, Redis and libmilter: `carry` alone, on one core.
 
-One newsletter of the demonstration (30 kB; 41 links in HTML, 20 in text), everything on, RSA-2048,
-on one core.
-The time is this process's own (`time.process_time`), so other load on the machine matters little.
+Here live what grows (links, parts, sizes) and how often it is repeated. Everything is on: clicks,
+opens, a tag for bounces, RSA-2048. The time is this process's own (`time.process_time`), so other
+load on the machine matters little; a mail is parsed before the clock starts, since the milter gets
+it in fields and chunks.
 """
 
 from __future__ import annotations
 
-import cProfile
-import os
-import pstats
-import statistics
+import resource
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fletching.config.load import parse
-from fletching.grouping import Numbered, Question
+from fletching.grouping import CampaignOf, Numbered
 from fletching.keyfiles import new_dkim_key, new_link_key
 from fletching.opening import open_setup, stamp, zone
 from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, carry
-from fletching.outgoing.message import Message
 from fletching.outgoing.message import parse as parse_mail
+from rich.table import Table
 
-from demo import newsletter
+from bench import mails
+from bench.course import Effort, Tell
+from bench.figures import middle, slope, steepest
+from bench.rooms import shares
 
-ROUNDS, REPEATS = 7, 100
-_READER = "reader@example.net"
+PROFILED = "23 kB"
+_ROUNDS, _SECONDS_A_ROUND = 7, 0.2
+_QUICK_ROUNDS, _QUICK_SECONDS = 3, 0.02
 _CONFIG = b"""\
 state_dir: state
+max_rewrite_size: 16MiB
 bounce_mailbox: bounces@example.com
 unsubscribe_mailbox: unsubscribe@example.com
 url_domain: https://click.example.com
@@ -41,79 +44,242 @@ virtual_mtas: {a: {transport: vmta-a}}
 dkim: {keys: [{domain: example.com, selector: s1, file: s1.pem, default: true}]}
 """
 
+Way = Callable[[], Outcome]
 
-def main() -> None:
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """What grows: its name, the word for one more, and the mail for each amount."""
+
+    name: str
+    unit: str
+    steps: tuple[float, ...]
+    mail: Callable[[float], bytes]
+
+
+GROWTH = (
+    Growing("links", "link", (0, 40, 80, 160, 320), lambda n: mails.linked(int(n))),
+    Growing("attached files", "part", (0, 100, 200, 400, 800), lambda n: mails.parted(int(n))),
+    Growing(
+        "attachment of so many MB", "MB", (0, 1, 2, 4, 8), lambda n: mails.newsletter(12, _mb(n))
+    ),
+    Growing(
+        "HTML of so many MB",
+        "MB",
+        (0, 0.25, 0.5, 1, 2),
+        lambda n: mails.worded(round(n * 1e6 / mails.LINE)),
+    ),
+)
+
+
+def _mb(amount: float) -> int:
+    return round(amount * 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU milliseconds of one mail, round by round, and what was done to it.
+
+    ``page_faults``: by mail. Where malloc gives large blocks back to the kernel and asks for them
+    anew, each page costs time that is no work on the mail, and a straight line gets a step.
+    """
+
+    mail_bytes: int
+    links: int
+    edits: int
+    ms: tuple[float, ...]
+    page_faults: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What each amount of something costs."""
+
+    name: str
+    unit: str
+    steps: tuple[float, ...]
+    costs: tuple[Cost, ...]
+
+    @property
+    def ms(self) -> list[float]:
+        # The least: what disturbs a round only ever adds to it, and a slope of noise says nothing.
+        return [min(cost.ms) for cost in self.costs]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything measured here. ``room_percent``: of the newsletter's time."""
+
+    sizes: Mapping[str, Cost]
+    growth: tuple[Grown, ...]
+    rsa_ms: tuple[float, ...]
+    room_percent: Mapping[str, float]
+
+
+def measure(effort: Effort, tell: Tell) -> Results:
+    """All of it, in this process."""
     with tempfile.TemporaryDirectory() as name:
-        setup = _setup(Path(name))
-    mail = _mail()
-    way = _way(mail, setup)
-    outcome = way()
-    assert outcome.refusal is None, outcome.refusal
-    assert not outcome.warnings, outcome.warnings
-    links = sum(found.rewritten for note in outcome.notes for found in note.findings)
-    size = len(bytes(mail))
-    print(f"newsletter of {size} octets, {links} links rewritten, {len(outcome.edits)} edits")
-    rounds = [_milliseconds(way) for _ in range(ROUNDS)]
-    print(
-        f"CPU for one mail: median {statistics.median(rounds):.2f} ms, "
-        f"best {min(rounds):.2f} ms, worst {max(rounds):.2f} ms of {ROUNDS} rounds"
-    )
-    _by_room(way)
+        setup = opened(Path(name))
+    total = len(mails.SIZES) + len(GROWTH) + 2
+    sizes: dict[str, Cost] = {}
+    for size, mail in mails.SIZES.items():
+        tell(f"a mail of {size}", len(sizes) / total)
+        sizes[size] = cost(mail, setup, effort)
+    growth: list[Grown] = []
+    for growing in GROWTH:
+        tell(growing.name, (len(sizes) + len(growth)) / total)
+        costs = tuple(cost(growing.mail(step), setup, effort) for step in growing.steps)
+        growth.append(Grown(growing.name, growing.unit, growing.steps, costs))
+    tell("RSA alone, and the rooms", (total - 2) / total)
+    key = setup.dkim_keys[0]
+    rsa = milliseconds(lambda: key.sign(b"what is signed" * 50), effort).rounds
+    repeats = 20 if effort.quick else 200
+    rooms = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
+    return Results(sizes, tuple(growth), rsa, rooms)
 
 
-def _setup(directory: Path) -> Setup:
+def opened(directory: Path) -> Setup:
+    """A configuration with everything on, and its keys."""
     new_link_key(directory / "link-keys", 0)
     new_dkim_key(directory / "s1.pem", "rsa", 2048)
     return open_setup(parse(_CONFIG, directory / "fletching.yaml"))
 
 
-def _mail() -> Message:
-    asked = {"X-GreenArrow-MailClass": "newsletter", "X-GreenArrow-InstanceID": "1"}
-    return parse_mail(newsletter.newsletter(newsletter.NAMES[0], _READER, 1, asked))
-
-
-def _way(mail: Message, setup: Setup) -> Callable[[], Outcome]:
-    envelope = Envelope("app@example.com", (Recipient(_READER, "smtp"),), "127.0.0.1")
+def way_of(raw: bytes, setup: Setup, campaign_of: CampaignOf | None = None) -> Way:
+    """A mail's way out, to be gone any number of times."""
+    mail = parse_mail(raw)
+    envelope = Envelope(mails.SENDER, (Recipient(mails.READER, "smtp"),), "127.0.0.1")
     now = stamp(zone(setup.config))
-
-    def numbered(_: Question) -> Numbered:
-        return Numbered("nmarxcaz4ujb", 1)
-
+    numbered = campaign_of or (lambda _: Numbered("nmarxcaz4ujb", 1))
     return lambda: carry(mail, envelope, setup, numbered, now)
 
 
-def _milliseconds(way: Callable[[], Outcome]) -> float:
+def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
+    """What this mail's way out takes; an error where it does not go all the way."""
+    way = way_of(raw, setup)
+    links, edits = _done(way)
+    before = _page_faults()
+    ms = milliseconds(way, effort)
+    faults = _page_faults() - before
+    return Cost(len(raw), links, edits, ms.rounds, faults / ms.calls)
+
+
+def _done(way: Way) -> tuple[int, int]:
+    """Links rewritten, and edits. The mail itself is let go: it would lie in the way of others."""
+    outcome = way()
+    assert outcome.refusal is None, outcome.refusal
+    assert not outcome.warnings, outcome.warnings
+    links = sum(found.rewritten for note in outcome.notes for found in note.findings)
+    return links, len(outcome.edits)
+
+
+@dataclass(frozen=True, slots=True)
+class Milliseconds:
+    """CPU milliseconds of one call, by rounds, and how many calls there were in all."""
+
+    rounds: tuple[float, ...]
+    calls: int
+
+
+def milliseconds(way: Callable[[], object], effort: Effort) -> Milliseconds:
+    """What a call takes, by rounds that are long enough for the clock."""
+    rounds = _QUICK_ROUNDS if effort.quick else _ROUNDS
+    seconds = _QUICK_SECONDS if effort.quick else _SECONDS_A_ROUND
+    once = _seconds(way, 1)
+    repeats = max(1, round(seconds / max(once, 1e-6)))
+    taken = tuple(1000 * _seconds(way, repeats) / repeats for _ in range(rounds))
+    return Milliseconds(taken, 1 + repeats * rounds)
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def _seconds(way: Callable[[], object], repeats: int) -> float:
     began = time.process_time()
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         way()
-    return (time.process_time() - began) / REPEATS * 1000
+    return time.process_time() - began
 
 
-def _by_room(way: Callable[[], Outcome]) -> None:
-    """The shares of the rooms, by profile: what a room calls outside of ours counts as its own."""
-    profile = cProfile.Profile()
-    profile.enable()
-    for _ in range(REPEATS):
-        way()
-    profile.disable()
-    spent: dict[str, float] = defaultdict(float)
-    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined] # not in the stubs
-    for (file, _, _), (_, _, own, _, callers) in stats.items():
-        if _room(file):
-            spent[_room(file)] += own
-        for (caller, _, _), (_, _, within, _) in callers.items():
-            if not _room(file) and _room(caller):
-                spent[_room(caller)] += within
-    total = sum(spent.values())
-    print("share by room (under a profiler, which makes small calls dear):")
-    for room, seconds in sorted(spent.items(), key=lambda item: -item[1])[:12]:
-        print(f"  {room:24} {100 * seconds / total:5.1f} %  {'#' * round(50 * seconds / total)}")
+def figures(results: Results) -> dict[str, object]:
+    """For JSON, with units in the names."""
+    return {
+        "sizes": {name: _figures(cost) for name, cost in results.sizes.items()},
+        "rsa_2048_signature_cpu_ms": round(middle(results.rsa_ms), 4),
+        "growth": [_grown(grown) for grown in results.growth],
+        "profiled_mail": PROFILED,
+        "room_percent": {name: round(part, 2) for name, part in results.room_percent.items()},
+    }
 
 
-def _room(file: str) -> str:
-    mark = f"{os.sep}fletching{os.sep}"
-    return file.rpartition(mark)[2].removesuffix(".py") if mark in file else ""
+def _figures(cost: Cost) -> dict[str, object]:
+    return {
+        "mail_bytes": cost.mail_bytes,
+        "links_rewritten": cost.links,
+        "edits": cost.edits,
+        "median_cpu_ms": round(middle(cost.ms), 4),
+        "round_cpu_ms": [round(ms, 4) for ms in cost.ms],
+        "page_faults_per_mail": round(cost.page_faults, 1),
+    }
 
 
-if __name__ == "__main__":
-    main()
+def _grown(grown: Grown) -> dict[str, object]:
+    return {
+        "of": grown.name,
+        "amounts": list(grown.steps),
+        "mail_bytes": [cost.mail_bytes for cost in grown.costs],
+        "links_rewritten": [cost.links for cost in grown.costs],
+        "least_cpu_ms": [round(ms, 4) for ms in grown.ms],
+        "page_faults_per_mail": [round(cost.page_faults, 1) for cost in grown.costs],
+        f"cpu_ms_per_{grown.unit}": round(slope(grown.steps, grown.ms), 5),
+        "last_step_price_to_first": round(steepest(grown.steps, grown.ms), 2),
+    }
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """Sizes, growth, and the rooms."""
+    yield _sizes(results)
+    for grown in results.growth:
+        yield _steps(grown)
+    table = Table("room", title=f"share by room, {PROFILED}, by profile", title_justify="left")
+    table.add_column("%", justify="right")
+    table.add_column("")
+    for name, part in list(results.room_percent.items())[:12]:
+        table.add_row(name, f"{part:.1f}", "#" * round(part / 2))
+    yield table
+
+
+def _sizes(results: Results) -> Table:
+    rsa = middle(results.rsa_ms)
+    table = Table("mail", title="CPU of a mail's way out", title_justify="left")
+    for name in ("octets", "links", "edits", "ms", "least to most", "page faults", "RSA's part"):
+        table.add_column(name, justify="right")
+    for name, cost in results.sizes.items():
+        ms = middle(cost.ms)
+        table.add_row(
+            *(name, f"{cost.mail_bytes:,}", str(cost.links), str(cost.edits), f"{ms:.2f}"),
+            *(f"{min(cost.ms):.2f}-{max(cost.ms):.2f}", f"{cost.page_faults:.0f}"),
+            f"{rsa:.2f} ms, {rsa / ms:.0%}",
+        )
+    return table
+
+
+def _steps(grown: Grown) -> Table:
+    title = f"growth: {grown.name} ({slope(grown.steps, grown.ms):.4f} ms per {grown.unit})"
+    table = Table(grown.name, title=title, title_justify="left")
+    for name in ("octets", "links rewritten", "page faults", "ms (least)"):
+        table.add_column(name, justify="right")
+    table.add_column(f"ms per {grown.unit} since the line above", justify="right")
+    for place, (step, cost) in enumerate(zip(grown.steps, grown.costs, strict=True)):
+        table.add_row(
+            *(f"{step:g}", f"{cost.mail_bytes:,}", str(cost.links), f"{cost.page_faults:.0f}"),
+            *(f"{grown.ms[place]:.2f}", _more(grown.steps, grown.ms, place)),
+        )
+    return table
+
+
+def _more(steps: Sequence[float], ms: Sequence[float], place: int) -> str:
+    if place == 0:
+        return ""
+    return f"{(ms[place] - ms[place - 1]) / (steps[place] - steps[place - 1]):.4f}"

@@ -1,0 +1,140 @@
+"""`make bench`: all rooms, one after the other, with progress, tables, JSON and pictures.
+
+Here lives the command line and nothing that measures. Exit 0 if all ran, however slow it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench import budgets, latency, machine, outgoing, plots, store, throughput
+from bench.course import Effort, Tell
+from tests.real.processes import MissingProgramError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Room(Generic[R]):
+    """What is done with what a room measures."""
+
+    measure: Callable[[Effort, Tell], R]
+    figures: Callable[[R], object]
+    tables: Callable[[R], Iterator[Table]]
+    plot: Callable[[R, Path], None] | None = None
+    wants_root: bool = True
+
+
+ROOMS: dict[str, Room[Any]] = {
+    "throughput": Room(
+        throughput.measure, throughput.figures, throughput.tables, plots.plot_throughput
+    ),
+    "latency": Room(latency.measure, latency.figures, latency.tables, plots.plot_latency),
+    "store": Room(store.measure, store.figures, store.tables, wants_root=False),
+    "outgoing": Room(
+        *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
+        wants_root=False,
+    ),
+    "budgets": Room(budgets.measure, budgets.figures, budgets.tables),
+}
+
+
+def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    for name in names:
+        if name not in ROOMS:
+            raise click.BadParameter(f"{name}: must be of {', '.join(ROOMS)}")
+    return names
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Few mails, one round: only to see that all works.")
+@click.option("--all", "full", is_flag=True, help="Every size at every number of connections.")
+@click.option(
+    *("--only", "names"),
+    default=",".join(ROOMS),
+    callback=_chosen,
+    show_default=True,
+    metavar="ROOM,...",
+    help="What to measure.",
+)
+@click.option(
+    *("--out", "folder"),
+    default="build",
+    type=click.Path(file_okay=False, path_type=Path),
+    show_default=True,
+    metavar="DIRECTORY",
+    help="Where bench.json and the pictures go.",
+)
+def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
+    """Measures Fletching beside Postfix alone, OpenDKIM and dkimpy-milter on this machine.
+
+    Nothing else should run meanwhile. Writes bench.json, throughput.png, latency.png and
+    profile.png. As root, since Postfix's master wants root.
+
+    \b
+    Examples:
+      make bench                                  all, about a quarter of an hour
+      make bench BENCH=--quick                    all, about a minute, rough figures
+      make bench BENCH='--only throughput --all'  the full grid of sizes and connections
+      python -m bench --only store,outgoing       what needs no root
+    """
+    if os.geteuid() != 0 and any(ROOMS[name].wants_root for name in names):
+        raise click.UsageError("Postfix's master wants root: sudo, or --only store,outgoing")
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    report: dict[str, object] = {"machine": machine.described(), "quick": quick, "all": full}
+    for name in names:
+        try:
+            report[name] = _run(console, name, Effort(quick, full), folder)
+        except MissingProgramError as error:
+            raise click.ClickException(str(error)) from None
+        # After each room: what is measured is kept, whatever becomes of the next.
+        _write(folder / "bench.json", report)
+    console.print(f"written: {', '.join(str(file) for file in sorted(_written(folder, names)))}")
+
+
+def _run(console: Console, name: str, effort: Effort, folder: Path) -> object:
+    """One room: measured with progress, shown as tables, drawn."""
+    room = ROOMS[name]
+    began = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(name, total=1.0)
+
+        def tell(what: str, share: float) -> None:
+            progress.update(task, description=f"{name}: {what}", completed=share)
+
+        results = room.measure(effort, tell)
+    console.rule(f"{name} ({time.monotonic() - began:.0f} s)", align="left")
+    for table in room.tables(results):
+        console.print(table)
+    if room.plot is not None:
+        room.plot(results, folder)
+    return room.figures(results)
+
+
+def _write(file: Path, report: dict[str, object]) -> None:
+    file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+
+
+def _written(folder: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    pictures = {"throughput": "throughput", "latency": "latency", "outgoing": "profile"}
+    yield folder / "bench.json"
+    yield from (folder / f"{pictures[name]}.png" for name in names if name in pictures)
+
+
+if __name__ == "__main__":
+    main()

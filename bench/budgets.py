@@ -1,0 +1,186 @@
+"""What a mail may cost, and what it does cost: a limit, a figure, and whether it holds.
+
+Here live the limits. All is measured anew, end to end, with Fletching beside a milter that only
+collects; nothing is carried over from the other rooms. A budget that is overdrawn fails nothing:
+the figures belong to the machine that they were taken on. Fletching rewrites mails of all sizes
+here, also those above its default `max_rewrite_size`.
+
+CPU time is that of all processes of the milter, so what the kernel does for them counts. RSA's own
+part is told beside it: no code of ours can make that cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.table import Table
+
+from bench import latency, mails
+from bench.course import Effort, Tell
+from bench.figures import middle, percentile
+from bench.outgoing import milliseconds, opened
+from bench.setups import COLLECTS, FLETCHING, House, house
+from bench.throughput import Cell, mail_file, run_once
+
+NEWSLETTER_MS, ATTACHED_MS, UNCLASSIFIED_MS = 2.0, 40.0, 0.3
+MEMORY_TIMES_MAIL, HALF_LOAD_MS = 4.0, 50.0
+_SMALL, _LARGE, _NOT_OURS = "23 kB", "10 MB", "23 kB, unclassified"
+_CONTENT = {_SMALL: mails.SIZES[_SMALL], _LARGE: mails.SIZES[_LARGE], _NOT_OURS: mails.ASKS_NOTHING}
+# One large mail at a time, as the budget is meant; how ten at once fare, `throughput` tells.
+_LOAD = {_SMALL: (600, 10), _LARGE: (20, 1), _NOT_OURS: (1000, 10)}
+"""By mail: how many a round, over how many connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One limit and what was measured."""
+
+    what: str
+    unit: str
+    limit: float
+    measured: float
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        return self.measured <= self.limit
+
+
+Results = tuple[Budget, ...]
+
+
+def measure(effort: Effort, tell: Tell) -> Results:
+    """Starts the house and measures every budget."""
+    with house((COLLECTS, FLETCHING)) as running:
+        tell("memory for one large mail", 0)
+        memory = _memory(running, effort)
+        tell("CPU of the milters", 0.1)
+        cpu = _cpu(running, effort, lambda said, share: tell(said, 0.1 + 0.5 * share))
+        tell("latency at half load", 0.6)
+        late = _latency(running, effort, lambda said, share: tell(said, 0.6 + 0.4 * share))
+    return (_newsletter(cpu, effort), _attached(cpu), memory, _unclassified(cpu), late)
+
+
+def _memory(running: House, effort: Effort) -> Budget:
+    """First of all, while no process has seen a large mail."""
+    fletching = running.setups[FLETCHING]
+    run_once(running, fletching, Cell(_SMALL, 1, 20), mail_file(running, _CONTENT[_SMALL]))
+    fletching.forget_peak()
+    before = fletching.peaks()
+    count = 2 if effort.quick else 8
+    run_once(running, fletching, Cell(_LARGE, 1, count), mail_file(running, _CONTENT[_LARGE]))
+    after = fletching.peaks()
+    # A worker may have been replaced by a fresh one meanwhile; of that, nothing is known.
+    more = max(after[pid] - before[pid] for pid in after.keys() & before.keys())
+    size = len(_CONTENT[_LARGE])
+    return Budget(
+        "memory that a worker takes for a mail of 10 MB, above its idle memory",
+        "x the mail",
+        MEMORY_TIMES_MAIL,
+        more / size,
+        f"{more / 1e6:.1f} MB for {size / 1e6:.1f} MB, one connection, {count} mails",
+    )
+
+
+Cpu = dict[tuple[str, str], float]
+"""CPU milliseconds of the milter per mail, by mail and set-up."""
+
+
+def _cpu(running: House, effort: Effort, tell: Tell) -> Cpu:
+    """In turns, round by round: mail by mail, set-up by set-up."""
+    spent: dict[tuple[str, str], list[float]] = {}
+    for number in range(effort.rounds):
+        tell(f"CPU of the milters, round {number + 1} of {effort.rounds}", number / effort.rounds)
+        for name, (mails_a_round, connections) in _LOAD.items():
+            file = mail_file(running, _CONTENT[name])
+            count = mails_a_round // (4 if effort.quick else 1)
+            for setup in (running.setups[COLLECTS], running.setups[FLETCHING]):
+                # Threads and buffers of its own are made with the first mails.
+                run_once(running, setup, Cell(name, connections, connections), file)
+                run = run_once(running, setup, Cell(name, connections, count), file)
+                spent.setdefault((name, setup.name), []).append(1000 * run.cpu_seconds / count)
+    return {what: middle(rounds) for what, rounds in spent.items()}
+
+
+def _newsletter(cpu: Cpu, effort: Effort) -> Budget:
+    with TemporaryDirectory() as name:
+        key = opened(Path(name)).dkim_keys[0]
+    rsa = middle(milliseconds(lambda: key.sign(b"what is signed" * 50), effort).rounds)
+    spent = cpu[_SMALL, FLETCHING]
+    return Budget(
+        "CPU of the milter for a newsletter of 23 kB, in all",
+        "ms",
+        NEWSLETTER_MS,
+        spent,
+        f"of it {rsa:.2f} ms one RSA-2048 signature; a milter that only collects:"
+        f" {cpu[_SMALL, COLLECTS]:.2f} ms",
+    )
+
+
+def _attached(cpu: Cpu) -> Budget:
+    return Budget(
+        "CPU that 10 MB with attachments add to that",
+        "ms",
+        ATTACHED_MS,
+        cpu[_LARGE, FLETCHING] - cpu[_SMALL, FLETCHING],
+        f"a milter that only collects: {cpu[_LARGE, COLLECTS] - cpu[_SMALL, COLLECTS]:.1f} ms",
+    )
+
+
+def _unclassified(cpu: Cpu) -> Budget:
+    ours, theirs = cpu[_NOT_OURS, FLETCHING], cpu[_NOT_OURS, COLLECTS]
+    return Budget(
+        "CPU of the milter for an unclassified mail of 23 kB, above one that only collects",
+        "ms",
+        UNCLASSIFIED_MS,
+        ours - theirs,
+        f"{ours:.2f} ms and {theirs:.2f} ms",
+    )
+
+
+def _latency(running: House, effort: Effort, tell: Tell) -> Budget:
+    amount = latency.Amount.of(effort)
+    rate = latency.highest(running, amount)
+    only = (running.setups[FLETCHING],)
+    (load,) = latency.at_share(running, only, 0.5, rate, amount, tell)
+    return Budget(
+        "p99.9 from the final dot to its reply, at half of the highest throughput",
+        "ms",
+        HALF_LOAD_MS,
+        percentile(load.service_ms, 99.9),
+        f"{len(load.times)} mails, {load.per_second:.0f} a second;"
+        f" from when they were due: {percentile(load.from_schedule_ms, 99.9):.1f} ms",
+    )
+
+
+def figures(results: Results) -> list[dict[str, object]]:
+    """For JSON, with units in the names."""
+    return [
+        {
+            "budget": budget.what,
+            "unit": budget.unit,
+            "limit": budget.limit,
+            "measured": round(budget.measured, 3),
+            "holds": budget.holds,
+            "detail": budget.detail,
+        }
+        for budget in results
+    ]
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """One line a budget."""
+    table = Table("budget", title="budgets", title_justify="left")
+    for name in ("limit", "measured", ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for budget in results:
+        said = "[green]ok[/]" if budget.holds else "[red]over[/]"
+        table.add_row(
+            *(budget.what, f"{budget.limit:g} {budget.unit}"),
+            *(f"{budget.measured:.2f} {budget.unit}", said, budget.detail),
+        )
+    yield table

@@ -1,0 +1,184 @@
+"""An SMTP client that sends when a mail is due, not when the mail before has been answered.
+
+Here lives the pacing, and nothing of what is made of the times. One thread and one selector, all
+octets made beforehand, so that the client takes little of the machine that it measures. Sessions
+are opened before the clock starts and kept, as an application that sends a campaign keeps them;
+they take turns. MAIL, RCPT and DATA go out in one piece (RFC 2920), the mail when DATA is answered.
+
+A mail that finds all sessions busy waits in a queue here. Its time counts from when it was due, so
+a server that stalls cannot hide it by slowing its client down ("coordinated omission").
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+_PATIENCE = 60.0
+_CHUNK = 1 << 16
+_REPLY = re.compile(rb"(?m)^(\d{3}) .*\r\n")
+
+
+class RefusedError(Exception):
+    """The server said something else than what makes a mail accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """One mail, in seconds of one clock: due, begun, its final dot sent, and that answered."""
+
+    due: float
+    begun: float
+    dot: float
+    answered: float
+
+    @property
+    def service(self) -> float:
+        """What the milter and Postfix took: from the final dot to its reply."""
+        return self.answered - self.dot
+
+    @property
+    def from_schedule(self) -> float:
+        """What the application waited: from when the mail was due, the dialogue included."""
+        return self.answered - self.due
+
+
+def schedule(count: int, per_second: float, seed: int = 0) -> list[float]:
+    """When each mail is due, in seconds from the start: independent of each other (Poisson).
+
+    The same for every server, since ``seed`` alone decides. Without a rate (0) all are due at
+    once: the sessions are then always busy, and how fast all are answered is the throughput.
+    """
+    if not per_second:
+        return [0.0] * count
+    chance = random.Random(seed)
+    due, now = [], 0.0
+    for _ in range(count):
+        now += chance.expovariate(per_second)
+        due.append(now)
+    return due
+
+
+def dialogue(mail: bytes, sender: str, recipient: str) -> tuple[bytes, bytes]:
+    """What is sent before the 354, and after it: the mail with doubled dots and its end."""
+    before = f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode("ascii")
+    stuffed = re.sub(rb"(?m)^\.", b"..", mail)
+    return before, stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n"
+
+
+class _Session:
+    """One SMTP session: idle, or with one mail in hand."""
+
+    def __init__(self, port: int, words: tuple[bytes, bytes]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._envelope, self._mail = words
+        self._read = b""
+        self._left = memoryview(b"")
+        self._due = self._begun = self._dot = 0.0
+        self._greet()
+        self.socket.setblocking(False)
+
+    def _greet(self) -> None:
+        for said in (b"", b"EHLO client.example\r\n"):
+            self.socket.sendall(said)
+            heard = b""
+            while not _REPLY.search(heard):
+                heard += self.socket.recv(_CHUNK) or b"421 gone\r\n"
+            if not _REPLY.findall(heard)[-1].startswith(b"2"):
+                raise RefusedError(heard.decode("ascii", "replace"))
+
+    def begin(self, due: float) -> None:
+        """Start the next mail."""
+        self._due, self._begun, self._dot = due, time.monotonic(), 0.0
+        self.socket.send(self._envelope)
+
+    def writing(self) -> bool:
+        """Whether the mail does not fit into the kernel's buffer, and the rest is to be sent."""
+        return bool(self._left)
+
+    def write(self) -> None:
+        """Send as much as the kernel takes."""
+        self._left = self._left[self.socket.send(self._left) :]
+        if not self._left:
+            self._dot = time.monotonic()
+
+    def read(self) -> Times | None:
+        """Take what has come; the times of the mail when it has its answer."""
+        self._read += self.socket.recv(_CHUNK) or b"421 gone\r\n"
+        *lines, self._read = self._read.split(b"\r\n")
+        for line in lines:
+            if line[:1] not in (b"2", b"3"):
+                raise RefusedError(line.decode("ascii", "replace"))
+            if line.startswith(b"354"):
+                self._left = memoryview(self._mail)
+                self.write()
+            elif self._dot:
+                return Times(self._due, self._begun, self._dot, time.monotonic())
+        return None
+
+    def close(self) -> None:
+        """Part in good order."""
+        with suppress(OSError), self.socket:
+            self.socket.settimeout(_PATIENCE)
+            self.socket.sendall(b"QUIT\r\n")
+            self.socket.recv(_CHUNK)
+
+
+def send(port: int, words: tuple[bytes, bytes], due: Sequence[float], sessions: int) -> list[Times]:
+    """Send a mail whenever one is due, and say of each when what happened."""
+    # select(2), since epoll_wait(2) counts in milliseconds and would begin mails that much late.
+    with _opened(port, words, sessions) as idle, selectors.SelectSelector() as selector:
+        for session in idle:
+            selector.register(session.socket, selectors.EVENT_READ, session)
+        start = time.monotonic() + 0.05
+        waiting = deque(start + moment for moment in due)
+        done: list[Times] = []
+        while len(done) < len(due):
+            while waiting and idle and waiting[0] <= time.monotonic():
+                idle.popleft().begin(waiting.popleft())
+            done += _heard(selector, idle, _pause(waiting, idle))
+        return done
+
+
+def _pause(waiting: deque[float], idle: deque[_Session]) -> float:
+    """How long nothing can happen but an answer."""
+    if waiting and idle:
+        return max(waiting[0] - time.monotonic(), 0.0)
+    return _PATIENCE
+
+
+def _heard(
+    selector: selectors.BaseSelector, idle: deque[_Session], pause: float
+) -> Iterator[Times]:
+    events = selector.select(pause)
+    if not events and pause == _PATIENCE:
+        raise RefusedError(f"no answer for {_PATIENCE:.0f} s")
+    for key, mask in events:
+        session: _Session = key.data
+        if mask & selectors.EVENT_WRITE:
+            session.write()
+        times = session.read() if mask & selectors.EVENT_READ else None
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if session.writing() else 0)
+        if wanted != key.events:
+            selector.modify(session.socket, wanted, session)
+        if times is not None:
+            idle.append(session)
+            yield times
+
+
+@contextmanager
+def _opened(port: int, words: tuple[bytes, bytes], sessions: int) -> Iterator[deque[_Session]]:
+    with ExitStack() as closing:
+        opened = deque[_Session]()
+        for _ in range(sessions):
+            opened.append(_Session(port, words))
+            closing.callback(opened[-1].close)
+        yield deque(opened)

@@ -1,0 +1,185 @@
+"""Latency: how long the reply to the final dot takes, under loads that do not wait for replies.
+
+Here lives which loads, and what is made of the times. First Fletching's highest throughput is
+found: the client's ten sessions, always busy. Then mails come at 10, 25, 50 and 75 % of it, at
+moments that are independent of each other (Poisson), the very same moments for each set-up; the
+set-ups take turns, block by block. Two times are told of each mail (`client.Times`): the service's,
+from the final dot to its reply, and the application's, from when the mail was due to that reply.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from bench import client, mails
+from bench.client import Times
+from bench.course import Effort, Tell
+from bench.figures import percentile
+from bench.proof import all_accepted, prove
+from bench.setups import FLETCHING, OPENDKIM, House, Setup, house
+from tests.real.processes import wait_until
+
+SIZE = "23 kB"
+SHARES = (0.10, 0.25, 0.50, 0.75)
+PERCENTS = (50.0, 99.0, 99.9, 100.0)
+_SESSIONS, _BUSY_SESSIONS = 50, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How many mails: to find the highest throughput, and per load in so many blocks."""
+
+    closed: int
+    blocks: int
+    per_block: int
+
+    @classmethod
+    def of(cls, effort: Effort) -> Amount:
+        return cls(200, 1, 60) if effort.quick else cls(2000, 4, 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All mails of one load on one set-up. ``client_cpu_seconds``: what the client itself took."""
+
+    setup: str
+    share: float
+    per_second: float
+    times: tuple[Times, ...]
+    client_cpu_seconds: float
+
+    @property
+    def service_ms(self) -> list[float]:
+        return [1000 * mail.service for mail in self.times]
+
+    @property
+    def from_schedule_ms(self) -> list[float]:
+        return [1000 * mail.from_schedule for mail in self.times]
+
+    @property
+    def client_late_ms(self) -> list[float]:
+        """How late the client began a mail: it was busy itself, or all its sessions were."""
+        return [1000 * (mail.begun - mail.due) for mail in self.times]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Mails a second that Fletching took at most, and every load."""
+
+    highest: float
+    loads: tuple[Loaded, ...]
+
+
+def measure(effort: Effort, tell: Tell) -> Results:
+    """Starts the house and runs every load."""
+    amount = Amount.of(effort)
+    found: list[Loaded] = []
+    with house((OPENDKIM, FLETCHING)) as running:
+        prove(running, SIZE)
+        tell("the highest throughput of Fletching", 0)
+        rate = highest(running, amount)
+        for place, share in enumerate(SHARES):
+
+            def part(said: str, done: float, place: int = place, share: float = share) -> None:
+                tell(f"{share:.0%} load: {said}", (place + done) / len(SHARES))
+
+            found += at_share(running, tuple(running.setups.values()), share, rate, amount, part)
+    return Results(rate, tuple(found))
+
+
+def highest(running: House, amount: Amount) -> float:
+    """Mails a second that Fletching takes of sessions that are always busy."""
+    setup = running.setups[FLETCHING]
+    for count in (amount.closed // 10, amount.closed):
+        times = _sent(running, setup, client.schedule(count, 0), _BUSY_SESSIONS)
+    began = min(mail.begun for mail in times)
+    return len(times) / (max(mail.answered for mail in times) - began)
+
+
+def at_share(
+    running: House, setups: Sequence[Setup], share: float, rate: float, amount: Amount, tell: Tell
+) -> Iterator[Loaded]:
+    """One load on these set-ups, in turns."""
+    times: dict[str, list[Times]] = {setup.name: [] for setup in setups}
+    spent = dict.fromkeys(times, 0.0)
+    for block in range(amount.blocks):
+        due = client.schedule(amount.per_block, share * rate, seed=block)
+        for setup in setups:
+            tell(f"block {block + 1} of {amount.blocks}, {setup.name}", block / amount.blocks)
+            began = time.process_time()
+            times[setup.name] += _sent(running, setup, due, _SESSIONS)
+            spent[setup.name] += time.process_time() - began
+    for name, seen in times.items():
+        yield Loaded(name, share, share * rate, tuple(seen), spent[name])
+
+
+def _sent(running: House, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
+    said_before = len(setup.log())
+    words = client.dialogue(mails.SIZES[SIZE], mails.SENDER, mails.READER)
+    times = client.send(setup.port, words, due, sessions)
+    wait_until("the queue is not empty", running.idle)
+    if setup.name == FLETCHING:
+        all_accepted(setup, said_before, len(due))
+    return times
+
+
+def figures(results: Results) -> dict[str, object]:
+    """For JSON, with units in the names."""
+    return {
+        "mail": SIZE,
+        "mail_bytes": len(mails.SIZES[SIZE]),
+        "highest_throughput_mails_per_second": round(results.highest, 1),
+        "highest_throughput_sessions": _BUSY_SESSIONS,
+        "sessions": _SESSIONS,
+        "arrivals": "poisson",
+        "loads": [_figures(load) for load in results.loads],
+    }
+
+
+def _figures(load: Loaded) -> dict[str, object]:
+    count = len(load.times)
+    return {
+        "setup": load.setup,
+        "load_percent": round(100 * load.share),
+        "mails_per_second": round(load.per_second, 2),
+        "mails": count,
+        "service_ms": percentiles(load.service_ms),
+        "from_schedule_ms": percentiles(load.from_schedule_ms),
+        "client_late_ms": percentiles(load.client_late_ms),
+        "client_cpu_ms_per_mail": round(1000 * load.client_cpu_seconds / count, 3),
+    }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """By name, as a reader asks for them."""
+    return {_name(percent): round(percentile(values, percent), 3) for percent in PERCENTS}
+
+
+def _name(percent: float) -> str:
+    return "max" if percent == 100 else f"p{percent:g}"
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """One table a load."""
+    for share in dict.fromkeys(load.share for load in results.loads):
+        loads = [load for load in results.loads if load.share == share]
+        table = Table(
+            *("set-up", "milliseconds"),
+            title=f"{share:.0%} of {results.highest:.0f} mails/s: {loads[0].per_second:.0f}"
+            f" mails/s of {SIZE}, {len(loads[0].times)} mails",
+            title_justify="left",
+        )
+        for percent in PERCENTS:
+            table.add_column(_name(percent), justify="right", min_width=7)
+        for load in loads:
+            table.add_row(load.setup, "final dot to reply", *_columns(load.service_ms))
+            table.add_row("", "due to reply", *_columns(load.from_schedule_ms))
+        yield table
+
+
+def _columns(times: Sequence[float]) -> Iterator[str]:
+    return (f"{percentile(times, percent):.1f}" for percent in PERCENTS)

@@ -1,0 +1,151 @@
+"""The mails that are measured: newsletters as an application makes them, in five sizes.
+
+Here lives their form and nothing of how they are sent. HTML and text as quoted-printable,
+attachments as base64, all made by Python's email package; the links and words are invented and
+always the same.
+"""
+
+from __future__ import annotations
+
+import random
+from email import policy
+from email.message import EmailMessage
+from string import Template
+
+READER = "reader@example.net"
+SENDER = "news@example.com"
+CONTROL = {
+    "X-GreenArrow-MailClass": "newsletter",
+    "X-GreenArrow-InstanceID": "20261121",
+    "X-GreenArrow-Click-Tracking-ID": "reader-4711",
+}
+"""What an application asks for. A signer that does not know these fields has them to carry, too."""
+
+LINE = 64
+"""Octets of a line of prose, line end included."""
+_SITE = "https://shop.example.com"
+_TOLD = (
+    "the container from the coast cleared customs on tuesday and the whole house smells of it we"
+    " have tasted our way through forty samples so that you need not these are the ones we drank"
+    " twice light as a window hay and then nothing but the wish for another cup of café crème"
+)
+_WORDS = _TOLD.split()
+_PAGE = Template("""\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>$subject</title>
+<style>body{margin:0;background:#f4f1ec}td{font:16px/1.5 Georgia,serif;color:#33302b}</style>
+</head><body><table role="presentation" width="100%" cellpadding="0" cellspacing="0">
+<tr><td align="center"><a href="$site/?week=47&amp;from=logo"><img src="$site/logo.png" alt="Logo"
+width="240" border="0"></a></td></tr>
+$articles<tr><td style="font-size:12px"><a href="$site/online?issue=47&amp;copy=3">Read online</a>
+<a href="##unsubscribetag##$site/bye?list=t100">Unsubscribe</a> Pier 7, Hamburg</td></tr>
+</table></body></html>
+""")
+_ARTICLE = Template("""\
+<tr><td style="padding:24px 16px 8px;border-top:1px solid #d9d2c5"><!--[if mso]><table><tr><td
+width="600"><![endif]--><h2 style="margin:0;font-size:22px;line-height:28px"><a
+href="$url&amp;from=title" style="color:#7a4b2a;text-decoration:none" target="_blank"
+>$title</a></h2>
+<p style="margin:12px 0 0">$text</p><p style="margin:12px 0 0"><a class="button"
+href="$url&amp;from=more" style="display:inline-block;padding:8px 24px;background:#7a4b2a"
+>Read more &rarr;</a></p><!--[if mso]></td></tr></table><![endif]--></td></tr>
+""")
+
+
+def newsletter(articles: int, *attachments: int, control: bool = True) -> bytes:
+    """A newsletter with ``3 * articles + 5`` links, and attachments of that many octets each."""
+    chance = random.Random(articles)
+    mail = _mail(control=control)
+    told = [_article(place, chance) for place in range(articles)]
+    mail.set_content(_text(told), cte="quoted-printable")
+    page = _PAGE.substitute(
+        subject=mail["Subject"],
+        site=_SITE,
+        articles="".join(_ARTICLE.substitute(article) for article in told),
+    )
+    mail.add_alternative(page, subtype="html", cte="quoted-printable")
+    for size in attachments:
+        mail.add_attachment(
+            chance.randbytes(size), "application", "pdf", filename=f"catalogue-{size}.pdf"
+        )
+    return mail.as_bytes(policy=policy.SMTP)
+
+
+def linked(links: int) -> bytes:
+    """Always the same 320 lines of HTML; so many of them are links. No text beside."""
+    lines = [
+        f'<a href="{_SITE}/tea/{place}?lot={place}&amp;size=100g">tea {place}</a>'
+        if place < links
+        else f"<span style='color:#7a4b2a'>coffee from the lot {place}, by 100g</span>"
+        for place in range(320)
+    ]
+    mail = _mail()
+    mail.set_content(_html(lines), subtype="html", cte="quoted-printable")
+    return mail.as_bytes(policy=policy.SMTP)
+
+
+def parted(parts: int) -> bytes:
+    """A page, and so many short files attached; all but the page stay as they are."""
+    mail = _mail()
+    mail.set_content(_html([f'<a href="{_SITE}/">tea</a>']), subtype="html", cte="7bit")
+    for place in range(parts):
+        told = f"lot {place}\n".encode() * 8
+        mail.add_attachment(told, "application", "pdf", filename=f"lot-{place}.pdf")
+    return mail.as_bytes(policy=policy.SMTP)
+
+
+def worded(lines: int) -> bytes:
+    """A page of so many lines of prose, each of `LINE` octets, with one link at its end."""
+    chance = random.Random(lines)
+    words = [word for word in _WORDS if word.isascii()]
+    told = [_fitted(" ".join(chance.choices(words, k=20))) for _ in range(lines)]
+    mail = _mail()
+    page = _html([*told, f'<a href="{_SITE}/">tea</a>'])
+    mail.set_content(page, subtype="html", cte="quoted-printable")
+    return mail.as_bytes(policy=policy.SMTP)
+
+
+def _fitted(text: str) -> str:
+    return f"<p>{text[: LINE - 8]}</p>"
+
+
+def _html(lines: list[str]) -> str:
+    body = "\n".join(lines)
+    return f"<!DOCTYPE html>\n<html><body>\n{body}\n</body></html>\n"
+
+
+def _mail(*, control: bool = True) -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = SENDER, READER, "First flush is in"
+    mail["Date"], mail["Message-ID"] = "Sat, 21 Nov 2026 09:00:00 +0000", "<47.1@example.com>"
+    for name, value in CONTROL.items() if control else ():
+        mail[name] = value
+    return mail
+
+
+def _article(place: int, chance: random.Random) -> dict[str, str]:
+    return {
+        "url": f"{_SITE}/tea/{place}/{'-'.join(chance.choices(_WORDS, k=4))}?lot={place}&size=100g",
+        "title": " ".join(chance.choices(_WORDS, k=5)).title(),
+        "text": " ".join(chance.choices(_WORDS, k=135)).capitalize() + ".",
+    }
+
+
+def _text(articles: list[dict[str, str]]) -> str:
+    blocks = [f"First flush is in\n{_SITE}/?week=47"]
+    blocks += [f"* {told['title']}\n{told['text'][:120]}\n{told['url']}" for told in articles]
+    blocks += [f"Unsubscribe: ##unsubscribetag##{_SITE}/bye?list=t100"]
+    return "\n\n".join(blocks) + "\n"
+
+
+SIZES = {
+    "2 kB": newsletter(0),
+    "23 kB": newsletter(12),
+    "100 kB": newsletter(54),
+    "1 MB": newsletter(12, 740_000),
+    "10 MB": newsletter(12, 4_000_000, 3_700_000),
+}
+"""Mails by the size that they are called by, with CRLF line ends."""
+
+ASKS_NOTHING = newsletter(12, control=False)
+"""The second of them without what an application asks for: mail that is not ours to change."""

@@ -1,0 +1,248 @@
+"""What is measured: one private Postfix, with a port for each milter that stands before it.
+
+Here lives how each set-up is started, and what its processes have used. Every milter listens on a
+unix socket and is configured as its own documentation says; all mail ends in discard(8). Which of
+them is loaded, and how, is not decided here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from fletching.admin.postfix import pieces
+from fletching.config.load import load
+from fletching.keyfiles import dkim_record, new_dkim_key, new_link_key
+from fletching.outgoing.sign import SigningKey
+
+from tests.real.postfix import Postfix
+from tests.real.processes import Daemon, free_port, private_directory, processes, program
+from tests.real.redis_server import Redis
+
+_QUEUES = ("maildrop", "incoming", "active", "deferred")
+_CLOCK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Postfix at ``port``, and the first process of the milter before it; None for no milter."""
+
+    name: str
+    port: int
+    daemon: Daemon | None
+
+    def cpu(self) -> float:
+        """CPU seconds that the milter's processes have used, children that ended included."""
+        return sum(_cpu(pid) for pid in self._pids())
+
+    def memory(self) -> int:
+        """Octets that the milter's processes have now; what they share is counted once."""
+        return sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in self._pids()) * 1024
+
+    def peak(self) -> int:
+        """Octets that the largest of the milter's processes has had at most."""
+        return max(self.peaks().values(), default=0)
+
+    def peaks(self) -> dict[int, int]:
+        """Octets that each of the milter's processes has had at most, by process id."""
+        return {pid: _kilobytes(pid, "status", "VmHWM:") * 1024 for pid in self._pids()}
+
+    def forget_peak(self) -> None:
+        """`peak` counts from now on."""
+        for pid in self._pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def log(self) -> str:
+        """All that the milter has written."""
+        return self.daemon.log.read_text("utf-8", "replace") if self.daemon is not None else ""
+
+    def dkim_record(self) -> str:
+        """The TXT record of the key that this set-up signs with."""
+        assert self.daemon is not None, "nothing signs here"
+        pem = (self.daemon.log.parent / "s1.pem").read_bytes()
+        key = load_pem_private_key(pem, None)
+        assert isinstance(key, RSAPrivateKey)
+        return dkim_record(SigningKey("example.com", "s1", key, default=True))
+
+    def _pids(self) -> list[int]:
+        return processes(self.daemon.pid) if self.daemon is not None else []
+
+
+def _cpu(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, words[11:15])) / _CLOCK
+
+
+def _kilobytes(pid: int, file: str, name: str) -> int:
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What runs: the set-ups by name, and the servers that they share."""
+
+    directory: Path
+    setups: Mapping[str, Setup]
+    postfix: Postfix
+    redis: Redis
+
+    def idle(self) -> bool:
+        """Whether Postfix's queue is empty."""
+        # Not by postqueue(1): a process for each look would be a load of its own.
+        folders = (self.postfix.queue_directory / name for name in _QUEUES)
+        return not any(file.is_file() for folder in folders for file in folder.rglob("*"))
+
+
+ALONE, COLLECTS, OPENDKIM, DKIMPY, FLETCHING = (
+    "Postfix alone",
+    "a pymilter that only collects",
+    "OpenDKIM, only signing",
+    "dkimpy-milter, only signing",
+    "Fletching, everything on",
+)
+
+
+ALL = (ALONE, COLLECTS, OPENDKIM, DKIMPY, FLETCHING)
+
+
+@contextmanager
+def house(names: Collection[str] = ALL) -> Iterator[House]:
+    """Starts these set-ups and what they need, and ends everything."""
+    with private_directory() as directory, ExitStack() as running:
+        redis = running.enter_context(Redis(directory / "redis"))
+        daemons: list[Daemon] = []
+        running.callback(_stop, daemons)
+        setups = {ALONE: Setup(ALONE, free_port(), None)}
+        milters = {setups[ALONE].port: ""}
+        tables: dict[str, str] = {}
+        for name in (name for name in _STARTS if name in names):
+            folder = directory / name.split()[0].strip(",")
+            socket, command = _STARTS[name](_Place.make(folder), redis)
+            daemons.append(Daemon(command, folder / "log"))
+            daemons[-1].start(socket.exists)
+            setups[name] = Setup(name, free_port(), daemons[-1])
+            milters[setups[name].port] = f"unix:{socket}"
+            if name == FLETCHING:
+                tables.update(pieces(load(folder / "fletching.yaml")).tables)
+        postfix = running.enter_context(Postfix(directory / "postfix", {}))
+        checks = _HEADER_CHECKS if tables else ""
+        postfix.apply(_MAIN_CF + checks, _master_cf(milters), tables)
+        yield House(directory, setups, postfix, redis)
+
+
+def _stop(daemons: list[Daemon]) -> None:
+    """All at once: a libmilter takes five seconds to end."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Daemon.stop, daemons))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one milter has its files."""
+
+    folder: Path
+    socket: Path
+    key: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> _Place:
+        folder.mkdir()
+        # What is made in there belongs to Postfix's group.
+        shutil.chown(folder, group="postfix")
+        folder.chmod(0o2775)
+        new_dkim_key(folder / "s1.pem", "rsa", 2048)
+        return cls(folder, folder / "milter.sock", folder / "s1.pem")
+
+    def configured(self, text: str) -> Path:
+        path = self.folder / "fletching.yaml"
+        path.write_text(text)
+        return path
+
+
+_Command = list[str | Path]
+
+
+def _collecting(place: _Place, _: Redis) -> tuple[Path, _Command]:
+    return place.socket, [sys.executable, "-m", "bench.collecting", place.socket]
+
+
+def _opendkim(place: _Place, _: Redis) -> tuple[Path, _Command]:
+    config = place.configured(_OPENDKIM.format(place=place))
+    return place.socket, [program("opendkim", "opendkim"), "-f", "-x", config]
+
+
+def _dkimpy(place: _Place, _: Redis) -> tuple[Path, _Command]:
+    config = place.configured(_DKIMPY.format(place=place))
+    return place.socket, [program("dkimpy-milter", "dkimpy-milter"), config]
+
+
+def _fletching(place: _Place, redis: Redis) -> tuple[Path, _Command]:
+    new_link_key(place.folder / "link-keys", 0)
+    config = place.configured(_FLETCHING.format(place=place, redis=redis.unix_url))
+    return place.socket, [sys.executable, "-m", "fletching", "milter", "--config", config]
+
+
+_STARTS = {COLLECTS: _collecting, OPENDKIM: _opendkim, DKIMPY: _dkimpy, FLETCHING: _fletching}
+
+_OPENDKIM = """\
+Mode s
+Domain example.com
+Selector s1
+KeyFile {place.key}
+RequireSafeKeys no
+Canonicalization relaxed/relaxed
+InternalHosts 127.0.0.1
+UMask 007
+Socket local:{place.socket}
+"""
+_DKIMPY = """\
+Mode s
+Domain example.com
+Selector s1
+KeyFile {place.key}
+Canonicalization relaxed/relaxed
+InternalHosts 127.0.0.1
+UMask 007
+UserID postfix
+PidFile {place.folder}/pid
+Socket local:{place.socket}
+"""
+_FLETCHING = """\
+listen: unix:{place.socket}
+state_dir: {place.folder}/state
+max_rewrite_size: 16MiB
+redis: {redis}
+bounce_mailbox: bounces@example.com
+unsubscribe_mailbox: unsubscribe@example.com
+url_domain: https://click.example.com
+link_keys: {place.folder}/link-keys
+mail_classes:
+  newsletter: {{list_id: t100, virtual_mta: bulk, track: {{clicks: true, opens: true}}}}
+virtual_mtas:
+  bulk: {{transport: discard}}
+routed_mailers: [discard]
+dkim:
+  keys: [{{domain: example.com, selector: s1, file: {place.key}, default: true}}]
+"""
+_HEADER_CHECKS = "milter_header_checks = regexp:$config_directory/milter_header_checks\n"
+_MAIN_CF = """\
+message_size_limit = 30000000
+milter_default_action = tempfail
+default_transport = discard
+"""
+
+
+def _master_cf(milters: Mapping[int, str]) -> str:
+    return "".join(
+        f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_milters={milter}\n"
+        for port, milter in milters.items()
+    )

@@ -1,0 +1,82 @@
+"""bench/ beside real servers: every room runs, and what it says is whole. Nothing says how fast."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import client, latency, mails, proof, store, throughput
+from bench.course import Effort, silent
+from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, house
+from bench.throughput import Cell
+
+from .redis_server import Redis
+
+
+def test_throughput_of_all_set_ups() -> None:
+    with house() as running:
+        proof.prove(running, "23 kB")
+        found = throughput.measure_cell(running, Cell("23 kB", 4, 20), 1, silent)
+    assert [one.setup for one in found] == list(ALL)
+    for row in throughput.figures(found):
+        assert row["mails_per_run"] == 20
+        assert row["mails_per_second"] > 0  # type: ignore[operator] # of JSON
+        if row["setup"] != ALONE:
+            assert row["milter_largest_process_peak_rss_bytes"] > 1_000_000  # type: ignore[operator]
+    assert len(list(throughput.tables(found))) == 1
+
+
+class TestProof:
+    """A milter that is idle is found out."""
+
+    def test_one_that_does_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(proof, "_SIGN", (COLLECTS,))
+        with (
+            house((COLLECTS,)) as running,
+            pytest.raises(proof.IdleError, match="has not signed"),
+        ):
+            proof.prove(running, "2 kB")
+
+
+class TestLatency:
+    """The client paces, and every mail has its times."""
+
+    def test_all_set_ups_at_one_load(self) -> None:
+        amount = latency.Amount(closed=20, blocks=2, per_block=10)
+        with house((OPENDKIM, FLETCHING)) as running:
+            rate = latency.highest(running, amount)
+            setups = tuple(running.setups.values())
+            loads = list(latency.at_share(running, setups, 0.5, rate, amount, silent))
+        assert [load.setup for load in loads] == [ALONE, OPENDKIM, FLETCHING]
+        for load in loads:
+            assert len(load.times) == 20
+            assert all(0 < mail.service <= mail.from_schedule for mail in load.times)
+
+    def test_a_server_that_refuses_is_an_error(self) -> None:
+        words = client.dialogue(mails.SIZES["2 kB"], "not an address", mails.READER)
+        with house(()) as running, pytest.raises(client.RefusedError, match="501"):
+            client.send(running.setups[ALONE].port, words, [0.0], 1)
+
+    def test_a_mail_that_fits_no_buffer(self) -> None:
+        words = client.dialogue(mails.SIZES["10 MB"], mails.SENDER, mails.READER)
+        with house(()) as running:
+            (times,) = client.send(running.setups[ALONE].port, words, [0.0], 1)
+            running.postfix.wait_log(", size=105")
+        assert times.begun < times.dot < times.answered
+
+
+def test_store(redis: Redis) -> None:
+    words = store.recorded(redis, store.newsletter_question())
+    assert set(words) == {store.NUMBER_ONE, store.NUMBER_EACH, store.OPEN_ONE, store.OPEN_EACH}
+    said = store.benchmark(redis, words[store.NUMBER_ONE], 130, 2)
+    assert said["rps"] > 0
+    with redis.client() as client:
+        (campaign,) = client.keys("fletching:campaign:*")
+        # One more was numbered while the words were written down.
+        assert client.hget(campaign, "sent") == b"131"
+        assert client.dbsize() == 5
+
+
+def test_what_messages_leave(redis: Redis) -> None:
+    results = store.measure(Effort(quick=True), silent)
+    assert [kept.what for kept in results.kept] == ["one campaign", "a campaign each"]
+    assert all(kept.bytes_per_1000 > 10_000 for kept in results.kept)
