@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -251,7 +252,7 @@ def _signing_key(entry: DkimKeyEntry) -> SigningKey:
 def _private_key(path: KeyPath) -> RSAPrivateKey | Ed25519PrivateKey:
     data = _read(path)
     try:
-        key = load_pem_private_key(data, password=None)
+        key = _loaded(data)
     except TypeError:
         wanted = "allowed is a key without passphrase, in a file of mode 0600 or 0640"
         raise KeyFileError(f"{path}: the key is encrypted; {wanted}") from None
@@ -261,6 +262,13 @@ def _private_key(path: KeyPath) -> RSAPrivateKey | Ed25519PrivateKey:
     if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
         raise KeyFileError(f"{path}: a key of another kind; allowed are RSA and Ed25519")
     return key
+
+
+# OpenSSL checks an RSA key when it loads it: 30 ms in which no other thread computes. A worker that
+# reloads has mails in hand, and most of its keys are those that its parent had before the fork.
+@lru_cache(maxsize=1024)
+def _loaded(pem: bytes) -> object:
+    return load_pem_private_key(pem, password=None)
 
 
 def _read(path: KeyPath) -> bytes:
