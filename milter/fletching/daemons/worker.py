@@ -19,7 +19,7 @@ from fletching import log
 from fletching.daemons.listener import Listener
 from fletching.daemons.mail import InHand, Mail
 from fletching.daemons.paused import Watch
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, keep_memory
 from fletching.grouping import Numbered, Question
 from fletching.metrics import Metrics
 from fletching.opening import stamp, zone
@@ -166,6 +166,7 @@ def live(
     thread gets a signal is the kernel's choice. So a worker is deaf to them, and its parent has
     other signals.
     """
+    keep_memory()
     sys.setswitchinterval(_SECONDS_A_TURN)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
