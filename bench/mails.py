@@ -52,11 +52,16 @@ href="$url&amp;from=more" style="display:inline-block;padding:8px 24px;backgroun
 """)
 
 
-def newsletter(articles: int, *attachments: int, control: bool = True) -> bytes:
-    """A newsletter with ``3 * articles + 5`` links, and attachments of that many octets each."""
+def newsletter(
+    articles: int, *attachments: int, control: bool = True, personal: str = ""
+) -> bytes:
+    """A newsletter with ``3 * articles + 5`` links, and attachments of that many octets each.
+
+    ``personal``: what the links of this reader's articles have at their end.
+    """
     chance = random.Random(articles)
     mail = _mail(control=control)
-    told = [_article(place, chance) for place in range(articles)]
+    told = [_article(place, chance, personal) for place in range(articles)]
     mail.set_content(_text(told), cte="quoted-printable")
     page = _PAGE.substitute(
         subject=mail["Subject"],
@@ -123,9 +128,10 @@ def _mail(*, control: bool = True) -> EmailMessage:
     return mail
 
 
-def _article(place: int, chance: random.Random) -> dict[str, str]:
+def _article(place: int, chance: random.Random, personal: str) -> dict[str, str]:
+    path = f"{place}/{'-'.join(chance.choices(_WORDS, k=4))}"
     return {
-        "url": f"{_SITE}/tea/{place}/{'-'.join(chance.choices(_WORDS, k=4))}?lot={place}&size=100g",
+        "url": f"{_SITE}/tea/{path}?lot={place}&size=100g{personal}",
         "title": " ".join(chance.choices(_WORDS, k=5)).title(),
         "text": " ".join(chance.choices(_WORDS, k=135)).capitalize() + ".",
     }
@@ -146,6 +152,11 @@ SIZES = {
     "10 MB": newsletter(12, 4_000_000, 3_700_000),
 }
 """Mails by the size that they are called by, with CRLF line ends."""
+
+def personal(readers: int) -> list[bytes]:
+    """The second of them, each with links that no other one has."""
+    return [newsletter(12, personal=f"&reader={reader:05}") for reader in range(readers)]
+
 
 ASKS_NOTHING = newsletter(12, control=False)
 """The second of them without what an application asks for: mail that is not ours to change."""

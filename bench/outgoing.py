@@ -13,8 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fletching.config.load import parse
 from fletching.grouping import CampaignOf, Numbered
 from fletching.keyfiles import new_dkim_key, new_link_key
@@ -22,6 +25,7 @@ from fletching.opening import open_setup, stamp, zone
 from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, carry
 from fletching.outgoing.message import parse as parse_mail
+from fletching.outgoing.sign import SigningKey
 from rich.table import Table
 
 from bench import mails
@@ -32,6 +36,7 @@ from bench.rooms import shares
 PROFILED = "23 kB"
 _ROUNDS, _SECONDS_A_ROUND = 7, 0.2
 _QUICK_ROUNDS, _QUICK_SECONDS = 3, 0.02
+_READERS = 200
 _CONFIG = b"""\
 state_dir: state
 max_rewrite_size: 16MiB
@@ -111,8 +116,10 @@ class Results:
     """Everything measured here. ``room_percent``: of the newsletter's time."""
 
     sizes: Mapping[str, Cost]
+    personal: Cost
     growth: tuple[Grown, ...]
     rsa_ms: tuple[float, ...]
+    ed25519_ms: tuple[float, ...]
     room_percent: Mapping[str, float]
 
 
@@ -131,11 +138,13 @@ def measure(effort: Effort, tell: Tell) -> Results:
         costs = tuple(cost(growing.mail(step), setup, effort) for step in growing.steps)
         growth.append(Grown(growing.name, growing.unit, growing.steps, costs))
     tell("RSA alone, and the rooms", (total - 2) / total)
-    key = setup.dkim_keys[0]
-    rsa = milliseconds(lambda: key.sign(b"what is signed" * 50), effort).rounds
+    rsa, ed25519 = (
+        milliseconds(partial(key.sign, b"what is signed" * 50), effort).rounds
+        for key in (setup.dkim_keys[0], SigningKey("x", "x", Ed25519PrivateKey.generate(), False))
+    )
     repeats = 20 if effort.quick else 200
     rooms = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
-    return Results(sizes, tuple(growth), rsa, rooms)
+    return Results(sizes, personal(setup, effort), tuple(growth), rsa, ed25519, rooms)
 
 
 def opened(directory: Path) -> Setup:
@@ -162,6 +171,16 @@ def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
     ms = milliseconds(way, effort)
     faults = _page_faults() - before
     return Cost(len(raw), links, edits, ms.rounds, faults / ms.calls)
+
+
+def personal(setup: Setup, effort: Effort) -> Cost:
+    """The newsletter where no mail has a link of another one, so that nothing is known of any."""
+    # So many that none is still remembered when its turn comes again.
+    raw = mails.personal(_READERS)
+    ways = cycle([way_of(each, setup) for each in raw])
+    links, edits = _done(next(ways))
+    ms = milliseconds(lambda: next(ways)(), effort)
+    return Cost(len(raw[0]), links, edits, ms.rounds, 0)
 
 
 def _done(way: Way) -> tuple[int, int]:
@@ -206,7 +225,9 @@ def figures(results: Results) -> dict[str, object]:
     """For JSON, with units in the names."""
     return {
         "sizes": {name: _figures(cost) for name, cost in results.sizes.items()},
+        "personal_links": _figures(results.personal),
         "rsa_2048_signature_cpu_ms": round(middle(results.rsa_ms), 4),
+        "ed25519_signature_cpu_ms": round(middle(results.ed25519_ms), 4),
         "growth": [_grown(grown) for grown in results.growth],
         "profiled_mail": PROFILED,
         "room_percent": {name: round(part, 2) for name, part in results.room_percent.items()},
@@ -252,10 +273,12 @@ def tables(results: Results) -> Iterator[Table]:
 
 def _sizes(results: Results) -> Table:
     rsa = middle(results.rsa_ms)
-    table = Table("mail", title="CPU of a mail's way out", title_justify="left")
+    ed25519 = middle(results.ed25519_ms)
+    title = f"CPU of a mail's way out (an Ed25519 signature would take {ed25519:.2f} ms)"
+    table = Table("mail", title=title, title_justify="left")
     for name in ("octets", "links", "edits", "ms", "least to most", "page faults", "RSA's part"):
         table.add_column(name, justify="right")
-    for name, cost in results.sizes.items():
+    for name, cost in (*results.sizes.items(), ("23 kB, links of its own", results.personal)):
         ms = middle(cost.ms)
         table.add_row(
             *(name, f"{cost.mail_bytes:,}", str(cost.links), str(cost.edits), f"{ms:.2f}"),
