@@ -188,10 +188,12 @@ def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
         if open_break and at < start == len(raw):
             made += b"\r\n"
         _break_line(made)
-        made += b"=\r\n".join(_soft_lines(_escaped(patch.octets), _QP_LINE - 1))
         at = end
-        if raw[at : at + 2] not in (b"", b"\r\n"):
-            _break_line(made)
+        if patch.octets:
+            made += b"=\r\n".join(_soft_lines(_escaped(patch.octets), _QP_LINE - 1))
+            # The last of these lines has room for the equals sign.
+            if raw[at : at + 2] not in (b"", b"\r\n"):
+                made += b"=\r\n"
     return bytes(made + _begun(raw, at, len(raw)))
 
 
