@@ -8,9 +8,9 @@ VENV := .venv
 
 RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
 DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
-BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools
-TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core systemd \
-	libpython3.11-testsuite $(if $(shell command -v npm),,npm)
+BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light
+TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core systemd chromium \
+	postgresql libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help
 

@@ -115,7 +115,7 @@ def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "place", "saying"),
     [
-        ("web: {listen: '127.0.0.1:8090'}", "web", "does not act on it yet"),
+        ("lmtp: {listen: '127.0.0.1:8024'}", "lmtp", "does not act on it yet"),
         ("users: {crm: {mail_class: gone}}", "users.crm.mail_class", "must name a Mail Class"),
         ("dkim: {keys: []}", "dkim.keys", "without a signature of ours"),
         (

@@ -40,9 +40,10 @@ ALL = dict(commands())
 def test_the_commands() -> None:
     """SPEC section 14, as far as this version goes."""
     assert {" ".join(words) for words in ALL} == {
-        "milter", "run", "check", "preview", "explain", "postfix", "token",
+        "milter", "web", "courier", "run", "check", "preview", "explain", "postfix", "token",
         "key new", "key list", "key retire", "dkim new", "dkim record",
-        "mta list", "mta pause", "mta resume",
+        "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
+        "suppression list", "suppression add", "suppression remove", "suppression export",
     }  # fmt: skip
 
 

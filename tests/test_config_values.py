@@ -20,6 +20,12 @@ def test_durations(text: str, seconds: int) -> None:
     assert units.duration(text) == seconds
 
 
+def test_what_is_small_may_be_kept_for_years() -> None:
+    assert units.retention("3660d") == 3660 * 86400
+    with pytest.raises(ValueError, match="must be from 1s to 3660d"):
+        units.retention("3661d")
+
+
 @pytest.mark.parametrize("text", ["", "d", "1", "1D", "-1d", "+1d", "1.5d", "1 d", "1d ", "1d\n",
                                   "1h30m", "500ms", "\u0661d", 1, 1.0, None, True, []])  # fmt: skip
 def test_no_durations(text: object) -> None:

@@ -243,12 +243,12 @@ def test_the_supervisor_hears_what_a_daemon_tells_later() -> None:
         environments = [
             Path(f"/proc/{pid}/environ").read_text().split("\0") for pid in everything.children()
         ]
-        (address,) = {
+        address = next(
             word.removeprefix("NOTIFY_SOCKET=")
             for words in environments
             for word in words
             if word.startswith("NOTIFY_SOCKET=")
-        }
+        )
         fill(address)
 
         def has_room() -> bool:

@@ -17,9 +17,11 @@ import pytest
 import redis
 from fletching.grouping import Numbered, Question
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import StoreAway
+from fletching.store.connection import Ask, StoreAway
+from fletching.tokens import campaign_id
 from redis.crc import key_slot
 
+from tests import redis_cluster
 from tests.real.processes import free_port
 from tests.redis_server import RedisServer
 
@@ -130,6 +132,35 @@ def test_a_campaign_outlives_its_window_and_its_bounces(
     campaigns.campaign_of(question())
     kept = server.client.ttl("fletching:campaign:{aaaaaaaaaaaa}")
     assert (21 + 10 + 399) * DAY < kept <= (21 + 10 + 400) * DAY
+    Campaigns(server.url, NOWHERE, 50 * DAY).campaign_of(question("b1", "b" * 12))
+    kept = server.client.ttl("fletching:campaign:{bbbbbbbbbbbb}")
+    assert (21 + 10 + 49) * DAY < kept <= (21 + 10 + 50) * DAY
+
+
+def test_counters_end_with_their_campaign(server: RedisServer, campaigns: Campaigns) -> None:
+    campaigns.campaign_of(question())
+    look = server.client
+    look.expire("fletching:campaign:{aaaaaaaaaaaa}", 1000)
+    campaigns.campaign_of(question(now=1_700_000_000 + DAY))
+    assert 990 < look.ttl("fletching:counts:{aaaaaaaaaaaa}") <= 1000
+
+
+def test_the_index_forgets_campaigns_that_have_ended(server: RedisServer) -> None:
+    kept = (21 + 10 + 50) * DAY
+    campaigns, began = Campaigns(server.url, NOWHERE, 50 * DAY), 1_700_000_000
+    campaigns.campaign_of(question("a1", "a" * 12, now=began))
+    campaigns.campaign_of(question("a2", "b" * 12, now=began + 1))
+    campaigns.campaign_of(question("a3", "c" * 12, now=began + kept))
+    look = server.client
+    assert look.zrange("fletching:campaigns", 0, -1) == ["a" * 12, "b" * 12, "c" * 12]
+    campaigns.campaign_of(question("a4", "d" * 12, now=began + kept + 1))
+    assert look.zrange("fletching:campaigns", 0, -1) == ["b" * 12, "c" * 12, "d" * 12]
+
+
+def test_a_host_that_joins_does_not_change_when_a_campaign_began(server: RedisServer) -> None:
+    Campaigns(server.url, NOWHERE).campaign_of(question(now=1_700_000_000))
+    Campaigns(server.url, NOWHERE).campaign_of(question(now=1_700_000_900))
+    assert server.client.zscore("fletching:campaigns", "a" * 12) == 1_700_000_000
 
 
 def _numbers(url: str, name: str, count: int, start: object, answers: object) -> None:
@@ -144,7 +175,7 @@ def test_many_hosts_at_once_open_one_campaign_and_no_number_twice(server: RedisS
     hosts, each = 8, 50
     start, answers = spawn.Barrier(hosts), spawn.Queue()
     running = [
-        spawn.Process(target=_numbers, args=(server.url, f"h{i}", each, start, answers))
+        spawn.Process(target=_numbers, args=(server.url, "abcdefgh"[i], each, start, answers))
         for i in range(hosts)
     ]
     for process in running:
@@ -180,16 +211,27 @@ def test_what_a_bounce_is_attributed_to(server: RedisServer, campaigns: Campaign
         assert found == {"email": f"r{number}@example.com"}
     assert campaigns.bounce_record("aaaaaaaaaaaa", 131) is None
     assert campaigns.bounce_record("b" * 12, 1) is None
-    keys = sorted(server.client.keys("fletching:bounce:*"))
-    assert keys == [f"fletching:bounce:{{aaaaaaaaaaaa}}:{block}" for block in (0, 1, 2)]
-    assert server.client.hget(keys[0], "5") == '{"email":"r5@example.com"}'
+    keys = sorted(server.client.keys("fletching:bounces:*"))
+    assert keys == [f"fletching:bounces:{{aaaaaaaaaaaa}}:{block}" for block in (0, 1, 2)]
+    assert server.client.lindex(keys[0], 4) == '5 {"email":"r5@example.com"}'
+
+
+def test_a_message_without_a_record_leaves_no_gap(campaigns: Campaigns) -> None:
+    """Privacy, or no VERP: the records around it are found all the same."""
+    remembered = [number for number in range(1, 200) if number % 3 and not 60 <= number <= 140]
+    for number in range(1, 200):
+        remember = (("email", f"r{number}@example.com"),) if number in remembered else ()
+        campaigns.campaign_of(question(remember=remember))
+    for number in range(200):
+        found = campaigns.bounce_record("aaaaaaaaaaaa", number)
+        assert found == ({"email": f"r{number}@example.com"} if number in remembered else None)
 
 
 def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
-    look, key = server.client, "fletching:bounce:{aaaaaaaaaaaa}:0"
+    look, key = server.client, "fletching:bounces:{aaaaaaaaaaaa}:0"
     assert 9 * DAY < look.ttl(key) <= 10 * DAY
     look.expire(key, 100)
     campaigns.campaign_of(question())
@@ -198,7 +240,7 @@ def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
 
 def test_nothing_to_remember_leaves_no_record(server: RedisServer, campaigns: Campaigns) -> None:
     campaigns.campaign_of(question(remember=()))
-    assert server.client.keys("fletching:bounce:*") == []
+    assert server.client.keys("fletching:bounces:*") == []
     assert campaigns.bounce_record("aaaaaaaaaaaa", 1) is None
 
 
@@ -221,7 +263,7 @@ def test_a_mail_costs_one_round_trip(server: RedisServer, campaigns: Campaigns) 
         campaigns.campaign_of(question())
     after = look.info("commandstats")
     # What a script does inside counts here too, but under the names of those commands.
-    inside = {"exists", "hset", "hincrby", "expire"}
+    inside = {"exists", "hincrby", "rpush", "expire", "pttl", "pexpire"}
     told = {
         name: calls
         for name in {key.removeprefix("cmdstat_") for key in after} - inside
@@ -255,8 +297,34 @@ def test_a_host_that_died_between_opening_and_numbering(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     server.client.set("fletching:sendid:{a100525}", "z" * 12, px=DAY * 1000)
-    assert campaigns.campaign_of(question()) == Numbered("z" * 12, 1)
-    assert campaigns.campaign_of(question()) == Numbered("z" * 12, 2)
+    assert campaigns.campaign_of(question()) == Numbered("a" * 12, 1)
+    assert Campaigns(server.url, NOWHERE).campaign_of(question()) == Numbered("a" * 12, 2)
+
+
+def test_a_campaign_that_is_lost_while_its_sendid_stays_does_not_begin_again(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
+    campaigns.campaign_of(question())
+    server.client.delete("fletching:campaign:{aaaaaaaaaaaa}")
+    joins = Campaigns(server.url, NOWHERE)
+    assert joins.campaign_of(question(candidate="b" * 12)) == Numbered("b" * 12, 1)
+    assert campaigns.campaign_of(question(candidate="c" * 12)) == Numbered("b" * 12, 2)
+
+
+def test_a_campaign_that_opens_too_late_leaves_nothing(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host's SendID is there between the look and the opening."""
+    first, second = Campaigns(server.url, NOWHERE), Campaigns(server.url, NOWHERE)
+    begin = second._begin
+
+    def late(ask: Ask, candidate: str, asked: Question) -> None:
+        begin(ask, candidate, asked)
+        assert first.campaign_of(question()) == Numbered("a" * 12, 1)
+
+    monkeypatch.setattr(second, "_begin", late)
+    assert second.campaign_of(question(candidate="b" * 12)) == Numbered("a" * 12, 2)
+    assert server.client.keys("*bbbb*") == []
 
 
 def test_a_stopped_redis_is_said_once_and_its_return_once(
@@ -291,7 +359,7 @@ def test_connections_that_were_cut_while_idle_cost_no_mail(
 def test_connections_do_not_pile_up(server: RedisServer, campaigns: Campaigns) -> None:
     before = server.client.info("clients")["connected_clients"]
     for place in range(100):
-        campaigns.campaign_of(question(f"a{place}", f"{place:0>12}"))
+        campaigns.campaign_of(question(f"a{place}", campaign_id(place, bytes(4))))
     assert server.client.info("clients")["connected_clients"] <= before + 17
 
 
@@ -422,29 +490,8 @@ def test_a_service_that_sentinels_do_not_know_is_away() -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[list[RedisServer]]:
-    """Three masters that share the slots."""
-    with contextlib.ExitStack() as stack:
-        nodes = [_cluster_node(stack) for _ in range(3)]
-        for place, node in enumerate(nodes):
-            first, last = place * 16384 // 3, (place + 1) * 16384 // 3 - 1
-            at = node.client
-            _ask(at, "CLUSTER ADDSLOTSRANGE", first, last)
-            _ask(at, "CLUSTER SET-CONFIG-EPOCH", place + 1)
-            bus = int(str(nodes[0].client.config_get("cluster-port")["cluster-port"]))
-            _ask(at, "CLUSTER MEET", "127.0.0.1", nodes[0].port, bus)
-        assert until(lambda: all("cluster_state:ok" in _cluster_info(node) for node in nodes))
+    with redis_cluster.cluster() as nodes:
         yield nodes
-
-
-def _cluster_node(stack: contextlib.ExitStack) -> RedisServer:
-    options = ("cluster-enabled yes", f"cluster-port {free_port()}", "appendonly no")
-    return stack.enter_context(RedisServer(*options))
-
-
-def _cluster_info(node: RedisServer) -> str:
-    client = redis.Redis(port=node.port, decode_responses=True)
-    client.set_response_callback("CLUSTER INFO", str)
-    return str(_ask(client, "CLUSTER INFO"))
 
 
 def _ask(client: redis.Redis, *words: object) -> object:
@@ -453,16 +500,17 @@ def _ask(client: redis.Redis, *words: object) -> object:
 
 
 def test_a_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> None:
-    nodes = ",".join(f"127.0.0.1:{node.port}" for node in cluster)
-    campaigns = Campaigns(f"redis+cluster://{nodes}", NOWHERE)
-    for name in range(30):
-        asked = question(f"a{name}", f"{name:0>12}")
-        assert campaigns.campaign_of(asked) == Numbered(f"{name:0>12}", 1)
-        assert campaigns.campaign_of(asked) == Numbered(f"{name:0>12}", 2)
-        assert campaigns.bounce_record(f"{name:0>12}", 2) == dict(asked.remember)
+    campaigns = Campaigns(redis_cluster.cluster_url(cluster), NOWHERE)
+    for number in range(30):
+        name = campaign_id(number, bytes(4))
+        asked = question(f"a{number}", name)
+        assert campaigns.campaign_of(asked) == Numbered(name, 1)
+        assert campaigns.campaign_of(asked) == Numbered(name, 2)
+        assert campaigns.bounce_record(name, 2) == dict(asked.remember)
     campaigns.ping()
     keys = [str(key) for node in cluster for key in node.client.keys("*")]
-    assert len(keys) == 30 * 3
+    # SendID, campaign, counters and bounces of each, and the one index.
+    assert len(keys) == 30 * 4 + 1
     assert all(node.client.dbsize() for node in cluster)
 
 
@@ -470,6 +518,6 @@ def test_all_keys_of_a_campaign_are_in_one_slot(server: RedisServer, campaigns: 
     for _ in range(70):
         campaigns.campaign_of(question())
     everything = map(str, server.client.keys("*"))
-    keys = [key for key in everything if re.search(":(campaign|bounce):", key)]
+    keys = [key for key in everything if re.search(":(campaign|bounces):", key)]
     assert len(keys) == 3
     assert len({key_slot(key.encode()) for key in keys}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fletching.config.load import parse
 from fletching.daemons import embedded_redis
+from fletching.daemons.supervisor import needed
 
 from tests.milter_daemon import ACCEPT, MilterDaemon, command_line, header
 from tests.real.processes import processes, wait_until
@@ -24,9 +27,22 @@ mail_classes: {news: {list_id: t100}}
 FROM = header("From", "app@example.com")
 
 
+def whole() -> MilterDaemon:
+    """All daemons, with sockets of their own, not yet running."""
+    made = MilterDaemon("embedded", CONFIG, command=("run",))
+    configure(made, CONFIG)
+    return made
+
+
+def configure(everything: MilterDaemon, config: str) -> None:
+    """Another configuration, with the same sockets."""
+    sockets = {name: f"unix:{everything.folder}/{name}" for name in ("listen", "admin_listen")}
+    everything.configure(f"{config}web: {json.dumps(sockets)}\n")
+
+
 @pytest.fixture
 def everything() -> Iterator[MilterDaemon]:
-    with MilterDaemon("embedded", CONFIG, command=("run",)) as running:
+    with whole() as running:
         wait_until("not ready", lambda: bool(running.lines("started")[1:]))
         yield running
 
@@ -93,7 +109,7 @@ def test_a_killed_supervisor_leaves_nobody(everything: MilterDaemon) -> None:
 
 
 def test_a_reload_reaches_the_workers(everything: MilterDaemon) -> None:
-    everything.configure(CONFIG.replace("t100", "t200"))
+    configure(everything, CONFIG.replace("t100", "t200"))
     everything.daemon.signal(signal.SIGHUP)
     everything.wait_for("configuration")
     wait_until(
@@ -177,8 +193,21 @@ def test_a_wrong_configuration_ends_it_with_its_lines() -> None:
         milter.__exit__()
 
 
+@pytest.mark.parametrize(
+    ("options", "daemons"),
+    [
+        ("", ("milter",)),
+        ("link_keys: keys", ("milter", "web")),
+        ("events: {destinations: []}", ("milter",)),
+        ("events: {destinations: [{name: a, file: events}]}", ("milter", "courier")),
+    ],
+)
+def test_only_what_has_something_to_do_runs(options: str, daemons: tuple[str, ...]) -> None:
+    assert needed(parse(options.encode(), Path("fletching.yaml"))) == daemons
+
+
 def test_a_daemon_that_cannot_start_ends_it() -> None:
-    milter = MilterDaemon("embedded", CONFIG)
+    milter = whole()
     milter.socket.write_text("in the way")
     try:
         command = [sys.executable, "-m", "fletching", "run", "--config", str(milter.path)]

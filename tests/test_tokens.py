@@ -18,6 +18,7 @@ from fletching.tokens import (
     TokenError,
     campaign_id,
     found_in,
+    next_campaign_id,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -463,6 +464,14 @@ def test_a_campaign_id_tells_its_second() -> None:
 def test_a_campaign_id_differs_by_chance() -> None:
     assert len({campaign_id(1772355600, bytes((n, 0, 0, 0x10))) for n in range(256)}) == 256
     assert campaign_id(1772355600, b"\0\0\0\x10") != campaign_id(1772355600, b"\0\0\0\x20")
+
+
+def test_another_campaign_id_of_a_second() -> None:
+    last = campaign_id(1772355600, b"\xff" * 4)
+    others = [last]
+    for _ in range(3):
+        others.append(next_campaign_id(others[-1]))
+    assert others[1:] == [campaign_id(1772355600, bytes((0, 0, 0, n << 4))) for n in range(3)]
 
 
 def test_a_campaign_id_can_be_in_a_tag() -> None:

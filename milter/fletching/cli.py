@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from fletching.commands import daemons, keys, mail, site
+from fletching.commands import daemons, events, keys, mail, site, stats, suppression
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,6 +25,8 @@ def main() -> None:
 
 for command in (
     daemons.milter,
+    daemons.web,
+    daemons.courier,
     daemons.run,
     site.check,
     site.postfix,
@@ -34,5 +36,8 @@ for command in (
     keys.key,
     keys.dkim,
     keys.token,
+    stats.stats,
+    events.events,
+    suppression.suppression,
 ):
     main.add_command(command)

@@ -16,7 +16,8 @@ class Question:
 
     ``now``: unix seconds. ``window`` and ``bounce_memory``: seconds. ``candidate``: the id of the
     campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: what a bounce
-    of this message is attributed to, as names and values.
+    of this message is attributed to, as names and values. ``listid`` and ``mtaid``: under which it
+    is counted as sent.
     """
 
     sendid: str
@@ -28,6 +29,8 @@ class Question:
     candidate: str
     remember: tuple[tuple[str, str], ...]
     bounce_memory: int
+    listid: str = ""
+    mtaid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,59 @@ def needs_restart(daemon: str, options: Iterable[str]) -> None:
     _write(WARNING, "configuration", facts)
 
 
+def page_failed(daemon: str, error: BaseException) -> None:
+    """Something unexpected happened to a page of the web, which is answered 500."""
+    who = ("daemon", daemon)
+    _write(ERROR, "page_failed", [who, ("error", _said(error))])
+    _trace(who, error)
+
+
+def dashboard_refused(client: str) -> None:
+    """A client gave a wrong password."""
+    _write(WARNING, "dashboard_refused", [("client", client)])
+
+
+def delivery_failed(destination: str, error: BaseException) -> None:
+    """Something unexpected happened on the way to a destination; it is tried again."""
+    who = ("destination", destination)
+    _write(ERROR, "delivery_failed", [who, ("error", _said(error))])
+    _trace(who, error)
+
+
+def destination_failed(destination: str, why: str) -> None:
+    """A destination does not take events; said once for as long as it lasts."""
+    _write(WARNING, "destination_failed", [("destination", destination), ("why", why)])
+
+
+def destination_back(destination: str) -> None:
+    """A destination answers again."""
+    _write(NOTICE, "destination_back", [("destination", destination)])
+
+
+def destination_stopped(destination: str, why: str) -> None:
+    """A destination wants nothing any more; from now on its events are buried."""
+    _write(ERROR, "destination_stopped", [("destination", destination), ("why", why)])
+
+
+def buried(destination: str, events: int, why: str) -> None:
+    """Events went to the dead letters of a destination."""
+    facts = [("destination", destination), ("events", events), ("why", why)]
+    _write(WARNING, "buried", facts)
+
+
 def not_kept(what: str, error: BaseException) -> None:
     """A file of ours could not be read or written; the work goes on without it."""
     _write(WARNING, "not_kept", [("what", what), ("error", _said(error))])
+
+
+def events_lost(count: int) -> None:
+    """Redis is away and the spool is full, or its disk: so many events of this process are gone."""
+    _write(ERROR, "events_lost", [("count", count)])
+
+
+def spool_drained(events: int, lost: int) -> None:
+    """Redis has the events that waited on disk; so many were lost since this process began."""
+    _write(NOTICE, "spool_drained", [("events", events), ("lost", lost)])
 
 
 def _trace(who: tuple[str, object], error: BaseException) -> None:

@@ -9,10 +9,17 @@ node_exporter's text-file collector.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    values,
+)
 from prometheus_client.exposition import write_to_textfile
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -86,6 +93,50 @@ class Metrics:
     def untracked(self) -> None:
         """A mail went without tracking."""
         self._untracked.inc()
+
+
+class Deliveries:
+    """What the courier counts, which is one process: in memory, and then in a file of its own."""
+
+    def __init__(self) -> None:
+        # A counter's birth would be a series more for each.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._delivered = self._counter("delivered", "Events that their destination took.")
+        self._failed = self._counter("failed", "Attempts that a destination did not take.")
+        self._dead = self._counter("dead", "Events that went to the dead letters.")
+        self._waiting = Gauge(
+            "fletching_events_waiting",
+            "Events that a destination has still to get.",
+            ("destination",),
+            registry=self._registry,
+        )
+
+    def _counter(self, name: str, about: str) -> Counter:
+        full = f"fletching_events_{name}"
+        return Counter(full, about, ("destination",), registry=self._registry)
+
+    def delivered(self, destination: str, events: int) -> None:
+        """A destination took events."""
+        self._delivered.labels(destination).inc(events)
+
+    def failed(self, destination: str) -> None:
+        """A destination did not take what it was offered."""
+        self._failed.labels(destination).inc()
+
+    def dead(self, destination: str, events: int) -> None:
+        """Events went to the dead letters."""
+        self._dead.labels(destination).inc(events)
+
+    def waiting(self, lags: Mapping[str, int]) -> None:
+        """How many events each destination has still to get; others are there no longer."""
+        self._waiting.clear()
+        for destination, lag in lags.items():
+            self._waiting.labels(destination).set(lag)
+
+    def write(self, state_dir: Path) -> None:
+        """Writes `state_dir/courier.prom`, at once or not at all. Raises OSError."""
+        write_to_textfile(str(state_dir / "courier.prom"), self._registry)
 
 
 def _kind(warning: str) -> str:

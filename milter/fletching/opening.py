@@ -7,6 +7,7 @@ process that carries mail, and `fletching preview`, begins here; a mail itself r
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
@@ -40,6 +41,11 @@ def _named(option: str) -> Iterator[None]:
 def zone(config: Config) -> tzinfo | None:
     """The time zone of default InstanceIDs; None is the system's."""
     return ZoneInfo(config.timezone) if config.timezone else None
+
+
+def host_name(config: Config) -> str:
+    """Who saw an event: `server_id`."""
+    return config.server_id or socket.gethostname()
 
 
 def stamp(in_zone: tzinfo | None) -> Stamp:

@@ -232,6 +232,13 @@ def campaign_id(seconds: int, entropy: bytes) -> str:
     return _base32((seconds & 0xFFFFFFFF) << 28 | random, 60)
 
 
+def next_campaign_id(campaign: str) -> str:
+    """Another id of the same second, where that one was begun and lost."""
+    number = _from_base32(campaign)
+    random = (1 << 28) - 1
+    return _base32(number & ~random | (number + 1) & random, 60)
+
+
 def _tag_mac(key: LinkKey, named: str) -> str:
     digest = hmac.digest(key.tag_key, named.encode("ascii"), hashlib.sha256)
     return _base32(int.from_bytes(digest[:8], "big") >> (64 - _MAC_BITS), _MAC_BITS)

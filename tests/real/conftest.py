@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests import redis_cluster
+
 from . import sinks as sinks_module
+from .cluster import Cluster
 from .fletching import Fletching
 from .postfix import Postfix
 from .processes import private_directory
@@ -39,6 +43,13 @@ def directory() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture
+def fresh(request: pytest.FixtureRequest, directory: Path) -> Path:
+    """A folder, not made yet, for a server of this test alone. Tests of two files share names."""
+    name = re.sub(r"\W+", "-", request.node.name)[5:40]
+    return directory / f"{len([*directory.iterdir()])}-{name}"
+
+
 @pytest.fixture(scope="session")
 def running_sinks() -> Iterator[Mapping[str, Sink]]:
     """A sink for each delivery agent."""
@@ -56,10 +67,21 @@ def running_postfix(directory: Path, running_sinks: Mapping[str, Sink]) -> Itera
 
 
 @pytest.fixture(scope="session")
-def running_redis(directory: Path) -> Iterator[Redis]:
-    """Redis."""
-    with Redis(directory / "redis") as server:
-        yield server
+def running_redis(request: pytest.FixtureRequest, directory: Path) -> Iterator[Redis | Cluster]:
+    """Redis; a cluster where the test is one of those that run on both."""
+    if getattr(request, "param", "server") == "cluster":
+        with Cluster() as nodes:
+            yield nodes
+    else:
+        with Redis(directory / f"redis-{len([*directory.iterdir()])}") as server:
+            yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What campaigns and events are is the same in a cluster."""
+    both = metafunc.module.__name__.rpartition(".")[2] in ("test_campaign", "test_returning")
+    if both and "running_redis" in metafunc.fixturenames:
+        metafunc.parametrize("running_redis", redis_cluster.SHAPES, indirect=True, scope="session")
 
 
 @pytest.fixture
@@ -90,7 +112,9 @@ def redis(running_redis: Redis) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def running_fletching(directory: Path, running_redis: Redis) -> Iterator[Fletching]:
     """The milter with its first configuration, for all tests that neither change nor hurt it."""
-    with Fletching(directory / "fletching", running_redis.unix_url) as daemon:
+    with Fletching(
+        directory / f"fletching-{len([*directory.iterdir()])}", running_redis.unix_url
+    ) as daemon:
         yield daemon
 
 

@@ -98,6 +98,10 @@ class Fletching(Server):
             "redis": self._redis_url,
             "state_dir": str(self.directory / "state"),
             "link_keys": str(self.directory / "link-keys"),
+            "web": {
+                "listen": f"unix:{self.socket.with_name('web.sock')}",
+                "admin_listen": f"unix:{self.socket.with_name('dashboard.sock')}",
+            },
             "dkim": {
                 "keys": [
                     {name: value for name, value in key.items() if name != "algorithm"}

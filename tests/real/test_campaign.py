@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -84,9 +85,9 @@ def mails_of_workers(fletching: Fletching) -> list[float]:
 
 
 @pytest.fixture
-def fast_sink(directory: Path, postfix: Postfix, fletching: Fletching) -> Iterator[FastSink]:
+def fast_sink(fresh: Path, postfix: Postfix, fletching: Fletching) -> Iterator[FastSink]:
     """Debian's smtp-sink where VirtualMTA a leads."""
-    with FastSink("fast", directory / "fast-campaign") as sink:
+    with FastSink("fast", fresh) as sink:
         relay = f"vmta-a/unix/smtp_fallback_relay=[127.0.0.1]:{sink.port}"
         postfix.command("postconf", "-P", relay)
         postfix.restart()
@@ -108,11 +109,11 @@ def test_1000_mails_by_20_connections_and_two_workers_are_one_campaign(
 
 
 def test_two_daemons_with_one_redis_share_a_campaign(
-    directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks
+    fresh: Path, redis: Redis, postfix: Postfix, sinks: Sinks
 ) -> None:
     """Two hosts of a fleet, but for the host."""
-    one = Fletching(directory / "one", redis.unix_url)
-    other = Fletching(directory / "other", redis.unix_url)
+    one = Fletching(fresh.with_name(f"{fresh.name}-one"), redis.unix_url)
+    other = Fletching(fresh.with_name(f"{fresh.name}-other"), redis.unix_url)
     shutil.copy(one.directory / "link-keys", other.directory / "link-keys")
     port = free_port()
     with one, other:
@@ -128,10 +129,10 @@ def test_two_daemons_with_one_redis_share_a_campaign(
 
 
 def test_after_its_window_a_sendid_opens_another_campaign(
-    directory: Path, redis: Redis, postfix: Postfix
+    fresh: Path, redis: Redis, postfix: Postfix
 ) -> None:
     found: list[tuple[str, int]] = []
-    with Fletching(directory / "window", redis.unix_url, {"campaign_window": "3s"}) as fletching:
+    with Fletching(fresh, redis.unix_url, {"campaign_window": "3s"}) as fletching:
         fletching.join(postfix)
 
         def another_campaign() -> bool:
@@ -149,15 +150,14 @@ def test_after_its_window_a_sendid_opens_another_campaign(
 
 @pytest.mark.parametrize("timezone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def test_without_an_instance_id_it_is_the_date_there(
-    directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks, timezone: str
+    fresh: Path, redis: Redis, postfix: Postfix, sinks: Sinks, timezone: str
 ) -> None:
     """The two are 25 hours apart: it is never the same day in both."""
 
     def today() -> str:
         return datetime.now(ZoneInfo(timezone)).strftime("%y%m%d")
 
-    name = timezone.replace("/", "-")
-    with Fletching(directory / name, redis.unix_url, {"timezone": timezone}) as fletching:
+    with Fletching(fresh, redis.unix_url, {"timezone": timezone}) as fletching:
         fletching.join(postfix)
         day = today()
         assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER]).accepted
@@ -216,14 +216,17 @@ def test_when_redis_loses_its_memory_numbers_begin_again_in_another_campaign(
 def test_when_redis_loses_its_memory_amid_mail_no_number_comes_twice(
     fletching: Fletching, postfix: Postfix, redis: Redis
 ) -> None:
+    sent = threading.Event()
+
     def lose() -> None:
         with redis.client() as client:
-            for _ in range(20):
+            while not sent.wait(0.002):
                 client.flushall()
 
     with ThreadPoolExecutor(1) as beside:
         lost = beside.submit(lose)
         replies = send_many(postfix, [postfix.port], 200)
+        sent.set()
         lost.result()
     found = logged(fletching, replies)
     postfix.wait_empty()

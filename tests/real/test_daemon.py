@@ -53,11 +53,8 @@ class TestRun:
     """`fletching run` with `redis: embedded`: one command, and nothing else is needed."""
 
     @pytest.fixture
-    def everything(
-        self, request: pytest.FixtureRequest, directory: Path, postfix: Postfix
-    ) -> Iterator[Fletching]:
-        name = re.sub(r"\W+", "-", request.node.name)[5:40]
-        with Fletching(directory / name, "embedded", command="run") as fletching:
+    def everything(self, fresh: Path, postfix: Postfix) -> Iterator[Fletching]:
+        with Fletching(fresh, "embedded", command="run") as fletching:
             fletching.join(postfix)
             yield fletching
 

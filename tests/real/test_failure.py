@@ -66,12 +66,9 @@ def number_of(fletching: Fletching, reply: Reply) -> tuple[str, int]:
 
 
 @pytest.fixture
-def own(
-    request: pytest.FixtureRequest, directory: Path, redis: Redis, postfix: Postfix
-) -> Iterator[Fletching]:
+def own(fresh: Path, redis: Redis, postfix: Postfix) -> Iterator[Fletching]:
     """A milter of this test alone, before Postfix."""
-    name = re.sub(r"\W+", "-", request.node.name)[5:40]
-    with Fletching(directory / name, redis.unix_url) as fletching:
+    with Fletching(fresh, redis.unix_url) as fletching:
         fletching.join(postfix)
         yield fletching
 
@@ -397,8 +394,8 @@ class TestStart:
         return done.stderr
 
     @pytest.fixture
-    def stopped(self, request: pytest.FixtureRequest, directory: Path, redis: Redis) -> Fletching:
-        return Fletching(directory / re.sub(r"\W+", "-", request.node.name)[5:45], redis.unix_url)
+    def stopped(self, fresh: Path, redis: Redis) -> Fletching:
+        return Fletching(fresh, redis.unix_url)
 
     def test_a_broken_configuration(self, stopped: Fletching) -> None:
         stopped.config_path.write_text("verpp: true\n" + stopped.config_path.read_text())

@@ -34,26 +34,20 @@ HEAD, BLANK, BODY = SPRING.partition(b"\r\n\r\n")
 
 
 @pytest.fixture
-def fast_sink(
-    request: pytest.FixtureRequest, directory: Path, postfix: Postfix
-) -> Iterator[FastSink]:
-    """Debian's smtp-sink; `join` has VirtualMTA a lead there."""
-    name = re.sub(r"\W+", "-", request.node.name)[5:40]
-    with FastSink("fast", directory / f"sink-{name}") as sink:
+def fast_sink(fresh: Path, postfix: Postfix) -> Iterator[FastSink]:
+    """Debian's smtp-sink; `lead_to` has VirtualMTA a lead there."""
+    with FastSink("fast", fresh.with_name(f"{fresh.name}-sink")) as sink:
         yield sink
         postfix.wait_empty()
 
 
 @pytest.fixture
-def begin(
-    request: pytest.FixtureRequest, directory: Path, redis: Redis, postfix: Postfix
-) -> Iterator[Callable[..., Fletching]]:
+def begin(fresh: Path, redis: Redis, postfix: Postfix) -> Iterator[Callable[..., Fletching]]:
     """Starts a milter of this test alone, before Postfix, with these options."""
-    name = re.sub(r"\W+", "-", request.node.name)[5:40]
     begun: list[Fletching] = []
 
     def begin(**options: Any) -> Fletching:
-        begun.append(Fletching(directory / name, redis.unix_url, options))
+        begun.append(Fletching(fresh, redis.unix_url, options))
         begun[0].start()
         begun[0].join(postfix)
         return begun[0]

@@ -1,4 +1,4 @@
-"""The commands that stay: `fletching milter` and `fletching run`."""
+"""The commands that stay: `fletching milter`, `web`, `courier` and `run`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,33 @@ def milter(config_path: Path) -> None:
     SIGHUP reloads the configuration; SIGTERM finishes the mails in hand and ends.
     """
     from fletching.daemons.milter import serve
+
+    sys.exit(serve(config_path))
+
+
+@click.command()
+@configured
+def web(config_path: Path) -> None:
+    """Run the tracking web service in the foreground.
+
+    It answers the links in tracked mail: clicks, opens, unsubscribes. It speaks plain HTTP, for
+    nginx or Caddy in front of it. The dashboard comes with it. SIGHUP reloads the configuration;
+    SIGTERM ends the requests in hand and then itself.
+    """
+    from fletching.daemons.web_processes import serve
+
+    sys.exit(serve(config_path))
+
+
+@click.command()
+@configured
+def courier(config_path: Path) -> None:
+    """Carry events to their destinations, in the foreground.
+
+    Several couriers, on one host or many, share the work. SIGHUP reloads the configuration and
+    opens files anew; SIGTERM finishes the batches in hand and ends.
+    """
+    from fletching.daemons.courier import serve
 
     sys.exit(serve(config_path))
 

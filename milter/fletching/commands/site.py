@@ -38,7 +38,7 @@ def check(config_path: Path, dns: bool, postfix: bool) -> None:
     "--one-recipient", is_flag=True, help="Instead: the recipe that splits mail by recipient."
 )
 def postfix(config_path: Path, one_recipient: bool) -> None:
-    """Print what belongs into Postfix's main.cf, master.cf and tables.
+    """Print what belongs into Postfix's main.cf, master.cf, tables.
 
     \b
     Example:

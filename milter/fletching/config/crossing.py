@@ -55,6 +55,7 @@ def clashes(config: Config) -> Iterator[Clash]:
     yield from _seed_lists(config)
     yield from _dkim_keys(config)
     yield from _destinations(config)
+    yield from _dashboard(config)
     yield from _return_paths(config)
     yield from _links(config)
 
@@ -183,6 +184,16 @@ def _destinations(config: Config) -> Iterator[Clash]:
         seen.add(destination.name.lower())
         for item, name in enumerate(destination.classes or ()):
             yield from _mail_class(config, (*section, "classes", item), name)
+
+
+def _dashboard(config: Config) -> Iterator[Clash]:
+    web = config.web
+    if web and web.admin_password_file is None and not values.is_of_this_host(web.admin_listen):
+        yield Clash(
+            ("web", "admin_listen"),
+            "must be a loopback address or a Unix socket, or have a web.admin_password_file",
+            (("web", "admin_password_file"),),
+        )
 
 
 def _return_paths(config: Config) -> Iterator[Clash]:

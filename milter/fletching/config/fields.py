@@ -91,6 +91,11 @@ Duration = Annotated[
     PlainValidator(units.duration),
     Kind("duration, 1s to 366d (units s, m, h, d)", units.show_duration),
 ]
+Retention = Annotated[
+    int,
+    PlainValidator(units.retention),
+    Kind("duration, 1s to 3660d (units s, m, h, d)", units.show_duration),
+]
 Size = Annotated[
     int,
     PlainValidator(units.size),

@@ -36,6 +36,7 @@ from fletching.config.fields import (
     MilterSocket,
     MtaName,
     RedisUrl,
+    Retention,
     ServerId,
     Service,
     Several,
@@ -82,7 +83,7 @@ TrackerFormat = Literal["a", "b", "c"]
 UnsubscribeTag = Literal["confirm", "immediate"]
 
 # Options that are read and checked, and on which this version does not act yet.
-LATER = ("seed_lists", "web", "lmtp", "events")
+LATER = ("seed_lists", "lmtp")
 LATER_OF_A_CLASS = ("seed", "archive")
 
 
@@ -190,7 +191,7 @@ class Config(Options):
     listen: MilterSocket = "unix:/run/fletching/milter.sock"
     """Where the milter waits for Postfix."""
     workers: Workers = "auto"
-    """The processes of the milter; `auto`: as many as processors."""
+    """The processes of the milter, and of the web server; `auto`: as many as processors."""
     worker_max_messages: Messages = 100_000
     """After how many mails a process of the milter is replaced by a fresh one, while its open
     sessions go on to their end; some earlier, so that it is not all of them at once. 0: never."""
@@ -202,6 +203,9 @@ class Config(Options):
     """The zone of the date that stands in for an InstanceID; default: the system's."""
     campaign_window: Duration = 21 * 86400
     """How long after its first message a campaign takes in more with its SendID."""
+    stats_retention: Retention = 400 * 86400
+    """How long the statistics of a campaign are kept, once it takes in no more and none of its
+    bounces can be attributed by the tag alone; it counts for campaigns that begin from now on."""
     server_id: ServerId | None = None
     """This host's name in events; default: the host name."""
     on_invalid_header: Reaction = "ignore"

@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "default_mail_class",
         "on_invalid_header",
     ),
-    "Campaigns": ("campaign_window", "timezone"),
+    "Campaigns": ("campaign_window", "timezone", "stats_retention"),
     "Return path": ("bounce_mailbox", "recipient_delimiter", "verp", "bounce_memory"),
     "Links": (
         "url_domain",
@@ -47,6 +47,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Mail Classes": ("mail_classes",),
     "VirtualMTAs": ("virtual_mtas", "routed_mailers", "route_by"),
     "DKIM": ("dkim",),
+    "What comes back": ("web", "events"),
     "For later versions": LATER,
 }
 

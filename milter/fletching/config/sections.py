@@ -26,6 +26,7 @@ from fletching.config.fields import (
     ServerSocket,
     Several,
     Share,
+    Size,
     SqlUrl,
     Switch,
     WebUrl,
@@ -143,7 +144,18 @@ class Web(Options):
     listen: ServerSocket = "127.0.0.1:8090"
     """Where the web server listens."""
     trusted_proxies: Networks = ()
-    """Proxies whose word on the reader's address counts."""
+    """Proxies whose word on the reader's address counts (X-Forwarded-For); one that comes by a Unix
+    socket always counts."""
+    templates: File | None = None
+    """A folder with pages of your own, in place of the built-in ones of the same names."""
+    app_links: File | None = None
+    """A folder with `apple-app-site-association` and `assetlinks.json`: links open apps."""
+    honeypot: Switch = False
+    """Put a link that nobody sees into HTML with tracked clicks: who follows it is a program."""
+    admin_listen: ServerSocket = "127.0.0.1:8091"
+    """Where the dashboard listens; where others than this host reach it, it needs a password."""
+    admin_password_file: File | None = None
+    """The file with the dashboard's password, of at least 12 characters, in its first line."""
 
 
 class Lmtp(Options):
@@ -165,7 +177,13 @@ class Destination(Options):
     sql: SqlUrl | None = Field(default=None, repr=False)
     """A database that gets a row an event."""
     secret_file: File | None = None
-    """The secret that signs what a webhook gets."""
+    """The secret that signs what a webhook gets: the first line, of at least 16 characters."""
+    format: Literal["json", "form"] = "json"
+    """What a webhook gets: arrays of events in JSON, or one event as a form, as from GreenArrow;
+    then the answer must say `ok`."""
+    rotate: Size | None = None
+    """The size from which on the file becomes FILE.1, and so on to FILE.10; default: it grows, and
+    logrotate may move it and send SIGHUP."""
     types: Annotated[tuple[EventType, ...], Different] | None = None
     """The events that go there; default: all."""
     classes: tuple[ClassName, ...] | None = None
@@ -180,6 +198,10 @@ class Destination(Options):
             raise ValueError("has more than one of webhook, file and sql: must have one")
         if self.secret_file is not None and self.webhook is None:
             raise ValueError("is no webhook: must not have secret_file")
+        if "format" in self.model_fields_set and self.webhook is None:
+            raise ValueError("is no webhook: must not have format")
+        if self.rotate is not None and self.file is None:
+            raise ValueError("is no file: must not have rotate")
         return self
 
 

@@ -11,19 +11,25 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 LONGEST = 366 * _SECONDS["d"]
+LONGEST_KEPT = 3660 * _SECONDS["d"]
 LARGEST = _BYTES["GiB"]
 
 
-def duration(value: object) -> int:
+def duration(value: object, longest: int = LONGEST) -> int:
     """`90m` as seconds. A bare number is refused: nobody can see what it counts."""
     # Nine digits: enough for every duration in bounds, and int() stays cheap for any text.
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
     if not found:
         raise ValueError("must be a whole number with its unit s, m, h or d, such as 21d or 90m")
     seconds = int(found[1]) * _SECONDS[found[2]]
-    if not 1 <= seconds <= LONGEST:
-        raise ValueError(f"must be from 1s to {show_duration(LONGEST)}")
+    if not 1 <= seconds <= longest:
+        raise ValueError(f"must be from 1s to {show_duration(longest)}")
     return seconds
+
+
+def retention(value: object) -> int:
+    """A duration of years: how long something is kept that is small."""
+    return duration(value, LONGEST_KEPT)
 
 
 def size(value: object) -> int:

@@ -217,6 +217,17 @@ def server_socket(value: str) -> str:
         raise ValueError("must be unix:/PATH or HOST:PORT, such as 127.0.0.1:8090") from None
 
 
+def is_of_this_host(listen: str) -> bool:
+    """Whether only programs of this host reach what listens there, as `server_socket` has it."""
+    name = listen.rpartition(":")[0].strip("[]")
+    if listen.startswith("unix:") or name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def socket_path(value: str) -> str:
     """The path of a Unix socket: the kernel has room for 107 octets."""
     if not value.startswith("/") or "\0" in value:

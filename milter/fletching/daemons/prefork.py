@@ -97,7 +97,7 @@ class _Parent:
         self._listener = listener
         self._listen = listen
         self._signals = Signals()
-        self._workers = _count(setup.config)
+        self._workers = count(setup.config)
         self._places: dict[int, Child] = {}
 
     def run(self) -> None:
@@ -183,7 +183,8 @@ def _kept(what: str, keep: Callable[[], None]) -> None:
         log.not_kept(what, error)
 
 
-def _count(config: Config) -> int:
+def count(config: Config) -> int:
+    """How many processes serve."""
     if config.workers == "auto":
         return len(os.sched_getaffinity(0))
     return int(config.workers)

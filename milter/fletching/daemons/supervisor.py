@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fletching import log
+from fletching.config.model import Config
 from fletching.daemons import embedded_redis, prefork
 from fletching.daemons.processes import Signals, execute, notify, spawn
 from fletching.daemons.tending import ENDS, Child, Tender, end
 
-DAEMONS = ("milter",)
+DAEMONS = ("milter", "web", "courier")
 
 _HEAR_EVERY = 5.0
 
@@ -41,8 +43,15 @@ def run(config_path: Path) -> int:
     signals = Signals()
     redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
     with tempfile.TemporaryDirectory(prefix="fletching-") as folder:
-        daemons = [_Daemon.make(name, config_path, Path(folder)) for name in DAEMONS]
+        daemons = [_Daemon.make(name, config_path, Path(folder)) for name in needed(config)]
         return _Supervisor(signals, daemons, redis).run()
+
+
+def needed(config: Config) -> tuple[str, ...]:
+    """The daemons that have something to do: without keys no link is ours."""
+    idle = set() if config.link_keys else {"web"}
+    idle |= set() if config.events and config.events.destinations else {"courier"}
+    return tuple(name for name in DAEMONS if name not in idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,8 @@ class _Supervisor:
             child.begin()
         status = self._until_ready()
         if status is None:
-            log.started("supervisor", [("daemons", ",".join(DAEMONS))])
+            names = ",".join(child.name for child in self._children)
+            log.started("supervisor", [("daemons", names)])
             notify("READY=1")
             family = [*self._redis, *self._children]
             Tender(self._signals, family, tick=self._hear, every=_HEAR_EVERY).tend()
@@ -98,14 +108,20 @@ class _Supervisor:
 
     def _until_ready(self) -> int | None:
         """None when all daemons are ready; else the status to end with."""
-        waiting = list(self._daemons)
+        waiting, reload = list(self._daemons), False
         while waiting := [daemon for daemon in waiting if not daemon.is_ready()]:
-            if self._signals.wait(0.05) & ENDS:
+            got = self._signals.wait(0.05)
+            if got & ENDS:
                 return 0
+            reload = reload or signal.SIGHUP in got
             for daemon in waiting:
                 if daemon.child.reap():
                     # It has said why; what cannot start now will not start a moment later.
                     return daemon.child.status or 1
+        if reload:
+            # Not before: SIGHUP would end a daemon that does not listen to it yet.
+            for child in self._children:
+                child.signal(child.reloaded_by)
         return None
 
     def _hear(self) -> None:

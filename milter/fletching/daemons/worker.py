@@ -6,26 +6,34 @@ knows that it runs until the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn
 
 from fletching import log
+from fletching.config.model import Config
 from fletching.daemons.listener import Listener
 from fletching.daemons.mail import InHand, Mail
 from fletching.daemons.paused import Watch
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, keep_memory
+from fletching.events import PREPARED, Event, unique_id
 from fletching.grouping import Numbered, Question
 from fletching.metrics import Metrics
-from fletching.opening import stamp, zone
+from fletching.opening import host_name, stamp, zone
 from fletching.outgoing.envelope import Envelope
-from fletching.outgoing.flow import Outcome, Setup, carry
+from fletching.outgoing.flow import STORE_AWAY, Outcome, Setup, carry
 from fletching.store.campaigns import Campaigns
+from fletching.store.connection import StoreAway
+from fletching.store.events import EventLog
+from fletching.store.warnings import Warnings
+from fletching.tokens import Facts
 
 PATIENCE = 8.0
 """Seconds at a stop for mails in hand to end."""
@@ -59,7 +67,7 @@ class Worker:
         self.when_done: Callable[[], None] = lambda: None
         self._share = share
         self._state_dir = setup.config.state_dir
-        self._campaigns = Campaigns(setup.config.redis, self._state_dir)
+        self._store = _Store.of(setup.config, self._state_dir)
         self._paused = Watch(self._state_dir)
         self._setup = setup
         self._changing = threading.Lock()
@@ -81,21 +89,39 @@ class Worker:
     def take(self, setup: Setup) -> None:
         """Another configuration, for mails that begin from now on."""
         with self._changing:
-            if setup.config.redis != self._setup.config.redis:
-                self._campaigns = Campaigns(setup.config.redis, self._state_dir)
+            new, old = setup.config, self._setup.config
+            if (new.redis, new.stats_retention) != (old.redis, old.stats_retention):
+                self._store = _Store.of(new, self._state_dir)
             self._setup = setup
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
         """Everything that is to happen to a mail; nothing has happened yet."""
         with self._computing:
             now = stamp(zone(mail.setup.config))
-            return carry(mail.message(), envelope, mail.setup, self._campaign_of, now)
+            outcome = carry(mail.message(), envelope, mail.setup, self._campaign_of, now)
+        facts = outcome.facts
+        if facts is None or not facts.campaign or not _tells_of_mails(mail.setup.config):
+            return outcome
+        return self._told(outcome, facts, mail.setup.config)
+
+    def _told(self, outcome: Outcome, facts: Facts, config: Config) -> Outcome:
+        """The outcome, with `message_prepared` in the stream; else as without the store."""
+        milliseconds = time.time_ns() // 1_000_000
+        id = unique_id(milliseconds, os.urandom(10))
+        event = Event(PREPARED, milliseconds, id, host_name(config), facts)
+        try:
+            self._store.events.append([event])
+        except StoreAway as error:
+            if not outcome.plan.untracked_without_store:
+                return replace(outcome, edits=(), refusal=STORE_AWAY)
+            log.not_kept(PREPARED, error)
+        return outcome
 
     def _campaign_of(self, question: Question) -> Numbered | None:
         # Others compute meanwhile: where Redis is away, each would wait for all before it, too.
         self._computing.release()
         try:
-            return self._campaigns.campaign_of(question)
+            return self._store.campaigns.campaign_of(question)
         finally:
             self._computing.acquire()
 
@@ -106,6 +132,8 @@ class Worker:
             enough = self.answered == self._most()
         if enough:
             self.when_done()
+        if outcome is not None:
+            self._warned(outcome)
         if self._metrics is None:
             return
         mail_class = outcome.plan.mail_class if outcome else None
@@ -115,6 +143,12 @@ class Worker:
             if outcome.untracked:
                 self._metrics.untracked()
 
+    def _warned(self, outcome: Outcome) -> None:
+        # A mail has had its number by now; where Redis is away since, the log has its warnings.
+        if outcome.warnings and outcome.facts is not None and outcome.facts.campaign:
+            with contextlib.suppress(StoreAway):
+                self._store.warnings.count(outcome.facts.campaign, outcome.warnings)
+
     def is_done(self) -> bool:
         """Whether it has answered as many mails as it is to answer."""
         with self._changing:
@@ -122,6 +156,29 @@ class Worker:
 
     def _most(self) -> int:
         return self._share(self._setup.config.worker_max_messages)
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What a worker asks of Redis, and tells it."""
+
+    campaigns: Campaigns
+    events: EventLog
+    warnings: Warnings
+
+    @classmethod
+    def of(cls, config: Config, state_dir: Path) -> _Store:
+        return cls(
+            Campaigns(config.redis, state_dir, config.stats_retention),
+            EventLog(config.redis, state_dir),
+            Warnings(config.redis, state_dir),
+        )
+
+
+def _tells_of_mails(config: Config) -> bool:
+    """Whether a destination asks for them by name: an event for each mail takes room in Redis."""
+    destinations = config.events.destinations if config.events else ()
+    return any(PREPARED in (each.types or ()) for each in destinations)
 
 
 class Retirement:

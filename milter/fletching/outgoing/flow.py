@@ -147,6 +147,8 @@ def _question(todo: Plan, stamp: Stamp) -> Question:
         candidate=tokens.campaign_id(stamp.seconds, stamp.entropy),
         remember=tuple(remember.items()) if todo.verp else (),
         bounce_memory=todo.bounce_memory,
+        listid=todo.listid,
+        mtaid=todo.route.only if todo.route else "",
     )
 
 

@@ -6,34 +6,35 @@ share one Redis; what must be one step there is a Lua script beside this file. K
     fletching:sendid:{<SendID in lower case>}  the id of its campaign; gone after its window
     fletching:campaign:{<id>}                  hash: sendid mail_class instance_id monitor opened
                                                sent (the last message number)
-    fletching:bounce:{<id>}:<number // 64>     hash: number % 64 -> record as JSON
+    fletching:bounces:{<id>}:<number // 64>     list: number % 64, a space, record as JSON
+
+and the index of campaigns and the counters of what was sent, which `statistics.py` describes.
 
 Keys of one campaign share a hash tag and so a slot of Redis Cluster.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from redis.exceptions import NoScriptError
 
 from fletching import log
 from fletching.grouping import Numbered, Question
 from fletching.store.connection import TROUBLE, Ask, Connection, Lines, StoreAway
+from fletching.store.script import Script
+from fletching.store.statistics import INDEX, counts_key, place
+from fletching.tokens import next_campaign_id
 
 LIMIT = 0.3
 """Seconds within which a mail has its answer, or none."""
 
 RECORDS_PER_KEY = 64
 KEPT_LONGER = 400 * 86400
-"""Seconds that a campaign outlives its window and its bounces: statistics are asked for late."""
+"""Seconds that a campaign outlives its window and its bounces, with all that was counted of it."""
 
 _TOO_LATE = f"no answer within {LIMIT * 1000:.0f} ms"
 _CACHED_FOR = 600.0
@@ -44,12 +45,15 @@ _AT_ONCE = 16
 class Campaigns:
     """The campaigns of a fleet. Any number of threads may ask; to be made after a fork."""
 
-    def __init__(self, url: str, state_dir: Path) -> None:
+    def __init__(self, url: str, state_dir: Path, retention: int = KEPT_LONGER) -> None:
+        self._retention = retention
         self._connection = Connection(url, state_dir)
         self._lines = Lines(self._connection)
         self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store")
-        self._open = _Script("open.lua")
-        self._number = _Script("number.lua")
+        self._begun = Script("begin.lua")
+        self._open = Script("open.lua")
+        self._index = Script("index.lua")
+        self._number = Script("number.lua")
         self._known = _Known()
         self._outage = _Outage()
 
@@ -77,7 +81,7 @@ class Campaigns:
         if campaign is None or line is None:
             return None
         try:
-            number = self._next_number(line.ask, campaign, question, may_be_new=False)
+            number = self._next_number(line.ask, campaign, question)
         except TROUBLE:
             line.close()
             return None
@@ -107,56 +111,79 @@ class Campaigns:
         return numbered
 
     def _numbered(self, ask: Ask, question: Question, deadline: float) -> Numbered:
-        sendid = question.sendid.lower()
-        campaign = self._known.get(sendid)
-        if campaign is not None:
-            number = self._next_number(ask, campaign, question, may_be_new=False)
+        """Joins or opens campaigns until one gives a number.
+
+        A campaign that a SendID leads to but that is not there was lost by Redis. Nobody but who
+        begins a campaign makes its hash, and before others hear of it, so a lost one does not
+        begin again at 1; each one that is begun has a new id.
+        """
+        sendid, candidate, lost = question.sendid.lower(), question.candidate, ""
+        while True:
+            campaign = self._known.get(sendid)
+            if campaign is None:
+                campaign = self._join(ask, sendid, question, lost, "")
+            if campaign is None:
+                _in_time(deadline)
+                self._begin(ask, candidate, question)
+                campaign = self._join(ask, sendid, question, lost, candidate)
+                if campaign != candidate:
+                    ask("DEL", _campaign_key(candidate))
+                candidate = next_campaign_id(candidate)
+            assert campaign is not None, "a candidate is taken where there is no other"
+            _in_time(deadline)
+            number = self._next_number(ask, campaign, question)
             if number is not None:
                 return Numbered(campaign, number)
-            # Redis has lost the campaign: what we know of it is worth nothing.
             self._known.forget(sendid, campaign)
-        _in_time(deadline)
-        campaign = self._join_or_open(ask, sendid, question)
-        _in_time(deadline)
-        number = self._next_number(ask, campaign, question, may_be_new=True)
-        assert number is not None, "a campaign that may be new always has a next number"
-        return Numbered(campaign, number)
+            lost = campaign
 
-    def _join_or_open(self, ask: Ask, sendid: str, question: Question) -> str:
+    def _begin(self, ask: Ask, candidate: str, question: Question) -> None:
+        fields: list[str | int] = [
+            *("sendid", question.sendid),
+            *("mail_class", question.mail_class),
+            *("instance_id", question.instance_id),
+            *("monitor", question.monitor),
+            *("opened", question.now),
+        ]
+        self._begun.run(ask, [_campaign_key(candidate)], [self._kept(question), *fields])
+
+    def _join(
+        self, ask: Ask, sendid: str, question: Question, lost: str, candidate: str
+    ) -> str | None:
         asked_at = time.monotonic()
         key = f"fletching:sendid:{{{sendid}}}"
-        campaign, left = self._open.run(ask, [key], [question.candidate, question.window * 1000])
+        found = self._open.run(ask, [key], [lost, candidate, question.window * 1000])
+        if found is None:
+            return None
+        campaign, left = found
+        ended = question.now - self._kept(question)
+        self._index.run(ask, [INDEX], [campaign, question.now, ended])
         self._known.put(sendid, campaign, asked_at + left / 1000)
         return str(campaign)
 
-    def _next_number(
-        self, ask: Ask, campaign: str, question: Question, *, may_be_new: bool
-    ) -> int | None:
+    def _next_number(self, ask: Ask, campaign: str, question: Question) -> int | None:
         # Compact ASCII JSON; octets that are no UTF-8 survive as \udcXX.
         record = json.dumps(dict(question.remember), separators=(",", ":"))
         number: int | None = self._number.run(
             ask,
-            [_campaign_key(campaign), _bounce_key(campaign)],
+            [_campaign_key(campaign), _bounce_key(campaign), counts_key(campaign)],
             [
-                "1" if may_be_new else "0",
-                question.window + question.bounce_memory + KEPT_LONGER,
                 record if question.remember else "",
                 question.bounce_memory,
                 RECORDS_PER_KEY,
-                *("sendid", question.sendid),
-                *("mail_class", question.mail_class),
-                *("instance_id", question.instance_id),
-                *("monitor", question.monitor),
-                *("opened", question.now),
+                place(question.now // 3600, question.mtaid, question.listid),
             ],
         )
         return number
 
     def bounce_record(self, campaign: str, number: int) -> dict[str, str] | None:
         """What was remembered of a message; None where nothing is, or no longer."""
-        block, field = divmod(number, RECORDS_PER_KEY)
-        found = self._read("HGET", f"{_bounce_key(campaign)}{block}", str(field))
-        return dict(json.loads(found)) if found else None
+        block, wanted = divmod(number, RECORDS_PER_KEY)
+        for found in self._read("LRANGE", f"{_bounce_key(campaign)}{block}", 0, -1):
+            at, _, record = str(found).partition(" ")
+            if int(at) == wanted:
+                return dict(json.loads(record))
+        return None
 
     def campaign(self, campaign: str) -> dict[str, str] | None:
         """The fields of a campaign as text; None for one that is not known."""
@@ -167,7 +194,11 @@ class Campaigns:
         """Raises StoreAway where Redis does not answer."""
         self._read("PING")
 
-    def _read(self, *command: str) -> Any:
+    def _kept(self, question: Question) -> int:
+        """Seconds that a campaign is kept."""
+        return question.window + question.bounce_memory + self._retention
+
+    def _read(self, *command: str | int) -> Any:
         try:
             return self._connection.client().execute_command(*command)  # type: ignore[no-untyped-call]
         except TROUBLE as error:
@@ -179,30 +210,13 @@ def _campaign_key(campaign: str) -> str:
 
 
 def _bounce_key(campaign: str) -> str:
-    return f"fletching:bounce:{{{campaign}}}:"
+    return f"fletching:bounces:{{{campaign}}}:"
 
 
 def _in_time(deadline: float) -> None:
     """No further step for a mail that has had its answer: a number would be lost."""
     if time.monotonic() >= deadline:
         raise StoreAway(_TOO_LATE)
-
-
-class _Script:
-    """A Lua script beside this file, sent once to each server that does not have it."""
-
-    def __init__(self, name: str) -> None:
-        self._text = files("fletching.store").joinpath(name).read_text("ascii")
-        # SHA-1 is the name that Redis gives to a script; nothing rests on its strength.
-        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
-
-    def run(self, ask: Ask, keys: list[str], arguments: list[str | int]) -> Any:
-        # Octets that were no UTF-8 when they came go out as they were; redis-py cannot do that.
-        sent = [str(argument).encode("utf-8", "surrogateescape") for argument in arguments]
-        try:
-            return ask("EVALSHA", self._sha, len(keys), *keys, *sent)
-        except NoScriptError:
-            return ask("EVAL", self._text, len(keys), *keys, *sent)
 
 
 class _Known:

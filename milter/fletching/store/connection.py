@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from redis import ConnectionPool, Redis, RedisCluster
@@ -21,6 +21,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 Client: TypeAlias = "Redis | RedisCluster"
+T = TypeVar("T")
 
 Ask = Callable[..., Any]
 """Sends one command, in words, and gives its answer. Raises `TROUBLE`."""
@@ -60,6 +61,13 @@ class Connection:
             if self._made is None:
                 self._made = self._make()
             return self._made
+
+    def ask(self, question: Callable[[Any], T]) -> T:
+        """The answer to a question to the client. Raises StoreAway."""
+        try:
+            return question(self.client())
+        except TROUBLE as error:
+            raise StoreAway(str(error) or type(error).__name__) from error
 
 
 class Line:

@@ -1,0 +1,80 @@
+"""What was counted, for the operator: which campaign is meant, its numbers, all numbers by a word.
+
+Here live the answers of `fletching stats` before they are shown; how they look is `figures.py`'s.
+All raise NoAnswer where Redis does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fletching.admin.asking import asking
+from fletching.config.model import Config
+from fletching.store.statistics import Campaign, Link, Row, Statistics, What
+
+BY: Mapping[str, What] = {
+    "mail_class": "mail_class",
+    "list": "listid",
+    "mta": "mtaid",
+    "day": "day",
+}
+"""What the numbers can be told apart by, beside links, and what the store calls it."""
+
+
+class NoCampaign(Exception):
+    """There is no such campaign, or not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a campaign has beside its numbers. ``hours``: by kind and unix time, a count.
+
+    ``warnings``: what its mails were let through with, each with the number of mails.
+    """
+
+    links: tuple[Link, ...]
+    hours: Mapping[str, Mapping[int, int]]
+    warnings: tuple[tuple[str, int], ...] = ()
+
+
+@asking()
+def campaigns(config: Config) -> tuple[Campaign, ...]:
+    """All campaigns, newest first."""
+    return _statistics(config).campaigns()
+
+
+@asking()
+def campaign(config: Config, name: str) -> Campaign:
+    """The campaign of that id, else the newest one of that SendID. Raises NoCampaign."""
+    asked = _statistics(config)
+    found = asked.campaign(name)
+    if found is None:
+        of_sendid = (each for each in asked.campaigns() if each.sendid == name.lower())
+        found = next(of_sendid, None)
+    if found is None:
+        raise NoCampaign(f"{name}: is no campaign: neither an id nor a SendID")
+    return found
+
+
+@asking()
+def details(config: Config, campaign: str) -> Details:
+    """The links, hours and warnings of a campaign, by its id."""
+    asked = _statistics(config)
+    return Details(asked.links(campaign), asked.hours(campaign), asked.warnings(campaign))
+
+
+@asking()
+def links(config: Config, campaign: str) -> tuple[Link, ...]:
+    """The links of a campaign, by its id, the most followed first."""
+    return _statistics(config).links(campaign)
+
+
+@asking()
+def breakdown(config: Config, by: str, campaign: str | None) -> tuple[Row, ...]:
+    """The numbers of a campaign, by its id, or of all campaigns, by a word of `BY`."""
+    return _statistics(config).by(BY[by], campaign)
+
+
+def _statistics(config: Config) -> Statistics:
+    return Statistics(config.redis, config.state_dir)

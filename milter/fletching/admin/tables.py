@@ -1,0 +1,125 @@
+"""The tables of `fletching stats` on a terminal.
+
+Here lives what is left out where it is narrow, and what may be folded: a number never is. Texts and
+numbers are made in `figures.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fletching.admin import figures
+from fletching.admin.escapes import encodable, printable
+from fletching.admin.statistics import Details
+from fletching.store.statistics import Campaign, Link, Row
+
+_WIDE = 110
+"""Columns of a terminal from which on tables tell more."""
+
+_WIDEST_CHART = 100
+_MOST_LINKS = 20
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Who asked knows better what a reader means that has gone."""
+        raise
+
+
+class Tables:
+    """Tables for one terminal. ``width``: its columns; None where it can be asked."""
+
+    def __init__(self, width: int | None) -> None:
+        self._screen = _Screen(width=width, highlight=False)
+        self._wide = self._screen.width >= _WIDE
+
+    def campaigns(self, found: Iterable[Campaign]) -> None:
+        """One line a campaign."""
+        names = ["SendID", "Opened", "Campaign"] if self._wide else ["SendID", "Opened"]
+        rows = [[*self._names(each), *figures.cells(each, self._wide)] for each in found]
+        self._table(names, figures.titles(self._wide), rows)
+
+    def _names(self, campaign: Campaign) -> list[str]:
+        opened = figures.minute(campaign.opened)
+        if self._wide:
+            return [campaign.sendid, opened, campaign.campaign]
+        day, _, _ = opened.partition(" ")
+        return [campaign.sendid, day]
+
+    def breakdown(self, by: str, found: Iterable[Row]) -> None:
+        """One line a class, list, VirtualMTA or day."""
+        rows = [[each.name or "(none)", *figures.cells(each, self._wide)] for each in found]
+        self._table([by], figures.titles(self._wide), rows)
+
+    def campaign(self, found: Campaign, about: Details) -> None:
+        """All of one campaign: its numbers, its hours, and the links that were followed most."""
+        self._say(found.sendid)
+        self._say(f"campaign {found.campaign}, class {found.mail_class}")
+        self._say(f"opened {figures.minute(found.opened)} UTC")
+        self._say()
+        counts = Table.grid(padding=(0, 2))
+        for side in ("left", "right", "right"):
+            counts.add_column(justify="left" if side == "left" else "right")
+        for row in figures.all_counts(found):
+            counts.add_row(*row)
+        self._screen.print(counts)
+        self._chart(about)
+        self._say()
+        self.links(about.links[:_MOST_LINKS])
+        if len(about.links) > _MOST_LINKS:
+            self._say(f"and {len(about.links) - _MOST_LINKS} more: --by link")
+        if about.warnings:
+            self._say()
+            rows = [[f"{mails:,}", text] for text, mails in about.warnings]
+            self._table([], ["Mails"], rows, last="Warning")
+
+    def links(self, found: Iterable[Link]) -> None:
+        """One line a link."""
+        rows = [
+            [f"{each.unique_clicks:,}", f"{each.clicks:,}", f"{each.bot_clicks:,}", each.url]
+            for each in found
+        ]
+        if rows:
+            self._table([], ["Clicked by", "Clicks", "Bot clicks"], rows, last="Link")
+        else:
+            self._say("no link was followed")
+
+    def _chart(self, about: Details) -> None:
+        encoding = self._screen.encoding
+        blocks = encodable(figures.BLOCKS, encoding) == figures.BLOCKS
+        lines = figures.chart(about.hours, min(self._screen.width, _WIDEST_CHART), blocks)
+        if lines:
+            self._say()
+        for line in lines:
+            self._say(line)
+
+    def _table(
+        self,
+        names: Sequence[str],
+        numbers: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        last: str = "",
+    ) -> None:
+        """The first name, and the last column where there is one, may fold."""
+        table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for place, title in enumerate(names):
+            table.add_column(title, overflow="fold", no_wrap=place > 0)
+        for title in numbers:
+            table.add_column(title, justify="right", no_wrap=True)
+        if last:
+            table.add_column(last, overflow="fold")
+        for row in rows:
+            table.add_row(*map(self._text, row))
+        self._screen.print(table)
+
+    def _say(self, text: str = "") -> None:
+        self._screen.print(self._text(text), soft_wrap=True)
+
+    def _text(self, text: str) -> Text:
+        # A Text is not read as markup.
+        return Text(printable(text, self._screen.encoding))

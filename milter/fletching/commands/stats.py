@@ -1,0 +1,101 @@
+"""The command about numbers: `fletching stats`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fletching.commands.command import as_json, configured, fail, load_or_fail
+from fletching.commands.terminal import answered, as_csv, printable, write_csv
+
+if TYPE_CHECKING:
+    from fletching.config.model import Config
+
+_WIDTH_OF_NO_TERMINAL = 120
+
+
+@click.command()
+@click.argument("campaign", required=False)
+@click.option(
+    "--by",
+    type=click.Choice(["mail_class", "list", "mta", "link", "day"]),
+    help="The numbers apart by this; by link those of a CAMPAIGN only.",
+)
+@as_json
+@as_csv
+@configured
+def stats(
+    config_path: Path, campaign: str | None, by: str | None, wants_json: bool, wants_csv: bool
+) -> None:
+    """Show what was sent, opened and clicked.
+
+    All campaigns, newest first; or CAMPAIGN, an id, or a SendID for its newest campaign, with its
+    links, hours and warnings. Programs that follow links are counted apart, as bots. Days and
+    hours are UTC. What a pool sent counts under no VirtualMTA. Exit 0: shown; 1: there is no such
+    campaign; 2: wrong usage, the configuration is broken, or Redis does not answer.
+
+    \b
+    Example:
+      fletching stats newsletter20261121 --by link
+    """
+    if wants_json and wants_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    if by == "link" and campaign is None:
+        raise click.UsageError("--by link needs a CAMPAIGN")
+    from fletching.admin.statistics import NoCampaign
+
+    config = load_or_fail(config_path)
+    with answered():
+        try:
+            if wants_json or wants_csv:
+                tell_scripts(config, campaign, by, wants_json)
+            else:
+                tell_people(config, campaign, by)
+        except NoCampaign as error:
+            fail(printable(str(error)), 1)
+
+
+def tell_scripts(config: Config, campaign: str | None, by: str | None, wants_json: bool) -> None:
+    from fletching.admin.figures import columns
+
+    rows = rows_of(config, campaign, by)
+    if wants_json:
+        told = {"campaigns": rows} if by is None else {"by": by, "rows": rows}
+        click.echo(json.dumps(told, ensure_ascii=True))
+    else:
+        write_csv(columns(by), rows)
+
+
+def rows_of(config: Config, campaign: str | None, by: str | None) -> list[dict[str, Any]]:
+    from fletching.admin import figures, statistics
+
+    found = None if campaign is None else statistics.campaign(config, campaign)
+    if by is None:
+        listed = statistics.campaigns(config) if found is None else [found]
+        return [figures.campaign_row(each) for each in listed]
+    if by == "link" and found is not None:
+        return [figures.link_row(each) for each in statistics.links(config, found.campaign)]
+    rows = statistics.breakdown(config, by, found.campaign if found else None)
+    return [figures.breakdown_row(by, each) for each in rows]
+
+
+def tell_people(config: Config, campaign: str | None, by: str | None) -> None:
+    from fletching.admin import statistics
+    from fletching.admin.tables import Tables
+
+    tables = Tables(None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL)
+    found = None if campaign is None else statistics.campaign(config, campaign)
+    if by is not None and by != "link":
+        rows = statistics.breakdown(config, by, found.campaign if found else None)
+        tables.breakdown(by, rows) if rows else click.echo("no numbers", err=True)
+    elif found is None:
+        listed = statistics.campaigns(config)
+        tables.campaigns(listed) if listed else click.echo("no campaigns", err=True)
+    elif by == "link":
+        tables.links(statistics.links(config, found.campaign))
+    else:
+        tables.campaign(found, statistics.details(config, found.campaign))

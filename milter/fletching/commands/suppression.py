@@ -1,0 +1,183 @@
+"""The commands about suppression lists: `fletching suppression`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
+from fletching.commands.terminal import answered, printable, write_csv
+
+if TYPE_CHECKING:
+    from fletching.admin.suppressed import ByHand
+
+_STEP = 1 << 14
+"""Octets between two looks of the bar."""
+
+
+@click.group()
+def suppression() -> None:
+    """The addresses that get no more mail, by list."""
+
+
+@suppression.command("list")
+@click.argument("listid", required=False)
+@as_json
+@configured
+def suppression_list(config_path: Path, listid: str | None, wants_json: bool) -> None:
+    """Show the addresses of LISTID, or of all lists, sorted.
+
+    For a long list, `export` is better: it prints while it reads.
+
+    \b
+    Example:
+      fletching suppression list t100
+    """
+    from fletching.admin.suppressed import rows
+
+    config = load_or_fail(config_path)
+    with answered():
+        found = sorted(rows(config, listid), key=lambda row: (row["listid"], row["address"]))
+        clean = found if wants_json else map(printable_row, found)
+        show_rows(list(clean), wants_json, "suppression")
+
+
+def printable_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: printable(value) for name, value in row.items()}
+
+
+@suppression.command("export")
+@click.argument("listid", required=False)
+@click.option("--csv", is_flag=True, expose_value=False, help="As CSV, which it is anyway.")
+@configured
+def suppression_export(config_path: Path, listid: str | None) -> None:
+    """Print the addresses of LISTID, or of all lists, as CSV.
+
+    In no order, with a line of titles: listid, address, reason, since (RFC 3339, UTC).
+
+    \b
+    Example:
+      fletching suppression export t100 > t100.csv
+    """
+    from fletching.admin.suppressed import COLUMNS, rows
+
+    config = load_or_fail(config_path)
+    with answered():
+        write_csv(COLUMNS, rows(config, listid))
+
+
+@suppression.command("add")
+@click.argument("listid")
+@click.argument("address")
+@configured
+def suppression_add(config_path: Path, listid: str, address: str) -> None:
+    """Enter ADDRESS in the list of LISTID: it gets no more mail of it.
+
+    With - for ADDRESS, all on stdin, one a line. An address that is there already stays as it
+    is, so the same may be added again. Exit 1: some line is no address; the others are entered.
+
+    \b
+    Example:
+      fletching suppression add t100 reader@example.org
+      fletching suppression add t100 - < addresses.txt
+    """
+    from fletching.admin.suppressed import ByHand, SuppressionError, check_list
+
+    by_hand = ByHand(load_or_fail(config_path), listid)
+    try:
+        check_list(listid)
+    except SuppressionError as error:
+        fail(f"LISTID: {error}")
+    with answered():
+        if address == "-":
+            add_all(by_hand, sys.stdin.buffer)
+            return
+        try:
+            new = by_hand.add(address, milliseconds())
+        except SuppressionError as error:
+            fail(f"ADDRESS: {error}")
+        word = "entered in" if new else "was already in"
+        click.echo(printable(f"{address}: {word} {listid}"))
+
+
+@suppression.command("remove")
+@click.argument("listid")
+@click.argument("address")
+@configured
+def suppression_remove(config_path: Path, listid: str, address: str) -> None:
+    """Strike ADDRESS out of the list of LISTID: it may get mail again.
+
+    Exit 0: removed; 1: it was not there.
+
+    \b
+    Example:
+      fletching suppression remove t100 reader@example.org
+    """
+    from fletching.admin.suppressed import ByHand
+
+    by_hand = ByHand(load_or_fail(config_path), listid)
+    with answered():
+        if not by_hand.remove(address):
+            fail(printable(f"{address}: is not in {listid}"), 1)
+        click.echo(printable(f"{address}: removed from {listid}"))
+
+
+def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
+    """Enters an address a line, and says how many were new."""
+    from fletching.admin.asking import NoAnswer
+    from fletching.admin.suppressed import SuppressionError
+
+    entered = there = wrong = 0
+    at = milliseconds()
+    try:
+        for number, address in addresses(lines):
+            try:
+                new = by_hand.add(address, at)
+            except SuppressionError as error:
+                wrong += 1
+                click.echo(f"line {number}: {error}", err=True)
+                continue
+            entered, there = entered + new, there + (not new)
+    except NoAnswer as error:
+        fail(f"{printable(str(error))}; {entered} entered until then")
+    click.echo(f"{entered} entered, {there} there already")
+    sys.exit(1 if wrong else 0)
+
+
+def addresses(lines: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty, with their numbers."""
+    for number, line in enumerate(watched(lines), 1):
+        if text := line.decode("utf-8", "surrogateescape").strip():
+            yield number, text
+
+
+def watched(lines: BinaryIO) -> Iterator[bytes]:
+    """The lines; a bar on stderr shows how far they are, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from lines
+        return
+    bar: Any = click.progressbar(length=size_of(lines), file=sys.stderr, update_min_steps=_STEP)
+    with bar:
+        for line in lines:
+            yield line
+            bar.update(len(line))
+
+
+def size_of(lines: BinaryIO) -> int | None:
+    """The octets that will come, where that can be known."""
+    try:
+        about = os.fstat(lines.fileno())
+    except OSError:
+        return None
+    return about.st_size if stat.S_ISREG(about.st_mode) else None
+
+
+def milliseconds() -> int:
+    return int(time.time() * 1000)

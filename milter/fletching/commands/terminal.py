@@ -1,0 +1,58 @@
+"""What may reach a terminal or a pipe, and how a command that writes there ends.
+
+Here live escapes, CSV, and the ends that are no failure: a reader that has seen enough, Ctrl-C.
+Names in what was counted came with mail, so anything may be in them. What is told may not be known
+here.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from fletching.admin import escapes
+from fletching.commands.command import fail
+
+as_csv = click.option("--csv", "wants_csv", is_flag=True, help="CSV with a line of titles.")
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Round what asks Redis and prints the answer: ends the command with a sentence where none
+    comes, and in silence where nobody reads the rest."""
+    from fletching.admin.asking import NoAnswer
+
+    try:
+        yield
+        sys.stdout.flush()
+    except NoAnswer as error:
+        fail(printable(str(error)))
+    except BrokenPipeError:
+        # Else Python complains that it cannot flush what nobody wants.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def printable(text: str) -> str:
+    """A text without anything that steers a terminal, or that stdout has no octets for."""
+    return escapes.printable(text, sys.stdout.encoding)
+
+
+def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows as they come: their values under these titles.
+
+    Values are exact, but escaped on a terminal.
+    """
+    clean = escapes.printable if sys.stdout.isatty() else escapes.encodable
+    encoding = sys.stdout.encoding
+    named = list(columns)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(named)
+    for row in rows:
+        writer.writerow([clean(str(row[name]), encoding) for name in named])

@@ -1,0 +1,316 @@
+"""The dashboard: a second listener that shows the statistics to the operator, as they happen.
+
+Here lives the ASGI application, who may see it, and its process, a child of `fletching web`. It
+reads `Statistics` and nothing else: no key, no event, no mail. What a page looks like is in
+`dashboard_pages.py`, what an open page is told in `dashboard_live.py`.
+
+Who may see it: whoever reaches the listener, where it is loopback or a Unix socket; else who knows
+the password of `web.admin_password_file` (RFC 7617, any user name).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hmac
+import os
+import re
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fletching import log
+from fletching.config.load import ConfigError, load
+from fletching.config.model import Config
+from fletching.daemons import dashboard_live as live
+from fletching.daemons import dashboard_pages as pages
+from fletching.daemons import web_server
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER
+from fletching.store.connection import StoreAway
+from fletching.store.statistics import Campaign, Statistics, What
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Render = Callable[[str], str]
+"""Makes a page, given the nonce of its style and script."""
+
+DAEMON = "dashboard"
+SHORTEST_PASSWORD = 12
+
+_MOST_STREAMS = 50
+_STREAMS_END = 1
+"""Seconds that open streams have at the end."""
+
+_BREAKDOWNS = {f"/by/{what}": what for what in pages.BREAKDOWNS}
+_CAMPAIGN = re.compile(r"/campaign/([a-z2-7]{1,12})(/live)?")
+_HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # nginx would keep a stream back until a buffer is full.
+    (b"x-accel-buffering", b"no"),
+)
+_POLICY = (
+    "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; img-src data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_ALLOW = (b"allow", b"GET, HEAD")
+_CHALLENGE = (b"www-authenticate", b'Basic realm="Fletching", charset="UTF-8"')
+
+
+class PasswordFileError(Exception):
+    """The file of `web.admin_password_file` cannot be used; says why."""
+
+
+def run(config_path: Path, config: Config, heard: socket.socket) -> NoReturn:
+    """The process of the dashboard, from its fork to its end."""
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    shown = Dashboard(Statistics(config.redis, config.state_dir), password(config))
+    answering = server(shown)
+
+    def reload() -> None:
+        # The parent has said what is wrong, if anything is; then all stays as it was.
+        with contextlib.suppress(ConfigError, PasswordFileError):
+            shown.password = password(load(config_path))
+
+    async def until_told() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
+        loop.add_signal_handler(RELOAD_WORKER, reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
+        await answering.serve(sockets=[heard])
+
+    asyncio.Runner(loop_factory=answering.config.get_loop_factory()).run(until_told())
+    os._exit(0)
+
+
+def server(shown: Application) -> web_server.Server:
+    """The server under the dashboard, not yet running; open streams do not hold up its end."""
+    made = web_server.server(shown)
+    made.config.timeout_graceful_shutdown = _STREAMS_END
+    return made
+
+
+def password(config: Config) -> str | None:
+    """What opens the dashboard; None where nothing is needed. Raises PasswordFileError."""
+    file = config.web.admin_password_file if config.web is not None else None
+    return None if file is None else read_password(file)
+
+
+def read_password(file: Path) -> str:
+    """The first line of the file. Raises PasswordFileError."""
+    try:
+        password = file.read_text("utf-8").partition("\n")[0].strip()
+    except OSError as error:
+        raise PasswordFileError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PasswordFileError(f"{file}: is not UTF-8") from None
+    if len(password) < SHORTEST_PASSWORD:
+        raise PasswordFileError(f"{file}: must hold at least {SHORTEST_PASSWORD} characters")
+    return password
+
+
+class Dashboard:
+    """The ASGI application; without a password, everybody who reaches it may look."""
+
+    def __init__(self, statistics: Statistics, password: str | None) -> None:
+        self.password = password
+        self._statistics = statistics
+        self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
+        self._streams = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answered(_Request(scope, receive, send))
+
+    async def _answered(self, request: _Request) -> None:
+        try:
+            await self._answer(request)
+        except StoreAway:
+            await request.trouble(503, "Redis does not answer", "Try again in a moment.")
+        except Exception as error:  # noqa: BLE001 an edge: said in the log, and to nobody else
+            log.page_failed(DAEMON, error)
+            await request.trouble(500, "This cannot be shown", "The log says why.")
+
+    async def _answer(self, request: _Request) -> None:
+        found = _CAMPAIGN.fullmatch(request.path)
+        what = _BREAKDOWNS.get(request.path)
+        if not self._is_let_in(request):
+            await self._refuse(request)
+        elif request.method not in ("GET", "HEAD"):
+            await request.trouble(405, "Not here", "Pages can only be read.", _ALLOW)
+        elif request.path == "/":
+            await request.page(self._campaigns)
+        elif request.path == "/live":
+            await self._stream(request, live.stream(self._all, live.All().news))
+        elif found and not found[2]:
+            await request.page(lambda nonce: self._campaign(found[1], nonce))
+        elif found:
+            look = live.stream(lambda: self._with_hours(found[1]), live.One().news)
+            await self._stream(request, look)
+        elif what:
+            await request.page(lambda nonce: self._breakdown(what, nonce))
+        else:
+            await request.trouble(404, "There is no such page", "The links above lead somewhere.")
+
+    # Who may see it
+
+    def _is_let_in(self, request: _Request) -> bool:
+        if self.password is not None:
+            given = _password_in(request.header(b"authorization"))
+            return hmac.compare_digest(given, self.password.encode())
+        # A page elsewhere can make its own host's name lead here (DNS rebinding), but no address.
+        return _is_no_name(request.header(b"host"))
+
+    async def _refuse(self, request: _Request) -> None:
+        if self.password is None:
+            text = "Without a password it is shown under an IP address, or as localhost."
+            await request.trouble(421, "Not under this name", text)
+            return
+        if request.header(b"authorization"):
+            log.dashboard_refused(request.client)
+        await request.trouble(401, "A password is needed", "Any user name will do.", _CHALLENGE)
+
+    # Pages; each asks Redis, so it runs in a thread.
+
+    def _campaigns(self, nonce: str) -> str:
+        return pages.campaigns(self._all(), int(time.time()), nonce)
+
+    def _campaign(self, campaign: str, nonce: str) -> str:
+        found, hours = self._with_hours(campaign)
+        if found is None:
+            raise _NoSuchPage
+        links = self._statistics.links(campaign)
+        mtas = self._statistics.by("mtaid", campaign)
+        warnings = self._statistics.warnings(campaign)
+        return pages.campaign(found, hours, links, mtas, warnings, int(time.time()), nonce)
+
+    def _breakdown(self, what: What, nonce: str) -> str:
+        return pages.breakdown(what, self._statistics.by(what), int(time.time()), nonce)
+
+    def _with_hours(self, campaign: str) -> tuple[Campaign | None, live.Hours]:
+        return self._statistics.campaign(campaign), self._statistics.hours(campaign)
+
+    async def _stream(self, request: _Request, told: AsyncIterator[str]) -> None:
+        if self._streams >= _MOST_STREAMS:
+            await request.trouble(503, "Too many are watching", "Reload to see the numbers.")
+            return
+        self._streams += 1
+        try:
+            await request.stream(told)
+        finally:
+            self._streams -= 1
+
+
+class _NoSuchPage(Exception):
+    """Nothing is known under this address."""
+
+
+class _Request:
+    """One request, and the ways to answer it."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self.method = str(scope["method"])
+        self.path = str(scope["path"])
+        self.client = str((scope.get("client") or ("unix",))[0])
+        self._headers = tuple(scope["headers"])
+        self._receive = receive
+        self._send = send
+        self._answered = False
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header; empty where it is missing, or there twice."""
+        values = [value for found, value in self._headers if found == name]
+        return bytes(values[0]) if len(values) == 1 else b""
+
+    async def page(self, render: Render) -> None:
+        """Answers with a page, or that there is none."""
+        nonce = secrets.token_urlsafe(16)
+        try:
+            page = await asyncio.to_thread(render, nonce)
+        except _NoSuchPage:
+            await self.trouble(404, "There is no such campaign", "It may be too old.")
+        else:
+            await self._html(200, page, nonce)
+
+    async def trouble(
+        self, status: int, title: str, text: str, *headers: tuple[bytes, bytes]
+    ) -> None:
+        """Answers with a page that says what is wrong, unless an answer has begun."""
+        if not self._answered:
+            nonce = secrets.token_urlsafe(16)
+            await self._html(status, pages.trouble(title, text, nonce), nonce, *headers)
+
+    async def stream(self, told: AsyncIterator[str]) -> None:
+        """Answers with a stream until the reader goes."""
+        await self._begin(200, _EVENTS)
+        telling = asyncio.ensure_future(self._tell(told))
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait((telling, gone), return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                telling.result()
+        finally:
+            telling.cancel()
+            gone.cancel()
+
+    async def _tell(self, told: AsyncIterator[str]) -> None:
+        if self.method != "HEAD":
+            async for piece in told:
+                await self._body(piece, more=True)
+        await self._body("")
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _html(
+        self, status: int, page: str, nonce: str, *headers: tuple[bytes, bytes]
+    ) -> None:
+        policy = (b"content-security-policy", _POLICY.format(nonce).encode())
+        length = (b"content-length", str(len(page.encode())).encode())
+        await self._begin(status, _HTML, policy, length, *headers)
+        await self._body("" if self.method == "HEAD" else page)
+
+    async def _begin(self, status: int, kind: bytes, *headers: tuple[bytes, bytes]) -> None:
+        self._answered = True
+        told = [(b"content-type", kind), *_HEADERS, *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": told})
+
+    async def _body(self, text: str, *, more: bool = False) -> None:
+        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+
+
+def _password_in(authorization: bytes) -> bytes:
+    """The password of Basic credentials (RFC 7617, section 2); empty where there are none."""
+    scheme, _, coded = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return base64.b64decode(coded.strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
+
+
+def _is_no_name(host: bytes) -> bool:
+    """Whether a Host header (RFC 9110, section 7.2) is an address or localhost."""
+    name = re.sub(r":[0-9]*$", "", host.decode("latin-1")).strip("[]")
+    try:
+        return name.lower() == "localhost" or bool(ip_address(name))
+    except ValueError:
+        return False

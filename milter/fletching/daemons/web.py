@@ -1,0 +1,186 @@
+"""The tracking web service: the server under the links in our mail.
+
+Here lives what a request is to the ASGI server and what an answer is, and the order of things: an
+event is kept before its answer is given. What an answer is, is decided in `returning/hits.py`; how
+the processes live, in `web_processes.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fletching import log
+from fletching.config.model import Config
+from fletching.config.sections import Web
+from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
+from fletching.daemons.recorder import Recorder
+from fletching.keyfiles import KeyFileError, read_link_keys
+from fletching.returning import bots, hits, reader
+from fletching.returning.hits import Answer, Body, Moment, Request
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_WITHIN = 10.0
+"""Seconds until the body of a POST has to be there."""
+
+_APP_LINKS = {
+    "/.well-known/apple-app-site-association": "apple-app-site-association",
+    "/apple-app-site-association": "apple-app-site-association",
+    "/.well-known/assetlinks.json": "assetlinks.json",
+}
+_WANTED = {
+    b"user-agent", b"x-forwarded-for", b"accept-language", b"sec-purpose", b"purpose", b"x-moz",
+}  # fmt: skip
+_JSON = (("content-type", "application/json"),)
+
+
+class OpeningError(Exception):
+    """The configuration's files cannot be used; says which option and why."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What requests are answered from; all of it was read at the start."""
+
+    hits: hits.Setup
+    pages: Pages
+    proxies: tuple[reader.Network, ...]
+    files: Mapping[str, bytes]
+
+
+def opened(config: Config) -> Opened:
+    """Reads what the configuration names. Raises OpeningError."""
+    web = config.web or Web()
+    if config.link_keys is None:
+        raise OpeningError("link_keys: is not set, and without keys no link can be opened")
+    try:
+        keys = read_link_keys(config.link_keys)
+    except KeyFileError as error:
+        raise OpeningError(f"link_keys: {error}") from None
+    try:
+        pages = Pages(web.templates)
+    except PageError as error:
+        raise OpeningError(f"web.templates: {error}") from None
+    lists = bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
+    setup = hits.Setup(keys, config.server_id or socket.gethostname(), lists, _immediate(config))
+    return Opened(setup, pages, web.trusted_proxies, _app_links(web.app_links))
+
+
+def _immediate(config: Config) -> Mapping[str, bool]:
+    """Whether unsubscribe links work at once, by Mail Class; "" stands for the others."""
+    found = {"": config.unsubscribe_tag}
+    for name, mail_class in config.mail_classes.items():
+        found[name.lower()] = mail_class.unsubscribe_tag or config.unsubscribe_tag
+    return {name: said == "immediate" for name, said in found.items()}
+
+
+def _app_links(folder: Path | None) -> Mapping[str, bytes]:
+    """By path; a file that is not there has none."""
+    if folder is None:
+        return {}
+    try:
+        there = {path: folder / name for path, name in _APP_LINKS.items()}
+        return {path: file.read_bytes() for path, file in there.items() if file.exists()}
+    except OSError as error:
+        raise OpeningError(f"web.app_links: {error.filename}: {error.strerror}") from None
+
+
+class Application:
+    """The ASGI application of one process."""
+
+    def __init__(self, opened: Opened, recorder: Recorder) -> None:
+        self.opened = opened
+        self._recorder = recorder
+        self._recent = bots.Recent()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http", "no other protocol is switched on"
+        method: str = scope["method"]
+        path, query = scope["raw_path"], scope["query_string"]
+        target = (path + b"?" + query if query else path).decode("latin-1")
+        headers = _headers(scope)
+        if (file := self.opened.files.get(target)) is not None and method in ("GET", "HEAD"):
+            return await _answer(send, method, 200, _JSON, file)
+        try:
+            body = await _body(receive) if method == "POST" else b""
+            address = reader.address(
+                _client(scope), headers.get("x-forwarded-for", ""), self.opened.proxies
+            )
+            answer = await self._answer(Request(method, target, address, headers, body))
+        except OSError:
+            return None  # the reader has gone
+        except Exception as error:  # noqa: BLE001 an edge: what went wrong is ours, not the reader's
+            log.page_failed("web", error)
+            answer = hits.FAILED
+        more, shown = self._shown(answer, headers)
+        return await _answer(send, method, answer.status, answer.headers + more, shown)
+
+    async def _answer(self, request: Request) -> Answer:
+        moment = Moment(time.time_ns() // 1_000_000, os.urandom(10))
+        answer, event = hits.answer(request, moment, self.opened.hits, self._recent)
+        if event is not None:
+            await self._recorder.record(event)
+        return answer
+
+    def _shown(self, answer: Answer, headers: Mapping[str, str]) -> tuple[hits.Headers, bytes]:
+        """The body of an answer, and the headers that go with it."""
+        if answer.body is Body.NOTHING:
+            return (), b""
+        if answer.body is Body.PIXEL:
+            return (), hits.PIXEL
+        pages = self.opened.pages
+        language = reader.language(headers.get("accept-language", ""), pages.languages)
+        more = (
+            ("content-type", "text/html; charset=utf-8"),
+            ("content-language", language),
+            ("vary", "accept-language"),
+            ("content-security-policy", POLICY + (LEADS_ON if answer.destination else "")),
+        )
+        return more, pages.page(answer.body, language)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """The headers that say something to us; of one that is repeated, all in their order."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if name in _WANTED:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            found[key] = f"{found[key]},{text}" if key in found else text
+    return found
+
+
+def _client(scope: Scope) -> str:
+    """Who connected; empty for a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+async def _body(receive: Receive) -> bytes:
+    """The body, or so much of it as shows that it is too long."""
+    body = b""
+    async with asyncio.timeout(BODY_WITHIN):
+        while len(body) <= hits.LONGEST_BODY:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the reader has gone")
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+    return body
+
+
+async def _answer(send: Send, method: str, status: int, headers: hits.Headers, body: bytes) -> None:
+    told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    told.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

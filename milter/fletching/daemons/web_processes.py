@@ -1,0 +1,219 @@
+"""`fletching web`: one process that opens the socket and tends the others, which answer.
+
+Here live start, reload and end of the tracking service. What it answers is in `web.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from fletching import log
+from fletching.config.load import ConfigError, load
+from fletching.config.model import Config
+from fletching.config.sections import Web
+from fletching.daemons import dashboard, prefork, spool
+from fletching.daemons.listener import Listener, ListenError, open_listener
+from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals, notify, spawn
+from fletching.daemons.recorder import Recorder
+from fletching.daemons.tending import Child, Tender, end
+from fletching.daemons.web import Application, Opened, OpeningError, opened
+from fletching.daemons.web_server import listening, server
+from fletching.store.events import EventLog
+
+DAEMON = "web"
+
+_WORKERS_END = 9.0
+_ALL_END = 9.6
+"""Seconds after SIGTERM."""
+
+_SECONDS_A_TURN = 0.001
+"""Python computes in one thread at a time: a click does not wait long for the one that writes."""
+
+_AT_START_ONLY = ("workers", "redis", "state_dir")
+
+
+def serve(config_path: Path) -> int:
+    """Runs until SIGTERM; the exit status of the process."""
+    try:
+        config, answers = _open(config_path)
+        prefork.prepare(config)
+        heard = _listen((config.web or Web()).listen)
+        shown = _listen((config.web or Web()).admin_listen)
+        folder = config.state_dir / "spool"
+        folder.mkdir(exist_ok=True)
+        spool.adopt(folder, prefork.count(config))
+    except (prefork.StartError, ListenError) as error:
+        print(error, file=sys.stderr)
+        return prefork.WRONG_CONFIGURATION
+    except OSError as error:
+        print(f"state_dir: {error.filename}: {error.strerror}", file=sys.stderr)
+        return prefork.WRONG_CONFIGURATION
+    _Parent(config_path, config, answers, heard, shown).run()
+    return 0
+
+
+def _open(config_path: Path) -> tuple[Config, Opened]:
+    """The configuration and what it names. Raises StartError."""
+    try:
+        config = load(config_path)
+        dashboard.password(config)
+        return config, opened(config)
+    except ConfigError as error:
+        raise prefork.StartError(str(error)) from error
+    except (OpeningError, dashboard.PasswordFileError) as error:
+        raise prefork.StartError(f"{config_path}: {error}") from error
+
+
+class _Heard:
+    """The listening socket, and the care for its path where it has one."""
+
+    def __init__(self, opened: socket.socket, listener: Listener | None = None) -> None:
+        self.socket = opened
+        self._listener = listener
+
+    def close(self) -> None:
+        """Nobody new comes; those that have come are heard."""
+        if self._listener is not None:
+            self._listener.close_path()
+
+
+def _listen(where: str) -> _Heard:
+    """Opens `unix:/PATH` or `HOST:PORT`. Raises ListenError."""
+    if where.startswith("unix:"):
+        made: list[socket.socket] = []
+
+        def open_at(place: str) -> None:
+            made.append(listening(socket.AF_UNIX, place.removeprefix("unix:")))
+
+        listener = open_listener(where, open_at)
+        return _Heard(made[0], listener)
+    host, _, port = where.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return _Heard(listening(family, address[:2]))  # type: ignore[arg-type]
+    except OSError as error:
+        raise ListenError(f"{where}: {error.strerror}") from error
+
+
+class _Parent:
+    """The first process, from the open socket to the end. It answers nobody."""
+
+    def __init__(
+        self, config_path: Path, config: Config, answers: Opened, heard: _Heard, shown: _Heard
+    ) -> None:
+        self._config_path = config_path
+        self._config = config
+        self._opened = answers
+        self._heard = heard
+        self._shown = shown
+        self._signals = Signals()
+
+    def run(self) -> None:
+        count = prefork.count(self._config)
+        family = [*(self._worker(place) for place in range(count)), self._dashboard()]
+        for child in family:
+            child.begin()
+        listen = (self._config.web or Web()).listen
+        log.started(DAEMON, [("listen", listen), ("workers", count)])
+        notify("READY=1")
+        why = Tender(self._signals, family, reload=self._reload).tend().name
+        began = time.monotonic()
+        log.stopping(DAEMON, why)
+        notify("STOPPING=1")
+        self._heard.close()
+        self._shown.close()
+        end(self._signals, family, began + _WORKERS_END)
+        log.stopped(DAEMON)
+
+    def _worker(self, place: int) -> Child:
+        return Child(
+            f"web {place}",
+            lambda: spawn(lambda: self._live(place), dies_by=END_WORKER),
+            ended_by=END_WORKER,
+            reloaded_by=RELOAD_WORKER,
+        )
+
+    def _live(self, place: int) -> NoReturn:
+        live(self._config, self._opened, self._heard.socket, place, self._reopened)
+
+    def _dashboard(self) -> Child:
+        return Child(
+            dashboard.DAEMON,
+            lambda: spawn(self._show, dies_by=END_WORKER),
+            ended_by=END_WORKER,
+            reloaded_by=RELOAD_WORKER,
+        )
+
+    def _show(self) -> NoReturn:
+        dashboard.run(self._config_path, self._config, self._shown.socket)
+
+    def _reload(self) -> bool:
+        """On SIGHUP, before the workers: they hear of it only if all is well."""
+        try:
+            config, self._opened = _open(self._config_path)
+        except prefork.StartError as error:
+            log.reload_failed(DAEMON, str(error).splitlines())
+            return False
+        fixed = [name for name in _AT_START_ONLY if _differ(self._config, config, name)]
+        if (config.web or Web()).listen != (self._config.web or Web()).listen:
+            fixed.append("web.listen")
+        if (config.web or Web()).admin_listen != (self._config.web or Web()).admin_listen:
+            fixed.append("web.admin_listen")
+        if fixed:
+            log.needs_restart(DAEMON, fixed)
+        log.reloaded(DAEMON)
+        return True
+
+    def _reopened(self) -> Opened | None:
+        try:
+            return _open(self._config_path)[1]
+        except prefork.StartError as error:
+            log.reload_failed(DAEMON, str(error).splitlines())
+            return None
+
+
+def _differ(old: Config, new: Config, name: str) -> bool:
+    return bool(getattr(old, name) != getattr(new, name))
+
+
+def live(
+    config: Config,
+    answers: Opened,
+    heard: socket.socket,
+    place: int,
+    reopened: Callable[[], Opened | None],
+) -> NoReturn:
+    """One process that answers, from its fork to its end."""
+    sys.setswitchinterval(_SECONDS_A_TURN)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    kept = spool.Spool(spool.spool_of(config.state_dir / "spool", place))
+    recorder = Recorder(EventLog(config.redis, config.state_dir), kept)
+    application = Application(answers, recorder)
+    answering = server(application)
+
+    def reload() -> None:
+        found = reopened()
+        if found is not None:
+            application.opened = found
+
+    async def until_told() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
+        loop.add_signal_handler(RELOAD_WORKER, reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
+        await answering.serve(sockets=[heard])
+
+    asyncio.Runner(loop_factory=answering.config.get_loop_factory()).run(until_told())
+    recorder.close()
+    os._exit(0)

@@ -1,0 +1,138 @@
+"""The HTTP server under the tracking service: uvicorn, with limits and without its own words.
+
+Here lives what a client may send and for how long, whoever it is and whatever stands in front of
+us. What is asked and answered is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LONGEST_HEAD = 64 * 1024
+"""Octets of a request line and headers; a token takes up to 32 KiB of them."""
+
+HEAD_WITHIN = 15.0
+"""Seconds until a head that has begun has to be there, and the first one of a connection."""
+
+KEPT_ALIVE = 75
+"""Seconds for which a connection may be silent: longer than a proxy keeps its own (nginx: 60), so
+that it does not ask on one that we are closing."""
+
+LIVES_ON = 8
+"""Seconds that requests in hand have at the end."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection, with a limit to the size and the time of each head."""
+
+    def __init__(self, *words: Any, **named: Any) -> None:
+        super().__init__(*words, **named)
+        self._in_body = False
+        self._begun = False
+        self._head = 0
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_body:
+            self._head += len(data)
+        super().data_received(data)
+        if self._begun and not self.transport.is_closing():
+            if self._head > LONGEST_HEAD:
+                self._refuse()
+            elif self._patience is None:
+                self._wait()
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._wait_no_more()
+        self._begun, self._in_body, self._head = False, True, 0
+        # It may have come in one piece, with more behind it.
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        if len(self.url) + headers > LONGEST_HEAD:
+            raise ValueError("too large")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(HEAD_WITHIN, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _refuse(self) -> None:
+        self.transport.write(_TOO_LARGE)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """The server of one process; its signals are the process's own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server(application: Any) -> Server:
+    """A server that does not run yet. What there is to log, the application does."""
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).disabled = True
+    return Server(
+        uvicorn.Config(
+            application,
+            http=Protocol,
+            loop="uvloop",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEPT_ALIVE,
+            timeout_graceful_shutdown=LIVES_ON,
+        )
+    )
+
+
+def listening(family: int, address: tuple[str, int] | str) -> socket.socket:
+    """A socket that listens. Raises OSError."""
+    opened = socket.socket(family)
+    try:
+        if family != socket.AF_UNIX:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(2048)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return opened

@@ -1,0 +1,108 @@
+"""The form of an event: what happened to a mail, in the names that customers' programs know.
+
+Here live the names of events and their fields (SPEC section 12), which are GreenArrow's where
+GreenArrow has one. Nothing here does I/O, reads the clock or draws a random number. Who is told of
+an event, and how, may not be known here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from fletching.tokens import Facts
+
+CLICK, OPEN, UNSUBSCRIBE = "engine_click", "engine_open", "engine_unsub"
+COMPLAINT = "scomp"
+BOUNCE, BAD_ADDRESS = "bounce_all", "bounce_bad_address"
+DELIVERY, PREPARED, SEED = "delivery_attempt", "message_prepared", "seed_sent"
+TYPES = (CLICK, OPEN, UNSUBSCRIBE, COMPLAINT, BOUNCE, BAD_ADDRESS, DELIVERY, PREPARED, SEED)
+
+Value = str | int | float | bool
+
+# Digits before letters, so that ids are sorted as their numbers are.
+_BASE32 = "234567abcdefghijklmnopqrstuvwxyz"
+_SHIFTS = range(120, -1, -10)
+_PAIRS = [one + other for one in _BASE32 for other in _BASE32]
+# What strict readers of JSON (PostgreSQL's jsonb is one) take for no text.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to one message.
+
+    ``milliseconds``: unix time. ``id``: `unique_id`; an event that is told twice has it twice.
+    ``details``: the fields that not every event has.
+    """
+
+    type: str
+    milliseconds: int
+    id: str
+    server_id: str
+    facts: Facts
+    details: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise ValueError(f"there is no event {self.type!r}")
+        if not 1 <= len(self.id) <= 64:
+            raise ValueError(f"an id of {len(self.id)} characters: allowed are 1 to 64")
+
+    def fields(self) -> dict[str, Value]:
+        """All fields as a customer gets them; texts are free of what is no character."""
+        return {name: text(value) for name, value in self._told().items()}
+
+    def json(self) -> str:
+        """The fields as one line of ASCII JSON."""
+        line = _JSON.encode(self._told())
+        # What is no character stands there as an escape; mostly there is none at all.
+        return line if "\\u" not in line else _JSON.encode(self.fields())
+
+    def _told(self) -> dict[str, Value]:
+        facts = self.facts
+        when = datetime.fromtimestamp(self.milliseconds / 1000, UTC)
+        return {
+            "event_type": self.type,
+            "event_time": self.milliseconds // 1000,
+            "timestamp": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "event_unique_id": self.id,
+            "server_id": self.server_id,
+            "email": facts.email,
+            "listid": facts.listid.lower(),
+            "sendid": facts.sendid.lower(),
+            "click_tracking_id": facts.click_tracking_id,
+            "mail_class": facts.mail_class,
+            "instance_id": facts.instance_id,
+            "campaign": facts.campaign,
+            "message_number": facts.number,
+            "mtaid": facts.mtaid,
+            **self.details,
+        }
+
+
+def parse(line: str | bytes) -> dict[str, Any]:
+    """The fields of an event in JSON. Raises ValueError."""
+    told = json.loads(line)
+    if not isinstance(told, dict) or told.get("event_type") not in TYPES:
+        raise ValueError("not an event")
+    return told
+
+
+def unique_id(milliseconds: int, entropy: bytes) -> str:
+    """26 of a-z and 2-7 from the time and 80 random bits; ids of later events are greater."""
+    if len(entropy) < 10:
+        raise ValueError("an id needs 10 random octets")
+    number = (milliseconds & (1 << 50) - 1) << 80 | int.from_bytes(entropy[:10], "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+
+
+def text(value: Value) -> Value:
+    """A value as it stands in an event."""
+    return value if not isinstance(value, str) else _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)

@@ -1,0 +1,320 @@
+"""A request and its answer, and the event that it is: clicks, opens and unsubscribes. Pure.
+
+Here lives what GET, HEAD and POST do to a link of ours (SPEC sections 7 and 12, RFC 8058). Whoever
+asks may be anybody: only what our own key opens leads anywhere or is recorded. How a page looks is
+not known here, nor who keeps the event.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote, quote_from_bytes, urlencode
+
+from fletching import events
+from fletching.events import Event, Value
+from fletching.returning import bots
+from fletching.tokens import Keyring, Kind, Token, TokenError, found_in
+
+LONGEST_TARGET = 32 * 1024
+"""Octets of path and query. A destination of 8,000 has a token of 11,000."""
+
+LONGEST_BODY = 8 * 1024
+"""Octets of a POST: those of ours and of RFC 8058 have less than 300."""
+
+PIXEL = bytes.fromhex(
+    "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
+)
+"""A GIF of one transparent pixel."""
+
+ONE_CLICK = "List-Unsubscribe=One-Click"
+FROM_PAGE = "from=page"
+"""What the page's own button sends beside `ONE_CLICK`."""
+
+_NOUN = re.compile(r"/(click|open|unsub)(?=[/?])")
+_CLICKS = frozenset({Kind.CLICK_HTML, Kind.CLICK_TEXT})
+_UNSUBSCRIBES = frozenset({Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT, Kind.LIST_UNSUBSCRIBE})
+_TEXT = frozenset({Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT})
+_METHODS = {"click": ("GET", "HEAD"), "open": ("GET", "HEAD"), "unsub": ("GET", "HEAD", "POST")}
+
+_HTTP = re.compile(r"https?://[^/?#\\]", re.IGNORECASE | re.ASCII)
+# Printable ASCII without blank, `"`, `<` and `>`.
+_AS_IT_IS = "!#$%&'()*+,-./:;=?@[\\]^_`{|}~"
+_PLAIN = re.compile(r"[!#-;=?-~]+")
+
+# RFC 8058, section 3.2: one pair, as of a form, in either of a form's two encodings.
+_POSTED = re.compile(
+    rb"(?:^|&)List-Unsubscribe=One-Click(?:&|\s*$)"
+    rb'|name="?List-Unsubscribe"?[^\r\n]*(?:\r?\n[^\r\n]+)*\r?\n\r?\nOne-Click\s',
+    re.IGNORECASE,
+)
+_BUTTON = re.compile(rb"(?:^|&)from=page(?:&|$)")
+_LONGEST_AGENT = 500
+
+NO_REFERRER = ("referrer-policy", "no-referrer")
+NO_STORE = ("cache-control", "no-store")
+NO_INDEX = ("x-robots-tag", "noindex, nofollow")
+NO_SNIFF = ("x-content-type-options", "nosniff")
+_PLAINLY = (NO_STORE, NO_REFERRER, NO_INDEX, NO_SNIFF)
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Body(enum.Enum):
+    """What stands under an answer's headers; the value is the name of a page's template."""
+
+    NOTHING = ""
+    PIXEL = "pixel"
+    UNSUBSCRIBE = "unsubscribe"
+    DONE = "done"
+    UNKNOWN = "unknown"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. ``target``: path and query as sent; names of headers in lower case."""
+
+    method: str
+    target: str
+    address: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered. ``destination``: where a page may lead on to; empty for nowhere."""
+
+    status: int
+    headers: Headers = ()
+    body: Body = Body.NOTHING
+    destination: str = ""
+
+
+class Hit(NamedTuple):
+    """An answer, and what is to be kept before it is given."""
+
+    answer: Answer
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When: unix milliseconds, and at least 10 random octets."""
+
+    milliseconds: int
+    entropy: bytes
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays from request to request.
+
+    ``immediate``: whether a link made by ##unsubscribetag## unsubscribes at once, by Mail Class in
+    lower case; the class "" is all others.
+    """
+
+    keys: Keyring
+    server_id: str
+    lists: bots.Lists = bots.NO_LISTS
+    immediate: Mapping[str, bool] = field(default_factory=dict)
+
+    def is_immediate(self, mail_class: str) -> bool:
+        return self.immediate.get(mail_class.lower(), self.immediate.get("", False))
+
+
+_EMPTY_PIXEL = Answer(200, (("content-type", "image/gif"), *_PLAINLY), Body.PIXEL)
+UNKNOWN = Answer(404, _PLAINLY, Body.UNKNOWN)
+TOO_LONG = Answer(414, _PLAINLY, Body.ERROR)
+TOO_LARGE = Answer(413, _PLAINLY, Body.ERROR)
+FAILED = Answer(500, _PLAINLY, Body.ERROR)
+
+
+def answer(request: Request, moment: Moment, setup: Setup, recent: bots.Recent) -> Hit:
+    """The answer to any request, and its event. ``recent`` is what bots are known by."""
+    if len(request.target) > LONGEST_TARGET:
+        return Hit(TOO_LONG)
+    if len(request.body) > LONGEST_BODY:
+        return Hit(TOO_LARGE)
+    noun = _NOUN.match(request.target)
+    if noun is None:
+        return Hit(UNKNOWN)
+    allowed = _METHODS[noun[1]]
+    if request.method not in allowed:
+        return Hit(Answer(405, (("allow", ", ".join(allowed)), *_PLAINLY), Body.ERROR))
+    try:
+        token = setup.keys.open(found_in(request.target))
+    except TokenError:
+        return Hit(_EMPTY_PIXEL if noun[1] == "open" else UNKNOWN)
+    hit = _Hit(request, moment, setup, recent, token)
+    if noun[1] == "click":
+        return hit.click()
+    return hit.open() if noun[1] == "open" else hit.unsubscribe()
+
+
+def location(destination: str) -> str | None:
+    """A destination as a Location header has it, None for one that is no http or https URL.
+
+    What is not printable ASCII is percent-encoded, as are blanks, `"`, `<` and `>`, which no URL
+    has and every browser encodes (URL standard, query percent-encode set). Nothing else changes.
+    """
+    if not _HTTP.match(destination):
+        return None
+    if _PLAIN.fullmatch(destination):
+        return destination
+    return quote_from_bytes(destination.encode("utf-8", "surrogateescape"), safe=_AS_IT_IS)
+
+
+def with_reader(destination: str, token: Token) -> str:
+    """The destination of an unsubscribe link, told who it was (SPEC section 7)."""
+    facts = token.facts
+    told = {"email": facts.email, "sendid": facts.sendid, "listid": facts.listid}
+    pairs = urlencode(told, errors="surrogateescape", quote_via=quote)
+    before, mark, fragment = destination.partition("#")
+    joint = "" if before.endswith(("?", "&")) else "&" if "?" in before else "?"
+    return f"{before}{joint}{pairs}{mark}{fragment}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A request whose token our key has opened."""
+
+    request: Request
+    moment: Moment
+    setup: Setup
+    recent: bots.Recent
+    token: Token
+
+    def click(self) -> Hit:
+        if self.token.kind not in _CLICKS:
+            return Hit(UNKNOWN)
+        if not self.token.destination:
+            return self._hidden()
+        to = location(self.token.destination)
+        if to is None:
+            return Hit(UNKNOWN)
+        redirect = Answer(302, (("location", to), NO_STORE, NO_REFERRER, NO_INDEX))
+        if self.request.method == "HEAD":
+            self._trapped(bots.HEAD_REQUEST)
+            return Hit(redirect)
+        return Hit(redirect, self._event(events.CLICK, self._reader(self._why_a_bot())))
+
+    def _hidden(self) -> Hit:
+        """The link that no person sees (`web.honeypot`); it leads nowhere."""
+        self._trapped(bots.HIDDEN_LINK)
+        if self.request.method == "HEAD":
+            return Hit(UNKNOWN)
+        return Hit(UNKNOWN, self._event(events.CLICK, self._reader(bots.HIDDEN_LINK)))
+
+    def open(self) -> Hit:
+        if self.token.kind is not Kind.OPEN or self.request.method == "HEAD":
+            return Hit(_EMPTY_PIXEL)
+        reason = self._why_a_program()
+        return Hit(_EMPTY_PIXEL, self._event(events.OPEN, self._reader(reason)))
+
+    def unsubscribe(self) -> Hit:
+        if self.token.kind not in _UNSUBSCRIBES:
+            return Hit(UNKNOWN)
+        if self.request.method == "POST":
+            return self._posted()
+        destination = self._destination()
+        if self._is_at_once() and destination:
+            redirect = _led_on(destination)
+            if self.request.method == "HEAD":
+                return Hit(redirect)
+            return Hit(redirect, self._unsubscribed())
+        return Hit(Answer(200, _PLAINLY, Body.UNSUBSCRIBE, destination))
+
+    def _posted(self) -> Hit:
+        """From the page's button, or from a mailbox provider (RFC 8058)."""
+        if not _POSTED.search(self.request.body):
+            return Hit(Answer(400, _PLAINLY, Body.UNSUBSCRIBE, self._destination()))
+        destination = self._destination()
+        if destination and _BUTTON.search(self.request.body):
+            return Hit(_led_on(destination), self._unsubscribed())
+        return Hit(Answer(200, _PLAINLY, Body.DONE), self._unsubscribed())
+
+    def _destination(self) -> str:
+        """Where the sender wants the reader to go from here; empty for nowhere."""
+        if not self.token.destination:
+            return ""
+        return location(with_reader(self.token.destination, self.token)) or ""
+
+    def _is_at_once(self) -> bool:
+        """GreenArrow's way; but nobody is unsubscribed by a program that looks at links."""
+        if self.token.kind is Kind.LIST_UNSUBSCRIBE:
+            return False
+        if not self.setup.is_immediate(self.token.facts.mail_class):
+            return False
+        return not self._is_fetched_ahead() and not self._why_a_program()
+
+    def _is_fetched_ahead(self) -> bool:
+        asked = (self._header("sec-purpose"), self._header("purpose"), self._header("x-moz"))
+        return any("prefetch" in each or "preview" in each for each in asked)
+
+    def _why_a_bot(self) -> str:
+        """The reason why this click is no person's; empty for a person's."""
+        before = self.recent.reason(
+            self.token.facts,
+            self.request.address,
+            self.token.destination,
+            self.moment.milliseconds,
+        )
+        return self._why_a_program() or before
+
+    def _why_a_program(self) -> str:
+        if self.setup.lists.is_scanner(self._agent()):
+            return bots.KNOWN_SCANNER
+        if self.moment.milliseconds - self.token.facts.sent * 1000 < bots.SOONEST:
+            return bots.TOO_SOON
+        return ""
+
+    def _trapped(self, reason: str) -> None:
+        at = self.moment.milliseconds
+        self.recent.trap(self.token.facts, self.request.address, reason, at)
+
+    def _reader(self, reason: str) -> dict[str, Value]:
+        """The fields of a click or an open."""
+        agent, address = self._agent(), self.request.address
+        is_open = self.token.kind is Kind.OPEN
+        return {
+            **self._asked(),
+            "is_privacy_open": is_open and self.setup.lists.is_privacy_open(agent, address),
+            "is_bot": bool(reason),
+            "bot_reason": reason,
+        }
+
+    def _asked(self) -> dict[str, Value]:
+        return {
+            "click_url": self.token.destination,
+            "engine_ip": self.request.address,
+            "user_agent": self._agent(),
+            "html_or_text": "text" if self.token.kind in _TEXT else "html",
+        }
+
+    def _unsubscribed(self) -> Event:
+        asked = self._asked()
+        if self.token.kind is Kind.LIST_UNSUBSCRIBE:
+            # The link stands in a header.
+            del asked["html_or_text"]
+        return self._event(events.UNSUBSCRIBE, asked)
+
+    def _event(self, kind: str, details: Mapping[str, Value]) -> Event:
+        at, entropy = self.moment.milliseconds, self.moment.entropy
+        told = events.unique_id(at, entropy)
+        return Event(kind, at, told, self.setup.server_id, self.token.facts, details)
+
+    def _agent(self) -> str:
+        return self._header("user-agent")[:_LONGEST_AGENT]
+
+    def _header(self, name: str) -> str:
+        return self.request.headers.get(name, "")
+
+
+def _led_on(destination: str) -> Answer:
+    """303 (RFC 9110, section 15.4.4): on to another page, by GET."""
+    return Answer(303, (("location", destination), NO_STORE, NO_REFERRER, NO_INDEX))

@@ -1,0 +1,62 @@
+-- Counts what happened to messages of one campaign, and what happened to a message for the first
+-- time. A bit per message and kind tells that; a second time, after a retry, it changes nothing.
+--
+-- KEYS[1] the campaign's key   KEYS[2] its counters   KEYS[3] its links
+-- KEYS[4] what the keys of its bits begin with
+-- ARGV for each: kind, when|VirtualMTA|list, message number, digest of the link, the link;
+--            the last two are empty where it is no click
+-- All keys end together with the campaign: were bits gone before counters, a message would be
+-- unique twice. Of a campaign that is gone nothing is counted; nobody could ask for it.
+
+local left = redis.call('PTTL', KEYS[1])
+if left == -2 then
+  return 0
+end
+
+local touched = {[KEYS[2]] = true}
+local once = {unsubscribes = true, complaints = true}
+local unique = {opens = true, clicks = true}
+
+-- By key and field. Many events raise the same counters, and each of these is written once.
+local raised = {[KEYS[2]] = {}, [KEYS[3]] = {}}
+
+local function raise(key, field)
+  raised[key][field] = (raised[key][field] or 0) + 1
+end
+
+local function first(key, number)
+  touched[key] = true
+  return redis.call('SETBIT', key, number, 1) == 0
+end
+
+for i = 1, #ARGV, 5 do
+  local kind, place, number, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  -- A reader who unsubscribes twice has unsubscribed once.
+  if not once[kind] or first(KEYS[4] .. kind, number) then
+    raise(KEYS[2], kind .. '|' .. place)
+  end
+  if unique[kind] and first(KEYS[4] .. kind, number) then
+    raise(KEYS[2], 'unique_' .. kind .. '|' .. place)
+  end
+  if digest ~= '' then
+    touched[KEYS[3]] = true
+    redis.call('HSETNX', KEYS[3], digest, ARGV[i + 4])
+    raise(KEYS[3], digest .. '|' .. kind)
+    if unique[kind] and first(KEYS[4] .. kind .. ':' .. digest, number) then
+      raise(KEYS[3], digest .. '|unique_' .. kind)
+    end
+  end
+end
+
+for key, fields in pairs(raised) do
+  for field, by in pairs(fields) do
+    redis.call('HINCRBY', key, field, by)
+  end
+end
+for key in pairs(touched) do
+  -- To ask is cheaper than to write it, and the append-only file stays smaller.
+  if left > 0 and redis.call('PTTL', key) == -1 then
+    redis.call('PEXPIRE', key, left)
+  end
+end
+return 1

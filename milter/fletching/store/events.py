@@ -1,0 +1,296 @@
+"""The stream of events in Redis, and who has read how far.
+
+Here live the keys of events. What an event means is in `statistics.py` and `suppression.py`; who
+gets it, and how, may not be known here. Keys:
+
+    fletching:events         stream: event = JSON; the oldest first. A consumer group is a
+                             destination, under its name
+    fletching:dead:<group>   stream: id (in the stream above), event = JSON, why
+
+The id of an entry in the stream is the time at which Redis got it, in milliseconds, a hyphen and a
+number. Mostly that is the event's own time; one that waited in a spool has a later one.
+
+A destination that is to get events once more is set back in the stream (`rewind`): it gets all that
+came since then, in order, and needs no second queue for that. Its reader notices nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from fletching.events import Event
+from fletching.store.connection import SOCKET_TIMEOUT, Connection
+from fletching.store.script import Script
+from fletching.store.statistics import Counting, Run
+from fletching.store.suppression import Suppression
+
+STREAM = "fletching:events"
+DEAD_AT_MOST = 100_000
+"""Dead letters of one destination; about so many, and the latest."""
+
+_PAGE = 1000
+# A wait in Redis has to end before the socket gives up.
+_LONGEST_BLOCK = int(SOCKET_TIMEOUT * 1000 / 2)
+
+Entry = tuple[str, str]
+"""An event in the stream: its id there, and its JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a group is: events that wait, those in hand, dead letters.
+
+    ``oldest``: when Redis got the oldest event that is not done, in unix milliseconds; 0 for none.
+    """
+
+    waiting: int
+    in_hand: int
+    dead: int
+    oldest: int
+
+
+class EventLog:
+    """The stream of events of a fleet. Any number of threads may use it.
+
+    Every method raises StoreAway where Redis does not answer.
+    """
+
+    def __init__(self, url: str, state_dir: Path) -> None:
+        self._connection = Connection(url, state_dir)
+        self._append = Script("append.lua")
+        self._trim = Script("trim.lua")
+        self._counting = Counting()
+        self._suppression = Suppression(url, state_dir)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Keeps events and counts them; they are in Redis when it returns.
+
+        Where it raises, some of it may have happened. Called again with the same events, it makes
+        duplicates in the stream, with the same ids, and counts no message as unique twice.
+        """
+        if not events:
+            return
+        # First what may be done twice: where it fails, nothing is counted yet.
+        self._suppression.record(events)
+        lines = [event.json() for event in events]
+        runs = [(self._append, [STREAM], lines), *self._counting.runs(events)]
+        self._connection.ask(lambda client: _run(client, runs))
+
+    def read(self, after: str, count: int) -> list[Entry]:
+        """The next events behind an id, the oldest first; behind "0" stand all."""
+        return self._range(f"({after}", "+", count)
+
+    def between(self, since_ms: int, until_ms: int) -> Iterator[Entry]:
+        """The events that Redis got from one time to another, both included."""
+        at, end = str(since_ms), str(until_ms)
+        while page := self._range(at, end, _PAGE):
+            yield from page
+            at = f"({page[-1][0]}"
+
+    def last_id(self) -> str:
+        """The id of the newest event; "0-0" where there is none."""
+        found = self._connection.ask(lambda client: client.xrevrange(STREAM, count=1))
+        return str(found[0][0]) if found else "0-0"
+
+    def length(self) -> int:
+        """Events in the stream."""
+        return int(self._connection.ask(lambda client: client.xlen(STREAM)))
+
+    def trim(self, older_than_ms: int) -> None:
+        """Forgets events that Redis got before that time; about so, and never a younger one."""
+        arguments = [str(older_than_ms)]
+        self._connection.ask(
+            lambda client: self._trim.run(client.execute_command, [STREAM], arguments)
+        )
+
+    def join(self, group: str, start: str) -> None:
+        """Makes a group, which begins behind an id ("0": all, "$": what is new), if there is none.
+
+        One that is there stays where it is.
+        """
+        self._connection.ask(lambda client: _make(client, group, start))
+
+    def take(self, group: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
+        """The next events of a group, which are in the consumer's hand until `done`.
+
+        Waits for the first one so long.
+        """
+        deadline = time.monotonic() + block_ms / 1000
+        while True:
+            left = int((deadline - time.monotonic()) * 1000)
+            taken = self._take(group, consumer, count, min(left, _LONGEST_BLOCK))
+            if taken or left <= _LONGEST_BLOCK:
+                return taken
+
+    def _take(self, group: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
+        # To Redis, 0 is for ever.
+        block = block_ms if block_ms > 0 else None
+        found = self._connection.ask(
+            lambda client: client.xreadgroup(group, consumer, {STREAM: ">"}, count, block)
+        )
+        return _entries(found[0][1]) if found else []
+
+    def reclaim(self, group: str, consumer: str, idle_ms: int, count: int) -> list[Entry]:
+        """The oldest events in anybody's hand for so long, which are the consumer's now."""
+        at = "0-0"
+        while True:
+            at, found = self._reclaim(group, consumer, idle_ms, count, at)
+            if found or at == "0-0":
+                return found
+
+    def _reclaim(
+        self, group: str, consumer: str, idle_ms: int, count: int, at: str
+    ) -> tuple[str, list[Entry]]:
+        found = self._connection.ask(
+            lambda client: client.xautoclaim(STREAM, group, consumer, idle_ms, at, count)
+        )
+        return str(found[0]), _entries(found[1])
+
+    def done(self, group: str, ids: Sequence[str]) -> None:
+        """The group needs these no more."""
+        if ids:
+            self._connection.ask(lambda client: client.xack(STREAM, group, *ids))
+
+    def bury(self, group: str, dead: Sequence[tuple[str, str, str]]) -> None:
+        """Keeps events (id, JSON, why) as dead letters. They are not done by that."""
+        for id, json, why in dead:
+            fields = {"id": id, "event": json, "why": why}
+            self._connection.ask(
+                lambda client, fields=fields: client.xadd(  # type: ignore[misc]
+                    _dead(group), fields, maxlen=DEAD_AT_MOST, approximate=True
+                )
+            )
+
+    def dead(self, group: str) -> Iterator[tuple[str, str, str]]:
+        """The dead letters of a group, as they were buried, the oldest first."""
+        at = "-"
+        while page := self._connection.ask(
+            lambda client, at=at: client.xrange(_dead(group), at, "+", _PAGE)  # type: ignore[misc]
+        ):
+            for _, told in page:
+                yield told["id"], told["event"], told["why"]
+            at = f"({page[-1][0]}"
+
+    def lag(self, group: str) -> int:
+        """Events that a group has still to do, those in hand included."""
+        found = self._group(group)
+        return self.length() if found is None else self._waiting(found) + int(found["pending"])
+
+    def progress(self, group: str) -> Progress:
+        """How far a group is; one that there is not yet has everything before it."""
+        found = self._group(group)
+        dead = int(self._connection.ask(lambda client: client.xlen(_dead(group))))
+        if found is None:
+            first = self._range("-", "+", 1)
+            return Progress(self.length(), 0, dead, _time(first[0][0]) if first else 0)
+        undone = self._connection.ask(lambda client: client.xpending(STREAM, group))["min"]
+        behind = [id for id, _ in self.read(found["last-delivered-id"], 1)]
+        times = [_time(id) for id in (undone, *behind) if id]
+        return Progress(self._waiting(found), int(found["pending"]), dead, min(times, default=0))
+
+    def rewind(self, group: str, since_ms: int) -> int:
+        """Sets a group back, or forth: it gets what came since then. How many events that are."""
+        self.join(group, "$")
+        count = sum(1 for _ in self.between(since_ms, _END_OF_TIME))
+        stream = self._connection.ask(lambda client: client.xinfo_stream(STREAM))
+        # So Redis knows how many wait.
+        passed = int(stream["entries-added"]) - count
+        self._connection.ask(
+            lambda client: client.xgroup_setid(STREAM, group, _before(since_ms), passed)
+        )
+        return count
+
+    def _group(self, group: str) -> dict[str, Any] | None:
+        groups = self._connection.ask(_groups)
+        return next((each for each in groups if each["name"] == group), None)
+
+    def _waiting(self, group: dict[str, Any]) -> int:
+        if group["lag"] is not None:
+            return int(group["lag"])
+        # Where Redis cannot tell: something in the middle was deleted by hand.
+        count, at = 0, group["last-delivered-id"]
+        while page := self.read(at, _PAGE):
+            count, at = count + len(page), page[-1][0]
+        return count
+
+    def _range(self, start: str, end: str, count: int) -> list[Entry]:
+        return _entries(
+            self._connection.ask(lambda client: client.xrange(STREAM, start, end, count))
+        )
+
+
+_END_OF_TIME = 2**63 - 1
+
+
+def _run(client: Any, runs: Sequence[Run]) -> None:
+    """Runs scripts one after the other: in one round trip, but for those of a cluster."""
+    if not isinstance(client, Redis):
+        for script, keys, arguments in runs:
+            script.run(client.execute_command, keys, arguments)
+        return
+    for (script, keys, arguments), said in zip(runs, _together(client, runs), strict=True):
+        if isinstance(said, NoScriptError):
+            script.run(client.execute_command, keys, arguments)
+        elif isinstance(said, Exception):
+            raise said
+
+
+def _together(client: Redis, runs: Sequence[Run]) -> list[Any]:
+    """What Redis says to each run. In one write: between two, it would wait for its disk twice."""
+    commands: list[tuple[Any, ...]] = []
+    for script, keys, arguments in runs:
+        script.run(lambda *words: commands.append(words), keys, arguments)
+    connection: Any = client.connection_pool.get_connection()
+    try:
+        connection.send_packed_command([b"".join(connection.pack_commands(commands))])
+        return [_reply(connection) for _ in commands]
+    finally:
+        client.connection_pool.release(connection)
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _entries(found: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:
+    return [(id, told["event"]) for id, told in found]
+
+
+def _dead(group: str) -> str:
+    return f"fletching:dead:{group}"
+
+
+def _time(id: str) -> int:
+    return int(id.partition("-")[0])
+
+
+def _before(milliseconds: int) -> str:
+    """The greatest id that is smaller than every one of that time."""
+    return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds > 0 else "0-0"
+
+
+def _make(client: Any, group: str, start: str) -> None:
+    try:
+        client.xgroup_create(STREAM, group, start, mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+
+
+def _groups(client: Any) -> list[dict[str, Any]]:
+    try:
+        return list(client.xinfo_groups(STREAM))
+    except ResponseError as error:
+        if not str(error).startswith("no such key") and "no such key" not in str(error):
+            raise
+        return []

@@ -1,0 +1,47 @@
+"""A lease: the right of one process of the fleet to do something, for as long as it renews it.
+
+Here live the keys `fletching:lease:<name>` and their two scripts. What is done under a lease may
+not be known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from fletching.store.connection import Connection
+
+SECONDS = 10.0
+"""After this time without a renewal, another holder may have it."""
+
+_HOLD = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 0"
+
+
+class Lease:
+    """One holder's side of a lease. ``name``: of our own making. Threads may share it."""
+
+    def __init__(self, url: str, state_dir: Path, name: str, seconds: float = SECONDS) -> None:
+        self._connection = Connection(url, state_dir)
+        self._key = f"fletching:lease:{name}"
+        self._milliseconds = int(seconds * 1000)
+        self._holder = secrets.token_hex(8)
+
+    def hold(self) -> bool:
+        """Takes or renews it; False while another has it. Raises StoreAway."""
+        return bool(self._run(_HOLD, self._holder, self._milliseconds))
+
+    def leave(self) -> None:
+        """Another may have it at once. Raises StoreAway."""
+        self._run(_LEAVE, self._holder)
+
+    def _run(self, script: str, *arguments: str | int) -> Any:
+        return self._connection.ask(
+            lambda client: client.execute_command("EVAL", script, 1, self._key, *arguments)
+        )

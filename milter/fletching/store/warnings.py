@@ -1,0 +1,42 @@
+"""What mails of a campaign were let through with: the milter's warnings, and of how many mails.
+
+Here lives the key `fletching:warnings:{<id>}`, a hash: warning -> mails, in the slot of its
+campaign. What warns, and of what, may not be known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fletching.store.connection import Connection
+from fletching.store.script import Script
+
+MOST = 100
+"""Different warnings of a campaign: some hold a part of what an application sent."""
+
+
+class Warnings:
+    """The warnings of a fleet."""
+
+    def __init__(self, url: str, state_dir: Path) -> None:
+        self._connection = Connection(url, state_dir)
+        self._warn = Script("warn.lua")
+
+    def count(self, campaign: str, warnings: Sequence[str]) -> None:
+        """A mail of the campaign had these. Raises StoreAway."""
+        keys = [f"fletching:campaign:{{{campaign}}}", key(campaign)]
+        self._connection.ask(
+            lambda client: self._warn.run(client.execute_command, keys, [MOST, *warnings])
+        )
+
+
+def key(campaign: str) -> str:
+    """Where a campaign's warnings are."""
+    return f"fletching:warnings:{{{campaign}}}"
+
+
+def sorted_by_mails(told: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """Warnings as Redis has them, those of most mails first."""
+    found = ((warning, int(mails)) for warning, mails in told.items())
+    return tuple(sorted(found, key=lambda each: (-each[1], each[0])))

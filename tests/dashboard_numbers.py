@@ -1,0 +1,96 @@
+"""Statistics for tests of the dashboard alone: numbers that a test sets, in place of Redis.
+
+What the real ones count is tested where they are; here they would only be slow to bring to a value.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from fletching.daemons import web_server
+from fletching.daemons.dashboard import Dashboard, server
+from fletching.store.connection import StoreAway
+from fletching.store.statistics import Campaign, Link, Row
+
+from tests.real.processes import wait_until
+
+OPENED = 1_795_248_000
+"""2026-11-21 08:00 UTC."""
+
+HOUR = 3600
+
+
+def campaign(name: str, sendid: str = "newsletter20261121", /, **numbers: Any) -> Campaign:
+    """A campaign with these numbers, all others 0."""
+    told: dict[str, Any] = {"campaign": name, "sendid": sendid, "opened": OPENED}
+    return Campaign(**told | {"mail_class": "newsletter"} | numbers)
+
+
+def row(name: str, **numbers: Any) -> Row:
+    """The same for a line of a breakdown."""
+    return Row(name=name, **numbers)
+
+
+class Numbers:
+    """What the dashboard asks of `Statistics`. ``away``: Redis does not answer."""
+
+    def __init__(self, *found: Campaign) -> None:
+        self.all = {each.campaign: each for each in found}
+        self.counted: dict[str, Mapping[int, int]] = {}
+        self.clicked: tuple[Link, ...] = ()
+        self.rows: dict[str, tuple[Row, ...]] = {}
+        self.warned: tuple[tuple[str, int], ...] = ()
+        self.away = False
+
+    def set(self, name: str, **numbers: Any) -> None:
+        self.all[name] = replace(self.all[name], **numbers)
+
+    def campaigns(self, limit: int | None = None) -> tuple[Campaign, ...]:
+        self._answer()
+        return tuple(self.all.values())[:limit]
+
+    def campaign(self, name: str) -> Campaign | None:
+        self._answer()
+        return self.all.get(name)
+
+    def hours(self, name: str) -> Mapping[str, Mapping[int, int]]:
+        self._answer()
+        return self.counted
+
+    def links(self, name: str) -> tuple[Link, ...]:
+        self._answer()
+        return self.clicked
+
+    def warnings(self, name: str) -> tuple[tuple[str, int], ...]:
+        self._answer()
+        return self.warned
+
+    def by(self, what: str, name: str | None = None) -> tuple[Row, ...]:
+        self._answer()
+        return self.rows.get(what, ())
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreAway("no answer")
+
+
+@contextmanager
+def served(numbers: Numbers, password: str | None = None) -> Iterator[int]:
+    """The dashboard at a loopback port, in a thread of this process."""
+    shown = Dashboard(numbers, password)  # type: ignore[arg-type]
+    running = server(shown)
+    running.config.timeout_graceful_shutdown = 0  # an open page would be waited for
+    heard = web_server.listening(socket.AF_INET, ("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: running.run([heard]))
+    thread.start()
+    wait_until("the dashboard does not start", lambda: running.started)
+    try:
+        yield heard.getsockname()[1]
+    finally:
+        running.should_exit = True
+        thread.join()

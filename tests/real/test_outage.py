@@ -1,0 +1,122 @@
+"""Redis is away for a while, and readers go on clicking: nobody notices, and no click is lost.
+
+A short hour: 100 clicks a second, before Redis is killed, for 20 seconds without it, and behind its
+return with the data that it had on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from fletching.store.statistics import INDEX, Statistics
+
+from tests.test_web import LOCATION, Web
+
+from .processes import wait_until
+from .redis_server import Redis
+
+CAMPAIGN = "abcdefghijkl"
+READERS = 4
+PER_SECOND = 100
+BEFORE, AWAY, AFTER = 2, 20, 3
+"""Seconds of clicks."""
+
+
+class Readers:
+    """Some who click at a steady pace, each message's link once. What they were told is checked."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._next = 0
+        self._lock = threading.Lock()
+        self.answered: list[int] = []
+        self.wrong: list[object] = []
+
+    def click(self, seconds: float) -> None:
+        """For so long, all of them."""
+        end = time.monotonic() + seconds
+        threads = [threading.Thread(target=self._read, args=(end,)) for _ in range(READERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert self.wrong == []
+
+    def _read(self, end: float) -> None:
+        try:
+            with closing(HTTPConnection("127.0.0.1", self._web.port, timeout=30)) as connection:
+                while (began := time.monotonic()) < end:
+                    self._ask(connection)
+                    time.sleep(max(0.0, began + READERS / PER_SECOND - time.monotonic()))
+        except Exception as error:  # noqa: BLE001 of another thread; told in `click`
+            self.wrong.append(error)
+
+    def _ask(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._next += 1
+            number = self._next
+        connection.request("GET", f"/click?{self._web.token(number=number)}")
+        response = connection.getresponse()
+        response.read()
+        if (response.status, response.getheader("location")) == (302, LOCATION):
+            self.answered.append(number)
+        else:
+            self.wrong.append(response.status)
+
+
+@pytest.fixture
+def store(fresh: Path) -> Iterator[Redis]:
+    """A Redis that others do not use: it is killed."""
+    with Redis(fresh) as running:
+        with running.client() as client:
+            key = f"fletching:campaign:{{{CAMPAIGN}}}"
+            client.zadd(INDEX, {CAMPAIGN: 1})
+            client.hset(key, "mail_class", "News")
+            client.expire(key, 86400)
+        yield running
+
+
+@pytest.fixture
+def web(tmp_path: Path, store: Redis) -> Iterator[Web]:
+    """The tracking service over that Redis."""
+    running = Web(tmp_path, store.unix_url, {})
+    running.start()
+    yield running
+    running.daemon.stop()
+
+
+def test_nothing_is_lost(web: Web, store: Redis) -> None:
+    readers = Readers(web)
+    readers.click(BEFORE)
+    store.kill()
+    readers.click(AWAY)
+    assert len(spooled(web)) == 2
+    assert any(file.stat().st_size for file in spooled(web))
+    store.start()
+    readers.click(AFTER)
+    wait_until("the spool is not empty", lambda: not any(f.stat().st_size for f in spooled(web)))
+    wait_until("not all clicks have come", lambda: recorded(web) == set(readers.answered))
+    assert len(set(readers.answered)) == len(readers.answered)
+    assert "store_away" in web.log()
+    assert "lost=0" in web.log()
+    # To Redis, an event may come twice; to the ones who count messages, it may not.
+    told = Statistics(store.unix_url, Path()).campaign(CAMPAIGN)
+    assert told is not None
+    assert told.unique_clicks == len(readers.answered)
+    assert told.clicks >= told.unique_clicks
+
+
+def recorded(web: Web) -> set[int]:
+    """The messages whose clicks are in Redis."""
+    return {event["message_number"] for event in web.recorded()}
+
+
+def spooled(web: Web) -> Sequence[Path]:
+    """What waits on disk, a file for each process."""
+    return sorted((web.folder / "state" / "spool").glob("*.events"))

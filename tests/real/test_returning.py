@@ -1,0 +1,287 @@
+"""The whole way: a mail through Postfix, its link in a browser, the event at a webhook."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from fletching.returning.bots import SOONEST
+from fletching.store.statistics import Campaign, Statistics
+from fletching.store.suppression import Suppression
+
+from .fletching import Fletching
+from .mails import MIME, NEWSLETTER, READER, SENDER, links, mail
+from .postfix import Postfix
+from .processes import free_port, wait_until
+from .redis_server import Redis
+from .sinks import Sink, SunkMail
+from .web import AGENT, Answer, Webhook, ask
+
+Sinks = Mapping[str, Sink]
+
+SECRET = "a webhook's secret of some length"
+TO = "https://shop.example/%C3%BC;v=1?q=%26%2F+%20&x=1&y=2#top"
+BYE = "https://shop.example/bye?list=t100"
+ONE_CLICK = "List-Unsubscribe=One-Click"
+FIELDS = {
+    *("event_type", "event_time", "timestamp", "event_unique_id", "server_id", "email", "listid"),
+    *("sendid", "click_tracking_id", "mail_class", "instance_id", "campaign", "message_number"),
+    "mtaid",
+}
+OF_A_READER = {
+    *("click_url", "engine_ip", "user_agent", "html_or_text"),
+    *("is_privacy_open", "is_bot", "bot_reason"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All daemons of one host, the customer's webhook, and where the web and the dashboard are."""
+
+    fletching: Fletching
+    hook: Webhook
+    web: int
+    dashboard: int
+    redis_url: str
+
+    def ask(self, url: str, method: str = "GET", body: str | None = None, **headers: str) -> Answer:
+        return ask(self.web, url, method, body, headers)
+
+
+@pytest.fixture(scope="module")
+def running_site(directory: Path, running_redis: Redis) -> Iterator[Site]:
+    running_redis.reset()
+    secret = directory / "hook.secret"
+    secret.write_text(f"{SECRET}\n")
+    with ExitStack() as stack:
+        hook = stack.enter_context(Webhook(SECRET))
+        web, dashboard = free_port(), free_port()
+        change = {
+            "web": {
+                "listen": f"127.0.0.1:{web}",
+                "admin_listen": f"127.0.0.1:{dashboard}",
+                "trusted_proxies": ["127.0.0.1"],
+            },
+            "server_id": "mx1",
+            "events": {
+                "destinations": [{"name": "crm", "webhook": hook.url, "secret_file": str(secret)}]
+            },
+        }
+        place = directory / f"site-{hook.url.rpartition(':')[2].partition('/')[0]}"
+        daemons = Fletching(place, running_redis.unix_url, change, command="run")
+        running = stack.enter_context(daemons)
+        yield Site(running, hook, web, dashboard, running_redis.unix_url)
+
+
+@pytest.fixture
+def site(running_site: Site, postfix: Postfix) -> Iterator[Site]:
+    """The site before Postfix."""
+    running_site.hook.clear()
+    running_site.fletching.join(postfix)
+    yield running_site
+    assert running_site.hook.unsigned == 0
+
+
+def delivered(postfix: Postfix, sinks: Sinks, instance: str, form: str = "b") -> SunkMail:
+    """A newsletter with one link in text and in HTML, as its reader gets it."""
+    body = (
+        f"--b\r\nContent-Type: text/plain\r\n\r\nSee {TO} or leave ##unsubscribetag##{BYE}\r\n"
+        "--b\r\nContent-Type: text/html\r\n\r\n"
+        f'<a href="{TO.replace("&", "&amp;")}">Offers</a>'
+        f'<a href="##unsubscribetag##{BYE}">Leave</a>\r\n--b--\r\n'
+    ).encode()
+    fields = (
+        b"X-GreenArrow-InstanceID: " + instance.encode(),
+        b"X-GreenArrow-MtaID: a",
+        b"X-GreenArrow-Click-Tracking-ID: campaign|subscriber",
+        b"X-GreenArrow-Tracker-Format: " + form.encode(),
+        MIME + b"Content-Type: multipart/alternative; boundary=b",
+    )
+    reply = postfix.submit(mail(NEWSLETTER, *fields, body=body), SENDER, [READER])
+    assert reply.accepted, reply
+    (arrived,) = sinks["vmta-a"].wait()
+    return arrived
+
+
+def read_later(site: Site, arrived: SunkMail) -> None:
+    """Until a person could have read it: who is faster counts as a bot."""
+    sent = site.fletching.token(str(arrived.message["X-Mailer-Info"]))["sent"]
+    then = datetime.fromisoformat(str(sent)).timestamp() + SOONEST / 1000
+    wait_until("time stands still", lambda: time.time() > then)
+
+
+def in_header(arrived: SunkMail) -> str:
+    """The https link of List-Unsubscribe."""
+    found = re.search(r"<(https:[^>]*)>", str(arrived.message["List-Unsubscribe"]))
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("form", ["a", "b", "c"])
+def test_a_click_leads_on_and_is_told_once(
+    site: Site, postfix: Postfix, sinks: Sinks, form: str
+) -> None:
+    arrived = delivered(postfix, sinks, f"7click{form}", form)
+    text, _, html, *_ = links(arrived)
+    read_later(site, arrived)
+    for url in (text, html):
+        answer = site.ask(url, **{"X-Forwarded-For": "192.0.2.7"})
+        assert (answer.status, answer.location) == (302, TO)
+        assert "set-cookie" not in answer.headers
+    told = dict(zip(("text", "html"), site.hook.wait(2), strict=True))
+    info = site.fletching.token(str(arrived.message["X-Mailer-Info"]))
+    for kind, event in told.items():
+        assert event.keys() == FIELDS | OF_A_READER
+        expected = {
+            "event_type": "engine_click",
+            "server_id": "mx1",
+            "email": READER,
+            "listid": "t100",
+            "sendid": f"newsletter7click{form}",
+            "click_tracking_id": "campaign|subscriber",
+            "mail_class": "newsletter",
+            "instance_id": f"7click{form}",
+            "campaign": info["campaign"],
+            "message_number": 1,
+            "mtaid": "a",
+            "click_url": TO,
+            "engine_ip": "192.0.2.7",
+            "user_agent": AGENT,
+            "html_or_text": kind,
+            "is_privacy_open": False,
+            "is_bot": False,
+            "bot_reason": "",
+        }
+        assert {name: event[name] for name in expected} == expected
+        moment = datetime.fromisoformat(event["timestamp"]).timestamp()
+        assert int(moment) == event["event_time"]
+    assert len({event["event_unique_id"] for event in told.values()}) == 2
+    counts = counted(site, info["campaign"])
+    assert (counts.sent, counts.clicks, counts.unique_clicks, counts.bot_clicks) == (1, 2, 1, 0)
+
+
+@pytest.mark.parametrize("form", ["a", "b", "c"])
+def test_an_open_is_told(site: Site, postfix: Postfix, sinks: Sinks, form: str) -> None:
+    arrived = delivered(postfix, sinks, f"7open{form}", form)
+    pixel = links(arrived)[-1]
+    read_later(site, arrived)
+    answer = site.ask(pixel)
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/gif")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.body.startswith(b"GIF89a")
+    (event,) = site.hook.wait(1)
+    assert event.keys() == FIELDS | OF_A_READER
+    assert (event["event_type"], event["is_bot"]) == ("engine_open", False)
+
+
+def test_a_reader_without_patience_is_a_bot(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    arrived = delivered(postfix, sinks, "7scanner")
+    answer = site.ask(links(arrived)[0], **{"User-Agent": "Barracuda Sentinel (EE)"})
+    assert answer.location == TO
+    (event,) = site.hook.wait(1)
+    assert event["is_bot"] is True
+    assert event["bot_reason"]
+    counts = counted(site, event["campaign"])
+    assert (counts.clicks, counts.bot_clicks) == (0, 1)
+
+
+def test_one_click_unsubscribes_again_and_again(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    """RFC 8058, section 3.1: a POST without cookies, answered without a redirect."""
+    arrived = delivered(postfix, sinks, "7oneclick")
+    assert str(arrived.message["List-Unsubscribe-Post"]) == ONE_CLICK
+    for _ in range(2):
+        answer = site.ask(in_header(arrived), "POST", ONE_CLICK)
+        assert (answer.status, answer.location) == (200, None)
+        assert "set-cookie" not in answer.headers
+    site.ask(links(arrived)[0])
+    *told, last = site.hook.wait(3)
+    assert last["event_type"] == "engine_click"
+    for event in told:
+        assert (event["event_type"], event["email"]) == ("engine_unsub", READER)
+        assert event["click_url"] == "", "it came from the header"
+    assert counted(site, last["campaign"]).unsubscribes == 1
+    assert Suppression(site.redis_url, Path("/nowhere")).holds("t100", READER)
+
+
+def test_only_a_post_unsubscribes(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    arrived = delivered(postfix, sinks, "7look")
+    text, leave_text, _, leave_html, *_ = links(arrived)
+    for url in (in_header(arrived), leave_text, leave_html):
+        for method in ("GET", "HEAD"):
+            for purpose in ({}, {"Sec-Purpose": "prefetch"}, {"User-Agent": "Slackbot 1.0"}):
+                answer = site.ask(url, method, **purpose)
+                assert (answer.status, answer.location) == (200, None)
+        assert site.ask(url, "POST", "anything=else").status == 400
+    # What was told before the click would have come before it.
+    site.ask(text)
+    (event,) = site.hook.wait(1)
+    assert event["event_type"] == "engine_click"
+    assert counted(site, event["campaign"]).unsubscribes == 0
+
+
+def test_the_pages_button_unsubscribes_and_leads_on(
+    site: Site, postfix: Postfix, sinks: Sinks
+) -> None:
+    arrived = delivered(postfix, sinks, "7button")
+    leave = links(arrived)[3]
+    page = site.ask(leave).body.decode()
+    form = re.search(r'<form method="post"[^>]*>(.*?)</form>', page, re.DOTALL)
+    assert form is not None
+    pairs = re.findall(r'name="([^"]*)" value="([^"]*)"', form[1])
+    answer = site.ask(leave, "POST", "&".join(f"{name}={value}" for name, value in pairs))
+    assert answer.status == 303
+    assert answer.location == (
+        f"{BYE}&email=ada%40gmail.example&sendid=newsletter7button&listid=t100"
+    )
+    (event,) = site.hook.wait(1)
+    assert (event["event_type"], event["click_url"]) == ("engine_unsub", BYE)
+
+
+def test_a_forged_link_leads_nowhere(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    arrived = delivered(postfix, sinks, "7forged")
+    text, *_, pixel = links(arrived)
+    for url in (text, pixel):
+        at = len(url) - 20
+        forged = url[:at] + ("A" if url[at] != "A" else "B") + url[at + 1 :]
+        for asked in (forged, url[:-30]):
+            answer = site.ask(asked)
+            assert answer.location is None
+            assert answer.status == (200 if url is pixel else 404)
+    site.ask(text)
+    (event,) = site.hook.wait(1)
+    assert event["click_url"] == TO
+
+
+def test_what_mail_programs_append_does_no_harm(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    arrived = delivered(postfix, sinks, "7junk")
+    text = links(arrived)[0]
+    for junk in ("&utm_source=mail", ".", ")"):
+        assert site.ask(text + junk).location == TO
+    assert {event["click_url"] for event in site.hook.wait(3)} == {TO}
+
+
+def test_the_dashboard_shows_it(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    arrived = delivered(postfix, sinks, "7shown")
+    read_later(site, arrived)
+    site.ask(links(arrived)[0])
+    (event,) = site.hook.wait(1)
+    home = f"http://127.0.0.1:{site.dashboard}"
+    first = ask(site.dashboard, f"{home}/").body.decode()
+    assert ">newsletter7shown<" in first
+    assert f'data-cell="{event["campaign"]}.clicks">1<' in first
+    page = ask(site.dashboard, f"{home}/campaign/{event['campaign']}").body.decode()
+    assert TO.replace("&", "&amp;") in page
+    assert ">1 (100.0\N{NO-BREAK SPACE}%)<" in page
+
+
+def counted(site: Site, campaign: str) -> Campaign:
+    """What the statistics have of a campaign."""
+    found = Statistics(site.redis_url, Path("/nowhere")).campaign(campaign)
+    assert found is not None
+    return found

@@ -1,0 +1,560 @@
+"""The courier: events from the stream to destinations, in order, at least once.
+
+Deliveries are run in threads of the test over a real Redis, and the courier as a process of its
+own where it is hurt.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fletching import events
+from fletching.daemons import delivery
+from fletching.daemons.delivery import Delivery, Destination, Order
+from fletching.destinations import rules
+from fletching.destinations.rules import Answer, Filter, Queued
+from fletching.destinations.sql import Sql
+from fletching.destinations.webhook import Webhook
+from fletching.events import Event
+from fletching.metrics import Deliveries
+from fletching.store.events import EventLog
+from fletching.store.lease import Lease
+
+from tests.courier_setting import Courier, Receiver, Reply, Request, event, mailwizz
+from tests.real.processes import wait_until
+from tests.redis_server import RedisServer
+
+WEEK = 7 * 86400
+ALL = Filter(None, None)
+
+
+@pytest.fixture(scope="module")
+def running_redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(running_redis: RedisServer) -> RedisServer:
+    """Redis, empty."""
+    running_redis.client.flushall()
+    return running_redis
+
+
+@pytest.fixture
+def stream(redis: RedisServer, tmp_path: Path) -> EventLog:
+    return EventLog(redis.url, tmp_path)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried soon; how long pauses are is in test_courier_rules.py."""
+    monkeypatch.setattr(rules, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(rules, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(delivery, "_LOOK_EVERY", 0.02)
+
+
+class Begun:
+    """Deliveries of this test, ended with it."""
+
+    def __init__(self, redis: RedisServer, folder: Path) -> None:
+        self._redis, self._folder = redis, folder
+        self._begun: list[Delivery] = []
+
+    def begin(
+        self,
+        to: Receiver | Destination,
+        name: str = "shop",
+        *,
+        wanted: Filter = ALL,
+        keep: int = WEEK,
+        most: int = 100,
+        lease: float = 10.0,
+    ) -> Delivery:
+        """Starts one; to a receiver, ``most`` at once."""
+        destination: Destination
+        if isinstance(to, Receiver):
+            destination = Webhook(to.url, None, as_form=False)
+            destination.most = most
+        else:
+            destination = to
+        url = self._redis.url
+        begun = Delivery(
+            Order(name, wanted, destination, keep),
+            EventLog(url, self._folder),
+            Lease(url, self._folder, f"courier:{name}", lease),
+            Deliveries(),
+        )
+        self._begun.append(begun)
+        begun.begin()
+        return begun
+
+    def end(self) -> None:
+        for each in self._begun:
+            each.end()
+        assert all(each.wait(30) for each in self._begun)
+
+
+@pytest.fixture
+def deliveries(redis: RedisServer, tmp_path: Path) -> Iterator[Begun]:
+    made = Begun(redis, tmp_path)
+    yield made
+    made.end()
+
+
+def several(count: int, start: int = 0, **more: Any) -> list[Event]:
+    return [event(number, **more) for number in range(start, start + count)]
+
+
+def ids(told: list[dict[str, Any]]) -> list[str]:
+    return [each["event_unique_id"] for each in told]
+
+
+def came(receiver: Receiver, told: list[Event]) -> None:
+    """Waits until these have come, in order and once."""
+    wanted = [each.id for each in told]
+    wait_until(f"not {len(wanted)}", lambda: len(receiver.events) >= len(wanted))
+    assert ids(receiver.events) == wanted
+
+
+def all_done(stream: EventLog, name: str = "shop") -> None:
+    """Waits until nothing is left to do, and nothing is in work."""
+    wait_until("something is left", lambda: stream.lag(name) == 0)
+
+
+def dead(stream: EventLog, name: str = "shop") -> list[tuple[str, str]]:
+    """The dead letters: JSON, and why."""
+    return [(json, why) for _, json, why in stream.dead(name)]
+
+
+def test_events_arrive_in_order_and_once(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    before, after = several(250), several(30, 250)
+    stream.append(before)
+    deliveries.begin(receiver)
+    came(receiver, before)
+    stream.append(after)
+    came(receiver, before + after)
+    all_done(stream)
+    assert receiver.events == [each.fields() for each in before + after]
+    assert max(len(request.events) for request in receiver.requests) <= 100
+
+
+def test_what_is_not_wanted_is_done(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    told = [
+        event(1),
+        event(2, events.OPEN),
+        event(3, mail_class="crm"),
+        event(4, events.OPEN, "crm"),
+        event(5, mail_class="NEWS"),
+    ]
+    stream.append(told)
+    deliveries.begin(receiver, wanted=Filter({events.CLICK}, {"news"}))
+    came(receiver, [told[0], told[4]])
+    all_done(stream)
+
+
+def test_a_failure_is_tried_again_before_anything_else(
+    stream: EventLog,
+    receiver: Receiver,
+    deliveries: Begun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    answers = itertools.chain([500, 302, 404], itertools.repeat(204))
+    receiver.answer = lambda _: Reply(next(answers))
+    told = several(4)
+    stream.append(told)
+    deliveries.begin(receiver, most=2)
+    all_done(stream)
+    assert [ids(request.events) for request in receiver.requests] == [
+        *([told[0].id, told[1].id] for _ in range(4)),
+        [told[2].id, told[3].id],
+    ]
+    attempts = [request.headers["x-fletching-attempt"] for request in receiver.requests]
+    assert attempts == ["1", "2", "3", "4", "1"]
+    queued = {request.headers["x-fletching-first-queued"] for request in receiver.requests[:4]}
+    assert len(queued) == 1
+    said = [line for line in capfd.readouterr().err.splitlines() if "destination_" in line]
+    assert said == [
+        'destination_failed destination=shop why="status 500"',
+        "destination_back destination=shop",
+    ]
+
+
+def test_what_is_not_acceptable_is_buried(
+    stream: EventLog,
+    receiver: Receiver,
+    deliveries: Begun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    answers = itertools.chain([406], itertools.repeat(204))
+    receiver.answer = lambda _: Reply(next(answers))
+    told = several(4)
+    stream.append(told)
+    deliveries.begin(receiver, most=2)
+    all_done(stream)
+    assert len(receiver.requests) == 2
+    assert dead(stream) == [(each.json(), "status 406") for each in told[:2]]
+    assert 'buried destination=shop events=2 why="status 406"' in capfd.readouterr().err
+
+
+def test_one_that_is_gone_is_asked_no_more(
+    stream: EventLog,
+    receiver: Receiver,
+    deliveries: Begun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    receiver.answer = lambda _: Reply(410)
+    told = several(4)
+    stream.append(told[:3])
+    deliveries.begin(receiver, most=2)
+    all_done(stream)
+    stream.append(told[3:])
+    all_done(stream)
+    assert len(receiver.requests) == 1
+    assert dead(stream) == [(each.json(), "status 410") for each in told]
+    assert 'destination_stopped destination=shop why="status 410"' in capfd.readouterr().err
+
+
+def test_what_cannot_be_delivered_in_time_is_buried(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    receiver.answer = lambda _: Reply(503)
+    told = several(3)
+    stream.append(told)
+    deliveries.begin(receiver, keep=1, most=1)
+    all_done(stream)
+    assert dead(stream) == [(each.json(), "not delivered in time") for each in told]
+    receiver.answer = lambda _: Reply(204)
+    receiver.requests.clear()
+    late = several(1, 3)
+    stream.append(late)
+    came(receiver, late)
+
+
+def test_what_is_no_event_holds_nothing_up(
+    stream: EventLog, redis: RedisServer, receiver: Receiver, deliveries: Begun
+) -> None:
+    told = several(2)
+    stream.append(told[:1])
+    redis.client.xadd("fletching:events", {"event": "{"})
+    stream.append(told[1:])
+    deliveries.begin(receiver)
+    came(receiver, told)
+    all_done(stream)
+    assert [json for json, _ in dead(stream)] == ["{"]
+
+
+def test_one_row_that_a_database_never_takes_holds_nothing_up(
+    stream: EventLog, deliveries: Begun, tmp_path: Path
+) -> None:
+    told = [*several(2), event(77, bounce_code=2**80), *several(2, 3)]
+    stream.append(told)
+    deliveries.begin(Sql(f"sqlite:///{tmp_path}/events.sqlite"))
+    all_done(stream)
+    assert [json for json, _ in dead(stream)] == [told[2].json()]
+    with sqlite3.connect(tmp_path / "events.sqlite") as file:
+        found = file.execute("SELECT event_unique_id FROM fletching_events ORDER BY 1").fetchall()
+    assert [id for (id,) in found] == [each.id for each in (*told[:2], *told[3:])]
+
+
+class Broken:
+    """A destination with a fault of ours, which is mended after its first attempt."""
+
+    most = 10
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self._mended = False
+
+    def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
+        if not self._mended:
+            self._mended = True
+            raise RuntimeError("a fault")
+        self.got += [each.fields["event_unique_id"] for each in batch]
+        return rules.ARRIVED
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_fault_of_ours_loses_nothing(
+    stream: EventLog, deliveries: Begun, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = several(5)
+    stream.append(told)
+    broken = Broken()
+    deliveries.begin(broken)
+    all_done(stream)
+    assert broken.got == [each.id for each in told]
+    said = capfd.readouterr().err
+    assert 'delivery_failed destination=shop error="RuntimeError: a fault"' in said
+    assert "traceback destination=shop" in said
+
+
+def test_a_slow_destination_delays_nobody_else(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    go_on = threading.Event()
+
+    def slow(_: Request) -> Reply:
+        go_on.wait(30)
+        return Reply()
+
+    told = several(300)
+    stream.append(told)
+    with Receiver(slow) as other:
+        deliveries.begin(other, "slow")
+        wait_until("not asked", lambda: bool(other.requests))
+        deliveries.begin(receiver, "fast")
+        came(receiver, told)
+        assert len(other.requests) == 1
+        go_on.set()
+        came(other, told)
+
+
+def test_two_couriers_keep_the_order(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    first = deliveries.begin(receiver, most=3)
+    deliveries.begin(receiver, most=3)
+    told = several(50)
+    stream.append(told)
+    came(receiver, told)
+    first.end()
+    assert first.wait(30)
+    more = several(50, 50)
+    stream.append(more)
+    came(receiver, told + more)
+
+
+def test_a_lease_that_is_lost_ends_the_work(
+    stream: EventLog, redis: RedisServer, receiver: Receiver, deliveries: Begun
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Request) -> Reply:
+        asked.set()
+        go_on.wait(30)
+        return Reply()
+
+    receiver.answer = slow
+    told = several(6)
+    stream.append(told)
+    first = deliveries.begin(receiver, most=2)
+    assert asked.wait(30)
+    redis.client.set("fletching:lease:courier:shop", "another", px=500)
+    first.renew()
+    go_on.set()
+    # The batch in hand is done; the others are left to whoever has the lease next.
+    all_done(stream)
+    assert ids(receiver.events) == [each.id for each in told]
+
+
+def test_a_delivery_that_is_renewed_keeps_its_lease(
+    stream: EventLog, receiver: Receiver, deliveries: Begun, redis: RedisServer
+) -> None:
+    stream.append(several(1))
+    first = deliveries.begin(receiver, lease=0.5)
+    wait_until("not asked", lambda: bool(receiver.requests))
+    holder = redis.client.get("fletching:lease:courier:shop")
+    assert holder
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        first.renew()
+    assert redis.client.get("fletching:lease:courier:shop") == holder
+    first.end()
+    assert first.wait(30)
+    first.renew()
+    assert redis.client.get("fletching:lease:courier:shop") is None
+
+
+def test_a_replay_comes_again(stream: EventLog, receiver: Receiver, deliveries: Begun) -> None:
+    told = several(5)
+    stream.append(told)
+    deliveries.begin(receiver)
+    came(receiver, told)
+    all_done(stream)
+    stream.rewind("shop", 0)
+    came(receiver, told + told)
+
+
+# As a process
+
+
+def test_killed_at_any_point_it_loses_nothing(
+    stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Two couriers; whichever has the destination is killed in the middle of a batch."""
+    section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
+    asked, told = threading.Semaphore(0), several(1000)
+    go_on = threading.Event()
+
+    def slow(_: Request) -> Reply:
+        asked.release()
+        go_on.wait(30)
+        return Reply()
+
+    receiver.answer = slow
+    couriers = [Courier(tmp_path / name, redis.url, section) for name in ("one", "two")]
+    with couriers[0]:
+        stream.append(told)
+        assert asked.acquire(timeout=30)
+        with couriers[1]:
+            couriers[0].daemon.kill()
+            receiver.answer = lambda _: Reply()
+            go_on.set()
+            all_done(stream)
+    wanted = [each.id for each in told]
+    # What was in flight has come twice.
+    assert ids(receiver.events) == wanted[:100] + wanted
+    assert dead(stream) == []
+
+
+def test_redis_goes_and_comes_back(receiver: Receiver, tmp_path: Path) -> None:
+    section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
+    with RedisServer("appendfsync always") as own, Courier(tmp_path / "a", own.url, section) as ran:
+        stream, told = EventLog(own.url, tmp_path), several(20)
+        stream.append(told[:10])
+        came(receiver, told[:10])
+        own.stop()
+        wait_until("it does not say so", lambda: bool(ran.lines("store_away")))
+        own.start()
+        stream.append(told[10:])
+        came(receiver, told)
+        wait_until("it does not say so", lambda: bool(ran.lines("store_back")))
+        assert len(ran.lines("store_away")) == 1
+
+
+def test_sigterm_ends_it_while_a_destination_hangs(
+    stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
+) -> None:
+    go_on = threading.Event()
+
+    def hang(_: Request) -> Reply:
+        go_on.wait(60)
+        return Reply()
+
+    receiver.answer = hang
+    section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
+    stream.append(several(1))
+    with Courier(tmp_path / "a", redis.url, section) as ran:
+        wait_until("not asked", lambda: bool(receiver.requests))
+        ran.stop()
+        assert ran.lines("stopped") == ["stopped daemon=courier"]
+        go_on.set()
+    assert stream.lag("shop") == 1
+
+
+def test_sighup_opens_files_anew_and_reads_the_configuration(
+    stream: EventLog, redis: RedisServer, tmp_path: Path
+) -> None:
+    first, moved, second = (tmp_path / name for name in ("first", "moved", "second"))
+
+    def lines(path: Path) -> list[str]:
+        return ids(list(map(json.loads, path.read_text().splitlines()))) if path.exists() else []
+
+    told = several(3)
+    one = f"{{name: one, file: {first}}}"
+    with Courier(tmp_path / "a", redis.url, f"{{destinations: [{one}]}}") as ran:
+        stream.append(told[:1])
+        wait_until("not written", lambda: lines(first) == [told[0].id])
+        first.rename(moved)
+        ran.reload()
+        stream.append(told[1:2])
+        wait_until("not written", lambda: lines(first) == [told[1].id])
+        ran.configure("{destinations: [{name: one}]}")
+        ran.reload()
+        assert "reload=failed" in ran.lines("configuration")[-1]
+        two = f"{{name: two, file: {second}}}"
+        ran.configure(f"{{destinations: [{one}, {two}]}}")
+        ran.reload()
+        stream.append(told[2:])
+        wait_until("not written", lambda: lines(first) == [told[1].id, told[2].id])
+        # A destination that is new gets what is still there.
+        wait_until("not written", lambda: lines(second) == [each.id for each in told])
+    assert lines(moved) == [told[0].id]
+
+
+def test_all_ways_at_once(stream: EventLog, redis: RedisServer, tmp_path: Path) -> None:
+    told = [*several(3), event(3, events.UNSUBSCRIBE, click_url="")]
+    file, database = tmp_path / "events.jsonl", tmp_path / "events.sqlite"
+    secret = tmp_path / "secret"
+    secret.write_text("what the shop and we know\n")
+    with Receiver() as shop, Receiver(mailwizz) as wizz:
+        section = f"""
+  destinations:
+    - {{name: shop, webhook: '{shop.url}', secret_file: {secret}, types: [engine_click]}}
+    - {{name: wizz, webhook: '{wizz.url}', format: form, types: [engine_unsub]}}
+    - {{name: file, file: {file}, rotate: 1MiB}}
+    - {{name: base, sql: 'sqlite:///{database}', classes: [NEWS]}}
+mail_classes: {{news: {{list_unsubscribe: false, track: {{clicks: false, opens: false}}}}}}
+"""
+        with Courier(tmp_path / "a", redis.url, section):
+            stream.append(told)
+            for name in ("shop", "wizz", "file", "base"):
+                all_done(stream, name)
+        assert ids(shop.events) == [each.id for each in told[:3]]
+        assert "x-fletching-signature" in shop.requests[0].headers
+        assert [request.form["event_unique_id"] for request in wizz.requests] == [told[3].id]
+    assert file.read_text().splitlines() == [each.json() for each in told]
+    with sqlite3.connect(database) as asked:
+        found = asked.execute("SELECT event_unique_id FROM fletching_events ORDER BY 1").fetchall()
+    assert [id for (id,) in found] == [each.id for each in told]
+
+
+def test_what_it_counts(
+    stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
+) -> None:
+    answers = itertools.chain([500, 406], itertools.repeat(204))
+    receiver.answer = lambda _: Reply(next(answers))
+    told = several(102)
+    stream.append(told)
+    section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
+    with Courier(tmp_path / "a", redis.url, section) as ran:
+        all_done(stream)
+        file = ran.folder / "state" / "courier.prom"
+
+        def counted() -> dict[str, str]:
+            text = file.read_text() if file.exists() else ""
+            return dict(re.findall(r'(?m)^fletching_events_(\w+){destination="shop"} (.*)$', text))
+
+        expected = {"delivered_total": "2.0", "failed_total": "1.0", "dead_total": "100.0"}
+        wait_until("other numbers", lambda: counted() == {**expected, "waiting": "0.0"})
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        pytest.param(
+            "{destinations: [{name: a, webhook: 'https://x/', secret_file: /no/such/file}]}",
+            "events.destinations[0].secret_file: /no/such/file: No such file or directory",
+            id="no secret",
+        ),
+        pytest.param("{destinations: [{name: a}]}", "has none of webhook, file and sql", id="none"),
+    ],
+)
+def test_it_does_not_start_with_what_is_wrong(section: str, said: str, tmp_path: Path) -> None:
+    ran = Courier(tmp_path / "a", "redis://127.0.0.1:1/0", section)
+    with pytest.raises(Exception, match=r"ended at once"):
+        ran.start()
+    assert said in ran.log()
+    assert ran.daemon.wait() == 2

@@ -1,0 +1,489 @@
+"""Destinations: a receiver of webhooks, files and databases, as they are met by `deliver`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from fletching import events
+from fletching.config.sections import Destination
+from fletching.destinations import lines, webhook
+from fletching.destinations.lines import Lines
+from fletching.destinations.opening import DestinationError, opened
+from fletching.destinations.rules import Answer, Verdict
+from fletching.destinations.sql import Sql, row
+from fletching.destinations.webhook import Webhook
+
+from tests.courier_setting import Receiver, Reply, event, mailwizz, queued
+from tests.real.processes import Daemon, program
+
+SECRET = b"what the shop and we know"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+# Webhooks
+
+
+def test_a_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
+    told = [event(number) for number in range(3)]
+    answer = Webhook(receiver.url, SECRET, as_form=False).deliver(queued(*told), attempt=2)
+    assert answer.verdict is Verdict.DONE
+    (request,) = receiver.requests
+    assert request.path == "/hook?of=shop"
+    assert request.events == [each.fields() for each in told]
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["x-fletching-attempt"] == "2"
+    assert request.headers["x-fletching-first-queued"] == told[0].fields()["timestamp"]
+
+
+def test_what_a_webhook_gets_is_signed(receiver: Receiver) -> None:
+    Webhook(receiver.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
+    Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
+    signed, unsigned = receiver.requests
+    found = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", signed.headers["x-fletching-signature"])
+    assert found is not None
+    made = hmac.digest(SECRET, found[1].encode() + b"." + signed.body, hashlib.sha256)
+    assert hmac.compare_digest(made, bytes.fromhex(found[2]))
+    assert "x-fletching-signature" not in unsigned.headers
+
+
+def test_a_form_is_what_mailwizz_takes() -> None:
+    with Receiver(mailwizz) as receiver:
+        post = Webhook(receiver.url, None, as_form=True)
+        assert post.most == 1
+        unsubscribed = event(1, events.UNSUBSCRIBE, click_url="")
+        bounced = event(2, events.BAD_ADDRESS, bounce_type="h", bounce_code=10)
+        for each in (unsubscribed, bounced):
+            assert post.deliver(queued(each), 1).verdict is Verdict.DONE
+        post.close()
+        first, second = (request.form for request in receiver.requests)
+    assert first["event_type"] == "engine_unsub"
+    assert first["click_tracking_id"].split("|") == ["campaign", "subscriber"]
+    assert "bounce" in second["event_type"]
+    assert second["bounce_type"] == "h"
+    assert receiver.connections == 1
+
+
+def test_a_form_without_an_ok_has_not_arrived() -> None:
+    with Receiver(lambda _: Reply(200, b"")) as receiver:
+        answer = Webhook(receiver.url, None, as_form=True).deliver(queued(event(1)), 1)
+    assert answer == Answer(Verdict.AGAIN, "the answer does not say ok")
+
+
+def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
+    with Receiver(lambda _: Reply(307, headers=(("Location", receiver.url),))) as other:
+        answer = Webhook(other.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
+    assert answer == Answer(Verdict.AGAIN, "status 307")
+    assert receiver.requests == []
+
+
+def test_one_connection_serves_many_requests(receiver: Receiver) -> None:
+    receiver.answer = lambda _: Reply(200, b"thanks")
+    post = Webhook(receiver.url, SECRET, as_form=False)
+    for attempt in range(1, 4):
+        assert post.deliver(queued(event(1)), attempt).verdict is Verdict.DONE
+    post.close()
+    assert receiver.connections == 1
+
+
+def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+    # Each connection answers once and is closed without a word.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def once_each() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection, connection.makefile("rb") as asked:
+                    length = 0
+                    while (line := asked.readline()) != b"\r\n":
+                        if line.lower().startswith(b"content-length:"):
+                            length = int(line.partition(b":")[2])
+                    asked.read(length)
+                    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+        serving = threading.Thread(target=once_each)
+        serving.start()
+        port = listening.getsockname()[1]
+        post = Webhook(f"http://127.0.0.1:{port}/", SECRET, as_form=False)
+        found = [post.deliver(queued(event(1)), 1).verdict for _ in range(2)]
+        post.close()
+        serving.join()
+    assert found == [Verdict.DONE] * 2
+
+
+def _answers(*octets: bytes) -> Iterator[str]:
+    """A server that answers anything with these octets, piece by piece, and then waits."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                try:
+                    for piece in octets:
+                        connection.sendall(piece)
+                    # Until the other side has had enough.
+                    while connection.recv(65536):
+                        pass
+                except OSError:
+                    pass
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        serving.join()
+
+
+answers = contextmanager(_answers)
+
+
+@pytest.mark.parametrize(
+    ("octets", "verdict"),
+    [
+        pytest.param((), Verdict.AGAIN, id="no answer"),
+        pytest.param((b"\0\0\0\n\n",), Verdict.AGAIN, id="no HTTP"),
+        pytest.param((b"HTTP/1.1 200 OK\r\nA: ",), Verdict.AGAIN, id="half a header"),
+        pytest.param((b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10**7,), Verdict.DONE, id="10 MB"),
+        pytest.param(
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",), Verdict.AGAIN, id="half a body"
+        ),
+        pytest.param(
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
+            Verdict.AGAIN,
+            id="broken chunks",
+        ),
+        pytest.param((b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999,), Verdict.AGAIN, id="headers"),
+    ],
+)
+def test_a_hostile_answer_does_no_harm(
+    octets: tuple[bytes, ...], verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "TIMEOUT", 0.5)
+    with answers(*octets) as url:
+        post = Webhook(url, SECRET, as_form=False)
+        assert post.deliver(queued(event(1)), 1).verdict is verdict
+        post.close()
+
+
+def test_nobody_there_is_a_failure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    answer = Webhook(f"http://127.0.0.1:{port}/", None, as_form=False).deliver(queued(event(1)), 1)
+    assert answer.verdict is Verdict.AGAIN
+    assert answer.why.startswith("ConnectionRefusedError")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *(program("openssl", "openssl"), "req", "-x509", "-nodes", "-newkey", "rsa:2048"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with Receiver() as receiver:
+        receiver.wrap(tls)
+        url = receiver.url.replace("http://127.0.0.1", "https://localhost")
+        refused = Webhook(url, SECRET, as_form=False).deliver(queued(event(1)), 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SSL_CERT_FILE", str(certificate))
+            post = Webhook(url, SECRET, as_form=False)
+            trusted = post.deliver(queued(event(1)), 1)
+            post.close()
+    assert refused.verdict is Verdict.AGAIN
+    assert "certificate verify failed" in refused.why
+    assert trusted.verdict is Verdict.DONE
+    assert len(receiver.requests) == 1
+
+
+# Files
+
+
+def read(path: Path) -> list[str]:
+    """The ids of the events in a file; an error where a line is not whole."""
+    return [json.loads(line)["event_unique_id"] for line in path.read_text().splitlines()]
+
+
+def test_a_file_gets_a_line_an_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    told = [event(number) for number in range(3)]
+    file = Lines(path, None)
+    assert file.deliver(queued(*told[:2]), 1).verdict is Verdict.DONE
+    assert file.deliver(queued(*told[2:]), 1).verdict is Verdict.DONE
+    assert path.read_text() == "".join(each.json() + "\n" for each in told)
+    assert path.stat().st_mode & 0o777 & ~0o640 == 0
+    file.close()
+
+
+def test_rotation_keeps_the_newest_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = Lines(path, 10)
+    count = lines.KEPT + 3
+    for number in range(count):
+        assert file.deliver(queued(event(number)), 1).verdict is Verdict.DONE
+    file.close()
+    last = [f"id{number:06}" for number in range(count - 1, 1, -1)]
+    names = [path, *(Path(f"{path}.{number}") for number in range(1, lines.KEPT + 1))]
+    assert [read(name) for name in names] == [[id] for id in last]
+    assert sorted(tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_file_that_was_moved_is_made_anew_after_close(tmp_path: Path) -> None:
+    path, moved = tmp_path / "events.jsonl", tmp_path / "moved"
+    file = Lines(path, None)
+    file.deliver(queued(event(1)), 1)
+    path.rename(moved)
+    file.deliver(queued(event(2)), 1)
+    file.close()
+    file.deliver(queued(event(3)), 1)
+    file.close()
+    assert (read(moved), read(path)) == (["id000001", "id000002"], ["id000003"])
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 200_000])
+def test_half_a_line_of_a_crash_goes(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "events.jsonl"
+    file = Lines(path, None)
+    file.deliver(queued(event(1)), 1)
+    file.close()
+    with path.open("a") as left:
+        left.write("{" * size)
+    file.deliver(queued(event(2)), 1)
+    file.close()
+    assert read(path) == ["id000001", "id000002"]
+
+
+def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = Lines(path, None)
+    file.deliver(queued(event(1)), 1)
+    size = path.stat().st_size
+    # A limit on files makes write(2) write a part and then fail, as a full disk does.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, before[1]))
+    try:
+        answer = file.deliver(queued(event(2)), 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert answer == Answer(Verdict.AGAIN, "File too large")
+    assert read(path) == ["id000001"]
+    assert file.deliver(queued(event(2)), 2).verdict is Verdict.DONE
+    file.close()
+    assert read(path) == ["id000001", "id000002"]
+
+
+def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    answer = Lines(tmp_path / "no" / "file", None).deliver(queued(event(1)), 1)
+    assert answer == Answer(Verdict.AGAIN, "No such file or directory")
+
+
+# Databases
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[Path]:
+    """The folder of the socket of a private PostgreSQL, which wants another user than root."""
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/var/tmp") as name:
+        folder = Path(name)
+        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if user:
+            subprocess.run(["chown", "postgres", name], check=True)
+        programs = Path(program("postgres", "postgresql")).resolve().parent
+        subprocess.run(
+            [*user, programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+        words = ["-D", str(folder / "data"), "-k", name, "-c", "listen_addresses="]
+        daemon = Daemon([*user, programs / "postgres", *words], folder / "log")
+
+        def ready() -> bool:
+            try:
+                psycopg.connect(host=name, user="postgres").close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        daemon.start(ready)
+        try:
+            yield folder
+        finally:
+            daemon.signal_all(signal.SIGTERM)
+            daemon.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/events.sqlite"
+    folder = request.getfixturevalue("postgresql")
+    with psycopg.connect(host=str(folder), user="postgres", autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS fletching_events")
+    return f"postgresql+psycopg://postgres@/postgres?host={folder}"
+
+
+def ask(url: str, question: str) -> list[tuple[Any, ...]]:
+    """What a client of the database, without SQLAlchemy, is told."""
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as file:
+            return file.execute(question).fetchall()
+    with psycopg.connect(host=url.partition("host=")[2], user="postgres") as connection:
+        return connection.execute(question.encode()).fetchall()
+
+
+def test_a_database_gets_a_row_an_event(database: str) -> None:
+    told = [event(1), event(2, events.OPEN, is_privacy_open=True)]
+    sql = Sql(database)
+    assert sql.deliver(queued(*told), 1).verdict is Verdict.DONE
+    columns = "event_unique_id, event_type, event_time, email, message_number, click_url"
+    found = ask(database, f"SELECT {columns} FROM fletching_events ORDER BY 1")
+    fields = [each.fields() for each in told]
+    assert found == [tuple(each[name] for name in columns.split(", ")) for each in fields]
+    ((whole,),) = ask(database, "SELECT event FROM fletching_events WHERE is_privacy_open")
+    assert (json.loads(whole) if isinstance(whole, str) else whole) == fields[1]
+    sql.close()
+
+
+def test_an_event_that_comes_again_is_one_row(database: str) -> None:
+    told = [event(1), event(2), event(3)]
+    first, second = Sql(database), Sql(database)
+    assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DONE
+    assert second.deliver(queued(*told, told[2]), 2).verdict is Verdict.DONE
+    assert first.deliver(queued(*told), 3).verdict is Verdict.DONE
+    found = ask(database, "SELECT event_unique_id FROM fletching_events ORDER BY 1")
+    assert [id for (id,) in found] == ["id000001", "id000002", "id000003"]
+    first.close()
+    second.close()
+
+
+def test_texts_of_any_kind_and_length_fit(database: str) -> None:
+    odd = event(1, click_url="https://x/" + "y" * 50_000, user_agent="\0\ud800'; --\U0001f600")
+    sql = Sql(database)
+    assert sql.deliver(queued(odd), 1).verdict is Verdict.DONE
+    found = ask(database, "SELECT user_agent FROM fletching_events")
+    assert found == [("\ufffd\ufffd'; --\U0001f600",)]
+    sql.close()
+
+
+def test_a_row_that_a_database_never_takes_is_buried(postgresql: Path) -> None:
+    sql = Sql(f"postgresql+psycopg://postgres@/postgres?host={postgresql}")
+    answer = sql.deliver(queued(event(77, bounce_code=2**80)), 1)
+    assert answer.verdict is Verdict.BURY
+    assert "reader77@example.org" not in answer.why
+    sql.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("sqlite:////no/such/folder/events.sqlite", id="no folder"),
+        pytest.param("postgresql+psycopg://u:hunter2@/d?host=/no/such/folder", id="no server"),
+    ],
+)
+def test_a_database_that_is_away_is_a_failure(url: str) -> None:
+    answer = Sql(url).deliver(queued(event(1)), 1)
+    assert answer.verdict is Verdict.AGAIN
+    assert "hunter2" not in answer.why
+    assert "\n" not in answer.why
+
+
+def test_a_field_that_an_event_does_not_have_is_null() -> None:
+    assert row({"event_unique_id": "a", "event_type": "scomp"})["click_url"] is None
+
+
+# From the configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        pytest.param({"webhook": "https://example.com/"}, Webhook, id="webhook"),
+        pytest.param({"file": "events.jsonl"}, Lines, id="file"),
+        pytest.param({"sql": "sqlite://"}, Sql, id="sql"),
+    ],
+)
+def test_kinds(options: dict[str, Any], kind: type) -> None:
+    assert isinstance(opened(Destination(name="a", **options)), kind)
+
+
+@pytest.mark.parametrize(
+    ("options", "content", "said"),
+    [
+        pytest.param(
+            {"webhook": "https://example.com/", "secret_file": "{file}"},
+            "short\n",
+            "secret_file: {file}: must hold at least 16 characters in its first line",
+            id="a short secret",
+        ),
+        pytest.param(
+            {"webhook": "https://example.com/", "secret_file": "{file}"},
+            None,
+            "secret_file: {file}: No such file or directory",
+            id="no secret",
+        ),
+        pytest.param(
+            {"sql": "mysql+hunter2://u:hunter2@h/d"},
+            None,
+            "sql: is no URL that SQLAlchemy understands",
+            id="no such database",
+        ),
+        pytest.param(
+            {"sql": "mysql+pymysql://u:hunter2@h/d"},
+            None,
+            "sql: needs the Python package pymysql",
+            id="no driver",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(
+    tmp_path: Path, options: dict[str, str], content: str | None, said: str
+) -> None:
+    file = str(tmp_path / "file")
+    if content is not None:
+        Path(file).write_text(content)
+    values = {name: value.replace("{file}", file) for name, value in options.items()}
+    with pytest.raises(DestinationError) as wrong:
+        opened(Destination.model_validate({"name": "a", **values}))
+    assert str(wrong.value) == said.replace("{file}", file)
+
+
+def test_the_first_line_of_the_file_is_the_secret(tmp_path: Path, receiver: Receiver) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET + b"\r\nold one\n")
+    values = {"name": "a", "webhook": receiver.url, "secret_file": str(file)}
+    opened(Destination.model_validate(values)).deliver(queued(event(1)), 1)
+    (request,) = receiver.requests
+    found = re.fullmatch(r"t=(\d+),v1=(\w+)", request.headers["x-fletching-signature"])
+    assert found is not None
+    assert found[2] == hmac.digest(SECRET, f"{found[1]}.".encode() + request.body, "sha256").hex()

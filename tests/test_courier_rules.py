@@ -1,0 +1,158 @@
+"""The rules of delivery: filter, verdicts, back-off, signature, the form."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from urllib.parse import parse_qs
+
+import pytest
+from fletching import events
+from fletching.destinations import form, rules
+from fletching.destinations.rules import FIRST_PAUSE, LONGEST_PAUSE, Filter, Queued, Verdict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.courier_setting import event, queued
+
+
+@pytest.mark.parametrize(
+    ("types", "classes", "type", "mail_class", "wanted"),
+    [
+        pytest.param(None, None, events.OPEN, "news", True, id="everything"),
+        pytest.param({events.CLICK}, None, events.CLICK, "news", True, id="its type"),
+        pytest.param({events.CLICK}, None, events.OPEN, "news", False, id="another type"),
+        pytest.param(None, {"news"}, events.OPEN, "News", True, id="its class in another case"),
+        pytest.param(None, {"news"}, events.OPEN, "crm", False, id="another class"),
+        pytest.param(None, {"news"}, events.OPEN, "", False, id="no class"),
+        pytest.param({events.OPEN}, {"news"}, events.CLICK, "news", False, id="class, not type"),
+        pytest.param({events.OPEN}, {"crm"}, events.OPEN, "news", False, id="type, not class"),
+        pytest.param(frozenset(), None, events.OPEN, "news", False, id="no type at all"),
+    ],
+)
+def test_filter(
+    types: set[str] | None, classes: set[str] | None, type: str, mail_class: str, wanted: bool
+) -> None:
+    fields = event(1, type, mail_class).fields()
+    assert Filter(types, classes).wants(fields) is wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.DONE),
+        (204, Verdict.DONE),
+        (299, Verdict.DONE),
+        (301, Verdict.AGAIN),
+        (307, Verdict.AGAIN),
+        (400, Verdict.AGAIN),
+        (401, Verdict.AGAIN),
+        (404, Verdict.AGAIN),
+        (406, Verdict.BURY),
+        (410, Verdict.STOP),
+        (429, Verdict.AGAIN),
+        (500, Verdict.AGAIN),
+        (503, Verdict.AGAIN),
+    ],
+)
+def test_what_a_status_means(status: int, verdict: Verdict) -> None:
+    answer = rules.of_webhook(status)
+    assert answer.verdict is verdict
+    assert answer.why == ("" if verdict is Verdict.DONE else f"status {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        pytest.param(200, b"ok", Verdict.DONE, id="ok"),
+        pytest.param(200, b"<p>OK, thanks</p>", Verdict.DONE, id="the word among others"),
+        pytest.param(200, b'{"status":"ok"}', Verdict.DONE, id="in JSON"),
+        pytest.param(200, b"", Verdict.AGAIN, id="nothing"),
+        pytest.param(200, b"broken", Verdict.AGAIN, id="only within a word"),
+        pytest.param(200, b"not_ok", Verdict.AGAIN, id="as a part of a name"),
+        pytest.param(500, b"ok", Verdict.AGAIN, id="ok with an error"),
+        pytest.param(302, b"ok", Verdict.AGAIN, id="ok with a redirect"),
+        pytest.param(406, b"ok", Verdict.BURY, id="not acceptable"),
+        pytest.param(410, b"", Verdict.STOP, id="gone"),
+    ],
+)
+def test_what_an_answer_to_a_form_means(status: int, body: bytes, verdict: Verdict) -> None:
+    assert rules.of_form(status, body).verdict is verdict
+
+
+def test_what_a_log_is_told_is_short() -> None:
+    assert len(rules.failed("x" * 100_000).why) == 200
+
+
+@pytest.mark.parametrize(
+    ("failures", "longest"), [(1, 1.0), (2, 2.0), (3, 4.0), (9, 256.0), (10, 300.0), (5000, 300.0)]
+)
+def test_pauses_grow_up_to_a_limit(failures: int, longest: float) -> None:
+    assert rules.pause(failures, 0.0) == longest
+    assert rules.pause(failures, 1.0) == longest / 2
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_pauses_are_in_bounds(failures: int, chance: float) -> None:
+    assert FIRST_PAUSE / 2 <= rules.pause(failures, chance) <= LONGEST_PAUSE
+
+
+def test_signature() -> None:
+    # By openssl: printf '1700000000.[]' | openssl dgst -sha256 -hmac 'what we both know'
+    assert rules.signature(b"what we both know", 1700000000, b"[]") == (
+        "t=1700000000,v1=e4d9e7f7ae3f3c7e66d3b07dd60628443f32e51feb035af7bf2be1544e57518c"
+    )
+
+
+@given(st.binary(min_size=1), st.integers(0, 2**40), st.binary())
+def test_signatures_are_those_of_the_standard_library(
+    secret: bytes, seconds: int, body: bytes
+) -> None:
+    expected = hmac.digest(secret, b"%d.%b" % (seconds, body), hashlib.sha256).hex()
+    assert rules.signature(secret, seconds, body) == f"t={seconds},v1={expected}"
+
+
+def test_a_queued_event_knows_its_time() -> None:
+    (found,) = queued(event(5))
+    assert rules.rfc3339(found.queued) == found.fields["timestamp"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"event_type": "other"}', "{"])
+def test_what_is_no_event_is_told_apart(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        Queued.read("1-0", text)
+
+
+def test_a_form_has_the_fields_of_the_event() -> None:
+    fields = event(7, click_url="https://example.com/?a=1&b=ü", is_bot=True).fields()
+    told = parse_qs(form.encoded(fields).decode("ascii"), keep_blank_values=True)
+    assert {name: values[0] for name, values in told.items()} == {
+        **{name: str(value) for name, value in fields.items()},
+        "is_bot": "1",
+    }
+    assert told["listid"] == ["t100"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "1"),
+        (False, "0"),
+        (None, ""),
+        (3, "3"),
+        (1.5, "1.5"),
+        ("a b&c", "a b&c"),
+        ({"X-A": ["1"]}, '{"X-A": ["1"]}'),
+    ],
+)
+def test_values_of_a_form(value: object, text: str) -> None:
+    assert parse_qs(form.encoded({"a": value}).decode(), keep_blank_values=True) == {"a": [text]}
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()))
+def test_any_text_survives_a_form(fields: dict[str, str]) -> None:
+    fields = json.loads(json.dumps(fields))
+    if all(c < "\ud800" or c > "\udfff" for each in fields.items() for text in each for c in text):
+        told = parse_qs(form.encoded(fields).decode("ascii"), keep_blank_values=True)
+        assert {name: values[0] for name, values in told.items()} == fields

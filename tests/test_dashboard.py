@@ -1,0 +1,433 @@
+"""The dashboard: what its pages show, what they are told while open, and who may see it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import html5lib  # type: ignore[import-untyped]
+import pytest
+from fletching.config.load import ConfigError, parse
+from fletching.daemons import dashboard, dashboard_pages
+from fletching.store.statistics import Link
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
+from tests.real.processes import wait_until
+
+PASSWORD = "correct horse battery"
+HOSTILE = "<script>alert(1)</script>\"'&\r\n"
+
+
+def get(port: int, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
+    """The answer, its body read."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+        client.request(method, path, headers=headers)
+        response = client.getresponse()
+        response.text = response.read().decode()  # type: ignore[attr-defined]
+        return response
+
+
+def body(port: int, path: str) -> str:
+    response = get(port, path)
+    assert response.status == 200
+    return str(response.text)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def listening(port: int, path: str) -> Iterator[Iterator[tuple[str, object]]]:
+    """The events of a stream: name and what is told."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+        client.request("GET", path)
+        response = client.getresponse()
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        yield _events(response)
+
+
+def _events(response: HTTPResponse) -> Iterator[tuple[str, object]]:
+    name = ""
+    for line in response:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
+
+
+def cells(page: str) -> dict[str, str]:
+    """The numbers of a page by the keys under which it is told of new ones."""
+    found = re.findall(r'data-cell="([^"]+)">([^<]*)<', page)
+    return dict(found)
+
+
+@pytest.fixture
+def numbers() -> Numbers:
+    return Numbers(
+        campaign(
+            "aaaabbbbcccc",
+            sent=12345,
+            opens=4000,
+            unique_opens=3086,
+            clicks=700,
+            bot_clicks=88,
+            bot_opens=99,
+            bounces_soft=5,
+            seeds=3,
+        ),
+        campaign("aaaabbbbdddd", "transactional1"),
+    )
+
+
+# Pages
+
+
+def test_the_first_page_has_every_campaign_and_its_numbers(numbers: Numbers) -> None:
+    with served(numbers) as port:
+        page = body(port, "/")
+    shown = cells(page)
+    assert shown["aaaabbbbcccc.sent"] == "12,345"
+    assert shown["aaaabbbbcccc.unique_opens"] == "3,086"
+    assert shown["aaaabbbbcccc.bot_clicks"] == "88"
+    assert shown["aaaabbbbdddd.sent"] == "0"
+    assert 'href="/campaign/aaaabbbbcccc">newsletter20261121<' in page
+    assert "2026-11-21 08:00" in page
+
+
+def test_a_campaign_has_its_own_page(numbers: Numbers) -> None:
+    numbers.counted = {"sent": {OPENED: 12345}, "clicks": {OPENED: 300, OPENED + 5 * HOUR: 400}}
+    numbers.clicked = (Link("https://shop.example/a?b=1&c=2", 500, 450, 60),)
+    numbers.rows = {"mtaid": (row("vmta-a", sent=9_876),)}
+    numbers.warned = (("not tracked: charset unknown", 1_234),)
+    with served(numbers) as port:
+        page = body(port, "/campaign/aaaabbbbcccc")
+    shown = cells(page)
+    assert shown["unique_opens"] == "3,086 (25.0\N{NO-BREAK SPACE}%)"
+    assert (shown["bot_opens"], shown["seeds"], shown["bounces_soft"]) == ("99", "3", "5")
+    assert ">https://shop.example/a?b=1&amp;c=2<" in page
+    assert ">vmta-a<" in page
+    assert ">9,876<" in page
+    assert ">not tracked: charset unknown<" in page
+    assert ">1,234<" in page
+    assert "Sent: 12,345 sent; at most 12,345 an hour" in page
+    assert "0 opens, 700 clicks, 0 unsubscribes; at most 400 an hour" in page
+
+
+@pytest.mark.parametrize("what", ["mail_class", "listid", "mtaid", "day"])
+def test_breakdowns(numbers: Numbers, what: str) -> None:
+    numbers.rows = {what: (row("first", sent=1234), row("", sent=1))}
+    with served(numbers) as port:
+        page = body(port, f"/by/{what}")
+    assert ">first<" in page
+    assert ">1,234<" in page
+    assert ">(none)<" in page, "what has no name is said to have none"
+    assert f'href="/by/{what}" aria-current="page"' in page
+
+
+@pytest.mark.parametrize("path", ["/", "/campaign/aaaabbbbcccc", "/by/day"])
+def test_nothing_there_yet(path: str) -> None:
+    numbers = Numbers(*([campaign("aaaabbbbcccc")] if "campaign" in path else []))
+    with served(numbers) as port:
+        page = body(port, path)
+    assert re.search("no campaign yet|No link has been|nothing to show", page)
+
+
+@pytest.mark.parametrize("path", ["/", "/campaign/a", "/by/listid"])
+def test_what_came_from_outside_is_text(path: str) -> None:
+    numbers = Numbers(campaign("a", HOSTILE))
+    numbers.clicked = (Link(f"https://shop.example/{HOSTILE}", 1, 1, 0),)
+    numbers.rows = {"listid": (row(HOSTILE),)}
+    numbers.warned = ((HOSTILE, 1),)
+    with served(numbers) as port:
+        page = body(port, path)
+    tree = html5lib.parse(page, namespaceHTMLElements=False)
+    scripts = [each.text or "" for each in tree.iter("script")]
+    assert not any("alert" in script for script in scripts)
+    assert "alert(1)" in "".join(tree.itertext())
+
+
+@pytest.mark.parametrize("path", ["/", "/campaign/aaaabbbbcccc", "/by/mtaid", "/nowhere"])
+def test_pages_are_html_without_errors(numbers: Numbers, path: str) -> None:
+    numbers.counted = {"opens": {OPENED: 1, OPENED + HOUR: 3}}
+    with served(numbers) as port:
+        page = get(port, path).text  # type: ignore[attr-defined]
+    html5lib.HTMLParser(strict=True).parse(page)
+
+
+def test_more_campaigns_than_a_page_has_room_for() -> None:
+    most = dashboard_pages.MOST_CAMPAIGNS
+    found = [campaign(f"c{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(most + 5)]
+    with served(Numbers(*found)) as port:
+        page = body(port, "/")
+    assert page.count('<tr role="row"><th role="rowheader"') == most
+    assert f"The {most} newest are shown" in page
+
+
+@given(st.dictionaries(st.integers(0, 400 * 24), st.integers(1, 10**9), min_size=1))
+def test_a_curve_loses_no_count_and_stays_short(counted: dict[int, int]) -> None:
+    hours = {"clicks": {OPENED + hour * HOUR: count for hour, count in counted.items()}}
+    drawn = dashboard_pages.curve(hours)
+    assert drawn is not None
+    _, readers = drawn.panels
+    assert f"{sum(counted.values()):,} clicks" in readers.said
+    for panel in drawn.panels:
+        for line in panel.lines:
+            points = [tuple(map(float, at.split())) for at in line.path[1:].split("L")]
+            assert 2 <= len(points) <= 121
+            assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in points)
+
+
+# What cannot be shown
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/campaign/zzzz", 404),
+        ("GET", "/campaign/aaaabbbbcccc/", 404),
+        ("GET", "/campaign/AAAABBBBCCCC", 404),
+        ("GET", "/campaign/{a}", 404),
+        ("GET", "/by/", 404),
+        ("GET", "/by/day/by/day", 404),
+        ("GET", "/by/email", 404),
+        ("GET", "//by/day", 404),
+        ("POST", "/", 405),
+        ("DELETE", "/campaign/aaaabbbbcccc", 405),
+        ("HEAD", "/", 200),
+        ("HEAD", "/live", 200),
+    ],
+)
+def test_answers(numbers: Numbers, method: str, path: str, status: int) -> None:
+    with served(numbers) as port:
+        response = get(port, path, method)
+    assert response.status == status
+    assert (response.headers["Allow"] == "GET, HEAD") == (status == 405)
+    if method == "HEAD":
+        assert response.text == ""  # type: ignore[attr-defined]
+
+
+def test_redis_away(numbers: Numbers) -> None:
+    numbers.away = True
+    with served(numbers) as port:
+        response = get(port, "/")
+        assert response.status == 503
+        assert "Redis does not answer" in response.text  # type: ignore[attr-defined]
+        numbers.away = False
+        assert "12,345" in body(port, "/")
+
+
+def test_what_nobody_expected_is_in_the_log(
+    numbers: Numbers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    numbers.rows = {"day": (None,)}  # type: ignore[dict-item]
+    with served(numbers) as port:
+        response = get(port, "/by/day")
+    assert response.status == 500
+    said = capfd.readouterr().err
+    assert said.startswith("page_failed daemon=dashboard error=")
+    assert "AttributeError" not in response.text  # type: ignore[attr-defined]
+
+
+# Live
+
+
+def test_open_pages_are_told_what_has_changed(numbers: Numbers) -> None:
+    with served(numbers) as port, listening(port, "/live") as events:
+        name, first = next(events)
+        assert (name, first) == ("cells", cells(body(port, "/")))
+        numbers.set("aaaabbbbcccc", clicks=701)
+        assert next(events) == ("cells", {"aaaabbbbcccc.clicks": "701"})
+        numbers.all["aaaabbbbeeee"] = campaign("aaaabbbbeeee", sent=1)
+        name, told = next(events)
+        assert name == "cells"
+        assert isinstance(told, dict)
+        assert told["aaaabbbbeeee.sent"] == "1"
+        assert next(events)[0] == "news"
+
+
+def test_a_campaigns_page_is_told_its_numbers_and_its_curve(numbers: Numbers) -> None:
+    with served(numbers) as port, listening(port, "/campaign/aaaabbbbcccc/live") as events:
+        assert next(events) == ("cells", cells(body(port, "/campaign/aaaabbbbcccc")))
+        assert next(events)[0] == "curve"
+        numbers.counted = {"clicks": {OPENED: 701}}
+        numbers.set("aaaabbbbcccc", clicks=701)
+        assert next(events) == ("cells", {"clicks": "701"})
+        name, drawn = next(events)
+        assert name == "curve"
+        assert "701 clicks" in str(drawn)
+
+
+def test_an_open_page_is_told_that_redis_is_away_and_back(numbers: Numbers) -> None:
+    with served(numbers) as port, listening(port, "/live") as events:
+        assert next(events)[0] == "cells"
+        numbers.away = True
+        assert next(events)[0] == "away"
+        numbers.set("aaaabbbbcccc", clicks=701)
+        numbers.away = False
+        assert [next(events)[0], next(events)[0]] == ["back", "cells"]
+
+
+def test_readers_who_go_make_room_for_others(
+    numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "_MOST_STREAMS", 1)
+    with served(numbers) as port:
+        with listening(port, "/live") as events:
+            next(events)
+            assert get(port, "/live").status == 503
+        # It is seen to be gone a moment after it has gone.
+        wait_until("no room", lambda: get(port, "/live", "HEAD").status == 200)
+
+
+# Who may see it
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:8091", 200),
+        ("[::1]:8091", 200),
+        ("localhost:8091", 200),
+        ("rebound.example", 421),
+        ("rebound.example:8091", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("localhost.rebound.example", 421),
+        ("", 421),
+        ("127.0.0.1@rebound.example", 421),
+    ],
+)
+def test_without_a_password_no_foreign_name_leads_to_it(
+    numbers: Numbers, host: str, status: int
+) -> None:
+    with served(numbers) as port:
+        response = get(port, "/", Host=host)
+        assert response.status == status
+        assert get(port, "/live", "HEAD", Host=host).status == status
+    assert ("newsletter" in response.text) == (status == 200)  # type: ignore[attr-defined]
+
+
+def basic(credentials: str) -> str:
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (basic(f"anyone:{PASSWORD}"), 200),
+        (basic(f":{PASSWORD}"), 200),
+        (basic(f"anyone:{PASSWORD}").replace("Basic", "bAsIc"), 200),
+        (basic("anyone:wrong"), 401),
+        (basic(f"anyone:{PASSWORD}x"), 401),
+        (basic(PASSWORD), 401),
+        (basic("anyone:"), 401),
+        ("Basic", 401),
+        ("Basic !!!", 401),
+        ("Bearer " + PASSWORD, 401),
+        ("", 401),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/live", "/nowhere"])
+def test_with_a_password(numbers: Numbers, path: str, authorization: str, status: int) -> None:
+    with served(numbers, PASSWORD) as port:
+        response = get(port, path, "HEAD", Host="stats.example", Authorization=authorization)
+    if status == 401:
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="Fletching", charset="UTF-8"'
+    else:
+        assert response.status == (404 if path == "/nowhere" else 200)
+
+
+def test_a_wrong_password_is_in_the_log(
+    numbers: Numbers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(numbers, PASSWORD) as port:
+        get(port, "/")
+        get(port, "/", Authorization=basic("x:hunter2"))
+    assert capfd.readouterr().err == "dashboard_refused client=127.0.0.1\n"
+
+
+@pytest.mark.parametrize("path", ["/", "/campaign/aaaabbbbcccc", "/by/day", "/nowhere", "/live"])
+def test_headers_that_keep_the_page_to_itself(numbers: Numbers, path: str) -> None:
+    with served(numbers) as port:
+        first, second = (get(port, path, "HEAD").headers for _ in range(2))
+    assert first["Cache-Control"] == "no-store"
+    assert first["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in first
+    assert "Server" not in first
+    if path != "/live":
+        policy = first["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "unsafe" not in policy
+        assert policy != second["Content-Security-Policy"], "a nonce is used once"
+
+
+def test_pages_name_no_other_host(numbers: Numbers) -> None:
+    with served(numbers) as port:
+        page = body(port, "/campaign/aaaabbbbcccc")
+    tree = html5lib.parse(page, namespaceHTMLElements=False)
+    named = [each.get(name) or "" for each in tree.iter() for name in ("src", "href")]
+    assert [each for each in named if each and not each.startswith(("/", "#", "data:,"))] == []
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+# Options
+
+
+def test_the_password_is_the_first_line(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\nanything\n")
+    assert dashboard.read_password(file) == PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "must hold at least 12 characters"),
+        (b"short\nbut a long second line", "must hold at least 12 characters"),
+        (b"\xff" * 20, "is not UTF-8"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(dashboard.PasswordFileError, match=re.escape(f"{file}: {said}")):
+        dashboard.read_password(file)
+
+
+@pytest.mark.parametrize(
+    ("listen", "needs_password"),
+    [
+        ("127.0.0.1:8091", False),
+        ("127.1.2.3:8091", False),
+        ("'[::1]:8091'", False),
+        ("localhost:8091", False),
+        ("unix:/run/fletching/dashboard.sock", False),
+        ("0.0.0.0:8091", True),
+        ("'[::]:8091'", True),
+        ("192.0.2.1:8091", True),
+        ("stats.example.com:8091", True),
+        ("localhost.example.com:8091", True),
+    ],
+)
+def test_only_this_host_needs_no_password(listen: str, needs_password: bool) -> None:
+    def read(more: str) -> None:
+        parse(f"web: {{admin_listen: {listen}{more}}}".encode(), Path("fletching.yaml"))
+
+    read(", admin_password_file: password")
+    if needs_password:
+        with pytest.raises(ConfigError, match="must be a loopback address"):
+            read("")
+    else:
+        read("")

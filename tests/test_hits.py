@@ -1,0 +1,517 @@
+"""A request and its answer, and what of it is recorded. Pure: no server, no store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from fletching import events
+from fletching.returning import bots, hits, reader
+from fletching.returning.hits import Body, Hit, Moment, Request, answer
+from fletching.tokens import Facts, Keyring, Kind, LinkKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+SENT = 1_767_225_600
+NOW = Moment((SENT + 60) * 1000 + 7, bytes(range(10)))
+FACTS = Facts(
+    "abcdefghijkl", 7, "News", "0101", "T100", "uid|sid", "reader@example.org", "bulk", SENT
+)
+KEYS = Keyring((LinkKey(1, 1, b"1" * 32), LinkKey(5, 2, b"5" * 32)))
+OTHERS_KEYS = Keyring((LinkKey(5, 2, b"x" * 32),))
+SETUP = hits.Setup(KEYS, "mx1", bots.lists("scanner barracuda\nprefetch Mozilla/5.0"))
+AT_ONCE = replace(SETUP, immediate={"": False, "news": True})
+URL = "https://shop.example/a?b=1&c=2#d"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+HERE = "192.0.2.1"
+ONE_CLICK = b"List-Unsubscribe=One-Click"
+BUTTON = ONE_CLICK + b"&from=page"
+LINKS = {"a": "/{}/{}", "b": "/{}?{}", "c": "/{}?qs={}"}
+
+
+def token(kind: Kind = Kind.CLICK_HTML, url: str = URL, facts: Facts = FACTS) -> str:
+    return KEYS.seal(kind, facts.packed, url)
+
+
+def ask(
+    target: str,
+    method: str = "GET",
+    *,
+    agent: str = BROWSER,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    setup: hits.Setup = SETUP,
+    recent: bots.Recent | None = None,
+    now: Moment = NOW,
+) -> Hit:
+    told = {"user-agent": agent, **(headers or {})}
+    return answer(Request(method, target, HERE, told, body), now, setup, recent or bots.Recent())
+
+
+def header(hit: Hit, name: str) -> str | None:
+    found = [value for key, value in hit.answer.headers if key == name]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def fields(hit: Hit) -> dict[str, Any]:
+    assert hit.event is not None
+    return hit.event.fields()
+
+
+# Clicks
+
+JUNK = ["", ".", ")", "&utm_source=mail", "&fbclid=x%20y", "%22", ",", "#top", ">", "=", "*"]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("form", LINKS)
+def test_click_leads_to_its_destination(form: str, junk: str) -> None:
+    hit = ask(LINKS[form].format("click", token()) + junk)
+    assert (hit.answer.status, header(hit, "location"), hit.answer.body) == (302, URL, Body.NOTHING)
+    assert header(hit, "cache-control") == "no-store"
+    assert fields(hit)["event_type"] == events.CLICK
+
+
+def test_all_fields_of_a_click() -> None:
+    assert fields(ask(f"/click?{token(Kind.CLICK_TEXT)}")) == {
+        "event_type": "engine_click",
+        "event_time": SENT + 60,
+        "timestamp": "2026-01-01T00:01:00.007Z",
+        "event_unique_id": events.unique_id(NOW.milliseconds, NOW.entropy),
+        "server_id": "mx1",
+        "email": "reader@example.org",
+        "listid": "t100",
+        "sendid": "news0101",
+        "click_tracking_id": "uid|sid",
+        "mail_class": "News",
+        "instance_id": "0101",
+        "campaign": "abcdefghijkl",
+        "message_number": 7,
+        "mtaid": "bulk",
+        "click_url": URL,
+        "engine_ip": HERE,
+        "user_agent": BROWSER,
+        "html_or_text": "text",
+        "is_privacy_open": False,
+        "is_bot": False,
+        "bot_reason": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("destination", "to"),
+    [
+        ("https://example.com", "https://example.com"),
+        ("HTTP://Example.COM/%7ea?x=%", "HTTP://Example.COM/%7ea?x=%"),
+        ("https://example.com/ü?ü#ü", "https://example.com/%C3%BC?%C3%BC#%C3%BC"),
+        ("https://bücher.example/", "https://b%C3%BCcher.example/"),
+        ('https://example.com/a b"<>', "https://example.com/a%20b%22%3C%3E"),
+        ("https://example.com/\r\nSet-Cookie: a=b", "https://example.com/%0D%0ASet-Cookie:%20a=b"),
+        ("https://example.com/\udcff\0\x7f", "https://example.com/%FF%00%7F"),
+        ("https://example.com/{a}|^`\\'()[]~!*$", "https://example.com/{a}|^`\\'()[]~!*$"),
+        ("https://user:pw@example.com:8443/", "https://user:pw@example.com:8443/"),
+    ],
+)
+def test_location(destination: str, to: str) -> None:
+    hit = ask(f"/click?{token(url=destination)}")
+    assert (hit.answer.status, header(hit, "location")) == (302, to)
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "javascript:alert(1)", "data:text/html,x", "ftp://example.com/", "mailto:a@example.com",
+        "//example.com/", "/relative", "https:example.com", "https:///", "https://", "http:\\\\x",
+        " https://example.com/", "\nhttps://example.com/", "http\u017f://x/", "vbscript:x",
+    ],
+)  # fmt: skip
+def test_no_other_scheme_leads_anywhere(destination: str) -> None:
+    hit = ask(f"/click?{token(url=destination)}")
+    assert (hit.answer.status, hit.event, header(hit, "location")) == (404, None, None)
+
+
+@given(st.text())
+def test_location_is_one_line_of_ascii(text: str) -> None:
+    to = hits.location(f"https://example.com/{text}")
+    assert to is not None
+    assert to.isascii()
+    assert to.isprintable()
+    assert " " not in to
+
+
+def test_head_redirects_and_records_nothing() -> None:
+    hit = ask(f"/click?{token()}", "HEAD")
+    assert (hit.answer.status, header(hit, "location"), hit.event) == (302, URL, None)
+
+
+# What we did not make
+
+OF_NOBODY = {
+    "nothing": "/click?",
+    "no token": "/click?x",
+    "another path": "/",
+    "another name": f"/clock?{token()}",
+    "longer name": f"/clicks?{token()}",
+    "below something": f"/a/click?{token()}",
+    "bare": f"/{token()}",
+    "another's key": f"/click?{OTHERS_KEYS.seal(Kind.CLICK_HTML, FACTS.packed, URL)}",
+    "cut off": f"/click?{token()[:-1]}",
+    "with a letter more": f"/click?{token()}A",
+    "a URL": "/click?https://evil.example/",
+    "a URL behind qs": "/click?qs=https://evil.example/",
+    "two slashes": "//evil.example/click?x",
+    "open's token": f"/click?{token(Kind.OPEN, '')}",
+    "unsubscribe's token": f"/click?{token(Kind.UNSUBSCRIBE_HTML)}",
+    "X-Mailer-Info": f"/click?{token(Kind.MAILER_INFO, '')}",
+    "click's token to unsubscribe": f"/unsub?{token()}",
+    "open's token to unsubscribe": f"/unsub?{token(Kind.OPEN, '')}",
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("name", OF_NOBODY)
+def test_what_we_did_not_make_is_unknown(name: str, method: str) -> None:
+    hit = ask(OF_NOBODY[name], method)
+    assert (hit.answer.status, hit.answer.body, hit.event) == (404, Body.UNKNOWN, None)
+    assert header(hit, "location") is None
+
+
+def test_mutated_tokens_lead_nowhere() -> None:
+    """100,000 of them: characters changed, left out, doubled, swapped; heads and tails of others.
+
+    Seeded: the same ones each time.
+    """
+    chance = random.Random(4)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.%/?=&#\0ü"
+    real = [token(kind, f"https://example.com/{kind}") for kind in Kind]
+    real += [OTHERS_KEYS.seal(Kind.CLICK_HTML, FACTS.packed, URL)]
+    recent = bots.Recent()
+    seen = 0
+    while seen < 100_000:
+        was = chance.choice(real)
+        at = chance.randrange(len(was))
+        text = chance.choice(
+            [
+                was[:at] + chance.choice(alphabet) + was[at + 1 :],
+                was[:at] + chance.choice(alphabet) + was[at:],
+                was[:at] + was[at + 1 :],
+                was[:at],
+                was[:at] + chance.choice(real)[at:],
+                was[:at] + was[at:][::-1],
+                was.swapcase() if at % 2 else was[::-1],
+            ]
+        )
+        if any(text.startswith(each) for each in real):
+            continue  # a real one, with something behind it
+        seen += 1
+        noun = chance.choice(["click", "unsub"])
+        hit = ask(LINKS[chance.choice("abc")].format(noun, text), recent=recent)
+        assert hit.event is None, text
+        assert hit.answer.status == 404, text
+        assert header(hit, "location") is None, text
+
+
+@given(st.text(), st.sampled_from(["GET", "HEAD", "POST", "PUT", "x"]), st.binary(max_size=200))
+def test_anything_has_an_answer(target: str, method: str, body: bytes) -> None:
+    for each in (target, f"/click?{target}", f"/unsub/{target}", f"/open?qs={target}"):
+        hit = ask(each, method, body=body)
+        assert hit.event is None
+        assert header(hit, "location") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "noun", "allowed"),
+    [
+        ("POST", "click", "GET, HEAD"),
+        ("POST", "open", "GET, HEAD"),
+        ("PUT", "unsub", "GET, HEAD, POST"),
+        ("DELETE", "click", "GET, HEAD"),
+        ("OPTIONS", "unsub", "GET, HEAD, POST"),
+    ],
+)
+def test_other_methods(method: str, noun: str, allowed: str) -> None:
+    hit = ask(f"/{noun}?{token(Kind.LIST_UNSUBSCRIBE, '')}", method, body=ONE_CLICK)
+    assert (hit.answer.status, header(hit, "allow"), hit.event) == (405, allowed, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "status"),
+    [
+        (f"/click?{token()}&" + "x" * hits.LONGEST_TARGET, b"", 414),
+        (f"/unsub?{token(Kind.LIST_UNSUBSCRIBE)}", ONE_CLICK + b"&" * hits.LONGEST_BODY, 413),
+    ],
+)
+def test_too_much(target: str, body: bytes, status: int) -> None:
+    hit = ask(target, "POST" if body else "GET", body=body)
+    assert (hit.answer.status, hit.event) == (status, None)
+
+
+def test_a_longest_destination_fits() -> None:
+    url = "https://example.com/" + "x" * 20_000
+    assert header(ask(f"/click?qs={token(url=url)}"), "location") == url
+
+
+def test_each_key_opens() -> None:
+    old = Keyring(KEYS.keys[:1]).seal(Kind.CLICK_HTML, FACTS.packed, URL)
+    assert header(ask(f"/click?{old}"), "location") == URL
+
+
+# Opens
+
+
+@pytest.mark.parametrize("form", LINKS)
+def test_open(form: str) -> None:
+    hit = ask(LINKS[form].format("open", token(Kind.OPEN, "")))
+    assert (hit.answer.status, hit.answer.body) == (200, Body.PIXEL)
+    assert header(hit, "content-type") == "image/gif"
+    assert header(hit, "cache-control") == "no-store"
+    told = fields(hit)
+    assert (told["event_type"], told["click_url"], told["html_or_text"]) == (
+        events.OPEN,
+        "",
+        "html",
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "method"),
+    [
+        ("/open?x", "GET"),
+        ("/open/", "GET"),
+        (f"/open?{token()}", "GET"),
+        (f"/open?{token(Kind.OPEN)[:-2]}", "GET"),
+        (f"/open?{token(Kind.OPEN)}", "HEAD"),
+    ],
+)
+def test_open_that_is_none_has_the_same_answer(target: str, method: str) -> None:
+    hit = ask(target, method)
+    assert hit.event is None
+    assert hit.answer == ask(f"/open?{token(Kind.OPEN, '')}").answer
+
+
+@pytest.mark.parametrize(("agent", "is_privacy"), [("Mozilla/5.0", True), (BROWSER, False)])
+def test_privacy_open(agent: str, is_privacy: bool) -> None:
+    told = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent=agent))
+    assert (told["is_privacy_open"], told["is_bot"]) == (is_privacy, False)
+
+
+# Unsubscribes
+
+ALL_UNSUBSCRIBES = [Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT, Kind.LIST_UNSUBSCRIBE]
+WITH_READER = (
+    "https://shop.example/a?b=1&c=2&email=reader%40example.org&sendid=News0101&listid=T100#d"
+)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("url", [URL, ""])
+@pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
+@pytest.mark.parametrize("form", LINKS)
+def test_looking_changes_nothing(form: str, kind: Kind, url: str, method: str) -> None:
+    hit = ask(LINKS[form].format("unsub", token(kind, url)), method)
+    assert (hit.answer.status, hit.answer.body, hit.event) == (200, Body.UNSUBSCRIBE, None)
+
+
+POSTS = {
+    "as in RFC 8058": ONE_CLICK,
+    "with a line end": ONE_CLICK + b"\r\n",
+    "with more": b"a=b&" + ONE_CLICK + b"&c=d",
+    "in small letters": ONE_CLICK.lower(),
+    "multipart": (
+        b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--x--'
+    ),
+    "multipart with a type": (
+        b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n'
+        b"Content-Type: text/plain\r\n\r\nOne-Click\r\n--x--"
+    ),
+}
+
+
+@pytest.mark.parametrize("url", [URL, ""])
+@pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
+@pytest.mark.parametrize("name", POSTS)
+def test_one_click(name: str, kind: Kind, url: str) -> None:
+    """RFC 8058: no redirect, no cookie, and again and again."""
+    for _ in range(2):
+        hit = ask(f"/unsub?{token(kind, url)}", "POST", body=POSTS[name])
+        assert (hit.answer.status, hit.answer.body) == (200, Body.DONE)
+        assert header(hit, "location") is None
+        assert header(hit, "set-cookie") is None
+        told = fields(hit)
+        assert (told["event_type"], told["click_url"]) == (events.UNSUBSCRIBE, url)
+        assert (told["listid"], told["email"]) == ("t100", "reader@example.org")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"List-Unsubscribe=", b"xList-Unsubscribe=One-Click", b"One-Click", b"from=page"]
+)
+def test_another_post_shows_the_page(body: bytes) -> None:
+    hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=body)
+    assert (hit.answer.status, hit.answer.body, hit.event) == (400, Body.UNSUBSCRIBE, None)
+
+
+def test_button_leads_on_to_the_destination() -> None:
+    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", "POST", body=BUTTON)
+    assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
+    assert fields(hit)["click_url"] == URL
+
+
+def test_button_without_destination() -> None:
+    hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=BUTTON)
+    assert (hit.answer.status, hit.answer.body) == (200, Body.DONE)
+    assert hit.event is not None
+
+
+@pytest.mark.parametrize(
+    ("destination", "query"),
+    [
+        ("https://example.com/", ""),
+        ("https://example.com/?", ""),
+        ("https://example.com/?a=b", "a=b"),
+        ("https://example.com/?a=b&", "a=b"),
+        ("https://example.com/#x?y", ""),
+    ],
+)
+def test_destination_is_told_who_it_was(destination: str, query: str) -> None:
+    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_TEXT, destination)}", "POST", body=BUTTON)
+    to = urlsplit(header(hit, "location") or "")
+    told = [("email", "reader@example.org"), ("sendid", "News0101"), ("listid", "T100")]
+    assert parse_qsl(to.query) == parse_qsl(query) + told
+    assert to.fragment == urlsplit(destination).fragment
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "is_at_once"),
+    [
+        ("a person", {}, True),
+        ("HEAD", {"method": "HEAD"}, False),
+        ("a scanner", {"agent": "barracuda"}, False),
+        ("Chrome fetches ahead", {"headers": {"sec-purpose": "prefetch;prerender"}}, False),
+        ("Safari fetches ahead", {"headers": {"purpose": "preview"}}, False),
+        ("Firefox fetches ahead", {"headers": {"x-moz": "prefetch"}}, False),
+        ("another class", {"setup": replace(SETUP, immediate={"": False, "x": True})}, False),
+        ("all classes", {"setup": replace(SETUP, immediate={"": True})}, True),
+    ],
+)
+def test_immediate(name: str, how: dict[str, Any], is_at_once: bool) -> None:
+    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", **{"setup": AT_ONCE, **how})
+    assert (hit.event is not None) is is_at_once
+    if is_at_once:
+        assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
+
+
+def test_immediate_is_not_for_the_header() -> None:
+    hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", setup=AT_ONCE)
+    assert (hit.answer.body, hit.event) == (Body.UNSUBSCRIBE, None)
+
+
+# Bots
+
+SOON = replace(NOW, milliseconds=SENT * 1000 + bots.SOONEST - 1)
+LATER = replace(NOW, milliseconds=SENT * 1000 + bots.SOONEST)
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "reason"),
+    [
+        ("a person", {}, ""),
+        ("a scanner", {"agent": "x Barracuda y"}, bots.KNOWN_SCANNER),
+        ("too soon", {"now": SOON}, bots.TOO_SOON),
+        ("not too soon", {"now": LATER}, ""),
+    ],
+)
+@pytest.mark.parametrize("noun", ["click", "open"])
+def test_bots(noun: str, name: str, how: dict[str, Any], reason: str) -> None:
+    kind = Kind.CLICK_HTML if noun == "click" else Kind.OPEN
+    told = fields(ask(f"/{noun}?{token(kind)}", **how))
+    assert (told["is_bot"], told["bot_reason"]) == (bool(reason), reason)
+
+
+def test_who_asked_by_head_before() -> None:
+    recent = bots.Recent()
+    ask(f"/click?{token()}", "HEAD", recent=recent)
+    assert fields(ask(f"/click?{token()}", recent=recent))["bot_reason"] == bots.HEAD_REQUEST
+
+
+def test_hidden_link() -> None:
+    recent = bots.Recent()
+    hit = ask(f"/click?{token(url='')}", recent=recent)
+    assert (hit.answer.status, header(hit, "location")) == (404, None)
+    assert fields(hit)["bot_reason"] == bots.HIDDEN_LINK
+    assert fields(ask(f"/click?{token()}", recent=recent))["bot_reason"] == bots.HIDDEN_LINK
+
+
+def test_many_links_at_once() -> None:
+    recent = bots.Recent()
+    urls = [f"https://example.com/{number}" for number in range(bots.LINKS_AT_ONCE)]
+    told = [fields(ask(f"/click?{token(url=url)}", recent=recent)) for url in urls]
+    assert [each["is_bot"] for each in told] == [False] * (len(urls) - 1) + [True]
+    assert told[-1]["bot_reason"] == bots.MANY_LINKS
+
+
+def test_long_user_agent_is_cut() -> None:
+    assert len(fields(ask(f"/click?{token()}", agent="x" * 9999))["user_agent"]) == 500
+
+
+# Who reads
+
+PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/64")))
+
+
+@pytest.mark.parametrize(
+    ("name", "peer", "forwarded", "found"),
+    [
+        ("directly", HERE, "", HERE),
+        ("a lie", HERE, "198.51.100.1", HERE),
+        ("by a proxy", "10.0.0.1", HERE, HERE),
+        ("a lie by a proxy", "10.0.0.1", f"198.51.100.1, {HERE}", HERE),
+        ("by two", "10.0.0.1", f"198.51.100.1, {HERE} ,10.9.9.9", HERE),
+        ("all are proxies", "10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("a proxy that says nothing", "10.0.0.1", "", "10.0.0.1"),
+        ("a proxy that says nonsense", "10.0.0.1", "unknown", "10.0.0.1"),
+        ("nonsense before it", "10.0.0.1", f"<script>, {HERE}", HERE),
+        ("with a port", "10.0.0.1", f"{HERE}:4711", HERE),
+        ("IPv6", "2001:db8::1", "2001:db8:1::9", "2001:db8:1::9"),
+        ("IPv6 with brackets and port", "10.0.0.1", "[2001:DB8:1::9]:4711", "2001:db8:1::9"),
+        ("IPv6 with a zone", "10.0.0.1", "fe80::1%eth0", "fe80::1"),
+        ("IPv4 in IPv6", "::ffff:10.0.0.1", HERE, HERE),
+        ("a Unix socket", "", HERE, HERE),
+        ("a Unix socket, and a lie", "", f"198.51.100.1, {HERE}", HERE),
+        ("a Unix socket and nothing", "", "", ""),
+    ],
+)
+def test_address(name: str, peer: str, forwarded: str, found: str) -> None:
+    assert reader.address(peer, forwarded, PROXIES) == found
+
+
+@given(st.text())
+def test_address_is_one_or_nothing(forwarded: str) -> None:
+    found = reader.address("10.0.0.1", forwarded, PROXIES)
+    assert ip_network(found)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de-AT,de;q=0.9,en;q=0.5", "de"),
+        ("pt-BR,es;q=0.8,en;q=0.5", "es"),
+        ("en;q=0.1,fr;q=0.2", "fr"),
+        ("fr;q=0, en;q=0.5", "en"),
+        ("FR", "fr"),
+        ("xx", "en"),
+        ("*", "en"),
+        ("de;q=x,fr;q=0.1", "fr"),
+        ("de;q=nan,fr;q=0.1", "fr"),
+        (";;;,,,=", "en"),
+    ],
+)
+def test_language(accepted: str, language: str) -> None:
+    assert reader.language(accepted, ("en", "de", "fr", "es")) == language

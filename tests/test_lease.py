@@ -1,0 +1,59 @@
+"""Leases: one holder at a time, for as long as it renews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fletching.store.connection import StoreAway
+from fletching.store.lease import Lease
+
+from tests.real.processes import wait_until
+from tests.redis_server import RedisServer
+
+NOWHERE = Path("/nowhere")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+def test_one_has_it_at_a_time(redis: RedisServer) -> None:
+    one, two = (Lease(redis.url, NOWHERE, "a") for _ in range(2))
+    assert [one.hold(), two.hold(), one.hold(), two.hold()] == [True, False, True, False]
+    two.leave()
+    assert not two.hold()
+    one.leave()
+    assert two.hold()
+    assert not one.hold()
+
+
+def test_leases_of_other_names_are_others(redis: RedisServer) -> None:
+    assert Lease(redis.url, NOWHERE, "b").hold()
+    assert Lease(redis.url, NOWHERE, "c").hold()
+
+
+def test_one_that_is_not_renewed_ends(redis: RedisServer) -> None:
+    assert Lease(redis.url, NOWHERE, "d", 0.2).hold()
+    wait_until("it never ends", Lease(redis.url, NOWHERE, "d").hold)
+
+
+def test_a_renewal_begins_the_time_anew(redis: RedisServer) -> None:
+    renewed = Lease(redis.url, NOWHERE, "f", 1000)
+    assert renewed.hold()
+    redis.client.pexpire("fletching:lease:f", 5000)
+    assert renewed.hold()
+    left = redis.client.pttl("fletching:lease:f")
+    assert isinstance(left, int)
+    assert left > 5000
+
+
+def test_without_redis_nobody_has_it() -> None:
+    lease = Lease("unix:///no/such/socket", NOWHERE, "a")
+    with pytest.raises(StoreAway):
+        lease.hold()
+    with pytest.raises(StoreAway):
+        lease.leave()

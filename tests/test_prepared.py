@@ -1,0 +1,91 @@
+"""What the milter tells of a mail beside its number: `message_prepared`, and its warnings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fletching.store.events import EventLog
+from fletching.store.statistics import Statistics
+from fletching.store.warnings import MOST, Warnings
+
+from tests.milter_daemon import ACCEPT, MilterDaemon, header
+from tests.redis_server import RedisServer
+
+NOWHERE = Path("/nowhere")
+CONFIG = """
+server_id: mx1
+default_mail_class: news
+mail_classes: {news: {list_id: t100}}
+"""
+TOLD = CONFIG + "events: {destinations: [{name: log, file: events, types: [message_prepared]}]}\n"
+TOLD_OF_CLICKS = CONFIG + "events: {destinations: [{name: log, file: events}]}\n"
+FROM = header("From", "app@example.com")
+ID = header("X-GreenArrow-Click-Tracking-ID", "4711")
+
+
+@pytest.fixture(scope="module")
+def running_redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(running_redis: RedisServer) -> RedisServer:
+    running_redis.client.flushall()
+    return running_redis
+
+
+def told(redis: RedisServer) -> list[dict[str, object]]:
+    return [json.loads(event) for _, event in EventLog(redis.url, NOWHERE).read("0", 100)]
+
+
+def test_a_mail_is_an_event_where_a_destination_asks_for_it(redis: RedisServer) -> None:
+    with MilterDaemon(redis.url, TOLD) as milter:
+        replies = [milter.mail(FROM, ID), milter.mail(FROM)]
+        assert [reply.replies for reply in replies] == [[ACCEPT], [ACCEPT]]
+    first, second = told(redis)
+    assert first.items() >= {
+        "event_type": "message_prepared",
+        "server_id": "mx1",
+        "email": "reader@example.org",
+        "listid": "t100",
+        "mail_class": "news",
+        "click_tracking_id": "4711",
+        "message_number": 1,
+    }.items()
+    assert (second["campaign"], second["message_number"]) == (first["campaign"], 2)
+
+
+@pytest.mark.parametrize("config", [CONFIG, TOLD_OF_CLICKS])
+def test_and_is_none_where_nobody_does(redis: RedisServer, config: str) -> None:
+    with MilterDaemon(redis.url, config) as milter:
+        milter.mail(FROM)
+    assert told(redis) == []
+
+
+def test_warnings_are_counted_with_the_campaign(redis: RedisServer) -> None:
+    wrong = header("X-GreenArrow-MtaID", "nobody")
+    with MilterDaemon(redis.url, CONFIG) as milter:
+        for _ in range(2):
+            milter.mail(FROM, wrong)
+        milter.mail(FROM)
+    statistics = Statistics(redis.url, NOWHERE)
+    (campaign,) = statistics.campaigns()
+    counts = dict(statistics.warnings(campaign.campaign))
+    assert [mails for text, mails in counts.items() if "MtaID" in text] == [2]
+    assert set(counts.values()) == {2, 3}, "the others are of all three mails"
+
+
+def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -> None:
+    redis.client.hset("fletching:campaign:{cccccccccccc}", "sent", 1)
+    redis.client.expire("fletching:campaign:{cccccccccccc}", 1000)
+    warnings = Warnings(redis.url, NOWHERE)
+    warnings.count("c" * 12, [f"warning {number}" for number in range(MOST + 5)])
+    warnings.count("c" * 12, ["warning 0", "a new one"])
+    counted = Statistics(redis.url, NOWHERE).warnings("c" * 12)
+    assert len(counted) == MOST
+    assert counted[0] == ("warning 0", 2)
+    assert 0 < redis.client.ttl("fletching:warnings:{cccccccccccc}") <= 1000

@@ -1,0 +1,431 @@
+"""What is counted, in a real Redis, one server and a cluster: against a model in plain Python.
+
+Events go in where they do in the product, through `EventLog.append`; what was sent is counted as
+messages get their numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fletching import events
+from fletching.events import Event
+from fletching.grouping import Numbered, Question
+from fletching.store.campaigns import Campaigns
+from fletching.store.connection import StoreAway
+from fletching.store.events import EventLog
+from fletching.store.statistics import Campaign, Counts, Link, Row, Statistics, What
+from fletching.tokens import Facts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.redis_cluster import SHAPES, Stores, running
+
+NOWHERE = Path("/nonexistent")
+DAY, HOUR = 86400, 3600
+BEGAN = 1_795_248_000 // DAY * DAY
+A, B, C = "a" * 12, "b" * 12, "c" * 12
+CLASSES = {A: "News", B: "News", C: "shop"}
+WHATS: tuple[What, ...] = ("mail_class", "listid", "mtaid", "day")
+FACTS = Facts(A, 1, "News", "1", "t100", "", "r@example.net", "vmta", BEGAN)
+KINDS = tuple(each.name for each in fields(Counts))
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def running_store(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with running(request.param) as store:
+        yield store
+
+
+@pytest.fixture
+def store(running_store: Stores) -> Stores:
+    running_store.flush()
+    return running_store
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that gets its number."""
+
+    campaign: str
+    listid: str
+    mtaid: str
+    hour: int
+
+    @property
+    def question(self) -> Question:
+        return Question(
+            sendid=CLASSES[self.campaign] + self.campaign[0],
+            mail_class=CLASSES[self.campaign],
+            instance_id=self.campaign[0],
+            monitor="",
+            now=BEGAN + self.hour * HOUR,
+            window=DAY,
+            candidate=self.campaign,
+            remember=(),
+            bounce_memory=DAY,
+            listid=self.listid,
+            mtaid=self.mtaid,
+        )
+
+
+class Model:
+    """What the numbers have to be. It keeps everything and is asked at the end."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, int] = {}
+        self.counted: list[tuple[str, str, int, str, str]] = []
+        self.clicked: dict[str, dict[str, Counter[str]]] = {}
+        self._seen: set[tuple[object, ...]] = set()
+
+    def sent(self, message: Sent) -> None:
+        self.opened.setdefault(message.campaign, BEGAN + message.hour * HOUR)
+        at = BEGAN // HOUR + message.hour
+        where = at, message.mtaid, message.listid.lower()
+        self.counted.append((message.campaign, "sent", *where))
+
+    def happened(self, event: Event) -> None:
+        facts, kind = event.facts, _kind(event)
+        campaign, number = facts.campaign, facts.number
+        if campaign not in self.opened or not kind:
+            return
+        at = event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid.lower()
+        if kind not in ("unsubscribes", "complaints") or self._first(campaign, kind, number):
+            self.counted.append((campaign, kind, *at))
+        if kind in ("opens", "clicks") and self._first(campaign, f"unique_{kind}", number):
+            self.counted.append((campaign, f"unique_{kind}", *at))
+        if event.type == events.CLICK:
+            url = str(event.details["click_url"])
+            of_link = self.clicked.setdefault(campaign, {}).setdefault(url, Counter())
+            of_link[kind] += 1
+            if kind == "clicks" and self._first(campaign, "link", url, number):
+                of_link["unique_clicks"] += 1
+
+    def _first(self, *what: object) -> bool:
+        new = what not in self._seen
+        self._seen.add(what)
+        return new
+
+    def campaign(self, name: str) -> Campaign | None:
+        if name not in self.opened:
+            return None
+        counts = Counter(kind for of, kind, *_ in self.counted if of == name)
+        mail_class = CLASSES[name]
+        sendid = (mail_class + name[0]).lower()
+        return Campaign(
+            **counts,
+            campaign=name,
+            sendid=sendid,
+            mail_class=mail_class,
+            opened=self.opened[name],
+        )
+
+    def hours(self, name: str) -> dict[str, dict[int, int]]:
+        told: dict[str, dict[int, int]] = {}
+        for kind in ("sent", "opens", "clicks", "unsubscribes"):
+            told[kind] = Counter(
+                hour * HOUR for of, what, hour, *_ in self.counted if (of, what) == (name, kind)
+            )
+        return told
+
+    def links(self, name: str) -> set[Link]:
+        return {
+            Link(url, counts["clicks"], counts["unique_clicks"], counts["bot_clicks"])
+            for url, counts in self.clicked.get(name, {}).items()
+        }
+
+    def by(self, what: What, name: str | None) -> tuple[Row, ...]:
+        rows: dict[str, Counter[str]] = defaultdict(Counter)
+        for campaign, kind, hour, mtaid, listid in self.counted:
+            if name in (None, campaign):
+                day = datetime.fromtimestamp(hour * HOUR, UTC).date().isoformat()
+                told = {"mail_class": CLASSES[campaign], "listid": listid, "mtaid": mtaid}
+                rows[(told | {"day": day})[what]][kind] += 1
+        return tuple(Row(name=name, **counts) for name, counts in sorted(rows.items()))
+
+
+def _kind(event: Event) -> str | None:
+    bot = bool(event.details.get("is_bot"))
+    return {
+        events.OPEN: "bot_opens" if bot else "opens",
+        events.CLICK: "bot_clicks" if bot else "clicks",
+        events.UNSUBSCRIBE: "unsubscribes",
+        events.COMPLAINT: "complaints",
+        events.SEED: "seeds",
+        events.BOUNCE: {"h": "bounces_hard", "s": "bounces_soft"}.get(
+            str(event.details.get("bounce_type"))
+        ),
+        events.DELIVERY: "delivered" if event.details.get("status") == "success" else None,
+    }.get(event.type)
+
+
+LISTIDS = st.sampled_from(["t100", "T100", "t200", "", "a|b%7C"])
+MTAIDS = st.sampled_from(["", "a", "b"])
+HOURS = st.sampled_from([0, 1, 23, 24, 50])
+SENT = st.builds(Sent, st.sampled_from([A, B, C]), LISTIDS, MTAIDS, HOURS)
+
+
+@st.composite
+def happened(draw: st.DrawFn) -> Event:
+    type = draw(st.sampled_from(events.TYPES))
+    details: dict[str, Any] = {}
+    if type == events.CLICK:
+        urls = ["https://example.com/", "https://example.com/?a=b|c&%7C", "mailto:a@b.example"]
+        details["click_url"] = draw(st.sampled_from(urls))
+    if type in (events.CLICK, events.OPEN):
+        details["is_bot"] = draw(st.booleans())
+    if type == events.BOUNCE:
+        details["bounce_type"] = draw(st.sampled_from(["h", "s", "other"]))
+    if type == events.DELIVERY:
+        details["status"] = draw(st.sampled_from(["success", "failure"]))
+    facts = replace(
+        FACTS,
+        # One that began, or did not, and none.
+        campaign=draw(st.sampled_from([A, A, B, C, ""])),
+        number=draw(st.sampled_from([1, 2, 3, 63, 64, 1_000_000])),
+        listid=draw(LISTIDS),
+        mtaid=draw(MTAIDS),
+    )
+    milliseconds = (BEGAN + draw(HOURS) * HOUR) * 1000 + draw(st.sampled_from([0, 3_599_999]))
+    return Event(type, milliseconds, "x", "mx1", facts, details)
+
+
+@given(
+    st.lists(SENT, max_size=8),
+    st.lists(st.lists(happened(), max_size=30), max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_numbers_are_those_of_a_plain_model(
+    running_store: Stores, messages: list[Sent], batches: list[list[Event]]
+) -> None:
+    running_store.flush()
+    model, campaigns = Model(), asking(running_store)
+    log, told = EventLog(running_store.url, NOWHERE), Statistics(running_store.url, NOWHERE)
+    for message in messages:
+        assert campaigns.campaign_of(message.question) is not None
+        model.sent(message)
+    for batch in batches:
+        log.append(batch)
+        for event in batch:
+            model.happened(event)
+
+    for name in (A, B, C):
+        assert told.campaign(name) == model.campaign(name)
+        if name in model.opened:
+            assert told.hours(name) == model.hours(name)
+            assert set(told.links(name)) == model.links(name)
+            assert len(told.links(name)) == len(model.links(name))
+            for what in WHATS:
+                assert told.by(what, name) == model.by(what, name)
+    for what in WHATS:
+        assert told.by(what) == model.by(what, None)
+    found = told.campaigns()
+    assert {each.campaign for each in found} == set(model.opened)
+    assert [each.opened for each in found] == sorted(model.opened.values(), reverse=True)
+
+
+@given(st.lists(happened(), max_size=40))
+@settings(max_examples=40, deadline=None)
+def test_what_is_told_twice_makes_nobody_unique_twice(
+    running_store: Stores, batch: list[Event]
+) -> None:
+    running_store.flush()
+    begun(running_store, A, B, C)
+    log, told = EventLog(running_store.url, NOWHERE), Statistics(running_store.url, NOWHERE)
+    log.append(batch)
+    once = [counted_once(told, name) for name in (A, B, C)]
+    log.append(batch)
+    assert [counted_once(told, name) for name in (A, B, C)] == once
+
+
+def counted_once(told: Statistics, name: str) -> tuple[object, ...]:
+    """What a second time must not change."""
+    found = told.campaign(name)
+    assert found is not None
+    links = sorted((link.url, link.unique_clicks) for link in told.links(name))
+    counts = found.unique_opens, found.unique_clicks, found.unsubscribes, found.complaints
+    return (*counts, tuple(links))
+
+
+def asking(store: Stores) -> Campaigns:
+    """Campaigns that know the way to the store: finding it may take longer than a mail may wait."""
+    campaigns = Campaigns(store.url, NOWHERE)
+    campaigns.ping()
+    return campaigns
+
+
+def begun(store: Stores, *names: str) -> None:
+    campaigns = asking(store)
+    for name in names:
+        asked = Sent(name, "t100", "vmta", 0).question
+        assert campaigns.campaign_of(asked) == Numbered(name, 1)
+
+
+def event(type: str, number: int = 1, ms: int = BEGAN * 1000, **given: Any) -> Event:
+    """``given``: facts by their names, and details."""
+    facts = {name: given.pop(name) for name in list(given) if hasattr(FACTS, name)}
+    if type == events.CLICK:
+        given.setdefault("click_url", "https://example.com/")
+    return Event(type, ms, "x", "mx1", replace(FACTS, number=number, **facts), given)
+
+
+def append(store: Stores, *happened: Event) -> Statistics:
+    EventLog(store.url, NOWHERE).append(happened)
+    return Statistics(store.url, NOWHERE)
+
+
+def only(rows: Sequence[Row], kind: str) -> dict[str, int]:
+    return {row.name: getattr(row, kind) for row in rows if getattr(row, kind)}
+
+
+def test_a_bots_click_is_counted_apart(store: Stores) -> None:
+    begun(store, A)
+    told = append(
+        store,
+        event(events.CLICK, 1, is_bot=True),
+        event(events.CLICK, 1, is_bot=False),
+        event(events.CLICK, 2, is_bot=True),
+        event(events.OPEN, 2, is_bot=True),
+    )
+    found = told.campaign(A)
+    assert found is not None
+    assert (found.clicks, found.unique_clicks, found.bot_clicks) == (1, 1, 2)
+    assert (found.opens, found.unique_opens, found.bot_opens) == (0, 0, 1)
+    assert told.links(A) == (Link("https://example.com/", 1, 1, 2),)
+
+
+def test_the_first_message_and_the_millionth(store: Stores) -> None:
+    begun(store, A)
+    numbers = (1, 2, 999_999, 1_000_000)
+    told = append(store, *(event(events.OPEN, number) for number in numbers * 3))
+    found = told.campaign(A)
+    assert found is not None
+    assert (found.opens, found.unique_opens) == (12, 4)
+
+
+def test_a_batch_larger_than_one_run_of_the_script(store: Stores) -> None:
+    begun(store, A, B)
+    opens = [event(events.OPEN, number, campaign=name) for name in (A, B) for number in range(555)]
+    told = append(store, *opens, *opens)
+    for name in (A, B):
+        found = told.campaign(name)
+        assert found is not None
+        assert (found.opens, found.unique_opens) == (1110, 555)
+
+
+def test_a_link_is_unique_by_itself(store: Stores) -> None:
+    begun(store, A)
+    one, two = "https://example.com/1", "https://example.com/2"
+    told = append(
+        store,
+        *(event(events.CLICK, 1, click_url=url) for url in (one, two, one)),
+        event(events.CLICK, 2, click_url=one),
+    )
+    assert told.links(A) == (Link(one, 3, 2, 0), Link(two, 1, 1, 0))
+    found = told.campaign(A)
+    assert found is not None
+    assert (found.clicks, found.unique_clicks) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a|b", "50%", "%7c", "a b", "t\n\t", "{a}", "ünï", "\U0001f4ee", "\x7f\x01", "", "x" * 500],
+    ids=ascii,
+)
+def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> None:
+    asked = replace(Sent(A, name, name, 0).question, mail_class="News")
+    assert asking(store).campaign_of(asked) is not None
+    told = append(store, event(events.OPEN, listid=name, mtaid=name))
+    whats: tuple[What, ...] = ("listid", "mtaid")
+    for what in whats:
+        assert told.by(what) == (Row(name=name, sent=1, opens=1, unique_opens=1),)
+
+
+@pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
+def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -> None:
+    asking(store).campaign_of(Sent(A, name, "", 0).question)
+    opened = event(events.OPEN, listid=name)
+    told = append(store, opened)
+    assert told.by("listid") == (
+        Row(name=str(opened.fields()["listid"]), sent=1, opens=1, unique_opens=1),
+    )
+
+
+@pytest.mark.parametrize("url", ["https://e.example/\udcff", "https://e.example/\0|", "x" * 5000])
+def test_odd_urls_are_links_too(store: Stores, url: str) -> None:
+    begun(store, A)
+    clicked = event(events.CLICK, click_url=url)
+    told = append(store, clicked)
+    assert told.links(A) == (Link(str(clicked.fields()["click_url"]), 1, 1, 0),)
+
+
+def test_lists_are_one_in_any_case_and_virtual_mtas_are_not(store: Stores) -> None:
+    begun(store, A)
+    told = append(
+        store,
+        event(events.OPEN, 1, listid="News", mtaid="A"),
+        event(events.OPEN, 2, listid="nEWS", mtaid="a"),
+    )
+    assert only(told.by("listid"), "opens") == {"news": 2}
+    assert only(told.by("mtaid"), "opens") == {"A": 1, "a": 1}
+
+
+def test_days_are_those_of_utc(store: Stores) -> None:
+    begun(store, A)
+    midnight = (BEGAN + DAY) * 1000
+    told = append(store, *(event(events.OPEN, 1, midnight + past) for past in (-1, 0)))
+    assert only(told.by("day"), "opens") == {"2026-11-21": 1, "2026-11-22": 1}
+    # Who comes back the next day is no new reader.
+    assert only(told.by("day"), "unique_opens") == {"2026-11-21": 1}
+
+
+def test_of_a_campaign_that_is_gone_nothing_is_counted(store: Stores) -> None:
+    told = append(store, event(events.OPEN), event(events.OPEN, campaign=""))
+    assert told.campaign(A) is None
+    assert told.by("day") == ()
+    assert store.keys("*counts*") + store.keys("*seen*") == []
+
+
+def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:
+    begun(store, A)
+    told = append(store, *(event(type) for type in (events.CLICK, events.OPEN)))
+    kept = store.look.ttl(f"fletching:campaign:{{{A}}}")
+    keys = store.keys(f"*{A}*")
+    assert len(keys) == 6
+    assert all(kept - 100 < store.look.ttl(key) <= kept for key in keys)
+    store.look.delete(f"fletching:campaign:{{{A}}}")
+    assert told.campaigns() == ()
+
+
+def test_the_latest_campaigns_come_first(store: Stores) -> None:
+    campaigns = asking(store)
+    for hour, name in enumerate((B, C, A)):
+        campaigns.campaign_of(Sent(name, "", "", hour).question)
+    told = Statistics(store.url, NOWHERE)
+    assert [each.campaign for each in told.campaigns()] == [A, C, B]
+    assert [each.campaign for each in told.campaigns(2)] == [A, C]
+
+
+def test_every_number_has_its_kind() -> None:
+    """A field that nobody counts would always be 0."""
+    model = Model()
+    model.sent(Sent(A, "", "", 0))
+    for type in events.TYPES:
+        for detail in ({"is_bot": True}, {"bounce_type": "h"}, {"bounce_type": "s"}, {}):
+            model.happened(event(type, status="success", **detail))
+    assert {kind for _, kind, *_ in model.counted} == set(KINDS)
+
+
+def test_without_redis_everything_says_so() -> None:
+    told = Statistics("unix:///no/such/socket", NOWHERE)
+    for ask in (told.campaigns, lambda: told.campaign(A), lambda: told.by("day")):
+        with pytest.raises(StoreAway):
+            ask()
+    with pytest.raises(StoreAway):
+        EventLog("unix:///no/such/socket", NOWHERE).append([event(events.OPEN)])

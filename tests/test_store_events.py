@@ -1,0 +1,355 @@
+"""The stream of events in a real Redis, one server and a cluster: kept, in order, until done."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fletching.events import CLICK, COMPLAINT, OPEN, Event
+from fletching.grouping import Question
+from fletching.store.campaigns import Campaigns
+from fletching.store.connection import StoreAway
+from fletching.store.events import STREAM, Entry, EventLog, Progress
+from fletching.store.statistics import Statistics
+from fletching.store.suppression import Suppression
+from fletching.tokens import Facts
+
+from tests.redis_cluster import SHAPES, Stores, running
+
+NOWHERE = Path("/nonexistent")
+NOW = 1_795_259_482_236
+A = "a" * 12
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def _store(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with running(request.param) as store:
+        yield store
+
+
+@pytest.fixture
+def store(_store: Stores) -> Stores:
+    _store.flush()
+    return _store
+
+
+@pytest.fixture
+def log(store: Stores) -> EventLog:
+    return EventLog(store.url, NOWHERE)
+
+
+def event(id: str, type: str = OPEN, number: int = 1) -> Event:
+    facts = Facts(A, number, "News", "1", "t100", "", "r@example.net", "", NOW // 1000)
+    return Event(type, NOW, id, "mx1", facts, {"click_url": "https://example.com/"})
+
+
+def several(count: int, start: int = 0) -> list[Event]:
+    return [event(f"e{number:04}", number=number) for number in range(start, start + count)]
+
+
+def names(entries: Sequence[Entry]) -> list[str]:
+    """What the events in entries are called."""
+    return [json.loads(told)["event_unique_id"] for _, told in entries]
+
+
+def put(store: Stores, *ids: str) -> None:
+    """Events as Redis would have got them at other times."""
+    for id in ids:
+        store.look.xadd(STREAM, {"event": event(id).json()}, id=id)
+
+
+class TestAppended:
+    """What is in the stream, and in which order."""
+
+    def test_events_are_read_in_their_order(self, log: EventLog) -> None:
+        log.append(several(3))
+        log.append(several(3, 3))
+        wanted = [each.json() for each in several(6)]
+        assert [told for _, told in log.read("0", 100)] == wanted
+        assert log.length() == 6
+
+    def test_reading_goes_on_behind_an_id(self, log: EventLog) -> None:
+        log.append(several(5))
+        page = log.read("0", 2)
+        assert names(page) == ["e0000", "e0001"]
+        assert names(log.read(page[-1][0], 100)) == ["e0002", "e0003", "e0004"]
+        assert log.read(log.last_id(), 100) == []
+        assert log.last_id() == log.read("0", 100)[-1][0]
+
+    def test_an_empty_stream(self, log: EventLog) -> None:
+        log.append([])
+        assert (log.length(), log.last_id(), log.read("0", 10)) == (0, "0-0", [])
+        assert list(log.between(0, 2**62)) == []
+
+    def test_between_has_both_ends_and_every_page(self, log: EventLog, store: Stores) -> None:
+        put(store, "5-0", "6-0", "6-1", "7-9", "8-0")
+        assert names(list(log.between(6, 7))) == ["6-0", "6-1", "7-9"]
+        assert names(list(log.between(9, 100))) == []
+        log.append(several(2500))
+        assert names(list(log.between(9, 2**62))) == [each.id for each in several(2500)]
+
+    def test_twice_in_the_stream_and_once_in_the_numbers(
+        self, log: EventLog, store: Stores
+    ) -> None:
+        campaigns = Campaigns(store.url, NOWHERE)
+        campaigns.ping()
+        assert campaigns.campaign_of(
+            Question("news1", "News", "1", "", NOW // 1000, 86400, A, (), 86400)
+        )
+        happened = [event("a", CLICK), event("b", COMPLAINT)]
+        log.append(happened)
+        log.append(happened)
+        assert names(log.read("0", 10)) == ["a", "b", "a", "b"]
+        found = Statistics(store.url, NOWHERE).campaign(A)
+        assert found is not None
+        assert (found.clicks, found.unique_clicks, found.complaints) == (2, 1, 1)
+        suppression = Suppression(store.url, NOWHERE)
+        assert [entry.address for entry in suppression.entries()] == ["r@example.net"]
+
+    def test_a_redis_that_lost_the_scripts_gets_them_again(
+        self, log: EventLog, store: Stores
+    ) -> None:
+        log.append(several(1))
+        for server in store.servers:
+            server.client.script_flush()
+        log.append(several(1, 1))
+        assert names(log.read("0", 10)) == ["e0000", "e0001"]
+
+    def test_many_at_once_lose_none_and_keep_each_ones_order(self, log: EventLog) -> None:
+        def append(writer: int) -> None:
+            for batch in range(10):
+                start = writer * 1000 + batch * 20
+                log.append(several(20, start))
+
+        threads = [threading.Thread(target=append, args=(writer,)) for writer in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = names(log.read("0", 1000))
+        assert len(found) == 800
+        for writer in range(4):
+            wanted = [each.id for each in several(200, writer * 1000)]
+            assert [name for name in found if name in set(wanted)] == wanted
+
+
+class TestGroup:
+    """Who has read how far."""
+
+    def test_each_group_gets_every_event_once(self, log: EventLog) -> None:
+        log.append(several(3))
+        for group in ("crm", "file"):
+            log.join(group, "0")
+            assert names(log.take(group, "one", 2, 0)) == ["e0000", "e0001"]
+            assert names(log.take(group, "two", 2, 0)) == ["e0002"]
+            assert log.take(group, "one", 2, 0) == []
+
+    def test_a_group_may_begin_with_what_is_new(self, log: EventLog) -> None:
+        log.append(several(3))
+        log.join("crm", "$")
+        assert log.take("crm", "one", 10, 0) == []
+        log.append(several(2, 3))
+        assert names(log.take("crm", "one", 10, 0)) == ["e0003", "e0004"]
+
+    def test_a_group_may_begin_before_the_stream(self, log: EventLog) -> None:
+        log.join("crm", "0")
+        assert log.length() == 0
+        log.append(several(1))
+        assert names(log.take("crm", "one", 10, 0)) == ["e0000"]
+
+    def test_joining_again_moves_nothing(self, log: EventLog) -> None:
+        log.append(several(3))
+        log.join("crm", "0")
+        log.take("crm", "one", 2, 0)
+        log.join("crm", "0")
+        log.join("crm", "$")
+        assert names(log.take("crm", "one", 2, 0)) == ["e0002"]
+
+    def test_taking_waits_for_the_first_event(self, log: EventLog) -> None:
+        log.join("crm", "0")
+        taken: list[Entry] = []
+        reader = threading.Thread(target=lambda: taken.extend(log.take("crm", "one", 9, 20_000)))
+        reader.start()
+        time.sleep(0.5)  # longer than one wait in Redis
+        log.append(several(2))
+        reader.join()
+        assert names(taken)[0] == "e0000"
+
+    def test_taking_in_vain_ends(self, log: EventLog) -> None:
+        log.join("crm", "0")
+        assert log.take("crm", "one", 9, 300) == []
+
+    def test_taking_without_a_group_is_trouble(self, log: EventLog) -> None:
+        log.append(several(1))
+        with pytest.raises(StoreAway, match="NOGROUP"):
+            log.take("crm", "one", 9, 0)
+
+    def test_what_is_not_done_is_reclaimed_the_oldest_first(self, log: EventLog) -> None:
+        log.append(several(5))
+        log.join("crm", "0")
+        taken = log.take("crm", "one", 5, 0)
+        log.done("crm", [taken[1][0]])
+        log.done("crm", [])
+        assert names(log.reclaim("crm", "two", 0, 2)) == ["e0000", "e0002"]
+        assert log.reclaim("crm", "two", 1_000_000, 10) == []
+        log.done("crm", [id for id, _ in taken])
+        assert log.reclaim("crm", "two", 0, 10) == []
+
+    def test_reclaiming_goes_past_what_is_in_fresh_hands(
+        self, log: EventLog, store: Stores
+    ) -> None:
+        """Redis looks at ten times the number at once, and may find nothing there."""
+        log.append(several(300))
+        log.join("crm", "0")
+        taken = log.take("crm", "one", 300, 0)
+        long_ago = [id for id, _ in taken[250:]]
+        store.look.xclaim(STREAM, "crm", "one", 0, long_ago, idle=10_000_000)
+        wanted = [each.id for each in several(10, 250)]
+        assert names(log.reclaim("crm", "two", 5_000_000, 10)) == wanted
+
+
+class TestProgress:
+    """How far a group is."""
+
+    def test_of_a_group_that_is_not_there(self, log: EventLog, store: Stores) -> None:
+        assert log.progress("crm") == Progress(0, 0, 0, 0)
+        assert log.lag("crm") == 0
+        put(store, "5-0", "6-0")
+        assert log.progress("crm") == Progress(2, 0, 0, 5)
+        assert log.lag("crm") == 2
+
+    def test_on_the_way(self, log: EventLog, store: Stores) -> None:
+        put(store, "5-0", "6-0", "7-0", "8-0")
+        log.join("crm", "0")
+        assert log.progress("crm") == Progress(4, 0, 0, 5)
+        taken = log.take("crm", "one", 3, 0)
+        assert log.progress("crm") == Progress(1, 3, 0, 5)
+        assert log.lag("crm") == 4
+        log.done("crm", [taken[0][0]])
+        assert log.progress("crm") == Progress(1, 2, 0, 6)
+        log.done("crm", [id for id, _ in taken])
+        assert log.progress("crm") == Progress(1, 0, 0, 8)
+        log.done("crm", [log.take("crm", "one", 3, 0)[0][0]])
+        assert log.progress("crm") == Progress(0, 0, 0, 0)
+        assert log.lag("crm") == 0
+
+    def test_where_something_was_deleted_by_hand(self, log: EventLog, store: Stores) -> None:
+        put(store, "5-0", "6-0", "7-0", "8-0")
+        log.join("crm", "0")
+        log.take("crm", "one", 1, 0)
+        store.look.xdel(STREAM, "7-0")
+        assert log.progress("crm") == Progress(2, 1, 0, 5)
+
+
+class TestDead:
+    """What nobody could deliver."""
+
+    def test_letters_come_back_as_they_were(self, log: EventLog) -> None:
+        letters = [(f"{n}-0", event(f"e{n}").json(), f"502 b\xe4d\n{n}") for n in range(1200)]
+        log.bury("crm", letters[:2])
+        log.bury("crm", letters[2:])
+        assert list(log.dead("crm")) == letters
+        assert list(log.dead("file")) == []
+        assert log.progress("crm").dead == 1200
+
+    def test_to_bury_is_not_to_be_done(self, log: EventLog) -> None:
+        log.append(several(1))
+        log.join("crm", "0")
+        ((id, told),) = log.take("crm", "one", 1, 0)
+        log.bury("crm", [(id, told, "gone")])
+        assert log.progress("crm").in_hand == 1
+
+
+class TestRewind:
+    """A group that is to get events once more."""
+
+    def test_back_and_forth(self, log: EventLog, store: Stores) -> None:
+        put(store, "5-0", "6-0", "6-1", "7-0")
+        log.join("crm", "0")
+        log.done("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
+        assert log.rewind("crm", 6) == 3
+        assert log.progress("crm") == Progress(3, 0, 0, 6)
+        assert names(log.take("crm", "one", 10, 0)) == ["6-0", "6-1", "7-0"]
+        assert log.rewind("crm", 0) == 4
+        assert log.progress("crm").waiting == 4
+        assert log.rewind("crm", 7) == 1
+        assert log.progress("crm").waiting == 1
+        assert log.rewind("crm", 8) == 0
+        assert log.progress("crm").waiting == 0
+        put(store, "9-0")
+        assert log.progress("crm").waiting == 1
+        assert names(log.take("crm", "one", 10, 0)) == ["9-0"]
+
+    def test_of_a_group_that_is_not_there(self, log: EventLog, store: Stores) -> None:
+        put(store, "5-0", "6-0")
+        assert log.rewind("crm", 6) == 1
+        assert names(log.take("crm", "one", 10, 0)) == ["6-0"]
+
+    def test_of_an_empty_stream(self, log: EventLog) -> None:
+        assert log.rewind("crm", 6) == 0
+        log.append(several(1))
+        assert names(log.take("crm", "one", 10, 0)) == ["e0000"]
+
+
+class TestTrim:
+    """What is too old."""
+
+    def test_a_younger_one_never_goes(self, log: EventLog, store: Stores) -> None:
+        put(store, *(f"{ms}-0" for ms in range(1, 1001)))
+        log.trim(501)
+        left = names(log.read("0", 2000))
+        # Redis forgets whole blocks of a hundred at most.
+        assert left[-500:] == [f"{ms}-0" for ms in range(501, 1001)]
+        assert len(left) <= 600
+        log.trim(501)
+        assert names(log.read("0", 2000)) == left
+
+    def test_a_group_goes_on_with_what_is_left(self, log: EventLog, store: Stores) -> None:
+        put(store, *(f"{ms}-0" for ms in range(1, 1001)))
+        log.join("crm", "0")
+        log.take("crm", "one", 10, 0)
+        log.trim(900)
+        left = names(log.read("0", 2000))
+        told = log.progress("crm")
+        assert told.waiting == len(left)
+        assert names(log.take("crm", "one", 2000, 0)) == left
+        assert log.progress("crm").waiting == 0
+        # What was in hand and is gone cannot be told again, and is in nobody's hand any more.
+        assert names(log.reclaim("crm", "two", 0, 10)) == left[:10]
+        assert log.progress("crm").in_hand == len(left)
+        put(store, "2000-0")
+        assert log.progress("crm").waiting == 1
+
+    def test_a_group_that_had_read_all_waits_for_nothing(
+        self, log: EventLog, store: Stores
+    ) -> None:
+        put(store, *(f"{ms}-0" for ms in range(1, 1001)))
+        log.join("crm", "0")
+        log.done("crm", [id for id, _ in log.take("crm", "one", 2000, 0)])
+        log.trim(2000)
+        assert log.progress("crm") == Progress(0, 0, 0, 0)
+        assert log.lag("crm") == 0
+
+
+def test_without_redis_everything_says_so() -> None:
+    log = EventLog("unix:///no/such/socket", NOWHERE)
+    for ask in (
+        lambda: log.append(several(1)),
+        lambda: log.read("0", 1),
+        lambda: log.join("crm", "0"),
+        lambda: log.take("crm", "one", 1, 0),
+        lambda: log.reclaim("crm", "one", 0, 1),
+        lambda: log.done("crm", ["1-0"]),
+        lambda: log.bury("crm", [("1-0", "{}", "")]),
+        lambda: list(log.dead("crm")),
+        lambda: log.progress("crm"),
+        lambda: log.lag("crm"),
+        lambda: log.rewind("crm", 0),
+        lambda: log.trim(0),
+    ):
+        with pytest.raises(StoreAway):
+            ask()

@@ -1,0 +1,144 @@
+"""Suppression lists in a real Redis, one server and a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fletching.events import BAD_ADDRESS, BOUNCE, CLICK, COMPLAINT, UNSUBSCRIBE, Event
+from fletching.store.connection import StoreAway
+from fletching.store.suppression import Entry, Suppression
+from fletching.tokens import Facts
+
+from tests.redis_cluster import SHAPES, Stores, running
+
+NOWHERE = Path("/nonexistent")
+FACTS = Facts("c" * 12, 7, "News", "1", "T100", "", "Reader@Example.net", "", 1_795_000_000)
+ODD = ["", "a b", "a|b", "50%", "{t}", "t\n\0", "t:*?[x]", "ünï", "news/7", "\U0001f4ee", "x" * 500]
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def _store(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with running(request.param) as store:
+        yield store
+
+
+@pytest.fixture
+def store(_store: Stores) -> Stores:
+    _store.flush()
+    return _store
+
+
+@pytest.fixture
+def lists(store: Stores) -> Suppression:
+    return Suppression(store.url, NOWHERE)
+
+
+def event(type: str, ms: int = 5000, **facts: object) -> Event:
+    told = replace(FACTS, **facts)  # type: ignore[arg-type]
+    return Event(type, ms, "x", "mx1", told, {"click_url": "https://example.com/"})
+
+
+def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
+    assert lists.add("t100", "a@example.net", "by_hand", 1000)
+    assert lists.holds("t100", "a@example.net")
+    assert not lists.holds("t200", "a@example.net")
+    assert not lists.holds("t100", "b@example.net")
+
+
+def test_case_makes_no_difference(lists: Suppression) -> None:
+    assert lists.add("T100", "A@Example.NET", "by_hand", 1000)
+    assert lists.holds("t100", "a@example.net")
+    assert not lists.add("t100", "a@EXAMPLE.net", "again", 2000)
+    assert list(lists.entries()) == [Entry("t100", "a@example.net", "by_hand", 1000)]
+    assert list(lists.entries("T100")) == list(lists.entries("t100"))
+    assert lists.remove("t100", "a@example.Net")
+    assert not lists.holds("T100", "A@Example.NET")
+
+
+def test_the_first_entry_stays(lists: Suppression) -> None:
+    lists.record([event(UNSUBSCRIBE, 5000), event(COMPLAINT, 6000), event(COMPLAINT, 4000)])
+    assert list(lists.entries()) == [Entry("t100", "reader@example.net", "unsubscribed", 5000)]
+
+
+def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
+    lists.add("t100", "a@example.net", "complained", 1000)
+    assert lists.remove("t100", "a@example.net")
+    assert not lists.remove("t100", "a@example.net")
+    assert not lists.remove("t200", "a@example.net")
+    assert list(lists.entries()) == []
+    assert lists.add("t100", "a@example.net", "unsubscribed", 2000)
+    assert list(lists.entries()) == [Entry("t100", "a@example.net", "unsubscribed", 2000)]
+
+
+@pytest.mark.parametrize(
+    ("type", "reason"),
+    [
+        (UNSUBSCRIBE, "unsubscribed"),
+        (COMPLAINT, "complained"),
+        (BAD_ADDRESS, "bad_address"),
+        (BOUNCE, None),
+        (CLICK, None),
+    ],
+)
+def test_the_events_that_are_reasons(lists: Suppression, type: str, reason: str | None) -> None:
+    lists.record([event(type, 5123)])
+    wanted = [] if reason is None else [Entry("t100", "reader@example.net", reason, 5123)]
+    assert list(lists.entries()) == wanted
+
+
+def test_who_is_unknown_is_not_entered(lists: Suppression) -> None:
+    """Privacy, or a mail to several: the event names no address."""
+    lists.record([event(UNSUBSCRIBE, email="")])
+    assert list(lists.entries()) == []
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_odd_names_are_kept_apart(lists: Suppression, name: str) -> None:
+    lists.add(name, "a@example.net", "by_hand", 1000)
+    lists.add("t100", "a@example.net", "by_hand", 2000)
+    lists.add("t100", name, "by_hand", 3000)
+    told = name.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    assert list(lists.entries(name)) == [Entry(told, "a@example.net", "by_hand", 1000)]
+    assert lists.holds("t100", name)
+    assert sorted(lists.entries()) == sorted(
+        [*lists.entries(name), *lists.entries("t100")],
+    )
+
+
+def test_octets_that_are_no_characters_are_as_in_the_event(lists: Suppression) -> None:
+    lists.record([event(UNSUBSCRIBE, listid="t\udcff", email="\udce9@example.net")])
+    assert lists.holds("T\udcff", "\udce9@example.net")
+    entry = Entry("t\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}@example.net", "", 0)
+    assert list(lists.entries()) == [replace(entry, reason="unsubscribed", milliseconds=5000)]
+
+
+def test_a_long_list_is_read_page_by_page(lists: Suppression) -> None:
+    wanted = {f"r{number}@example.net" for number in range(2500)}
+    for address in wanted:
+        lists.add("t100", address, "by_hand", 1000)
+    found = [entry.address for entry in lists.entries("t100")]
+    assert set(found) == wanted
+    # HSCAN may tell one twice while the table grows; nobody writes here.
+    assert len(found) == len(wanted)
+
+
+def test_many_lists_are_told_in_order(lists: Suppression) -> None:
+    for number in range(30):
+        lists.add(f"t{number:02}", "a@example.net", "by_hand", 1000)
+    assert [entry.listid for entry in lists.entries()] == [f"t{number:02}" for number in range(30)]
+
+
+def test_without_redis_everything_says_so() -> None:
+    lists = Suppression("unix:///no/such/socket", NOWHERE)
+    for ask in (
+        lambda: lists.add("t", "a", "by_hand", 1),
+        lambda: lists.remove("t", "a"),
+        lambda: lists.holds("t", "a"),
+        lambda: list(lists.entries()),
+        lambda: lists.record([event(COMPLAINT)]),
+    ):
+        with pytest.raises(StoreAway):
+            ask()
