@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import budgets, latency, machine, outgoing, plots, store, throughput
+from bench import budgets, latency, machine, outgoing, plots, statistics, store, throughput, web
 from bench.course import Effort, Tell
 from tests.real.processes import MissingProgramError
 
@@ -43,11 +43,13 @@ ROOMS: dict[str, Room[Any]] = {
     ),
     "latency": Room(latency.measure, latency.figures, latency.tables, plots.plot_latency),
     "store": Room(store.measure, store.figures, store.tables, wants_root=False),
+    "statistics": Room(statistics.measure, statistics.figures, statistics.tables, wants_root=False),
     "outgoing": Room(
         *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
         wants_root=False,
     ),
     "budgets": Room(budgets.measure, budgets.figures, budgets.tables),
+    "web": Room(web.measure, web.figures, web.tables, wants_root=False),
 }
 
 
@@ -89,10 +91,12 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
       make bench                                  all, about a quarter of an hour
       make bench BENCH=--quick                    all, about a minute, rough figures
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
-      python -m bench --only store,outgoing       what needs no root
+      python -m bench --only store,statistics,outgoing,web   what needs no root
     """
     if os.geteuid() != 0 and any(ROOMS[name].wants_root for name in names):
-        raise click.UsageError("Postfix's master wants root: sudo, or --only store,outgoing")
+        raise click.UsageError(
+            "Postfix's master wants root: sudo, or --only store,statistics,outgoing,web"
+        )
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, object] = {"machine": machine.described(), "quick": quick, "all": full}

@@ -268,8 +268,9 @@ class TestCommand:
     def test_a_room_that_is_not_there(self, tmp_path: Path) -> None:
         done = _bench("--only", "outgoing,cellar", "--out", str(tmp_path / "none"))
         assert done.returncode == 2
-        assert "cellar: must be of throughput, latency, store, outgoing, budgets" in " ".join(
-            done.stderr.replace("│", "").split()
+        said = " ".join(done.stderr.replace("│", "").split())
+        assert (
+            "cellar: must be of throughput, latency, store, statistics, outgoing, budgets" in said
         )
         assert not (tmp_path / "none").exists()
 

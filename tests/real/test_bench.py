@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import client, latency, mails, proof, store, throughput
+from bench import client, latency, mails, proof, statistics, store, throughput, web
 from bench.course import Effort, silent
 from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, house
 from bench.throughput import Cell
@@ -66,17 +66,34 @@ class TestLatency:
 
 def test_store(redis: Redis) -> None:
     words = store.recorded(redis, store.newsletter_question())
-    assert set(words) == {store.NUMBER_ONE, store.NUMBER_EACH, store.OPEN_ONE, store.OPEN_EACH}
+    each = {store.NUMBER_EACH, store.BEGIN_EACH, store.OPEN_EACH}
+    assert set(words) == {store.NUMBER_ONE, store.BEGIN_ONE, store.OPEN_ONE, *each}
     said = store.benchmark(redis, words[store.NUMBER_ONE], 130, 2)
     assert said["rps"] > 0
     with redis.client() as client:
         (campaign,) = client.keys("fletching:campaign:*")
         # One more was numbered while the words were written down.
         assert client.hget(campaign, "sent") == b"131"
-        assert client.dbsize() == 5
+        # The index, the SendID, the campaign, its counters, three keys of records.
+        assert client.dbsize() == 7
 
 
 def test_what_messages_leave(redis: Redis) -> None:
     results = store.measure(Effort(quick=True), silent)
     assert [kept.what for kept in results.kept] == ["one campaign", "a campaign each"]
     assert all(kept.bytes_per_1000 > 10_000 for kept in results.kept)
+
+
+def test_what_a_large_campaign_leaves() -> None:
+    """That the numbers are right, the room sees for itself."""
+    results = statistics.measure(Effort(quick=True), silent)
+    assert (results.messages, results.events) == (10_000, 5_200)
+    assert set(results.key_bytes) == {"campaign", "counts", "links", "seen", "bounces"}
+    assert min(results.added_bytes, results.stream_bytes, *results.key_bytes.values()) > 0
+
+
+def test_the_web() -> None:
+    """That every click that was answered is recorded and counted, the room sees for itself."""
+    runs = web.measure(Effort(quick=True), silent)
+    assert {"nginx, `return 302`", "uvicorn, bare", "granian, bare"} < {run.peer for run in runs}
+    assert min(run.requests for run in runs) > 0

@@ -1,0 +1,277 @@
+"""What the statistics of a large campaign cost: memory in Redis, and time to read them.
+
+Here lives one campaign of a million messages. They are numbered by the product's own script, each
+with a bounce record, as redis-benchmark sends it (`store.py` says how); then people and bots open
+and click, and their events go into Redis as in the product. What was played is counted here as
+well, in sets of Python: numbers that differ are an error and not a figure.
+
+Two budgets are told: bytes in Redis for a message, all in all but for the events in the stream,
+which are kept for a few days only; and the time to read everything that `fletching stats` shows.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import redis
+from fletching.events import CLICK, OPEN, Event
+from fletching.grouping import Question
+from fletching.store.events import STREAM, EventLog
+from fletching.store.statistics import Statistics
+from fletching.tokens import Facts
+from rich.table import Table
+
+from bench import budgets, store
+from bench.budgets import Budget
+from bench.course import Effort, Tell
+from bench.figures import middle
+from tests.real.processes import private_directory
+from tests.real.redis_server import Redis
+
+BYTES_A_MESSAGE, READING_SECONDS = 200.0, 1.0
+MESSAGES, OPENS, CLICKS = 1_000_000, 400_000, 120_000
+LINKS = tuple(f"https://www.example.com/spring/offer-{number}?utm_id=4711" for number in range(10))
+_MTAS = ("vmta-a", "vmta-b", "vmta-c", "vmta-d")
+_HOURS = 72
+_BOTS = 0.1
+_QUICK_PART = 100
+_A_STEP = 500
+# A number of twelve digits, another one for each message: redis-benchmark puts it there.
+_CHANCE = "__rand_int__"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """``key_bytes``: what Redis says of the campaign's keys, by their kind; ``added_bytes``: by how
+    much its memory grew; ``reading_ms``: by question."""
+
+    messages: int
+    events: int
+    key_bytes: dict[str, int]
+    added_bytes: int
+    stream_bytes: int
+    counted_per_second: float
+    reading_ms: dict[str, float]
+
+    @property
+    def bars(self) -> tuple[Budget, ...]:
+        records = self.key_bytes["bounces"] / self.messages
+        slowest = max(self.reading_ms, key=lambda name: self.reading_ms[name])
+        return (
+            Budget(
+                f"memory of Redis for one of {self.messages:,} messages, without the stream",
+                "bytes",
+                BYTES_A_MESSAGE,
+                self.added_bytes / self.messages,
+                f"of it {records:.0f} the bounce record",
+            ),
+            Budget(
+                "reading all statistics of the campaign",
+                "s",
+                READING_SECONDS,
+                sum(self.reading_ms.values()) / 1000,
+                f"of it {slowest} {self.reading_ms[slowest]:.0f} ms",
+            ),
+        )
+
+
+@dataclass
+class Played:
+    """What has happened, counted in the plainest way."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    opened: set[int] = field(default_factory=set)
+    clicked: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+
+def measure(effort: Effort, tell: Tell) -> Results:
+    """Starts a Redis of its own."""
+    part = _QUICK_PART if effort.quick else 1
+    messages, opens, clicks = MESSAGES // part, OPENS // part, CLICKS // part
+    with (
+        private_directory() as directory,
+        Redis(directory / "redis") as server,
+        server.client() as client,
+    ):
+        client.config_set("appendonly", "no")
+        asked = question()
+        before, words = _empty(client), store.recorded(server, asked)
+        tell(f"{messages:,} messages get their numbers", 0)
+        store.benchmark(server, words[store.NUMBER_ONE], messages - 1, 10)
+        began = time.monotonic()
+        played = _play(server, asked, (messages, opens, clicks), tell)
+        seconds = time.monotonic() - began
+        tell("reading", 0.9)
+        told = Statistics(server.unix_url, Path())
+        _compare(told, asked.candidate, messages, played)
+        reading_ms = _read(told, asked.candidate, effort)
+        key_bytes = _key_bytes(client, asked.candidate)
+        stream_bytes = _stream_bytes(client)
+        return Results(
+            *(messages, opens + clicks, key_bytes, _used(client) - before, stream_bytes),
+            *((opens + clicks) / seconds, reading_ms),
+        )
+
+
+def question() -> Question:
+    """What the newsletter asks, for readers who all have other addresses."""
+    remember = {
+        "listid": "t100",
+        "click_tracking_id": f"c4711-s{_CHANCE}",
+        "email": f"first.last{_CHANCE}@example.com",
+    }
+    return replace(store.newsletter_question(), remember=tuple(remember.items()))
+
+
+def _play(server: Redis, asked: Question, amounts: tuple[int, int, int], tell: Tell) -> Played:
+    messages, opens, clicks = amounts
+    chance, played = random.Random(4711), Played()
+    log = EventLog(server.unix_url, Path())
+    types = [OPEN] * opens + [CLICK] * clicks
+    chance.shuffle(types)
+    for start in range(0, len(types), _A_STEP):
+        tell(f"{len(types):,} opens and clicks", 0.2 + 0.7 * start / len(types))
+        step = types[start : start + _A_STEP]
+        happened = [_event(type, asked, chance.randint(1, messages), chance) for type in step]
+        for event in happened:
+            _note(played, event)
+        log.append(happened)
+    return played
+
+
+def _event(type: str, asked: Question, number: int, chance: random.Random) -> Event:
+    facts = Facts(
+        *(asked.candidate, number, asked.mail_class, asked.instance_id, asked.listid),
+        *(f"c4711-s{number:012}", f"first.last{number:012}@example.com"),
+        *(_MTAS[number % len(_MTAS)], asked.now),
+    )
+    details: dict[str, str | bool] = {
+        "engine_ip": f"192.0.2.{number % 256}",
+        "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15",
+        "html_or_text": "html",
+        "is_privacy_open": False,
+        "is_bot": chance.random() < _BOTS,
+        "bot_reason": "",
+        "click_url": chance.choice(LINKS) if type == CLICK else "",
+    }
+    # Most comes in the first hours.
+    second = asked.now + int(_HOURS * 3600 * chance.random() ** 3)
+    id = f"{chance.getrandbits(128):032x}"[:26]
+    return Event(type, second * 1000, id, "mx1", facts, details)
+
+
+def _note(played: Played, event: Event) -> None:
+    if event.details["is_bot"]:
+        played.kinds["bot_opens" if event.type == OPEN else "bot_clicks"] += 1
+    elif event.type == OPEN:
+        played.kinds["opens"] += 1
+        played.opened.add(event.facts.number)
+    else:
+        played.kinds["clicks"] += 1
+        played.clicked[str(event.details["click_url"])].add(event.facts.number)
+
+
+def _compare(told: Statistics, campaign: str, messages: int, played: Played) -> None:
+    """An error where Redis counted something else."""
+    found = told.campaign(campaign)
+    assert found is not None, "the campaign is not there"
+    kinds = played.kinds
+    wanted = (messages, kinds["opens"], len(played.opened), kinds["bot_opens"])
+    assert (found.sent, found.opens, found.unique_opens, found.bot_opens) == wanted
+    clicked = len(set().union(*played.clicked.values()))
+    wanted = (kinds["clicks"], clicked, kinds["bot_clicks"], 0)
+    assert (found.clicks, found.unique_clicks, found.bot_clicks, found.seeds) == wanted
+    unique = {link.url: link.unique_clicks for link in told.links(campaign)}
+    assert unique == {url: len(numbers) for url, numbers in played.clicked.items()}
+    assert sum(row.unique_opens for row in told.by("day", campaign)) == len(played.opened)
+
+
+def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
+    """Milliseconds of each question, the middle of some rounds."""
+    questions: dict[str, Callable[[], object]] = {
+        "the campaign": lambda: told.campaign(campaign),
+        "hours": lambda: told.hours(campaign),
+        "links": lambda: told.links(campaign),
+        "by class": lambda: told.by("mail_class", campaign),
+        "by list": lambda: told.by("listid", campaign),
+        "by VirtualMTA": lambda: told.by("mtaid", campaign),
+        "by day": lambda: told.by("day", campaign),
+    }
+    rounds: dict[str, list[float]] = defaultdict(list)
+    for _ in range(effort.rounds):
+        for name, ask in questions.items():
+            began = time.perf_counter()
+            ask()
+            rounds[name].append(1000 * (time.perf_counter() - began))
+    return {name: middle(taken) for name, taken in rounds.items()}
+
+
+def _key_bytes(client: redis.Redis, campaign: str) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for key in client.scan_iter(f"fletching:*{{{campaign}}}*", count=1000):
+        found[key.decode().split(":")[1]] += int(client.memory_usage(key, samples=0) or 0)
+    return dict(found)
+
+
+def _stream_bytes(client: redis.Redis) -> int:
+    """What the events took; they are gone then."""
+    before = _used(client)
+    client.delete(STREAM)
+    return before - _used(client)
+
+
+def _empty(client: redis.Redis) -> int:
+    client.flushall()
+    return _used(client)
+
+
+def _used(client: redis.Redis) -> int:
+    # Without buffers for clients and for the append-only file, which come and go.
+    info: dict[str, Any] = client.info("memory")
+    aside = int(info["mem_not_counted_for_evict"]) + int(info["mem_clients_normal"])
+    return int(info["used_memory"]) - aside
+
+
+def figures(results: Results) -> dict[str, object]:
+    """For JSON, with units in the names."""
+    return {
+        "messages": results.messages,
+        "events": results.events,
+        "redis_bytes_per_message": round(results.added_bytes / results.messages, 1),
+        "redis_bytes_per_message_by_key": {
+            name: round(octets / results.messages, 2) for name, octets in results.key_bytes.items()
+        },
+        "stream_bytes_per_event": round(results.stream_bytes / results.events),
+        "events_counted_per_second": round(results.counted_per_second),
+        "reading_ms": {name: round(ms, 2) for name, ms in results.reading_ms.items()},
+        "budgets": budgets.figures(results.bars),
+    }
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """Budgets, memory, reading."""
+    yield from budgets.tables(results.bars)
+    said = f"what {results.messages:,} messages and {results.events:,} events leave in Redis"
+    table = Table("of it", title=said, title_justify="left")
+    for name in ("MB", "bytes per message"):
+        table.add_column(name, justify="right")
+    rows = {**results.key_bytes, "all together, as its memory grew": results.added_bytes}
+    for name, octets in rows.items():
+        table.add_row(name, f"{octets / 1e6:.1f}", f"{octets / results.messages:.1f}")
+    table.add_row("beside that, the stream, bytes per event", "", _per_event(results))
+    yield table
+    table = Table("reading", title="time to read", title_justify="left")
+    table.add_column("ms", justify="right")
+    for name, ms in results.reading_ms.items():
+        table.add_row(name, f"{ms:.1f}")
+    yield table
+
+
+def _per_event(results: Results) -> str:
+    return f"{results.stream_bytes / results.events:.0f}"
