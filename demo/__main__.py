@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 from fletching.store.campaigns import Campaigns
 from rich.console import Console
 from rich.progress import Progress
+from rich.text import Text
 
-from demo import newsletter, show
+from demo import newsletter, readers, show
 from demo.house import House, fletching, house
 from tests.real.sinks import SunkMail
 from tests.real.verifiers import verify_dkimpy, verify_opendkim
@@ -30,6 +32,7 @@ def main() -> int:
         sent = submit(console, running)
         arrived = collect(running, len(sent))
         fine = tell(console, running, sent, arrived)
+        fine = read(console, running, arrived) and fine
         if os.environ.get("KEEP"):
             show.facts(console, "Still running, until Ctrl-C", running.places().items())
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
@@ -117,6 +120,21 @@ def tell(
     return show.findings(console, list(checks(running, sent, arrived, stored)))
 
 
+def read(console: Console, running: House, arrived: dict[str, tuple[str, SunkMail]]) -> bool:
+    """Plays the readers, and shows what came back; whether all is well."""
+    news = {reader: mail for reader, (_, mail) in arrived.items() if reader.startswith("reader")}
+    with console.status("readers open, click and leave; a scanner looks at every link"):
+        played = readers.play(running.web, news)
+        events = readers.received(running.hook, played)
+    show.events(console, "What the customer's webhook was told, one of each kind", events)
+    console.print(Text(fletching(running.config_path, "stats")))
+    told = json.loads(fletching(running.config_path, "stats", "--json"))
+    (campaign,) = (each for each in told["campaigns"] if each["mail_class"] == "newsletter")
+    fine = show.findings(console, list(readers.checks(played, events, campaign)))
+    show.facts(console, "The dashboard, while this runs", [("address", running.dashboard)])
+    return fine
+
+
 def in_redis(running: House, mail: SunkMail, token: str) -> dict[str, str]:
     """What the store knows of the mail's campaign, and of a bounce of the mail."""
     store = Campaigns(running.config.redis, Path(running.config.state_dir))
@@ -137,8 +155,13 @@ def checks(
     news = {reader: found for reader, found in arrived.items() if reader.startswith("reader")}
     carried = [transport for transport, _ in news.values()]
     yield f"all {len(sent)} mails arrived", arrived.keys() == sent.keys()
-    yield "no control header arrived", not any(
-        name.startswith(("x-greenarrow-", "x-fletching-")) for m in mails for name in m.header_names
+    yield (
+        "no control header arrived",
+        not any(
+            name.startswith(("x-greenarrow-", "x-fletching-"))
+            for m in mails
+            for name in m.header_names
+        ),
     )
     yield (
         f"the pool spread the campaign: vmta-a {carried.count('vmta-a')}, "

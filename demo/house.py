@@ -20,9 +20,11 @@ from fletching.config.load import load
 from fletching.config.model import Config
 
 from tests.real.postfix import Postfix
-from tests.real.processes import Daemon, private_directory
+from tests.real.processes import Daemon, free_port, private_directory
 from tests.real.sinks import Sink
+from tests.real.web import Webhook
 
+SECRET = "what the customer's webhook and we know"
 TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b")
 _CONFIG = {
     "redis": "embedded",
@@ -55,6 +57,11 @@ class House:
     config: Config
     postfix: Postfix
     sinks: dict[str, Sink]
+    hook: Webhook
+    web: int
+    """The port of the tracking server."""
+    dashboard: str
+    """Where a browser finds the dashboard."""
     records: dict[str, str]
     """DNS records of the DKIM keys: name and TXT."""
 
@@ -63,6 +70,7 @@ class House:
         return {
             "SMTP, no login needed": f"127.0.0.1:{self.postfix.port}",
             "configuration": str(self.config_path),
+            "dashboard": self.dashboard,
             "Postfix": f"postconf -c {self.postfix.config_directory} -n",
             "Redis": f"redis-cli -s {self.config.state_dir}/redis/redis.sock",
             "logs": f"{self.directory}/fletching.log {self.directory}/postfix/maillog",
@@ -73,7 +81,9 @@ class House:
 def house() -> Iterator[House]:
     """Starts everything, and ends everything."""
     with private_directory() as directory, ExitStack() as running:
-        config_path = _configure(directory)
+        hook = running.enter_context(Webhook(SECRET))
+        web, dashboard = free_port(), free_port()
+        config_path = _configure(directory, web, dashboard, hook)
         config = load(config_path)
         sinks = {name: running.enter_context(Sink(name)) for name in TRANSPORTS}
         fletching = Daemon(
@@ -83,15 +93,15 @@ def house() -> Iterator[House]:
         running.callback(fletching.stop)
         socket = Path(config.listen.removeprefix("unix:"))
         fletching.start(socket.exists)
-        postfix = Postfix(
-            directory / "postfix", {name: sink.port for name, sink in sinks.items()}
-        )
+        postfix = Postfix(directory / "postfix", {name: sink.port for name, sink in sinks.items()})
         running.enter_context(postfix)
         added = pieces(config)
         postfix.apply(
             added.main_cf, added.master_cf, {"milter_header_checks": added.milter_header_checks}
         )
-        yield House(directory, config_path, config, postfix, sinks, _records(config_path))
+        address = f"http://127.0.0.1:{dashboard}/"
+        records = _records(config_path)
+        yield House(directory, config_path, config, postfix, sinks, hook, web, address, records)
 
 
 def fletching(config_path: Path, *words: str) -> str:
@@ -100,15 +110,20 @@ def fletching(config_path: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def _configure(directory: Path) -> Path:
+def _configure(directory: Path, web: int, dashboard: int, hook: Webhook) -> Path:
     dkim = [
         {"domain": "example.com", "selector": "s1", "file": "s1.pem", "default": True},
     ]
     path = directory / "fletching.yaml"
+    secret = directory / "hook.secret"
+    secret.write_text(f"{SECRET}\n")
+    customer = {"name": "customer", "webhook": hook.url, "secret_file": str(secret)}
     places = {
         "listen": f"unix:{_socket_folder(directory)}/milter.sock",
         "state_dir": str(directory / "state"),
         "link_keys": str(directory / "link-keys"),
+        "web": {"listen": f"127.0.0.1:{web}", "admin_listen": f"127.0.0.1:{dashboard}"},
+        "events": {"destinations": [customer]},
         "dkim": {"keys": [key | {"file": str(directory / str(key["file"]))} for key in dkim]},
     }
     path.write_text(yaml.safe_dump(_CONFIG | places, sort_keys=False))

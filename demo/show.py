@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from email import message_from_bytes, policy
 
 from rich.console import Console
@@ -31,6 +31,16 @@ def facts(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None
     table.columns[0].no_wrap = True
     for name, value in rows:
         table.add_row(Text(name), Text(value, overflow="fold"))
+    console.print(table)
+
+
+def events(console: Console, title: str, told: Iterable[Mapping[str, object]]) -> None:
+    """The first event of each kind, in the names that a webhook gets."""
+    first = {(each["event_type"], each.get("is_bot")): each for each in reversed([*told])}
+    names = ("event_type", "email", "message_number", "mtaid", "is_bot", "bot_reason", "click_url")
+    table = Table(*names, title=title, title_justify="left", expand=True)
+    for each in reversed(first.values()):
+        table.add_row(*(Text(str(each.get(name, "")), overflow="fold") for name in names))
     console.print(table)
 
 
