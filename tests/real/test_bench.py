@@ -95,5 +95,5 @@ def test_what_a_large_campaign_leaves() -> None:
 def test_the_web() -> None:
     """That every click that was answered is recorded and counted, the room sees for itself."""
     runs = web.measure(Effort(quick=True), silent)
-    assert {"nginx, `return 302`", "uvicorn, bare", "granian, bare"} < {run.peer for run in runs}
+    assert {"nginx, return 302", "uvicorn, bare", "granian, bare"} < {run.peer for run in runs}
     assert min(run.requests for run in runs) > 0
