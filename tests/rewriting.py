@@ -19,6 +19,10 @@ PIXEL = (
     f'<img src="{TRACKER}/{Kind.OPEN.value}?0" width="1" height="1" alt="" border="0"'
     ' style="border:0;width:1px;height:1px">'
 )
+TRAP = (
+    f'<a href="{TRACKER}/{Kind.CLICK_HTML.value}?0" aria-hidden="true" tabindex="-1"'
+    ' style="display:none;mso-hide:all"></a>'
+)
 
 
 def link(kind: Kind, destination: str) -> str:

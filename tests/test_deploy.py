@@ -1,4 +1,7 @@
-"""What ships in deploy/: it is what the program prints, and systemd accepts it."""
+"""What ships in deploy/: it is what the program prints, systemd accepts it, and READMEs are true.
+
+nginx and Caddy get their files in `real/test_proxies.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 from fletching.admin.check_postfix import check_postfix
 from fletching.admin.finding import Level
 from fletching.admin.one_recipient import one_recipient
 from fletching.admin.postfix import pieces
+from fletching.cli import main
 from fletching.config.load import load
 from fletching.config.model import Config
 
@@ -20,6 +25,7 @@ from tests.real.processes import program
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 UNITS = Path("/usr/lib/systemd/system")
+SERVICES = ("fletching", "fletching-web", "fletching-courier")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +56,8 @@ def test_files_are_what_the_program_prints(example: Config) -> None:
 
 
 def commands(readme: str, heading: str) -> list[str]:
-    """The commands of one section of deploy/postfix/README.md."""
-    text = (DEPLOY / "postfix" / readme).read_text()
+    """The commands of one section of a README in deploy/."""
+    text = (DEPLOY / readme).read_text()
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"(?m)^ {4}(\S.*)$", section)
 
@@ -70,12 +76,12 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
     files = PostfixFiles(tmp_path / "postfix")
     before = {file.name: file.read_bytes() for file in files.directory.iterdir()}
 
-    follow(commands("README.md", "In"), files)
+    follow(commands("postfix/README.md", "In"), files)
     files.let_rest()
     found = list(check_postfix(example, files.postconf))
     assert {finding.level for finding in found} == {Level.OK}
 
-    follow(commands("README.md", "One recipient each"), files)
+    follow(commands("postfix/README.md", "One recipient each"), files)
     recipe = one_recipient(example)
     files.shell(recipe.switch_on)
     files.let_rest()
@@ -86,7 +92,7 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
     follow(re.findall(r"(?m)^# +((?:sed|postconf -MX) .*)$", recipe.master_cf), files)
     for name in recipe.tables:
         (files.directory / name).unlink()
-    follow(commands("README.md", "Out"), files)
+    follow(commands("postfix/README.md", "Out"), files)
     assert files.main_cf.read_bytes() == before["main.cf"]
     assert {file.name for file in files.directory.iterdir()} == set(before)
     after = files.services
@@ -99,7 +105,7 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A file system with the service, its programs and Debian's units."""
+    """A file system with our services, their programs and Debian's units."""
     shutil.copytree(UNITS, tmp_path / UNITS.relative_to("/"), symlinks=True)
     for name in ("opt/fletching/.venv/bin/fletching", "bin/kill"):
         file = tmp_path / name
@@ -107,36 +113,69 @@ def root(tmp_path: Path) -> Path:
         file.write_text("#!/bin/sh\n")
         file.chmod(0o755)
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
-    shutil.copy(DEPLOY / "systemd/fletching.service", tmp_path / "etc/systemd/system")
+    for service in SERVICES:
+        shutil.copy(DEPLOY / f"systemd/{service}.service", tmp_path / "etc/systemd/system")
     return tmp_path
 
 
-def verified(root: Path) -> tuple[int, str]:
+def verified(root: Path, service: str) -> tuple[int, str]:
     argv = [program("systemd-analyze", "systemd"), "verify", "--man=no", f"--root={root}"]
     done = subprocess.run(
-        [*argv, "fletching.service"], capture_output=True, text=True, check=False
+        [*argv, f"{service}.service"], capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout + done.stderr
 
 
-def test_systemd_accepts_the_service(root: Path) -> None:
-    assert verified(root) == (0, "")
+def settings(service: str) -> dict[str, str]:
+    """What a unit says, by name; of a name that is repeated, the last."""
+    return dict(
+        re.findall(r"(?m)^(\w+)=(.*)$", (DEPLOY / f"systemd/{service}.service").read_text())
+    )
 
 
-def test_systemd_would_say_what_is_wrong(root: Path) -> None:
-    unit = root / "etc/systemd/system/fletching.service"
+@pytest.mark.parametrize("service", SERVICES)
+def test_systemd_accepts_the_service(root: Path, service: str) -> None:
+    assert verified(root, service) == (0, "")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_systemd_would_say_what_is_wrong(root: Path, service: str) -> None:
+    unit = root / f"etc/systemd/system/{service}.service"
     unit.write_text(unit.read_text().replace("RemoveIPC=yes", "RemvoeIPC=yes"))
-    assert "RemvoeIPC" in verified(root)[1]
+    assert "RemvoeIPC" in verified(root, service)[1]
 
 
-def test_service_is_shut_in() -> None:
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_is_shut_in(service: str) -> None:
     argv = [program("systemd-analyze", "systemd"), "security", "--offline=true"]
     # Exit status 1 above the threshold, in tenths of the figure that systemd calls exposure.
     subprocess.run(
-        [*argv, "--threshold=15", DEPLOY / "systemd/fletching.service"],
+        [*argv, "--threshold=15", DEPLOY / f"systemd/{service}.service"],
         check=True,
         capture_output=True,
     )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_has_its_user_and_folders(service: str) -> None:
+    said = settings(service)
+    sysusers = (DEPLOY / "systemd/fletching.sysusers").read_text()
+    assert f"\nu {said['User']} " in sysusers
+    assert (said["Group"], said["StateDirectory"]) == (said["User"], "fletching")
+    folders = re.findall(r"(?m)^d (\S+)", (DEPLOY / "systemd/fletching.tmpfiles").read_text())
+    assert {path.lstrip("-") for path in said.get("ReadWritePaths", "").split()} <= {*folders}
+    command = said["ExecStart"].removeprefix("/opt/fletching/.venv/bin/fletching ")
+    assert command in main.commands
+
+
+def test_no_service_takes_away_the_folder_of_another() -> None:
+    """Each that has /run/fletching would remove it at its end, with the others' sockets."""
+    kept = {
+        said["RuntimeDirectoryPreserve"]
+        for said in map(settings, SERVICES)
+        if said.get("RuntimeDirectory") == "fletching"
+    }
+    assert kept == {"yes"}
 
 
 def test_user_and_folders(tmp_path: Path) -> None:
@@ -163,3 +202,72 @@ def test_user_and_folders(tmp_path: Path) -> None:
         status = (tmp_path / folder).stat()
         assert (status.st_uid, status.st_gid) == owner
         assert status.st_mode & 0o7777 == 0o2750
+
+
+# READMEs
+
+
+READMES = ("nginx", "caddy", "systemd")
+NAMES = re.compile(r"(?<![\w/.*-])(?!/)[\w./-]+\.(?:conf|service|sysusers|tmpfiles|yaml|md)\b")
+
+
+def code(folder: str) -> list[str]:
+    """The lines of code in a README, and what stands between backticks."""
+    text = (DEPLOY / folder / "README.md").read_text()
+    return [line or word for line, word in re.findall(r"(?m)^ {4}(\S.*)$|`([^`]+)`", text)]
+
+
+@pytest.mark.parametrize("folder", READMES)
+def test_readme_names_files_that_are_there(folder: str) -> None:
+    said = "\n".join(code(folder))
+    places = (DEPLOY / folder, DEPLOY, DEPLOY.parent)
+    # systemd's tools take the name that a file was installed under.
+    asked = re.sub(r"(?m)^systemd-(?:sysusers|tmpfiles) .*$", "", said)
+    for name in NAMES.findall(asked):
+        assert any((place / name).is_file() for place in places), name
+    for unit in re.findall(r"\bfletching(?:-\w+)?\b", "".join(re.findall("systemctl .*", said))):
+        assert unit in SERVICES
+
+
+@pytest.mark.parametrize("folder", READMES)
+def test_readme_has_every_file(folder: str) -> None:
+    text = (DEPLOY / folder / "README.md").read_text()
+    for file in (DEPLOY / folder).iterdir():
+        assert file.name == "README.md" or file.name in text
+
+
+@pytest.mark.parametrize("folder", READMES)
+def test_readme_has_commands_that_there_are(folder: str) -> None:
+    found = [re.match(r"(?:/\S*/)?fletching ([a-z].*)", line) for line in code(folder)]
+    asked = [match[1].split() for match in found if match is not None]
+    assert asked
+    for words in asked:
+        command: click.Command | None = main
+        for word in words:
+            if isinstance(command, click.Group):
+                command = command.commands.get(word)
+        assert command is not None, words
+
+
+@pytest.mark.parametrize("folder", ["nginx", "caddy"])
+def test_readme_has_a_configuration_that_loads(tmp_path: Path, folder: str) -> None:
+    (line,) = (line for line in code(folder) if line.startswith("web:"))
+    config = tmp_path / "fletching.yaml"
+    config.write_text(line)
+    web = load(config).web
+    assert web is not None
+    assert web.trusted_proxies
+
+
+def test_systemd_readme_leads_in(tmp_path: Path) -> None:
+    folders = {"sysusers.d", "tmpfiles.d", "systemd/system", "fletching"}
+    for folder in folders:
+        (tmp_path / "etc" / folder).mkdir(parents=True)
+    for step in commands("systemd/README.md", "In"):
+        if step.startswith("install "):
+            command = step.replace(" /etc/", f" {tmp_path}/etc/").replace("-g fletching ", "")
+            subprocess.run(["sh", "-ec", command], check=True, cwd=DEPLOY / "systemd")
+    installed = {file.name for file in (tmp_path / "etc/systemd/system").iterdir()}
+    assert installed == {f"{service}.service" for service in SERVICES}
+    for name in ("sysusers.d/fletching.conf", "tmpfiles.d/fletching.conf"):
+        assert (tmp_path / "etc" / name).is_file()

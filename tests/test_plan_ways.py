@@ -24,6 +24,12 @@ def decided(*fields: str, options: str = "", everywhere: str = KEYS + DOMAIN) ->
     return plan(mail(CLASSIFIED, *fields), site=site(options, everywhere))
 
 
+def test_a_trap_is_for_all_or_none() -> None:
+    everywhere = KEYS + DOMAIN + "web: {honeypot: true}\n"
+    assert decided(options=TRACKED, everywhere=everywhere).tracking.trap
+    assert not decided(options=TRACKED).tracking.trap
+
+
 # What wins: the header, then the class, then the global setting, then what is built in. Each row:
 # the header, the option of the class, the global option, and what comes out of them.
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.effort import is_linear
-from tests.rewriting import ALL, PIXEL, TRACKER, done, entity, left_alone, link, many, read
+from tests.rewriting import ALL, PIXEL, TRACKER, TRAP, done, entity, left_alone, link, many, read
 
 # M3, M4: what is never touched.
 
@@ -150,6 +150,29 @@ def test_the_pixel_goes_where_the_open_tag_is() -> None:
     raw = HTML + b"\r\n<p><opentag/></p></body>"
     assert done(raw).message.body.decode() == f"<p>{PIXEL}</p></body>"
     assert done(raw, replace(ALL, opens=False)).message.body == b"<p></p></body>"
+
+
+TRAPPED = replace(ALL, trap=True)
+
+
+@pytest.mark.parametrize(
+    ("tracking", "expected"),
+    {
+        "with the pixel": (TRAPPED, f"<p>1{TRAP}{PIXEL}</body>"),
+        "without it": (replace(TRAPPED, opens=False), f"<p>1{TRAP}</body>"),
+        "not without clicks": (replace(TRAPPED, clicks=False), f"<p>1{PIXEL}</body>"),
+    }.values(),
+)
+def test_one_trap_a_mail_in_the_first_html(tracking: Tracking, expected: str) -> None:
+    raw = many(HTML + b"\r\n<p>1</body>", HTML + b"\r\n<p>2")
+    body = sent(raw, tracking)
+    assert expected in body
+    assert body.count("<a ") == expected.count("<a ")
+
+
+def test_an_open_tag_moves_the_pixel_and_not_the_trap() -> None:
+    raw = HTML + b"\r\n<p><opentag/></p></body>"
+    assert sent(raw, TRAPPED) == f"<p>{PIXEL}</p>{TRAP}</body>"
 
 
 # M5: the whole tree, and nothing else of it.

@@ -220,13 +220,15 @@ def test_when_redis_loses_its_memory_amid_mail_no_number_comes_twice(
 
     def lose() -> None:
         with redis.client() as client:
-            while not sent.wait(0.002):
+            while not sent.wait(0.02):
                 client.flushall()
 
     with ThreadPoolExecutor(1) as beside:
         lost = beside.submit(lose)
-        replies = send_many(postfix, [postfix.port], 200)
-        sent.set()
+        try:
+            replies = send_many(postfix, [postfix.port], 200)
+        finally:
+            sent.set()
         lost.result()
     found = logged(fletching, replies)
     postfix.wait_empty()

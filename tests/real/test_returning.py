@@ -67,6 +67,7 @@ def running_site(directory: Path, running_redis: Redis) -> Iterator[Site]:
                 "listen": f"127.0.0.1:{web}",
                 "admin_listen": f"127.0.0.1:{dashboard}",
                 "trusted_proxies": ["127.0.0.1"],
+                "honeypot": True,
             },
             "server_id": "mx1",
             "events": {
@@ -93,8 +94,8 @@ def delivered(postfix: Postfix, sinks: Sinks, instance: str, form: str = "b") ->
     body = (
         f"--b\r\nContent-Type: text/plain\r\n\r\nSee {TO} or leave ##unsubscribetag##{BYE}\r\n"
         "--b\r\nContent-Type: text/html\r\n\r\n"
-        f'<a href="{TO.replace("&", "&amp;")}">Offers</a>'
-        f'<a href="##unsubscribetag##{BYE}">Leave</a>\r\n--b--\r\n'
+        f'<a href="{TO.replace("&", "&amp;")}">Offers</a>\r\n'
+        f'<a href="##unsubscribetag##{BYE}">Leave</a>\r\n\r\n--b--\r\n'
     ).encode()
     fields = (
         b"X-GreenArrow-InstanceID: " + instance.encode(),
@@ -278,6 +279,21 @@ def test_the_dashboard_shows_it(site: Site, postfix: Postfix, sinks: Sinks) -> N
     page = ask(site.dashboard, f"{home}/campaign/{event['campaign']}").body.decode()
     assert TO.replace("&", "&amp;") in page
     assert ">1 (100.0\N{NO-BREAK SPACE}%)<" in page
+
+
+def test_who_follows_the_link_that_nobody_sees_is_a_program(
+    site: Site, postfix: Postfix, sinks: Sinks
+) -> None:
+    arrived = delivered(postfix, sinks, "7trap")
+    _, _, offers, _, trap, _ = links(arrived)
+    read_later(site, arrived)
+    filtering = {"X-Forwarded-For": "192.0.2.66"}
+    assert site.ask(trap, **filtering).status == 404
+    assert site.ask(offers, **filtering).location == TO
+    site.ask(offers, **{"X-Forwarded-For": "192.0.2.7"})
+    reasons = [event["bot_reason"] for event in site.hook.wait(3)]
+    assert sorted(reasons) in (["", "hidden_link", "hidden_link"], ["", "", "hidden_link"])
+    assert counted(site, str(site.hook.wait(3)[0]["campaign"])).bot_clicks >= 1
 
 
 def counted(site: Site, campaign: str) -> Campaign:

@@ -150,9 +150,12 @@ class _Lines:
         return start, self._starts[line] + line + len(source) - source.rfind("\n") - 1
 
 
-def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None) -> Rewritten:
-    """The splices that rewrite the links of an HTML text and put the pixel into it."""
-    page = _Page(text, wanted, Ledger(mint), pixel)
+def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None, last: str = "") -> Rewritten:
+    """The splices that rewrite the links of an HTML text and put the pixel into it.
+
+    ``last``: HTML for the end of the body.
+    """
+    page = _Page(text, wanted, Ledger(mint), pixel, last)
     page.read(0, len(text), conditional=False)
     return page.close()
 
@@ -160,11 +163,14 @@ def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None) -> Rewritten:
 class _Page:
     """One HTML text while it is read; all places are places in the whole of it."""
 
-    def __init__(self, text: str, wanted: Wanted, ledger: Ledger, pixel: str | None) -> None:
+    def __init__(
+        self, text: str, wanted: Wanted, ledger: Ledger, pixel: str | None, last: str
+    ) -> None:
         self._text = text
         self._wanted = wanted
         self._ledger = ledger
         self._pixel = pixel
+        self._last = last
         self._body_end: int | None = None
 
     def read(self, start: int, end: int, *, conditional: bool) -> None:
@@ -203,9 +209,9 @@ class _Page:
 
     def close(self) -> Rewritten:
         """All that was done, with the pixel where it goes when no open tag asked for it."""
-        if self._pixel is not None:
+        if last := self._last + (self._pixel or ""):
             place = len(self._text) if self._body_end is None else self._body_end
-            self._ledger.splice(place, place, self._pixel)
+            self._ledger.splice(place, place, last)
         return self._ledger.close()
 
     def _open_tag(self, start: int, end: int, conditional: bool) -> None:

@@ -39,13 +39,15 @@ class Tracking:
     """What happens to the body (SPEC section 7).
 
     ``body`` false: it stays as it is. ``text``: links in plain text are click links too. ``domain``
-    is the URL domain, None where there is none; ``form`` is a, b or c.
+    is the URL domain, None where there is none; ``form`` is a, b or c. ``trap``: HTML gets a link
+    that no person sees, so that who follows it is known to be a program.
     """
 
     body: bool = False
     clicks: bool = False
     opens: bool = False
     text: bool = False
+    trap: bool = False
     domain: str | None = None
     form: str = "b"
     own_hosts: frozenset[str] = frozenset()

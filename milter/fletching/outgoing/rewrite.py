@@ -67,7 +67,7 @@ class _LeftAloneError(Exception):
 
 
 def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
-    """Rewrites the links of all text parts, and puts one open pixel into the first HTML part."""
+    """Rewrites the links of all text parts; pixel and trap go into the first HTML part."""
     if not tracking.body:
         return Rewritten(message)
     if len(message.body) > tracking.largest:
@@ -75,6 +75,7 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
     changes: list[Encoded] = []
     notes: list[PartNote] = []
     pixel = _pixel(link) if tracking.opens else None
+    trap = _trap(link) if tracking.trap and tracking.clicks else ""
     parts = mime.parts(message)
     for part in parts:
         if part.content_type not in ("text/html", "text/plain"):
@@ -82,13 +83,13 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
                 notes.append(PartNote(part.content_type, f"in {part.sealed}"))
             continue
         try:
-            change, findings = _part(message.body, part, tracking, link, pixel)
+            change, findings = _part(message.body, part, tracking, link, pixel, trap)
         except _LeftAloneError as reason:
             notes.append(PartNote(part.content_type, str(reason)))
             continue
         notes.append(PartNote(part.content_type, "", findings))
         if part.content_type == "text/html":
-            pixel = None
+            pixel, trap = None, ""
         if change is not None:
             changes.append(change)
     if pixel is not None:
@@ -170,7 +171,7 @@ def _true_labels(
 
 
 def _part(
-    body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str | None
+    body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str | None, trap: str
 ) -> tuple[Encoded | None, tuple[links.Finding, ...]]:
     """The part rewritten, None if nothing changes. Raises `_LeftAloneError`."""
     raw = body[part.start : part.end]
@@ -184,7 +185,7 @@ def _part(
     )
     if part.content_type == "text/html":
         kinds = {links.Kind.CLICK: Kind.CLICK_HTML, links.Kind.UNSUBSCRIBE: Kind.UNSUBSCRIBE_HTML}
-        found = links.html(text, wanted, lambda kind, to: link(kinds[kind], to), pixel)
+        found = links.html(text, wanted, lambda kind, to: link(kinds[kind], to), pixel, trap)
     else:
         kinds = {links.Kind.CLICK: Kind.CLICK_TEXT, links.Kind.UNSUBSCRIBE: Kind.UNSUBSCRIBE_TEXT}
         found = links.plain(text, wanted, lambda kind, to: link(kinds[kind], to))
@@ -266,6 +267,14 @@ def _pixel(link: LinkOf) -> str:
     return (
         f'<img src="{link(Kind.OPEN, "")}" width="1" height="1" alt="" border="0"'
         ' style="border:0;width:1px;height:1px">'
+    )
+
+
+def _trap(link: LinkOf) -> str:
+    """A link that leads nowhere and that nobody sees, hears or reaches by keyboard."""
+    return (
+        f'<a href="{link(Kind.CLICK_HTML, "")}" aria-hidden="true" tabindex="-1"'
+        ' style="display:none;mso-hide:all"></a>'
     )
 
 

@@ -133,6 +133,7 @@ def tracking(case: Case, mail_class: MailClass) -> Tracking:
         clicks=clicks and able,
         opens=opens and able,
         text=mail_class.track.text,
+        trap=config.web is not None and config.web.honeypot,
         domain=domain if able else None,
         form=form or "b",
         own_hosts=own_hosts,
