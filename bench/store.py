@@ -128,9 +128,9 @@ def recorded(server: Redis, question: Question) -> dict[str, Words]:
         client.flushall()
         numbered = Campaigns(server.unix_url, Path()).campaign_of(question)
         assert numbered is not None, "Redis did not answer"
-        # It looks for the campaign, begins one, opens it, enters it into the index, takes a number.
+        # It looks for the campaign, begins one, opens it, takes a number.
         scripts = (words for words in sent if words[0] == "EVALSHA")
-        _, begun, opening, _, numbering = itertools.islice(scripts, 5)
+        _, begun, opening, numbering = itertools.islice(scripts, 4)
     sendid, own_key = question.sendid.lower(), begun[3]
     assert own_key in numbering
     return {

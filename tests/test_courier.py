@@ -134,7 +134,7 @@ def came(receiver: Receiver, told: list[Event]) -> None:
 
 def all_done(stream: EventLog, name: str = "shop") -> None:
     """Waits until nothing is left to do, and nothing is in work."""
-    wait_until("something is left", lambda: stream.lag(name) == 0)
+    wait_until("something is left", lambda: stream.progress(name).undone == 0)
 
 
 def dead(stream: EventLog, name: str = "shop") -> list[tuple[str, str]]:
@@ -429,6 +429,31 @@ def test_killed_at_any_point_it_loses_nothing(
     assert dead(stream) == []
 
 
+def test_what_nobody_saw_to_for_long_arrives_and_is_forgotten_then(
+    stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
+) -> None:
+    """All couriers were away for longer than the stream is kept."""
+    section = f"{{keep: 1s, destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
+    told, weeks_ago = several(1500), int(time.time() - 3 * WEEK) * 1000
+    for number, each in enumerate(told):
+        redis.client.xadd("fletching:events", {"event": each.json()}, f"{weeks_ago}-{number}")
+    go_on = threading.Event()
+
+    def slow(_: Request) -> Reply:
+        go_on.wait(30)
+        return Reply()
+
+    receiver.answer = slow
+    with Courier(tmp_path / "a", redis.url, section) as courier:
+        counts = tmp_path / "a" / "state" / "courier.prom"
+        wait_until("it does not look", counts.exists)
+        assert stream.length() == len(told)
+        assert not courier.lines("buried")
+        go_on.set()
+        came(receiver, told)
+        wait_until("they stay for ever", lambda: stream.length() < len(told))
+
+
 def test_redis_goes_and_comes_back(receiver: Receiver, tmp_path: Path) -> None:
     section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
     with RedisServer("appendfsync always") as own, Courier(tmp_path / "a", own.url, section) as ran:
@@ -461,7 +486,7 @@ def test_sigterm_ends_it_while_a_destination_hangs(
         ran.stop()
         assert ran.lines("stopped") == ["stopped daemon=courier"]
         go_on.set()
-    assert stream.lag("shop") == 1
+    assert stream.progress("shop").undone == 1
 
 
 def test_sighup_opens_files_anew_and_reads_the_configuration(

@@ -83,16 +83,44 @@ def test_a_new_password_counts_after_a_reload(redis: RedisServer, folder: Path) 
         assert look(port, SECOND).status == 200
 
 
+def test_a_reload_never_opens_what_is_shut(redis: RedisServer, folder: Path) -> None:
+    """Where it listens now needs a password; what is configured after a restart would not."""
+    file, port = folder / "password", free_port()
+    file.write_text(f"{FIRST}\n")
+    options = {"admin_listen": f"127.0.0.1:{port}", "admin_password_file": str(file)}
+    with web(redis, folder, **options) as running:
+        running.configure({"web": {"admin_listen": f"127.0.0.1:{free_port()}"}})
+        assert running.reload() == "done"
+        assert "web.admin_listen" in running.log()
+        kill(running)
+        assert [look(port, each).status for each in ("", FIRST)] == [401, 200]
+
+
+def test_a_new_password_outlives_a_death(redis: RedisServer, folder: Path) -> None:
+    file, port = folder / "password", free_port()
+    file.write_text(f"{FIRST}\n")
+    options = {"admin_listen": f"127.0.0.1:{port}", "admin_password_file": str(file)}
+    with web(redis, folder, **options) as running:
+        file.write_text(f"{SECOND}\n")
+        assert running.reload() == "done"
+        kill(running)
+        assert [look(port, each).status for each in (FIRST, SECOND)] == [401, 200]
+
+
+def kill(running: Fletching) -> None:
+    """Kills all processes but the first; they begin again."""
+    for pid in running.workers:
+        subprocess.run(["kill", f"-{signal.SIGKILL:d}", str(pid)], check=True)
+    wait_until(
+        "it does not come back", lambda: "child_died what=dashboard how=SIGKILL" in running.log()
+    )
+
+
 def test_it_comes_back(redis: RedisServer, folder: Path) -> None:
     port = free_port()
     with web(redis, folder, admin_listen=f"127.0.0.1:{port}") as running:
         assert look(port).status == 200
-        for pid in running.workers:
-            subprocess.run(["kill", f"-{signal.SIGKILL:d}", str(pid)], check=True)
-        wait_until(
-            "it does not come back",
-            lambda: "child_died what=dashboard how=SIGKILL" in running.log(),
-        )
+        kill(running)
         # Its socket is the parent's: whoever comes meanwhile waits.
         assert look(port).status == 200
 

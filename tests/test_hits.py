@@ -66,7 +66,8 @@ def fields(hit: Hit) -> dict[str, Any]:
 
 # Clicks
 
-JUNK = ["", ".", ")", "&utm_source=mail", "&fbclid=x%20y", "%22", ",", "#top", ">", "=", "*"]
+JUNK = ["", ".", ")", "&utm_source=mail", "&fbclid=x%20y", "%22", ",", "#top", ">", "=", "*",
+        "&ref=https://x.example/", "&u=https://x.example/click?BAEC"]  # fmt: skip
 
 
 @pytest.mark.parametrize("junk", JUNK)
@@ -404,6 +405,14 @@ def test_immediate(name: str, how: dict[str, Any], is_at_once: bool) -> None:
     assert (hit.event is not None) is is_at_once
     if is_at_once:
         assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
+
+
+def test_immediate_is_not_for_who_was_found_out_before() -> None:
+    recent = bots.Recent()
+    ask(f"/click?{token()}", "HEAD", recent=recent)
+    link = f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}"
+    hit = ask(link, setup=AT_ONCE, recent=recent)
+    assert (hit.answer.body, hit.event) == (Body.UNSUBSCRIBE, None)
 
 
 def test_immediate_is_not_for_the_header() -> None:

@@ -31,6 +31,18 @@ def test_one_has_it_at_a_time(redis: RedisServer) -> None:
     assert not one.hold()
 
 
+def test_it_ends_while_redis_is_away() -> None:
+    """Another may have it by then: whoever cannot ask has it no more."""
+    with RedisServer() as own:
+        lease = Lease(own.url, NOWHERE, "a", 0.5)
+        assert lease.hold()
+        assert lease.held
+        own.stop()
+        with pytest.raises(StoreAway):
+            lease.hold()
+        wait_until("it never ends", lambda: not lease.held)
+
+
 def test_leases_of_other_names_are_others(redis: RedisServer) -> None:
     assert Lease(redis.url, NOWHERE, "b").hold()
     assert Lease(redis.url, NOWHERE, "c").hold()

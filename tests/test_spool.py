@@ -137,12 +137,29 @@ def test_a_lost_block_costs_its_own_lines(path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [b"", b"x", b"-5", b"99999999999", b"\0" * 20])
-def test_a_place_that_is_none_gives_all_again_or_nothing(path: Path, place: bytes) -> None:
+def test_a_place_that_is_none_gives_all_again(path: Path, place: bytes) -> None:
     spool = Spool(path)
     spool.append([event(1), event(2)])
     spool.close()
     path.with_suffix(".at").write_bytes(place)
-    assert drained(Spool(path)) in ([1, 2], [])
+    assert drained(Spool(path)) == [1, 2]
+
+
+def test_the_place_is_on_the_disk_before_the_file_is_emptied(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a place from before a power failure would skip what came into the emptied file."""
+    spool = Spool(path)
+    spool.append([event(1), event(2)])
+    spool.first(1)
+    spool.forget()
+    done: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: done.append("synced"))
+    monkeypatch.setattr(os, "ftruncate", lambda file, size: done.append("emptied"))
+    spool.first(1)
+    spool.forget()
+    assert done == ["synced", "emptied"]
+    assert int(path.with_suffix(".at").read_bytes()) == 0
 
 
 def test_full_keeps_the_oldest(path: Path) -> None:
@@ -168,9 +185,29 @@ def test_files_of_processes_that_are_no_more(path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_others_left_behind_has_room_whatever_is_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spool.__init__, "__defaults__", (1,))
+    for place in range(2):
+        left = Spool(spool_of(path.parent, place), largest=10_000)
+        left.append([event(place * 10 + number) for number in range(3)])
+        left.close()
+    adopt(path.parent, 1)
+    assert drained(Spool(path)) == [0, 1, 2, 10, 11, 12]
+
+
+def test_a_page_of_broken_lines_does_not_end_it(path: Path) -> None:
+    path.parent.mkdir()
+    spool_of(path.parent, 1).write_text("broken\n" * 1500 + event(1).json() + "\n")
+    adopt(path.parent, 1)
+    assert drained(Spool(path)) == [1]
+
+
 KEEPS_WRITING = """
 import sys
 from pathlib import Path
+from fletching.daemons import spool
 from fletching.daemons.spool import Spool
 from tests.test_spool import event
 spool = Spool(Path(sys.argv[1]))
@@ -323,8 +360,31 @@ def test_what_nobody_expected_loses_no_event(path: Path, capfd: pytest.CaptureFi
         recorder.close()
 
     in_a_loop(act)
-    assert 'page_failed daemon=web error="RuntimeError: broken"' in capfd.readouterr().err
+    assert 'not_recorded error="RuntimeError: broken"' in capfd.readouterr().err
     assert drained(Spool(path)) == [0, 1, 2]
+
+
+def test_a_fault_of_ours_keeps_nobody_waiting(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader hears of it, and the next one is served."""
+    real = Spool.append
+
+    def broken(self: Spool, events: Sequence[Event]) -> int:
+        monkeypatch.setattr(Spool, "append", real)
+        raise RuntimeError("broken")
+
+    async def act() -> None:
+        recorder = Recorder(store, Spool(path))
+        monkeypatch.setattr(Spool, "append", broken)
+        store.away = True
+        with pytest.raises(RuntimeError, match="broken"):
+            await recorder.record(event(1))
+        store.away = False
+        await asyncio.wait_for(recorder.record(event(2)), 30)
+        recorder.close()
+
+    in_a_loop(act)
 
 
 def test_a_reader_who_does_not_wait_loses_nothing(store: Store, path: Path) -> None:

@@ -217,10 +217,10 @@ class TestProgress:
 
     def test_of_a_group_that_is_not_there(self, log: EventLog, store: Stores) -> None:
         assert log.progress("crm") == Progress(0, 0, 0, 0)
-        assert log.lag("crm") == 0
+        assert log.progress("crm").undone == 0
         put(store, "5-0", "6-0")
         assert log.progress("crm") == Progress(2, 0, 0, 5)
-        assert log.lag("crm") == 2
+        assert log.progress("crm").undone == 2
 
     def test_on_the_way(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "7-0", "8-0")
@@ -228,14 +228,14 @@ class TestProgress:
         assert log.progress("crm") == Progress(4, 0, 0, 5)
         taken = log.take("crm", "one", 3, 0)
         assert log.progress("crm") == Progress(1, 3, 0, 5)
-        assert log.lag("crm") == 4
+        assert log.progress("crm").undone == 4
         log.done("crm", [taken[0][0]])
         assert log.progress("crm") == Progress(1, 2, 0, 6)
         log.done("crm", [id for id, _ in taken])
         assert log.progress("crm") == Progress(1, 0, 0, 8)
         log.done("crm", [log.take("crm", "one", 3, 0)[0][0]])
         assert log.progress("crm") == Progress(0, 0, 0, 0)
-        assert log.lag("crm") == 0
+        assert log.progress("crm").undone == 0
 
     def test_where_something_was_deleted_by_hand(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "7-0", "8-0")
@@ -332,7 +332,7 @@ class TestTrim:
         log.done("crm", [id for id, _ in log.take("crm", "one", 2000, 0)])
         log.trim(2000)
         assert log.progress("crm") == Progress(0, 0, 0, 0)
-        assert log.lag("crm") == 0
+        assert log.progress("crm").undone == 0
 
 
 def test_without_redis_everything_says_so() -> None:
@@ -347,7 +347,7 @@ def test_without_redis_everything_says_so() -> None:
         lambda: log.bury("crm", [("1-0", "{}", "")]),
         lambda: list(log.dead("crm")),
         lambda: log.progress("crm"),
-        lambda: log.lag("crm"),
+        lambda: log.progress("crm").undone,
         lambda: log.rewind("crm", 0),
         lambda: log.trim(0),
     ):

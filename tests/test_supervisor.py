@@ -197,7 +197,7 @@ def test_a_wrong_configuration_ends_it_with_its_lines() -> None:
     ("options", "daemons"),
     [
         ("", ("milter",)),
-        ("link_keys: keys", ("milter", "web")),
+        ("link_keys: keys", ("milter", "web", "courier")),
         ("events: {destinations: []}", ("milter",)),
         ("events: {destinations: [{name: a, file: events}]}", ("milter", "courier")),
     ],

@@ -17,7 +17,8 @@ class Question:
     ``now``: unix seconds. ``window`` and ``bounce_memory``: seconds. ``candidate``: the id of the
     campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: what a bounce
     of this message is attributed to, as names and values. ``listid`` and ``mtaid``: under which it
-    is counted as sent.
+    is counted as sent. ``suppress``: whether the list's suppression is asked for ``email``, and
+    what follows: `off`, `report`, or `refuse`, which takes no number for an address that is there.
     """
 
     sendid: str
@@ -31,14 +32,21 @@ class Question:
     bounce_memory: int
     listid: str = ""
     mtaid: str = ""
+    suppress: str = "off"
+    email: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A message's place: the id of its campaign, and its number there (1, 2, ...)."""
+    """A message's place: the id of its campaign, and its number there (1, 2, ...).
+
+    ``suppressed``: why its list must not write to its recipient, empty where it may. Where that
+    refuses the message, it has no place: no campaign, and the number 0.
+    """
 
     campaign: str
     number: int
+    suppressed: str = ""
 
 
 CampaignOf = Callable[[Question], Numbered | None]

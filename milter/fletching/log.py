@@ -118,6 +118,12 @@ def page_failed(daemon: str, error: BaseException) -> None:
     _trace(who, error)
 
 
+def not_recorded(error: BaseException) -> None:
+    """Something unexpected happened while events were written to Redis; they wait on disk."""
+    _write(ERROR, "not_recorded", [("error", _said(error))])
+    _trace(("daemon", "web"), error)
+
+
 def dashboard_refused(client: str) -> None:
     """A client gave a wrong password."""
     _write(WARNING, "dashboard_refused", [("client", client)])

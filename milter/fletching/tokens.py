@@ -214,8 +214,8 @@ def found_in(text: str) -> str:
     What mail programs append (``&utm_x=y``, a full stop) and white space of folding is left away.
     """
     text = "".join(text.split())
-    # A host may be named like a part of our paths.
-    authority = _AUTHORITY.search(text)
+    # A host may be named like a part of our paths. Behind a path it is what somebody appended.
+    authority = None if text.startswith("/") else _AUTHORITY.search(text)
     place = _IN_URL.search(text, authority.end() if authority else 0)
     match = _TOKEN.match(text, place.end() if place else 0)
     if not match:

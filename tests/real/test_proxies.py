@@ -93,8 +93,8 @@ class Place:
         argv = [program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-nodes"]
         argv += ["-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2", "-subj", f"/CN={HOST}"]
         argv += ["-addext", f"subjectAltName=DNS:{HOST}"]
-        made = ["-keyout", self.key, "-out", self.certificate]
-        subprocess.run([*argv, *made], check=True, capture_output=True)
+        argv += ["-keyout", str(self.key), "-out", str(self.certificate)]
+        subprocess.run(argv, check=True, capture_output=True)
 
 
 def shipped(name: str, changes: Mapping[str, str]) -> str:
@@ -124,6 +124,7 @@ def nginx(place: Place) -> Daemon:
     (place.folder / "fletching.conf").write_text(shipped("nginx/fletching.conf", changes))
     main = place.folder / "nginx.conf"
     main.write_text(DEBIANS_NGINX.format(folder=place.folder, plain=place.plain))
+    argv: list[str | Path]
     argv = [program("nginx", "nginx-light"), "-c", main, "-p", place.folder, "-e", "stderr"]
     return Daemon(argv, place.folder / "log")
 
@@ -136,6 +137,7 @@ def caddy(place: Place) -> Daemon:
     options = CADDYS_OPTIONS.format(plain=place.plain, tls=place.tls)
     config = place.folder / "Caddyfile"
     config.write_text(options + shipped("caddy/Caddyfile", changes))
+    argv: list[str | Path]
     argv = [program("caddy", "caddy"), "run", "--config", config, "--adapter", "caddyfile"]
     homes = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
     return Daemon(argv, place.folder / "log", dict.fromkeys(homes, str(place.folder)))

@@ -24,7 +24,10 @@ _STEP = 1 << 14
 
 @click.group()
 def suppression() -> None:
-    """The addresses that get no more mail, by list."""
+    """The addresses that get no more mail, by list.
+
+    Mail to them is refused where `suppress: refuse` is set, for its Mail Class or globally.
+    """
 
 
 @suppression.command("list")
@@ -78,7 +81,9 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 @click.argument("address")
 @configured
 def suppression_add(config_path: Path, listid: str, address: str) -> None:
-    """Enter ADDRESS in the list of LISTID: it gets no more mail of it.
+    """Enter ADDRESS in the list of LISTID.
+
+    The list's mail to it is refused where `suppress: refuse` is set.
 
     With - for ADDRESS, all on stdin, one a line. An address that is there already stays as it
     is, so the same may be added again. Exit 1: some line is no address; the others are entered.

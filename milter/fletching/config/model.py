@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from fletching.config import crossing
 from fletching.config.fields import (
@@ -82,6 +82,14 @@ Reaction = Literal["ignore", "reject"]
 TrackerFormat = Literal["a", "b", "c"]
 UnsubscribeTag = Literal["confirm", "immediate"]
 
+
+def _off(value: object) -> object:
+    """A bare `off` is false to YAML."""
+    return "off" if value is False else value
+
+
+Suppress = Annotated[Literal["off", "report", "refuse"], BeforeValidator(_off)]
+
 # Options that are read and checked, and on which this version does not act yet.
 LATER = ("seed_lists", "lmtp")
 LATER_OF_A_CLASS = ("seed", "archive")
@@ -131,6 +139,9 @@ class MailClass(Options):
     """Whether one-click unsubscribe is offered, in place of the global setting."""
     unsubscribe_tag: UnsubscribeTag | None = None
     """What an unsubscribe link does, in place of the global setting."""
+    suppress: Suppress | None = None
+    """What becomes of mail to addresses that its list must not write to, in place of the global
+    setting."""
     untracked_hosts: tuple[HostPattern, ...] | None = None
     """Hosts whose links are left alone, in place of the global list."""
     preserve_visible_urls: Switch | None = None
@@ -249,6 +260,10 @@ class Config(Options):
     unsubscribe_tag: UnsubscribeTag = "confirm"
     """What a link made by ##unsubscribetag## does: it shows a page with a button, or
     unsubscribes at once."""
+    suppress: Suppress = "off"
+    """What becomes of mail to an address on the suppression list of its ListID (unsubscribed,
+    complained, bad, or entered by hand): it goes, it goes and is warned of, or it is refused. Mail
+    to several recipients, or of a class with `privacy: aggregate`, goes in any case."""
     routed_mailers: Annotated[tuple[Service, ...], Several] = ("smtp", "relay")
     """The Postfix transports whose mail may be routed; `unknown` stands for mail whose transport
     Postfix does not tell, as from sendmail(1)."""

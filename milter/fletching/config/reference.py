@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "untracked_hosts",
         "preserve_visible_urls",
     ),
-    "Unsubscribing": ("unsubscribe_mailbox", "one_click", "unsubscribe_tag"),
+    "Unsubscribing": ("unsubscribe_mailbox", "one_click", "unsubscribe_tag", "suppress"),
     "Mail Classes": ("mail_classes",),
     "VirtualMTAs": ("virtual_mtas", "routed_mailers", "route_by"),
     "DKIM": ("dkim",),

@@ -165,6 +165,10 @@ class Lmtp(Options):
     """Where the LMTP server listens."""
 
 
+SMALLEST_FILE = 1024
+"""Octets: with less, every batch would turn the files, and ten batches be all that is left."""
+
+
 class Destination(Options):
     """Where events are delivered to: one of `webhook`, `file` and `sql`."""
 
@@ -202,6 +206,8 @@ class Destination(Options):
             raise ValueError("is no webhook: must not have format")
         if self.rotate is not None and self.file is None:
             raise ValueError("is no file: must not have rotate")
+        if self.rotate is not None and self.rotate < SMALLEST_FILE:
+            raise ValueError(f"has rotate {self.rotate}: must be at least 1KiB")
         return self
 
 
@@ -211,4 +217,5 @@ class Events(Options):
     destinations: Annotated[tuple[Destination, ...], Several] = ()
     """Who gets events."""
     keep: Duration = 7 * 86400
-    """How long delivery to a destination is tried again."""
+    """How long delivery to a destination is tried again; and a day longer than that, all events
+    stay in Redis."""

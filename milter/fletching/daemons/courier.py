@@ -130,16 +130,25 @@ class Courier:
     def tick(self) -> None:
         """What is to be done a few times in the time that a lease lasts."""
         self._deliveries = [each for each in self._deliveries if not each.wait(0)]
-        try:
-            for delivery in self._deliveries:
-                delivery.renew()
-            self._counted.waiting({each.name: each.waiting() for each in self._deliveries})
-            self._events.trim(int((time.time() - self._kept) * 1000))
-        except StoreAway as error:
-            self._noticed(str(error))
-        else:
-            self._noticed("")
+        trouble = ""
+        # Each by itself: one that could not be renewed is no reason to lose the others.
+        for act in (*(each.renew for each in self._deliveries), self._look):
+            try:
+                act()
+            except StoreAway as error:
+                trouble = str(error)
+        self._noticed(trouble)
         self._write()
+
+    def _look(self) -> None:
+        """How far all are. Forgets events that are too old, but none that is still to be seen to:
+
+        After a long stop of all couriers it is delivered, or buried for all to see.
+        """
+        progress = {each.name: each.progress() for each in self._deliveries}
+        self._counted.waiting({name: found.undone for name, found in progress.items()})
+        undone = [found.oldest for found in progress.values() if found.oldest]
+        self._events.trim(min([int((time.time() - self._kept) * 1000), *undone]))
 
     @property
     def _kept(self) -> int:

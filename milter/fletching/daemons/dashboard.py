@@ -21,7 +21,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,10 +29,12 @@ from typing import Any, NoReturn
 from fletching import log
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
+from fletching.config.sections import Web
 from fletching.daemons import dashboard_live as live
 from fletching.daemons import dashboard_pages as pages
 from fletching.daemons import web_server
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER
+from fletching.returning import reader
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Statistics, What
 
@@ -75,18 +77,24 @@ class PasswordFileError(Exception):
     """The file of `web.admin_password_file` cannot be used; says why."""
 
 
-def run(config_path: Path, config: Config, heard: socket.socket) -> NoReturn:
-    """The process of the dashboard, from its fork to its end."""
+def run(
+    config_path: Path, config: Config, heard: socket.socket, opened_by: str | None
+) -> NoReturn:
+    """The process of the dashboard, from its fork to its end. ``opened_by``: the password now.
+
+    ``config``: that of the start, by which the socket was opened.
+    """
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
-    shown = Dashboard(Statistics(config.redis, config.state_dir), password(config))
+    proxies = (config.web or Web()).trusted_proxies
+    shown = Dashboard(Statistics(config.redis, config.state_dir), opened_by, proxies)
     answering = server(shown)
 
     def reload() -> None:
         # The parent has said what is wrong, if anything is; then all stays as it was.
         with contextlib.suppress(ConfigError, PasswordFileError):
-            shown.password = password(load(config_path))
+            shown.password = password_after(load(config_path), config, shown.password)
 
     async def until_told() -> None:
         loop = asyncio.get_running_loop()
@@ -112,6 +120,15 @@ def password(config: Config) -> str | None:
     return None if file is None else read_password(file)
 
 
+def password_after(new: Config, begun: Config, now: str | None) -> str | None:
+    """What opens it after a reload: as before, while it listens elsewhere than is configured now.
+
+    Another place may need no password where the one that is open does. Raises PasswordFileError.
+    """
+    there, here = new.web or Web(), begun.web or Web()
+    return password(new) if there.admin_listen == here.admin_listen else now
+
+
 def read_password(file: Path) -> str:
     """The first line of the file. Raises PasswordFileError."""
     try:
@@ -128,8 +145,14 @@ def read_password(file: Path) -> str:
 class Dashboard:
     """The ASGI application; without a password, everybody who reaches it may look."""
 
-    def __init__(self, statistics: Statistics, password: str | None) -> None:
+    def __init__(
+        self,
+        statistics: Statistics,
+        password: str | None,
+        proxies: Sequence[reader.Network] = (),
+    ) -> None:
         self.password = password
+        self._proxies = proxies
         self._statistics = statistics
         self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
         self._streams = 0
@@ -183,7 +206,8 @@ class Dashboard:
             await request.trouble(421, "Not under this name", text)
             return
         if request.header(b"authorization"):
-            log.dashboard_refused(request.client)
+            forwarded = request.header(b"x-forwarded-for").decode("latin-1")
+            log.dashboard_refused(reader.address(request.client, forwarded, self._proxies))
         await request.trouble(401, "A password is needed", "Any user name will do.", _CHALLENGE)
 
     # Pages; each asks Redis, so it runs in a thread.
@@ -227,7 +251,7 @@ class _Request:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method = str(scope["method"])
         self.path = str(scope["path"])
-        self.client = str((scope.get("client") or ("unix",))[0])
+        self.client = str((scope.get("client") or ("",))[0])
         self._headers = tuple(scope["headers"])
         self._receive = receive
         self._send = send

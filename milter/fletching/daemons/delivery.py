@@ -24,7 +24,7 @@ from fletching.destinations import rules
 from fletching.destinations.rules import Answer, Filter, Queued, Verdict
 from fletching.metrics import Deliveries
 from fletching.store.connection import StoreAway
-from fletching.store.events import EventLog
+from fletching.store.events import EventLog, Progress
 from fletching.store.lease import Lease
 
 CONSUMER = "courier"
@@ -72,7 +72,6 @@ class Delivery:
         self._events = events
         self._lease = lease
         self._counted = counted
-        self._held = False
         self._holding = threading.Lock()
         self._stopped = ""
         self._failures = 0
@@ -98,19 +97,19 @@ class Delivery:
         To be called more often than a lease lasts, from another thread.
         """
         with self._holding:
-            if self._held:
-                self._held = self._lease.hold()
+            if self._lease.held:
+                self._lease.hold()
 
-    def waiting(self) -> int:
-        """Events that the destination has still to get, with those in hand. Raises StoreAway."""
-        return self._events.lag(self.name)
+    def progress(self) -> Progress:
+        """How far the destination is. Raises StoreAway."""
+        return self._events.progress(self.name)
 
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
                 with self._holding:
-                    self._held = self._lease.hold()
-                if self._held:
+                    is_ours = self._lease.hold()
+                if is_ours:
                     self._serve()
             except StoreAway:
                 pass  # the courier says so, once for all its deliveries
@@ -125,7 +124,6 @@ class Delivery:
     def _leave(self) -> None:
         with self._holding, contextlib.suppress(StoreAway):
             # Else it ends by itself.
-            self._held = False
             self._lease.leave()
 
     def _serve(self) -> None:
@@ -145,7 +143,7 @@ class Delivery:
         return max(self._destination.most, _AT_ONCE)
 
     def _goes_on(self) -> bool:
-        return self._held and not self._ended.is_set()
+        return self._lease.held and not self._ended.is_set()
 
     def _carry(self, taken: Sequence[tuple[str, str]]) -> None:
         """Sees to events that were taken; those that are left over at the end are not done."""

@@ -53,10 +53,14 @@ class Recorder:
         self._lost = 0
         self._told = -TELL_EVERY
         if spool:
-            self._begin_draining()
+            with self._changing:
+                self._begin_draining()
 
     async def record(self, event: Event) -> None:
-        """Returns when the event is kept, or there was no room for it even on disk."""
+        """Returns when the event is kept, or there was no room for it even on disk.
+
+        Raises what went wrong with us; the event may be lost then.
+        """
         kept = asyncio.get_running_loop().create_future()
         self._waiting.append((event, kept))
         if self._task is None:
@@ -76,10 +80,14 @@ class Recorder:
             batch = self._waiting[:MOST_AT_ONCE]
             del self._waiting[:MOST_AT_ONCE]
             events = [event for event, _ in batch]
-            await loop.run_in_executor(self._writing, self._keep, events)
+            error: Exception | None = None
+            try:
+                await loop.run_in_executor(self._writing, self._keep, events)
+            except Exception as raised:  # noqa: BLE001 an edge: those who wait have to hear of it
+                error = raised
             for _, kept in batch:
                 if not kept.done():  # the reader waits
-                    kept.set_result(None)
+                    kept.set_exception(error) if error else kept.set_result(None)
         self._task = None
 
     def _keep(self, events: Sequence[Event]) -> None:
@@ -93,7 +101,7 @@ class Recorder:
         except StoreAway as error:
             log.store_away(str(error))
         except Exception as error:  # noqa: BLE001 an edge: whatever it is, no event is lost by it
-            log.page_failed("web", error)
+            log.not_recorded(error)
         with self._changing:
             self._to_spool(events)
             self._begin_draining()
@@ -110,8 +118,10 @@ class Recorder:
             self._told = time.monotonic()
 
     def _begin_draining(self) -> None:
-        self._drainer = threading.Thread(target=self._drain, name="drainer", daemon=True)
-        self._drainer.start()
+        """To be called with the lock, which the drainer's end waits for."""
+        drainer = threading.Thread(target=self._drain, name="drainer", daemon=True)
+        drainer.start()
+        self._drainer = drainer
 
     def _drain(self) -> None:
         drained, is_over = 0, False
@@ -122,7 +132,7 @@ class Recorder:
             except StoreAway:
                 self._ended.wait(TRY_EVERY)
             except Exception as error:  # noqa: BLE001 an edge: it waits on disk, and is tried again
-                log.page_failed("web", error)
+                log.not_recorded(error)
                 self._ended.wait(TELL_EVERY)
         if is_over:
             log.spool_drained(drained, self._lost)

@@ -49,7 +49,8 @@ class Spool:
         self._end = self._whole_lines()
         os.ftruncate(self._file, self._end)
         said = os.pread(self._place, 20, 0).strip()
-        self._at = min(int(said), self._end) if said.isdigit() else 0
+        # A place behind the end is that of a file which was emptied since.
+        self._at = int(said) if said.isdigit() and int(said) <= self._end else 0
         self._lengths: list[int] = []
         _sync_folder(path.parent)
 
@@ -91,10 +92,17 @@ class Spool:
         """The events that `first` gave are kept elsewhere by now."""
         self._at += sum(self._lengths)
         self._lengths = []
-        if self._at >= self._end:
-            os.ftruncate(self._file, 0)
-            self._at = self._end = 0
-        os.pwrite(self._place, b"%-20d" % self._at, 0)
+        if self._at < self._end:
+            self._note(self._at)
+            return
+        # First the place: an old one would skip what comes into the emptied file.
+        self._note(0)
+        os.fdatasync(self._place)
+        os.ftruncate(self._file, 0)
+        self._at = self._end = 0
+
+    def _note(self, place: int) -> None:
+        os.pwrite(self._place, b"%-20d" % place, 0)
 
     def close(self) -> None:
         os.close(self._file)
@@ -132,9 +140,10 @@ def adopt(folder: Path, processes: int) -> None:
     for path in sorted(folder.glob("*.events")):
         if not path.stem.isdigit() or int(path.stem) < processes:
             continue
-        left, first = Spool(path), Spool(spool_of(folder, 0))
-        while events := left.first(1000):
-            first.append(events)
+        # However much it is: it was kept before.
+        left, first = Spool(path), Spool(spool_of(folder, 0), largest=2**62)
+        while left:
+            first.append(left.first(1000))
             left.forget()
         left.close()
         first.close()

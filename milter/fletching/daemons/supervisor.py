@@ -48,9 +48,13 @@ def run(config_path: Path) -> int:
 
 
 def needed(config: Config) -> tuple[str, ...]:
-    """The daemons that have something to do: without keys no link is ours."""
+    """The daemons that have something to do: without keys no link is ours.
+
+    Where there are events there is a courier, which also forgets those that are too old.
+    """
     idle = set() if config.link_keys else {"web"}
-    idle |= set() if config.events and config.events.destinations else {"courier"}
+    if idle and not (config.events and config.events.destinations):
+        idle.add("courier")
     return tuple(name for name in DAEMONS if name not in idle)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from fletching.config.sections import Web
 from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
 from fletching.daemons.recorder import Recorder
 from fletching.keyfiles import KeyFileError, read_link_keys
+from fletching.opening import host_name
 from fletching.returning import bots, hits, reader
 from fletching.returning.hits import Answer, Body, Moment, Request
 
@@ -72,7 +72,7 @@ def opened(config: Config) -> Opened:
     except PageError as error:
         raise OpeningError(f"web.templates: {error}") from None
     lists = bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
-    setup = hits.Setup(keys, config.server_id or socket.gethostname(), lists, _immediate(config))
+    setup = hits.Setup(keys, host_name(config), lists, _immediate(config))
     return Opened(setup, pages, web.trusted_proxies, _app_links(web.app_links))
 
 
@@ -113,12 +113,13 @@ class Application:
             return await _answer(send, method, 200, _JSON, file)
         try:
             body = await _body(receive) if method == "POST" else b""
+        except OSError:
+            return None  # the reader has gone
+        try:
             address = reader.address(
                 _client(scope), headers.get("x-forwarded-for", ""), self.opened.proxies
             )
             answer = await self._answer(Request(method, target, address, headers, body))
-        except OSError:
-            return None  # the reader has gone
         except Exception as error:  # noqa: BLE001 an edge: what went wrong is ours, not the reader's
             log.page_failed("web", error)
             answer = hits.FAILED

@@ -115,6 +115,7 @@ class _Parent:
         self._opened = answers
         self._heard = heard
         self._shown = shown
+        self._password = dashboard.password(config)
         self._signals = Signals()
 
     def run(self) -> None:
@@ -154,13 +155,14 @@ class _Parent:
         )
 
     def _show(self) -> NoReturn:
-        dashboard.run(self._config_path, self._config, self._shown.socket)
+        dashboard.run(self._config_path, self._config, self._shown.socket, self._password)
 
     def _reload(self) -> bool:
         """On SIGHUP, before the workers: they hear of it only if all is well."""
         try:
             config, self._opened = _open(self._config_path)
-        except prefork.StartError as error:
+            self._password = dashboard.password_after(config, self._config, self._password)
+        except (prefork.StartError, dashboard.PasswordFileError) as error:
             log.reload_failed(DAEMON, str(error).splitlines())
             return False
         fixed = [name for name in _AT_START_ONLY if _differ(self._config, config, name)]

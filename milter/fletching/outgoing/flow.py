@@ -25,6 +25,7 @@ from fletching.outgoing.route import Member
 from fletching.tokens import Facts, Keyring
 
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
+SUPPRESSED = Refuse(550, "5.7.1", "the recipient has left this list")
 ALL_PAUSED = Refuse(451, "4.3.0", "the VirtualMTA is paused, try again")
 NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none without the store"
 
@@ -89,8 +90,8 @@ def carry(
     if todo.mail_class is None:
         return _finished(Outcome(todo, final, warnings=todo.warnings), message, stamp)
     numbered = campaign_of(_question(todo, stamp))
-    if numbered is None and not todo.untracked_without_store:
-        return Outcome(todo, message, refusal=STORE_AWAY, warnings=todo.warnings)
+    if (refusal := _kept_back(todo, numbered)) is not None:
+        return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
     facts, member = _placed(todo, numbered, envelope, stamp)
     marks = Marks(
         plan=todo if numbered else _untracked(todo),
@@ -106,7 +107,11 @@ def carry(
         member=member,
         sender=marks.sender,
         notes=rewritten.notes,
-        warnings=(*marks.plan.warnings, *_left_alone(marks.plan, rewritten.notes)),
+        warnings=(
+            *marks.plan.warnings,
+            *_reported(todo, numbered),
+            *_left_alone(marks.plan, rewritten.notes),
+        ),
         untracked=numbered is None,
     )
     return _finished(outcome, message, stamp, rewritten.labels)
@@ -149,7 +154,23 @@ def _question(todo: Plan, stamp: Stamp) -> Question:
         bounce_memory=todo.bounce_memory,
         listid=todo.listid,
         mtaid=todo.route.only if todo.route else "",
+        suppress=todo.suppress,
+        email=todo.email,
     )
+
+
+def _kept_back(todo: Plan, numbered: Numbered | None) -> Refuse | None:
+    """Why the mail may not go after what the store answered."""
+    if numbered is None:
+        return None if todo.untracked_without_store else STORE_AWAY
+    return SUPPRESSED if numbered.suppressed and todo.suppress == "refuse" else None
+
+
+def _reported(todo: Plan, numbered: Numbered | None) -> tuple[str, ...]:
+    """That the mail goes although its recipient is suppressed."""
+    if numbered is None or not numbered.suppressed or todo.suppress == "off":
+        return ()
+    return (f"suppressed: {numbered.suppressed}",)
 
 
 def _placed(

@@ -77,7 +77,8 @@ class Plan:
     ``remove``: places of header fields. ``email`` is what stands for the recipient wherever it is
     written down, empty for nothing; ``logged`` the same for the log. ``route``: None for Postfix's
     own routing; with ``by_sender``, the return path tells Postfix the transport instead of a header
-    field.
+    field. ``suppress``: `report` or `refuse` where the suppression of the list is asked for
+    ``email``, `off` where it is not.
     """
 
     trusted: bool
@@ -88,6 +89,7 @@ class Plan:
     monitor: str = ""
     click_tracking_id: str = ""
     email: str = ""
+    suppress: str = "off"
     logged: tuple[str, ...] = ()
     route: Route | None = None
     bounce_mailbox: str | None = None

@@ -179,6 +179,22 @@ def unsubscribe(
     )
 
 
+def suppress(case: Case, mail_class: MailClass, listid: str, email: str) -> str:
+    """What becomes of a mail whose list must not write to its recipient.
+
+    `off` where there is no list, or nobody who could be on it.
+    """
+    if not listid or not email:
+        source = "recorded as nobody" if listid else "no ListID"
+        case.ledger.decided("suppress", "off", source)
+        return "off"
+    offers = (
+        (f"class {mail_class.name}", mail_class.suppress),
+        ("global", case.config.suppress),
+    )
+    return case.ledger.pick("suppress", *offers) or "off"
+
+
 def _custom_post(case: Case, url: str) -> str | None:
     """To a URL that is not ours only what the header says; never without https."""
     post = case.asked.unsubscribe_post

@@ -250,7 +250,7 @@ class _Hit:
             return False
         if not self.setup.is_immediate(self.token.facts.mail_class):
             return False
-        return not self._is_fetched_ahead() and not self._why_a_program()
+        return not self._is_fetched_ahead() and not self._why_a_bot()
 
     def _is_fetched_ahead(self) -> bool:
         asked = (self._header("sec-purpose"), self._header("purpose"), self._header("x-moz"))

@@ -8,7 +8,8 @@ share one Redis; what must be one step there is a Lua script beside this file. K
                                                sent (the last message number)
     fletching:bounces:{<id>}:<number // 64>     list: number % 64, a space, record as JSON
 
-and the index of campaigns and the counters of what was sent, which `statistics.py` describes.
+and the index of campaigns and the counters of what was sent, which `statistics.py` describes, and
+the suppression lists of `suppression.py`, which are only read.
 
 Keys of one campaign share a hash tag and so a slot of Redis Cluster.
 """
@@ -19,14 +20,23 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fletching import log
 from fletching.grouping import Numbered, Question
-from fletching.store.connection import TROUBLE, Ask, Connection, Lines, StoreAway
+from fletching.store.connection import (
+    SOCKET_TIMEOUT,
+    TROUBLE,
+    Ask,
+    Connection,
+    Lines,
+    StoreAway,
+)
 from fletching.store.script import Script
 from fletching.store.statistics import INDEX, counts_key, place
+from fletching.store.suppression import reason_in, where
 from fletching.tokens import next_campaign_id
 
 LIMIT = 0.3
@@ -52,7 +62,6 @@ class Campaigns:
         self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store")
         self._begun = Script("begin.lua")
         self._open = Script("open.lua")
-        self._index = Script("index.lua")
         self._number = Script("number.lua")
         self._known = _Known()
         self._outage = _Outage()
@@ -60,7 +69,7 @@ class Campaigns:
     def campaign_of(self, question: Question) -> Numbered | None:
         """A message's campaign and number; None if Redis does not say within 300 ms in all."""
         asked_at = time.monotonic()
-        numbered = self._at_once(question)
+        numbered = self._at_once(question, asked_at + LIMIT)
         if numbered is None:
             try:
                 numbered = self._the_long_way(question, asked_at + LIMIT)
@@ -70,7 +79,7 @@ class Campaigns:
         self._outage.over()
         return numbered
 
-    def _at_once(self, question: Question) -> Numbered | None:
+    def _at_once(self, question: Question, deadline: float) -> Numbered | None:
         """The answer where the campaign is known and a line is open; None where it takes more.
 
         A line that fails may have closed while nobody used it, so the question is asked again. If
@@ -81,12 +90,24 @@ class Campaigns:
         if campaign is None or line is None:
             return None
         try:
-            number = self._next_number(line.ask, campaign, question)
+            numbered = self._in_known(line.ask, campaign, question, deadline)
         except TROUBLE:
             line.close()
             return None
         self._lines.keep(line)
-        return None if number is None else Numbered(campaign, number)
+        return numbered
+
+    def _in_known(
+        self, ask: Ask, campaign: str, question: Question, deadline: float
+    ) -> Numbered | None:
+        suppressed = _suppressed(ask, question)
+        if suppressed and question.suppress == "refuse":
+            return _no_place(suppressed)
+        if question.suppress != "off" and time.monotonic() > deadline - SOCKET_TIMEOUT:
+            # The second answer could come too late here; the long way does not wait for it.
+            return None
+        number = self._next_number(ask, campaign, question)
+        return None if number is None else Numbered(campaign, number, suppressed)
 
     def _the_long_way(self, question: Question, deadline: float) -> Numbered:
         # Another thread asks, since no socket time-out bounds everything that may hang: a name
@@ -101,14 +122,22 @@ class Campaigns:
     def _answer(self, question: Question, deadline: float) -> Numbered:
         line = self._lines.open()
         if line is None:
-            return self._numbered(self._connection.client().execute_command, question, deadline)
+            return self._heeding(self._connection.client().execute_command, question, deadline)
         try:
-            numbered = self._numbered(line.ask, question, deadline)
+            numbered = self._heeding(line.ask, question, deadline)
         except (*TROUBLE, StoreAway):
             line.close()
             raise
         self._lines.keep(line)
         return numbered
+
+    def _heeding(self, ask: Ask, question: Question, deadline: float) -> Numbered:
+        """The place of a message, unless suppression refuses it."""
+        suppressed = _suppressed(ask, question)
+        if suppressed and question.suppress == "refuse":
+            return _no_place(suppressed)
+        _in_time(deadline)
+        return replace(self._numbered(ask, question, deadline), suppressed=suppressed)
 
     def _numbered(self, ask: Ask, question: Question, deadline: float) -> Numbered:
         """Joins or opens campaigns until one gives a number.
@@ -156,8 +185,7 @@ class Campaigns:
         if found is None:
             return None
         campaign, left = found
-        ended = question.now - self._kept(question)
-        self._index.run(ask, [INDEX], [campaign, question.now, ended])
+        ask("ZADD", INDEX, "NX", question.now, campaign)
         self._known.put(sendid, campaign, asked_at + left / 1000)
         return str(campaign)
 
@@ -203,6 +231,17 @@ class Campaigns:
             return self._connection.client().execute_command(*command)  # type: ignore[no-untyped-call]
         except TROUBLE as error:
             raise StoreAway(str(error) or type(error).__name__) from error
+
+
+def _suppressed(ask: Ask, question: Question) -> str:
+    """Why its list must not write to the recipient; empty where it may, or nobody asks."""
+    if question.suppress == "off":
+        return ""
+    return reason_in(ask("HGET", *where(question.listid, question.email)))
+
+
+def _no_place(suppressed: str) -> Numbered:
+    return Numbered("", 0, suppressed)
 
 
 def _campaign_key(campaign: str) -> str:

@@ -55,6 +55,11 @@ class Progress:
     dead: int
     oldest: int
 
+    @property
+    def undone(self) -> int:
+        """Events that the group has still to do."""
+        return self.waiting + self.in_hand
+
 
 class EventLog:
     """The stream of events of a fleet. Any number of threads may use it.
@@ -177,11 +182,6 @@ class EventLog:
             for _, told in page:
                 yield told["id"], told["event"], told["why"]
             at = f"({page[-1][0]}"
-
-    def lag(self, group: str) -> int:
-        """Events that a group has still to do, those in hand included."""
-        found = self._group(group)
-        return self.length() if found is None else self._waiting(found) + int(found["pending"])
 
     def progress(self, group: str) -> Progress:
         """How far a group is; one that there is not yet has everything before it."""

@@ -7,6 +7,7 @@ not be known here.
 from __future__ import annotations
 
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,25 @@ class Lease:
     def __init__(self, url: str, state_dir: Path, name: str, seconds: float = SECONDS) -> None:
         self._connection = Connection(url, state_dir)
         self._key = f"fletching:lease:{name}"
-        self._milliseconds = int(seconds * 1000)
+        self._seconds = seconds
+        self._until = 0.0
         self._holder = secrets.token_hex(8)
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours: it also ends where Redis cannot be asked to renew it."""
+        return time.monotonic() < self._until
 
     def hold(self) -> bool:
         """Takes or renews it; False while another has it. Raises StoreAway."""
-        return bool(self._run(_HOLD, self._holder, self._milliseconds))
+        asked_at = time.monotonic()
+        is_ours = bool(self._run(_HOLD, self._holder, int(self._seconds * 1000)))
+        self._until = asked_at + self._seconds if is_ours else 0.0
+        return is_ours
 
     def leave(self) -> None:
         """Another may have it at once. Raises StoreAway."""
+        self._until = 0.0
         self._run(_LEAVE, self._holder)
 
     def _run(self, script: str, *arguments: str | int) -> Any:

@@ -166,8 +166,11 @@ class Statistics:
     def campaigns(self, limit: int | None = None) -> tuple[Campaign, ...]:
         """The campaigns, newest first."""
         names = self._run("ZREVRANGE", INDEX, 0, -1 if limit is None else limit - 1)
-        found = (self.campaign(str(name)) for name in names)
-        return tuple(campaign for campaign in found if campaign is not None)
+        found = {str(name): self.campaign(str(name)) for name in names}
+        # A campaign ends by itself, and its entry does not.
+        if ended := [name for name, campaign in found.items() if campaign is None]:
+            self._run("ZREM", INDEX, *ended)
+        return tuple(campaign for campaign in found.values() if campaign is not None)
 
     def campaign(self, name: str) -> Campaign | None:
         """One campaign; None where it is not known, or not any more."""

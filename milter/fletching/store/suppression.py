@@ -92,6 +92,17 @@ class Suppression:
                 yield Entry(listid, address, reason, int(milliseconds))
 
 
+def where(listid: str, address: str) -> tuple[str, str]:
+    """The key and the field where an address of a list stands, if it does."""
+    return _key(listid), _plain(address)
+
+
+def reason_in(value: str | None) -> str:
+    """The reason in what stands there; empty where nothing does."""
+    # Who is entered without a reason is suppressed all the same.
+    return "" if value is None else value.partition(" ")[2] or "unknown"
+
+
 def _key(listid: str) -> str:
     return f"fletching:suppressed:{quote(_plain(listid), safe='')}"
 

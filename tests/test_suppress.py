@@ -1,0 +1,371 @@
+"""`suppress`: what becomes of mail to an address that its list must not write to."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fletching.admin.preview import preview
+from fletching.config.load import ConfigError
+from fletching.grouping import Numbered, Question
+from fletching.outgoing.flow import STORE_AWAY, SUPPRESSED, Stamp
+from fletching.store.campaigns import LIMIT, Campaigns
+from fletching.store.statistics import Statistics
+from fletching.store.suppression import Suppression, reason_in, where
+
+from tests.milter_daemon import ACCEPT, REPLY, Conversation, MilterDaemon, body, header, lua
+from tests.real.processes import free_port
+from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_server import RedisServer
+from tests.setting import (
+    CAMPAIGN,
+    NOW,
+    READER,
+    SITE,
+    Store,
+    carried,
+    config,
+    envelope,
+    mail,
+    newsletter,
+    plan,
+    reason,
+    setup,
+)
+
+NOWHERE = Path("/nowhere")
+REFUSE, REPORT = "suppress: refuse\n", "suppress: report\n"
+
+# What is decided.
+
+
+@pytest.mark.parametrize(
+    ("of_class", "everywhere", "expected"),
+    [
+        ("", "", ("off", "global")),
+        ("", "suppress: off", ("off", "global")),
+        ("", "suppress: 'off'", ("off", "global")),
+        ("", "suppress: report", ("report", "global")),
+        ("suppress: refuse", "suppress: report", ("refuse", "class news")),
+        ("suppress: off", "suppress: refuse", ("off", "class news")),
+        ("suppress:", "suppress: refuse", ("refuse", "global")),
+    ],
+)
+def test_the_class_has_the_first_word(
+    of_class: str, everywhere: str, expected: tuple[str, str]
+) -> None:
+    option = f", {of_class}" if of_class else ""
+    site = f"{everywhere}\nmail_classes: {{news: {{list_id: t100{option}}}}}\n"
+    found = plan(mail("X-GreenArrow-MailClass: news"), site=site)
+    assert found.suppress == expected[0]
+    assert reason(found, "suppress") == expected
+
+
+@pytest.mark.parametrize("wrong", ["on", "true", "", "reject", "0"])
+def test_nothing_else_may_be_said(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="suppress"):
+        config(f"suppress: {wrong}\n")
+
+
+def test_without_a_list_nobody_is_asked() -> None:
+    site = f"{REFUSE}mail_classes: {{news: }}\n"
+    field = "X-GreenArrow-MailClass: news"
+    assert reason(plan(mail(field), site=site), "suppress") == ("off", "no ListID")
+    assert plan(mail(field, "X-GreenArrow-ListID: t7"), site=site).suppress == "refuse"
+
+
+def test_without_one_recipient_nobody_is_asked() -> None:
+    shared = plan(newsletter(), envelope(READER, "other@example.org"), SITE + REFUSE)
+    hidden = SITE.replace("crm: {list_id", "crm: {privacy: aggregate, list_id")
+    aggregate = plan(mail("X-GreenArrow-MailClass: crm"), site=hidden + REFUSE)
+    slip = plan(newsletter("X-GreenArrow-Obscured-Email: ü"), site=SITE + REFUSE)
+    for found in (shared, aggregate, slip):
+        assert found.email == ""
+        assert reason(found, "suppress") == ("off", "recorded as nobody")
+
+
+# The way of a mail.
+
+
+def asked(site: str, *fields: str) -> Question:
+    store = Store()
+    carried(newsletter(*fields), opened=setup(site), store=store)
+    (question,) = store.asked
+    return question
+
+
+def test_what_the_store_is_asked() -> None:
+    assert asked(SITE).suppress == "off"
+    question = asked(SITE + REPORT)
+    assert (question.suppress, question.listid, question.email) == ("report", "t100", READER)
+    obscured = asked(SITE + REFUSE, "X-GreenArrow-Obscured-Email: user-7")
+    assert (obscured.suppress, obscured.email) == ("refuse", "user-7")
+
+
+def test_a_suppressed_recipient_is_refused() -> None:
+    store = Store(Numbered("", 0, "unsubscribed"))
+    message = newsletter("X-GreenArrow-MtaID: nobody")
+    outcome = carried(message, opened=setup(SITE + REFUSE), store=store)
+    assert outcome.refusal == SUPPRESSED
+    assert str(outcome.refusal) == "550 5.7.1 the recipient has left this list"
+    assert outcome.edits == ()
+    assert outcome.final == message
+    assert outcome.facts is None
+    assert outcome.warnings == outcome.plan.warnings != ()
+
+
+def test_or_reported_and_the_mail_is_as_any_other() -> None:
+    usual = carried(newsletter(), opened=setup(SITE + REPORT))
+    store = Store(Numbered(CAMPAIGN, 1, "complained"))
+    outcome = carried(newsletter(), opened=setup(SITE + REPORT), store=store)
+    assert usual.warnings == ()
+    assert outcome.warnings == ("suppressed: complained",)
+    assert outcome.refusal is None
+    assert outcome.edits == usual.edits
+
+
+def test_or_nothing_happens() -> None:
+    store = Store(Numbered(CAMPAIGN, 1, "complained"))
+    outcome = carried(newsletter(), store=store)
+    assert outcome.refusal is None
+    assert outcome.warnings == ()
+
+
+def test_a_store_that_is_away_says_nothing_of_suppression() -> None:
+    message, away = newsletter(), Store(None)
+    assert carried(message, opened=setup(SITE + REFUSE), store=away).refusal == STORE_AWAY
+    untracked = setup(SITE + REFUSE + "on_store_failure: untracked\n")
+    outcome = carried(message, opened=untracked, store=away)
+    assert outcome.refusal is None
+    assert outcome.untracked
+
+
+def test_a_preview_asks_nobody() -> None:
+    stamp = Stamp(NOW, bytes(8))
+    outcome = preview(newsletter(), envelope(), setup(SITE + REFUSE), stamp)
+    assert outcome.refusal is None
+    assert outcome.warnings == ()
+
+
+# What the store answers.
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def _stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with running(request.param) as stores:
+        yield stores
+
+
+@pytest.fixture
+def stores(_stores: Stores) -> Stores:
+    _stores.flush()
+    return _stores
+
+
+def question(suppress: str, email: str = READER, listid: str = "t100") -> Question:
+    return Question(
+        sendid="news1",
+        mail_class="news",
+        instance_id="1",
+        monitor="",
+        now=1_700_000_000,
+        window=86400,
+        candidate=CAMPAIGN,
+        remember=(),
+        bounce_memory=86400,
+        listid=listid,
+        suppress=suppress,
+        email=email,
+    )
+
+
+def test_what_the_store_answers(stores: Stores) -> None:
+    Suppression(stores.url, NOWHERE).add("T100", "Reader@Example.org", "unsubscribed", 1000)
+    campaigns = Campaigns(stores.url, NOWHERE)
+    refused = Numbered("", 0, "unsubscribed")
+    # Before the campaign is known, and when it is.
+    assert campaigns.campaign_of(question("refuse")) == refused
+    assert stores.keys() == ["fletching:suppressed:t100", "fletching:suppression"]
+    assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, 1)
+    assert campaigns.campaign_of(question("refuse")) == refused
+    reported = campaigns.campaign_of(question("report", "READER@example.org", "t100"))
+    assert reported == Numbered(CAMPAIGN, 2, "unsubscribed")
+    assert campaigns.campaign_of(question("refuse", listid="t200")) == Numbered(CAMPAIGN, 3)
+    assert campaigns.campaign_of(question("refuse", "other@example.org")) == Numbered(CAMPAIGN, 4)
+    assert Campaigns(stores.url, NOWHERE).campaign_of(question("report")) == Numbered(
+        CAMPAIGN, 5, "unsubscribed"
+    )
+
+
+@pytest.mark.parametrize(
+    "odd", ["ünï@example.org", "\udcff@example.org", "a\0b@x", "a b", "x" * 500]
+)
+def test_an_address_of_whatever_octets(stores: Stores, odd: str) -> None:
+    Suppression(stores.url, NOWHERE).add("t100", odd, "bad_address", 1000)
+    campaigns = Campaigns(stores.url, NOWHERE)
+    for _ in range(2):
+        assert campaigns.campaign_of(question("refuse", odd)) == Numbered("", 0, "bad_address")
+        assert campaigns.campaign_of(question("refuse", f"{odd}x")) is not None
+
+
+def test_what_stands_there() -> None:
+    assert where("T 100", "A@X") == ("fletching:suppressed:t%20100", "a@x")
+    assert reason_in(None) == ""
+    assert reason_in("1000 by_hand") == "by_hand"
+    assert reason_in("1000") == "unknown"
+
+
+def test_mail_that_does_not_ask_costs_no_further_round_trip(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def where(listid: str, address: str) -> tuple[str, str]:
+        raise AssertionError("nobody asks")
+
+    monkeypatch.setattr("fletching.store.campaigns.where", where)
+    campaigns = Campaigns(stores.url, NOWHERE)
+    for number in (1, 2):
+        assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, number)
+
+
+def test_a_slow_answer_leaves_no_time_for_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RedisServer() as redis:
+        campaigns = Campaigns(redis.url, NOWHERE)
+        campaigns.campaign_of(question("off"))
+
+        def slowly(value: str | None) -> str:
+            time.sleep(0.2)
+            return reason_in(value)
+
+        monkeypatch.setattr("fletching.store.campaigns.reason_in", slowly)
+        asked_at = time.monotonic()
+        assert campaigns.campaign_of(question("refuse")) is None
+        assert time.monotonic() - asked_at < LIMIT + 0.15
+        monkeypatch.undo()
+        assert campaigns.campaign_of(question("refuse")) == Numbered(CAMPAIGN, 2)
+
+
+# A milter and a Redis.
+
+NEWS = """
+default_mail_class: news
+suppress: refuse
+mail_classes:
+  news: {list_id: t100}
+  told: {list_id: t100, suppress: report}
+  all: {list_id: t100, suppress: off}
+"""
+FROM = header("From", "app@example.com")
+
+
+@pytest.fixture(scope="module")
+def _redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> RedisServer:
+    _redis.client.flushall()
+    return _redis
+
+
+@pytest.fixture(scope="module")
+def _milter(_redis: RedisServer) -> Iterator[MilterDaemon]:
+    with MilterDaemon(_redis.url, NEWS) as milter:
+        yield milter
+
+
+@pytest.fixture
+def milter(_milter: MilterDaemon, redis: RedisServer) -> MilterDaemon:
+    Suppression(redis.url, NOWHERE).add("t100", READER, "unsubscribed", 1000)
+    (_milter.folder / "log").write_text("")
+    return _milter
+
+
+def sent(milter: MilterDaemon, *headers: str, to: str = READER) -> Conversation:
+    """A mail to that recipient, and whether it was refused for suppression."""
+    reply = ", ".join(map(lua, ("550", "5.7.1", SUPPRESSED.text)))
+    return milter.talk(
+        "conn = open()",
+        *("begin(conn)", f"rcpt(conn, {lua(f'<{to}>')})", FROM, *headers),
+        *(body(b"Hello.\r\n"), "finish(conn)"),
+        f'out("left", tostring(mt.eom_check(conn, MT_SMTPREPLY, {reply})))',
+        "mt.disconnect(conn)",
+    ).end()
+
+
+def refused(told: Conversation) -> bool:
+    assert (told.replies, told.all("left")) in (([REPLY], [b"true"]), ([ACCEPT], [b"false"]))
+    return told.replies == [REPLY]
+
+
+def logged(milter: MilterDaemon, count: int) -> list[list[str]]:
+    return [shlex.split(line)[1:] for line in milter.wait_for("mail", count)]
+
+
+def test_who_left_a_list_gets_no_mail_of_it(milter: MilterDaemon, redis: RedisServer) -> None:
+    assert refused(sent(milter))
+    assert refused(sent(milter, to="READER@Example.Org"))
+    assert refused(sent(milter, header("X-GreenArrow-ListID", "T100")))
+    # None of them was numbered.
+    assert not Statistics(redis.url, NOWHERE).campaigns()
+    assert not refused(sent(milter, to="other@example.org"))
+    assert not refused(sent(milter, header("X-GreenArrow-ListID", "t200")))
+    assert refused(sent(milter))
+    assert not refused(sent(milter, to="other@example.org"))
+    lines = logged(milter, 7)
+    assert [line for line in lines if "verdict=reject" in line] == [*lines[:3], lines[5]]
+    assert [fact for line in lines for fact in line if fact.startswith("number=")] == [
+        "number=1", "number=2", "number=3",
+    ]  # fmt: skip
+    assert f"reply={SUPPRESSED}" in lines[0]
+    assert not any(fact.startswith("campaign=") for fact in lines[0])
+
+
+def test_an_obscured_address_is_the_one_that_counts(
+    milter: MilterDaemon, redis: RedisServer
+) -> None:
+    Suppression(redis.url, NOWHERE).add("t100", "User-7", "complained", 1000)
+    assert refused(
+        sent(milter, header("X-GreenArrow-Obscured-Email", "user-7"), to="x@example.org")
+    )
+    assert not refused(sent(milter, header("X-GreenArrow-Obscured-Email", "user-8")))
+
+
+def test_a_report_is_a_warning(milter: MilterDaemon, redis: RedisServer) -> None:
+    told = header("X-GreenArrow-MailClass", "told")
+    assert not refused(sent(milter, told))
+    assert not refused(sent(milter, told, to="other@example.org"))
+    warning = "suppressed: unsubscribed"
+    with_it, without = logged(milter, 2)
+    assert f"warning={warning}" in with_it
+    assert f"warning={warning}" not in without
+    statistics = Statistics(redis.url, NOWHERE)
+    (campaign,) = statistics.campaigns()
+    assert dict(statistics.warnings(campaign.campaign))[warning] == 1
+
+
+def test_a_class_may_write_to_all(milter: MilterDaemon) -> None:
+    assert not refused(sent(milter, header("X-GreenArrow-MailClass", "all")))
+    (line,) = logged(milter, 1)
+    assert not [fact for fact in line if "suppressed" in fact]
+
+
+def test_who_is_struck_out_gets_mail_again(milter: MilterDaemon) -> None:
+    assert refused(sent(milter))
+    milter.fletching("suppression", "remove", "t100", READER)
+    assert not refused(sent(milter))
+
+
+@pytest.mark.parametrize(
+    ("reaction", "verdict"), [("tempfail", "tempfail"), ("untracked", "accept")]
+)
+def test_without_redis_it_is_as_on_store_failure_says(reaction: str, verdict: str) -> None:
+    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    with MilterDaemon(nobody, f"{NEWS}on_store_failure: {reaction}\n") as milter:
+        milter.mail(FROM)
+        (line,) = logged(milter, 1)
+    assert f"verdict={verdict}" in line
