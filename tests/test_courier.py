@@ -216,6 +216,40 @@ def test_what_is_not_acceptable_is_buried(
     assert 'buried destination=shop events=2 why="status 406"' in capfd.readouterr().err
 
 
+def test_what_is_too_much_at_once_is_sent_one_by_one(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    told = [*several(3), event(4, click_url="https://x/" + "y" * 5000)]
+    receiver.answer = lambda asked: Reply(413 if len(asked.body) > 2000 else 204)
+    stream.append(told)
+    deliveries.begin(receiver)
+    all_done(stream)
+    assert dead(stream) == [(told[3].json(), "status 413")]
+    assert [len(asked.events) for asked in receiver.requests] == [4, 1, 1, 1, 1]
+
+
+def test_what_another_courier_took_late_is_seen_to(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    """One that did not know yet that its lease was over."""
+    told, asked, go_on = several(6), threading.Event(), threading.Event()
+
+    def slow(_: Request) -> Reply:
+        asked.set()
+        go_on.wait(30)
+        return Reply()
+
+    receiver.answer = slow
+    stream.append(told[:3])
+    deliveries.begin(receiver)
+    assert asked.wait(30)
+    stream.append(told[3:])
+    assert len(stream.take("shop", delivery.CONSUMER, 10, 0)) == 3
+    go_on.set()
+    came(receiver, told)
+    all_done(stream)
+
+
 def test_one_that_is_gone_is_asked_no_more(
     stream: EventLog,
     receiver: Receiver,

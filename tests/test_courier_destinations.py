@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -15,6 +16,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,6 +189,28 @@ def test_a_hostile_answer_does_no_harm(
         post.close()
 
 
+def test_an_answer_in_drops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait is long, and all together are."""
+    monkeypatch.setattr(webhook, "DEADLINE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nA: ")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.01)
+
+        serving = threading.Thread(target=drip)
+        serving.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        post = Webhook(url, None, as_form=False)
+        assert post.deliver(queued(event(1)), 1).verdict is Verdict.AGAIN
+        post.close()
+        serving.join()
+
+
 def test_nobody_there_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -265,6 +289,16 @@ def test_a_file_that_was_moved_is_made_anew_after_close(tmp_path: Path) -> None:
     file.deliver(queued(event(3)), 1)
     file.close()
     assert (read(moved), read(path)) == (["id000001", "id000002"], ["id000003"])
+
+
+def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = Lines(path, None)
+    file.deliver(queued(event(1)), 1)
+    path.unlink()
+    file.deliver(queued(event(2)), 1)
+    file.close()
+    assert read(path) == ["id000002"]
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 200_000])
@@ -375,6 +409,20 @@ def test_a_database_gets_a_row_an_event(database: str) -> None:
     sql.close()
 
 
+def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    url, path = f"sqlite:///{tmp_path}/events.sqlite", tmp_path / "events.sqlite"
+    sql = Sql(url)
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    ask(url, "DROP TABLE fletching_events")
+    verdicts = [sql.deliver(queued(event(2)), attempt).verdict for attempt in (1, 2)]
+    assert verdicts == [Verdict.AGAIN, Verdict.DONE]
+    path.unlink()
+    verdicts = [sql.deliver(queued(event(3)), attempt).verdict for attempt in (1, 2)]
+    assert verdicts[-1] is Verdict.DONE
+    assert ask(url, "SELECT event_unique_id FROM fletching_events") == [("id000003",)]
+    sql.close()
+
+
 def test_an_event_that_comes_again_is_one_row(database: str) -> None:
     told = [event(1), event(2), event(3)]
     first, second = Sql(database), Sql(database)
@@ -399,7 +447,7 @@ def test_texts_of_any_kind_and_length_fit(database: str) -> None:
 def test_a_row_that_a_database_never_takes_is_buried(postgresql: Path) -> None:
     sql = Sql(f"postgresql+psycopg://postgres@/postgres?host={postgresql}")
     answer = sql.deliver(queued(event(77, bounce_code=2**80)), 1)
-    assert answer.verdict is Verdict.BURY
+    assert answer.verdict is Verdict.APART
     assert "reader77@example.org" not in answer.why
     sql.close()
 

@@ -50,6 +50,7 @@ def test_filter(
         (401, Verdict.AGAIN),
         (404, Verdict.AGAIN),
         (406, Verdict.BURY),
+        (413, Verdict.APART),
         (410, Verdict.STOP),
         (429, Verdict.AGAIN),
         (500, Verdict.AGAIN),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -32,6 +33,11 @@ def event(number: int) -> Event:
     facts = replace(FACTS, number=number)
     told = events.unique_id(number, bytes(10))
     return Event(events.CLICK, 1_700_000_000_000 + number, told, "mx1", facts, {"click_url": "ü"})
+
+
+def event_line(**wrong: object) -> bytes:
+    """An event in JSON with other values."""
+    return json.dumps(json.loads(event(1).json()) | wrong).encode()
 
 
 def numbers(found: Sequence[Event]) -> list[int]:
@@ -76,7 +82,19 @@ def test_an_event_from_disk_is_the_same(
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"{}", b"[]", b"null", b'{"event_type":"engine_click"}', b"\0" * 40, b"\xff"]
+    "line",
+    [
+        event_line(message_number="x"),
+        event_line(message_number=None),
+        event_line(mail_class=5),
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"event_type":"engine_click"}',
+        b"\0" * 40,
+        b"\xff",
+    ],
 )
 def test_what_is_no_event(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 whose message is json's, or ours

@@ -319,6 +319,39 @@ def test_a_batch_larger_than_one_run_of_the_script(store: Stores) -> None:
         assert (found.opens, found.unique_opens) == (1110, 555)
 
 
+def test_links_of_single_messages_take_little_room(store: Stores) -> None:
+    """A link with the reader's number in it: each is of one message, whose number may be high."""
+    begun(store, A)
+    append(
+        store,
+        *(
+            event(events.CLICK, number, click_url=f"https://example.com/{number}")
+            for number in range(900_000, 900_200)
+            for _ in range(2)
+        ),
+    )
+    keys = store.keys("*seen*:clicks:*")
+    assert len(keys) == 200
+    assert max(int(store.look.strlen(key)) for key in keys) <= 512
+    assert all(link.unique_clicks == 1 for link in Statistics(store.url, NOWHERE).links(A))
+
+
+def test_a_campaign_that_cannot_be_counted_holds_nobody_up(
+    store: Stores, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun(store, A)
+    begun(store, B)
+    key = f"fletching:counts:{{{A}}}"
+    store.look.delete(key)
+    store.look.set(key, "x")
+    told = append(store, event(events.CLICK, 1), event(events.CLICK, 1, campaign=B))
+    found = told.campaign(B)
+    assert found is not None
+    assert found.clicks == 1
+    assert f"not_counted campaign=fletching:campaign:{{{A}}}" in capfd.readouterr().err
+    store.look.delete(key)
+
+
 def test_a_link_is_unique_by_itself(store: Stores) -> None:
     begun(store, A)
     one, two = "https://example.com/1", "https://example.com/2"

@@ -245,10 +245,41 @@ def test_a_slow_head_is_ended(tmp_path: Path, clean: RedisServer) -> None:
             assert web.raw(begun).count(b" 404 ") == begun.count(b"Host")
 
 
+ENDLESS = {
+    "trailers": b"POST /unsub?x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    + b"A: b\r\n" * 200_000,
+    "a trailer": b"GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: "
+    + b"a" * 1_000_000,
+    "a body that nobody wants": b"GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    + b"x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_limits_of_what_follows_a_head(web: Web, name: str) -> None:
+    """The connection ends, with or without an answer before."""
+    web.raw(ENDLESS[name])
+    assert web.ask("GET", f"/click?{web.token()}")[0] == 302
+
+
+def test_a_slow_rest_is_ended(tmp_path: Path, clean: RedisServer) -> None:
+    for web in made(tmp_path, clean, {}, IMPATIENT):
+        web.raw(b"POST /unsub?x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nx")
+
+
+def test_empty_lines_keep_no_connection_open(tmp_path: Path, clean: RedisServer) -> None:
+    for web in made(tmp_path, clean, {}, IMPATIENT):
+        with socket.create_connection(("127.0.0.1", web.port), timeout=30) as connection:
+            connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65536)
+            connection.sendall(b"\r\n")
+            assert connection.recv(1) == b""
+
+
 IMPATIENT = (
     "-c",
     "from fletching.daemons import web_server; from fletching.cli import main;"
-    "web_server.HEAD_WITHIN = 0.1; main()",
+    "web_server.WHOLE_WITHIN = 0.1; main()",
 )
 
 
@@ -346,6 +377,8 @@ def test_the_end_answers_what_is_in_hand(web: Web, clean: RedisServer) -> None:
         ("no keys", {"link_keys": None}, "link_keys: is not set"),
         ("no key file", {"link_keys": "/nowhere/keys"}, "link_keys: /nowhere/keys"),
         ("a bad option", {"web": {"listen": "8090"}}, "web.listen"),
+        ("no templates", {"web": {"templates": "/nowhere"}}, "web.templates: /nowhere: is no"),
+        ("no links", {"web": {"app_links": "/etc/hosts"}}, "web.app_links: /etc/hosts: is no"),
         ("another's address", {"web": {"listen": "192.0.2.1:8090"}}, "192.0.2.1:8090: "),
     ],
 )

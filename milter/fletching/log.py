@@ -118,6 +118,11 @@ def page_failed(daemon: str, error: BaseException) -> None:
     _trace(who, error)
 
 
+def not_counted(campaign: str, error: BaseException) -> None:
+    """Events are kept, but Redis could not count them with their campaign."""
+    _write(ERROR, "not_counted", [("campaign", campaign), ("error", _said(error))])
+
+
 def not_recorded(error: BaseException) -> None:
     """Something unexpected happened while events were written to Redis; they wait on disk."""
     _write(ERROR, "not_recorded", [("error", _said(error))])

@@ -131,8 +131,13 @@ class Delivery:
         self._events.join(self.name, "0")
         while self._goes_on() and (left := self._undone()):
             self._carry(left)
+        looked = time.monotonic()
         while self._goes_on():
-            self._carry(self._events.take(self.name, CONSUMER, self._at_once, _BLOCK))
+            taken = self._events.take(self.name, CONSUMER, self._at_once, _BLOCK)
+            if not taken and time.monotonic() >= looked + _LOOK_EVERY:
+                # Whoever had the lease before may have taken something after we began.
+                taken, looked = self._undone(), time.monotonic()
+            self._carry(taken)
 
     def _undone(self) -> list[tuple[str, str]]:
         """The oldest events that were taken before and are not done."""
@@ -196,7 +201,9 @@ class Delivery:
                 log.destination_failed(self.name, answer.why)
             return False
         if answer.verdict is Verdict.APART:
-            return all(self._offer([event]) for event in batch)
+            if len(batch) > 1:
+                return all(self._offer([event]) for event in batch)
+            answer = Answer(Verdict.BURY, answer.why)
         if self._failures and answer.verdict is not Verdict.STOP:
             self._failures = 0
             log.destination_back(self.name)

@@ -34,6 +34,8 @@ _OF_EVENT = {
     *_OF_FACTS.values(),
 }  # fmt: skip
 
+_TYPES = {"message_number": int}
+
 
 class Spool:
     """One file. To be used by one thread at a time. Methods raise OSError.
@@ -51,6 +53,8 @@ class Spool:
         said = os.pread(self._place, 20, 0).strip()
         # A place behind the end is that of a file which was emptied since.
         self._at = int(said) if said.isdigit() and int(said) <= self._end else 0
+        self._note(self._at)
+        os.fdatasync(self._place)
         self._lengths: list[int] = []
         _sync_folder(path.parent)
 
@@ -160,6 +164,8 @@ def restored(line: bytes) -> Event:
     """The event of a line: its JSON is the line again. Raises ValueError."""
     told = parse(line)
     try:
+        if not all(isinstance(told[at], _TYPES.get(at, str)) for at in _OF_FACTS.values()):
+            raise TypeError("a field of another type")
         when = datetime.fromisoformat(told["timestamp"])
         facts: dict[str, Any] = {name: told[at] for name, at in _OF_FACTS.items()}
         details = {name: value for name, value in told.items() if name not in _OF_EVENT}

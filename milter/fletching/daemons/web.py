@@ -67,6 +67,9 @@ def opened(config: Config) -> Opened:
         keys = read_link_keys(config.link_keys)
     except KeyFileError as error:
         raise OpeningError(f"link_keys: {error}") from None
+    for name, folder in (("templates", web.templates), ("app_links", web.app_links)):
+        if folder is not None and not folder.is_dir():
+            raise OpeningError(f"web.{name}: {folder}: is no folder")
     try:
         pages = Pages(web.templates)
     except PageError as error:

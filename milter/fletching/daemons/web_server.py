@@ -19,8 +19,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LONGEST_HEAD = 64 * 1024
 """Octets of a request line and headers; a token takes up to 32 KiB of them."""
 
-HEAD_WITHIN = 15.0
-"""Seconds until a head that has begun has to be there, and the first one of a connection."""
+LONGEST_BODY = 64 * 1024
+"""Octets of a body with all that encloses it, chunks and trailers; more ends the connection."""
+
+WHOLE_WITHIN = 15.0
+"""Seconds until a request that has begun has to be there, and the first one of a connection."""
 
 KEPT_ALIVE = 75
 """Seconds for which a connection may be silent: longer than a proxy keeps its own (nginx: 60), so
@@ -36,13 +39,14 @@ _TOO_LARGE = (
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection, with a limit to the size and the time of each head."""
+    """One connection, with a limit to the size and the time of each request."""
 
     def __init__(self, *words: Any, **named: Any) -> None:
         super().__init__(*words, **named)
+        self._inside = False
         self._in_body = False
-        self._begun = False
-        self._head = 0
+        self._completed = False
+        self._size = 0
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -54,22 +58,26 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._in_body:
-            self._head += len(data)
+        self._size += len(data)
+        self._completed = False
         super().data_received(data)
-        if self._begun and not self.transport.is_closing():
-            if self._head > LONGEST_HEAD:
-                self._refuse()
-            elif self._patience is None:
-                self._wait()
+        if self.transport.is_closing():
+            return
+        if self._in_body and self._size > LONGEST_HEAD + LONGEST_BODY:
+            # It may have its answer already.
+            self.transport.close()
+        elif self._inside and not self._in_body and self._size > LONGEST_HEAD:
+            self._refuse()
+        elif self._patience is None and (self._inside or not self._completed):
+            # Inside a request, or empty lines where one should begin.
+            self._wait()
 
     def on_message_begin(self) -> None:
-        self._begun = True
+        self._inside = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._wait_no_more()
-        self._begun, self._in_body, self._head = False, True, 0
+        self._in_body = True
         # It may have come in one piece, with more behind it.
         headers = sum(len(name) + len(value) for name, value in self.headers)
         if len(self.url) + headers > LONGEST_HEAD:
@@ -77,11 +85,13 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self._wait_no_more()
+        self._inside = self._in_body = False
+        self._completed, self._size = True, 0
         super().on_message_complete()
 
     def _wait(self) -> None:
-        self._patience = self.loop.call_later(HEAD_WITHIN, self.transport.close)
+        self._patience = self.loop.call_later(WHOLE_WITHIN, self.transport.close)
 
     def _wait_no_more(self) -> None:
         if self._patience is not None:

@@ -31,6 +31,9 @@ class Lines:
     def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
         """Adds all of them, or none."""
         try:
+            if self._file >= 0 and not os.fstat(self._file).st_nlink:
+                # Somebody has removed it: what we wrote there, nobody would read.
+                self.close()
             if self._file < 0:
                 self._open()
             size = os.fstat(self._file).st_size

@@ -19,7 +19,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 """Seconds after the first failure, and after many."""
 
 _OK = re.compile(rb"\bok\b", re.IGNORECASE)
-_NOT_ACCEPTABLE, _GONE = 406, 410
+_NOT_ACCEPTABLE, _GONE, _TOO_LARGE = 406, 410, 413
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Verdict(Enum):
     AGAIN = auto()
     """They have not, and may a moment later."""
     APART = auto()
-    """One of several never will: each is to be offered by itself."""
+    """Together they never will: each is to be offered by itself, and buried if it is alone."""
     BURY = auto()
     """They never will: to the dead letters with them, and on with the next ones."""
     STOP = auto()
@@ -100,6 +100,8 @@ def of_webhook(status: int) -> Answer:
     why = f"status {status}"
     if status == _GONE:
         return Answer(Verdict.STOP, why)
+    if status == _TOO_LARGE:
+        return Answer(Verdict.APART, why)
     if status == _NOT_ACCEPTABLE:
         return Answer(Verdict.BURY, why)
     return failed(why)

@@ -75,8 +75,11 @@ class Sql:
         try:
             self._add(rows)
         except (DataError, OverflowError) as error:
-            return Answer(Verdict.APART if len(batch) > 1 else Verdict.BURY, _said(error))
+            return Answer(Verdict.APART, _said(error))
         except SQLAlchemyError as error:
+            # Perhaps the table is gone, or the file.
+            self._has_table = False
+            self.close()
             return failed(_said(error))
         return ARRIVED
 

@@ -7,7 +7,10 @@ answer means is in `rules.py`.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +22,9 @@ from fletching.destinations.rules import Answer, Queued, failed
 
 TIMEOUT = 10.0
 """Seconds for the connection, and for each wait for a part of the answer."""
+
+DEADLINE = 30.0
+"""Seconds for the whole of a request and its answer."""
 
 LONGEST_ANSWER = 64 * 1024
 """Octets that are read of an answer."""
@@ -103,9 +109,19 @@ class Webhook:
     def _ask_at(
         self, connection: HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes]:
-        connection.request("POST", self._place.target, body, headers)
-        answer = connection.getresponse()
-        told = _beginning(answer)
+        # Each wait has its end, but they may be many: an answer that comes in drops.
+        is_late = threading.Event()
+        patience = threading.Timer(DEADLINE, _cut, (connection, is_late))
+        patience.start()
+        try:
+            connection.request("POST", self._place.target, body, headers)
+            answer = connection.getresponse()
+            told = _beginning(answer)
+        finally:
+            patience.cancel()
+        if is_late.is_set():
+            # What was cut off may look like the end of an answer.
+            raise TimeoutError(f"no whole answer within {DEADLINE:g} seconds")
         if not answer.isclosed():
             self.close()
         return answer.status, told
@@ -115,6 +131,14 @@ class Webhook:
         if self._tls is None:
             return HTTPConnection(place.host, place.port, timeout=TIMEOUT)
         return HTTPSConnection(place.host, place.port, timeout=TIMEOUT, context=self._tls)
+
+
+def _cut(connection: HTTPConnection, is_late: threading.Event) -> None:
+    """Ends the connection under whoever waits for it."""
+    is_late.set()
+    with contextlib.suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _beginning(answer: HTTPResponse) -> bytes:

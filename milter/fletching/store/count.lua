@@ -29,6 +29,11 @@ local function first(key, number)
   return redis.call('SETBIT', key, number, 1) == 0
 end
 
+-- In blocks: a link that only one message has would else take as much room as one that all have.
+local function first_of_link(key, number)
+  return first(key .. string.format(':%d', math.floor(number / 4096)), number % 4096)
+end
+
 for i = 1, #ARGV, 5 do
   local kind, place, number, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   -- A reader who unsubscribes twice has unsubscribed once.
@@ -42,7 +47,7 @@ for i = 1, #ARGV, 5 do
     touched[KEYS[3]] = true
     redis.call('HSETNX', KEYS[3], digest, ARGV[i + 4])
     raise(KEYS[3], digest .. '|' .. kind)
-    if unique[kind] and first(KEYS[4] .. kind .. ':' .. digest, number) then
+    if unique[kind] and first_of_link(KEYS[4] .. kind .. ':' .. digest, tonumber(number)) then
       raise(KEYS[3], digest .. '|unique_' .. kind)
     end
   end

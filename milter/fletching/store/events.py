@@ -25,6 +25,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from fletching import log
 from fletching.events import Event
 from fletching.store.connection import SOCKET_TIMEOUT, Connection
 from fletching.store.script import Script
@@ -231,15 +232,26 @@ _END_OF_TIME = 2**63 - 1
 
 def _run(client: Any, runs: Sequence[Run]) -> None:
     """Runs scripts one after the other: in one round trip, but for those of a cluster."""
-    if not isinstance(client, Redis):
-        for script, keys, arguments in runs:
-            script.run(client.execute_command, keys, arguments)
-        return
-    for (script, keys, arguments), said in zip(runs, _together(client, runs), strict=True):
+    if isinstance(client, Redis):
+        answers = _together(client, runs)
+    else:
+        answers = [NoScriptError()] * len(runs)
+    for place, ((script, keys, arguments), said) in enumerate(zip(runs, answers, strict=True)):
         if isinstance(said, NoScriptError):
-            script.run(client.execute_command, keys, arguments)
-        elif isinstance(said, Exception):
+            said = _alone(client, script, keys, arguments)
+        if not isinstance(said, Exception):
+            continue
+        if place == 0:
             raise said
+        # The events are kept. Another attempt would keep them twice, and not heal a campaign.
+        log.not_counted(keys[0], said)
+
+
+def _alone(client: Any, script: Script, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+    try:
+        return script.run(client.execute_command, keys, arguments)
+    except ResponseError as error:
+        return error
 
 
 def _together(client: Redis, runs: Sequence[Run]) -> list[Any]:
