@@ -351,7 +351,10 @@ def postgresql() -> Iterator[Path]:
         user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if user:
             subprocess.run(["chown", "postgres", name], check=True)
-        programs = Path(program("postgres", "postgresql")).resolve().parent
+        # Debian keeps them off the path, a folder for each version.
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        assert found, "postgres is missing: apt-get install postgresql"
+        programs = found[-1].parent
         subprocess.run(
             [*user, programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust"],
             check=True,
