@@ -116,7 +116,7 @@ def test_signatures_are_those_of_the_standard_library(
 
 def test_a_queued_event_knows_its_time() -> None:
     (found,) = queued(event(5))
-    assert rules.rfc3339(found.queued) == found.fields["timestamp"]
+    assert events.rfc3339(found.queued) == found.fields["timestamp"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"event_type": "other"}', "{"])

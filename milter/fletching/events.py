@@ -67,11 +67,10 @@ class Event:
 
     def _told(self) -> dict[str, Value]:
         facts = self.facts
-        when = datetime.fromtimestamp(self.milliseconds / 1000, UTC)
         return {
             "event_type": self.type,
             "event_time": self.milliseconds // 1000,
-            "timestamp": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "timestamp": rfc3339(self.milliseconds),
             "event_unique_id": self.id,
             "server_id": self.server_id,
             "email": facts.email,
@@ -101,6 +100,12 @@ def unique_id(milliseconds: int, entropy: bytes) -> str:
         raise ValueError("an id needs 10 random octets")
     number = (milliseconds & (1 << 50) - 1) << 80 | int.from_bytes(entropy[:10], "big")
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Unix time in RFC 3339, UTC, with milliseconds."""
+    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def text(value: Value) -> Value:

@@ -9,7 +9,6 @@ import hmac
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -131,9 +130,3 @@ def signature(secret: bytes, seconds: int, body: bytes) -> str:
     """
     mac = hmac.new(secret, f"{seconds}.".encode() + body, "sha256")
     return f"t={seconds},v1={mac.hexdigest()}"
-
-
-def rfc3339(milliseconds: int) -> str:
-    """Unix time as events tell it."""
-    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

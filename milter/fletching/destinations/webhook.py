@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from fletching.destinations import form, rules
 from fletching.destinations.rules import Answer, Queued, failed
+from fletching.events import rfc3339
 
 TIMEOUT = 10.0
 """Seconds for the connection, and for each wait for a part of the answer."""
@@ -88,7 +89,7 @@ class Webhook:
             "Content-Type": _FORM if self._as_form else _JSON,
             "User-Agent": "Fletching",
             "X-Fletching-Attempt": str(attempt),
-            "X-Fletching-First-Queued": rules.rfc3339(min(event.queued for event in batch)),
+            "X-Fletching-First-Queued": rfc3339(min(event.queued for event in batch)),
         }
         if self._secret is not None:
             now = int(time.time())

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from fletching.returning import reader
 from fletching.tokens import Facts
 
 HEAD_REQUEST = "head_request"
@@ -58,7 +58,7 @@ class Lists:
         """Whether a mail program fetched an image in advance, so that nobody may have read."""
         if agent in self.prefetchers:
             return True
-        return agent.endswith(self.samplers) and _is_among(address, self.networks)
+        return agent.endswith(self.samplers) and reader.is_among(address, self.networks)
 
 
 NO_LISTS = Lists(re.compile(r"(?!)"), frozenset(), (), ())
@@ -147,12 +147,3 @@ class Recent:
 
 def _kept(touch: Touch) -> int:
     return REMEMBERED if touch.what in _TRAPS else AT_ONCE
-
-
-@lru_cache(4096)
-def _is_among(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in networks)

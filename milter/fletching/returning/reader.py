@@ -25,7 +25,7 @@ def address(peer: str, forwarded: str, proxies: Sequence[Network]) -> str:
     """
     believed = _spelled(peer) or peer
     for said in reversed(forwarded[-_LONGEST:].split(",") if forwarded else []):
-        if believed and not _is_among(believed, proxies):
+        if believed and not is_among(believed, proxies):
             break
         found = _spelled(said)
         if not found:
@@ -56,7 +56,8 @@ def _weight(text: str) -> float:
 
 
 @lru_cache(4096)
-def _is_among(text: str, networks: Sequence[Network]) -> bool:
+def is_among(text: str, networks: tuple[Network, ...]) -> bool:
+    """Whether a text is an address in one of the networks."""
     try:
         found = ip_address(text)
     except ValueError:

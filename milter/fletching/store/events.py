@@ -303,6 +303,6 @@ def _groups(client: Any) -> list[dict[str, Any]]:
     try:
         return list(client.xinfo_groups(STREAM))
     except ResponseError as error:
-        if not str(error).startswith("no such key") and "no such key" not in str(error):
+        if "no such key" not in str(error):
             raise
         return []
