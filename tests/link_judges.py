@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from fletching.outgoing.links import Kind, Mint, Rewritten, Splice, Wanted
+from fletching.outgoing import links
+from fletching.outgoing.links import Finding, Found, Kind, Splice, Wanted
 from html5lib import HTMLParser  # type: ignore[import-untyped]
 from html5lib.constants import tokenTypes  # type: ignore[import-untyped]
 
@@ -19,6 +20,36 @@ CONDITIONAL = re.compile(r"\[if\b[^\]>]*\]>", re.IGNORECASE)
 TRACKER = "https://t.example"
 
 EVERYTHING = Wanted(clicks=True, preserve_visible_urls=False)
+
+Mint = Callable[[Kind, str], str]
+"""Kind and destination in, tracking URL out."""
+
+
+class Rewritten(NamedTuple):
+    """What becomes of one text: splices with their tracking URLs in them, and findings."""
+
+    splices: tuple[Splice, ...]
+    findings: tuple[Finding, ...]
+
+
+def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None, last: str = "") -> Rewritten:
+    """A page that is one text, with its pixel."""
+    (found,) = links.with_pixel([links.html.read(text, wanted)], pixel or "", last)
+    return _minted(found, mint)
+
+
+def plain(text: str, wanted: Wanted, mint: Mint) -> Rewritten:
+    """A plain text."""
+    return _minted(links.plaintext.read(text, wanted), mint)
+
+
+def _minted(found: Found, mint: Mint) -> Rewritten:
+    made = {link: mint(*link) for link in dict.fromkeys(s.link for s in found.splices) if link}
+    splices = (
+        Splice(start, end, text if link is None else f"{text}{made[link]}{text}")
+        for start, end, text, link in found.splices
+    )
+    return Rewritten(tuple(splices), found.findings)
 
 
 def applied(text: str, splices: Iterable[Splice]) -> str:

@@ -43,6 +43,10 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.plaintext": LINKS,
     "fletching.outgoing.destinations": LINKS,
     "fletching.outgoing.splices": LINKS,
+    "fletching.outgoing.stretches": {
+        "fletching.outgoing.links",
+        "fletching.outgoing.transfer",
+    },
     # Where control headers, envelope and configuration meet.
     "fletching.outgoing.sender_map": set(),
     "fletching.outgoing.control": {"fletching.config.values", "fletching.outgoing.message"},

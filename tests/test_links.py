@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fletching.outgoing.links import Finding, Kind, Rewritten, Splice, Wanted, html
+from fletching.outgoing.links import Finding, Found, Kind, Splice, Wanted
 
-from tests.link_judges import EVERYTHING, Sent, sent
+from tests.link_judges import EVERYTHING, Rewritten, Sent, html, sent
 
 T0 = "https://t.example/click?0"
 T1 = "https://t.example/click?1"
@@ -364,15 +364,17 @@ def test_findings_in_document_order() -> None:
 @pytest.mark.parametrize("start_end", [(-1, 0), (2, 1)])
 def test_a_splice_is_a_range(start_end: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="overlap"):
-        Rewritten((Splice(*start_end, ""),), ())
+        Found((Splice(*start_end, ""),), (), 9)
 
 
 def test_splices_are_in_order_and_do_not_overlap() -> None:
-    Rewritten((Splice(0, 1, ""), Splice(1, 1, ""), Splice(1, 2, "")), ())
+    Found((Splice(0, 1, ""), Splice(1, 1, ""), Splice(1, 2, "")), (), 2)
     with pytest.raises(ValueError, match="overlap"):
-        Rewritten((Splice(0, 2, ""), Splice(1, 3, "")), ())
+        Found((Splice(0, 2, ""), Splice(1, 3, "")), (), 9)
     with pytest.raises(ValueError, match="overlap"):
-        Rewritten((Splice(3, 4, ""), Splice(1, 2, "")), ())
+        Found((Splice(3, 4, ""), Splice(1, 2, "")), (), 9)
+    with pytest.raises(ValueError, match="overlap"):
+        Found((Splice(3, 4, ""),), (), 3)
 
 
 @pytest.mark.parametrize("host", ["Click.example.com", "https://x", "x/y", "", "*.x"])

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fletching.outgoing.links import Wanted, html, plain
+from fletching.outgoing.links import Wanted
 from mjml import mjml2html
 
 from tests.corpora import KEPT, cpython_mails, foundation_emails
@@ -20,7 +20,9 @@ from tests.link_judges import (
     Token,
     applied,
     href_of,
+    html,
     led_back,
+    plain,
     requested,
     taken_back,
     tokens,

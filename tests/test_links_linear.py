@@ -7,7 +7,9 @@ from collections.abc import Callable
 from types import FrameType
 
 import pytest
-from fletching.outgoing.links import Kind, Rewritten, Wanted, html, plain
+from fletching.outgoing.links import Kind, Wanted
+
+from tests.link_judges import Rewritten, html, plain
 
 PIXEL = '<img src="https://t.example/open?0" width="1" height="1" alt="">'
 WANTED = Wanted(clicks=True, charset="koi8-r")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fletching.outgoing.links import Kind, Wanted, html
+from fletching.outgoing.links import Kind, Wanted
 
-from tests.link_judges import EVERYTHING, Sent, hrefs, sent, tokens
+from tests.link_judges import EVERYTHING, Sent, hrefs, html, sent, tokens
 
 T0 = "https://t.example/click?0"
 U0 = "https://t.example/unsub?0"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 
-from fletching.outgoing.links import Kind, Rewritten, Wanted, html, plain
+from fletching.outgoing.links import Kind, Wanted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.link_judges import (
     EVERYTHING,
     Minting,
+    Rewritten,
     Token,
     applied,
     href_of,
+    html,
     led_back,
+    plain,
     requested,
     sent,
     taken_back,

@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from fletching.outgoing.links import Finding, Kind, Wanted, plain
+from fletching.outgoing.links import Finding, Kind, Wanted
 
-from tests.link_judges import Sent, sent
+from tests.link_judges import Sent, plain, sent
 
 WANTED = Wanted(
     clicks=True,

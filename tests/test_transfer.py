@@ -15,7 +15,9 @@ from fletching.outgoing.transfer import (
     Patch,
     TransferError,
     decode,
+    encoded,
     fits,
+    gap,
     patched,
     quoted_printable,
     safe,
@@ -29,8 +31,19 @@ from tests.rewriting import longest_line
 QP = "quoted-printable"
 
 
+def put(raw: bytes, encoding: str, patches: list[Patch], later: bool = False) -> tuple[bytes, str]:
+    """The content with its patches. ``later``: what has octets goes into gaps."""
+    gaps = [patch.octets for patch in patches if later and patch.octets]
+    given = [patch._replace(octets=None) if later and patch.octets else patch for patch in patches]
+    first, *pieces = patched(raw, encoding, given)
+    for octets, piece in zip(gaps, pieces, strict=True):
+        first += gap(octets, encoding) + piece
+    return encoded(first, encoding, raw.endswith(b"\r\n"))
+
+
 def spliced(content: bytes, patches: list[Patch]) -> bytes:
     for patch in reversed(patches):
+        assert patch.octets is not None
         content = content[: patch.start] + patch.octets + content[patch.end :]
     return content
 
@@ -141,7 +154,7 @@ def qp_and_patches(draw: st.DrawFn) -> tuple[bytes, list[Patch]]:
 @given(qp_and_patches())
 def test_a_patch_means_the_splice_of_what_was_meant(pair: tuple[bytes, list[Patch]]) -> None:
     raw, patches = pair
-    made, encoding = patched(raw, QP, patches)
+    made, encoding = put(raw, QP, patches)
     assert encoding == QP
     wanted = spliced(decode(raw, QP), patches)
     assert decode(made, QP) == binascii.a2b_qp(made) == as_email_reads(made, QP) == wanted
@@ -153,7 +166,7 @@ def test_a_patch_leaves_other_lines_alone_and_makes_none_too_long(
 ) -> None:
     raw, patches = pair
     lines = raw.split(b"\r\n")
-    made = patched(raw, QP, patches)[0].split(b"\r\n")
+    made = put(raw, QP, patches)[0].split(b"\r\n")
     for line in made:
         # One octet more: the soft break behind a line that was too long before.
         assert len(line) <= 76 or line.removesuffix(b"=") in raw or line.startswith(b"=2D-")
@@ -180,7 +193,7 @@ def test_base64_with_patches(data: st.DataObject, content: bytes) -> None:
     patches = data.draw(patches_for(content))
     raw = base64.encodebytes(content).replace(b"\n", b"\r\n")
     raw = data.draw(st.sampled_from([raw, raw.strip()]))
-    made, encoding = patched(raw, "base64", patches)
+    made, encoding = put(raw, "base64", patches)
     assert encoding == "base64"
     assert base64.b64decode(made) == spliced(content, patches)
     assert longest_line(made) <= 76
@@ -194,11 +207,20 @@ TEXTS = [
 texts = st.lists(st.sampled_from(TEXTS), max_size=12).map(b"".join)
 
 
+@given(st.data(), encoded_qp, st.sampled_from(["7bit", "base64", QP]))
+def test_what_comes_into_a_gap_is_as_if_it_had_been_known(
+    data: st.DataObject, content: bytes, encoding: str
+) -> None:
+    raw = base64.encodebytes(content) if encoding == "base64" else content
+    patches = data.draw(patches_for(decode(raw, encoding)))
+    assert put(raw, encoding, patches, later=True) == put(raw, encoding, patches)
+
+
 @given(st.data(), texts, st.sampled_from(["7bit", "8bit", "binary"]))
 def test_identity_with_patches(data: st.DataObject, content: bytes, encoding: str) -> None:
     patches = data.draw(patches_for(content))
     wanted = spliced(content, patches)
-    made, now = patched(content, encoding, patches)
+    made, now = put(content, encoding, patches)
     assert decode(made, now) == wanted
     if fits(wanted, encoding):
         assert (made, now) == (wanted, encoding)
@@ -235,7 +257,7 @@ def test_identity_with_patches(data: st.DataObject, content: bytes, encoding: st
     ],
 )
 def test_patched_quoted_printable(raw: bytes, patch: Patch, wanted: bytes) -> None:
-    assert patched(raw, QP, [patch]) == (wanted, QP)
+    assert put(raw, QP, [patch]) == (wanted, QP)
 
 
 # Forms that are safe to send.
@@ -349,7 +371,7 @@ def test_work_is_linear(repeated: bytes, encoding: str) -> None:
                 content = decode(raw, encoding)
             except TransferError:
                 return
-            patched(raw, encoding, [patch for patch in patches if patch.end <= len(content)])
+            put(raw, encoding, [patch for patch in patches if patch.end <= len(content)])
 
         return patch_and_make_safe
 

@@ -1,7 +1,7 @@
 """The links of an HTML text: found by the tokenizer, replaced in place.
 
 Here lives what is known about HTML: which tags hold links, where in a tag an attribute stands, what
-opts a link out, where the pixel goes. Nothing is serialised anew: all that leaves is splices into
+opts a link out, where the pixel may go. Nothing is serialised anew: all that leaves is splices into
 the text as it came. What a mail is, and which URLs are ours to rewrite, may not be known here.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import html as entities
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from fletching.outgoing.destinations import (
     target,
     without_no_track,
 )
-from fletching.outgoing.splices import Kind, Ledger, Mint, Rewritten
+from fletching.outgoing.splices import Found, Kind, Ledger
 
 # Looked up once: an enumeration's members cost a tenth of all the work when fetched per token.
 _TEXT, _START_TAG = TokenType.TEXT, TokenType.START_TAG
@@ -56,6 +57,7 @@ _OF_INTEREST = re.compile(r"<(?:a|/?opentag)", IGNORE_CASE)
 _HIDDEN = frozenset({"script", "style", "title", "noscript", "noembed", "noframes", "iframe"})
 _LINKS = frozenset({"a", "area"})
 _LONGEST_KNOWN = 2000
+_PROBE = "<fletching>"
 _URL_BEGINS = re.compile(r"https?://|www\.", IGNORE_CASE)
 _HOST = re.compile(r"[^/?#]++")
 # What is not seen around a text, beside what str.strip() takes for space: soft hyphen, zero-width
@@ -150,31 +152,37 @@ class _Lines:
         return start, self._starts[line] + line + len(source) - source.rfind("\n") - 1
 
 
-def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None, last: str = "") -> Rewritten:
-    """The splices that rewrite the links of an HTML text and put the pixel into it.
+def read(text: str, wanted: Wanted) -> Found:
+    """The links of an HTML text."""
+    page = _Page(text, wanted)
+    page.read(0, len(text))
+    return page.found()
 
-    ``last``: HTML for the end of the body.
+
+def read_on(text: str, wanted: Wanted) -> Found | None:
+    """The links of a beginning of an HTML text, up to the end of a line.
+
+    None where a link, a comment or the like is open there: more of it has to be read together.
     """
-    page = _Page(text, wanted, Ledger(mint), pixel, last)
-    page.read(0, len(text), conditional=False)
-    return page.close()
+    # The probe is a tag, and at its place, only where no other, no comment and no raw text is open.
+    page = _Page(text + _PROBE, wanted)
+    if page.read(0, len(text) + len(_PROBE)) != len(text):
+        return None
+    return replace(page.found(), length=len(text))
 
 
 class _Page:
     """One HTML text while it is read; all places are places in the whole of it."""
 
-    def __init__(
-        self, text: str, wanted: Wanted, ledger: Ledger, pixel: str | None, last: str
-    ) -> None:
+    def __init__(self, text: str, wanted: Wanted) -> None:
         self._text = text
         self._wanted = wanted
-        self._ledger = ledger
-        self._pixel = pixel
-        self._last = last
+        self._ledger = Ledger()
+        self._open_tags: set[tuple[int, int]] = set()
         self._body_end: int | None = None
 
-    def read(self, start: int, end: int, *, conditional: bool) -> None:
-        """Read that stretch of the page.
+    def read(self, start: int, end: int, *, conditional: bool = False) -> int | None:
+        """Read that stretch of the page; where its last token stands, if that is a tag in no link.
 
         ``conditional``: it is the inside of one of Outlook's conditional comments.
         """
@@ -182,6 +190,7 @@ class _Page:
         lines = _Lines(text, start)
         link: _Link | None = None
         hidden = False
+        token = None
         for token in tokenize(text, capture_source=True):
             kind = token.type
             if kind is _TEXT:
@@ -206,20 +215,27 @@ class _Page:
             elif kind is _COMMENT and not conditional:
                 self._comment(token, lines)
         self._settle(link)
+        if token is None or token.type is not _START_TAG or link is not None:
+            return None
+        return lines.range(token)[0]
 
-    def close(self) -> Rewritten:
-        """All that was done, with the pixel where it goes when no open tag asked for it."""
-        if last := self._last + (self._pixel or ""):
-            place = len(self._text) if self._body_end is None else self._body_end
-            self._ledger.splice(place, place, last)
-        return self._ledger.close()
+    def found(self) -> Found:
+        """All that was found."""
+        splices = self._ledger.splices()
+        places = (place for place, splice in enumerate(splices) if splice[:2] in self._open_tags)
+        return Found(
+            splices,
+            self._ledger.findings(),
+            len(self._text),
+            tuple(places),
+            self._body_end,
+        )
 
     def _open_tag(self, start: int, end: int, conditional: bool) -> None:
+        self._ledger.splice(start, end, "")
         # In a conditional comment only Outlook would load it, and there is one for all readers.
-        pixel = None if conditional else self._pixel
-        self._ledger.splice(start, end, pixel or "")
-        if pixel is not None:
-            self._pixel = None
+        if not conditional:
+            self._open_tags.add((start, end))
 
     def _comment(self, token: Token, lines: _Lines) -> None:
         source = token.source or ""
@@ -278,10 +294,8 @@ class _Page:
 
     def _track(self, value: _Value, kind: Kind, url: str) -> None:
         destination = in_charset(url, self._wanted.charset)
-        self._replace(value, self._ledger.track(value.start, kind, destination))
-
-    def _replace(self, value: _Value, new: str) -> None:
-        self._ledger.splice(value.start, value.end, new if value.quoted else f'"{new}"')
+        quote = "" if value.quoted else '"'
+        self._ledger.track(value.start, value.end, kind, destination, quote)
 
     def _remove_no_track(self, value: _Value, url: str) -> str:
         """Take the suffix off the scheme, in the page and in the URL; the URL is returned."""
@@ -290,7 +304,9 @@ class _Page:
         if written is not None:
             self._ledger.splice(*written.span(1), "")
         else:  # Written with character references, or broken over lines.
-            self._replace(value, entities.escape(plain))
+            escaped = entities.escape(plain)
+            new = escaped if value.quoted else f'"{escaped}"'
+            self._ledger.splice(value.start, value.end, new)
         return plain
 
 

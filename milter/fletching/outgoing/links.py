@@ -5,9 +5,10 @@ URLs in `destinations.py`, of HTML in `html.py`, of running text in `plaintext.p
 come back in `splices.py`. None of them may know what a mail is.
 """
 
+from fletching.outgoing import html, plaintext
 from fletching.outgoing.destinations import Wanted
-from fletching.outgoing.html import html
-from fletching.outgoing.plaintext import plain
-from fletching.outgoing.splices import Finding, Kind, Mint, Rewritten, Splice
+from fletching.outgoing.splices import Finding, Found, Kind, Link, Splice, with_pixel
 
-__all__ = ["Finding", "Kind", "Mint", "Rewritten", "Splice", "Wanted", "html", "plain"]
+__all__ = [
+    "Finding", "Found", "Kind", "Link", "Splice", "Wanted", "html", "plaintext", "with_pixel",
+]  # fmt: skip

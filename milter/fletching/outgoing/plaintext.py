@@ -20,7 +20,7 @@ from fletching.outgoing.destinations import (
     target,
     without_no_track,
 )
-from fletching.outgoing.splices import Kind, Ledger, Mint, Rewritten
+from fletching.outgoing.splices import Found, Kind, Ledger
 
 # A scheme behind a letter, a digit or something like "svn+" is part of another word. All begin with
 # one of few characters: so the search passes quickly over the rest.
@@ -45,20 +45,28 @@ _OPT_OUT = re.compile(r'\[\[\s*data-msys-clicktrack\s*=\s*"0"\s*\]\]', IGNORE_CA
 _SHOWN = re.compile(r"\S{0,200}+")
 
 
-def plain(text: str, wanted: Wanted, mint: Mint) -> Rewritten:
-    """The splices that rewrite the links of a plain text."""
-    prose = _Prose(text, wanted, Ledger(mint))
+def read(text: str, wanted: Wanted) -> Found:
+    """The links of a plain text."""
+    prose = _Prose(text, wanted)
     prose.read()
-    return prose.close()
+    return prose.found()
+
+
+def read_on(text: str, wanted: Wanted) -> Found | None:
+    """The links of a beginning of a plain text, up to the end of a line.
+
+    None where the opt-out mark of a link may go on in the next line.
+    """
+    return read(text, wanted) if text.rfind("[[") <= text.rfind("]]") else None
 
 
 class _Prose:
     """One plain text while it is read."""
 
-    def __init__(self, text: str, wanted: Wanted, ledger: Ledger) -> None:
+    def __init__(self, text: str, wanted: Wanted) -> None:
         self._text = text
         self._wanted = wanted
-        self._ledger = ledger
+        self._ledger = Ledger()
         # The run of URL characters that is being read, and its brackets with their partners' places
         # (-1: none). Found once for all URLs of a run, or many in one run would be quadratic.
         self._run_end = 0
@@ -73,9 +81,9 @@ class _Prose:
             else:
                 place = self._unsubscribe(*begin.span())
 
-    def close(self) -> Rewritten:
-        """All that was done."""
-        return self._ledger.close()
+    def found(self) -> Found:
+        """All that was found."""
+        return Found(self._ledger.splices(), self._ledger.findings(), len(self._text))
 
     def _url(self, start: int, scheme_end: int, no_track: tuple[int, int]) -> int:
         """Deal with the URL that begins there; the place to read on from is returned."""
@@ -97,7 +105,7 @@ class _Prose:
             return self._run_end
         found = judge(url, self._wanted)
         if isinstance(found, Target):
-            self._ledger.splice(start, end, self._ledger.track(start, Kind.CLICK, url))
+            self._ledger.track(start, end, Kind.CLICK, url)
         else:
             self._ledger.leave(start, url, found)
         return end
@@ -110,7 +118,7 @@ class _Prose:
             end = self._trimmed(scheme.end(), self._stop(start, scheme.end()))
         url = without_no_track(self._text[tag_end:end])
         if isinstance(target(url), Target):
-            self._ledger.splice(start, end, self._ledger.track(start, Kind.UNSUBSCRIBE, url))
+            self._ledger.track(start, end, Kind.UNSUBSCRIBE, url)
         else:
             shown = _SHOWN.match(self._text, start)
             self._ledger.leave(start, shown[0] if shown else url, BARE_UNSUBSCRIBE_TAG)

@@ -1,8 +1,8 @@
 """The body of a mail, part by part: which parts are rewritten, and how a part keeps its form.
 
 Here lives what may be touched (SPEC section 7) and how a changed part goes back among the others,
-so that everything else stays as it is to the octet. What a link is, `links.py` knows; no HTML is
-looked at here.
+so that everything else stays as it is to the octet. How a part is read is in `stretches.py`; no
+HTML is looked at here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
+from functools import lru_cache, partial
 
 from fletching.outgoing import links, mime, transfer
 from fletching.outgoing.message import Header, Message
 from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
+from fletching.outgoing.stretches import LeftAloneError, Reader
 from fletching.tokens import Kind
 
 # Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
@@ -32,12 +34,6 @@ _CHARSET = re.compile(
 )
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _NOT_7BIT = frozenset({"8bit", "binary"})
-_PGP = "-----BEGIN PGP "
-_INLINE_PGP = {
-    "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
-    "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
-}
-
 LinkOf = Callable[[Kind, str], str]
 
 
@@ -62,10 +58,6 @@ class Rewritten:
     labels: frozenset[str] | None = None
 
 
-class _LeftAloneError(Exception):
-    """The part stays as it is. Says why."""
-
-
 def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
     """Rewrites the links of all text parts; pixel and trap go into the first HTML part."""
     if not tracking.body:
@@ -74,7 +66,7 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
         return Rewritten(message, (PartNote("message", "larger than max_rewrite_size"),))
     changes: list[Encoded] = []
     notes: list[PartNote] = []
-    pixel = _pixel(link) if tracking.opens else None
+    pixel = _pixel(link) if tracking.opens else ""
     trap = _trap(link) if tracking.trap and tracking.clicks else ""
     parts = mime.parts(message)
     for part in parts:
@@ -84,15 +76,15 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
             continue
         try:
             change, findings = _part(message.body, part, tracking, link, pixel, trap)
-        except _LeftAloneError as reason:
+        except LeftAloneError as reason:
             notes.append(PartNote(part.content_type, str(reason)))
             continue
         notes.append(PartNote(part.content_type, "", findings))
         if part.content_type == "text/html":
-            pixel, trap = None, ""
+            pixel = trap = ""
         if change is not None:
             changes.append(change)
-    if pixel is not None:
+    if pixel:
         notes.append(PartNote("message", "no HTML part that an open pixel may go into"))
     labels = {part.encoding for part in parts} | {change.encoding for change in changes}
     return Rewritten(mime.with_parts(message, changes), tuple(notes), frozenset(labels))
@@ -171,96 +163,60 @@ def _true_labels(
 
 
 def _part(
-    body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str | None, trap: str
+    body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str, trap: str
 ) -> tuple[Encoded | None, tuple[links.Finding, ...]]:
-    """The part rewritten, None if nothing changes. Raises `_LeftAloneError`."""
+    """The part rewritten, None if nothing changes. Raises `LeftAloneError`."""
+    if reason := _untouchable(part):
+        raise LeftAloneError(reason)
     raw = body[part.start : part.end]
-    content, text, charset = _text(raw, part)
+    reader = _reader(tracking, part.content_type, part.encoding, _charset(part.parameters))
+    stretches = reader.read(raw)
+    click, unsubscribe = Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT
+    if part.content_type == "text/html":
+        click, unsubscribe = Kind.CLICK_HTML, Kind.UNSUBSCRIBE_HTML
+        stretches = reader.with_pixel(stretches, pixel, trap)
+    findings = tuple(finding for stretch in stretches for finding in stretch.found.findings)
+    if not any(stretch.found.splices for stretch in stretches):
+        return None, findings
+    content = reader.filled(stretches, partial(link, click), partial(link, unsubscribe))
+    return Encoded(part, *transfer.encoded(content, part.encoding, raw.endswith(b"\r\n"))), findings
+
+
+# The mails of a campaign are read by the same readers, which know what they have read.
+@lru_cache(maxsize=256)
+def _reader(tracking: Tracking, content_type: str, encoding: str, charset: str) -> Reader:
     wanted = links.Wanted(
-        clicks=tracking.clicks and (tracking.text or part.content_type == "text/html"),
+        clicks=tracking.clicks and (tracking.text or content_type == "text/html"),
         own_hosts=tracking.own_hosts,
         untracked_hosts=tracking.untracked_hosts,
         preserve_visible_urls=tracking.preserve_visible_urls,
         charset=charset,
     )
-    if part.content_type == "text/html":
-        kinds = {links.Kind.CLICK: Kind.CLICK_HTML, links.Kind.UNSUBSCRIBE: Kind.UNSUBSCRIBE_HTML}
-        found = links.html(text, wanted, lambda kind, to: link(kinds[kind], to), pixel, trap)
-    else:
-        kinds = {links.Kind.CLICK: Kind.CLICK_TEXT, links.Kind.UNSUBSCRIBE: Kind.UNSUBSCRIBE_TEXT}
-        found = links.plain(text, wanted, lambda kind, to: link(kinds[kind], to))
-    if not found.splices:
-        return None, found.findings
-    # Where the charset lacks a character, HTML can still name it.
-    errors = "xmlcharrefreplace" if part.content_type == "text/html" else "strict"
-    patches = _patches(content, text, (charset, errors), found.splices)
-    patched, encoding = transfer.patched(raw, part.encoding, patches)
-    return Encoded(part, patched, encoding), found.findings
+    return Reader(content_type, encoding, charset, wanted)
 
 
-def _text(raw: bytes, part: Part) -> tuple[bytes, str, str]:
-    """The content decoded, as text, and its charset. Raises `_LeftAloneError`."""
-    reason = (
+def _untouchable(part: Part) -> str:
+    """Why nothing in the part may be changed, whatever it holds; else empty."""
+    return (
         (part.sealed and f"in {part.sealed}")
         or (part.forwarded and "in message/rfc822")
         # RFC 2183 section 2.8: an unknown disposition is one, too.
         or (part.disposition not in ("", "inline") and "attachment")
         or part.doubtful
         or (part.start == part.end and "empty")
+        or ""
     )
-    if reason:
-        raise _LeftAloneError(reason)
-    charset = _charset(part.parameters)
-    try:
-        content = transfer.decode(raw, part.encoding)
-    except transfer.TransferError as error:
-        raise _LeftAloneError(str(error)) from None
-    try:
-        text = content.decode(charset)
-    except UnicodeError:
-        raise _LeftAloneError("broken encoding") from None
-    if _PGP in text and _INLINE_PGP[part.content_type].search(text):
-        raise _LeftAloneError("inline PGP")
-    return content, text, charset
 
 
 def _charset(parameters: Mapping[str, str]) -> str:
-    """The codec of a part's charset. Raises `_LeftAloneError`."""
+    """The codec of a part's charset. Raises `LeftAloneError`."""
     if any(name.startswith("charset*") for name in parameters):  # RFC 2231: nobody writes it so.
-        raise _LeftAloneError("unknown charset")
+        raise LeftAloneError("unknown charset")
     name = normalize_encoding(parameters.get("charset", "us-ascii").lower())
     name = aliases.get(name, name)
     if not _CHARSET.fullmatch(name):
-        raise _LeftAloneError("unknown charset")
+        raise LeftAloneError("unknown charset")
     return codecs.lookup(name).name
-
-
-def _patches(
-    content: bytes, text: str, codec: tuple[str, str], splices: tuple[links.Splice, ...]
-) -> list[transfer.Patch]:
-    """Places in the text as places in its octets. Raises `_LeftAloneError`.
-
-    ``codec``: the charset, and what becomes of characters in splices that it lacks. The text is
-    encoded again between the splices; octets that do not come out as they went in (a charset with
-    states, two codes for one character) would not stay as they are.
-    """
-    patches: list[transfer.Patch] = []
-    encoded: list[bytes] = []
-    charset, _ = codec
-    at = place = 0
-    try:
-        for start, end, replacement in splices:
-            before, gone = text[at:start].encode(charset), text[start:end].encode(charset)
-            encoded += (before, gone)
-            begin = place + len(before)
-            place, at = begin + len(gone), end
-            patches.append(transfer.Patch(begin, place, replacement.encode(*codec)))
-        encoded.append(text[at:].encode(charset))
-    except UnicodeError:
-        raise _LeftAloneError("broken encoding") from None
-    if b"".join(encoded) != content:
-        raise _LeftAloneError("charset cannot be kept")
-    return patches
 
 
 def _pixel(link: LinkOf) -> str:

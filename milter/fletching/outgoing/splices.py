@@ -1,13 +1,15 @@
-"""What rewriting the links of one text yields: splices, and what was found on the way.
+"""What reading one text yields: splices, and what was found on the way.
 
-Here live the values that leave this corner, and the ledger in which the readers of HTML and of
-plain text write down what they do. Which links are rewritten is not decided here.
+Here live the values that leave this corner, the ledger in which the readers of HTML and of plain
+text write down what they find, and how the pixel joins what was found. All but that is the same for
+every mail that has the text: the tracking URLs come later. Which links are rewritten is not decided
+here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from operator import itemgetter
@@ -21,21 +23,31 @@ class Kind(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-Mint = Callable[[Kind, str], str]
-"""Kind and destination in, tracking URL out: only ``[A-Za-z0-9:/?=._~-]``, so that it needs no
-escaping in an attribute value, in text or in quoted-printable lines."""
+class Link(NamedTuple):
+    """What a tracking URL is made for.
+
+    It will have only ``[A-Za-z0-9:/?=._~-]``, so that it needs no escaping in an attribute value or
+    in text.
+    """
+
+    kind: Kind
+    url: str
 
 
 class Splice(NamedTuple):
-    """Replace ``text[start:end]`` by ``text``."""
+    """Replace ``text[start:end]`` by ``text``; with a link, by its tracking URL between two such.
+
+    The text on both sides is a quote, or nothing.
+    """
 
     start: int
     end: int
     text: str
+    link: Link | None = None
 
 
 class Finding(NamedTuple):
-    """One link: where it leads, whether it was rewritten, and why."""
+    """One link: where it leads, whether it is rewritten, and why."""
 
     url: str
     rewritten: bool
@@ -43,30 +55,66 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
-    """Splices from left to right, none overlapping another, and findings in document order."""
+class Found:
+    """Splices from left to right, none overlapping another, and findings in document order.
+
+    ``length``: of the text, in characters. ``pixel_places``: indexes of splices where the pixel may
+    stand. ``body_end``: where the text says that the body ends.
+    """
 
     splices: tuple[Splice, ...]
     findings: tuple[Finding, ...]
+    length: int
+    pixel_places: tuple[int, ...] = ()
+    body_end: int | None = None
 
     def __post_init__(self) -> None:
-        places = [0, *(place for splice in self.splices for place in splice[:2])]
+        places = [0, *(place for splice in self.splices for place in splice[:2]), self.length]
         if any(left > right for left, right in pairwise(places)):
             raise ValueError("splices overlap, or are out of order")
 
 
+def with_pixel(page: Sequence[Found], pixel: str, last: str) -> list[Found]:
+    """The texts of one page with the pixel where the first open tag asks for it.
+
+    Without one it goes to the end of the body, and so does ``last``.
+    """
+    texts = list(page)
+    place = next((place for place, text in enumerate(texts) if text.pixel_places), None)
+    if place is None:
+        last += pixel
+    elif pixel:
+        texts[place] = _with_open_tag(texts[place], pixel)
+    if last:
+        ends = (at for at in reversed(range(len(texts))) if texts[at].body_end is not None)
+        place = next(ends, len(texts) - 1)
+        texts[place] = _with_last(texts[place], last)
+    return texts
+
+
+def _with_open_tag(text: Found, pixel: str) -> Found:
+    splices = list(text.splices)
+    at = text.pixel_places[0]
+    splices[at] = splices[at]._replace(text=pixel)
+    return replace(text, splices=tuple(splices))
+
+
+def _with_last(text: Found, last: str) -> Found:
+    place = text.length if text.body_end is None else text.body_end
+    splices = sorted([*text.splices, Splice(place, place, last)], key=lambda splice: splice[:2])
+    return replace(text, splices=tuple(splices))
+
+
 class Ledger:
-    """What one call of `html` or `plain` has done so far.
+    """What one call of `html.read` or `plaintext.read` has found so far.
 
     Entries may come in any order: whether a link is rewritten can depend on the text that follows
     it, and by then later ranges may be written down.
     """
 
-    def __init__(self, mint: Mint) -> None:
-        self._mint = mint
+    def __init__(self) -> None:
         self._splices: list[Splice] = []
         self._findings: list[tuple[int, Finding]] = []
-        self._minted: dict[tuple[Kind, str], str] = {}
 
     def splice(self, start: int, end: int, text: str) -> None:
         self._splices.append(Splice(start, end, text))
@@ -75,15 +123,15 @@ class Ledger:
         """The link at that place stays as it is."""
         self._findings.append((place, Finding(url, False, reason)))
 
-    def track(self, place: int, kind: Kind, url: str) -> str:
-        """The tracking URL that the link at that place gets."""
-        self._findings.append((place, Finding(url, True, kind)))
-        tracking = self._minted.get((kind, url))
-        if tracking is None:
-            tracking = self._minted[kind, url] = self._mint(kind, url)
-        return tracking
+    def track(self, start: int, end: int, kind: Kind, url: str, quote: str = "") -> None:
+        """The link at that place is rewritten."""
+        self._findings.append((start, Finding(url, True, kind)))
+        self._splices.append(Splice(start, end, quote, Link(kind, url)))
 
-    def close(self) -> Rewritten:
-        splices = sorted(self._splices, key=itemgetter(0, 1))
-        findings = sorted(self._findings, key=itemgetter(0))
-        return Rewritten(tuple(splices), tuple(finding for _, finding in findings))
+    def splices(self) -> tuple[Splice, ...]:
+        """All splices, in order."""
+        return tuple(sorted(self._splices, key=itemgetter(0, 1)))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in order."""
+        return tuple(finding for _, finding in sorted(self._findings, key=itemgetter(0)))

@@ -26,6 +26,8 @@ _QP_NO_MARK = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n|\Z)")
 # What a server on the way may have put behind a soft line break (RFC 2045 section 6.7, rule 3).
 _QP_PADDING = re.compile(rb"=[ \t]+(?=\r\n|\Z)")
 _BASE64_SPACE = b" \t\r\n"
+# It stands for what comes into a gap: a line that is neither empty nor full.
+_GAP = b"x"
 # Of what a URL is made; each stands for itself.
 _SAFE = (string.ascii_letters + string.digits + "-._~:/?&").encode()
 
@@ -35,11 +37,14 @@ class TransferError(Exception):
 
 
 class Patch(NamedTuple):
-    """Octets to stand in the place of ``start`` to ``end`` of the decoded content."""
+    """Octets to stand in the place of ``start`` to ``end`` of the decoded content.
+
+    None: a gap. What stands there is still to come, and is not nothing.
+    """
 
     start: int
     end: int
-    octets: bytes
+    octets: bytes | None
 
 
 def decode(raw: bytes, encoding: str) -> bytes:
@@ -59,16 +64,33 @@ def decode(raw: bytes, encoding: str) -> bytes:
     raise TransferError("unknown Content-Transfer-Encoding")
 
 
-def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> tuple[bytes, str]:
-    """The encoded content with ``patches`` in it (in order, not overlapping), and its encoding.
+def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> list[bytes]:
+    """The content with ``patches`` in it (in order, not overlapping), in pieces between the gaps.
 
-    The encoding stays where the result fits it; else it becomes quoted-printable.
+    It is still encoded if it came as quoted-printable, and waits for `encoded` if not.
     """
     if encoding == "quoted-printable":
-        return _patched_quoted_printable(raw, patches), encoding
-    content = _spliced(decode(raw, encoding), patches)
+        return _patched_quoted_printable(raw, patches)
+    return _spliced(decode(raw, encoding), patches)
+
+
+def gap(octets: bytes, encoding: str) -> bytes:
+    """What comes between two pieces of `patched`."""
+    if encoding == "quoted-printable":
+        return b"=\r\n".join(_soft_lines(_escaped(octets), _QP_LINE - 1))
+    return octets
+
+
+def encoded(content: bytes, encoding: str, ends_line: bool) -> tuple[bytes, str]:
+    """What `patched` left, with its gaps filled, as it may be sent, and its encoding.
+
+    That stays where the result fits it; else it becomes quoted-printable. ``ends_line``: whether
+    there is a line end behind base64.
+    """
+    if encoding == "quoted-printable":
+        return content, encoding
     if encoding == "base64":
-        return _base64(content, ends_line=raw.endswith(b"\r\n")), encoding
+        return _base64(content, ends_line=ends_line), encoding
     if fits(content, encoding):
         return content, encoding
     return quoted_printable(content), "quoted-printable"
@@ -162,23 +184,29 @@ def _base64(content: bytes, ends_line: bool) -> bytes:
     return encoded if ends_line else encoded.removesuffix(b"\r\n")
 
 
-def _spliced(content: bytes, patches: Sequence[Patch]) -> bytes:
+def _spliced(content: bytes, patches: Sequence[Patch]) -> list[bytes]:
     pieces: list[bytes] = []
+    made = bytearray()
     at = 0
     for patch in patches:
-        pieces += (content[at : patch.start], patch.octets)
+        made += content[at : patch.start]
         at = patch.end
-    pieces.append(content[at:])
-    return b"".join(pieces)
+        if patch.octets is None:
+            pieces.append(bytes(made))
+            made.clear()
+        else:
+            made += patch.octets
+    return [*pieces, bytes(made + content[at:])]
 
 
-def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
+def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> list[bytes]:
     """Patches in the encoded octets themselves, each on lines of its own between soft breaks."""
     raw = _without_padding(raw)
     open_break = raw.endswith(b"=")
     # Behind a soft break at the very end nothing stands, its CRLF neither.
     whole = raw + b"\r\n" if open_break else raw
     made = bytearray()
+    gaps: list[int] = []
     at = end = place = 0
     for patch in patches:
         start = min(_forward(whole, end, patch.start - place), len(raw))
@@ -189,12 +217,18 @@ def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> bytes:
             made += b"\r\n"
         _break_line(made)
         at = end
-        if patch.octets:
-            made += b"=\r\n".join(_soft_lines(_escaped(patch.octets), _QP_LINE - 1))
-            # The last of these lines has room for the equals sign.
-            if raw[at : at + 2] not in (b"", b"\r\n"):
-                made += b"=\r\n"
-    return bytes(made + _begun(raw, at, len(raw)))
+        if patch.octets is None:
+            gaps.append(len(made))
+            made += _GAP
+        elif patch.octets:
+            made += gap(patch.octets, "quoted-printable")
+        # The last of these lines has room for the equals sign.
+        if patch.octets != b"" and raw[at : at + 2] not in (b"", b"\r\n"):
+            made += b"=\r\n"
+    made += _begun(raw, at, len(raw))
+    ends = [*gaps, len(made)]
+    begins = [0, *(at + len(_GAP) for at in gaps)]
+    return [bytes(made[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
 
 def _forward(raw: bytes, at: int, octets: int) -> int:

@@ -1,0 +1,194 @@
+"""A text part in stretches, each of which is read once for all mails that have it.
+
+The mails of a campaign resemble each other: most of their lines are the same, here stands a name,
+there a link of the reader's own. So a part is cut behind line ends, and what was found in a stretch
+is remembered with it; only the tracking URLs are made for each mail. What comes out is what reading
+the part in one piece gives, to the octet.
+
+Here lives where a part may be cut, how much is remembered, and how a stretch keeps its form. What a
+link is, `links.py` knows; what may be touched at all, `rewrite.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from fletching.outgoing import transfer
+from fletching.outgoing.links import (
+    Found,
+    Kind,
+    Link,
+    Splice,
+    Wanted,
+    html,
+    plaintext,
+    with_pixel,
+)
+
+_SHORTEST, _LONGEST_KNOWN = 1024, 4096
+"""Octets: of a stretch that is not a part's last, and of one that is worth remembering."""
+_KNOWN = 2048
+
+_CUTS = {
+    "text/html": re.compile(rb"\r\n(?=<(?:table|tbody|tr|td|div|p|!--)[ >\r\[])", re.IGNORECASE),
+    "text/plain": re.compile(rb"\r\n\r\n"),
+}
+# In front of a CRLF it may make a soft line break of quoted-printable of it.
+_NO_LINE_END = b"= \t"
+_CUTTABLE = transfer.IDENTITY | {"quoted-printable"}
+_WITH_STATES = "iso2022"
+_PGP = "-----BEGIN PGP "
+_INLINE_PGP = {
+    "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
+    "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
+}
+_READ = {"text/html": html.read, "text/plain": plaintext.read}
+_READ_ON = {"text/html": html.read_on, "text/plain": plaintext.read_on}
+
+Mint = Callable[[str], str]
+"""The tracking URL for a URL."""
+
+
+class LeftAloneError(Exception):
+    """The part stays as it is. Says why."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of a part as it was read, and as it leaves: ``octets`` with a link in each gap.
+
+    Each link has the quote that goes on both sides of its tracking URL, or nothing.
+    """
+
+    raw: bytes
+    found: Found
+    octets: Sequence[bytes]
+    links: Sequence[tuple[str, Link]]
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """Reads parts of one form: what one reader has read it knows, but no other one.
+
+    ``charset``: by Python's name.
+    """
+
+    content_type: str
+    encoding: str
+    charset: str
+    wanted: Wanted
+
+    def read(self, raw: bytes) -> list[Stretch]:
+        """A part from its beginning to its end. Raises `LeftAloneError`."""
+        stretches: list[Stretch] = []
+        at = 0
+        while at < len(raw) or not stretches:
+            end = self._cut(raw, at + _SHORTEST)
+            while (stretch := self._stretch(raw[at:end], end < len(raw))) is None:
+                # Twice as much each time, so that all attempts together stay linear.
+                end = self._cut(raw, 2 * end - at)
+            stretches.append(stretch)
+            at = end
+        return stretches
+
+    def with_pixel(self, page: Sequence[Stretch], pixel: str, last: str) -> list[Stretch]:
+        """A page with the pixel in its place and ``last`` at its end. Raises `LeftAloneError`."""
+        found = with_pixel([stretch.found for stretch in page], pixel, last)
+        return [
+            stretch if now is stretch.found else self._made(stretch.raw, now)
+            for stretch, now in zip(page, found, strict=True)
+        ]
+
+    def filled(self, stretches: Sequence[Stretch], clicks: Mint, unsubscribes: Mint) -> bytes:
+        """The part with its tracking URLs: one for each URL, however often it is there."""
+        pieces: list[bytes] = []
+        made: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        for _, _, octets, links in stretches:
+            pieces.append(octets[0])
+            for at, (quote, (kind, url)) in enumerate(links, 1):
+                known = made[kind is Kind.CLICK]
+                tracking = known.get(url)
+                if tracking is None:
+                    mint = clicks if kind is Kind.CLICK else unsubscribes
+                    tracking = known[url] = mint(url)
+                gap = f"{quote}{tracking}{quote}".encode("ascii")
+                pieces += (transfer.gap(gap, self.encoding), octets[at])
+        return b"".join(pieces)
+
+    def _cut(self, raw: bytes, least: int) -> int:
+        """Where the first stretch may end that ends there at least."""
+        if self.encoding not in _CUTTABLE or self.charset.startswith(_WITH_STATES):
+            return len(raw)
+        for cut in _CUTS[self.content_type].finditer(raw, least):
+            if raw[cut.start() - 1] not in _NO_LINE_END:
+                return cut.end()
+        return len(raw)
+
+    def _stretch(self, raw: bytes, goes_on: bool) -> Stretch | None:
+        read = _known if len(raw) <= _LONGEST_KNOWN else _read
+        return read(self, raw, goes_on)
+
+    def _made(self, raw: bytes, found: Found) -> Stretch:
+        """What was found, as it leaves. Raises `LeftAloneError`."""
+        content, text = self._decoded(raw)
+        links = [(splice.text, splice.link) for splice in found.splices if splice.link is not None]
+        patches = self._patches(content, text, found.splices)
+        return Stretch(raw, found, transfer.patched(raw, self.encoding, patches), links)
+
+    def _decoded(self, raw: bytes) -> tuple[bytes, str]:
+        """The content, and as text. Raises `LeftAloneError`."""
+        try:
+            content = transfer.decode(raw, self.encoding)
+        except transfer.TransferError as error:
+            raise LeftAloneError(str(error)) from None
+        try:
+            return content, content.decode(self.charset)
+        except UnicodeError:
+            raise LeftAloneError("broken encoding") from None
+
+    def _patches(
+        self, content: bytes, text: str, splices: Sequence[Splice]
+    ) -> list[transfer.Patch]:
+        """Places in the text as places in its octets. Raises `LeftAloneError`.
+
+        The text is encoded again between the splices; octets that do not come out as they went in
+        (a charset with states, two codes for one character) would not stay as they are.
+        """
+        # Where the charset lacks a character, HTML can still name it.
+        errors = "xmlcharrefreplace" if self.content_type == "text/html" else "strict"
+        cuts = [0, *(place for splice in splices for place in splice[:2]), len(text)]
+        try:
+            encoded = [text[start:end].encode(self.charset) for start, end in pairwise(cuts)]
+            news = [
+                splice.text.encode(self.charset, errors) if splice.link is None else None
+                for splice in splices
+            ]
+        except UnicodeError:
+            raise LeftAloneError("broken encoding") from None
+        if b"".join(encoded) != content:
+            raise LeftAloneError("charset cannot be kept")
+        patches: list[transfer.Patch] = []
+        place = 0
+        for before, gone, new in zip(encoded[::2], encoded[1::2], news, strict=False):
+            start = place + len(before)
+            place = start + len(gone)
+            patches.append(transfer.Patch(start, place, new))
+        return patches
+
+
+def _read(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
+    """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
+    _, text = reader._decoded(raw)
+    if _PGP in text and _INLINE_PGP[reader.content_type].search(text):
+        raise LeftAloneError("inline PGP")
+    read = (_READ_ON if goes_on else _READ)[reader.content_type]
+    found = read(text, reader.wanted)
+    return None if found is None else reader._made(raw, found)
+
+
+# Few thousand octets each: seldom more than ten MB in all, and never more than thirty.
+_known = lru_cache(maxsize=_KNOWN)(_read)
