@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import email
 import quopri
+from collections.abc import Callable
 
 from fletching.outgoing.message import Message, parse
 from fletching.outgoing.plan import Tracking
@@ -25,9 +26,9 @@ TRAP = (
 )
 
 
-def link(kind: Kind, destination: str) -> str:
-    """A tracking URL that says what it is for, and how long its destination is."""
-    return f"{TRACKER}/{kind.value}?{len(destination)}"
+def link(kind: Kind) -> Callable[[str], str]:
+    """Makes tracking URLs that say what they are for, and how long their destination is."""
+    return lambda destination: f"{TRACKER}/{kind.value}?{len(destination)}"
 
 
 def done(raw: bytes | str, tracking: Tracking = ALL) -> Rewritten:

@@ -77,7 +77,7 @@ def test_the_three_forms(kind: Kind, noun: str) -> None:
 @pytest.mark.parametrize("form", "abc")
 def test_a_link_opens(form: str) -> None:
     link = marks(tracking=Tracking(domain=DOMAIN, form=form)).links()
-    made = link(Kind.CLICK_HTML, "https://www.example.org/?a=b&c#d")
+    made = link(Kind.CLICK_HTML)("https://www.example.org/?a=b&c#d")
     assert made.startswith(f"{DOMAIN}/click")
     token = KEYRING.open(found_in(made))
     assert token.kind is Kind.CLICK_HTML
@@ -89,9 +89,9 @@ def test_a_link_opens(form: str) -> None:
 
 def test_the_same_link_is_the_same_each_time() -> None:
     link = marks().links()
-    assert link(Kind.CLICK_HTML, "x") == link(Kind.CLICK_HTML, "x")
-    assert link(Kind.CLICK_HTML, "x") != link(Kind.CLICK_TEXT, "x")
-    assert link(Kind.CLICK_HTML, "x") != link(Kind.CLICK_HTML, "y")
+    assert link(Kind.CLICK_HTML)("x") == link(Kind.CLICK_HTML)("x")
+    assert link(Kind.CLICK_HTML)("x") != link(Kind.CLICK_TEXT)("x")
+    assert link(Kind.CLICK_HTML)("x") != link(Kind.CLICK_HTML)("y")
 
 
 # Return path.

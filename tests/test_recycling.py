@@ -239,7 +239,7 @@ def test_telling_does_not_wait_for_ever(
 
 def test_the_supervisor_hears_what_a_daemon_tells_later() -> None:
     with MilterDaemon("embedded", CONFIG, command=("run",)) as everything:
-        wait_until("not ready", lambda: bool(everything.lines("started")[1:]))
+        wait_until("not ready", lambda: "daemon=supervisor" in "".join(everything.lines("started")))
         environments = [
             Path(f"/proc/{pid}/environ").read_text().split("\0") for pid in everything.children()
         ]

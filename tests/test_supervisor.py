@@ -43,7 +43,7 @@ def configure(everything: MilterDaemon, config: str) -> None:
 @pytest.fixture
 def everything() -> Iterator[MilterDaemon]:
     with whole() as running:
-        wait_until("not ready", lambda: bool(running.lines("started")[1:]))
+        wait_until("not ready", lambda: "daemon=supervisor" in "".join(running.lines("started")))
         yield running
 
 

@@ -21,6 +21,7 @@ import enum
 import hashlib
 import hmac
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -158,9 +159,19 @@ class Keyring:
 
     def seal(self, kind: Kind, packed: bytes, destination: str = "") -> str:
         """A token over ``Facts.packed`` and a destination, made with the newest key."""
+        return self.sealer(kind, packed)(destination)
+
+    def sealer(self, kind: Kind, packed: bytes) -> Callable[[str], str]:
+        """Makes one message's tokens of a kind, each for another destination."""
         key = self.keys[-1]
-        plain = bytes((kind,)) + packed + destination.encode("utf-8", "surrogateescape")
-        return _base64url(key.head + key.cipher.encrypt(plain, [key.head]))
+        head, encrypt = key.head, key.cipher.encrypt
+        begin = bytes((kind,)) + packed
+
+        def seal(destination: str) -> str:
+            plain = begin + destination.encode("utf-8", "surrogateescape")
+            return _base64url(head + encrypt(plain, [head]))
+
+        return seal
 
     def open(self, text: str) -> Token:
         """Opens exactly this text. Raises `TokenError` for everything that we did not make."""

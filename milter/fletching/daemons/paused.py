@@ -46,6 +46,7 @@ class Watch:
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
+        self._path = str(path(state_dir))
         self._seen: tuple[int, ...] | None = None
         self._names: frozenset[str] = frozenset()
         self._told = ""
@@ -61,12 +62,12 @@ class Watch:
         except OSError as error:
             if str(error) != self._told:
                 self._told = str(error)
-                log.not_kept(str(path(self._state_dir)), error)
+                log.not_kept(self._path, error)
         return self._names
 
     def _look(self) -> tuple[int, ...]:
         try:
-            status = path(self._state_dir).stat()
+            status = os.stat(self._path)
         except FileNotFoundError:
             return ()
         return status.st_mtime_ns, status.st_ino, status.st_size

@@ -99,17 +99,18 @@ class Tender:
         """Works until a signal says to end; that signal."""
         next_tick = time.monotonic() + self._every if self._every else None
         while True:
+            # Before any signal, too: one may have died since it began.
+            for child in tuple(self._children):
+                self._look_after(child)
+            if next_tick is not None and self._every and time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + self._every
+                self._tick()
             got = self._signals.wait(self._patience(next_tick))
             if ended := got & ENDS:
                 return signal.Signals(min(ended))
             if signal.SIGHUP in got and self._reload():
                 for child in self._children:
                     child.signal(child.reloaded_by)
-            for child in tuple(self._children):
-                self._look_after(child)
-            if next_tick is not None and self._every and time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + self._every
-                self._tick()
 
     def _look_after(self, child: Child) -> None:
         # Before it is reaped: one that retires may have gone already.

@@ -44,13 +44,16 @@ class Marks:
     keys: Keyring
     transport: str | None = None
 
-    def links(self) -> Callable[[Kind, str], str]:
-        """Makes the URL for a kind and a destination."""
+    def links(self) -> Callable[[Kind], Callable[[str], str]]:
+        """For a kind, what makes the URL for a destination."""
         packed = self.facts.packed
         domain, form = self.plan.tracking.domain or "", self.plan.tracking.form
-        return lambda kind, destination: url(
-            domain, form, kind, self.keys.seal(kind, packed, destination)
-        )
+
+        def of(kind: Kind) -> Callable[[str], str]:
+            before, seal = url(domain, form, kind, ""), self.keys.sealer(kind, packed)
+            return lambda destination: before + seal(destination)
+
+        return of
 
     @property
     def sender(self) -> str | None:

@@ -8,7 +8,7 @@ is linear in the size.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FIELD = re.compile(rb"([!-9;-~]+[ \t]*):")
@@ -24,17 +24,18 @@ class Header:
 
     ``name`` is as written, without colon. ``value`` is everything behind the colon: the leading
     space too, folds as CRLF and white space, no CRLF at the end. ``place`` is its place in the mail
-    as received, from 0; None for a field that we made.
+    as received, from 0; None for a field that we made. ``key`` is the name in lower case: field
+    names do not depend on case (RFC 5322 section 1.2.2).
     """
 
     name: bytes
     value: bytes
     place: int | None = None
+    key: bytes = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> bytes:
-        """The name in lower case: field names do not depend on case (RFC 5322 section 1.2.2)."""
-        return self.name.rstrip(b" \t").lower()
+    def __post_init__(self) -> None:
+        # Kept, since a mail is asked for its fields a hundred times.
+        object.__setattr__(self, "key", self.name.rstrip(b" \t").lower())
 
     @property
     def text(self) -> bytes:

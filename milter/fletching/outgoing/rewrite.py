@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from fletching.outgoing import links, mime, transfer
 from fletching.outgoing.message import Header, Message
 from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
-from fletching.outgoing.stretches import LeftAloneError, Reader
+from fletching.outgoing.stretches import LeftAloneError, Mint, Reader
 from fletching.tokens import Kind
 
 # Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
@@ -34,7 +34,8 @@ _CHARSET = re.compile(
 )
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _NOT_7BIT = frozenset({"8bit", "binary"})
-LinkOf = Callable[[Kind, str], str]
+LinkOf = Callable[[Kind], Mint]
+"""What makes the tracking URLs of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _part(
     findings = tuple(finding for stretch in stretches for finding in stretch.found.findings)
     if not any(stretch.found.splices for stretch in stretches):
         return None, findings
-    content = reader.filled(stretches, partial(link, click), partial(link, unsubscribe))
+    content = reader.filled(stretches, link(click), link(unsubscribe))
     return Encoded(part, *transfer.encoded(content, part.encoding, raw.endswith(b"\r\n"))), findings
 
 
@@ -221,7 +222,7 @@ def _charset(parameters: Mapping[str, str]) -> str:
 
 def _pixel(link: LinkOf) -> str:
     return (
-        f'<img src="{link(Kind.OPEN, "")}" width="1" height="1" alt="" border="0"'
+        f'<img src="{link(Kind.OPEN)("")}" width="1" height="1" alt="" border="0"'
         ' style="border:0;width:1px;height:1px">'
     )
 
@@ -229,7 +230,7 @@ def _pixel(link: LinkOf) -> str:
 def _trap(link: LinkOf) -> str:
     """A link that leads nowhere and that nobody sees, hears or reaches by keyboard."""
     return (
-        f'<a href="{link(Kind.CLICK_HTML, "")}" aria-hidden="true" tabindex="-1"'
+        f'<a href="{link(Kind.CLICK_HTML)("")}" aria-hidden="true" tabindex="-1"'
         ' style="display:none;mso-hide:all"></a>'
     )
 

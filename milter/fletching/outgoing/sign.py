@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -131,6 +132,7 @@ def signature_header(message: Message, signature: Signature, time: int) -> Heade
     return _Signed.of(message).header(signature, time)
 
 
+@lru_cache(maxsize=1024)
 def ascii_domain(domain: str) -> str:
     """The domain in lower case, its labels that are not ASCII as A-labels (RFC 5890).
 
@@ -250,7 +252,7 @@ def _covered(headers: Iterable[Header]) -> Iterator[tuple[bytes, Header | None]]
     """
     by_name: dict[bytes, list[Header]] = {name: [] for name in _COVERED}
     for header in headers:
-        name = header.name.strip(_WSP).lower()
+        name = header.key
         if name in by_name:
             by_name[name].append(header)
         elif _CONTENT_NAME.fullmatch(name):
@@ -300,7 +302,7 @@ def _in_lines(text: bytes) -> bytes:
 
 def _signer(header: Header) -> str | None:
     """The d= of a DKIM-Signature field; None for other fields and for broken ones."""
-    if header.name.strip(_WSP).lower() != b"dkim-signature":
+    if header.key != b"dkim-signature":
         return None
     tags: dict[bytes, bytes] = {}
     for tag in header.text.removesuffix(b";").split(b";"):

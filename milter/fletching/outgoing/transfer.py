@@ -76,9 +76,9 @@ def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> list[bytes]:
 
 def gap(octets: bytes, encoding: str) -> bytes:
     """What comes between two pieces of `patched`."""
-    if encoding == "quoted-printable":
-        return b"=\r\n".join(_soft_lines(_escaped(octets), _QP_LINE - 1))
-    return octets
+    if encoding != "quoted-printable":
+        return octets
+    return b"=\r\n".join(_soft_lines(_escaped(octets), _QP_LINE - 1))
 
 
 def encoded(content: bytes, encoding: str, ends_line: bool) -> tuple[bytes, str]:
