@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bench import latency, outgoing, throughput
 from bench.figures import percentile
-from bench.setups import ALONE, COLLECTS, DKIMPY, FLETCHING, OPENDKIM
+from bench.setups import ALONE, BLIND, COLLECTS, DKIMPY, FLETCHING, OPENDKIM
 
 # No display is asked for: a server has none.
 mpl.use("Agg")
@@ -18,6 +18,7 @@ mpl.use("Agg")
 _COLOURS: Mapping[str, str] = {
     ALONE: "#bbbbbb",
     COLLECTS: "#88aabb",
+    BLIND: "#88bb99",
     OPENDKIM: "#ddaa55",
     DKIMPY: "#aa6655",
     FLETCHING: "#226699",

@@ -102,16 +102,17 @@ class House:
         return not any(file.is_file() for folder in folders for file in folder.rglob("*"))
 
 
-ALONE, COLLECTS, OPENDKIM, DKIMPY, FLETCHING = (
+ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING = (
     "Postfix alone",
     "a pymilter that only collects",
+    "a pymilter that signs and edits blindly",
     "OpenDKIM, only signing",
     "dkimpy-milter, only signing",
     "Fletching, everything on",
 )
 
 
-ALL = (ALONE, COLLECTS, OPENDKIM, DKIMPY, FLETCHING)
+ALL = (ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING)
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def house(names: Collection[str] = ALL) -> Iterator[House]:
         milters = {setups[ALONE].port: ""}
         tables: dict[str, str] = {}
         for name in (name for name in _STARTS if name in names):
-            folder = directory / name.split()[0].strip(",")
+            folder = directory / f"milter-{len(daemons)}"
             socket, command = _STARTS[name](_Place.make(folder), redis)
             daemons.append(Daemon(command, folder / "log"))
             daemons[-1].start(socket.exists)
@@ -175,6 +176,10 @@ def _collecting(place: _Place, _: Redis) -> tuple[Path, _Command]:
     return place.socket, [sys.executable, "-m", "bench.collecting", place.socket]
 
 
+def _blind(place: _Place, _: Redis) -> tuple[Path, _Command]:
+    return place.socket, [sys.executable, "-m", "bench.blind", place.socket, place.key]
+
+
 def _opendkim(place: _Place, _: Redis) -> tuple[Path, _Command]:
     config = place.configured(_OPENDKIM.format(place=place))
     return place.socket, [program("opendkim", "opendkim"), "-f", "-x", config]
@@ -191,7 +196,13 @@ def _fletching(place: _Place, redis: Redis) -> tuple[Path, _Command]:
     return place.socket, [sys.executable, "-m", "fletching", "milter", "--config", config]
 
 
-_STARTS = {COLLECTS: _collecting, OPENDKIM: _opendkim, DKIMPY: _dkimpy, FLETCHING: _fletching}
+_STARTS = {
+    COLLECTS: _collecting,
+    BLIND: _blind,
+    OPENDKIM: _opendkim,
+    DKIMPY: _dkimpy,
+    FLETCHING: _fletching,
+}
 
 _OPENDKIM = """\
 Mode s

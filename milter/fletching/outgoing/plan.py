@@ -7,14 +7,14 @@ reads configuration. What depends on the message's number is in `marks.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fletching.config.model import MailClass
 from fletching.outgoing.route import Route
 from fletching.outgoing.sign import Signature
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """One decision: what was decided, and by what."""
 
     setting: str

@@ -28,6 +28,7 @@ _QP_PADDING = re.compile(rb"=[ \t]+(?=\r\n|\Z)")
 _BASE64_SPACE = b" \t\r\n"
 # It stands for what comes into a gap: a line that is neither empty nor full.
 _GAP = b"x"
+_FULL_LINES = re.compile(rb".{%d}" % (_QP_LINE - 1), re.DOTALL).findall
 # Of what a URL is made; each stands for itself.
 _SAFE = (string.ascii_letters + string.digits + "-._~:/?&").encode()
 
@@ -161,7 +162,7 @@ def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
     if b"=" not in escaped and b"--" not in escaped:
         full = _QP_LINE - 1
         last = max(0, -((room - len(escaped)) // full) * full)
-        return [escaped[at : at + full] for at in range(0, last, full)] + [escaped[last:]]
+        return [*_FULL_LINES(escaped, 0, last), escaped[last:]]
     lines: list[bytes] = []
     at = 0
     while True:
