@@ -23,6 +23,9 @@ from dataclasses import dataclass
 
 _PATIENCE = 60.0
 _CHUNK = 1 << 16
+Words = tuple[bytes, bytes]
+"""What the client says for one mail: before the 354, and after it."""
+
 _REPLY = re.compile(rb"(?m)^(\d{3}) .*\r\n")
 
 
@@ -66,8 +69,8 @@ def schedule(count: int, per_second: float, seed: int = 0) -> list[float]:
     return due
 
 
-def dialogue(mail: bytes, sender: str, recipient: str) -> tuple[bytes, bytes]:
-    """What is sent before the 354, and after it: the mail with doubled dots and its end."""
+def dialogue(mail: bytes, sender: str, recipient: str) -> Words:
+    """The words for one mail: the mail itself has its dots doubled, and its end."""
     before = f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode("ascii")
     stuffed = re.sub(rb"(?m)^\.", b"..", mail)
     return before, stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n"
@@ -76,10 +79,10 @@ def dialogue(mail: bytes, sender: str, recipient: str) -> tuple[bytes, bytes]:
 class _Session:
     """One SMTP session: idle, or with one mail in hand."""
 
-    def __init__(self, port: int, words: tuple[bytes, bytes]) -> None:
+    def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._envelope, self._mail = words
+        self._mail = b""
         self._read = b""
         self._left = memoryview(b"")
         self._due = self._begun = self._dot = 0.0
@@ -95,10 +98,11 @@ class _Session:
             if not _REPLY.findall(heard)[-1].startswith(b"2"):
                 raise RefusedError(heard.decode("ascii", "replace"))
 
-    def begin(self, due: float) -> None:
+    def begin(self, due: float, words: Words) -> None:
         """Start the next mail."""
         self._due, self._begun, self._dot = due, time.monotonic(), 0.0
-        self.socket.send(self._envelope)
+        envelope, self._mail = words
+        self.socket.send(envelope)
 
     def writing(self) -> bool:
         """Whether the mail does not fit into the kernel's buffer, and the rest is to be sent."""
@@ -132,10 +136,10 @@ class _Session:
             self.socket.recv(_CHUNK)
 
 
-def send(port: int, words: tuple[bytes, bytes], due: Sequence[float], sessions: int) -> list[Times]:
-    """Send a mail whenever one is due, and say of each when what happened."""
+def send(port: int, words: Iterator[Words], due: Sequence[float], sessions: int) -> list[Times]:
+    """Send the next mail whenever one is due, and say of each when what happened."""
     # select(2), since epoll_wait(2) counts in milliseconds and would begin mails that much late.
-    with _opened(port, words, sessions) as idle, selectors.SelectSelector() as selector:
+    with _opened(port, sessions) as idle, selectors.SelectSelector() as selector:
         for session in idle:
             selector.register(session.socket, selectors.EVENT_READ, session)
         start = time.monotonic() + 0.05
@@ -143,7 +147,7 @@ def send(port: int, words: tuple[bytes, bytes], due: Sequence[float], sessions: 
         done: list[Times] = []
         while len(done) < len(due):
             while waiting and idle and waiting[0] <= time.monotonic():
-                idle.popleft().begin(waiting.popleft())
+                idle.popleft().begin(waiting.popleft(), next(words))
             done += _heard(selector, idle, _pause(waiting, idle))
         return done
 
@@ -175,10 +179,10 @@ def _heard(
 
 
 @contextmanager
-def _opened(port: int, words: tuple[bytes, bytes], sessions: int) -> Iterator[deque[_Session]]:
+def _opened(port: int, sessions: int) -> Iterator[deque[_Session]]:
     with ExitStack() as closing:
         opened = deque[_Session]()
         for _ in range(sessions):
-            opened.append(_Session(port, words))
+            opened.append(_Session(port))
             closing.callback(opened[-1].close)
         yield deque(opened)

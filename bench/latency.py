@@ -95,9 +95,14 @@ def highest(running: House, amount: Amount) -> float:
     """Mails a second that Fletching takes of sessions that are always busy."""
     setup = running.setups[FLETCHING]
     for count in (amount.closed // 10, amount.closed):
-        times = _sent(running, setup, client.schedule(count, 0), _BUSY_SESSIONS)
+        times = busy(running, setup, count)
     began = min(mail.begun for mail in times)
     return len(times) / (max(mail.answered for mail in times) - began)
+
+
+def busy(running: House, setup: Setup, count: int) -> list[Times]:
+    """So many mails of a campaign over sessions that are always busy."""
+    return _sent(running, setup, client.schedule(count, 0), _BUSY_SESSIONS)
 
 
 def at_share(
@@ -119,7 +124,9 @@ def at_share(
 
 def _sent(running: House, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
     said_before = len(setup.log())
-    words = client.dialogue(mails.SIZES[SIZE], mails.SENDER, mails.READER)
+    # Another number of readers before each run, so that few mails are sent twice.
+    campaign = mails.campaign(int(time.monotonic() * 1000) % 5_000_000)
+    words = (client.dialogue(mail, mails.SENDER, mails.READER) for mail in campaign)
     times = client.send(setup.port, words, due, sessions)
     wait_until("the queue is not empty", running.idle)
     if setup.name == FLETCHING:

@@ -8,9 +8,12 @@ always the same.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from email import policy
 from email.message import EmailMessage
+from itertools import count
 from string import Template
+from urllib.parse import quote
 
 READER = "reader@example.net"
 SENDER = "news@example.com"
@@ -38,7 +41,7 @@ _PAGE = Template("""\
 <tr><td align="center"><a href="$site/?week=47&amp;from=logo"><img src="$site/logo.png" alt="Logo"
 width="240" border="0"></a></td></tr>
 $articles<tr><td style="font-size:12px"><a href="$site/online?issue=47&amp;copy=3">Read online</a>
-<a href="##unsubscribetag##$site/bye?list=t100">Unsubscribe</a> Pier 7, Hamburg</td></tr>
+<a href="##unsubscribetag##$bye">Unsubscribe</a> Pier 7, Hamburg</td></tr>
 </table></body></html>
 """)
 _ARTICLE = Template("""\
@@ -53,20 +56,24 @@ href="$url&amp;from=more" style="display:inline-block;padding:8px 24px;backgroun
 
 
 def newsletter(
-    articles: int, *attachments: int, control: bool = True, personal: str = ""
+    articles: int, *attachments: int, control: bool = True, personal: str = "", reader: str = ""
 ) -> bytes:
     """A newsletter with ``3 * articles + 5`` links, and attachments of that many octets each.
 
-    ``personal``: what the links of this reader's articles have at their end.
+    ``personal``: what the links of this reader's articles have at their end. ``reader``: who is
+    greeted by name, and has an unsubscribe link of an own.
     """
     chance = random.Random(articles)
     mail = _mail(control=control)
     told = [_article(place, chance, personal) for place in range(articles)]
-    mail.set_content(_text(told), cte="quoted-printable")
+    bye = f"{_SITE}/bye?list=t100" + (f"&reader={quote(reader)}" if reader else "")
+    mail.set_content(_text(told, reader, bye), cte="quoted-printable")
+    greeting = f"<tr><td><p>Dear {reader},</p></td></tr>\n" if reader else ""
     page = _PAGE.substitute(
         subject=mail["Subject"],
         site=_SITE,
-        articles="".join(_ARTICLE.substitute(article) for article in told),
+        articles=greeting + "".join(_ARTICLE.substitute(article) for article in told),
+        bye=bye.replace("&", "&amp;"),
     )
     mail.add_alternative(page, subtype="html", cte="quoted-printable")
     for size in attachments:
@@ -137,10 +144,10 @@ def _article(place: int, chance: random.Random, personal: str) -> dict[str, str]
     }
 
 
-def _text(articles: list[dict[str, str]]) -> str:
-    blocks = [f"First flush is in\n{_SITE}/?week=47"]
+def _text(articles: list[dict[str, str]], reader: str, bye: str) -> str:
+    blocks = [f"First flush is in\n{_SITE}/?week=47", *([f"Dear {reader},"] if reader else [])]
     blocks += [f"* {told['title']}\n{told['text'][:120]}\n{told['url']}" for told in articles]
-    blocks += [f"Unsubscribe: ##unsubscribetag##{_SITE}/bye?list=t100"]
+    blocks += [f"Unsubscribe: ##unsubscribetag##{bye}"]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -152,6 +159,15 @@ SIZES = {
     "10 MB": newsletter(12, 4_000_000, 3_700_000),
 }
 """Mails by the size that they are called by, with CRLF line ends."""
+
+
+def campaign(first: int = 0) -> Iterator[bytes]:
+    """The second of them as a campaign sends it, without end: another name and unsubscribe link."""
+    nobody = b"7777777"
+    mail = newsletter(12, reader=f"Reader {nobody.decode()}")
+    for reader in count(first):
+        yield mail.replace(nobody, b"%07d" % reader)
+
 
 def personal(readers: int) -> list[bytes]:
     """The second of them, each with links that no other one has."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,6 +22,7 @@ from fletching.config.load import parse
 from fletching.grouping import CampaignOf, Numbered
 from fletching.keyfiles import new_dkim_key, new_link_key
 from fletching.opening import open_setup, stamp, zone
+from fletching.outgoing import stretches
 from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, carry
 from fletching.outgoing.message import parse as parse_mail
@@ -36,7 +37,7 @@ from bench.rooms import shares
 PROFILED = "23 kB"
 _ROUNDS, _SECONDS_A_ROUND = 7, 0.2
 _QUICK_ROUNDS, _QUICK_SECONDS = 3, 0.02
-_READERS = 200
+_READERS = 2000
 _CONFIG = b"""\
 state_dir: state
 max_rewrite_size: 16MiB
@@ -113,10 +114,12 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything measured here. ``room_percent``: of the newsletter's time."""
+    """Everything measured here. ``readers``: of a newsletter that is another one for each reader.
+    ``room_percent``: of the newsletter's time.
+    """
 
     sizes: Mapping[str, Cost]
-    personal: Cost
+    readers: Mapping[str, Cost]
     growth: tuple[Grown, ...]
     rsa_ms: tuple[float, ...]
     ed25519_ms: tuple[float, ...]
@@ -135,7 +138,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     growth: list[Grown] = []
     for growing in GROWTH:
         tell(growing.name, (len(sizes) + len(growth)) / total)
-        costs = tuple(cost(growing.mail(step), setup, effort) for step in growing.steps)
+        costs = tuple(unknown(growing.mail(step), setup, effort) for step in growing.steps)
         growth.append(Grown(growing.name, growing.unit, growing.steps, costs))
     tell("RSA alone, and the rooms", (total - 2) / total)
     rsa, ed25519 = (
@@ -144,7 +147,13 @@ def measure(effort: Effort, tell: Tell) -> Results:
     )
     repeats = 20 if effort.quick else 200
     rooms = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
-    return Results(sizes, personal(setup, effort), tuple(growth), rsa, ed25519, rooms)
+    campaign = [*islice(mails.campaign(), _READERS)]
+    readers = {
+        "23 kB, a name and a link of its own": differing(campaign, setup, effort),
+        "23 kB, all links of its own": differing(mails.personal(_READERS // 10), setup, effort),
+        "23 kB, as if it were the first": unknown(mails.SIZES[PROFILED], setup, effort),
+    }
+    return Results(sizes, readers, tuple(growth), rsa, ed25519, rooms)
 
 
 def opened(directory: Path) -> Setup:
@@ -165,22 +174,35 @@ def way_of(raw: bytes, setup: Setup, campaign_of: CampaignOf | None = None) -> W
 
 def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
     """What this mail's way out takes; an error where it does not go all the way."""
+    return _cost(len(raw), way_of(raw, setup), effort)
+
+
+def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
+    """The same where none of its lines was ever read before."""
     way = way_of(raw, setup)
+
+    def forgetful() -> Outcome:
+        stretches._known.cache_clear()
+        return way()
+
+    return _cost(len(raw), forgetful, effort)
+
+
+def differing(raw: Sequence[bytes], setup: Setup, effort: Effort) -> Cost:
+    """What mails of other readers take, one after another.
+
+    They are so many that what only one of them has is forgotten when its turn comes again.
+    """
+    ways = cycle([way_of(each, setup) for each in raw])
+    return _cost(len(raw[0]), lambda: next(ways)(), effort)
+
+
+def _cost(size: int, way: Way, effort: Effort) -> Cost:
     links, edits = _done(way)
     before = _page_faults()
     ms = milliseconds(way, effort)
     faults = _page_faults() - before
-    return Cost(len(raw), links, edits, ms.rounds, faults / ms.calls)
-
-
-def personal(setup: Setup, effort: Effort) -> Cost:
-    """The newsletter where no mail has a link of another one, so that nothing is known of any."""
-    # So many that none is still remembered when its turn comes again.
-    raw = mails.personal(_READERS)
-    ways = cycle([way_of(each, setup) for each in raw])
-    links, edits = _done(next(ways))
-    ms = milliseconds(lambda: next(ways)(), effort)
-    return Cost(len(raw[0]), links, edits, ms.rounds, 0)
+    return Cost(size, links, edits, ms.rounds, faults / ms.calls)
 
 
 def _done(way: Way) -> tuple[int, int]:
@@ -225,7 +247,7 @@ def figures(results: Results) -> dict[str, object]:
     """For JSON, with units in the names."""
     return {
         "sizes": {name: _figures(cost) for name, cost in results.sizes.items()},
-        "personal_links": _figures(results.personal),
+        "readers": {name: _figures(cost) for name, cost in results.readers.items()},
         "rsa_2048_signature_cpu_ms": round(middle(results.rsa_ms), 4),
         "ed25519_signature_cpu_ms": round(middle(results.ed25519_ms), 4),
         "growth": [_grown(grown) for grown in results.growth],
@@ -278,7 +300,7 @@ def _sizes(results: Results) -> Table:
     table = Table("mail", title=title, title_justify="left")
     for name in ("octets", "links", "edits", "ms", "least to most", "page faults", "RSA's part"):
         table.add_column(name, justify="right")
-    for name, cost in (*results.sizes.items(), ("23 kB, links of its own", results.personal)):
+    for name, cost in (*results.sizes.items(), *results.readers.items()):
         ms = middle(cost.ms)
         table.add_row(
             *(name, f"{cost.mail_bytes:,}", str(cost.links), str(cost.edits), f"{ms:.2f}"),

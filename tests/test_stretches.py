@@ -115,14 +115,14 @@ def page(*changed: str) -> bytes:
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The octets that were read anew, and not known."""
     octets: list[int] = []
-    read = stretches._read
+    read = Reader._read
 
     def noting(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
         octets.append(len(raw))
         return read(reader, raw, goes_on)
 
     monkeypatch.setattr(stretches, "_known", lru_cache(noting))
-    monkeypatch.setattr(stretches, "_read", noting)
+    monkeypatch.setattr(Reader, "_read", noting)
     return iter([octets])
 
 

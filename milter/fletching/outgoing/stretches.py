@@ -30,9 +30,9 @@ from fletching.outgoing.links import (
     with_pixel,
 )
 
-_SHORTEST, _LONGEST_KNOWN = 1024, 4096
+_SHORTEST, _LONGEST_KNOWN = 512, 2048
 """Octets: of a stretch that is not a part's last, and of one that is worth remembering."""
-_KNOWN = 2048
+_KNOWN = 4096
 
 _CUTS = {
     "text/html": re.compile(rb"\r\n(?=<(?:table|tbody|tr|td|div|p|!--)[ >\r\[])", re.IGNORECASE),
@@ -98,10 +98,11 @@ class Reader:
     def with_pixel(self, page: Sequence[Stretch], pixel: str, last: str) -> list[Stretch]:
         """A page with the pixel in its place and ``last`` at its end. Raises `LeftAloneError`."""
         found = with_pixel([stretch.found for stretch in page], pixel, last)
-        return [
-            stretch if now is stretch.found else self._made(stretch.raw, now)
-            for stretch, now in zip(page, found, strict=True)
-        ]
+        stretches = list(page)
+        for place, (stretch, now) in enumerate(zip(page, found, strict=True)):
+            if now is not stretch.found:
+                stretches[place] = self._made(stretch.raw, now, *self._text(stretch.raw))
+        return stretches
 
     def filled(self, stretches: Sequence[Stretch], clicks: Mint, unsubscribes: Mint) -> bytes:
         """The part with its tracking URLs: one for each URL, however often it is there."""
@@ -129,18 +130,26 @@ class Reader:
         return len(raw)
 
     def _stretch(self, raw: bytes, goes_on: bool) -> Stretch | None:
-        read = _known if len(raw) <= _LONGEST_KNOWN else _read
+        read = _known if len(raw) <= _LONGEST_KNOWN else Reader._read
         return read(self, raw, goes_on)
 
-    def _made(self, raw: bytes, found: Found) -> Stretch:
+    def _read(self, raw: bytes, goes_on: bool) -> Stretch | None:
+        """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
+        content, text = self._text(raw)
+        if _PGP in text and _INLINE_PGP[self.content_type].search(text):
+            raise LeftAloneError("inline PGP")
+        read = (_READ_ON if goes_on else _READ)[self.content_type]
+        found = read(text, self.wanted)
+        return None if found is None else self._made(raw, found, content, text)
+
+    def _made(self, raw: bytes, found: Found, content: bytes, text: str) -> Stretch:
         """What was found, as it leaves. Raises `LeftAloneError`."""
-        content, text = self._decoded(raw)
         links = [(splice.text, splice.link) for splice in found.splices if splice.link is not None]
         patches = self._patches(content, text, found.splices)
         return Stretch(raw, found, transfer.patched(raw, self.encoding, patches), links)
 
-    def _decoded(self, raw: bytes) -> tuple[bytes, str]:
-        """The content, and as text. Raises `LeftAloneError`."""
+    def _text(self, raw: bytes) -> tuple[bytes, str]:
+        """The content in octets and as text. Raises `LeftAloneError`."""
         try:
             content = transfer.decode(raw, self.encoding)
         except transfer.TransferError as error:
@@ -180,15 +189,5 @@ class Reader:
         return patches
 
 
-def _read(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
-    """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
-    _, text = reader._decoded(raw)
-    if _PGP in text and _INLINE_PGP[reader.content_type].search(text):
-        raise LeftAloneError("inline PGP")
-    read = (_READ_ON if goes_on else _READ)[reader.content_type]
-    found = read(text, reader.wanted)
-    return None if found is None else reader._made(raw, found)
-
-
 # Few thousand octets each: seldom more than ten MB in all, and never more than thirty.
-_known = lru_cache(maxsize=_KNOWN)(_read)
+_known = lru_cache(maxsize=_KNOWN)(Reader._read)
