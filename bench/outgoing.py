@@ -182,7 +182,7 @@ def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
     way = way_of(raw, setup)
 
     def forgetful() -> Outcome:
-        stretches._known.cache_clear()
+        stretches._memory = stretches._Memory()
         return way()
 
     return _cost(len(raw), forgetful, effort)

@@ -181,6 +181,28 @@ def test_a_parent_that_waits_hears_the_bell() -> None:
     assert done.stdout == "rang\n"
 
 
+_NO_GARBAGE = """
+import gc, os
+from fletching.daemons.processes import Signals, spawn
+
+def look():
+    kept = [thing for thing in gc.get_objects() if thing is inherited]
+    print(gc.get_freeze_count() > 10_000, kept, flush=True)
+    os._exit(0)
+
+signals, inherited = Signals(), [1]
+spawn(look)
+signals.wait()
+print(gc.get_freeze_count())
+"""
+
+
+def test_what_a_child_inherits_is_no_garbage() -> None:
+    command = [sys.executable, "-c", _NO_GARBAGE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True []\n0\n"
+
+
 _NO_PROCESS = """
 import os, signal
 from fletching.daemons.processes import Signals, spawn

@@ -30,9 +30,11 @@ from fletching.outgoing.links import (
     with_pixel,
 )
 
-_SHORTEST, _LONGEST_KNOWN = 512, 2048
-"""Octets: of a stretch that is not a part's last, and of one that is worth remembering."""
-_KNOWN = 4096
+_SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
+"""Octets: of a stretch that is not a part's last, of one that is worth remembering, of a part that
+is worth cutting."""
+_KNOWN, _SEEN = 4096, 50_000
+"""Stretches that are remembered, and those of which is known that they came once."""
 
 _CUTS = {
     "text/html": re.compile(rb"\r\n(?=<(?:table|tbody|tr|td|div|p|!--)[ >\r\[])", re.IGNORECASE),
@@ -88,7 +90,7 @@ class Reader:
         at = 0
         while at < len(raw) or not stretches:
             end = self._cut(raw, at + _SHORTEST)
-            while (stretch := self._stretch(raw[at:end], end < len(raw))) is None:
+            while (stretch := _memory.read(self, raw[at:end], end < len(raw))) is None:
                 # Twice as much each time, so that all attempts together stay linear.
                 end = self._cut(raw, 2 * end - at)
             stretches.append(stretch)
@@ -122,18 +124,18 @@ class Reader:
 
     def _cut(self, raw: bytes, least: int) -> int:
         """Where the first stretch may end that ends there at least."""
-        if self.encoding not in _CUTTABLE or self.charset.startswith(_WITH_STATES):
+        if (
+            self.encoding not in _CUTTABLE
+            or self.charset.startswith(_WITH_STATES)
+            or len(raw) > _LONGEST_CUT
+        ):
             return len(raw)
         for cut in _CUTS[self.content_type].finditer(raw, least):
             if raw[cut.start() - 1] not in _NO_LINE_END:
                 return cut.end()
         return len(raw)
 
-    def _stretch(self, raw: bytes, goes_on: bool) -> Stretch | None:
-        read = _known if len(raw) <= _LONGEST_KNOWN else Reader._read
-        return read(self, raw, goes_on)
-
-    def _read(self, raw: bytes, goes_on: bool) -> Stretch | None:
+    def read_anew(self, raw: bytes, goes_on: bool) -> Stretch | None:
         """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
         content, text = self._text(raw)
         if _PGP in text and _INLINE_PGP[self.content_type].search(text):
@@ -189,5 +191,28 @@ class Reader:
         return patches
 
 
-# Few thousand octets each: seldom more than ten MB in all, and never more than thirty.
-_known = lru_cache(maxsize=_KNOWN)(Reader._read)
+class _Memory:
+    """What was read, for the next mail that has it. Any number of threads may ask.
+
+    Only what comes a second time is remembered: what one mail alone has, a name or a link, would
+    push out what all have, and keep the garbage collector busy. Few thousand octets each, so this
+    is seldom more than ten MB, and never more than thirty.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._known = lru_cache(maxsize=_KNOWN)(Reader.read_anew)
+
+    def read(self, reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
+        """As `Reader.read_anew`."""
+        mark = hash((reader, raw, goes_on))
+        if mark in self._seen:
+            return self._known(reader, raw, goes_on)
+        if len(raw) <= _LONGEST_KNOWN:
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen.add(mark)
+        return reader.read_anew(raw, goes_on)
+
+
+_memory = _Memory()
