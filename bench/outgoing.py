@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import count, islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -178,7 +178,7 @@ def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
 
 
 def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
-    """The same where none of its lines was ever read before."""
+    """The same where none of its lines was ever read before; its tags and hosts were."""
     way = way_of(raw, setup)
 
     def forgetful() -> Outcome:
@@ -191,10 +191,18 @@ def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
 def differing(raw: Sequence[bytes], setup: Setup, effort: Effort) -> Cost:
     """What mails of other readers take, one after another.
 
-    They are so many that what only one of them has is forgotten when its turn comes again.
+    At the end of them nothing of it is known any more, as if they were never the same again.
     """
-    ways = cycle([way_of(each, setup) for each in raw])
-    return _cost(len(raw[0]), lambda: next(ways)(), effort)
+    ways = [way_of(each, setup) for each in raw]
+    turn = count()
+
+    def next_one() -> Outcome:
+        place = next(turn) % len(ways)
+        if place == 0:
+            stretches._memory = stretches._Memory()
+        return ways[place]()
+
+    return _cost(len(raw[0]), next_one, effort)
 
 
 def _cost(size: int, way: Way, effort: Effort) -> Cost:

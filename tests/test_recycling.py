@@ -227,6 +227,32 @@ print(Tender(signals, [first]).tend().name, left)
 """
 
 
+_DEAD_BEFORE = """
+import os, signal
+from fletching.daemons.processes import Signals, spawn
+from fletching.daemons.tending import Child, Tender
+
+def start():
+    if not lives.pop():
+        os.kill(os.getpid(), signal.SIGTERM)
+    return spawn(lambda: os._exit(3))
+
+lives, signals = [False, True], Signals()
+child = Child("early", start)
+child.begin()
+while signal.SIGCHLD not in signals.wait():
+    pass
+print(Tender(signals, [child]).tend().name, lives)
+"""
+
+
+def test_a_child_that_died_before_is_replaced_at_once() -> None:
+    command = [sys.executable, "-c", _DEAD_BEFORE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "SIGTERM []\n"
+    assert done.stderr == 'child_died what=early how="exit 3" restart_in=0.1s\n'
+
+
 def test_a_successor_that_cannot_begin_does_so_later() -> None:
     command = [sys.executable, "-c", _NO_PROCESS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

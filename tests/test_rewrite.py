@@ -184,6 +184,8 @@ def test_octets_that_would_not_come_out_the_same_are_left_alone() -> None:
     left_alone(
         entity("text/html", odd + PAGE.encode(), "7bit", "iso-2022-jp"), "charset cannot be kept"
     )
+    # Without a link nothing is to come out.
+    assert done(entity("text/plain", odd, "7bit", "iso-2022-jp")).notes[0].left_alone == ""
 
 
 @pytest.mark.parametrize("codec", sorted({*aliases.values()} - BINARY))

@@ -16,8 +16,8 @@ from fletching.outgoing.transfer import (
     TransferError,
     decode,
     encoded,
+    filling,
     fits,
-    gap,
     patched,
     quoted_printable,
     safe,
@@ -37,7 +37,7 @@ def put(raw: bytes, encoding: str, patches: list[Patch], later: bool = False) ->
     given = [patch._replace(octets=None) if later and patch.octets else patch for patch in patches]
     first, *pieces = patched(raw, encoding, given)
     for octets, piece in zip(gaps, pieces, strict=True):
-        first += gap(octets, encoding) + piece
+        first += filling(octets, encoding) + piece
     return encoded(first, encoding, raw.endswith(b"\r\n"))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import html as entities
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -30,7 +29,7 @@ from fletching.outgoing.destinations import (
     target,
     without_no_track,
 )
-from fletching.outgoing.splices import Found, Kind, Ledger
+from fletching.outgoing.splices import Found, Kind, Ledger, Splice
 
 # Looked up once: an enumeration's members cost a tenth of all the work when fetched per token.
 _TEXT, _START_TAG = TokenType.TEXT, TokenType.START_TAG
@@ -156,7 +155,7 @@ def read(text: str, wanted: Wanted) -> Found:
     """The links of an HTML text."""
     page = _Page(text, wanted)
     page.read(0, len(text))
-    return page.found()
+    return page.found(len(text))
 
 
 def read_on(text: str, wanted: Wanted) -> Found | None:
@@ -168,7 +167,7 @@ def read_on(text: str, wanted: Wanted) -> Found | None:
     page = _Page(text + _PROBE, wanted)
     if page.read(0, len(text) + len(_PROBE)) != len(text):
         return None
-    return replace(page.found(), length=len(text))
+    return page.found(len(text))
 
 
 class _Page:
@@ -178,11 +177,12 @@ class _Page:
         self._text = text
         self._wanted = wanted
         self._ledger = Ledger()
-        self._open_tags: set[tuple[int, int]] = set()
+        self._open_tag: tuple[int, int] | None = None
         self._body_end: int | None = None
 
     def read(self, start: int, end: int, *, conditional: bool = False) -> int | None:
-        """Read that stretch of the page; where its last token stands, if that is a tag in no link.
+        """Read that stretch of the page; where its last token stands if that is a start tag, in no
+        link.
 
         ``conditional``: it is the inside of one of Outlook's conditional comments.
         """
@@ -202,7 +202,7 @@ class _Page:
                     self._settle(link)
                     link = self._link(token, lines)
                 elif token.tag == "opentag":
-                    self._open_tag(*lines.range(token), conditional)
+                    self._remove_open_tag(*lines.range(token), conditional)
             elif kind is _END_TAG:
                 hidden = False
                 if token.tag == "a":
@@ -219,23 +219,19 @@ class _Page:
             return None
         return lines.range(token)[0]
 
-    def found(self) -> Found:
-        """All that was found."""
+    def found(self, length: int) -> Found:
+        """All that was found in a text of that length."""
         splices = self._ledger.splices()
-        places = (place for place, splice in enumerate(splices) if splice[:2] in self._open_tags)
-        return Found(
-            splices,
-            self._ledger.findings(),
-            len(self._text),
-            tuple(places),
-            self._body_end,
-        )
+        pixel_place = None
+        if self._open_tag is not None:
+            pixel_place = splices.index(Splice(*self._open_tag, ""))
+        return Found(splices, self._ledger.findings(), length, pixel_place, self._body_end)
 
-    def _open_tag(self, start: int, end: int, conditional: bool) -> None:
+    def _remove_open_tag(self, start: int, end: int, conditional: bool) -> None:
         self._ledger.splice(start, end, "")
         # In a conditional comment only Outlook would load it, and there is one for all readers.
-        if not conditional:
-            self._open_tags.add((start, end))
+        if self._open_tag is None and not conditional:
+            self._open_tag = (start, end)
 
     def _comment(self, token: Token, lines: _Lines) -> None:
         source = token.source or ""

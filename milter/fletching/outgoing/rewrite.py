@@ -170,7 +170,14 @@ def _part(
     if reason := _untouchable(part):
         raise LeftAloneError(reason)
     raw = body[part.start : part.end]
-    reader = _reader(tracking, part.content_type, part.encoding, _charset(part.parameters))
+    wanted = _wanted(
+        clicks=tracking.clicks and (tracking.text or part.content_type == "text/html"),
+        own_hosts=tracking.own_hosts,
+        untracked_hosts=tracking.untracked_hosts,
+        preserve_visible_urls=tracking.preserve_visible_urls,
+        charset=_charset(part.parameters),
+    )
+    reader = _reader(part.content_type, part.encoding, wanted)
     stretches = reader.read(raw)
     click, unsubscribe = Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT
     if part.content_type == "text/html":
@@ -184,16 +191,8 @@ def _part(
 
 
 # The mails of a campaign are read by the same readers, which know what they have read.
-@lru_cache(maxsize=256)
-def _reader(tracking: Tracking, content_type: str, encoding: str, charset: str) -> Reader:
-    wanted = links.Wanted(
-        clicks=tracking.clicks and (tracking.text or content_type == "text/html"),
-        own_hosts=tracking.own_hosts,
-        untracked_hosts=tracking.untracked_hosts,
-        preserve_visible_urls=tracking.preserve_visible_urls,
-        charset=charset,
-    )
-    return Reader(content_type, encoding, charset, wanted)
+_wanted = lru_cache(maxsize=256)(links.Wanted)
+_reader = lru_cache(maxsize=256)(Reader)
 
 
 def _untouchable(part: Part) -> str:

@@ -8,7 +8,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -58,14 +58,14 @@ class Finding(NamedTuple):
 class Found:
     """Splices from left to right, none overlapping another, and findings in document order.
 
-    ``length``: of the text, in characters. ``pixel_places``: indexes of splices where the pixel may
-    stand. ``body_end``: where the text says that the body ends.
+    ``length``: of the text, in characters. ``pixel_place``: which of the splices may be the pixel.
+    ``body_end``: where the text says that the body ends.
     """
 
     splices: tuple[Splice, ...]
     findings: tuple[Finding, ...]
     length: int
-    pixel_places: tuple[int, ...] = ()
+    pixel_place: int | None = None
     body_end: int | None = None
 
     def __post_init__(self) -> None:
@@ -80,29 +80,25 @@ def with_pixel(page: Sequence[Found], pixel: str, last: str) -> list[Found]:
     Without one it goes to the end of the body, and so does ``last``.
     """
     texts = list(page)
-    place = next((place for place, text in enumerate(texts) if text.pixel_places), None)
-    if place is None:
+    for at, text in enumerate(texts):
+        if text.pixel_place is not None:
+            splices = list(text.splices)
+            splices[text.pixel_place] = splices[text.pixel_place]._replace(text=pixel)
+            texts[at] = replace(text, splices=tuple(splices))
+            break
+    else:
         last += pixel
-    elif pixel:
-        texts[place] = _with_open_tag(texts[place], pixel)
     if last:
         ends = (at for at in reversed(range(len(texts))) if texts[at].body_end is not None)
-        place = next(ends, len(texts) - 1)
-        texts[place] = _with_last(texts[place], last)
+        at = next(ends, len(texts) - 1)
+        text = texts[at]
+        place = text.length if text.body_end is None else text.body_end
+        texts[at] = replace(text, splices=_in_order([*text.splices, Splice(place, place, last)]))
     return texts
 
 
-def _with_open_tag(text: Found, pixel: str) -> Found:
-    splices = list(text.splices)
-    at = text.pixel_places[0]
-    splices[at] = splices[at]._replace(text=pixel)
-    return replace(text, splices=tuple(splices))
-
-
-def _with_last(text: Found, last: str) -> Found:
-    place = text.length if text.body_end is None else text.body_end
-    splices = sorted([*text.splices, Splice(place, place, last)], key=lambda splice: splice[:2])
-    return replace(text, splices=tuple(splices))
+def _in_order(splices: Iterable[Splice]) -> tuple[Splice, ...]:
+    return tuple(sorted(splices, key=itemgetter(0, 1)))
 
 
 class Ledger:
@@ -130,7 +126,7 @@ class Ledger:
 
     def splices(self) -> tuple[Splice, ...]:
         """All splices, in order."""
-        return tuple(sorted(self._splices, key=itemgetter(0, 1)))
+        return _in_order(self._splices)
 
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in order."""

@@ -31,11 +31,14 @@ from fletching.outgoing.links import (
 )
 
 _SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
-"""Octets: of a stretch that is not a part's last, of one that is worth remembering, of a part that
-is worth cutting."""
-_KNOWN, _SEEN = 4096, 50_000
+"""Octets: of a stretch that is not a part's last, of one that is remembered, of a part that is cut.
+What is longer would push out the stretches of everybody else."""
+_MOST_LINKS = 32
+"""Of a stretch that is remembered."""
+_KNOWN, _SEEN = 2048, 50_000
 """Stretches that are remembered, and those of which is known that they came once."""
 
+# Where a stretch is likely to be complete; whether it is, the readers know.
 _CUTS = {
     "text/html": re.compile(rb"\r\n(?=<(?:table|tbody|tr|td|div|p|!--)[ >\r\[])", re.IGNORECASE),
     "text/plain": re.compile(rb"\r\n\r\n"),
@@ -60,28 +63,30 @@ class LeftAloneError(Exception):
     """The part stays as it is. Says why."""
 
 
-class Stretch(NamedTuple):
-    """A stretch of a part as it was read, and as it leaves: ``octets`` with a link in each gap.
+class Made(NamedTuple):
+    """A stretch as it leaves: ``octets`` with a link in each gap.
 
     Each link has the quote that goes on both sides of its tracking URL, or nothing.
     """
 
-    raw: bytes
-    found: Found
     octets: Sequence[bytes]
     links: Sequence[tuple[str, Link]]
 
 
+class Stretch(NamedTuple):
+    """A stretch of a part as it was read; ``made`` where it is remembered."""
+
+    raw: bytes
+    found: Found
+    made: Made | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """Reads parts of one form: what one reader has read it knows, but no other one.
-
-    ``charset``: by Python's name.
-    """
+    """Reads parts of one form: what one reader has read it knows, but no other one."""
 
     content_type: str
     encoding: str
-    charset: str
     wanted: Wanted
 
     def read(self, raw: bytes) -> list[Stretch]:
@@ -98,19 +103,22 @@ class Reader:
         return stretches
 
     def with_pixel(self, page: Sequence[Stretch], pixel: str, last: str) -> list[Stretch]:
-        """A page with the pixel in its place and ``last`` at its end. Raises `LeftAloneError`."""
+        """A page with the pixel in its place and ``last`` at its end."""
         found = with_pixel([stretch.found for stretch in page], pixel, last)
-        stretches = list(page)
-        for place, (stretch, now) in enumerate(zip(page, found, strict=True)):
-            if now is not stretch.found:
-                stretches[place] = self._made(stretch.raw, now, *self._text(stretch.raw))
-        return stretches
+        return [
+            stretch if now is stretch.found else Stretch(stretch.raw, now)
+            for stretch, now in zip(page, found, strict=True)
+        ]
 
     def filled(self, stretches: Sequence[Stretch], clicks: Mint, unsubscribes: Mint) -> bytes:
-        """The part with its tracking URLs: one for each URL, however often it is there."""
+        """The part with its tracking URLs: one for each URL, however often it is there.
+
+        Raises `LeftAloneError`.
+        """
         pieces: list[bytes] = []
         made: tuple[dict[str, str], dict[str, str]] = ({}, {})
-        for _, _, octets, links in stretches:
+        for stretch in stretches:
+            octets, links = stretch.made or self.make(stretch)
             pieces.append(octets[0])
             for at, (quote, (kind, url)) in enumerate(links, 1):
                 known = made[kind is Kind.CLICK]
@@ -118,15 +126,15 @@ class Reader:
                 if tracking is None:
                     mint = clicks if kind is Kind.CLICK else unsubscribes
                     tracking = known[url] = mint(url)
-                gap = f"{quote}{tracking}{quote}".encode("ascii")
-                pieces += (transfer.gap(gap, self.encoding), octets[at])
+                quoted = f"{quote}{tracking}{quote}".encode("ascii")
+                pieces += (transfer.filling(quoted, self.encoding), octets[at])
         return b"".join(pieces)
 
     def _cut(self, raw: bytes, least: int) -> int:
         """Where the first stretch may end that ends there at least."""
         if (
             self.encoding not in _CUTTABLE
-            or self.charset.startswith(_WITH_STATES)
+            or self.wanted.charset.startswith(_WITH_STATES)
             or len(raw) > _LONGEST_CUT
         ):
             return len(raw)
@@ -137,18 +145,19 @@ class Reader:
 
     def read_anew(self, raw: bytes, goes_on: bool) -> Stretch | None:
         """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
-        content, text = self._text(raw)
+        _, text = self._text(raw)
         if _PGP in text and _INLINE_PGP[self.content_type].search(text):
             raise LeftAloneError("inline PGP")
         read = (_READ_ON if goes_on else _READ)[self.content_type]
         found = read(text, self.wanted)
-        return None if found is None else self._made(raw, found, content, text)
+        return None if found is None else Stretch(raw, found)
 
-    def _made(self, raw: bytes, found: Found, content: bytes, text: str) -> Stretch:
-        """What was found, as it leaves. Raises `LeftAloneError`."""
-        links = [(splice.text, splice.link) for splice in found.splices if splice.link is not None]
-        patches = self._patches(content, text, found.splices)
-        return Stretch(raw, found, transfer.patched(raw, self.encoding, patches), links)
+    def make(self, stretch: Stretch) -> Made:
+        """How it leaves. Raises `LeftAloneError`."""
+        splices = stretch.found.splices
+        links = [(splice.text, splice.link) for splice in splices if splice.link is not None]
+        patches = self._patches(*self._text(stretch.raw), splices) if splices else []
+        return Made(transfer.patched(stretch.raw, self.encoding, patches), links)
 
     def _text(self, raw: bytes) -> tuple[bytes, str]:
         """The content in octets and as text. Raises `LeftAloneError`."""
@@ -157,7 +166,7 @@ class Reader:
         except transfer.TransferError as error:
             raise LeftAloneError(str(error)) from None
         try:
-            return content, content.decode(self.charset)
+            return content, content.decode(self.wanted.charset)
         except UnicodeError:
             raise LeftAloneError("broken encoding") from None
 
@@ -173,9 +182,9 @@ class Reader:
         errors = "xmlcharrefreplace" if self.content_type == "text/html" else "strict"
         cuts = [0, *(place for splice in splices for place in splice[:2]), len(text)]
         try:
-            encoded = [text[start:end].encode(self.charset) for start, end in pairwise(cuts)]
+            encoded = [text[start:end].encode(self.wanted.charset) for start, end in pairwise(cuts)]
             news = [
-                splice.text.encode(self.charset, errors) if splice.link is None else None
+                splice.text.encode(self.wanted.charset, errors) if splice.link is None else None
                 for splice in splices
             ]
         except UnicodeError:
@@ -195,24 +204,31 @@ class _Memory:
     """What was read, for the next mail that has it. Any number of threads may ask.
 
     Only what comes a second time is remembered: what one mail alone has, a name or a link, would
-    push out what all have, and keep the garbage collector busy. Few thousand octets each, so this
-    is seldom more than ten MB, and never more than thirty.
+    push out what all have, and keep the garbage collector busy. A stretch takes some thousand
+    octets, so this is seldom more than ten MB; were all full of links, it would be forty.
     """
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
-        self._known = lru_cache(maxsize=_KNOWN)(Reader.read_anew)
+        self._known = lru_cache(maxsize=_KNOWN)(_whole)
 
     def read(self, reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
         """As `Reader.read_anew`."""
         mark = hash((reader, raw, goes_on))
         if mark in self._seen:
             return self._known(reader, raw, goes_on)
-        if len(raw) <= _LONGEST_KNOWN:
+        stretch = reader.read_anew(raw, goes_on)
+        few = stretch is None or len(stretch.found.findings) <= _MOST_LINKS
+        if few and len(raw) <= _LONGEST_KNOWN:
             if len(self._seen) >= _SEEN:
                 self._seen.clear()
             self._seen.add(mark)
-        return reader.read_anew(raw, goes_on)
+        return stretch
+
+
+def _whole(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
+    stretch = reader.read_anew(raw, goes_on)
+    return stretch and stretch._replace(made=reader.make(stretch))
 
 
 _memory = _Memory()

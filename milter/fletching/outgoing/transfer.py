@@ -75,8 +75,8 @@ def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> list[bytes]:
     return _spliced(decode(raw, encoding), patches)
 
 
-def gap(octets: bytes, encoding: str) -> bytes:
-    """What comes between two pieces of `patched`."""
+def filling(octets: bytes, encoding: str) -> bytes:
+    """Octets as they go into a gap, between two pieces of `patched`."""
     if encoding != "quoted-printable":
         return octets
     return b"=\r\n".join(_soft_lines(_escaped(octets), _QP_LINE - 1))
@@ -222,7 +222,7 @@ def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> list[byte
             gaps.append(len(made))
             made += _GAP
         elif patch.octets:
-            made += gap(patch.octets, "quoted-printable")
+            made += filling(patch.octets, "quoted-printable")
         # The last of these lines has room for the equals sign.
         if patch.octets != b"" and raw[at : at + 2] not in (b"", b"\r\n"):
             made += b"=\r\n"
