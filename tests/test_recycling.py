@@ -187,7 +187,7 @@ from fletching.daemons.processes import Signals, spawn
 
 def look():
     kept = [thing for thing in gc.get_objects() if thing is inherited]
-    print(gc.get_freeze_count() > 10_000, kept, flush=True)
+    print(gc.get_freeze_count() > 0, kept, flush=True)
     os._exit(0)
 
 signals, inherited = Signals(), [1]

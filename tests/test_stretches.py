@@ -38,7 +38,7 @@ prose = st.lists(
 )
 forms = st.tuples(
     st.sampled_from([QP, "7bit", "8bit", "base64"]),
-    st.sampled_from(["utf-8", "iso8859-1", "iso2022_jp", "gb18030"]),
+    st.sampled_from(["utf-8", "iso8859-1", "ascii", "iso2022_jp", "cp932"]),
 )
 
 
@@ -79,7 +79,9 @@ def uncut(reader: Reader, raw: bytes, pixel: str, trap: str) -> Left | str:
 
 
 def raw_of(text: str, encoding: str, charset: str, by_others: bool) -> bytes:
-    content = text.encode(charset, "replace")
+    # In CP932 a second code for a character.
+    odd = b"\x87\x90" if charset == "cp932" else b"td"
+    content = text.encode(charset, "replace").replace(b"td", odd)
     if encoding == "base64":
         return base64.encodebytes(content).replace(b"\n", b"\r\n\r\n")
     if encoding != QP:

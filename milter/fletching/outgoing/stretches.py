@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ _SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
 """Octets: of a stretch that is not a part's last, of one that is remembered, of a part that is cut.
 What is longer would push out the stretches of everybody else."""
 _MOST_LINKS = 32
-"""Of a stretch that is remembered."""
+"""And splices, of a stretch that is remembered."""
 _KNOWN, _SEEN = 2048, 50_000
 """Stretches that are remembered, and those of which is known that they came once."""
 
@@ -45,8 +45,8 @@ _CUTS = {
 }
 # In front of a CRLF it may make a soft line break of quoted-printable of it.
 _NO_LINE_END = b"= \t"
+_OCTETS = bytes(range(256))
 _CUTTABLE = transfer.IDENTITY | {"quoted-printable"}
-_WITH_STATES = "iso2022"
 _PGP = "-----BEGIN PGP "
 _INLINE_PGP = {
     "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
@@ -130,13 +130,17 @@ class Reader:
                 pieces += (transfer.filling(quoted, self.encoding), octets[at])
         return b"".join(pieces)
 
+    @cached_property
+    def _cuttable(self) -> bool:
+        # Others have states, or two codes for one character: whether those can be kept is a
+        # question to the whole part (`_patches`).
+        charset = self.wanted.charset
+        clear = charset == "utf-8" or len(_OCTETS.decode(charset, "replace")) == len(_OCTETS)
+        return clear and self.encoding in _CUTTABLE
+
     def _cut(self, raw: bytes, least: int) -> int:
         """Where the first stretch may end that ends there at least."""
-        if (
-            self.encoding not in _CUTTABLE
-            or self.wanted.charset.startswith(_WITH_STATES)
-            or len(raw) > _LONGEST_CUT
-        ):
+        if not self._cuttable or len(raw) > _LONGEST_CUT:
             return len(raw)
         for cut in _CUTS[self.content_type].finditer(raw, least):
             if raw[cut.start() - 1] not in _NO_LINE_END:
@@ -218,7 +222,8 @@ class _Memory:
         if mark in self._seen:
             return self._known(reader, raw, goes_on)
         stretch = reader.read_anew(raw, goes_on)
-        few = stretch is None or len(stretch.found.findings) <= _MOST_LINKS
+        found = stretch.found if stretch else Found((), (), 0)
+        few = max(len(found.splices), len(found.findings)) <= _MOST_LINKS
         if few and len(raw) <= _LONGEST_KNOWN:
             if len(self._seen) >= _SEEN:
                 self._seen.clear()
