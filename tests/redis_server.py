@@ -32,7 +32,7 @@ class RedisServer(Server):
             "bind 127.0.0.1",
             f"unixsocket {self.socket}",
             f"dir {self.directory}",
-            *(() if self._sentinel else ('save ""', "appendonly yes")),
+            *(() if self._sentinel else ('save ""', "appendonly yes", "appendfsync no")),
             *(() if self._password is None else (f"requirepass {self._password}",)),
             *self._options,
         ]

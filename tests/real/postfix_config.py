@@ -36,11 +36,12 @@ JAIL = {
 }
 
 # Debian's services: name, type, private, unprivileged, chroot, wake-up, limit, command. chroot "@"
-# is filled in: "y" is Debian's way, the default here is not to.
+# is filled in: "y" is Debian's way, the default here is not to. qmgr(8) looks at new mail each
+# second also uncalled: a mail lies there that was due again while its first delivery ended.
 _SERVICES = """\
 pickup     unix  n - @ 60    1 pickup
 cleanup    unix  n - @ -     0 cleanup
-qmgr       unix  n - n 300   1 qmgr
+qmgr       unix  n - n 1     1 qmgr
 rewrite    unix  - - @ -     - trivial-rewrite
 bounce     unix  - - @ -     0 bounce
 defer      unix  - - @ -     0 bounce

@@ -27,7 +27,7 @@ class Redis(Server):
                 *("--dir", directory, "--daemonize", "no"),
                 *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--unixsocket", self.socket, "--unixsocketperm", "777"),
-                *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+                *("--save", "", "--appendonly", "yes", "--appendfsync", "no"),
             ],
             directory / "log",
         )

@@ -1,0 +1,23 @@
+"""What every test process does once: its own pauses may not look like those of Redis."""
+
+from __future__ import annotations
+
+import gc
+
+from fletching.store import campaigns, connection
+
+
+def pytest_configure() -> None:
+    """Within this process the store has ten times as long as in the daemons, which keep 300 ms.
+
+    Two test processes share the machine with all their servers, and a full collection of one's
+    garbage takes a fifth of a second. A test of the limit itself sets it.
+    """
+    campaigns.LIMIT = 3.0
+    connection.SOCKET_TIMEOUT = 2.5
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end, so the garbage collector need not walk through it."""
+    gc.collect()
+    gc.freeze()
