@@ -119,7 +119,7 @@ ALL = (ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING)
 def house(names: Collection[str] = ALL) -> Iterator[House]:
     """Starts these set-ups and what they need, and ends everything."""
     with private_directory() as directory, ExitStack() as running:
-        redis = running.enter_context(Redis(directory / "redis"))
+        redis = running.enter_context(Redis(directory / "redis", appendfsync="always"))
         daemons: list[Daemon] = []
         running.callback(_stop, daemons)
         setups = {ALONE: Setup(ALONE, free_port(), None)}

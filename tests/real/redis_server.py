@@ -13,9 +13,13 @@ from .processes import Daemon, Server, free_port, program
 
 
 class Redis(Server):
-    """redis-server with its data in one directory; what was written survives ``kill``."""
+    """redis-server with its data in one directory; what was written survives ``kill``.
 
-    def __init__(self, directory: Path) -> None:
+    That takes no fsync(2), which only a crash of the machine asks for, and which waits for whatever
+    else the disk has to do. ``appendfsync`` is for those who want to know what it costs.
+    """
+
+    def __init__(self, directory: Path, *, appendfsync: str = "no") -> None:
         directory.mkdir()
         self.socket = directory / "redis.sock"
         self.port = free_port()
@@ -27,7 +31,7 @@ class Redis(Server):
                 *("--dir", directory, "--daemonize", "no"),
                 *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--unixsocket", self.socket, "--unixsocketperm", "777"),
-                *("--save", "", "--appendonly", "yes", "--appendfsync", "no"),
+                *("--save", "", "--appendonly", "yes", "--appendfsync", appendfsync),
             ],
             directory / "log",
         )

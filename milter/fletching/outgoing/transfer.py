@@ -29,8 +29,8 @@ _BASE64_SPACE = b" \t\r\n"
 # It stands for what comes into a gap: a line that is neither empty nor full.
 _GAP = b"x"
 _FULL_LINES = re.compile(rb".{%d}" % (_QP_LINE - 1), re.DOTALL).findall
-# Of what a URL is made; each stands for itself.
-_SAFE = (string.ascii_letters + string.digits + "-._~:/?&").encode()
+# Of what a URL and its quotes are made; each stands for itself.
+_SAFE = (string.ascii_letters + string.digits + "-._~:/?&\"'").encode()
 
 
 class TransferError(Exception):
