@@ -96,7 +96,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     messages, opens, clicks = MESSAGES // part, OPENS // part, CLICKS // part
     with (
         private_directory() as directory,
-        Redis(directory / "redis", appendfsync="always") as server,
+        Redis(directory / "redis") as server,
         server.client() as client,
     ):
         client.config_set("appendonly", "no")

@@ -93,7 +93,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Starts a Redis of its own."""
     with (
         private_directory() as directory,
-        Redis(directory / "redis", appendfsync="always") as server,
+        Redis(directory / "redis") as server,
         server.client() as client,
     ):
         client.config_set("auto-aof-rewrite-percentage", 0)
