@@ -68,7 +68,6 @@ class Postfix(Server):
         sinks: Mapping[str, int],
         *,
         chroot: bool = False,
-        fast_retry: bool = True,
     ) -> None:
         self.root = root
         self.config_directory = root / "config"
@@ -78,7 +77,7 @@ class Postfix(Server):
         self.sasl_socket = self.queue_directory / "sasl" / "auth"
         self._sinks = dict(sinks)
         self._base = {
-            "main.cf": postfix_config.main_cf(root, fast_retry=fast_retry),
+            "main.cf": postfix_config.main_cf(root),
             "master.cf": postfix_config.master_cf(
                 self.port, self.sasl_port, sinks, chroot=chroot, sasl_path="sasl/auth"
             ),

@@ -62,7 +62,7 @@ postlog    unix-dgram n - n - 1 postlogd
 """
 
 
-def main_cf(root: Path, *, fast_retry: bool) -> str:
+def main_cf(root: Path) -> str:
     """main.cf of an instance whose directories lie below ``root``."""
     return f"""\
 compatibility_level = 3.6
@@ -91,9 +91,9 @@ virtual_mailbox_base = {root}/mailboxes
 virtual_mailbox_maps = static:virtual/
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
-queue_run_delay = {"1s" if fast_retry else "300s"}
-minimal_backoff_time = {"1s" if fast_retry else "300s"}
-maximal_backoff_time = {"2s" if fast_retry else "4000s"}
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
 """
 
 
