@@ -34,7 +34,11 @@ class Rewritten(NamedTuple):
 
 def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None, last: str = "") -> Rewritten:
     """A page that is one text, with its pixel."""
-    (found,) = links.with_pixel([links.html.read(text, wanted)], pixel or "", last)
+    found = links.html.read(text, wanted)
+    pixel_splice = None if pixel is None else Splice(0, 0, pixel)
+    last_ones = (Splice(0, 0, last),) if last else ()
+    for addition in links.additions([found], pixel_splice, last_ones).values():
+        found = links.added(found, addition)
     return _minted(found, mint)
 
 
@@ -46,8 +50,8 @@ def plain(text: str, wanted: Wanted, mint: Mint) -> Rewritten:
 def _minted(found: Found, mint: Mint) -> Rewritten:
     made = {link: mint(*link) for link in dict.fromkeys(s.link for s in found.splices) if link}
     splices = (
-        Splice(start, end, text if link is None else f"{text}{made[link]}{text}")
-        for start, end, text, link in found.splices
+        Splice(start, end, text if link is None else f"{text}{made[link]}{behind}")
+        for start, end, text, link, behind in found.splices
     )
     return Rewritten(tuple(splices), found.findings)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import email
 import quopri
-from collections.abc import Callable
 
 from fletching.outgoing.message import Message, parse
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import Rewritten, rewrite
+from fletching.outgoing.stretches import Urls
 from fletching.tokens import Kind
 
 ALL = Tracking(
@@ -26,13 +26,16 @@ TRAP = (
 )
 
 
-def link(kind: Kind) -> Callable[[str], str]:
-    """Makes tracking URLs that say what they are for, and how long their destination is."""
-    return lambda destination: f"{TRACKER}/{kind.value}?{len(destination)}"
+def ends(kind: Kind, destination: str) -> tuple[str, str]:
+    return f"{TRACKER}/", f"?{len(destination)}"
+
+
+URLS = Urls(ends, lambda kind: str(kind.value))
+"""Tracking URLs that say what they are for, and how long their destination is."""
 
 
 def done(raw: bytes | str, tracking: Tracking = ALL) -> Rewritten:
-    return rewrite(parse(raw.encode() if isinstance(raw, str) else raw), tracking, link)
+    return rewrite(parse(raw.encode() if isinstance(raw, str) else raw), tracking, URLS)
 
 
 def encoded(content: bytes, encoding: str | None) -> bytes:

@@ -46,7 +46,9 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.stretches": {
         "fletching.outgoing.links",
         "fletching.outgoing.transfer",
+        "fletching.tokens",
     },
+    "fletching.outgoing.urls": {"fletching.tokens"},
     # Where control headers, envelope and configuration meet.
     "fletching.outgoing.sender_map": set(),
     "fletching.outgoing.control": {"fletching.config.values", "fletching.outgoing.message"},

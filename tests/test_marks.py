@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from fletching.config.model import MailClass
-from fletching.outgoing.marks import Marks, url
+from fletching.outgoing.marks import Marks
 from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan, Tracking, Unsubscribe
 from fletching.outgoing.sender_map import sender_suffix
+from fletching.outgoing.urls import url
 from fletching.tokens import Facts, Keyring, Kind, TokenError, found_in
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,24 +75,40 @@ def test_the_three_forms(kind: Kind, noun: str) -> None:
     assert url(DOMAIN, "c", kind, "T") == f"{DOMAIN}/{noun}?qs=T"
 
 
+def made(kind: Kind, destination: str, form: str = "b") -> str:
+    urls = marks(tracking=Tracking(domain=DOMAIN, form=form)).urls()
+    before, behind = urls.ends(kind, destination)
+    return before + urls.half(kind) + behind
+
+
 @pytest.mark.parametrize("form", "abc")
 def test_a_link_opens(form: str) -> None:
-    link = marks(tracking=Tracking(domain=DOMAIN, form=form)).links()
-    made = link(Kind.CLICK_HTML)("https://www.example.org/?a=b&c#d")
-    assert made.startswith(f"{DOMAIN}/click")
-    token = KEYRING.open(found_in(made))
+    destination = "https://www.example.org/?a=b&c#d"
+    link = made(Kind.CLICK_HTML, destination, form)
+    assert link.startswith(f"{DOMAIN}/click")
+    token = KEYRING.open(found_in(link))
     assert token.kind is Kind.CLICK_HTML
     assert token.facts == FACTS
-    assert token.destination == "https://www.example.org/?a=b&c#d"
+    assert token.destination == destination
     # It stands in HTML, in text and in quoted-printable without being written otherwise.
-    assert re.fullmatch(r"[A-Za-z0-9:/?=._~-]+", made)
+    assert re.fullmatch(r"[A-Za-z0-9:/?=._~-]+", link)
+
+
+def test_the_pixel_opens() -> None:
+    assert KEYRING.open(found_in(made(Kind.OPEN, ""))).kind is Kind.OPEN
 
 
 def test_the_same_link_is_the_same_each_time() -> None:
-    link = marks().links()
-    assert link(Kind.CLICK_HTML)("x") == link(Kind.CLICK_HTML)("x")
-    assert link(Kind.CLICK_HTML)("x") != link(Kind.CLICK_TEXT)("x")
-    assert link(Kind.CLICK_HTML)("x") != link(Kind.CLICK_HTML)("y")
+    assert made(Kind.CLICK_HTML, "x") == made(Kind.CLICK_HTML, "x")
+    assert made(Kind.CLICK_HTML, "x") != made(Kind.CLICK_TEXT, "x")
+    assert made(Kind.CLICK_HTML, "x") != made(Kind.CLICK_HTML, "y")
+
+
+def test_the_ends_of_links_are_those_of_the_campaign() -> None:
+    """Equal ones are one, by which what was made of them is found again."""
+    assert marks().urls().ends == marks(replace(FACTS, number=8, email="x@e.com")).urls().ends
+    for other in (replace(FACTS, campaign="other"), replace(FACTS, mail_class="other")):
+        assert marks().urls().ends != marks(other).urls().ends
 
 
 # Return path.

@@ -6,19 +6,18 @@ import base64
 import quopri
 import re
 from dataclasses import replace
-from itertools import count
 
 import pytest
 from fletching.outgoing import stretches
 from fletching.outgoing.links import Finding, Wanted
-from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch
+from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch, Urls
+from fletching.tokens import Kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.test_links_properties import MARKS, OPEN_TAGS, PIECES, PROSE, TAGS, wishes
 
 QP = "quoted-printable"
-PIXEL, TRAP = '<img src="https://t.example/open?0">', '<a href="https://t.example/click?0"></a>'
 WANTED = Wanted(clicks=True, preserve_visible_urls=True)
 CUTS = ["\r\n<tr>", "\r\n<td\r\n", "\r\n<!--", "\r\n<p>", " \r\n<p>", "=\r\n<div ", "\r\n</tr>"]
 TAGGED = [
@@ -42,7 +41,16 @@ forms = st.tuples(
 )
 
 
-Left = tuple[bytes, list[Finding], list[tuple[int, str, str]]]
+Left = tuple[bytes, list[Finding]]
+
+
+def ends(kind: Kind, url: str) -> tuple[str, str]:
+    """With dashes at all places of a line: at the begin of one they must be escaped."""
+    return f"https://t.example/{kind.name}?", f"{'-' * (len(url) % 150)}.{url.encode().hex()}"
+
+
+def half(kind: Kind) -> str:
+    return f"-{kind.value}-{'-' * 80}"
 
 
 @pytest.fixture
@@ -51,27 +59,20 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stretches, "_SHORTEST", 1)
 
 
-def left(reader: Reader, raw: bytes, pixel: str = PIXEL, trap: str = TRAP) -> Left | str:
-    """What a part becomes: octets, findings, what was minted."""
-    numbers = count()
-    minted: list[tuple[int, str, str]] = []
-
-    def mint(kind: str, url: str) -> str:
-        minted.append((next(numbers), kind, url))
-        return f"https://t.example/{kind}?{len(minted)}{'--' * (len(url) % 60)}"
-
+def left(reader: Reader, raw: bytes, pixel: bool = True, trap: bool = True) -> Left | str:
+    """What a part becomes: octets, findings."""
     try:
         read = reader.read(raw)
         if reader.content_type == "text/html":
             read = reader.with_pixel(read, pixel, trap)
-        octets = reader.filled(read, lambda url: mint("click", url), lambda url: mint("unsub", url))
+        octets = reader.filled(read, Urls(ends, half))
     except LeftAloneError:
         # Of several reasons the first one is told, and each has its own first one.
         return "left alone"
-    return octets, [finding for stretch in read for finding in stretch.found.findings], minted
+    return octets, [finding for stretch in read for finding in stretch.found.findings]
 
 
-def uncut(reader: Reader, raw: bytes, pixel: str, trap: str) -> Left | str:
+def uncut(reader: Reader, raw: bytes, pixel: bool, trap: bool) -> Left | str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stretches, "_SHORTEST", len(raw) + 1)
         other = Reader(reader.content_type, reader.encoding, reader.wanted)
@@ -99,8 +100,8 @@ def raw_of(text: str, encoding: str, charset: str, by_others: bool) -> bytes:
     forms,
     st.booleans(),
     wishes,
-    st.sampled_from(["", PIXEL]),
-    st.sampled_from(["", TRAP]),
+    st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cut_and_whole_are_the_same(
@@ -109,8 +110,8 @@ def test_cut_and_whole_are_the_same(
     form: tuple[str, str],
     by_others: bool,
     wanted: Wanted,
-    pixel: str,
-    trap: str,
+    pixel: bool,
+    trap: bool,
 ) -> None:
     reader = Reader(kind, form[0], replace(wanted, charset=form[1]))
     for pieces in data.draw(st.lists(pages if kind == "text/html" else prose, max_size=3)):
@@ -159,16 +160,34 @@ def test_only_what_differs_is_read_again(reads: list[int]) -> None:
     assert sum(octets) > len(raw)
 
 
-def test_a_url_has_one_tracking_url_for_each_kind() -> None:
+def test_each_url_is_asked_for_once_in_a_campaign() -> None:
+    asked: list[tuple[Kind, str]] = []
+
+    def asking(kind: Kind, url: str) -> tuple[str, str]:
+        asked.append((kind, url))
+        return ends(kind, url)
+
     reader = Reader("text/html", "7bit", WANTED)
     unsubscribe = '<a href="##unsubscribetag##http://x/0">leave</a>'
-    result = left(reader, page(ROWS[0], unsubscribe, unsubscribe))
-    assert isinstance(result, tuple)
-    minted = [[*to] for _, *to in result[2]]
-    assert minted == [["click", f"http://x/{n}"] for n in range(50)] + [
-        ["unsub", "http://x/0"],
-        *(["click", f"http://x/{n}"] for n in range(53, 100)),
-    ]
+    raw = page(ROWS[0], unsubscribe)
+    for _ in range(3):
+        reader.filled(reader.with_pixel(reader.read(raw), True, True), Urls(asking, half))
+    # The first mail's stretches are not remembered, the second's are.
+    assert asked[: len(asked) // 2] == asked[len(asked) // 2 :]
+    clicks = [(Kind.CLICK_HTML, f"http://x/{n}") for n in range(100)]
+    clicks[50:52] = [clicks[0], (Kind.UNSUBSCRIBE_HTML, "http://x/0")]
+    assert asked[: len(asked) // 2] == [*clicks, (Kind.CLICK_HTML, ""), (Kind.OPEN, "")]
+
+
+def test_campaigns_have_links_of_their_own() -> None:
+    def others(kind: Kind, url: str) -> tuple[str, str]:
+        return "https://other.example/", ends(kind, url)[1]
+
+    reader = Reader("text/html", "7bit", WANTED)
+    first = [reader.filled(reader.read(page()), Urls(ends, half)) for _ in range(3)]
+    other = [reader.filled(reader.read(page()), Urls(others, half)) for _ in range(3)]
+    before = b"https://t.example/CLICK_HTML?"
+    assert other == [first[0].replace(before, b"https://other.example/")] * 3
 
 
 OPEN = [

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from fletching.tokens import (
     HIGHEST_KEY_ID,
+    LEADING,
     TAG_LENGTH,
     Facts,
     Keyring,
@@ -42,8 +43,8 @@ FACTS = Facts(
 NOTHING = Facts("", 0, "", "", "", "", "", "", 0)
 
 # What was in a reader's mail yesterday must open tomorrow. If one of these has to change, VERSION
-# has to change with it, and tokens of both versions have to open.
-PINNED = {
+# has to change with it, and tokens of all versions have to open.
+PINNED_1 = {
     (Kind.CLICK_HTML, "https://www.example.org/a?x=1&y=2#z"): (
         "BAEHSLrPYp0qG6UcBH1PYtQ5-8t79HgVasF3f5IIuNwNpgQJFlaB8HGRbgJrnCMurSokVE-sFPlGmndj"
         "lG6WeVCGS-46PRbZaWv91nbRx6tBeB8H2VII6YUiG8MOhNRcqhsIUS-70iNiDe1DqmSakNEXaKgvMhKy"
@@ -52,6 +53,17 @@ PINNED = {
     (Kind.OPEN, ""): (
         "BAEYUIp3uKHL-9kwsQwGYO2DPVFwOeC70TQ6R1B8DPVgHtRlWxySlcYwwx9cC29nWdVH_nb2MG32UjJr"
         "CGtnIH6O-Zxvwtldtqju3s0dFhjfONlwVTtqpkEAL4_hu8F6"
+    ),
+}
+PINNED = {
+    (Kind.CLICK_HTML, "https://www.example.org/a?x=1&y=2#z"): (
+        "CAEAX_yhhI4Fnyk1rdaM49KfjgTTPJrX_FcAPLJoiKe_5EdYti9GXz8C8QLRXSIpRhPAZgftZTLyMIrX"
+        "M-auBSImoCcc0wBrtxBMkUygZfbT3_ISW7KTi7uqBdk_2BBQdBlyCqJD_CVnvc8yhiQbHlIH09unQReN"
+        "9lB3FM5Pk9BIldheob_0QJQgKZZaPSe0CW5wxBKlpg"
+    ),
+    (Kind.OPEN, ""): (
+        "CAEAXx94HdtBUf_Eq3IKJcYaO1zg14RJN8IXjxbTnIkL3ijHazg2ERAHr4-YGFG46LE2TQeBBLiuRDRE"
+        "9sGFn5NziBxG5QhTLiA-c50y2J9cha-TedJtxwzHKmHN2NQDKsWG"
     ),
 }
 PINNED_TAG = "lkeopnhg4seaabaaaethmbyyqiavuxqo"
@@ -84,16 +96,16 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "facts", "destination"), CASES)
 def test_what_is_sealed_opens(kind: Kind, facts: Facts, destination: str) -> None:
-    token = KEYS.seal(kind, facts.packed, destination)
+    token = KEYS.seal(kind, facts, destination)
     assert re.fullmatch(r"[A-Za-z0-9_-]+", token)
     assert opened(token) == (kind, facts, destination)
 
 
 @pytest.mark.parametrize(("kind", "facts", "destination"), CASES)
 def test_what_opens_is_sealed_alike(kind: Kind, facts: Facts, destination: str) -> None:
-    token = KEYS.seal(kind, facts.packed, destination)
+    token = KEYS.seal(kind, facts, destination)
     found = KEYS.open(token)
-    assert KEYS.seal(found.kind, found.facts.packed, found.destination) == token
+    assert KEYS.seal(found.kind, found.facts, found.destination) == token
     assert found.key_id == 1
 
 
@@ -101,9 +113,14 @@ def test_every_kind_is_in_the_table() -> None:
     assert {kind for kind, _, _ in CASES} == set(Kind)
 
 
+def test_tokens_of_version_1_open() -> None:
+    for (kind, destination), token in PINNED_1.items():
+        assert opened(token) == (kind, FACTS, destination)
+
+
 def test_tokens_of_yesterday_open() -> None:
     for (kind, destination), token in PINNED.items():
-        assert KEYS.seal(kind, FACTS.packed, destination) == token
+        assert KEYS.seal(kind, FACTS, destination) == token
         assert opened(token) == (kind, FACTS, destination)
 
 
@@ -144,7 +161,9 @@ ANY_FACTS = st.builds(
 
 @given(st.sampled_from(Kind), ANY_FACTS, ANY_TEXT)
 def test_any_facts_both_ways(kind: Kind, facts: Facts, destination: str) -> None:
-    token = KEYS.seal(kind, facts.packed, destination)
+    if kind not in LEADING:
+        destination = ""
+    token = KEYS.seal(kind, facts, destination)
     assert opened(token) == (kind, facts, destination)
 
 
@@ -158,17 +177,17 @@ def facts_of(
 @example(["a", "", "", "", "", "", ""], ["", "a", "", "", "", "", ""])
 def test_different_facts_have_different_tokens(one: list[str], other: list[str]) -> None:
     first, second = facts_of(*one), facts_of(*other)
-    tokens = {KEYS.seal(Kind.OPEN, facts.packed) for facts in (first, second)}
+    tokens = {KEYS.seal(Kind.OPEN, facts) for facts in (first, second)}
     assert len(tokens) == (1 if first == second else 2)
 
 
 def test_a_token_can_be_sealed_anew() -> None:
     """No chance is drawn: the same link twice in one mail is one token."""
-    assert KEYS.seal(Kind.OPEN, FACTS.packed) == KEYS.seal(Kind.OPEN, FACTS.packed)
+    assert KEYS.seal(Kind.OPEN, FACTS) == KEYS.seal(Kind.OPEN, FACTS)
 
 
 def test_a_token_hides_what_it_holds() -> None:
-    token = KEYS.seal(Kind.CLICK_HTML, FACTS.packed, "https://www.example.org/secret")
+    token = KEYS.seal(Kind.CLICK_HTML, FACTS, "https://www.example.org/secret")
     octets = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     for hidden in (b"reader", b"example.org", b"secret", b"newsletter", b"t100", b"order"):
         assert hidden not in octets
@@ -176,7 +195,7 @@ def test_a_token_hides_what_it_holds() -> None:
 
 # Nothing else opens.
 
-TOKEN = KEYS.seal(Kind.CLICK_HTML, FACTS.packed, "https://www.example.org/")
+TOKEN = KEYS.seal(Kind.CLICK_HTML, FACTS, "https://www.example.org/")
 LETTERS = string.ascii_letters + string.digits + "-_"
 
 
@@ -187,8 +206,14 @@ def test_every_single_character_counts() -> None:
                 KEYS.open(TOKEN[:place] + letter + TOKEN[place + 1 :])
 
 
-@pytest.mark.parametrize("token", [TOKEN, KEYS.seal(Kind.OPEN, FACTS.packed + b"x"),
-                                   KEYS.seal(Kind.OPEN, FACTS.packed + b"xx")])  # fmt: skip
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(KEYS.seal(Kind.CLICK_HTML, FACTS, "x" * length) for length in range(3)),
+        *(KEYS.seal(Kind.OPEN, replace(FACTS, listid="x" * length)) for length in range(3)),
+        *PINNED_1.values(),
+    ],
+)
 def test_a_token_has_one_spelling(token: str) -> None:
     """Also where base64 has bits to spare: one token, one event."""
     assert KEYS.open(token)
@@ -242,9 +267,10 @@ def test_any_text_opens_or_raises_our_error(text: str) -> None:
 
 @given(st.binary(min_size=17))
 def test_octets_that_nobody_sealed(octets: bytes) -> None:
-    text = base64.urlsafe_b64encode(b"\x04\x01" + octets).rstrip(b"=").decode()
-    with pytest.raises(TokenError, match="changed"):
-        KEYS.open(text)
+    for head in (b"\x04\x01", b"\x08\x01"):
+        text = base64.urlsafe_b64encode(head + octets).rstrip(b"=").decode()
+        with pytest.raises(TokenError, match="changed"):
+            KEYS.open(text)
 
 
 @pytest.mark.parametrize("octets", range(19))
@@ -258,23 +284,85 @@ def test_another_version() -> None:
     with pytest.raises(TokenError, match="version"):
         KEYS.open("A" + TOKEN[1:])
     with pytest.raises(TokenError, match="version"):
-        KEYS.open("I" + TOKEN[1:])
+        KEYS.open("M" + TOKEN[1:])
 
 
 def test_a_kind_of_a_later_version() -> None:
-    head = (1 << 10 | FIRST.id).to_bytes(2, "big")
-    sealed = head + FIRST.cipher.encrypt(b"\x08" + FACTS.packed, [head])
-    with pytest.raises(TokenError, match="kind 8"):
-        KEYS.open(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
+    plain = b"\x08" + FACTS.packed
+    for head in (b"\x04\x01", b"\x08\x01" + (16 + len(plain)).to_bytes(2, "big")):
+        sealed = head + FIRST.cipher.encrypt(plain, [head])
+        with pytest.raises(TokenError, match="kind 8"):
+            KEYS.open(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
+
+
+# Halves.
+
+
+def halves(kind: Kind, facts: Facts, destination: str) -> tuple[str, str]:
+    token = KEYS.seal(kind, facts, destination)
+    first = KEYS.message_half(kind, facts.packed)
+    second = KEYS.link_half(kind, facts.campaign, facts.mail_class, destination)
+    assert token == first + second
+    return first, second
+
+
+def test_a_link_half_is_the_same_in_a_campaign() -> None:
+    first, second = halves(Kind.CLICK_HTML, FACTS, "https://x.example/")
+    other = replace(FACTS, number=4712, email="other@example.org", click_tracking_id="order 8")
+    other_first, other_second = halves(Kind.CLICK_HTML, other, "https://x.example/")
+    assert first != other_first
+    assert second == other_second
+    assert opened(other_first + second) == (Kind.CLICK_HTML, other, "https://x.example/")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (Kind.CLICK_TEXT, FACTS),
+        (Kind.UNSUBSCRIBE_HTML, FACTS),
+        (Kind.CLICK_HTML, replace(FACTS, campaign="mbyyqiavuxqp")),
+        (Kind.CLICK_HTML, replace(FACTS, campaign="")),
+        (Kind.CLICK_HTML, replace(FACTS, mail_class="newsletters")),
+        # Nor may a letter pass from one name to the other.
+        (Kind.CLICK_HTML, replace(FACTS, campaign="mbyyqiavuxqon", mail_class="ewsletter")),
+    ],
+)
+def test_halves_of_two_campaigns_or_kinds_do_not_open(other: tuple[Kind, Facts]) -> None:
+    first, second = halves(Kind.CLICK_HTML, FACTS, "https://x.example/")
+    for text in (
+        first + halves(*other, "https://x.example/")[1],
+        halves(*other, "https://x.example/")[0] + second,
+    ):
+        with pytest.raises(TokenError):
+            KEYS.open(text)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in LEADING])
+def test_what_leads_nowhere_takes_no_half_of_a_link(kind: Kind) -> None:
+    with pytest.raises(ValueError, match="destination"):
+        KEYS.seal(kind, FACTS, "https://x.example/")
+    alone = KEYS.seal(kind, FACTS)
+    assert opened(alone) == (kind, FACTS, "")
+    for of in Kind:
+        with pytest.raises(TokenError):
+            KEYS.open(alone + KEYS.link_half(of, FACTS.campaign, FACTS.mail_class, ""))
+
+
+@pytest.mark.parametrize("kind", sorted(LEADING))
+def test_half_a_token_does_not_open(kind: Kind) -> None:
+    """A link that a mail program cuts off there is no link that leads nowhere."""
+    for half in halves(kind, FACTS, "https://x.example/"):
+        with pytest.raises(TokenError):
+            KEYS.open(half)
 
 
 # Keys.
 
 
 def test_the_newest_key_signs_and_all_open() -> None:
-    old = Keyring((FIRST,)).seal(Kind.OPEN, FACTS.packed)
+    old = Keyring((FIRST,)).seal(Kind.OPEN, FACTS)
     both = Keyring((FIRST, SECOND))
-    new = both.seal(Kind.OPEN, FACTS.packed)
+    new = both.seal(Kind.OPEN, FACTS)
     assert both.open(old).key_id == 1
     assert both.open(new).key_id == 2
     assert opened(old, both) == opened(new, both)
@@ -323,7 +411,7 @@ def test_a_key_does_not_show_its_secret() -> None:
 
 def test_the_highest_key_id() -> None:
     keys = Keyring((HIGHEST,))
-    assert keys.open(keys.seal(Kind.OPEN, FACTS.packed)).key_id == HIGHEST_KEY_ID
+    assert keys.open(keys.seal(Kind.OPEN, FACTS)).key_id == HIGHEST_KEY_ID
     assert keys.open_tag(keys.tag("mbyyqiavuxqo", 1)) == ("mbyyqiavuxqo", 1)
 
 

@@ -91,7 +91,7 @@ class Web:
         facts = Facts(
             "abcdefghijkl", number, "News", "01", "T100", "u|s", "r@example.org", "bulk", 1
         )
-        return self.keys.seal(kind, facts.packed, url)
+        return self.keys.seal(kind, facts, url)
 
     def ask(
         self, method: str, target: str, body: str = "", headers: Mapping[str, str] | None = None

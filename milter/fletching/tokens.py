@@ -9,8 +9,16 @@ event needs, so that it opens on any host that has the key and needs no store. A
 into the local part of a return path: base32, indifferent to case, authenticated but not secret. It
 names the campaign and the message number; the rest is looked up (SPEC sections 6 and 7).
 
-A token, before base64url: two octets (6 bits of version, 10 bits of key id), 16 octets of SIV, the
-ciphertext. The plaintext: one octet of kind, the facts, the destination.
+A token that leads nowhere is one half, others have two. The message's half is the same in all links
+of one kind in one message; the link's half, the destination, is the same in all messages of a
+campaign, so that it is made once for a million of them (docs/decisions/0001). A link's half opens
+only behind a message's half of its own kind, campaign and class.
+
+Before base64url: two octets (6 bits of version, 10 bits of key id); two that tell how many of SIV
+and ciphertext follow in this half; 16 octets of SIV, the ciphertext; SIV and ciphertext of the
+link's half. The plaintext of the first: one octet of kind, the facts, and zeros until the half is a
+multiple of 3 octets, so that the other begins with a character of its own. The second: one octet of
+kind, the destination. In version 1 the destination stood behind the facts.
 """
 
 from __future__ import annotations
@@ -21,14 +29,13 @@ import enum
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-VERSION = 1
+VERSION = 2
 HIGHEST_KEY_ID = 1023
 TAG_LENGTH = 32
 """Octets of a return path's tag, at most."""
@@ -43,6 +50,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _IN_URL = re.compile(r"/(?:click|open|unsub)(?:/|\?(?:(?!qs=)[^&#=]*=[^&#]*&)*(?:qs=)?)")
 _AUTHORITY = re.compile(r"://[^/?#]*")
 _MAC_BITS, _KEY_BITS, _NUMBER_BITS = 60, 10, 30
+_HEAD, _SIV = 4, 16
 _TAG = re.compile(rf"[a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}}")
 
 
@@ -60,6 +68,12 @@ class Kind(enum.IntEnum):
     UNSUBSCRIBE_TEXT = 5
     LIST_UNSUBSCRIBE = 6
     MAILER_INFO = 7
+
+
+LEADING = frozenset(
+    {Kind.CLICK_HTML, Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT}
+)
+"""The kinds whose tokens have a destination, which may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,44 +171,44 @@ class Keyring:
     def __bool__(self) -> bool:
         return bool(self.keys)
 
-    def seal(self, kind: Kind, packed: bytes, destination: str = "") -> str:
-        """A token over ``Facts.packed`` and a destination, made with the newest key."""
-        return self.sealer(kind, packed)(destination)
+    def seal(self, kind: Kind, facts: Facts, destination: str = "") -> str:
+        """A token, made with the newest key. Raises `ValueError` where it can lead nowhere."""
+        first = self.message_half(kind, facts.packed)
+        if kind not in LEADING:
+            if destination:
+                raise ValueError(f"{kind.name}: has no destination")
+            return first
+        return first + self.link_half(kind, facts.campaign, facts.mail_class, destination)
 
-    def sealer(self, kind: Kind, packed: bytes) -> Callable[[str], str]:
-        """Makes one message's tokens of a kind, each for another destination."""
+    def message_half(self, kind: Kind, packed: bytes) -> str:
+        """What all tokens of a kind begin with in one message. ``packed``: `Facts.packed`."""
         key = self.keys[-1]
-        head, encrypt = key.head, key.cipher.encrypt
-        begin = bytes((kind,)) + packed
+        plain = bytes((kind,)) + packed
+        plain += bytes(-(_HEAD + _SIV + len(plain)) % 3)
+        head = key.head + (_SIV + len(plain)).to_bytes(2, "big")
+        return _base64url(head + key.cipher.encrypt(plain, [head]))
 
-        def seal(destination: str) -> str:
-            plain = begin + destination.encode("utf-8", "surrogateescape")
-            return _base64url(head + encrypt(plain, [head]))
-
-        return seal
+    def link_half(self, kind: Kind, campaign: str, mail_class: str, destination: str) -> str:
+        """What the tokens for a destination end with in all messages of a campaign."""
+        key = self.keys[-1]
+        plain = bytes((kind,)) + _octets(destination)
+        return _base64url(key.cipher.encrypt(plain, [key.head, *_named(campaign, mail_class)]))
 
     def open(self, text: str) -> Token:
         """Opens exactly this text. Raises `TokenError` for everything that we did not make."""
         sealed = _from_base64url(text)
-        if len(sealed) < 2 + 16 + 1:
+        if len(sealed) < 2 + _SIV + 1:
             raise TokenError("too short for a token")
-        head, rest = sealed[:2], sealed[2:]
-        version, key_id = divmod(int.from_bytes(head, "big"), 1 << _KEY_BITS)
-        if version != VERSION:
+        version, key_id = divmod(int.from_bytes(sealed[:2], "big"), 1 << _KEY_BITS)
+        if version not in (1, VERSION):
             raise TokenError("not a token of this version")
         key = self._by_id.get(key_id)
         if key is None:
             raise TokenError(f"made with key {key_id}, which is not in the key file")
         try:
-            plain = key.cipher.decrypt(rest, [head])
+            return _opened_1(key, sealed) if version == 1 else _opened(key, sealed)
         except InvalidTag:
             raise TokenError("not made with our key, or changed") from None
-        try:
-            kind = Kind(plain[0])
-        except ValueError:
-            raise TokenError(f"of kind {plain[0]}, which a later version made") from None
-        facts, end = _unpack(plain)
-        return Token(kind, facts, plain[end:].decode("utf-8", "surrogateescape"), key_id)
 
     def tag(self, campaign: str, number: int) -> str:
         """The tag of a return path: base32 of authentication, key id, message number, campaign."""
@@ -217,6 +231,44 @@ class Keyring:
         if not hmac.compare_digest(mac, _tag_mac(key, named)):
             raise TokenError("not made with our key, or changed")
         return named[8:], _from_base32(named[2:8])
+
+
+def _opened(key: LinkKey, sealed: bytes) -> Token:
+    """What both halves say. Raises `InvalidTag`, and `TokenError` for a kind that is not known."""
+    head = sealed[:_HEAD]
+    end = _HEAD + int.from_bytes(head[2:], "big")
+    plain = key.cipher.decrypt(sealed[_HEAD:end], [head])
+    kind = _kind(plain)
+    facts, _ = _unpack(plain)
+    if kind not in LEADING:
+        if sealed[end:]:
+            raise TokenError("longer than a token")
+        return Token(kind, facts, "", key.id)
+    about = [key.head, *_named(facts.campaign, facts.mail_class)]
+    link = key.cipher.decrypt(sealed[end:], about)
+    if link[0] != kind:
+        raise TokenError("put together from two tokens")
+    return Token(kind, facts, _text(link[1:]), key.id)
+
+
+def _opened_1(key: LinkKey, sealed: bytes) -> Token:
+    """The same of a token of version 1."""
+    plain = key.cipher.decrypt(sealed[2:], [sealed[:2]])
+    kind = _kind(plain)
+    facts, end = _unpack(plain)
+    return Token(kind, facts, _text(plain[end:]), key.id)
+
+
+def _kind(plain: bytes) -> Kind:
+    try:
+        return Kind(plain[0])
+    except ValueError:
+        raise TokenError(f"of kind {plain[0]}, which a later version made") from None
+
+
+def _named(campaign: str, mail_class: str) -> tuple[bytes, bytes]:
+    """What a link's half belongs to."""
+    return _octets(campaign), _octets(mail_class)
 
 
 def found_in(text: str) -> str:
@@ -303,8 +355,16 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _length_and_text(text: str) -> bytes:
-    octets = text.encode("utf-8", "surrogateescape")
+    octets = _octets(text)
     return _varint(len(octets)) + octets
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")
 
 
 def _unpack(plain: bytes) -> tuple[Facts, int]:
@@ -314,7 +374,7 @@ def _unpack(plain: bytes) -> tuple[Facts, int]:
     texts = []
     for _ in range(7):
         length, at = _read_varint(plain, at)
-        texts.append(plain[at : at + length].decode("utf-8", "surrogateescape"))
+        texts.append(_text(plain[at : at + length]))
         at += length
     campaign, mail_class, instance_id, listid, click_tracking_id, email, mtaid = texts
     facts = Facts(

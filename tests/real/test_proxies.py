@@ -159,7 +159,7 @@ class Site:
         """Path and query of a link of ours."""
         facts = Facts("abcdefghijkl", 7, "News", "01", "T100", "u|s", "r@example.org", "bulk", 1)
         noun = {Kind.CLICK_HTML: "click", Kind.OPEN: "open"}.get(kind, "unsub")
-        return f"/{noun}?{self.fletching.keys.seal(kind, facts.packed, url)}"
+        return f"/{noun}?{self.fletching.keys.seal(kind, facts, url)}"
 
     def ask(
         self,

@@ -99,7 +99,7 @@ def carry(
         keys=setup.link_keys,
         transport=member.transport if member else None,
     )
-    rewritten = rewrite.rewrite(final, marks.plan.tracking, marks.links())
+    rewritten = rewrite.rewrite(final, marks.plan.tracking, marks.urls())
     outcome = Outcome(
         plan=todo,
         final=Message(rewritten.message.headers + marks.headers(), rewritten.message.body),

@@ -7,8 +7,18 @@ come back in `splices.py`. None of them may know what a mail is.
 
 from fletching.outgoing import html, plaintext
 from fletching.outgoing.destinations import Wanted
-from fletching.outgoing.splices import Finding, Found, Kind, Link, Splice, with_pixel
+from fletching.outgoing.splices import (
+    Addition,
+    Finding,
+    Found,
+    Kind,
+    Link,
+    Splice,
+    added,
+    additions,
+)
 
 __all__ = [
-    "Finding", "Found", "Kind", "Link", "Splice", "Wanted", "html", "plaintext", "with_pixel",
+    "Addition", "Finding", "Found", "Kind", "Link", "Splice", "Wanted", "added", "additions",
+    "html", "plaintext",
 ]  # fmt: skip

@@ -14,25 +14,13 @@ from fletching.outgoing.control import LONGEST_URI
 from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sender_map import sender_suffix
+from fletching.outgoing.stretches import Urls
+from fletching.outgoing.urls import series, url
 from fletching.tokens import Facts, Keyring, Kind
 
-_PATHS = {"a": "/", "b": "?", "c": "?qs="}
-_NOUNS = {
-    Kind.CLICK_HTML: "click",
-    Kind.CLICK_TEXT: "click",
-    Kind.OPEN: "open",
-    Kind.UNSUBSCRIBE_HTML: "unsub",
-    Kind.UNSUBSCRIBE_TEXT: "unsub",
-    Kind.LIST_UNSUBSCRIBE: "unsub",
-}
 _INFO_LINE = 72
 _PLAIN_IN_MAILTO = "@!$'*+"
 """What stands for itself in the address of a mailto: URI (RFC 6068), beside what always does."""
-
-
-def url(domain: str, form: str, kind: Kind, token: str) -> str:
-    """A tracking URL in one of the three forms (SPEC section 7)."""
-    return f"{domain}/{_NOUNS[kind]}{_PATHS[form]}{token}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +32,12 @@ class Marks:
     keys: Keyring
     transport: str | None = None
 
-    def links(self) -> Callable[[Kind], Callable[[str], str]]:
-        """For a kind, what makes the URL for a destination."""
-        packed = self.facts.packed
-        domain, form = self.plan.tracking.domain or "", self.plan.tracking.form
-
-        def of(kind: Kind) -> Callable[[str], str]:
-            before, seal = url(domain, form, kind, ""), self.keys.sealer(kind, packed)
-            return lambda destination: before + seal(destination)
-
-        return of
+    def urls(self) -> Urls:
+        """What its tracking URLs are made of."""
+        tracking, facts, packed = self.plan.tracking, self.facts, self.facts.packed
+        domain = tracking.domain or ""
+        common = series(self.keys, domain, tracking.form, facts.campaign, facts.mail_class)
+        return Urls(common.ends, lambda kind: self.keys.message_half(kind, packed))
 
     @property
     def sender(self) -> str | None:
@@ -76,7 +60,7 @@ class Marks:
     def _mailer_info(self) -> tuple[Header, ...]:
         if not self.keys:
             return ()
-        token = self.keys.seal(Kind.MAILER_INFO, self.facts.packed)
+        token = self.keys.seal(Kind.MAILER_INFO, self.facts)
         pieces = [token[at : at + _INFO_LINE] for at in range(0, len(token), _INFO_LINE)]
         return (Header(b"X-Mailer-Info", ("\r\n".join(f" {piece}" for piece in pieces)).encode()),)
 
@@ -120,7 +104,7 @@ class Marks:
             replace(self.facts, mtaid=""),
             replace(self.facts, mtaid="", click_tracking_id=""),
         ):
-            made = uri(self.keys.seal(Kind.LIST_UNSUBSCRIBE, facts.packed))
+            made = uri(self.keys.seal(Kind.LIST_UNSUBSCRIBE, facts))
             if len(made) <= LONGEST_URI:
                 return made
         return None

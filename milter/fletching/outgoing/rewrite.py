@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
@@ -20,8 +20,7 @@ from fletching.outgoing import links, mime, transfer
 from fletching.outgoing.message import Header, Message
 from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
-from fletching.outgoing.stretches import LeftAloneError, Mint, Reader
-from fletching.tokens import Kind
+from fletching.outgoing.stretches import LeftAloneError, Reader, Urls
 
 # Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
 # encodings, some of which are no charsets at all, and looks for a name it does not know in files.
@@ -34,8 +33,6 @@ _CHARSET = re.compile(
 )
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _NOT_7BIT = frozenset({"8bit", "binary"})
-LinkOf = Callable[[Kind], Mint]
-"""What makes the tracking URLs of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Rewritten:
     labels: frozenset[str] | None = None
 
 
-def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
+def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
     """Rewrites the links of all text parts; pixel and trap go into the first HTML part."""
     if not tracking.body:
         return Rewritten(message)
@@ -67,8 +64,7 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
         return Rewritten(message, (PartNote("message", "larger than max_rewrite_size"),))
     changes: list[Encoded] = []
     notes: list[PartNote] = []
-    pixel = _pixel(link) if tracking.opens else ""
-    trap = _trap(link) if tracking.trap and tracking.clicks else ""
+    pixel, trap = tracking.opens, tracking.trap and tracking.clicks
     parts = mime.parts(message)
     for part in parts:
         if part.content_type not in ("text/html", "text/plain"):
@@ -76,13 +72,13 @@ def rewrite(message: Message, tracking: Tracking, link: LinkOf) -> Rewritten:
                 notes.append(PartNote(part.content_type, f"in {part.sealed}"))
             continue
         try:
-            change, findings = _part(message.body, part, tracking, link, pixel, trap)
+            change, findings = _part(message.body, part, tracking, urls, pixel, trap)
         except LeftAloneError as reason:
             notes.append(PartNote(part.content_type, str(reason)))
             continue
         notes.append(PartNote(part.content_type, "", findings))
         if part.content_type == "text/html":
-            pixel = trap = ""
+            pixel = trap = False
         if change is not None:
             changes.append(change)
     if pixel:
@@ -164,7 +160,7 @@ def _true_labels(
 
 
 def _part(
-    body: bytes, part: Part, tracking: Tracking, link: LinkOf, pixel: str, trap: str
+    body: bytes, part: Part, tracking: Tracking, urls: Urls, pixel: bool, trap: bool
 ) -> tuple[Encoded | None, tuple[links.Finding, ...]]:
     """The part rewritten, None if nothing changes. Raises `LeftAloneError`."""
     if reason := _untouchable(part):
@@ -179,14 +175,12 @@ def _part(
     )
     reader = _reader(part.content_type, part.encoding, wanted)
     stretches = reader.read(raw)
-    click, unsubscribe = Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT
     if part.content_type == "text/html":
-        click, unsubscribe = Kind.CLICK_HTML, Kind.UNSUBSCRIBE_HTML
         stretches = reader.with_pixel(stretches, pixel, trap)
     findings = tuple(finding for stretch in stretches for finding in stretch.found.findings)
     if not any(stretch.found.splices for stretch in stretches):
         return None, findings
-    content = reader.filled(stretches, link(click), link(unsubscribe))
+    content = reader.filled(stretches, urls)
     return Encoded(part, *transfer.encoded(content, part.encoding, raw.endswith(b"\r\n"))), findings
 
 
@@ -217,21 +211,6 @@ def _charset(parameters: Mapping[str, str]) -> str:
     if not _CHARSET.fullmatch(name):
         raise LeftAloneError("unknown charset")
     return codecs.lookup(name).name
-
-
-def _pixel(link: LinkOf) -> str:
-    return (
-        f'<img src="{link(Kind.OPEN)("")}" width="1" height="1" alt="" border="0"'
-        ' style="border:0;width:1px;height:1px">'
-    )
-
-
-def _trap(link: LinkOf) -> str:
-    """A link that leads nowhere and that nobody sees, hears or reaches by keyboard."""
-    return (
-        f'<a href="{link(Kind.CLICK_HTML)("")}" aria-hidden="true" tabindex="-1"'
-        ' style="display:none;mso-hide:all"></a>'
-    )
 
 
 def _with_folded_lines(message: Message) -> Message:

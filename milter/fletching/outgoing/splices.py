@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """What following a tracking link means."""
+    """What asking for a tracking URL means."""
 
     CLICK = "click"
     UNSUBSCRIBE = "unsubscribe"
+    OPEN = "open"
 
 
 class Link(NamedTuple):
@@ -35,15 +36,16 @@ class Link(NamedTuple):
 
 
 class Splice(NamedTuple):
-    """Replace ``text[start:end]`` by ``text``; with a link, by its tracking URL between two such.
+    """Replace ``text[start:end]`` by ``text``; with a link, by it, the tracking URL and ``behind``.
 
-    The text on both sides is a quote, or nothing.
+    What stands beside a tracking URL is ASCII.
     """
 
     start: int
     end: int
     text: str
     link: Link | None = None
+    behind: str = ""
 
 
 class Finding(NamedTuple):
@@ -74,27 +76,45 @@ class Found:
             raise ValueError("splices overlap, or are out of order")
 
 
-def with_pixel(page: Sequence[Found], pixel: str, last: str) -> list[Found]:
-    """The texts of one page with the pixel where the first open tag asks for it.
+class Addition(NamedTuple):
+    """What one text of a page gets: a pixel where its open tag was, tags at the end of its body."""
 
-    Without one it goes to the end of the body, and so does ``last``.
+    pixel: Splice | None = None
+    last: tuple[Splice, ...] = ()
+
+
+def additions(
+    page: Sequence[Found], pixel: Splice | None, last: tuple[Splice, ...]
+) -> dict[int, Addition]:
+    """Which of the texts of a page get something. Where the splices say they stand is no matter.
+
+    The pixel goes where the first open tag asks for it, without one to the end of the body, behind
+    ``last``.
     """
-    texts = list(page)
-    for at, text in enumerate(texts):
-        if text.pixel_place is not None:
-            splices = list(text.splices)
-            splices[text.pixel_place] = splices[text.pixel_place]._replace(text=pixel)
-            texts[at] = replace(text, splices=tuple(splices))
-            break
-    else:
-        last += pixel
+    added: dict[int, Addition] = {}
+    if pixel is not None:
+        asking = (at for at, text in enumerate(page) if text.pixel_place is not None)
+        first = next(asking, None)
+        if first is None:
+            last += (pixel,)
+        else:
+            added[first] = Addition(pixel)
     if last:
-        ends = (at for at in reversed(range(len(texts))) if texts[at].body_end is not None)
-        at = next(ends, len(texts) - 1)
-        text = texts[at]
-        place = text.length if text.body_end is None else text.body_end
-        texts[at] = replace(text, splices=_in_order([*text.splices, Splice(place, place, last)]))
-    return texts
+        ends = (at for at in reversed(range(len(page))) if page[at].body_end is not None)
+        at = next(ends, len(page) - 1)
+        added[at] = added.get(at, Addition())._replace(last=last)
+    return added
+
+
+def added(text: Found, addition: Addition) -> Found:
+    """The text with that in it."""
+    splices = list(text.splices)
+    if addition.pixel is not None and text.pixel_place is not None:
+        start, end, *_ = splices[text.pixel_place]
+        splices[text.pixel_place] = addition.pixel._replace(start=start, end=end)
+    place = text.length if text.body_end is None else text.body_end
+    splices += (splice._replace(start=place, end=place) for splice in addition.last)
+    return replace(text, splices=_in_order(splices))
 
 
 def _in_order(splices: Iterable[Splice]) -> tuple[Splice, ...]:
@@ -122,7 +142,7 @@ class Ledger:
     def track(self, start: int, end: int, kind: Kind, url: str, quote: str = "") -> None:
         """The link at that place is rewritten."""
         self._findings.append((start, Finding(url, True, kind)))
-        self._splices.append(Splice(start, end, quote, Link(kind, url)))
+        self._splices.append(Splice(start, end, quote, Link(kind, url), quote))
 
     def splices(self) -> tuple[Splice, ...]:
         """All splices, in order."""

@@ -13,21 +13,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from fletching import tokens
 from fletching.outgoing import transfer
 from fletching.outgoing.links import (
+    Addition,
     Found,
     Kind,
     Link,
     Splice,
     Wanted,
+    added,
+    additions,
     html,
     plaintext,
-    with_pixel,
 )
 
 _SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
@@ -55,30 +58,64 @@ _INLINE_PGP = {
 _READ = {"text/html": html.read, "text/plain": plaintext.read}
 _READ_ON = {"text/html": html.read_on, "text/plain": plaintext.read_on}
 
-Mint = Callable[[str], str]
-"""The tracking URL for a URL."""
+_TOKENS = {
+    ("text/html", Kind.CLICK): tokens.Kind.CLICK_HTML,
+    ("text/plain", Kind.CLICK): tokens.Kind.CLICK_TEXT,
+    ("text/html", Kind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_HTML,
+    ("text/plain", Kind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_TEXT,
+    ("text/html", Kind.OPEN): tokens.Kind.OPEN,
+}
+
+Ends = Callable[[tokens.Kind, str], tuple[str, str]]
+"""What stands in the tracking URL for a destination in front of the message's half of its token,
+and behind it: the same for all mails of a campaign."""
+
+
+class Urls(NamedTuple):
+    """What the tracking URLs of one message are made of. ``half``: the message's, of a kind."""
+
+    ends: Ends
+    half: Callable[[tokens.Kind], str]
+
+
+_PIXEL = Splice(
+    *(0, 0, '<img src="', Link(Kind.OPEN, "")),
+    '" width="1" height="1" alt="" border="0" style="border:0;width:1px;height:1px">',
+)
+# A link that leads nowhere and that nobody sees, hears or reaches by keyboard.
+_TRAP = Splice(
+    *(0, 0, '<a href="', Link(Kind.CLICK, "")),
+    '" aria-hidden="true" tabindex="-1" style="display:none;mso-hide:all"></a>',
+)
 
 
 class LeftAloneError(Exception):
     """The part stays as it is. Says why."""
 
 
-class Made(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Made:
     """A stretch as it leaves: ``octets`` with a link in each gap.
 
-    Each link has the quote that goes on both sides of its tracking URL, or nothing.
+    Each link has what stands on both sides of its tracking URL.
     """
 
     octets: Sequence[bytes]
-    links: Sequence[tuple[str, Link]]
+    links: Sequence[tuple[str, Link, str]]
 
 
-class Stretch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Stretch:
     """A stretch of a part as it was read; ``made`` where it is remembered."""
 
     raw: bytes
     found: Found
     made: Made | None = None
+
+
+Lettered = tuple[bytes, tuple[tuple[tokens.Kind, bytes], ...]]
+"""A stretch as all mails of a campaign have it: the octets up to the first of the halves that each
+message has for itself; then the kind of each one, and the octets behind it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,33 +139,51 @@ class Reader:
             at = end
         return stretches
 
-    def with_pixel(self, page: Sequence[Stretch], pixel: str, last: str) -> list[Stretch]:
-        """A page with the pixel in its place and ``last`` at its end."""
-        found = with_pixel([stretch.found for stretch in page], pixel, last)
-        return [
-            stretch if now is stretch.found else Stretch(stretch.raw, now)
-            for stretch, now in zip(page, found, strict=True)
-        ]
+    def with_pixel(self, page: Sequence[Stretch], pixel: bool, trap: bool) -> list[Stretch]:
+        """A page with the open pixel in its place, and at its end a link that no person sees."""
+        found = [stretch.found for stretch in page]
+        changed = list(page)
+        wanted = additions(found, _PIXEL if pixel else None, (_TRAP,) if trap else ())
+        for at, addition in wanted.items():
+            add = _with if page[at].made is None else _memory.with_addition
+            changed[at] = add(self, page[at], addition)
+        return changed
 
-    def filled(self, stretches: Sequence[Stretch], clicks: Mint, unsubscribes: Mint) -> bytes:
-        """The part with its tracking URLs: one for each URL, however often it is there.
-
-        Raises `LeftAloneError`.
-        """
+    def filled(self, stretches: Sequence[Stretch], urls: Urls) -> bytes:
+        """The part with its tracking URLs. Raises `LeftAloneError`."""
         pieces: list[bytes] = []
-        made: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        halves: dict[tokens.Kind, bytes] = {}
         for stretch in stretches:
-            octets, links = stretch.made or self.make(stretch)
-            pieces.append(octets[0])
-            for at, (quote, (kind, url)) in enumerate(links, 1):
-                known = made[kind is Kind.CLICK]
-                tracking = known.get(url)
-                if tracking is None:
-                    mint = clicks if kind is Kind.CLICK else unsubscribes
-                    tracking = known[url] = mint(url)
-                quoted = f"{quote}{tracking}{quote}".encode("ascii")
-                pieces += (transfer.filling(quoted, self.encoding), octets[at])
+            if stretch.made is None:
+                first, others = self.letter(self.make(stretch), urls.ends)
+            else:
+                first, others = _memory.lettered(self, stretch.made, urls.ends)
+            pieces.append(first)
+            for kind, octets in others:
+                own = halves.get(kind)
+                if own is None:
+                    own = halves[kind] = self._on_lines_of_its_own(urls.half(kind))
+                pieces += (own, octets)
         return b"".join(pieces)
+
+    def letter(self, made: Made, ends: Ends) -> Lettered:
+        """The stretch with all of its tracking URLs that is the same for a campaign."""
+        pieces = [made.octets[0]]
+        kinds: list[tokens.Kind] = []
+        for (text, link, behind), octets in zip(made.links, made.octets[1:], strict=True):
+            kind = _TOKENS[self.content_type, link.kind]
+            begin, end = ends(kind, link.url)
+            pieces[-1] += self._filling(text + begin)
+            pieces.append(self._filling(end + behind) + octets)
+            kinds.append(kind)
+        return pieces[0], tuple(zip(kinds, pieces[1:], strict=True))
+
+    def _filling(self, text: str) -> bytes:
+        return transfer.filling(text.encode("ascii"), self.encoding)
+
+    def _on_lines_of_its_own(self, half: str) -> bytes:
+        soft_break = b"=\r\n" if self.encoding == "quoted-printable" else b""
+        return soft_break + self._filling(half) + soft_break
 
     @cached_property
     def _cuttable(self) -> bool:
@@ -159,7 +214,7 @@ class Reader:
     def make(self, stretch: Stretch) -> Made:
         """How it leaves. Raises `LeftAloneError`."""
         splices = stretch.found.splices
-        links = [(splice.text, splice.link) for splice in splices if splice.link is not None]
+        links = [(text, link, behind) for _, _, text, link, behind in splices if link is not None]
         patches = self._patches(*self._text(stretch.raw), splices) if splices else []
         return Made(transfer.patched(stretch.raw, self.encoding, patches), links)
 
@@ -215,6 +270,8 @@ class _Memory:
     def __init__(self) -> None:
         self._seen: set[int] = set()
         self._known = lru_cache(maxsize=_KNOWN)(_whole)
+        self.with_addition = lru_cache(maxsize=_KNOWN)(_with)
+        self.lettered = lru_cache(maxsize=2 * _KNOWN)(Reader.letter)
 
     def read(self, reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
         """As `Reader.read_anew`."""
@@ -233,7 +290,13 @@ class _Memory:
 
 def _whole(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
     stretch = reader.read_anew(raw, goes_on)
-    return stretch and stretch._replace(made=reader.make(stretch))
+    return stretch and replace(stretch, made=reader.make(stretch))
+
+
+def _with(reader: Reader, stretch: Stretch, addition: Addition) -> Stretch:
+    found = added(stretch.found, addition)
+    changed = Stretch(stretch.raw, found)
+    return changed if stretch.made is None else replace(changed, made=reader.make(changed))
 
 
 _memory = _Memory()

@@ -76,10 +76,16 @@ def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> list[bytes]:
 
 
 def filling(octets: bytes, encoding: str) -> bytes:
-    """Octets as they go into a gap, between two pieces of `patched`."""
+    """Octets as they go into a gap, between two pieces of `patched`.
+
+    In quoted-printable they begin a line, and the last one has room for a soft line break.
+    """
     if encoding != "quoted-printable":
         return octets
-    return b"=\r\n".join(_soft_lines(_escaped(octets), _QP_LINE - 1))
+    escaped = _escaped(octets)
+    if escaped.startswith(b"--"):
+        escaped = b"=2D" + escaped[1:]
+    return b"=\r\n".join(_soft_lines(escaped, _QP_LINE - 1))
 
 
 def encoded(content: bytes, encoding: str, ends_line: bool) -> tuple[bytes, str]:

@@ -1,0 +1,53 @@
+"""Tracking URLs: their three forms, and what all mails of a campaign have of them in common.
+
+A tracking URL is domain and path, the message's half of its token, and the link's half. The first
+and the last are the same in all mails of a campaign, and are made once. What a token holds,
+`tokens.py` knows; which links get one is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fletching.tokens import LEADING, Keyring, Kind
+
+_PATHS = {"a": "/", "b": "?", "c": "?qs="}
+_NOUNS = {
+    Kind.CLICK_HTML: "click",
+    Kind.CLICK_TEXT: "click",
+    Kind.OPEN: "open",
+    Kind.UNSUBSCRIBE_HTML: "unsub",
+    Kind.UNSUBSCRIBE_TEXT: "unsub",
+    Kind.LIST_UNSUBSCRIBE: "unsub",
+}
+
+
+def url(domain: str, form: str, kind: Kind, token: str) -> str:
+    """A tracking URL in one of the three forms (SPEC section 7)."""
+    return f"{domain}/{_NOUNS[kind]}{_PATHS[form]}{token}"
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The tracking URLs of one campaign. `series` makes one for equal values."""
+
+    keys: Keyring
+    domain: str
+    form: str
+    campaign: str
+    mail_class: str
+
+    def ends(self, kind: Kind, destination: str) -> tuple[str, str]:
+        """What stands in front of the message's half, and behind it."""
+        return url(self.domain, self.form, kind, ""), _behind(self, kind, destination)
+
+
+series = lru_cache(maxsize=1024)(Series)
+
+
+@lru_cache(maxsize=8192)
+def _behind(one: Series, kind: Kind, destination: str) -> str:
+    if kind not in LEADING:
+        return ""
+    return one.keys.link_half(kind, one.campaign, one.mail_class, destination)
