@@ -27,10 +27,10 @@ TRAP = (
 
 
 def ends(kind: Kind, destination: str) -> tuple[str, str]:
-    return f"{TRACKER}/", f"?{len(destination)}"
+    return TRACKER, f"{kind.value}?{len(destination)}"
 
 
-URLS = Urls(ends, lambda kind: str(kind.value))
+URLS = Urls(ends, lambda purpose: "/")
 """Tracking URLs that say what they are for, and how long their destination is."""
 
 

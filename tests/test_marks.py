@@ -13,7 +13,7 @@ from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan, Tracking, Unsubscribe
 from fletching.outgoing.sender_map import sender_suffix
 from fletching.outgoing.urls import url
-from fletching.tokens import Facts, Keyring, Kind, TokenError, found_in
+from fletching.tokens import PURPOSES, Facts, Keyring, Kind, TokenError, found_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ def test_the_three_forms(kind: Kind, noun: str) -> None:
 def made(kind: Kind, destination: str, form: str = "b") -> str:
     urls = marks(tracking=Tracking(domain=DOMAIN, form=form)).urls()
     before, behind = urls.ends(kind, destination)
-    return before + urls.half(kind) + behind
+    return before + urls.half(PURPOSES[kind]) + behind
 
 
 @pytest.mark.parametrize("form", "abc")

@@ -367,7 +367,7 @@ def test_work_is_linear(made: Callable[[int], str]) -> None:
 
         def find_parts() -> None:
             # Nothing is known from the mail before.
-            mime._known_parameters.cache_clear()
+            mime._known_description.cache_clear()
             parts(message)
 
         return find_parts

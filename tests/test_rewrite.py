@@ -72,10 +72,10 @@ def test_quoted_printable_stays_as_it_was_written_round_a_change() -> None:
     )
     after = (
         "<p>Gr=fc=DFe =\r\n =41</p>  \r\n"
-        f'<a=20href=3D"=\r\n{TRACKER}/=\r\n1=\r\n?25=\r\n">x=\r\n</a>\r\n'
-        f'<img src=3D"{TRACKER}/=\r\n3=\r\n'
-        '?0" width=3D"1" height=3D"1" alt=3D"" border=3D"0" style=3D"border:0;width:=\r\n'
-        '1px;height:1px">=\r\n'
+        f'<a=20href=3D"=\r\n{TRACKER}=\r\n/=\r\n1?25=\r\n">x=\r\n</a>\r\n'
+        f'<img src=3D"{TRACKER}=\r\n/=\r\n'
+        '3?0" width=3D"1" height=3D"1" alt=3D"" border=3D"0" style=3D"border:0;width=\r\n'
+        ':1px;height:1px">=\r\n'
         "</body>=0A\r\n"
     )
     raw = b"Content-Type: text/html; charset=iso-8859-1\r\nContent-Transfer-Encoding: "

@@ -11,7 +11,7 @@ import pytest
 from fletching.outgoing import stretches
 from fletching.outgoing.links import Finding, Wanted
 from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch, Urls
-from fletching.tokens import Kind
+from fletching.tokens import Kind, Purpose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -49,8 +49,8 @@ def ends(kind: Kind, url: str) -> tuple[str, str]:
     return f"https://t.example/{kind.name}?", f"{'-' * (len(url) % 150)}.{url.encode().hex()}"
 
 
-def half(kind: Kind) -> str:
-    return f"-{kind.value}-{'-' * 80}"
+def half(purpose: Purpose) -> str:
+    return f"-{purpose.value}-{'-' * 80}"
 
 
 @pytest.fixture

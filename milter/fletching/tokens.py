@@ -9,16 +9,16 @@ event needs, so that it opens on any host that has the key and needs no store. A
 into the local part of a return path: base32, indifferent to case, authenticated but not secret. It
 names the campaign and the message number; the rest is looked up (SPEC sections 6 and 7).
 
-A token that leads nowhere is one half, others have two. The message's half is the same in all links
-of one kind in one message; the link's half, the destination, is the same in all messages of a
-campaign, so that it is made once for a million of them (docs/decisions/0001). A link's half opens
-only behind a message's half of its own kind, campaign and class.
+A token has two halves. The message's half is the same in all tokens of one purpose in one message;
+the link's half, which has kind and destination, is the same in all messages of a campaign, so that
+it is made once for a million of them (docs/decisions/0001). A link's half opens only behind a
+message's half of its own campaign and class, and of the purpose of its kind.
 
 Before base64url: two octets (6 bits of version, 10 bits of key id); two that tell how many of SIV
 and ciphertext follow in this half; 16 octets of SIV, the ciphertext; SIV and ciphertext of the
-link's half. The plaintext of the first: one octet of kind, the facts, and zeros until the half is a
-multiple of 3 octets, so that the other begins with a character of its own. The second: one octet of
-kind, the destination. In version 1 the destination stood behind the facts.
+link's half. The plaintext of the first: one octet of purpose, the facts, and zeros until the half
+is a multiple of 3 octets, so that the other begins with a character of its own. The second: one
+octet of kind, the destination. Version 1 had one half: kind, facts, destination.
 """
 
 from __future__ import annotations
@@ -70,10 +70,23 @@ class Kind(enum.IntEnum):
     MAILER_INFO = 7
 
 
-LEADING = frozenset(
-    {Kind.CLICK_HTML, Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT}
-)
-"""The kinds whose tokens have a destination, which may be empty."""
+class Purpose(enum.IntEnum):
+    """What somebody can do who has such a token of a message. The value must never change."""
+
+    READ = 1
+    LEAVE = 2
+    RETURN = 3
+
+
+PURPOSES = {
+    Kind.CLICK_HTML: Purpose.READ,
+    Kind.CLICK_TEXT: Purpose.READ,
+    Kind.OPEN: Purpose.READ,
+    Kind.UNSUBSCRIBE_HTML: Purpose.LEAVE,
+    Kind.UNSUBSCRIBE_TEXT: Purpose.LEAVE,
+    Kind.LIST_UNSUBSCRIBE: Purpose.LEAVE,
+    Kind.MAILER_INFO: Purpose.RETURN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,24 +185,20 @@ class Keyring:
         return bool(self.keys)
 
     def seal(self, kind: Kind, facts: Facts, destination: str = "") -> str:
-        """A token, made with the newest key. Raises `ValueError` where it can lead nowhere."""
-        first = self.message_half(kind, facts.packed)
-        if kind not in LEADING:
-            if destination:
-                raise ValueError(f"{kind.name}: has no destination")
-            return first
+        """A token, made with the newest key."""
+        first = self.message_half(PURPOSES[kind], facts.packed)
         return first + self.link_half(kind, facts.campaign, facts.mail_class, destination)
 
-    def message_half(self, kind: Kind, packed: bytes) -> str:
-        """What all tokens of a kind begin with in one message. ``packed``: `Facts.packed`."""
+    def message_half(self, purpose: Purpose, packed: bytes) -> str:
+        """What all tokens of a purpose begin with in one message. ``packed``: `Facts.packed`."""
         key = self.keys[-1]
-        plain = bytes((kind,)) + packed
+        plain = bytes((purpose,)) + packed
         plain += bytes(-(_HEAD + _SIV + len(plain)) % 3)
         head = key.head + (_SIV + len(plain)).to_bytes(2, "big")
         return _base64url(head + key.cipher.encrypt(plain, [head]))
 
     def link_half(self, kind: Kind, campaign: str, mail_class: str, destination: str) -> str:
-        """What the tokens for a destination end with in all messages of a campaign."""
+        """What the tokens of a kind for a destination end with in all messages of a campaign."""
         key = self.keys[-1]
         plain = bytes((kind,)) + _octets(destination)
         return _base64url(key.cipher.encrypt(plain, [key.head, *_named(campaign, mail_class)]))
@@ -238,15 +247,11 @@ def _opened(key: LinkKey, sealed: bytes) -> Token:
     head = sealed[:_HEAD]
     end = _HEAD + int.from_bytes(head[2:], "big")
     plain = key.cipher.decrypt(sealed[_HEAD:end], [head])
-    kind = _kind(plain)
     facts, _ = _unpack(plain)
-    if kind not in LEADING:
-        if sealed[end:]:
-            raise TokenError("longer than a token")
-        return Token(kind, facts, "", key.id)
     about = [key.head, *_named(facts.campaign, facts.mail_class)]
     link = key.cipher.decrypt(sealed[end:], about)
-    if link[0] != kind:
+    kind = _kind(link)
+    if PURPOSES[kind] != plain[0]:
         raise TokenError("put together from two tokens")
     return Token(kind, facts, _text(link[1:]), key.id)
 

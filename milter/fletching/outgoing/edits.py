@@ -8,7 +8,6 @@ and the body in one run (requests between two pieces of a body end the replaceme
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -157,10 +156,10 @@ def _made(final: Message) -> tuple[list[Header], list[Header]]:
 
 def _indexed(headers: Iterable[Header]) -> Iterator[tuple[int, Header]]:
     """The fields with their index among those of the same name."""
-    seen: Counter[bytes] = Counter()
+    seen: dict[bytes, int] = {}
     for header in headers:
-        seen[header.key] += 1
-        yield seen[header.key], header
+        index = seen[header.key] = seen.get(header.key, 0) + 1
+        yield index, header
 
 
 def _deletions(mail: Message, kept: Mapping[int, Header]) -> list[Edit]:

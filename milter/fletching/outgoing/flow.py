@@ -27,6 +27,7 @@ from fletching.tokens import Facts, Keyring
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
 SUPPRESSED = Refuse(550, "5.7.1", "the recipient has left this list")
 ALL_PAUSED = Refuse(451, "4.3.0", "the VirtualMTA is paused, try again")
+UNSAFE = "signed with 8-bit octets or long lines in a part that must not change"
 NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none without the store"
 
 
@@ -88,7 +89,9 @@ def carry(
         return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
     final = _without(message, todo.remove)
     if todo.mail_class is None:
-        return _finished(Outcome(todo, final, warnings=todo.warnings), message, stamp)
+        signed, unsafe = _signed(final, todo, stamp)
+        requests = edits.between(message, signed)
+        return Outcome(todo, signed, requests, warnings=todo.warnings + unsafe)
     numbered = campaign_of(_question(todo, stamp))
     if (refusal := _kept_back(todo, numbered)) is not None:
         return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
@@ -100,9 +103,12 @@ def carry(
         transport=member.transport if member else None,
     )
     rewritten = rewrite.rewrite(final, marks.plan.tracking, marks.urls())
-    outcome = Outcome(
+    marked = Message(rewritten.message.headers + marks.headers(), rewritten.message.body)
+    signed, unsafe = _signed(marked, todo, stamp, rewritten.labels)
+    return Outcome(
         plan=todo,
-        final=Message(rewritten.message.headers + marks.headers(), rewritten.message.body),
+        final=signed,
+        edits=_requests(message, signed, todo, marks.sender, member),
         facts=facts,
         member=member,
         sender=marks.sender,
@@ -111,29 +117,34 @@ def carry(
             *marks.plan.warnings,
             *_reported(todo, numbered),
             *_left_alone(marks.plan, rewritten.notes),
+            *unsafe,
         ),
         untracked=numbered is None,
     )
-    return _finished(outcome, message, stamp, rewritten.labels)
 
 
-def _finished(
-    outcome: Outcome, message: Message, stamp: Stamp, labels: frozenset[str] | None = None
-) -> Outcome:
-    """The mail signed, as it leaves, and what Postfix has to do for it."""
-    final = outcome.final
-    warnings = outcome.warnings
-    if outcome.plan.signatures:
-        safe = rewrite.made_safe(final, labels)
-        if not rewrite.is_safe(safe):
-            warnings += ("signed with 8-bit octets or long lines in a part that must not change",)
-        final = sign.sign(safe, outcome.plan.signatures, stamp.seconds)
+def _signed(
+    final: Message, todo: Plan, stamp: Stamp, labels: frozenset[str] | None = None
+) -> tuple[Message, tuple[str, ...]]:
+    """The mail as it leaves, and a warning where its signature may not last."""
+    if not todo.signatures:
+        return final, ()
+    safe = rewrite.made_safe(final, labels)
+    # What had to be made safe nowhere is still the very same body.
+    lasting = safe.body is final.body or rewrite.is_safe(safe)
+    return sign.sign(safe, todo.signatures, stamp.seconds), () if lasting else (UNSAFE,)
+
+
+def _requests(
+    message: Message, final: Message, todo: Plan, sender: str | None, member: Member | None
+) -> tuple[Edit, ...]:
+    """What Postfix has to do for it."""
     requests = edits.between(message, final)
-    if outcome.sender is not None:
-        requests = edits.from_sender(outcome.sender, requests)
-    if outcome.member is not None and not outcome.plan.by_sender:
-        requests = edits.routed(ROUTE_HEADER, outcome.member.transport, requests)
-    return replace(outcome, final=final, edits=requests, warnings=warnings)
+    if sender is not None:
+        requests = edits.from_sender(sender, requests)
+    if member is not None and not todo.by_sender:
+        requests = edits.routed(ROUTE_HEADER, member.transport, requests)
+    return requests
 
 
 def _question(todo: Plan, stamp: Stamp) -> Question:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from urllib.parse import quote
 
 from fletching.outgoing.control import LONGEST_URI
@@ -15,15 +16,15 @@ from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sender_map import sender_suffix
 from fletching.outgoing.stretches import Urls
-from fletching.outgoing.urls import series, url
-from fletching.tokens import Facts, Keyring, Kind
+from fletching.outgoing.urls import Series, series, url
+from fletching.tokens import PURPOSES, Facts, Keyring, Kind, Purpose
 
 _INFO_LINE = 72
 _PLAIN_IN_MAILTO = "@!$'*+"
 """What stands for itself in the address of a mailto: URI (RFC 6068), beside what always does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Marks:
     """The marks of one message."""
 
@@ -34,12 +35,24 @@ class Marks:
 
     def urls(self) -> Urls:
         """What its tracking URLs are made of."""
-        tracking, facts, packed = self.plan.tracking, self.facts, self.facts.packed
-        domain = tracking.domain or ""
-        common = series(self.keys, domain, tracking.form, facts.campaign, facts.mail_class)
-        return Urls(common.ends, lambda kind: self.keys.message_half(kind, packed))
+        return Urls(self._series.ends, self._half)
 
-    @property
+    @cached_property
+    def _series(self) -> Series:
+        tracking, facts = self.plan.tracking, self.facts
+        domain = tracking.domain or ""
+        return series(self.keys, domain, tracking.form, facts.campaign, facts.mail_class)
+
+    @cached_property
+    def _half(self) -> Callable[[Purpose], str]:
+        """The message's half of its tokens."""
+        packed = self.facts.packed
+        return cache(lambda purpose: self.keys.message_half(purpose, packed))
+
+    def _token(self, kind: Kind) -> str:
+        return self._half(PURPOSES[kind]) + self._series.link_half(kind)
+
+    @cached_property
     def sender(self) -> str | None:
         """The envelope sender to set, None where it stays (SPEC section 6)."""
         mailbox = self.plan.bounce_mailbox
@@ -60,7 +73,7 @@ class Marks:
     def _mailer_info(self) -> tuple[Header, ...]:
         if not self.keys:
             return ()
-        token = self.keys.seal(Kind.MAILER_INFO, self.facts)
+        token = self._token(Kind.MAILER_INFO)
         pieces = [token[at : at + _INFO_LINE] for at in range(0, len(token), _INFO_LINE)]
         return (Header(b"X-Mailer-Info", ("\r\n".join(f" {piece}" for piece in pieces)).encode()),)
 
@@ -99,8 +112,10 @@ class Marks:
         A URI cannot be folded. Where everything is as long as it may be, the token does without the
         VirtualMTA's name, then without the Click-Tracking-ID. It must name the recipient.
         """
+        made = uri(self._token(Kind.LIST_UNSUBSCRIBE))
+        if len(made) <= LONGEST_URI:
+            return made
         for facts in (
-            self.facts,
             replace(self.facts, mtaid=""),
             replace(self.facts, mtaid="", click_tracking_id=""),
         ):

@@ -27,6 +27,7 @@ _BEFORE_COMMENT = ' \t";=)'
 _PLAIN = re.compile(r'[^"()\\;=]*')
 _QUOTED = re.compile(r'[^"\\]*')
 _LONGEST_KNOWN = 300
+_DESCRIBING = (b"content-type", b"content-transfer-encoding", b"content-disposition")
 # Twice as fast in a long attachment as `find`.
 _DASHES = re.compile(rb"\r\n--")
 
@@ -111,10 +112,6 @@ def parameters(value: bytes) -> tuple[str, Mapping[str, str]]:
     field (RFC 2045 section 5.1). Comments are passed over; a bracket within a word begins none,
     since programs write it into boundaries without quotes.
     """
-    return _known_parameters(value) if len(value) < _LONGEST_KNOWN else _parameters(value)
-
-
-def _parameters(value: bytes) -> tuple[str, Mapping[str, str]]:
     text = value.decode("latin-1").replace("\r\n", "")
     word, at = _until(text, 0, ";")
     found: dict[str, str] = {}
@@ -125,10 +122,6 @@ def _parameters(value: bytes) -> tuple[str, Mapping[str, str]]:
         content, at = _until(text, at + 1, ";")
         found.setdefault(name.lower(), content)
     return word.lower(), found
-
-
-# Most parts say of themselves what many others say.
-_known_parameters = lru_cache(maxsize=1024)(_parameters)
 
 
 def _until(text: str, at: int, ends: str) -> tuple[str, int]:
@@ -166,11 +159,50 @@ def _until(text: str, at: int, ends: str) -> tuple[str, int]:
     return "".join(kept).strip(), at
 
 
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What a part's header says of it.
+
+    ``word`` of Content-Type, None where it has none; ``twice``: a field that contradicts itself.
+    """
+
+    word: str | None
+    parameters: Mapping[str, str]
+    encoding: str
+    disposition: str
+    twice: str
+
+
+def _describe(fields: tuple[tuple[bytes, bytes], ...]) -> _Description:
+    """``fields``: the keys and texts of those that are in `_DESCRIBING`."""
+    named = {name: [text for key, text in fields if key == name] for name in _DESCRIBING}
+    types, encodings, dispositions = named.values()
+    word, found = parameters(types[0]) if types else (None, {})
+    twice = (name.decode().title() for name, texts in named.items() if len(set(texts)) > 1)
+    return _Description(
+        word=word,
+        parameters=found,
+        encoding=_encoding(encodings),
+        disposition=parameters(dispositions[0])[0] if dispositions else "",
+        twice=next(twice, ""),
+    )
+
+
+# Most parts say of themselves what many others say.
+_known_description = lru_cache(maxsize=1024)(_describe)
+
+
+def _described(headers: tuple[Header, ...]) -> _Description:
+    fields = tuple((header.key, header.text) for header in headers if header.key in _DESCRIBING)
+    known = sum(len(text) for _, text in fields) < _LONGEST_KNOWN
+    return _known_description(fields) if known else _describe(fields)
+
+
 class _Open:
     """A part whose end is not known yet. It becomes a `Part` when it is."""
 
-    __slots__ = ("boundary", "container", "content_type", "forwarded", "head", "headers", "index",
-                 "parameters", "root", "sealed", "start")  # fmt: skip
+    __slots__ = ("boundary", "container", "content_type", "described", "forwarded", "head",
+                 "headers", "index", "root", "sealed", "start")  # fmt: skip
 
     def __init__(
         self, headers: tuple[Header, ...], head: int, start: int, parent: _Open | None
@@ -183,10 +215,11 @@ class _Open:
         self.content_type: str
         self.sealed: str
         self.forwarded: bool
+        self.described = _described(headers)
         digest = parent is not None and parent.content_type == "multipart/digest"
-        field = _field(headers, b"content-type")
-        default = "message/rfc822" if digest else "text/plain"
-        word, self.parameters = parameters(field.value) if field else (default, {})
+        word = self.described.word
+        if word is None:
+            word = "message/rfc822" if digest else "text/plain"
         # RFC 2045 section 5.2: what cannot be read is taken for plain text.
         self.content_type = word if "/" in word else "text/plain"
         self.sealed = parent.sealed if parent else ""
@@ -196,24 +229,23 @@ class _Open:
             parent.forwarded or parent.content_type == "message/rfc822"
         )
         # A delimiter line may have blanks at its end (RFC 2046 section 5.1.1).
-        boundary = self.parameters.get("boundary", "").rstrip(" \t")
+        boundary = self.described.parameters.get("boundary", "").rstrip(" \t")
         multipart = self.content_type.startswith("multipart/") and boundary
         self.boundary = boundary.encode("latin-1") if multipart else None
         self.container = self.boundary is not None or (
-            self.content_type == "message/rfc822" and _encoding(headers) in IDENTITY
+            self.content_type == "message/rfc822" and self.described.encoding in IDENTITY
         )
 
     def part(self, end: int) -> Part:
-        disposition = _field(self.headers, b"content-disposition")
         return Part(
             headers=self.headers,
             head=self.head,
             start=self.start,
             end=max(self.start, end),
             content_type=self.content_type,
-            parameters=self.parameters,
-            encoding=_encoding(self.headers),
-            disposition=parameters(disposition.value)[0] if disposition else "",
+            parameters=self.described.parameters,
+            encoding=self.described.encoding,
+            disposition=self.described.disposition,
             sealed=self.sealed,
             forwarded=self.forwarded,
             container=self.container,
@@ -312,21 +344,20 @@ def _field(headers: tuple[Header, ...], name: bytes) -> Header | None:
     return next((header for header in headers if header.key == name), None)
 
 
-def _encoding(headers: tuple[Header, ...]) -> str:
+def _encoding(texts: list[bytes]) -> str:
     """The Content-Transfer-Encoding; empty where there are several that contradict each other.
 
     Those that change nothing do not; of them, one that allows 8-bit octets counts.
     """
-    words = [parameters(h.value)[0] for h in headers if h.key == b"content-transfer-encoding"]
+    words = [parameters(text)[0] for text in texts]
     if len(set(words)) > 1 and not IDENTITY.issuperset(words):
         return ""
     return next((word for word in words if word != "7bit"), "7bit")
 
 
 def _doubt(opened: _Open) -> str:
-    for name in (b"content-type", b"content-transfer-encoding", b"content-disposition"):
-        if len({header.text for header in opened.headers if header.key == name}) > 1:
-            return f"{name.decode().title()} given twice"
+    if opened.described.twice:
+        return f"{opened.described.twice} given twice"
     if opened.content_type.startswith("multipart/") and opened.boundary is None:
         return "multipart without boundary"
     return ""

@@ -166,14 +166,7 @@ def _part(
     if reason := _untouchable(part):
         raise LeftAloneError(reason)
     raw = body[part.start : part.end]
-    wanted = _wanted(
-        clicks=tracking.clicks and (tracking.text or part.content_type == "text/html"),
-        own_hosts=tracking.own_hosts,
-        untracked_hosts=tracking.untracked_hosts,
-        preserve_visible_urls=tracking.preserve_visible_urls,
-        charset=_charset(part.parameters),
-    )
-    reader = _reader(part.content_type, part.encoding, wanted)
+    reader = _reader(part.content_type, part.encoding, tracking, _charset(part.parameters))
     stretches = reader.read(raw)
     if part.content_type == "text/html":
         stretches = reader.with_pixel(stretches, pixel, trap)
@@ -185,8 +178,19 @@ def _part(
 
 
 # The mails of a campaign are read by the same readers, which know what they have read.
-_wanted = lru_cache(maxsize=256)(links.Wanted)
-_reader = lru_cache(maxsize=256)(Reader)
+_reader_of = lru_cache(maxsize=256)(Reader)
+
+
+@lru_cache(maxsize=256)
+def _reader(content_type: str, encoding: str, tracking: Tracking, charset: str) -> Reader:
+    wanted = links.Wanted(
+        clicks=tracking.clicks and (tracking.text or content_type == "text/html"),
+        own_hosts=tracking.own_hosts,
+        untracked_hosts=tracking.untracked_hosts,
+        preserve_visible_urls=tracking.preserve_visible_urls,
+        charset=charset,
+    )
+    return _reader_of(content_type, encoding, wanted)
 
 
 def _untouchable(part: Part) -> str:
@@ -206,11 +210,17 @@ def _charset(parameters: Mapping[str, str]) -> str:
     """The codec of a part's charset. Raises `LeftAloneError`."""
     if any(name.startswith("charset*") for name in parameters):  # RFC 2231: nobody writes it so.
         raise LeftAloneError("unknown charset")
-    name = normalize_encoding(parameters.get("charset", "us-ascii").lower())
-    name = aliases.get(name, name)
-    if not _CHARSET.fullmatch(name):
+    codec = _codec(parameters.get("charset", "us-ascii"))
+    if codec is None:
         raise LeftAloneError("unknown charset")
-    return codecs.lookup(name).name
+    return codec
+
+
+@lru_cache(maxsize=256)
+def _codec(charset: str) -> str | None:
+    name = normalize_encoding(charset.lower())
+    name = aliases.get(name, name)
+    return codecs.lookup(name).name if _CHARSET.fullmatch(name) else None
 
 
 def _with_folded_lines(message: Message) -> Message:
@@ -238,6 +248,8 @@ def _folded(header: Header) -> Header:
 
     The milter protocol carries text only: a field with octets that are not UTF-8 stays.
     """
+    if len(header.name) + 1 + len(header.value) <= transfer.LONGEST_LINE:
+        return header
     line = header.name + b":" + header.value
     if transfer.lines_fit(line):
         return header

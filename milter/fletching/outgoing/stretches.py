@@ -12,10 +12,10 @@ link is, `links.py` knows; what may be touched at all, `rewrite.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from fletching import tokens
@@ -41,13 +41,15 @@ _MOST_LINKS = 32
 _KNOWN, _SEEN = 2048, 50_000
 """Stretches that are remembered, and those of which is known that they came once."""
 
-# Where a stretch is likely to be complete; whether it is, the readers know.
+# Where a stretch is likely to be complete; whether it is, the readers know. Some octets in front of
+# a CRLF may make a soft line break of quoted-printable of it.
+_LINE_END = rb"\r\n(?<![= \t]\r\n)"
 _CUTS = {
-    "text/html": re.compile(rb"\r\n(?=<(?:table|tbody|tr|td|div|p|!--)[ >\r\[])", re.IGNORECASE),
-    "text/plain": re.compile(rb"\r\n\r\n"),
+    "text/html": re.compile(
+        _LINE_END + rb"(?=<(?:table|tbody|tr|td|div|p|!--)[ >\r\[])", re.IGNORECASE
+    ),
+    "text/plain": re.compile(_LINE_END + rb"\r\n"),
 }
-# In front of a CRLF it may make a soft line break of quoted-printable of it.
-_NO_LINE_END = b"= \t"
 _OCTETS = bytes(range(256))
 _CUTTABLE = transfer.IDENTITY | {"quoted-printable"}
 _PGP = "-----BEGIN PGP "
@@ -72,10 +74,10 @@ and behind it: the same for all mails of a campaign."""
 
 
 class Urls(NamedTuple):
-    """What the tracking URLs of one message are made of. ``half``: the message's, of a kind."""
+    """What the tracking URLs of one message are made of. ``half``: the message's half of tokens."""
 
     ends: Ends
-    half: Callable[[tokens.Kind], str]
+    half: Callable[[tokens.Purpose], str]
 
 
 _PIXEL = Splice(
@@ -113,9 +115,9 @@ class Stretch:
     made: Made | None = None
 
 
-Lettered = tuple[bytes, tuple[tuple[tokens.Kind, bytes], ...]]
-"""A stretch as all mails of a campaign have it: the octets up to the first of the halves that each
-message has for itself; then the kind of each one, and the octets behind it."""
+Lettered = tuple[tuple[tokens.Purpose, tuple[bytes, ...]], ...]
+"""A stretch as all mails of a campaign have it, in runs: octets, and between each two of them the
+message's half of that purpose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,31 +154,31 @@ class Reader:
     def filled(self, stretches: Sequence[Stretch], urls: Urls) -> bytes:
         """The part with its tracking URLs. Raises `LeftAloneError`."""
         pieces: list[bytes] = []
-        halves: dict[tokens.Kind, bytes] = {}
+        halves: dict[tokens.Purpose, bytes] = {}
         for stretch in stretches:
-            if stretch.made is None:
-                first, others = self.letter(self.make(stretch), urls.ends)
-            else:
-                first, others = _memory.lettered(self, stretch.made, urls.ends)
-            pieces.append(first)
-            for kind, octets in others:
-                own = halves.get(kind)
+            made = stretch.made or self.make(stretch)
+            if not made.links:
+                pieces.append(made.octets[0])
+                continue
+            letter = Reader.letter if stretch.made is None else _memory.lettered
+            for purpose, octets in letter(self, made, urls.ends):
+                own = halves.get(purpose)
                 if own is None:
-                    own = halves[kind] = self._on_lines_of_its_own(urls.half(kind))
-                pieces += (own, octets)
+                    own = halves[purpose] = self._on_lines_of_its_own(urls.half(purpose))
+                pieces.append(own.join(octets))
         return b"".join(pieces)
 
     def letter(self, made: Made, ends: Ends) -> Lettered:
         """The stretch with all of its tracking URLs that is the same for a campaign."""
         pieces = [made.octets[0]]
-        kinds: list[tokens.Kind] = []
+        purposes: list[tokens.Purpose] = []
         for (text, link, behind), octets in zip(made.links, made.octets[1:], strict=True):
             kind = _TOKENS[self.content_type, link.kind]
             begin, end = ends(kind, link.url)
             pieces[-1] += self._filling(text + begin)
             pieces.append(self._filling(end + behind) + octets)
-            kinds.append(kind)
-        return pieces[0], tuple(zip(kinds, pieces[1:], strict=True))
+            purposes.append(tokens.PURPOSES[kind])
+        return tuple(_runs(purposes, pieces))
 
     def _filling(self, text: str) -> bytes:
         return transfer.filling(text.encode("ascii"), self.encoding)
@@ -197,10 +199,8 @@ class Reader:
         """Where the first stretch may end that ends there at least."""
         if not self._cuttable or len(raw) > _LONGEST_CUT:
             return len(raw)
-        for cut in _CUTS[self.content_type].finditer(raw, least):
-            if raw[cut.start() - 1] not in _NO_LINE_END:
-                return cut.end()
-        return len(raw)
+        cut = _CUTS[self.content_type].search(raw, least)
+        return cut.end() if cut else len(raw)
 
     def read_anew(self, raw: bytes, goes_on: bool) -> Stretch | None:
         """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
@@ -257,6 +257,17 @@ class Reader:
             place = start + len(gone)
             patches.append(transfer.Patch(start, place, new))
         return patches
+
+
+def _runs(
+    purposes: Sequence[tokens.Purpose], pieces: Sequence[bytes]
+) -> Iterator[tuple[tokens.Purpose, tuple[bytes, ...]]]:
+    """The pieces with the purposes between them, put together where the same one follows."""
+    before, at = pieces[0], 1
+    for purpose, same in groupby(purposes):
+        end = at + len(list(same))
+        yield purpose, (before, *pieces[at:end])
+        before, at = b"", end
 
 
 class _Memory:

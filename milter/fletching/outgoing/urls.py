@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fletching.tokens import LEADING, Keyring, Kind
+from fletching.tokens import Keyring, Kind
 
 _PATHS = {"a": "/", "b": "?", "c": "?qs="}
 _NOUNS = {
@@ -40,14 +40,16 @@ class Series:
 
     def ends(self, kind: Kind, destination: str) -> tuple[str, str]:
         """What stands in front of the message's half, and behind it."""
-        return url(self.domain, self.form, kind, ""), _behind(self, kind, destination)
+        return url(self.domain, self.form, kind, ""), self.link_half(kind, destination)
+
+    def link_half(self, kind: Kind, destination: str = "") -> str:
+        """The link's half of tokens."""
+        return _link_half(self, kind, destination)
 
 
 series = lru_cache(maxsize=1024)(Series)
 
 
 @lru_cache(maxsize=8192)
-def _behind(one: Series, kind: Kind, destination: str) -> str:
-    if kind not in LEADING:
-        return ""
+def _link_half(one: Series, kind: Kind, destination: str) -> str:
     return one.keys.link_half(kind, one.campaign, one.mail_class, destination)
