@@ -61,8 +61,6 @@ _ROOM_FOR_NAMES = 30_000
 
 _WSP = b" \t"
 _SPACES = re.compile(rb"  +")
-# A third of the time that looking for two octets with `in` takes.
-_NOT_RELAXED = re.compile(rb" [ \r]")
 _TAG_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]*")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
@@ -160,7 +158,8 @@ def _relaxed(body: bytes) -> Iterator[bytes]:
     for piece in _pieces(body):
         # Not line by line: every step is one pass in C, and most pieces stay as they are.
         piece = piece.replace(b"\t", b" ")
-        if _NOT_RELAXED.search(piece):
+        # The first question is the fastest one, and in an attachment the only one.
+        if b" " in piece and (b"  " in piece or b" \r" in piece):
             piece = _SPACES.sub(b" ", piece).replace(b" \r\n", b"\r\n")
         piece = piece.removesuffix(b" ")
         end = len(piece.rstrip(b"\r\n"))

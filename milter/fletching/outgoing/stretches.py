@@ -175,17 +175,14 @@ class Reader:
         for (text, link, behind), octets in zip(made.links, made.octets[1:], strict=True):
             kind = _TOKENS[self.content_type, link.kind]
             begin, end = ends(kind, link.url)
-            pieces[-1] += self._filling(text + begin)
-            pieces.append(self._filling(end + behind) + octets)
+            pieces[-1] += _filling(text + begin, self.encoding)
+            pieces.append(_filling(end + behind, self.encoding) + octets)
             purposes.append(tokens.PURPOSES[kind])
         return tuple(_runs(purposes, pieces))
 
-    def _filling(self, text: str) -> bytes:
-        return transfer.filling(text.encode("ascii"), self.encoding)
-
     def _on_lines_of_its_own(self, half: str) -> bytes:
         soft_break = b"=\r\n" if self.encoding == "quoted-printable" else b""
-        return soft_break + self._filling(half) + soft_break
+        return soft_break + transfer.filling(half.encode("ascii"), self.encoding) + soft_break
 
     @cached_property
     def _cuttable(self) -> bool:
@@ -257,6 +254,12 @@ class Reader:
             place = start + len(gone)
             patches.append(transfer.Patch(start, place, new))
         return patches
+
+
+# The ends of tracking URLs are the same in all mails of a campaign.
+@lru_cache(maxsize=8192)
+def _filling(text: str, encoding: str) -> bytes:
+    return transfer.filling(text.encode("ascii"), encoding)
 
 
 def _runs(
