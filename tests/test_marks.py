@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fletching.config.model import MailClass
+from fletching.outgoing import urls
 from fletching.outgoing.marks import Marks
 from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan, Tracking, Unsubscribe
@@ -76,9 +77,9 @@ def test_the_three_forms(kind: Kind, noun: str) -> None:
 
 
 def made(kind: Kind, destination: str, form: str = "b") -> str:
-    urls = marks(tracking=Tracking(domain=DOMAIN, form=form)).urls()
-    before, behind = urls.ends(kind, destination)
-    return before + urls.half(PURPOSES[kind]) + behind
+    ends, half = marks(tracking=Tracking(domain=DOMAIN, form=form)).urls()
+    before, behind = ends(kind, destination)
+    return before + half(PURPOSES[kind]) + behind
 
 
 @pytest.mark.parametrize("form", "abc")
@@ -109,6 +110,13 @@ def test_the_ends_of_links_are_those_of_the_campaign() -> None:
     assert marks().urls().ends == marks(replace(FACTS, number=8, email="x@e.com")).urls().ends
     for other in (replace(FACTS, campaign="other"), replace(FACTS, mail_class="other")):
         assert marks().urls().ends != marks(other).urls().ends
+
+
+def test_a_long_destination_is_not_remembered() -> None:
+    before = urls._known_link_half.cache_info().currsize
+    link = made(Kind.CLICK_HTML, "https://x.example/" + "long" * 500)
+    assert KEYRING.open(found_in(link)).destination == "https://x.example/" + "long" * 500
+    assert urls._known_link_half.cache_info().currsize == before
 
 
 # Return path.

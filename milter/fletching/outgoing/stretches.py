@@ -175,8 +175,9 @@ class Reader:
         for (text, link, behind), octets in zip(made.links, made.octets[1:], strict=True):
             kind = _TOKENS[self.content_type, link.kind]
             begin, end = ends(kind, link.url)
-            pieces[-1] += _filling(text + begin, self.encoding)
-            pieces.append(_filling(end + behind, self.encoding) + octets)
+            pieces[-1] += _known_filling((text + begin).encode("ascii"), self.encoding)
+            filling = transfer.filling((end + behind).encode("ascii"), self.encoding)
+            pieces.append(filling + octets)
             purposes.append(tokens.PURPOSES[kind])
         return tuple(_runs(purposes, pieces))
 
@@ -256,10 +257,8 @@ class Reader:
         return patches
 
 
-# The ends of tracking URLs are the same in all mails of a campaign.
-@lru_cache(maxsize=8192)
-def _filling(text: str, encoding: str) -> bytes:
-    return transfer.filling(text.encode("ascii"), encoding)
+# Most tracking URLs of a campaign begin alike.
+_known_filling = lru_cache(maxsize=256)(transfer.filling)
 
 
 def _runs(
@@ -278,7 +277,8 @@ class _Memory:
 
     Only what comes a second time is remembered: what one mail alone has, a name or a link, would
     push out what all have, and keep the garbage collector busy. A stretch takes some thousand
-    octets, so this is seldom more than ten MB; were all full of links, it would be forty.
+    octets, and so much again as campaigns have it, so this is seldom more than twenty MB; were all
+    full of links, it would be seventy.
     """
 
     def __init__(self) -> None:

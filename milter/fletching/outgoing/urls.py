@@ -22,6 +22,9 @@ _NOUNS = {
     Kind.LIST_UNSUBSCRIBE: "unsub",
 }
 
+_LONGEST_KNOWN = 1000
+"""Characters of a destination that is remembered, so that all of them together are some MB."""
+
 
 def url(domain: str, form: str, kind: Kind, token: str) -> str:
     """A tracking URL in one of the three forms (SPEC section 7)."""
@@ -44,12 +47,15 @@ class Series:
 
     def link_half(self, kind: Kind, destination: str = "") -> str:
         """The link's half of tokens."""
-        return _link_half(self, kind, destination)
+        make = _link_half if len(destination) > _LONGEST_KNOWN else _known_link_half
+        return make(self, kind, destination)
 
 
 series = lru_cache(maxsize=1024)(Series)
 
 
-@lru_cache(maxsize=8192)
 def _link_half(one: Series, kind: Kind, destination: str) -> str:
     return one.keys.link_half(kind, one.campaign, one.mail_class, destination)
+
+
+_known_link_half = lru_cache(maxsize=4096)(_link_half)
