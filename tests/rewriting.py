@@ -9,7 +9,7 @@ import quopri
 from fletching.outgoing.message import Message, parse
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import Rewritten, rewrite
-from fletching.outgoing.stretches import Urls
+from fletching.outgoing.urls import Urls
 from fletching.tokens import Kind
 
 ALL = Tracking(

@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.stretches": {
         "fletching.outgoing.links",
         "fletching.outgoing.transfer",
+        "fletching.outgoing.urls",
         "fletching.tokens",
     },
     "fletching.outgoing.urls": {"fletching.tokens"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_the_same_link_is_the_same_each_time() -> None:
 def test_the_ends_of_links_are_those_of_the_campaign() -> None:
     """Equal ones are one, by which what was made of them is found again."""
     assert marks().urls().ends == marks(replace(FACTS, number=8, email="x@e.com")).urls().ends
-    for other in (replace(FACTS, campaign="other"), replace(FACTS, mail_class="other")):
+    for other in (replace(FACTS, campaign="other"), replace(FACTS, instance_id="7")):
         assert marks().urls().ends != marks(other).urls().ends
 
 
@@ -117,6 +118,15 @@ def test_a_long_destination_is_not_remembered() -> None:
     link = made(Kind.CLICK_HTML, "https://x.example/" + "long" * 500)
     assert KEYRING.open(found_in(link)).destination == "https://x.example/" + "long" * 500
     assert urls._known_link_half.cache_info().currsize == before
+
+
+def test_marks_do_not_wait_for_the_garbage_collector() -> None:
+    one = marks()
+    one.headers()
+    one.urls().half(PURPOSES[Kind.OPEN])
+    gone = weakref.ref(one)
+    del one
+    assert gone() is None
 
 
 # Return path.

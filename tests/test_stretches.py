@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from fletching.outgoing import stretches
 from fletching.outgoing.links import Finding, Wanted
-from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch, Urls
+from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch
+from fletching.outgoing.urls import Urls
 from fletching.tokens import Kind, Purpose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -59,12 +59,12 @@ PINNED_1 = {
 PINNED = {
     (Kind.CLICK_HTML, "https://www.example.org/a?x=1&y=2#z"): (
         "CAEAX_yhhI4Fnyk1rdaM49KfjgTTPJrX_FcAPLJoiKe_5EdYti9GXz8C8QLRXSIpRhPAZgftZTLyMIrX"
-        "M-auBSImoCcc0wBrtxBMkUygZfbT3_ISW7KTi7uqBdk_2BBQdBlyCqJD_CVnvc8yhiQbHlIH09unQReN"
-        "9lB3FM5Pk9BIldheob_0QJQgKZZaPSe0CW5wxBKlpg"
+        "M-auBSImoCcc0wBrtxBMkUygZfbT3_ISW7KTi7uqBdk_2BBQdBlyUJb0fTfJVqWRPVH_070NyYuJp6iN"
+        "3fJ-XLLRinmssSkID_4N351k9dm9cSApFsATFFE1rQ"
     ),
     (Kind.OPEN, ""): (
-        "CAEAX_yhhI4Fnyk1rdaM49KfjgTTPJrX_FcAPLJoiKe_5EdYti9GXz8C8QLRXSIpRhPAZgftZTLyMIrX"
-        "M-auBSImoCcc0wBrtxBMkUygZfbT3_ISW7KTi7uqBdk_2BBQdBlyrH8c-tiOp_PyLONcM8jBtEw"
+        "CAEAX9zVjikFs0IASjXAJBDaFTOHKwVCtdmCHvMy4LqfLJ14x-N-7X7xm6otLEWB-we4EU6Wu2FwH-Hx"
+        "jipBFhBQLwxUnGV2RTk3Hvw9tZ5gBueUPR4TqL3lHZ4bnkuZc7QcLBEFc5PLfO6Xr_jIVgHTDhI"
     ),
 }
 PINNED_TAG = "lkeopnhg4seaabaaaethmbyyqiavuxqo"
@@ -287,8 +287,8 @@ def test_another_version() -> None:
 
 
 def test_a_kind_of_a_later_version() -> None:
-    first = KEYS.message_half(Purpose.READ, FACTS.packed)
-    about = [FIRST.head, FACTS.campaign.encode(), FACTS.mail_class.encode()]
+    first = KEYS.message_half(Purpose.CLICK, FACTS.packed)
+    about = [FIRST.head, FACTS.campaign.encode(), FACTS.sendid.encode()]
     head = b"\x04\x01"
     for sealed in (
         base64.urlsafe_b64decode(first) + FIRST.cipher.encrypt(b"\x08https://x", about),
@@ -299,8 +299,13 @@ def test_a_kind_of_a_later_version() -> None:
 
 
 def test_purposes_keep_their_numbers() -> None:
-    numbers = {purpose.name: purpose.value for purpose in Purpose}
-    assert numbers == {"READ": 1, "LEAVE": 2, "RETURN": 3}
+    assert {purpose.name: purpose.value for purpose in Purpose} == {
+        "CLICK": 1,
+        "OPEN": 2,
+        "UNSUBSCRIBE": 3,
+        "LIST_UNSUBSCRIBE": 4,
+        "MAILER_INFO": 5,
+    }
     assert set(PURPOSES) == set(Kind)
 
 
@@ -309,7 +314,7 @@ def test_purposes_keep_their_numbers() -> None:
 
 def halves(kind: Kind, facts: Facts = FACTS, destination: str = "https://x/") -> tuple[str, str]:
     first = KEYS.message_half(PURPOSES[kind], facts.packed)
-    second = KEYS.link_half(kind, facts.campaign, facts.mail_class, destination)
+    second = KEYS.link_half(kind, facts.campaign, facts.sendid, destination)
     assert KEYS.seal(kind, facts, destination) == first + second
     return first, second
 
@@ -329,6 +334,7 @@ def test_a_link_half_is_the_same_in_a_campaign() -> None:
         replace(FACTS, campaign="mbyyqiavuxqp"),
         replace(FACTS, campaign=""),
         replace(FACTS, mail_class="newsletters"),
+        replace(FACTS, instance_id="100526"),
         # Nor may a letter pass from one name to the other.
         replace(FACTS, campaign="mbyyqiavuxqon", mail_class="ewsletter"),
     ],
@@ -342,7 +348,9 @@ def test_halves_of_two_campaigns_do_not_open(other: Facts, kind: Kind) -> None:
 @pytest.mark.parametrize("one", Kind)
 @pytest.mark.parametrize("other", Kind)
 def test_halves_of_two_purposes_do_not_open(one: Kind, other: Kind) -> None:
-    """Who has somebody's link to click must not make one to unsubscribe of it."""
+    """Who has somebody's link to click must not make one to unsubscribe of it, nor of a token in
+    List-Unsubscribe, which tells nobody's name, a link that does.
+    """
     text = halves(one)[0] + halves(other)[1]
     if PURPOSES[one] is PURPOSES[other]:
         assert KEYS.open(text).kind is other

@@ -12,7 +12,7 @@ names the campaign and the message number; the rest is looked up (SPEC sections 
 A token has two halves. The message's half is the same in all tokens of one purpose in one message;
 the link's half, which has kind and destination, is the same in all messages of a campaign, so that
 it is made once for a million of them (docs/decisions/0001). A link's half opens only behind a
-message's half of its own campaign and class, and of the purpose of its kind.
+message's half of its own campaign and SendID, and of the purpose of its kind.
 
 Before base64url: two octets (6 bits of version, 10 bits of key id); two that tell how many of SIV
 and ciphertext follow in this half; 16 octets of SIV, the ciphertext; SIV and ciphertext of the
@@ -59,7 +59,7 @@ class TokenError(Exception):
 
 
 class Kind(enum.IntEnum):
-    """What a token is for. The value is the token's first octet and must never change."""
+    """What a token is for. The value stands in front of the destination and must never change."""
 
     CLICK_HTML = 1
     CLICK_TEXT = 2
@@ -73,19 +73,21 @@ class Kind(enum.IntEnum):
 class Purpose(enum.IntEnum):
     """What somebody can do who has such a token of a message. The value must never change."""
 
-    READ = 1
-    LEAVE = 2
-    RETURN = 3
+    CLICK = 1
+    OPEN = 2
+    UNSUBSCRIBE = 3
+    LIST_UNSUBSCRIBE = 4
+    MAILER_INFO = 5
 
 
 PURPOSES = {
-    Kind.CLICK_HTML: Purpose.READ,
-    Kind.CLICK_TEXT: Purpose.READ,
-    Kind.OPEN: Purpose.READ,
-    Kind.UNSUBSCRIBE_HTML: Purpose.LEAVE,
-    Kind.UNSUBSCRIBE_TEXT: Purpose.LEAVE,
-    Kind.LIST_UNSUBSCRIBE: Purpose.LEAVE,
-    Kind.MAILER_INFO: Purpose.RETURN,
+    Kind.CLICK_HTML: Purpose.CLICK,
+    Kind.CLICK_TEXT: Purpose.CLICK,
+    Kind.OPEN: Purpose.OPEN,
+    Kind.UNSUBSCRIBE_HTML: Purpose.UNSUBSCRIBE,
+    Kind.UNSUBSCRIBE_TEXT: Purpose.UNSUBSCRIBE,
+    Kind.LIST_UNSUBSCRIBE: Purpose.LIST_UNSUBSCRIBE,
+    Kind.MAILER_INFO: Purpose.MAILER_INFO,
 }
 
 
@@ -187,7 +189,7 @@ class Keyring:
     def seal(self, kind: Kind, facts: Facts, destination: str = "") -> str:
         """A token, made with the newest key."""
         first = self.message_half(PURPOSES[kind], facts.packed)
-        return first + self.link_half(kind, facts.campaign, facts.mail_class, destination)
+        return first + self.link_half(kind, facts.campaign, facts.sendid, destination)
 
     def message_half(self, purpose: Purpose, packed: bytes) -> str:
         """What all tokens of a purpose begin with in one message. ``packed``: `Facts.packed`."""
@@ -197,11 +199,11 @@ class Keyring:
         head = key.head + (_SIV + len(plain)).to_bytes(2, "big")
         return _base64url(head + key.cipher.encrypt(plain, [head]))
 
-    def link_half(self, kind: Kind, campaign: str, mail_class: str, destination: str) -> str:
+    def link_half(self, kind: Kind, campaign: str, sendid: str, destination: str) -> str:
         """What the tokens of a kind for a destination end with in all messages of a campaign."""
         key = self.keys[-1]
         plain = bytes((kind,)) + _octets(destination)
-        return _base64url(key.cipher.encrypt(plain, [key.head, *_named(campaign, mail_class)]))
+        return _base64url(key.cipher.encrypt(plain, [key.head, _octets(campaign), _octets(sendid)]))
 
     def open(self, text: str) -> Token:
         """Opens exactly this text. Raises `TokenError` for everything that we did not make."""
@@ -248,7 +250,7 @@ def _opened(key: LinkKey, sealed: bytes) -> Token:
     end = _HEAD + int.from_bytes(head[2:], "big")
     plain = key.cipher.decrypt(sealed[_HEAD:end], [head])
     facts, _ = _unpack(plain)
-    about = [key.head, *_named(facts.campaign, facts.mail_class)]
+    about = [key.head, _octets(facts.campaign), _octets(facts.sendid)]
     link = key.cipher.decrypt(sealed[end:], about)
     kind = _kind(link)
     if PURPOSES[kind] != plain[0]:
@@ -269,11 +271,6 @@ def _kind(plain: bytes) -> Kind:
         return Kind(plain[0])
     except ValueError:
         raise TokenError(f"of kind {plain[0]}, which a later version made") from None
-
-
-def _named(campaign: str, mail_class: str) -> tuple[bytes, bytes]:
-    """What a link's half belongs to."""
-    return _octets(campaign), _octets(mail_class)
 
 
 def found_in(text: str) -> str:
@@ -373,7 +370,7 @@ def _text(octets: bytes) -> str:
 
 
 def _unpack(plain: bytes) -> tuple[Facts, int]:
-    """The facts behind the kind, and where the destination begins. The text is authentic here."""
+    """The facts behind the first octet, and where they end. The text is authentic here."""
     number, at = _read_varint(plain, 1)
     sent, at = _read_varint(plain, at)
     texts = []

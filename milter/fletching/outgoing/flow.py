@@ -130,9 +130,8 @@ def _signed(
     if not todo.signatures:
         return final, ()
     safe = rewrite.made_safe(final, labels)
-    # What had to be made safe nowhere is still the very same body.
-    lasting = safe.body is final.body or rewrite.is_safe(safe)
-    return sign.sign(safe, todo.signatures, stamp.seconds), () if lasting else (UNSAFE,)
+    signed = sign.sign(safe.message, todo.signatures, stamp.seconds)
+    return signed, () if safe.wholly else (UNSAFE,)
 
 
 def _requests(

@@ -15,8 +15,7 @@ from fletching.outgoing.control import LONGEST_URI
 from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sender_map import sender_suffix
-from fletching.outgoing.stretches import Urls
-from fletching.outgoing.urls import Series, series, url
+from fletching.outgoing.urls import Series, Urls, series, url
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, Purpose
 
 _INFO_LINE = 72
@@ -41,13 +40,14 @@ class Marks:
     def _series(self) -> Series:
         tracking, facts = self.plan.tracking, self.facts
         domain = tracking.domain or ""
-        return series(self.keys, domain, tracking.form, facts.campaign, facts.mail_class)
+        return series(self.keys, domain, tracking.form, facts.campaign, facts.sendid)
 
     @cached_property
     def _half(self) -> Callable[[Purpose], str]:
         """The message's half of its tokens."""
-        packed = self.facts.packed
-        return cache(lambda purpose: self.keys.message_half(purpose, packed))
+        # Not of `self`, which would hold itself then, and wait for the garbage collector.
+        keys, packed = self.keys, self.facts.packed
+        return cache(lambda purpose: keys.message_half(purpose, packed))
 
     def _token(self, kind: Kind) -> str:
         return self._half(PURPOSES[kind]) + self._series.link_half(kind)

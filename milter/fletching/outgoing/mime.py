@@ -163,28 +163,29 @@ def _until(text: str, at: int, ends: str) -> tuple[str, int]:
 class _Description:
     """What a part's header says of it.
 
-    ``word`` of Content-Type, None where it has none; ``twice``: a field that contradicts itself.
+    ``word`` of Content-Type, None where it has none; ``contradictory``: the field that is there
+    twice and says two things, or nothing.
     """
 
     word: str | None
     parameters: Mapping[str, str]
     encoding: str
     disposition: str
-    twice: str
+    contradictory: str
 
 
 def _describe(fields: tuple[tuple[bytes, bytes], ...]) -> _Description:
-    """``fields``: the keys and texts of those that are in `_DESCRIBING`."""
-    named = {name: [text for key, text in fields if key == name] for name in _DESCRIBING}
+    """``fields``: the keys and values of those that are in `_DESCRIBING`."""
+    named = {name: [Header(*field) for field in fields if field[0] == name] for name in _DESCRIBING}
     types, encodings, dispositions = named.values()
-    word, found = parameters(types[0]) if types else (None, {})
-    twice = (name.decode().title() for name, texts in named.items() if len(set(texts)) > 1)
+    word, found = parameters(types[0].value) if types else (None, {})
+    twice = (name for name, same in named.items() if len({header.text for header in same}) > 1)
     return _Description(
         word=word,
         parameters=found,
         encoding=_encoding(encodings),
-        disposition=parameters(dispositions[0])[0] if dispositions else "",
-        twice=next(twice, ""),
+        disposition=parameters(dispositions[0].value)[0] if dispositions else "",
+        contradictory=next(twice, b"").decode().title(),
     )
 
 
@@ -193,8 +194,8 @@ _known_description = lru_cache(maxsize=1024)(_describe)
 
 
 def _described(headers: tuple[Header, ...]) -> _Description:
-    fields = tuple((header.key, header.text) for header in headers if header.key in _DESCRIBING)
-    known = sum(len(text) for _, text in fields) < _LONGEST_KNOWN
+    fields = tuple((header.key, header.value) for header in headers if header.key in _DESCRIBING)
+    known = sum(len(value) for _, value in fields) < _LONGEST_KNOWN
     return _known_description(fields) if known else _describe(fields)
 
 
@@ -344,20 +345,20 @@ def _field(headers: tuple[Header, ...], name: bytes) -> Header | None:
     return next((header for header in headers if header.key == name), None)
 
 
-def _encoding(texts: list[bytes]) -> str:
+def _encoding(fields: list[Header]) -> str:
     """The Content-Transfer-Encoding; empty where there are several that contradict each other.
 
     Those that change nothing do not; of them, one that allows 8-bit octets counts.
     """
-    words = [parameters(text)[0] for text in texts]
+    words = [parameters(field.value)[0] for field in fields]
     if len(set(words)) > 1 and not IDENTITY.issuperset(words):
         return ""
     return next((word for word in words if word != "7bit"), "7bit")
 
 
 def _doubt(opened: _Open) -> str:
-    if opened.described.twice:
-        return f"{opened.described.twice} given twice"
+    if opened.described.contradictory:
+        return f"{opened.described.contradictory} given twice"
     if opened.content_type.startswith("multipart/") and opened.boundary is None:
         return "multipart without boundary"
     return ""

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from functools import lru_cache
+from typing import NamedTuple
 
 from fletching.outgoing import links, mime, transfer
 from fletching.outgoing.message import Header, Message
 from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
-from fletching.outgoing.stretches import LeftAloneError, Reader, Urls
+from fletching.outgoing.stretches import LeftAloneError, Reader
+from fletching.outgoing.urls import Urls
 
 # Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
 # encodings, some of which are no charsets at all, and looks for a name it does not know in files.
@@ -31,6 +33,7 @@ _CHARSET = re.compile(
     r"|gb2312|gbk|gb18030|big5(hkscs)?|cp9(32|49|50)|johab|shift_jis(_2004|x0213)?"
     r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
 )
+_LONGEST_CHARSET = 40
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _NOT_7BIT = frozenset({"8bit", "binary"})
 
@@ -87,19 +90,25 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
     return Rewritten(mime.with_parts(message, changes), tuple(notes), frozenset(labels))
 
 
-def made_safe(message: Message, labels: frozenset[str] | None = None) -> Message:
+class Safe(NamedTuple):
+    """A mail, and whether all of it is safe (`is_safe`)."""
+
+    message: Message
+    wholly: bool
+
+
+def made_safe(message: Message, labels: frozenset[str] | None = None) -> Safe:
     """The mail in a form that Postfix and servers behind it have no reason to change.
 
     Parts with 8-bit octets or lines of over 998 are encoded, labels made true, and longer lines
     elsewhere folded. A signature over the result survives (`transfer.safe`). What is signed or
-    encrypted stays, and so does what nobody can decode; `is_safe` tells. ``labels``: as `rewrite`
-    found them.
+    encrypted stays, and so does what nobody can decode. ``labels``: as `rewrite` found them.
     """
     message = Message(tuple(map(_folded, message.headers)), message.body)
     if labels is None:
         labels = frozenset(part.encoding for part in mime.parts(message))
     if labels.isdisjoint(_NOT_7BIT) and transfer.fits(message.body, "7bit"):
-        return message
+        return Safe(message, True)
     parts = mime.parts(message)
     leaves = [
         Encoded(part, *_safe_leaf(message.body, part))
@@ -115,7 +124,7 @@ def made_safe(message: Message, labels: frozenset[str] | None = None) -> Message
     message = mime.with_parts(message, [*changes, *_true_labels(message.body, parts, leaves)])
     if not transfer.lines_fit(message.body):
         message = _with_folded_lines(message)
-    return message
+    return Safe(message, is_safe(message))
 
 
 def is_safe(message: Message) -> bool:
@@ -166,7 +175,16 @@ def _part(
     if reason := _untouchable(part):
         raise LeftAloneError(reason)
     raw = body[part.start : part.end]
-    reader = _reader(part.content_type, part.encoding, tracking, _charset(part.parameters))
+    wanted = _wanted(
+        tracking.clicks and (tracking.text or part.content_type == "text/html"),
+        tracking.own_hosts,
+        tracking.untracked_hosts,
+        tracking.preserve_visible_urls,
+        _charset(part.parameters),
+    )
+    if part.encoding not in transfer.ENCODINGS:
+        raise LeftAloneError("unknown Content-Transfer-Encoding")
+    reader = _reader(part.content_type, part.encoding, wanted)
     stretches = reader.read(raw)
     if part.content_type == "text/html":
         stretches = reader.with_pixel(stretches, pixel, trap)
@@ -178,19 +196,8 @@ def _part(
 
 
 # The mails of a campaign are read by the same readers, which know what they have read.
-_reader_of = lru_cache(maxsize=256)(Reader)
-
-
-@lru_cache(maxsize=256)
-def _reader(content_type: str, encoding: str, tracking: Tracking, charset: str) -> Reader:
-    wanted = links.Wanted(
-        clicks=tracking.clicks and (tracking.text or content_type == "text/html"),
-        own_hosts=tracking.own_hosts,
-        untracked_hosts=tracking.untracked_hosts,
-        preserve_visible_urls=tracking.preserve_visible_urls,
-        charset=charset,
-    )
-    return _reader_of(content_type, encoding, wanted)
+_wanted = lru_cache(maxsize=256)(links.Wanted)
+_reader = lru_cache(maxsize=256)(Reader)
 
 
 def _untouchable(part: Part) -> str:
@@ -210,7 +217,8 @@ def _charset(parameters: Mapping[str, str]) -> str:
     """The codec of a part's charset. Raises `LeftAloneError`."""
     if any(name.startswith("charset*") for name in parameters):  # RFC 2231: nobody writes it so.
         raise LeftAloneError("unknown charset")
-    codec = _codec(parameters.get("charset", "us-ascii"))
+    charset = parameters.get("charset", "us-ascii")
+    codec = _codec(charset) if len(charset) <= _LONGEST_CHARSET else None
     if codec is None:
         raise LeftAloneError("unknown charset")
     return codec

@@ -12,11 +12,10 @@ link is, `links.py` knows; what may be touched at all, `rewrite.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
-from typing import NamedTuple
 
 from fletching import tokens
 from fletching.outgoing import transfer
@@ -32,6 +31,7 @@ from fletching.outgoing.links import (
     html,
     plaintext,
 )
+from fletching.outgoing.urls import Ends, Urls
 
 _SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
 """Octets: of a stretch that is not a part's last, of one that is remembered, of a part that is cut.
@@ -68,18 +68,6 @@ _TOKENS = {
     ("text/html", Kind.OPEN): tokens.Kind.OPEN,
 }
 
-Ends = Callable[[tokens.Kind, str], tuple[str, str]]
-"""What stands in the tracking URL for a destination in front of the message's half of its token,
-and behind it: the same for all mails of a campaign."""
-
-
-class Urls(NamedTuple):
-    """What the tracking URLs of one message are made of. ``half``: the message's half of tokens."""
-
-    ends: Ends
-    half: Callable[[tokens.Purpose], str]
-
-
 _PIXEL = Splice(
     *(0, 0, '<img src="', Link(Kind.OPEN, "")),
     '" width="1" height="1" alt="" border="0" style="border:0;width:1px;height:1px">',
@@ -115,7 +103,7 @@ class Stretch:
     made: Made | None = None
 
 
-Lettered = tuple[tuple[tokens.Purpose, tuple[bytes, ...]], ...]
+OfCampaign = tuple[tuple[tokens.Purpose, tuple[bytes, ...]], ...]
 """A stretch as all mails of a campaign have it, in runs: octets, and between each two of them the
 message's half of that purpose."""
 
@@ -160,15 +148,15 @@ class Reader:
             if not made.links:
                 pieces.append(made.octets[0])
                 continue
-            letter = Reader.letter if stretch.made is None else _memory.lettered
-            for purpose, octets in letter(self, made, urls.ends):
+            of_campaign = Reader.of_campaign if stretch.made is None else _memory.of_campaign
+            for purpose, octets in of_campaign(self, made, urls.ends):
                 own = halves.get(purpose)
                 if own is None:
-                    own = halves[purpose] = self._on_lines_of_its_own(urls.half(purpose))
+                    own = halves[purpose] = self._between_ends(urls.half(purpose))
                 pieces.append(own.join(octets))
         return b"".join(pieces)
 
-    def letter(self, made: Made, ends: Ends) -> Lettered:
+    def of_campaign(self, made: Made, ends: Ends) -> OfCampaign:
         """The stretch with all of its tracking URLs that is the same for a campaign."""
         pieces = [made.octets[0]]
         purposes: list[tokens.Purpose] = []
@@ -181,7 +169,8 @@ class Reader:
             purposes.append(tokens.PURPOSES[kind])
         return tuple(_runs(purposes, pieces))
 
-    def _on_lines_of_its_own(self, half: str) -> bytes:
+    def _between_ends(self, half: str) -> bytes:
+        """In quoted-printable each of the three is on lines of its own."""
         soft_break = b"=\r\n" if self.encoding == "quoted-printable" else b""
         return soft_break + transfer.filling(half.encode("ascii"), self.encoding) + soft_break
 
@@ -285,7 +274,7 @@ class _Memory:
         self._seen: set[int] = set()
         self._known = lru_cache(maxsize=_KNOWN)(_whole)
         self.with_addition = lru_cache(maxsize=_KNOWN)(_with)
-        self.lettered = lru_cache(maxsize=2 * _KNOWN)(Reader.letter)
+        self.of_campaign = lru_cache(maxsize=2 * _KNOWN)(Reader.of_campaign)
 
     def read(self, reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
         """As `Reader.read_anew`."""

@@ -20,6 +20,9 @@ LONGEST_LINE = 998
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
 """The encodings that change nothing."""
 
+ENCODINGS = IDENTITY | {"quoted-printable", "base64"}
+"""All that can be decoded."""
+
 _QP_LINE = 76
 # A mark is an octet, or a soft line break, whose CRLF may belong to the delimiter behind the part.
 _QP_NO_MARK = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n|\Z)")

@@ -1,16 +1,18 @@
 """Tracking URLs: their three forms, and what all mails of a campaign have of them in common.
 
 A tracking URL is domain and path, the message's half of its token, and the link's half. The first
-and the last are the same in all mails of a campaign, and are made once. What a token holds,
-`tokens.py` knows; which links get one is decided elsewhere.
+and the last are the same in all mails of a campaign. What a token holds, `tokens.py` knows; which
+links get one is decided elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from fletching.tokens import Keyring, Kind
+from fletching.tokens import Keyring, Kind, Purpose
 
 _PATHS = {"a": "/", "b": "?", "c": "?qs="}
 _NOUNS = {
@@ -22,8 +24,19 @@ _NOUNS = {
     Kind.LIST_UNSUBSCRIBE: "unsub",
 }
 
-_LONGEST_KNOWN = 1000
+_LONGEST_KNOWN = 500
 """Characters of a destination that is remembered, so that all of them together are some MB."""
+
+Ends = Callable[[Kind, str], tuple[str, str]]
+"""What stands in the tracking URL for a destination in front of the message's half of its token,
+and behind it: the same for all mails of a campaign."""
+
+
+class Urls(NamedTuple):
+    """What the tracking URLs of one message are made of. ``half``: the message's half of tokens."""
+
+    ends: Ends
+    half: Callable[[Purpose], str]
 
 
 def url(domain: str, form: str, kind: Kind, token: str) -> str:
@@ -39,10 +52,10 @@ class Series:
     domain: str
     form: str
     campaign: str
-    mail_class: str
+    sendid: str
 
     def ends(self, kind: Kind, destination: str) -> tuple[str, str]:
-        """What stands in front of the message's half, and behind it."""
+        """As `Ends`."""
         return url(self.domain, self.form, kind, ""), self.link_half(kind, destination)
 
     def link_half(self, kind: Kind, destination: str = "") -> str:
@@ -55,7 +68,7 @@ series = lru_cache(maxsize=1024)(Series)
 
 
 def _link_half(one: Series, kind: Kind, destination: str) -> str:
-    return one.keys.link_half(kind, one.campaign, one.mail_class, destination)
+    return one.keys.link_half(kind, one.campaign, one.sendid, destination)
 
 
-_known_link_half = lru_cache(maxsize=4096)(_link_half)
+_known_link_half = lru_cache(maxsize=2048)(_link_half)
