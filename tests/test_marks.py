@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from fletching.config.model import MailClass
-from fletching.outgoing import urls
 from fletching.outgoing.marks import Marks
 from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan, Tracking, Unsubscribe
@@ -111,13 +110,6 @@ def test_the_ends_of_links_are_those_of_the_campaign() -> None:
     assert marks().urls().ends == marks(replace(FACTS, number=8, email="x@e.com")).urls().ends
     for other in (replace(FACTS, campaign="other"), replace(FACTS, instance_id="7")):
         assert marks().urls().ends != marks(other).urls().ends
-
-
-def test_a_long_destination_is_not_remembered() -> None:
-    before = urls._known_link_half.cache_info().currsize
-    link = made(Kind.CLICK_HTML, "https://x.example/" + "long" * 500)
-    assert KEYRING.open(found_in(link)).destination == "https://x.example/" + "long" * 500
-    assert urls._known_link_half.cache_info().currsize == before
 
 
 def test_marks_do_not_wait_for_the_garbage_collector() -> None:

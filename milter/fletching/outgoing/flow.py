@@ -113,12 +113,7 @@ def carry(
         member=member,
         sender=marks.sender,
         notes=rewritten.notes,
-        warnings=(
-            *marks.plan.warnings,
-            *_reported(todo, numbered),
-            *_left_alone(marks.plan, rewritten.notes),
-            *unsafe,
-        ),
+        warnings=_warnings(marks.plan, numbered, rewritten.notes) + unsafe,
         untracked=numbered is None,
     )
 
@@ -174,6 +169,12 @@ def _kept_back(todo: Plan, numbered: Numbered | None) -> Refuse | None:
     if numbered is None:
         return None if todo.untracked_without_store else STORE_AWAY
     return SUPPRESSED if numbered.suppressed and todo.suppress == "refuse" else None
+
+
+def _warnings(
+    todo: Plan, numbered: Numbered | None, notes: tuple[PartNote, ...]
+) -> tuple[str, ...]:
+    return (*todo.warnings, *_reported(todo, numbered), *_left_alone(todo, notes))
 
 
 def _reported(todo: Plan, numbered: Numbered | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from fletching.outgoing.control import LONGEST_URI
 from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sender_map import sender_suffix
-from fletching.outgoing.urls import Series, Urls, series, url
+from fletching.outgoing.urls import Series, Urls, leading_nowhere, series, url
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, Purpose
 
 _INFO_LINE = 72
@@ -50,7 +50,7 @@ class Marks:
         return cache(lambda purpose: keys.message_half(purpose, packed))
 
     def _token(self, kind: Kind) -> str:
-        return self._half(PURPOSES[kind]) + self._series.link_half(kind)
+        return self._half(PURPOSES[kind]) + leading_nowhere(self._series, kind)
 
     @cached_property
     def sender(self) -> str | None:

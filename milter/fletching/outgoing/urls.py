@@ -24,9 +24,6 @@ _NOUNS = {
     Kind.LIST_UNSUBSCRIBE: "unsub",
 }
 
-_LONGEST_KNOWN = 500
-"""Characters of a destination that is remembered, so that all of them together are some MB."""
-
 Ends = Callable[[Kind, str], tuple[str, str]]
 """What stands in the tracking URL for a destination in front of the message's half of its token,
 and behind it: the same for all mails of a campaign."""
@@ -56,19 +53,14 @@ class Series:
 
     def ends(self, kind: Kind, destination: str) -> tuple[str, str]:
         """As `Ends`."""
-        return url(self.domain, self.form, kind, ""), self.link_half(kind, destination)
-
-    def link_half(self, kind: Kind, destination: str = "") -> str:
-        """The link's half of tokens."""
-        make = _link_half if len(destination) > _LONGEST_KNOWN else _known_link_half
-        return make(self, kind, destination)
+        half = self.keys.link_half(kind, self.campaign, self.sendid, destination)
+        return url(self.domain, self.form, kind, ""), half
 
 
 series = lru_cache(maxsize=1024)(Series)
 
 
-def _link_half(one: Series, kind: Kind, destination: str) -> str:
-    return one.keys.link_half(kind, one.campaign, one.sendid, destination)
-
-
-_known_link_half = lru_cache(maxsize=2048)(_link_half)
+@lru_cache(maxsize=2048)
+def leading_nowhere(one: Series, kind: Kind) -> str:
+    """The link's half of tokens without a destination."""
+    return one.keys.link_half(kind, one.campaign, one.sendid, "")
