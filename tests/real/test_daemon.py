@@ -158,15 +158,31 @@ def test_it_listens_on_tcp(directory: Path, redis: Redis, postfix: Postfix, sink
         assert submit(postfix).accepted
 
 
-@pytest.mark.parametrize("workers", [1, "auto"])
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("workers", "where"),
+    [
+        pytest.param("auto", [[cpu] for cpu in CPUS], id="each on a CPU of its own"),
+        pytest.param(len(CPUS) + 1, [CPUS] * (len(CPUS) + 1), id="more of them than CPUs"),
+    ],
+)
 def test_as_many_workers_as_wanted(
-    directory: Path, redis: Redis, postfix: Postfix, workers: int | str
+    directory: Path, redis: Redis, postfix: Postfix, workers: int | str, where: list[list[int]]
 ) -> None:
+    def they_are_there() -> bool:
+        return sorted(sorted(os.sched_getaffinity(pid)) for pid in fletching.workers) == where
+
     change = {"workers": workers}
     with Fletching(directory / f"workers-{workers}", redis.unix_url, change) as fletching:
         fletching.join(postfix)
-        wanted = len(os.sched_getaffinity(0)) if workers == "auto" else workers
-        assert len(fletching.workers) == wanted
+        assert submit(postfix).accepted
+        wait_until("the workers are not where they belong", they_are_there)
+        lost = fletching.workers[0]
+        os.kill(lost, signal.SIGKILL)
+        wait_until("the lost one goes on", lambda: lost not in fletching.workers)
+        wait_until("no other worker took its place", they_are_there)
         assert submit(postfix).accepted
 
 

@@ -18,7 +18,15 @@ from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.daemons import embedded_redis, recycling
 from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, notify, spawn
+from fletching.daemons.processes import (
+    END_WORKER,
+    RELOAD_WORKER,
+    Bell,
+    Signals,
+    notify,
+    spawn,
+    stay_on,
+)
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.worker import Retirement, Worker, live
 from fletching.keyfiles import KeyFileError
@@ -139,6 +147,8 @@ class _Parent:
         def share(most: int) -> int:
             return recycling.share(most, number, self._workers)
 
+        if len(cpus := sorted(os.sched_getaffinity(0))) == self._workers:
+            stay_on(cpus[number])
         worker = Worker(self._setup, place, share)
         retirement = Retirement(self._listener, bell)
         live(worker, lambda: self._listen(worker), self._reloaded, retirement)
