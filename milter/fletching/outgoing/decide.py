@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import TypedDict
 
 from fletching.config.model import Config, MailClass
 from fletching.outgoing import signers, ways
@@ -21,7 +22,7 @@ from fletching.outgoing.case import Case, Ledger
 from fletching.outgoing.control import ROUTE_HEADER, Control
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.message import Message
-from fletching.outgoing.plan import Plan, Refuse
+from fletching.outgoing.plan import Plan, Reason, Refuse
 from fletching.outgoing.sign import Signature, SigningKey
 from fletching.tokens import Facts
 
@@ -44,18 +45,17 @@ def resolve(
     """
     ledger = Ledger()
     if not _trusted(envelope, config, ledger):
-        return _closed(Plan(trusted=False, remove=asked.places), ledger)
+        return Plan(trusted=False, remove=asked.places, **_said(ledger))
     ledger.problems += asked.problems
     case = Case(asked, message, envelope, config, keys, paused, now, ledger)
     mail_class = _mail_class(case)
     signatures = _signatures(case, mail_class)
     if mail_class is not None:
-        plan = _classified(case, mail_class, signatures)
-        return _closed(plan, ledger, mail_class.on_invalid_header or config.on_invalid_header)
+        return _classified(case, mail_class, signatures)
     if asked.given:
         ledger.warn("no Mail Class: control headers do nothing but go")
-    plan = Plan(trusted=True, remove=asked.places, signatures=signatures)
-    return _closed(plan, ledger, config.on_invalid_header)
+    said = _said(ledger, config.on_invalid_header)
+    return Plan(trusted=True, remove=asked.places, signatures=signatures, **said)
 
 
 def second_pass(
@@ -72,8 +72,8 @@ def second_pass(
     elif seen.mtaid and not by_sender and not envelope.mailers_told:
         # Perhaps its client had authenticated; perhaps it is mail of ours that came back to us.
         ledger.warn("not routed: comes again from a client of no trusted network")
-    plan = Plan(trusted=trusted, remove=_places(message, ROUTE_HEADER.lower()), route=route)
-    return _closed(plan, ledger)
+    forged = _places(message, ROUTE_HEADER.lower())
+    return Plan(trusted=trusted, remove=forged, route=route, **_said(ledger))
 
 
 def _classified(case: Case, mail_class: MailClass, signatures: tuple[Signature, ...]) -> Plan:
@@ -123,22 +123,33 @@ def _classified(case: Case, mail_class: MailClass, signatures: tuple[Signature, 
         bounce_memory=config.bounce_memory,
         delimiter=config.recipient_delimiter,
         by_sender=config.route_by == "sender",
-        refusal=_several(case, mail_class),
+        # Last, since all the others have something to say.
+        **_said(
+            ledger,
+            mail_class.on_invalid_header or config.on_invalid_header,
+            _several(case, mail_class),
+        ),
     )
 
 
-def _closed(plan: Plan, ledger: Ledger, on_invalid: str = "ignore") -> Plan:
-    """The Plan with all that was said while it was made, and with the refusal that follows."""
-    refusal = plan.refusal
+class _Said(TypedDict):
+    """The part of a Plan that tells how it was made."""
+
+    reasons: tuple[Reason, ...]
+    warnings: tuple[str, ...]
+    refusal: Refuse | None
+
+
+def _said(ledger: Ledger, on_invalid: str = "ignore", refusal: Refuse | None = None) -> _Said:
+    """All that was said, and the refusal that follows."""
     strict = [problem for problem in ledger.problems if problem.strict]
     if strict and on_invalid == "reject":
         refusal = Refuse(550, "5.6.0", str(strict[0]))
-    return replace(
-        plan,
-        reasons=tuple(ledger.reasons),
-        warnings=tuple(dict.fromkeys([*map(str, ledger.problems), *ledger.warnings])),
-        refusal=refusal,
-    )
+    return {
+        "reasons": tuple(ledger.reasons),
+        "warnings": tuple(dict.fromkeys([*map(str, ledger.problems), *ledger.warnings])),
+        "refusal": refusal,
+    }
 
 
 def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:

@@ -6,10 +6,13 @@ Here lives the choice of keys; how a signature is made is in `sign.py`. The body
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fletching.outgoing.control import DkimWish
 from fletching.outgoing.message import Message, address_domain
 from fletching.outgoing.sign import Signature, SigningKey, ascii_domain
+
+_LONGEST_KNOWN = 300
 
 
 def choose(
@@ -50,11 +53,22 @@ def _signature(message: Message, wish: DkimWish, keys: Sequence[SigningKey]) -> 
 def _writer(message: Message) -> str | None:
     """The domain of the Sender, else of the From, in ASCII."""
     header = message.first(b"sender") or message.first(b"from")
-    domain = address_domain(header.value) if header else None
+    if header is None:
+        return None
+    known = len(header.value) < _LONGEST_KNOWN
+    return _known_domain(header.value) if known else _domain(header.value)
+
+
+def _domain(field: bytes) -> str | None:
+    domain = address_domain(field)
     try:
         return ascii_domain(domain) if domain else None
     except ValueError:
         return None
+
+
+# Many mails have one sender.
+_known_domain = lru_cache(maxsize=256)(_domain)
 
 
 def _key(keys: Sequence[SigningKey], domain: str, selector: str) -> SigningKey | None:
