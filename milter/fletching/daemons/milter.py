@@ -107,13 +107,9 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
 
         return self._collect(add)
 
-    # pymilter looks at `header` to see what is wanted, and calls `header_bytes`.
     @_no_reply
     def header(self, name: str, value: bytes) -> int:
         return self._collect(lambda mail: mail.add_header(name, value))
-
-    def header_bytes(self, name: str, value: bytes) -> int:
-        return int(self.header(name, value))
 
     @_no_reply
     def body(self, chunk: bytes) -> int:
@@ -276,7 +272,8 @@ def _open_at(where: str) -> None:
     Milter.set_connect_callback(Milter.connect_callback)
     Milter.set_envfrom_callback(lambda ctx, *words: ctx.getpriv().envfrom_bytes(*words))
     Milter.set_envrcpt_callback(lambda ctx, *words: ctx.getpriv().envrcpt_bytes(*words))
-    Milter.set_header_callback(lambda ctx, name, value: ctx.getpriv().header_bytes(name, value))
+    # pymilter's own would have made text of the value.
+    Milter.set_header_callback(lambda ctx, name, value: ctx.getpriv().header(name, value))
     Milter.set_body_callback(lambda ctx, chunk: ctx.getpriv().body(chunk))
     Milter.set_eom_callback(lambda ctx: ctx.getpriv().eom())
     Milter.set_abort_callback(lambda ctx: ctx.getpriv().abort())
