@@ -202,8 +202,8 @@ class Config(Options):
     listen: MilterSocket = "unix:/run/fletching/milter.sock"
     """Where the milter waits for Postfix."""
     workers: Workers = "auto"
-    """The processes of the milter, and of the web server; `auto`: as many as processors. Where
-    they are as many, each of the milter's stays on one."""
+    """The processes of the milter, and of the web server; `auto`: as many as processors. With
+    as many as processors, each process of the milter stays on one."""
     worker_max_messages: Messages = 100_000
     """After how many mails a process of the milter is replaced by a fresh one, while its open
     sessions go on to their end; some earlier, so that it is not all of them at once. 0: never."""

@@ -106,6 +106,8 @@ class _Parent:
         self._listen = listen
         self._signals = Signals()
         self._workers = count(setup.config)
+        cpus = sorted(os.sched_getaffinity(0))
+        self._cpus = cpus if len(cpus) == self._workers else []
         self._places: dict[int, Child] = {}
 
     def run(self) -> None:
@@ -147,8 +149,8 @@ class _Parent:
         def share(most: int) -> int:
             return recycling.share(most, number, self._workers)
 
-        if len(cpus := sorted(os.sched_getaffinity(0))) == self._workers:
-            stay_on(cpus[number])
+        if self._cpus:
+            stay_on(self._cpus[number])
         worker = Worker(self._setup, place, share)
         retirement = Retirement(self._listener, bell)
         live(worker, lambda: self._listen(worker), self._reloaded, retirement)

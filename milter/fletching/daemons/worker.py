@@ -47,9 +47,9 @@ the last moment is on its way through accept() for far less."""
 
 # Python computes in one thread at a time. With few mails computing at once, those that have begun
 # are soon done, and the processor's caches hold what they need; a second one goes on while the
-# first has its signature made, which is not Python's. With short turns, a thread that only takes a
-# piece of a mail in, or that Redis has answered, waits little: with 60 at once and Python's own
-# 5 ms, one question in eight had its answer too late.
+# first has its signature made, which is not Python's, if there is a CPU for it. With short turns, a
+# thread that only takes a piece of a mail in, or that Redis has answered, waits little: with 60 at
+# once and Python's own 5 ms, one question in eight had its answer too late.
 _AT_ONCE = 2
 _SECONDS_A_TURN = 0.001
 

@@ -13,6 +13,7 @@ from fletching.outgoing.message import Message, address_domain
 from fletching.outgoing.sign import Signature, SigningKey, ascii_domain
 
 _LONGEST_KNOWN = 300
+"""Octets of a From whose domain is remembered."""
 
 
 def choose(
