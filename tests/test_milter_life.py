@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fletching.daemons.processes import stay_on
 
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header
 from tests.real.processes import free_port, wait_until
@@ -217,6 +218,13 @@ def test_a_worker_listens_to_its_parent_only(milter: MilterDaemon) -> None:
     milter.mail(FROM)
     assert talk.go().end().replies == [ACCEPT]
     assert milter.workers() == [worker]
+
+
+def test_a_worker_whose_cpu_is_gone_goes_where_it_is_sent() -> None:
+    """As where it is forbidden: a sandbox answers with an error of the system, too."""
+    before = os.sched_getaffinity(0)
+    stay_on(100_000)
+    assert os.sched_getaffinity(0) == before
 
 
 def test_a_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
