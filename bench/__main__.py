@@ -37,6 +37,9 @@ class Room(Generic[R]):
     wants_root: bool = True
 
 
+_MUCH = 1.0
+"""Percent of stolen time that is worth a line."""
+
 ROOMS: dict[str, Room[Any]] = {
     "throughput": Room(
         throughput.measure, throughput.figures, throughput.tables, plots.plot_throughput
@@ -99,14 +102,21 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     folder.mkdir(parents=True, exist_ok=True)
+    stolen: dict[str, float] = {}
     report: dict[str, object] = {"machine": machine.described(), "quick": quick, "all": full}
+    report["stolen_percent"] = stolen
     for name in names:
         try:
+            began = machine.Clocks.read()
             report[name] = _run(console, name, Effort(quick, full), folder)
+            stolen[name] = round(machine.stolen(began, machine.Clocks.read()), 1)
         except MissingProgramError as error:
             raise click.ClickException(str(error)) from None
         # After each room: what is measured is kept, whatever becomes of the next.
         _write(folder / "bench.json", report)
+    for name, percent in stolen.items():
+        if percent >= _MUCH:
+            console.print(f"{name}: the machine's host gave {percent} % of its time to others")
     console.print(f"written: {', '.join(str(file) for file in sorted(_written(folder, names)))}")
 
 

@@ -1,9 +1,9 @@
 """What a mail may cost, and what it does cost: a limit, a figure, and whether it holds.
 
 Here live the limits. All is measured anew, end to end, with Fletching beside a milter that only
-collects; nothing is carried over from the other rooms. A budget that is overdrawn fails nothing:
-the figures belong to the machine that they were taken on. Fletching rewrites mails of all sizes
-here, also those above its default `max_rewrite_size`.
+collects, and one that signs and edits blindly; nothing is carried over from the other rooms. A
+budget that is overdrawn fails nothing: the figures belong to the machine that they were taken on.
+Fletching rewrites mails of all sizes here, also those above its default `max_rewrite_size`.
 
 CPU time is that of all processes of the milter, so what the kernel does for them counts. RSA's own
 part is told beside it: no code of ours can make that cheaper.
@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 from rich.table import Table
 
 from bench import latency, mails
-from bench.course import Effort, Tell
+from bench.course import Effort, Tell, in_turn
 from bench.figures import middle, percentile
 from bench.outgoing import milliseconds, opened
-from bench.setups import COLLECTS, FLETCHING, House, house
+from bench.setups import BLIND, COLLECTS, FLETCHING, House, house
 from bench.throughput import Cell, mail_file, run_once
 
 NEWSLETTER_MS, ATTACHED_MS, UNCLASSIFIED_MS = 2.0, 40.0, 0.3
@@ -55,7 +55,7 @@ Results = tuple[Budget, ...]
 
 def measure(effort: Effort, tell: Tell) -> Results:
     """Starts the house and measures every budget."""
-    with house((COLLECTS, FLETCHING)) as running:
+    with house((COLLECTS, BLIND, FLETCHING)) as running:
         tell("memory for one large mail", 0)
         memory = _memory(running, effort)
         tell("CPU of the milters", 0.1)
@@ -100,18 +100,19 @@ Cpu = dict[tuple[str, str], float]
 def _cpu(running: House, effort: Effort, tell: Tell) -> Cpu:
     """In turns, round by round: mail by mail, set-up by set-up."""
     spent: dict[tuple[str, str], list[float]] = {}
+    setups = [running.setups[name] for name in (COLLECTS, BLIND, FLETCHING)]
     for number in range(effort.rounds):
         tell(f"CPU of the milters, round {number + 1} of {effort.rounds}", number / effort.rounds)
         for name, (mails_a_round, connections) in _LOAD.items():
             file = mail_file(running, _CONTENT[name])
             count = mails_a_round // (4 if effort.quick else 1)
-            for setup in (running.setups[COLLECTS], running.setups[FLETCHING]):
+            for setup in in_turn(setups, number):
                 # Threads and buffers of its own are made with the first mails.
                 run_once(running, setup, Cell(name, connections, connections), file)
                 run = run_once(running, setup, Cell(name, connections, count), file)
                 spent.setdefault((name, setup.name), []).append(1000 * run.cpu_seconds / count)
         count = _LOAD[_SMALL][0] // (4 if effort.quick else 1)
-        for setup in (running.setups[COLLECTS], running.setups[FLETCHING]):
+        for setup in in_turn(setups, number):
             before = setup.cpu()
             latency.busy(running, setup, count)
             more = 1000 * (setup.cpu() - before) / count
@@ -130,7 +131,8 @@ def _newsletter(cpu: Cpu, effort: Effort) -> Budget:
         NEWSLETTER_MS,
         spent,
         f"of it {rsa:.2f} ms one RSA-2048 signature; a milter that only collects:"
-        f" {cpu[_SMALL, COLLECTS]:.2f} ms",
+        f" {cpu[_SMALL, COLLECTS]:.2f} ms, one that signs and edits blindly:"
+        f" {cpu[_SMALL, BLIND]:.2f} ms",
     )
 
 
@@ -140,7 +142,8 @@ def _campaign(cpu: Cpu) -> Budget:
         "ms",
         NEWSLETTER_MS,
         cpu[_CAMPAIGN, FLETCHING],
-        f"a milter that only collects: {cpu[_CAMPAIGN, COLLECTS]:.2f} ms",
+        f"a milter that only collects: {cpu[_CAMPAIGN, COLLECTS]:.2f} ms, one that signs and edits"
+        f" blindly: {cpu[_CAMPAIGN, BLIND]:.2f} ms",
     )
 
 
@@ -168,15 +171,16 @@ def _unclassified(cpu: Cpu) -> Budget:
 def _latency(running: House, effort: Effort, tell: Tell) -> Budget:
     amount = latency.Amount.of(effort)
     rate = latency.highest(running, amount)
-    only = (running.setups[FLETCHING],)
-    (load,) = latency.at_share(running, only, 0.5, rate, amount, tell)
+    both = (running.setups[BLIND], running.setups[FLETCHING])
+    blind, load = latency.at_share(running, both, 0.5, rate, amount, tell)
     return Budget(
         "p99.9 from the final dot to its reply, at half of the highest throughput",
         "ms",
         HALF_LOAD_MS,
         percentile(load.service_ms, 99.9),
         f"{len(load.times)} mails, {load.per_second:.0f} a second;"
-        f" from when they were due: {percentile(load.from_schedule_ms, 99.9):.1f} ms",
+        f" from when they were due: {percentile(load.from_schedule_ms, 99.9):.1f} ms;"
+        f" a milter that signs and edits blindly: {percentile(blind.service_ms, 99.9):.1f} ms",
     )
 
 

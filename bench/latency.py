@@ -3,12 +3,14 @@
 Here lives which loads, and what is made of the times. First Fletching's highest throughput is
 found: the client's ten sessions, always busy. Then mails come at 10, 25, 50 and 75 % of it, at
 moments that are independent of each other (Poisson), the very same moments for each set-up; the
-set-ups take turns, block by block. Two times are told of each mail (`client.Times`): the service's,
-from the final dot to its reply, and the application's, from when the mail was due to that reply.
+set-ups take turns, block by block, each block in an order of its own. Two times are told of each
+mail (`client.Times`): the service's, from the final dot to its reply, and the application's, from
+when the mail was due to that reply.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +19,10 @@ from rich.table import Table
 
 from bench import client, mails
 from bench.client import Times
-from bench.course import Effort, Tell
+from bench.course import Effort, Tell, in_turn
 from bench.figures import percentile
 from bench.proof import all_accepted, prove
-from bench.setups import FLETCHING, OPENDKIM, House, Setup, house
+from bench.setups import BLIND, FLETCHING, OPENDKIM, House, Setup, house
 from tests.real.processes import wait_until
 
 SIZE = "23 kB"
@@ -78,7 +80,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Starts the house and runs every load."""
     amount = Amount.of(effort)
     found: list[Loaded] = []
-    with house((OPENDKIM, FLETCHING)) as running:
+    with house((BLIND, OPENDKIM, FLETCHING)) as running:
         prove(running, SIZE)
         tell("the highest throughput of Fletching", 0)
         rate = highest(running, amount)
@@ -113,7 +115,7 @@ def at_share(
     spent = dict.fromkeys(times, 0.0)
     for block in range(amount.blocks):
         due = client.schedule(amount.per_block, share * rate, seed=block)
-        for setup in setups:
+        for setup in in_turn(setups, block):
             tell(f"block {block + 1} of {amount.blocks}, {setup.name}", block / amount.blocks)
             began = time.process_time()
             times[setup.name] += _sent(running, setup, due, _SESSIONS)
@@ -123,6 +125,7 @@ def at_share(
 
 
 def _sent(running: House, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
+    os.sync()
     said_before = len(setup.log())
     # Another number of readers before each run, so that few mails are sent twice.
     campaign = mails.campaign(int(time.monotonic() * 1000) % 5_000_000)

@@ -1,4 +1,4 @@
-"""What the figures belong to: the machine, the programs' versions, the commit. Nothing is measured.
+"""What the figures belong to: the machine, who else used it, versions, the commit.
 
 What cannot be found out is "unknown": a figure without its version is worth more than no figure.
 """
@@ -12,10 +12,27 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.backends.openssl import backend
 
 from tests.real.processes import MissingProgramError, program
+
+
+class Clocks(NamedTuple):
+    """The time of all processors since the machine started, in ticks, and what was stolen of it."""
+
+    all: int
+    stolen: int
+
+    @classmethod
+    def read(cls) -> Clocks:
+        """As proc(5) tells: user, nice, system, idle, iowait, irq, softirq, steal, and guests,
+        whose time is in the first two.
+        """
+        ticks = [*map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])]
+        return cls(sum(ticks), ticks[7])
+
 
 _ROOT = Path(__file__).parent.parent
 _UNKNOWN = "unknown"
@@ -34,6 +51,11 @@ def described() -> dict[str, object]:
         "git_changed_files": len(_lines("git", "git", "-C", _ROOT, "status", "--porcelain")),
         "load_average_1min": os.getloadavg()[0],
     }
+
+
+def stolen(since: Clocks, now: Clocks) -> float:
+    """The percentage of a virtual machine's time that its host gave to others meanwhile."""
+    return 100 * (now.stolen - since.stolen) / max(now.all - since.all, 1)
 
 
 def _cpu_model() -> str:

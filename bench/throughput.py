@@ -1,10 +1,10 @@
 """Throughput: the set-ups side by side, in turns, loaded by Postfix's own smtp-source.
 
-Here lives the order of the runs and what is taken of each. One round is one run of each set-up
-(A B C D E, A B C D E, ...), so that whatever slows the machine down slows all of them, and ratios
-are made round by round. smtp-source runs without ``-d``: each mail has a session of its own, as
+Here lives what is run and what is taken of it. One round is one run of each set-up, so that
+whatever slows the machine down slows all of them, and ratios are made round by round; each round
+has an order of its own. smtp-source runs without ``-d``: each mail has a session of its own, as
 many sessions at a time as there are connections. Each set-up has one run before that is not
-counted, and no run begins before Postfix's queue is empty.
+counted, and no run begins before Postfix's queue is empty and the disk has what was written.
 
 The clock stops when smtp-source has its last reply: Postfix has the mail on disk then, and
 delivery, to discard(8), goes on beside. The CPU time of a milter is taken when the queue is empty.
@@ -13,6 +13,7 @@ Small mails come first: a process may keep the memory that it once had for a lar
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pathlib import Path
 from rich.table import Table
 
 from bench import mails
-from bench.course import Effort, Tell
+from bench.course import Effort, Tell, in_turn
 from bench.figures import middle, ratio
 from bench.proof import all_accepted, prove
 from bench.setups import ALONE, FLETCHING, OPENDKIM, House, Setup, house
@@ -123,7 +124,7 @@ def measure_cell(running: House, cell: Cell, rounds: int, tell: Tell) -> list[Me
         setup.forget_peak()
     runs: dict[str, list[Run]] = {setup.name: [] for setup in setups}
     for number in range(rounds):
-        for setup in setups:
+        for setup in in_turn(setups, number):
             tell(f"round {number + 1} of {rounds}, {setup.name}", number / rounds)
             runs[setup.name].append(run_once(running, setup, cell, file))
     return [
@@ -141,6 +142,8 @@ def mail_file(running: House, mail: bytes) -> Path:
 
 def run_once(running: House, setup: Setup, cell: Cell, file: Path) -> Run:
     """One run; it ends with an empty queue."""
+    # What the run before has left would be written at the cost of this one.
+    os.sync()
     said_before = len(setup.log())
     cpu, began = setup.cpu(), time.monotonic()
     smtp_source(

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from fletching.outgoing.flow import Setup
 
-from bench import client, figures, mails, outgoing, proof, rooms, store, throughput
-from bench.course import Effort
+from bench import client, figures, machine, mails, outgoing, proof, rooms, store, throughput
+from bench.course import Effort, in_turn
+from bench.machine import Clocks
 
 ROOT = Path(__file__).parent.parent
 THOUSAND = list(range(1, 1001))
@@ -54,6 +55,46 @@ class TestPercentile:
     def test_is_not(self, values: list[float], percent: float) -> None:
         with pytest.raises(ValueError, match=r"no .* % of"):
             figures.percentile(values, percent)
+
+
+class TestTurns:
+    """The order of a round."""
+
+    NAMES = ("A", "B", "C", "D", "E", "F")
+
+    def test_a_round_has_everybody_once(self) -> None:
+        for number in range(5):
+            assert sorted(in_turn(self.NAMES, number)) == [*self.NAMES]
+
+    def test_a_round_is_the_same_in_every_run(self) -> None:
+        assert in_turn(self.NAMES, 3) == in_turn(self.NAMES, 3)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_nobody_has_the_same_neighbour_in_every_round(self, name: str) -> None:
+        before = set()
+        for number in range(5):
+            order = in_turn(self.NAMES, number)
+            before.add(order[order.index(name) - 1] if name != order[0] else "")
+        assert len(before) > 1
+
+
+class TestStolen:
+    """What a host gave to other machines."""
+
+    @pytest.mark.parametrize(
+        ("since", "now", "percent"),
+        [
+            pytest.param(Clocks(1000, 10), Clocks(1200, 10), 0.0, id="nothing"),
+            pytest.param(Clocks(1000, 10), Clocks(1200, 30), 10.0, id="a tenth"),
+            pytest.param(Clocks(1000, 10), Clocks(1000, 10), 0.0, id="within one tick"),
+        ],
+    )
+    def test_percent(self, since: Clocks, now: Clocks, percent: float) -> None:
+        assert machine.stolen(since, now) == percent
+
+    def test_clocks_go_on(self) -> None:
+        earlier, later = Clocks.read(), Clocks.read()
+        assert 0 <= earlier.stolen <= earlier.all <= later.all
 
 
 class TestMiddle:
@@ -246,7 +287,8 @@ class TestCommand:
         done = _bench(*words)
         assert done.returncode == 0, done.stderr
         report = json.loads((tmp_path / "bench.json").read_text("utf-8"))
-        assert list(report) == ["machine", "quick", "all", "outgoing"]
+        assert list(report) == ["machine", "quick", "all", "stolen_percent", "outgoing"]
+        assert list(report["stolen_percent"]) == ["outgoing"]
         assert {"date", "cpu_model", "cores", "kernel", "versions", "git_commit"} <= set(
             report["machine"]
         )

@@ -176,7 +176,7 @@ class VirtualMta(Options):
 
     _name: str = PrivateAttr("")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name as configured."""
         return self._name
