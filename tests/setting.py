@@ -19,6 +19,7 @@ from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
 from fletching.outgoing.message import Message, parse
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sign import SigningKey
+from fletching.outgoing.terms import terms_of
 from fletching.tokens import Keyring, LinkKey, Token, TokenError
 
 READER = "reader@example.org"
@@ -118,13 +119,14 @@ def plan(
     now: datetime = NOW,
 ) -> Plan:
     """What is decided about a mail."""
+    site = config(site) if isinstance(site, str) else site
     return resolve(
         control.read(message.headers),
         message,
         around or envelope(),
-        config(site) if isinstance(site, str) else site,
+        site,
         tuple(keys),
-        frozenset(paused),
+        terms_of(site, frozenset(paused)),
         now,
     )
 

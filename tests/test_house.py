@@ -56,6 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.plan": DECIDING,
     "fletching.outgoing.case": DECIDING,
     "fletching.outgoing.decide": DECIDING,
+    "fletching.outgoing.terms": DECIDING,
     "fletching.outgoing.ways": DECIDING,
     "fletching.outgoing.route": {"fletching.config.model"},
     "fletching.outgoing.flow": DECIDING,

@@ -1,15 +1,14 @@
 """One mail while it is decided about: what may be looked at, and what was decided so far.
 
-Here live the values that the deciding rooms (`decide.py`, `ways.py`) work on. The body of the mail
-is there, since it is part of the mail, and may not be looked at.
+Here live the values that the deciding rooms (`decide.py`, `terms.py`, `ways.py`) work on. The body
+of the mail is there, since it is part of the mail, and may not be looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from fletching.config.model import Config
 from fletching.outgoing.control import Control, Problem
@@ -50,20 +49,49 @@ class Ledger:
         self.problems.append(Problem(header, rule, strict))
 
 
+class Kind(NamedTuple):
+    """What mails to different readers have in common, as far as anything is decided by it.
+
+    ``day`` stands in for an InstanceID, and is empty where there is one. ``null_sender``: it is a
+    bounce or the like. ``mailers`` as in `Envelope`; all the others as in `Control`.
+    """
+
+    login: str | None
+    null_sender: bool
+    mailers: tuple[str | None, ...]
+    day: str
+    mail_class: str | None
+    instance_id: str | None
+    list_id: str | None
+    mta_id: str | None
+    bounce_mailbox: str | None
+    url_domain: str | None
+    click_tracking: bool | None
+    tracker_format: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KindCase:
+    """All that a decision about a kind of mail may look at, and the ledger that it goes into.
+
+    ``paused``: names of VirtualMTAs in lower case.
+    """
+
+    kind: Kind
+    config: Config
+    paused: Set[str]
+    ledger: Ledger
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that a decision may look at, and the ledger that it goes into.
-
-    ``paused``: names of VirtualMTAs in lower case. ``now``: in the configuration's time zone.
-    """
+    """All that a decision about one mail may look at, and the ledger that it goes into."""
 
     asked: Control
     message: Message
     envelope: Envelope
     config: Config
     keys: tuple[SigningKey, ...]
-    paused: Set[str]
-    now: datetime
     ledger: Ledger
 
     @property

@@ -1,8 +1,9 @@
 """Every decision about a mail, each with where it came from (SPEC sections 1 to 10).
 
-Here control headers, envelope and configuration meet, and become a Plan. How the mail travels, and
-how answers come back, is decided next door in `ways.py`. The body is not looked at, and shared
-state is not asked.
+Here control headers, envelope and configuration meet, and become a Plan. What holds for all mails
+of a kind comes from `terms.py`, and what is the mail's own is added. How it travels, and how
+answers come back, is decided next door in `ways.py`. The body is not looked at, and shared state is
+not asked.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import TypedDict
 
 from fletching.config.model import Config, MailClass
 from fletching.outgoing import signers, ways
-from fletching.outgoing.case import Case, Ledger
+from fletching.outgoing.case import Case, Kind, Ledger
 from fletching.outgoing.control import ROUTE_HEADER, Control
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.message import Message
 from fletching.outgoing.plan import Plan, Reason, Refuse
 from fletching.outgoing.sign import Signature, SigningKey
+from fletching.outgoing.terms import TermsOf
 from fletching.tokens import Facts
 
 _MONITOR_OCTETS = 128
@@ -36,26 +38,49 @@ def resolve(
     envelope: Envelope,
     config: Config,
     keys: tuple[SigningKey, ...],
-    paused: Set[str],
+    terms_of: TermsOf,
     now: datetime,
 ) -> Plan:
     """Decides everything about a mail.
 
-    ``paused``: names of VirtualMTAs in lower case. ``now``: in the configuration's time zone.
+    ``terms_of`` belongs to the configuration. ``now``: in the configuration's time zone.
     """
     ledger = Ledger()
     if not _trusted(envelope, config, ledger):
         return Plan(trusted=False, remove=asked.places, **_said(ledger))
+    terms = terms_of(_kind(asked, envelope, now))
     ledger.problems += asked.problems
-    case = Case(asked, message, envelope, config, keys, paused, now, ledger)
-    mail_class = _mail_class(case)
+    if terms.forced:
+        _do_not_refuse("X-GreenArrow-MailClass", ledger)
+    ledger.reasons += terms.plan.reasons
+    ledger.warnings += terms.plan.warnings
+    ledger.problems += terms.problems
+    case = Case(asked, message, envelope, config, keys, ledger)
+    mail_class = terms.plan.mail_class
     signatures = _signatures(case, mail_class)
     if mail_class is not None:
-        return _classified(case, mail_class, signatures)
+        return _classified(case, mail_class, terms.plan, signatures)
     if asked.given:
         ledger.warn("no Mail Class: control headers do nothing but go")
     said = _said(ledger, config.on_invalid_header)
     return Plan(trusted=True, remove=asked.places, signatures=signatures, **said)
+
+
+def _kind(asked: Control, envelope: Envelope, now: datetime) -> Kind:
+    return Kind(
+        login=envelope.login,
+        null_sender=not envelope.sender,
+        mailers=envelope.mailers,
+        day=now.strftime("%y%m%d") if asked.instance_id is None else "",
+        mail_class=asked.mail_class,
+        instance_id=asked.instance_id,
+        list_id=asked.list_id,
+        mta_id=asked.mta_id,
+        bounce_mailbox=asked.bounce_mailbox,
+        url_domain=asked.url_domain,
+        click_tracking=asked.click_tracking,
+        tracker_format=asked.tracker_format,
+    )
 
 
 def second_pass(
@@ -76,22 +101,13 @@ def second_pass(
     return Plan(trusted=trusted, remove=forged, route=route, **_said(ledger))
 
 
-def _classified(case: Case, mail_class: MailClass, signatures: tuple[Signature, ...]) -> Plan:
+def _classified(
+    case: Case, mail_class: MailClass, plan: Plan, signatures: tuple[Signature, ...]
+) -> Plan:
+    """The Plan of its kind, and what is the mail's own."""
     asked, config, ledger = case.asked, case.config, case.ledger
-    class_says = f"class {mail_class.name}"
-    instance_id = ledger.pick(
-        "instance_id",
-        ("X-GreenArrow-InstanceID", asked.instance_id),
-        ("date", case.now.strftime("%y%m%d")),
-    )
-    listid = ledger.pick(
-        "listid", ("X-GreenArrow-ListID", asked.list_id), (class_says, mail_class.list_id)
-    )
     email = _email(case, mail_class)
-    bounce_mailbox = ways.bounce_mailbox(case, mail_class)
-    verp = bounce_mailbox is not None and ways.verp(case, mail_class, bounce_mailbox)
-    tracking = ways.tracking(case, mail_class)
-    unsubscribe = ways.unsubscribe(case, mail_class, tracking.domain, email)
+    unsubscribe = ways.unsubscribe(case, mail_class, plan.tracking.domain, email)
     replaced: set[int] = set()
     if unsubscribe is not None:
         replaced |= _places(case.message, b"list-unsubscribe-post")
@@ -99,30 +115,18 @@ def _classified(case: Case, mail_class: MailClass, signatures: tuple[Signature, 
         replaced |= _places(case.message, b"x-mailer-info")
     else:
         ledger.warn("no X-Mailer-Info: there are no link_keys")
-    return Plan(
-        trusted=True,
+    return replace(
+        plan,
         remove=asked.places | replaced,
-        mail_class=mail_class,
-        instance_id=instance_id or "",
-        listid=listid or "",
         monitor=_monitor(case.message),
         click_tracking_id=_click_tracking_id(case, mail_class),
         email=email,
-        suppress=ways.suppress(case, mail_class, listid or "", email),
+        suppress=ways.suppress(case, mail_class, plan.listid, email),
         logged=_logged(case, mail_class),
-        route=ways.route(case, mail_class, tagged=verp),
-        bounce_mailbox=bounce_mailbox,
-        verp=verp,
-        tracking=tracking,
         unsubscribe=unsubscribe,
         signatures=signatures,
         seed=asked.seed,
         seed_progress=asked.seed_progress,
-        untracked_without_store=config.on_store_failure == "untracked",
-        window=config.campaign_window,
-        bounce_memory=config.bounce_memory,
-        delimiter=config.recipient_delimiter,
-        by_sender=config.route_by == "sender",
         # Last, since all the others have something to say.
         **_said(
             ledger,
@@ -171,33 +175,6 @@ def _in_networks(client: str, networks: tuple[object, ...]) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network for network in networks)  # type: ignore[operator]
-
-
-def _mail_class(case: Case) -> MailClass | None:
-    """SPEC section 3. An unknown class falls through to the next source."""
-    login, config, ledger = case.envelope.login, case.config, case.ledger
-    user = config.users.get(login) if login is not None else None
-    header = "X-GreenArrow-MailClass"
-    forced = f"force_mail_class of {login}"
-    for source, name in (
-        (forced, user.force_mail_class if user else None),
-        (header, case.asked.mail_class),
-        (f"mail_class of {login}", user.mail_class if user else None),
-        ("default_mail_class", config.default_mail_class),
-    ):
-        if name is None:
-            continue
-        chosen = config.mail_class(name)
-        if chosen is not None:
-            ledger.decided("mail_class", chosen.name, source)
-            if source == forced:
-                _do_not_refuse(header, ledger)
-            return chosen
-        if source == header:
-            ledger.invalid(header, "must name a Mail Class of the configuration")
-        else:
-            ledger.warn(f"{source}: there is no Mail Class of that name")
-    return None
 
 
 def _do_not_refuse(header: str, ledger: Ledger) -> None:

@@ -50,6 +50,11 @@ class Envelope:
     queue_id: str = ""
 
     @property
+    def mailers(self) -> tuple[str | None, ...]:
+        """The mailers of the recipients, each once."""
+        return tuple(dict.fromkeys(recipient.mailer for recipient in self.recipients))
+
+    @property
     def mailers_told(self) -> bool:
         """Whether Postfix said which mailers the recipients have: it does for mail from SMTP."""
-        return any(recipient.mailer is not None for recipient in self.recipients)
+        return any(mailer is not None for mailer in self.mailers)

@@ -7,7 +7,7 @@ chance come in from the edge that calls.
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fletching import tokens
@@ -22,6 +22,7 @@ from fletching.outgoing.message import Message
 from fletching.outgoing.plan import Plan, Refuse
 from fletching.outgoing.rewrite import PartNote
 from fletching.outgoing.route import Member
+from fletching.outgoing.terms import TermsOf, terms_of
 from fletching.tokens import Facts, Keyring
 
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
@@ -33,12 +34,19 @@ NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none wi
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What an edge has opened before the first mail. ``paused``: names in lower case."""
+    """What an edge has opened before the first mail. ``paused``: names in lower case.
+
+    ``terms_of`` follows from the others, and gets to know the kinds of mail.
+    """
 
     config: Config
     link_keys: Keyring
     dkim_keys: tuple[sign.SigningKey, ...]
     paused: Set[str]
+    terms_of: TermsOf = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms_of", terms_of(self.config, self.paused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def carry(
     if seen is not None:
         return _again(message, seen, envelope, setup)
     todo = decide.resolve(
-        asked, message, envelope, setup.config, setup.dkim_keys, setup.paused, stamp.time
+        asked, message, envelope, setup.config, setup.dkim_keys, setup.terms_of, stamp.time
     )
     refusal = todo.refusal or (ALL_PAUSED if todo.route and not todo.route.members else None)
     if refusal is not None or todo.nothing:

@@ -82,7 +82,7 @@ class Plan:
     """
 
     trusted: bool
-    remove: frozenset[int]
+    remove: frozenset[int] = frozenset()
     mail_class: MailClass | None = None
     instance_id: str = ""
     listid: str = ""

@@ -6,12 +6,12 @@ first word of the header, the class and the global setting. The body is not look
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import TypeVar
 
 from fletching.config.model import Config, MailClass
 from fletching.config.values import BOUNCE_LOCAL_PART
-from fletching.outgoing.case import Case, Ledger
+from fletching.outgoing.case import Case, KindCase, Ledger
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.plan import Tracking, Unsubscribe
 from fletching.outgoing.route import Route, routes
@@ -23,9 +23,9 @@ ONE_CLICK = "List-Unsubscribe=One-Click"
 """RFC 8058 section 3.2."""
 
 
-def route(case: Case, mail_class: MailClass, *, tagged: bool) -> Route | None:
+def route(case: KindCase, mail_class: MailClass, *, tagged: bool) -> Route | None:
     """The VirtualMTA (SPEC section 5). ``tagged``: the return path has room to tell it."""
-    config, ledger, mta_id = case.config, case.ledger, case.asked.mta_id
+    config, ledger, mta_id = case.config, case.ledger, case.kind.mta_id
     wanted = config.virtual_mta(mta_id) if mta_id is not None else None
     if mta_id is not None and wanted is None:
         ledger.invalid("X-GreenArrow-MtaID", "must name a VirtualMTA of the configuration")
@@ -35,7 +35,7 @@ def route(case: Case, mail_class: MailClass, *, tagged: bool) -> Route | None:
         return None
     source = "X-GreenArrow-MtaID" if wanted else f"class {mail_class.name}"
     ledger.decided("virtual_mta", chosen.name, source)
-    if not _outbound(case.envelope, config, ledger):
+    if not _outbound(case.kind.mailers, config, ledger):
         return None
     if config.route_by == "sender" and not tagged:
         ledger.warn("not routed: route_by sender needs a tag in the return path")
@@ -56,36 +56,35 @@ def route_again(
         ledger.warn("not routed: the VirtualMTA that it had is gone from the configuration")
         return None
     ledger.decided("virtual_mta", chosen.name, "X-Mailer-Info")
-    if envelope.mailers_told and not _outbound(envelope, config, ledger):
+    if envelope.mailers_told and not _outbound(envelope.mailers, config, ledger):
         return None
     return routes(chosen, config, paused)
 
 
-def _outbound(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
+def _outbound(mailers: Iterable[str | None], config: Config, ledger: Ledger) -> bool:
     """FILTER would take local recipients out to the network as well."""
-    for recipient in envelope.recipients:
-        mailer = recipient.mailer or "unknown"
+    for mailer in (told or "unknown" for told in mailers):
         if mailer not in config.routed_mailers:
             ledger.warn(f"not routed: a recipient's mailer is {mailer}")
             return False
     return True
 
 
-def bounce_mailbox(case: Case, mail_class: MailClass) -> str | None:
+def bounce_mailbox(case: KindCase, mail_class: MailClass) -> str | None:
     """The mailbox of the return path (SPEC section 6), None where the sender stays."""
-    if not case.envelope.sender:
+    if case.kind.null_sender:
         # Nothing may bounce to the null sender (RFC 5321 section 4.5.5).
         case.ledger.decided("bounce_mailbox", "<>", "null sender")
         return None
     return case.ledger.pick(
         "bounce_mailbox",
-        ("X-GreenArrow-BounceMailboxOverride", case.asked.bounce_mailbox),
+        ("X-GreenArrow-BounceMailboxOverride", case.kind.bounce_mailbox),
         (f"class {mail_class.name}", mail_class.bounce_mailbox),
         ("global", case.config.bounce_mailbox),
     )
 
 
-def verp(case: Case, mail_class: MailClass, mailbox: str) -> bool:
+def verp(case: KindCase, mail_class: MailClass, mailbox: str) -> bool:
     """Whether the return path gets a tag."""
     config, ledger = case.config, case.ledger
     offers = ((f"class {mail_class.name}", mail_class.verp), ("global", config.verp))
@@ -101,24 +100,24 @@ def verp(case: Case, mail_class: MailClass, mailbox: str) -> bool:
     return True
 
 
-def tracking(case: Case, mail_class: MailClass) -> Tracking:
+def tracking(case: KindCase, mail_class: MailClass) -> Tracking:
     """What happens to the body (SPEC section 7)."""
-    asked, config, ledger = case.asked, case.config, case.ledger
+    kind, config, ledger = case.kind, case.config, case.ledger
     class_says = f"class {mail_class.name}"
-    header = ("X-GreenArrow-Click-Tracking-Do", asked.click_tracking)
+    header = ("X-GreenArrow-Click-Tracking-Do", kind.click_tracking)
     clicks = bool(ledger.pick("clicks", header, (class_says, mail_class.track.clicks)))
     opens = bool(ledger.pick("opens", header, (class_says, mail_class.track.opens)))
     if clicks:
         ledger.decided("text", mail_class.track.text, class_says)
     domain = ledger.pick(
         "url_domain",
-        ("X-GreenArrow-URL-Domain", asked.url_domain),
+        ("X-GreenArrow-URL-Domain", kind.url_domain),
         (class_says, mail_class.url_domain),
         ("global", config.url_domain),
     )
     form = ledger.pick(
         "tracker_format",
-        ("X-GreenArrow-Tracker-Format", asked.tracker_format),
+        ("X-GreenArrow-Tracker-Format", kind.tracker_format),
         (class_says, mail_class.tracker_format),
         ("global", config.tracker_format),
     )
@@ -129,7 +128,7 @@ def tracking(case: Case, mail_class: MailClass) -> Tracking:
     if domain is not None:
         own_hosts |= {domain.partition("://")[2]}
     return Tracking(
-        body=asked.click_tracking is not False and able,
+        body=kind.click_tracking is not False and able,
         clicks=clicks and able,
         opens=opens and able,
         text=mail_class.track.text,

@@ -49,6 +49,8 @@ KEPT_LONGER = 400 * 86400
 _TOO_LATE = f"no answer within {LIMIT * 1000:.0f} ms"
 _CACHED_FOR = 600.0
 _CACHED_AT_MOST = 4096
+# Compact ASCII; octets that are no UTF-8 survive as \udcXX.
+_RECORD = json.JSONEncoder(separators=(",", ":")).encode
 _AT_ONCE = 16
 
 
@@ -190,13 +192,11 @@ class Campaigns:
         return str(campaign)
 
     def _next_number(self, ask: Ask, campaign: str, question: Question) -> int | None:
-        # Compact ASCII JSON; octets that are no UTF-8 survive as \udcXX.
-        record = json.dumps(dict(question.remember), separators=(",", ":"))
         number: int | None = self._number.run(
             ask,
             [_campaign_key(campaign), _bounce_key(campaign), counts_key(campaign)],
             [
-                record if question.remember else "",
+                _RECORD(dict(question.remember)) if question.remember else "",
                 question.bounce_memory,
                 RECORDS_PER_KEY,
                 place(question.now // 3600, question.mtaid, question.listid),

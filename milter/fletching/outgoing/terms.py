@@ -1,0 +1,107 @@
+"""What is decided about all mails of one kind, once (SPEC sections 3 to 7).
+
+The mails of a campaign go to different readers, and ask for the same. What follows from that alone
+is decided here, and remembered: of a mail, no more can be seen here than its `Kind`, so what was
+decided about one mail holds for every other of that kind, as long as the configuration does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+from fletching.config.model import Config, MailClass
+from fletching.outgoing import ways
+from fletching.outgoing.case import Kind, KindCase, Ledger
+from fletching.outgoing.control import Problem
+from fletching.outgoing.plan import Plan
+
+_REMEMBERED = 512
+"""Kinds of mail. A worker sees as many as there are campaigns on their way at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every mail of a kind.
+
+    ``plan`` is the Plan of each of them, but for what is the mail's own, and without Mail Class
+    where it has none. ``problems``: control headers that do not count. ``forced``: its Mail Class
+    follows from its login, whatever the mail asks for.
+    """
+
+    plan: Plan
+    problems: tuple[Problem, ...] = ()
+    forced: bool = False
+
+
+TermsOf = Callable[[Kind], Terms]
+
+
+def terms_of(config: Config, paused: Set[str]) -> TermsOf:
+    """The terms of any kind under a configuration. ``paused``: VirtualMTAs, in lower case."""
+    return lru_cache(maxsize=_REMEMBERED)(partial(_terms, config, paused))
+
+
+def _terms(config: Config, paused: Set[str], kind: Kind) -> Terms:
+    ledger = Ledger()
+    case = KindCase(kind, config, paused, ledger)
+    mail_class, forced = _mail_class(case)
+    plan = Plan(trusted=True) if mail_class is None else _plan(case, mail_class)
+    told = replace(plan, reasons=tuple(ledger.reasons), warnings=tuple(ledger.warnings))
+    return Terms(told, tuple(ledger.problems), forced)
+
+
+def _plan(case: KindCase, mail_class: MailClass) -> Plan:
+    kind, config, ledger = case.kind, case.config, case.ledger
+    instance_id = ledger.pick(
+        "instance_id", ("X-GreenArrow-InstanceID", kind.instance_id), ("date", kind.day)
+    )
+    listid = ledger.pick(
+        "listid",
+        ("X-GreenArrow-ListID", kind.list_id),
+        (f"class {mail_class.name}", mail_class.list_id),
+    )
+    bounce_mailbox = ways.bounce_mailbox(case, mail_class)
+    verp = bounce_mailbox is not None and ways.verp(case, mail_class, bounce_mailbox)
+    return Plan(
+        trusted=True,
+        mail_class=mail_class,
+        instance_id=instance_id or "",
+        listid=listid or "",
+        route=ways.route(case, mail_class, tagged=verp),
+        bounce_mailbox=bounce_mailbox,
+        verp=verp,
+        tracking=ways.tracking(case, mail_class),
+        untracked_without_store=config.on_store_failure == "untracked",
+        window=config.campaign_window,
+        bounce_memory=config.bounce_memory,
+        delimiter=config.recipient_delimiter,
+        by_sender=config.route_by == "sender",
+    )
+
+
+def _mail_class(case: KindCase) -> tuple[MailClass | None, bool]:
+    """SPEC section 3, and whether the login forces it. An unknown class falls through to the next
+    source.
+    """
+    login, config, ledger = case.kind.login, case.config, case.ledger
+    user = config.users.get(login) if login is not None else None
+    header, forced = "X-GreenArrow-MailClass", f"force_mail_class of {login}"
+    for source, name in (
+        (forced, user.force_mail_class if user else None),
+        (header, case.kind.mail_class),
+        (f"mail_class of {login}", user.mail_class if user else None),
+        ("default_mail_class", config.default_mail_class),
+    ):
+        if name is None:
+            continue
+        chosen = config.mail_class(name)
+        if chosen is not None:
+            ledger.decided("mail_class", chosen.name, source)
+            return chosen, source == forced
+        if source == header:
+            ledger.invalid(header, "must name a Mail Class of the configuration")
+        else:
+            ledger.warn(f"{source}: there is no Mail Class of that name")
+    return None, False
