@@ -103,8 +103,12 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     folder.mkdir(parents=True, exist_ok=True)
     stolen: dict[str, float] = {}
-    report: dict[str, object] = {"machine": machine.described(), "quick": quick, "all": full}
-    report["stolen_percent"] = stolen
+    report: dict[str, object] = {
+        "machine": machine.described(),
+        "quick": quick,
+        "all": full,
+        "stolen_percent": stolen,
+    }
     for name in names:
         try:
             began = machine.Clocks.read()

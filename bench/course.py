@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -25,13 +26,15 @@ class Effort:
         return 1 if self.quick else 5
 
 
-def in_turn(setups: Collection[T], number: int) -> list[T]:
+def in_turn(setups: Sequence[T], number: int) -> Sequence[T]:
     """The set-ups in the order of this round, the same in every run of the bench.
 
-    Each round has another one: what always came behind the same neighbour would always have what
-    that one leaves to the disk and to the processor.
+    No order comes again before all were there: what always ran behind the same neighbour would
+    always have what that one leaves to the disk and to the processor.
     """
-    return random.Random(number).sample([*setups], len(setups))
+    orders = [*permutations(setups)]
+    random.Random(0).shuffle(orders)
+    return orders[number % len(orders)]
 
 
 def silent(_what: str, _share: float) -> None:

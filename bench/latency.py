@@ -104,6 +104,7 @@ def highest(running: House, amount: Amount) -> float:
 
 def busy(running: House, setup: Setup, count: int) -> list[Times]:
     """So many mails of a campaign over sessions that are always busy."""
+    os.sync()
     return _sent(running, setup, client.schedule(count, 0), _BUSY_SESSIONS)
 
 
@@ -117,6 +118,7 @@ def at_share(
         due = client.schedule(amount.per_block, share * rate, seed=block)
         for setup in in_turn(setups, block):
             tell(f"block {block + 1} of {amount.blocks}, {setup.name}", block / amount.blocks)
+            os.sync()
             began = time.process_time()
             times[setup.name] += _sent(running, setup, due, _SESSIONS)
             spent[setup.name] += time.process_time() - began
@@ -125,7 +127,6 @@ def at_share(
 
 
 def _sent(running: House, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
-    os.sync()
     said_before = len(setup.log())
     # Another number of readers before each run, so that few mails are sent twice.
     campaign = mails.campaign(int(time.monotonic() * 1000) % 5_000_000)

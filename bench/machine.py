@@ -26,12 +26,17 @@ class Clocks(NamedTuple):
     stolen: int
 
     @classmethod
-    def read(cls) -> Clocks:
-        """As proc(5) tells: user, nice, system, idle, iowait, irq, softirq, steal, and guests,
-        whose time is in the first two.
+    def of(cls, line: str) -> Clocks:
+        """The first line of /proc/stat (proc(5)): user, nice, system, idle, iowait, irq, softirq,
+        steal, and guests, whose time is in the first two.
         """
-        ticks = [*map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])]
+        ticks = [*map(int, line.split()[1:9])]
         return cls(sum(ticks), ticks[7])
+
+    @classmethod
+    def read(cls) -> Clocks:
+        """What they say now."""
+        return cls.of(Path("/proc/stat").read_text().splitlines()[0])
 
 
 _ROOT = Path(__file__).parent.parent

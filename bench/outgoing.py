@@ -178,7 +178,7 @@ def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
 
 
 def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
-    """The same where none of its lines was ever read before; its tags and hosts were."""
+    """The same where none of its lines was ever read before; its tags, hosts and kind are known."""
     way = way_of(raw, setup)
 
     def forgetful() -> Outcome:

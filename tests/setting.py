@@ -19,7 +19,7 @@ from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
 from fletching.outgoing.message import Message, parse
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sign import SigningKey
-from fletching.outgoing.terms import terms_of
+from fletching.outgoing.terms import TermsOf, decided_once
 from fletching.tokens import Keyring, LinkKey, Token, TokenError
 
 READER = "reader@example.org"
@@ -117,8 +117,9 @@ def plan(
     keys: Iterable[SigningKey] = (DKIM_KEY,),
     paused: Iterable[str] = (),
     now: datetime = NOW,
+    terms: TermsOf | None = None,
 ) -> Plan:
-    """What is decided about a mail."""
+    """What is decided about a mail: by itself, or with the ``terms`` that are remembered."""
     site = config(site) if isinstance(site, str) else site
     return resolve(
         control.read(message.headers),
@@ -126,7 +127,7 @@ def plan(
         around or envelope(),
         site,
         tuple(keys),
-        terms_of(site, frozenset(paused)),
+        terms or decided_once(site, frozenset(paused)),
         now,
     )
 

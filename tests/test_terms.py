@@ -11,19 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from fletching.outgoing import control
-from fletching.outgoing.decide import resolve
 from fletching.outgoing.envelope import Envelope
-from fletching.outgoing.flow import Setup
 from fletching.outgoing.message import Message
-from fletching.outgoing.plan import Plan
-from fletching.outgoing.terms import TermsOf, terms_of
+from fletching.outgoing.terms import decided_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.setting import CLASSIFIED, DKIM_KEY, NOW, config, envelope, mail, plan, setup
+from tests.setting import CLASSIFIED, NOW, config, envelope, mail, plan, setup
 
 SITE = config()
+"""Parsed once; what is remembered is not in it."""
 
 FIELDS = {
     "MailClass": ("newsletter", "crm", "nobody", "not a name"),
@@ -62,36 +59,27 @@ def made(what: Mapping[str, Any]) -> tuple[Message, Envelope, datetime]:
     return mail(*fields, *what["unsubscribe"]), envelope(*what["to"], **around), what["now"]
 
 
-def decided(
-    message: Message, around: Envelope, terms: TermsOf, now: datetime, opened: Setup
-) -> Plan:
-    """What is decided where the terms of other mails are remembered."""
-    asked_for = control.read(message.headers)
-    return resolve(asked_for, message, around, opened.config, opened.dkim_keys, terms, now)
-
-
 @pytest.mark.parametrize("name", CHOICES)
 @given(usual=some)
 @settings(max_examples=30)
 def test_a_mail_that_differs_in_one_thing_is_decided_about_as_if_it_were_alone(
     name: str, usual: dict[str, Any]
 ) -> None:
-    opened = setup()
+    shared = decided_once(SITE, frozenset())
     for value in CHOICES[name]:
         message, around, now = made({**usual, name: value})
-        alone = plan(message, around, opened.config, [DKIM_KEY], now=now)
-        assert decided(message, around, opened.terms_of, now, opened) == alone
+        alone = plan(message, around, SITE, now=now)
+        assert plan(message, around, SITE, now=now, terms=shared) == alone
 
 
 def test_mails_to_two_readers_are_of_one_kind() -> None:
-    opened = setup()
+    shared = decided_once(SITE, frozenset())
     one, other = (
-        decided(
+        plan(
             mail(CLASSIFIED, f"X-GreenArrow-Click-Tracking-ID: {reader}"),
             envelope(f"{reader}@example.org"),
-            opened.terms_of,
-            NOW,
-            opened,
+            SITE,
+            terms=shared,
         )
         for reader in ("one", "other")
     )
@@ -107,20 +95,18 @@ def test_a_pause_is_heeded_by_a_kind_that_is_known() -> None:
     names = []
     for paused in (frozenset[str](), frozenset({"b"}), frozenset({"a", "b"})):
         opened = replace(opened, paused=paused)
-        route = decided(message, envelope(), opened.terms_of, NOW, opened).route
+        route = plan(message, site=opened.config, terms=opened.terms_of).route
         assert route is not None
         names.append([member.name for member in route.members])
     assert names == [["b"], ["a"], []]
 
 
 def test_no_more_kinds_are_remembered_than_there_is_room_for() -> None:
-    terms = terms_of(SITE, frozenset())
-    opened = setup()
+    shared = decided_once(SITE, frozenset())
     first = mail(CLASSIFIED, "X-GreenArrow-InstanceID: 0")
-    before = decided(first, envelope(), terms, NOW, opened)
+    before = plan(first, site=SITE, terms=shared)
     for instance in range(1, 600):
-        message = mail(CLASSIFIED, f"X-GreenArrow-InstanceID: {instance}")
-        decided(message, envelope(), terms, NOW, opened)
-    again = decided(first, envelope(), terms, NOW, opened)
+        plan(mail(CLASSIFIED, f"X-GreenArrow-InstanceID: {instance}"), site=SITE, terms=shared)
+    again = plan(first, site=SITE, terms=shared)
     assert again == before
     assert again.tracking is not before.tracking, "decided anew"

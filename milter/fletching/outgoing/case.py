@@ -1,4 +1,4 @@
-"""One mail while it is decided about: what may be looked at, and what was decided so far.
+"""A mail, or a kind of mail, while it is decided about: what may be seen, and what was decided.
 
 Here live the values that the deciding rooms (`decide.py`, `terms.py`, `ways.py`) work on. The body
 of the mail is there, since it is part of the mail, and may not be looked at.
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Ledger:
-    """Decisions, warnings and invalid headers of one mail, in the order they come up."""
+    """Decisions, warnings and invalid headers, in the order they come up."""
 
     reasons: list[Reason] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Ledger:
         self.problems.append(Problem(header, rule, strict))
 
 
-class Kind(NamedTuple):
+class MailKind(NamedTuple):
     """What mails to different readers have in common, as far as anything is decided by it.
 
     ``day`` stands in for an InstanceID, and is empty where there is one. ``null_sender``: it is a
@@ -77,7 +77,7 @@ class KindCase:
     ``paused``: names of VirtualMTAs in lower case.
     """
 
-    kind: Kind
+    kind: MailKind
     config: Config
     paused: Set[str]
     ledger: Ledger

@@ -1,9 +1,9 @@
 """Every decision about a mail, each with where it came from (SPEC sections 1 to 10).
 
 Here control headers, envelope and configuration meet, and become a Plan. What holds for all mails
-of a kind comes from `terms.py`, and what is the mail's own is added. How it travels, and how
-answers come back, is decided next door in `ways.py`. The body is not looked at, and shared state is
-not asked.
+of a kind comes from `terms.py`, and what is the mail's own is added. How a mail travels, and how
+answers come back, is in `ways.py`, for both. The body is not looked at, and shared state is not
+asked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypedDict
 
 from fletching.config.model import Config, MailClass
 from fletching.outgoing import signers, ways
-from fletching.outgoing.case import Case, Kind, Ledger
+from fletching.outgoing.case import Case, Ledger, MailKind
 from fletching.outgoing.control import ROUTE_HEADER, Control
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.message import Message
@@ -66,8 +66,8 @@ def resolve(
     return Plan(trusted=True, remove=asked.places, signatures=signatures, **said)
 
 
-def _kind(asked: Control, envelope: Envelope, now: datetime) -> Kind:
-    return Kind(
+def _kind(asked: Control, envelope: Envelope, now: datetime) -> MailKind:
+    return MailKind(
         login=envelope.login,
         null_sender=not envelope.sender,
         mailers=envelope.mailers,

@@ -22,7 +22,7 @@ from fletching.outgoing.message import Message
 from fletching.outgoing.plan import Plan, Refuse
 from fletching.outgoing.rewrite import PartNote
 from fletching.outgoing.route import Member
-from fletching.outgoing.terms import TermsOf, terms_of
+from fletching.outgoing.terms import TermsOf, decided_once
 from fletching.tokens import Facts, Keyring
 
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
@@ -46,7 +46,7 @@ class Setup:
     terms_of: TermsOf = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terms_of", terms_of(self.config, self.paused))
+        object.__setattr__(self, "terms_of", decided_once(self.config, self.paused))
 
 
 @dataclass(frozen=True, slots=True)

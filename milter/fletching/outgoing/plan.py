@@ -1,7 +1,7 @@
 """The Plan: what was decided about one mail, and why (SPEC sections 1 to 9).
 
-Here live the values that all decisions end in. They are made in `decide.py`, and after that nobody
-reads configuration. What depends on the message's number is in `marks.py`.
+Here live the values that all decisions end in. They are made in `terms.py` and `decide.py`, and
+after that nobody reads configuration. What depends on the message's number is in `marks.py`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Plan:
     """
 
     trusted: bool
-    remove: frozenset[int] = frozenset()
+    remove: frozenset[int]
     mail_class: MailClass | None = None
     instance_id: str = ""
     listid: str = ""

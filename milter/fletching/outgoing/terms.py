@@ -1,8 +1,8 @@
 """What is decided about all mails of one kind, once (SPEC sections 3 to 7).
 
 The mails of a campaign go to different readers, and ask for the same. What follows from that alone
-is decided here, and remembered: of a mail, no more can be seen here than its `Kind`, so what was
-decided about one mail holds for every other of that kind, as long as the configuration does.
+is decided here, and remembered: no more of a mail can be seen here than its `MailKind`, so what was
+decided about one holds for every other of that kind, as long as the configuration does.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from functools import lru_cache, partial
 
 from fletching.config.model import Config, MailClass
 from fletching.outgoing import ways
-from fletching.outgoing.case import Kind, KindCase, Ledger
+from fletching.outgoing.case import KindCase, Ledger, MailKind
 from fletching.outgoing.control import Problem
 from fletching.outgoing.plan import Plan
 
 _REMEMBERED = 512
-"""Kinds of mail. A worker sees as many as there are campaigns on their way at a time."""
+"""Kinds of mail: as many as campaigns on their way, by each login and by Postfix's mailers. Where
+every mail has an InstanceID of its own, each is a kind of its own, and nothing is won."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,19 @@ class Terms:
     forced: bool = False
 
 
-TermsOf = Callable[[Kind], Terms]
+TermsOf = Callable[[MailKind], Terms]
 
 
-def terms_of(config: Config, paused: Set[str]) -> TermsOf:
+def decided_once(config: Config, paused: Set[str]) -> TermsOf:
     """The terms of any kind under a configuration. ``paused``: VirtualMTAs, in lower case."""
     return lru_cache(maxsize=_REMEMBERED)(partial(_terms, config, paused))
 
 
-def _terms(config: Config, paused: Set[str], kind: Kind) -> Terms:
+def _terms(config: Config, paused: Set[str], kind: MailKind) -> Terms:
     ledger = Ledger()
     case = KindCase(kind, config, paused, ledger)
     mail_class, forced = _mail_class(case)
-    plan = Plan(trusted=True) if mail_class is None else _plan(case, mail_class)
+    plan = Plan(trusted=True, remove=frozenset()) if mail_class is None else _plan(case, mail_class)
     told = replace(plan, reasons=tuple(ledger.reasons), warnings=tuple(ledger.warnings))
     return Terms(told, tuple(ledger.problems), forced)
 
@@ -66,6 +67,7 @@ def _plan(case: KindCase, mail_class: MailClass) -> Plan:
     verp = bounce_mailbox is not None and ways.verp(case, mail_class, bounce_mailbox)
     return Plan(
         trusted=True,
+        remove=frozenset(),
         mail_class=mail_class,
         instance_id=instance_id or "",
         listid=listid or "",

@@ -1,7 +1,8 @@
 """How a mail goes out, and how answers to it come back: VirtualMTA, return path, links.
 
 Here live the decisions of SPEC sections 5 to 8, for mail that has a Mail Class. Each takes the
-first word of the header, the class and the global setting. The body is not looked at.
+first word of the header, the class and the global setting. Those about a `KindCase` hold for all
+mails of that kind, those about a `Case` for the one mail. The body is not looked at.
 """
 
 from __future__ import annotations
@@ -125,8 +126,9 @@ def tracking(case: KindCase, mail_class: MailClass) -> Tracking:
     if (clicks or opens) and not able:
         ledger.warn(f"not tracked: there is no {'url_domain' if domain is None else 'link_keys'}")
     own_hosts = config.own_hosts
-    if domain is not None:
-        own_hosts |= {domain.partition("://")[2]}
+    # The one set for all kinds of mail, where it does.
+    if domain is not None and (host := domain.partition("://")[2]) not in own_hosts:
+        own_hosts |= {host}
     return Tracking(
         body=kind.click_tracking is not False and able,
         clicks=clicks and able,

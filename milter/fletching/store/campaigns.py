@@ -50,7 +50,7 @@ _TOO_LATE = f"no answer within {LIMIT * 1000:.0f} ms"
 _CACHED_FOR = 600.0
 _CACHED_AT_MOST = 4096
 # Compact ASCII; octets that are no UTF-8 survive as \udcXX.
-_RECORD = json.JSONEncoder(separators=(",", ":")).encode
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
 _AT_ONCE = 16
 
 
@@ -196,7 +196,7 @@ class Campaigns:
             ask,
             [_campaign_key(campaign), _bounce_key(campaign), counts_key(campaign)],
             [
-                _RECORD(dict(question.remember)) if question.remember else "",
+                _as_json(dict(question.remember)) if question.remember else "",
                 question.bounce_memory,
                 RECORDS_PER_KEY,
                 place(question.now // 3600, question.mtaid, question.listid),
