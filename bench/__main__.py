@@ -91,7 +91,7 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
 
     \b
     Examples:
-      make bench                                  all, about a quarter of an hour
+      make bench                                  all, about half an hour
       make bench BENCH=--quick                    all, about a minute, rough figures
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
       python -m bench --only store,statistics,outgoing,web   what needs no root
