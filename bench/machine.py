@@ -18,6 +18,24 @@ from cryptography.hazmat.backends.openssl import backend
 
 from tests.real.processes import MissingProgramError, program
 
+_ROOT = Path(__file__).parent.parent
+_UNKNOWN = "unknown"
+
+
+def described() -> dict[str, object]:
+    """Everything about this machine that a reader of the figures may ask for."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu_model": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "versions": dict(_versions()),
+        "git_commit": _said("git", "git", "-C", _ROOT, "rev-parse", "HEAD"),
+        "git_changed_files": len(_lines("git", "git", "-C", _ROOT, "status", "--porcelain")),
+        "load_average_1min": os.getloadavg()[0],
+    }
+
 
 class Clocks(NamedTuple):
     """The time of all processors since the machine started, in ticks, and what was stolen of it."""
@@ -37,25 +55,6 @@ class Clocks(NamedTuple):
     def read(cls) -> Clocks:
         """What they say now."""
         return cls.of(Path("/proc/stat").read_text().splitlines()[0])
-
-
-_ROOT = Path(__file__).parent.parent
-_UNKNOWN = "unknown"
-
-
-def described() -> dict[str, object]:
-    """Everything about this machine that a reader of the figures may ask for."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu_model": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "kernel": platform.release(),
-        "versions": dict(_versions()),
-        "git_commit": _said("git", "git", "-C", _ROOT, "rev-parse", "HEAD"),
-        "git_changed_files": len(_lines("git", "git", "-C", _ROOT, "status", "--porcelain")),
-        "load_average_1min": os.getloadavg()[0],
-    }
 
 
 def stolen(since: Clocks, now: Clocks) -> float:

@@ -32,8 +32,8 @@ class Terms:
     """
 
     plan: Plan
-    problems: tuple[Problem, ...] = ()
-    forced: bool = False
+    problems: tuple[Problem, ...]
+    forced: bool
 
 
 TermsOf = Callable[[MailKind], Terms]
