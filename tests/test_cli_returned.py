@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -584,6 +585,8 @@ def started(host: Host, *words: str) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "fletching", *words, "--config", str(host.config)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A suite in the background ignores SIGINT, and so would what it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
