@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,14 +25,18 @@ class Effort:
 
 
 def in_turn(setups: Sequence[T], number: int) -> Sequence[T]:
-    """The set-ups in the order of this round, the same in every run of the bench.
+    """The set-ups in the order of this round: a row of Williams's square.
 
-    No order comes again before all were there: what always ran behind the same neighbour would
-    always have what that one leaves to the disk and to the processor.
+    In as many rounds as there are set-ups (in twice as many if that is odd) each is at each place
+    equally often, and right behind each other one equally often: what always ran behind the same
+    neighbour would always have what that one leaves to the disk and to the processor.
     """
-    orders = [*permutations(setups)]
-    random.Random(0).shuffle(orders)
-    return orders[number % len(orders)]
+    count = len(setups)
+    # 0 -1 1 -2 2 ...: no two neighbours are the same distance apart.
+    places = [((place + 1) // 2 * (-1) ** place + number) % count for place in range(count)]
+    if number // count % 2:
+        places.reverse()
+    return [setups[place] for place in places]
 
 
 def silent(_what: str, _share: float) -> None:
