@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import starmap
 from typing import Any
 
 import pytest
-from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.message import Message
 from fletching.outgoing.terms import decided_once
 from hypothesis import given, settings
@@ -39,11 +40,16 @@ FIELDS = {
 }
 
 AROUND: dict[str, tuple[object, ...]] = {
-    "to": (("r@example.org",), ("r@example.org", "s@example.net")),
+    "recipients": tuple(
+        tuple(starmap(Recipient, zip(("r@example.org", "s@example.net"), mailers, strict=False)))
+        for mailers in (
+            *(["smtp"], ["local"], [None], ["smtp", "smtp"], ["smtp", "local"]),
+            *(["local", "virtual"], ["virtual", "local"]),
+        )
+    ),
     "sender": ("app@example.com", ""),
     "client": ("127.0.0.1", "192.0.2.1"),
     "login": (None, "crm", "shop", "else"),
-    "mailer": ("smtp", "local", None),
     "unsubscribe": ((), ("List-Unsubscribe: <mailto:x@example.org>",)),
     "now": (NOW, NOW + timedelta(days=1)),
 }
@@ -55,8 +61,9 @@ some = st.fixed_dictionaries({name: st.sampled_from(v) for name, v in CHOICES.it
 def made(what: Mapping[str, Any]) -> tuple[Message, Envelope, datetime]:
     """A mail, its envelope and when it comes."""
     fields = (f"X-GreenArrow-{name}: {what[name]}" for name in FIELDS if what[name] is not None)
-    around = {name: what[name] for name in ("sender", "client", "login", "mailer")}
-    return mail(*fields, *what["unsubscribe"]), envelope(*what["to"], **around), what["now"]
+    around = envelope(sender=what["sender"], client=what["client"], login=what["login"])
+    around = replace(around, recipients=what["recipients"])
+    return mail(*fields, *what["unsubscribe"]), around, what["now"]
 
 
 @pytest.mark.parametrize("name", CHOICES)

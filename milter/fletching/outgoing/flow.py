@@ -42,7 +42,7 @@ class Setup:
     config: Config
     link_keys: Keyring
     dkim_keys: tuple[sign.SigningKey, ...]
-    paused: Set[str]
+    paused: frozenset[str]
     terms_of: TermsOf = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ decided about one holds for every other of that kind, as long as the configurati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -19,7 +19,7 @@ from fletching.outgoing.plan import Plan
 
 _REMEMBERED = 512
 """Kinds of mail: as many as campaigns on their way, by each login and by Postfix's mailers. Where
-every mail has an InstanceID of its own, each is a kind of its own, and nothing is won."""
+every mail has an InstanceID or a bounce mailbox of its own, each is a kind, and nothing is won."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Terms:
 TermsOf = Callable[[MailKind], Terms]
 
 
-def decided_once(config: Config, paused: Set[str]) -> TermsOf:
+def decided_once(config: Config, paused: frozenset[str]) -> TermsOf:
     """The terms of any kind under a configuration. ``paused``: VirtualMTAs, in lower case."""
     return lru_cache(maxsize=_REMEMBERED)(partial(_terms, config, paused))
 
 
-def _terms(config: Config, paused: Set[str], kind: MailKind) -> Terms:
+def _terms(config: Config, paused: frozenset[str], kind: MailKind) -> Terms:
     ledger = Ledger()
     case = KindCase(kind, config, paused, ledger)
     mail_class, forced = _mail_class(case)

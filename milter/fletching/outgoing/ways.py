@@ -64,7 +64,8 @@ def route_again(
 
 def _outbound(mailers: Iterable[str | None], config: Config, ledger: Ledger) -> bool:
     """FILTER would take local recipients out to the network as well."""
-    for mailer in (told or "unknown" for told in mailers):
+    for told in mailers:
+        mailer = told or "unknown"
         if mailer not in config.routed_mailers:
             ledger.warn(f"not routed: a recipient's mailer is {mailer}")
             return False
@@ -126,7 +127,7 @@ def tracking(case: KindCase, mail_class: MailClass) -> Tracking:
     if (clicks or opens) and not able:
         ledger.warn(f"not tracked: there is no {'url_domain' if domain is None else 'link_keys'}")
     own_hosts = config.own_hosts
-    # The one set for all kinds of mail, where it does.
+    # No copy where the host is known: all kinds of mail then have the one set.
     if domain is not None and (host := domain.partition("://")[2]) not in own_hosts:
         own_hosts |= {host}
     return Tracking(
