@@ -615,5 +615,5 @@ def test_it_does_not_start_with_what_is_wrong(section: str, said: str, tmp_path:
     ran = Courier(tmp_path / "a", "redis://127.0.0.1:1/0", section)
     with pytest.raises(Exception, match=r"ended at once"):
         ran.start()
-    assert said in ran.log()
+    assert re.search(rf"(?m)^/.*/\S+\.yaml:\d+: .*{re.escape(said)}", ran.log())
     assert ran.daemon.wait() == 2

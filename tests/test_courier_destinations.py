@@ -526,7 +526,7 @@ def test_what_is_wrong_is_said(
     values = {name: value.replace("{file}", file) for name, value in options.items()}
     with pytest.raises(DestinationError) as wrong:
         opened(Destination.model_validate({"name": "a", **values}))
-    assert str(wrong.value) == said.replace("{file}", file)
+    assert f"{wrong.value.option}: {wrong.value}" == said.replace("{file}", file)
 
 
 def test_the_first_line_of_the_file_is_the_secret(tmp_path: Path, receiver: Receiver) -> None:

@@ -63,9 +63,10 @@ ROOMS: dict[str, set[str]] = {
     # The outside.
     "fletching.keyfiles": {"fletching.tokens", "fletching.outgoing.sign"},
     "fletching.opening": {
-        "fletching.config.model",
+        "fletching.config.",
         "fletching.keyfiles",
         "fletching.outgoing.flow",
+        "fletching.outgoing.sign",
         *VALUES,
     },
     "fletching.store.": {
@@ -157,6 +158,7 @@ WORLDLY = {
     "fletching.keyfiles",
     "fletching.opening",
     "fletching.config.load",
+    "fletching.config.named",
     "fletching.config.reference",
     "fletching.admin.check",
     "fletching.admin.check_dns",

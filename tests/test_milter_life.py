@@ -63,6 +63,13 @@ def refused(milter: MilterDaemon, *environment: str) -> str:
     return done.stderr
 
 
+def at(milter: MilterDaemon, option: str) -> str:
+    """How a message about an option begins: file, line, key."""
+    lines = milter.path.read_text().splitlines()
+    (line,) = (n for n, text in enumerate(lines, 1) if text.startswith(f"{option}:"))
+    return f"{milter.path}:{line}: {option}: "
+
+
 @pytest.fixture
 def stopped(redis: RedisServer) -> Iterator[MilterDaemon]:
     milter = MilterDaemon(f"unix://{redis.socket}", CONFIG)
@@ -81,13 +88,14 @@ def test_a_wrong_configuration_is_told_line_by_line(stopped: MilterDaemon) -> No
 
 def test_a_missing_key_file_is_told(stopped: MilterDaemon) -> None:
     (stopped.folder / "link-keys").unlink()
-    assert str(stopped.folder / "link-keys") in refused(stopped)
+    keys = stopped.folder / "link-keys"
+    assert refused(stopped) == f"{at(stopped, 'link_keys')}{keys}: No such file or directory\n"
 
 
 def test_a_state_directory_that_cannot_be_is_told(stopped: MilterDaemon) -> None:
     stopped.state_dir.write_text("in the way")
     said = refused(stopped)
-    assert said.startswith("state_dir: ")
+    assert said.startswith(at(stopped, "state_dir"))
     assert str(stopped.state_dir) in said
 
 
@@ -104,7 +112,8 @@ def test_the_socket_of_a_living_daemon_is_not(stopped: MilterDaemon) -> None:
         living.bind(str(stopped.socket))
         living.listen()
         said = refused(stopped)
-        assert said == f"{stopped.socket}: is in use, another daemon answers there\n"
+        place = at(stopped, "listen")
+        assert said == f"{place}{stopped.socket}: is in use, another daemon answers there\n"
         with socket.socket(socket.AF_UNIX) as still:
             still.connect(str(stopped.socket))
 
@@ -121,7 +130,8 @@ def test_two_of_one_configuration_do_not_run(milter: MilterDaemon) -> None:
 
 def test_a_file_in_the_socket_s_place_stays(stopped: MilterDaemon) -> None:
     stopped.socket.write_text("precious")
-    assert refused(stopped) == f"{stopped.socket}: is there already and is not a socket\n"
+    place = at(stopped, "listen")
+    assert refused(stopped) == f"{place}{stopped.socket}: is there already and is not a socket\n"
     assert stopped.socket.read_text() == "precious"
 
 
@@ -129,7 +139,7 @@ def test_a_folder_that_is_not_there_is_told(stopped: MilterDaemon) -> None:
     nowhere = stopped.folder / "not" / "there.sock"
     text = stopped.path.read_text()
     stopped.path.write_text(text.replace(str(stopped.socket), str(nowhere)))
-    assert refused(stopped) == f"{nowhere}: No such file or directory\n"
+    assert refused(stopped) == f"{at(stopped, 'listen')}{nowhere}: No such file or directory\n"
 
 
 def test_the_socket_is_for_owner_and_group_and_stands_alone(milter: MilterDaemon) -> None:
@@ -150,7 +160,8 @@ def test_it_listens_on_tcp_too(stopped: MilterDaemon) -> None:
         conn = f'conn = mt.connect("inet:{port}@127.0.0.1")'
         client = 'mt.conninfo(conn, "client.example.com", "127.0.0.1")'
         assert stopped.talk(conn, client, *BEGIN, *END).end().replies == [ACCEPT]
-        assert refused(stopped) == f"inet:{port}@127.0.0.1: Address already in use\n"
+        place = at(stopped, "listen")
+        assert refused(stopped) == f"{place}inet:{port}@127.0.0.1: Address already in use\n"
 
 
 def test_it_is_ready_when_it_says_so(stopped: MilterDaemon) -> None:

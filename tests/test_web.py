@@ -376,10 +376,11 @@ def test_the_end_answers_what_is_in_hand(web: Web, clean: RedisServer) -> None:
     [
         ("no keys", {"link_keys": None}, "link_keys: is not set"),
         ("no key file", {"link_keys": "/nowhere/keys"}, "link_keys: /nowhere/keys"),
+        ("no folder", {"web": {"admin_listen": "unix:/no/s"}}, "web.admin_listen: /no/s: "),
         ("a bad option", {"web": {"listen": "8090"}}, "web.listen"),
         ("no templates", {"web": {"templates": "/nowhere"}}, "web.templates: /nowhere: is no"),
         ("no links", {"web": {"app_links": "/etc/hosts"}}, "web.app_links: /etc/hosts: is no"),
-        ("another's address", {"web": {"listen": "192.0.2.1:8090"}}, "192.0.2.1:8090: "),
+        ("another's address", {"web": {"listen": "192.0.2.1:80"}}, "web.listen: 192.0.2.1:80: "),
     ],
 )
 def test_what_is_wrong_at_the_start(
@@ -388,7 +389,7 @@ def test_what_is_wrong_at_the_start(
     web = Web(tmp_path, redis.url, change)
     with pytest.raises(DidNotHappenError, match="ended at once"):
         web.start()
-    assert said in web.log()
+    assert re.search(rf"(?m)^{re.escape(str(web.config))}(:\d+)?: {re.escape(said)}", web.log())
 
 
 # Redis away

@@ -8,34 +8,28 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from fletching.config.model import Config
+from fletching.config.named import named_by
 from fletching.keyfiles import KeyFileError, read_dkim_keys, read_link_keys
 from fletching.outgoing.flow import Setup, Stamp
+from fletching.outgoing.sign import SigningKey
 from fletching.tokens import Keyring
 
 
-def open_setup(config: Config, paused: Set[str] = frozenset()) -> Setup:
-    """Reads the key files of a configuration. Raises `KeyFileError` with the option."""
+def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
+    """Reads the key files of a configuration. Raises UnusableError."""
     link_keys = Keyring(())
     if config.link_keys is not None:
-        with _named("link_keys"):
+        with named_by("link_keys", fault=KeyFileError):
             link_keys = read_link_keys(config.link_keys)
-    with _named("dkim.keys"):
-        dkim_keys = read_dkim_keys(config.dkim.keys)
-    return Setup(config=config, link_keys=link_keys, dkim_keys=dkim_keys, paused=paused)
-
-
-@contextmanager
-def _named(option: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyFileError as error:
-        raise KeyFileError(f"{option}: {error}") from None
+    dkim_keys: list[SigningKey] = []
+    for number, entry in enumerate(config.dkim.keys):
+        with named_by("dkim", "keys", number, "file", fault=KeyFileError):
+            dkim_keys += read_dkim_keys([entry])
+    return Setup(config=config, link_keys=link_keys, dkim_keys=tuple(dkim_keys), paused=paused)
 
 
 def zone(config: Config) -> tzinfo | None:

@@ -137,14 +137,16 @@ def carried(
     """The outcome for a message of the command line."""
     from fletching.admin.preview import envelope_of
     from fletching.admin.preview import preview as previewed
-    from fletching.keyfiles import KeyFileError
+    from fletching.config.load import ConfigError
+    from fletching.config.named import told_of
     from fletching.opening import at_time, open_setup, stamp, zone
     from fletching.outgoing.message import parse
 
     config = load_or_fail(config_path)
     try:
-        setup = open_setup(config, paused_or_none(config))
-    except KeyFileError as error:
+        with told_of(config_path):
+            setup = open_setup(config, paused_or_none(config))
+    except ConfigError as error:
         fail(error)
     try:
         when = at_time(now, zone(config)) if now is not None else stamp(zone(config))

@@ -17,6 +17,7 @@ from pathlib import Path
 from fletching import log
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
+from fletching.config.named import UnusableError, named_by, told_of
 from fletching.config.sections import Destination
 from fletching.daemons.delivery import Delivery, Order
 from fletching.daemons.processes import Signals, notify
@@ -43,14 +44,13 @@ _PATIENCE = 8.0
 def serve(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
     try:
-        config = load(config_path)
-        orders = orders_of(config)
-        config.state_dir.mkdir(parents=True, exist_ok=True)
-    except (ConfigError, DestinationError) as error:
+        with told_of(config_path):
+            config = load(config_path)
+            orders = orders_of(config)
+            with named_by("state_dir", fault=OSError):
+                config.state_dir.mkdir(parents=True, exist_ok=True)
+    except ConfigError as error:
         print(error, file=sys.stderr)
-        return WRONG_CONFIGURATION
-    except OSError as error:
-        print(f"state_dir: {error.filename}: {error.strerror}", file=sys.stderr)
         return WRONG_CONFIGURATION
     signals = Signals()
     courier = Courier(config_path, config)
@@ -66,7 +66,7 @@ def serve(config_path: Path) -> int:
 
 
 def orders_of(config: Config) -> list[Order]:
-    """What is to be delivered where. Raises DestinationError."""
+    """What is to be delivered where. Raises UnusableError."""
     if config.events is None:
         return []
     return [
@@ -84,7 +84,8 @@ def _order(number: int, destination: Destination, keep: int) -> Order:
     try:
         return Order(destination.name, wanted, opened(destination), keep)
     except DestinationError as error:
-        raise DestinationError(f"events.destinations[{number}].{error}") from None
+        place = ("events", "destinations", number, error.option)
+        raise UnusableError(place, str(error)) from None
 
 
 class Courier:
@@ -113,9 +114,10 @@ class Courier:
         The new ones wait for the leases of the old ones, which finish what they have in hand.
         """
         try:
-            config = load(self._config_path)
-            orders = orders_of(config)
-        except (ConfigError, DestinationError) as error:
+            with told_of(self._config_path):
+                config = load(self._config_path)
+                orders = orders_of(config)
+        except ConfigError as error:
             log.reload_failed(DAEMON, str(error).splitlines())
             return False
         if config.redis != self._config.redis:

@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 from fletching import log
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
+from fletching.config.named import UnusableError, named_by
 from fletching.config.sections import Web
 from fletching.daemons import dashboard_live as live
 from fletching.daemons import dashboard_pages as pages
@@ -93,7 +94,7 @@ def run(
 
     def reload() -> None:
         # The parent has said what is wrong, if anything is; then all stays as it was.
-        with contextlib.suppress(ConfigError, PasswordFileError):
+        with contextlib.suppress(ConfigError, UnusableError):
             shown.password = password_after(load(config_path), config, shown.password)
 
     async def until_told() -> None:
@@ -115,15 +116,16 @@ def server(shown: Application) -> web_server.Server:
 
 
 def password(config: Config) -> str | None:
-    """What opens the dashboard; None where nothing is needed. Raises PasswordFileError."""
+    """What opens the dashboard; None where nothing is needed. Raises UnusableError."""
     file = config.web.admin_password_file if config.web is not None else None
-    return None if file is None else read_password(file)
+    with named_by("web", "admin_password_file", fault=PasswordFileError):
+        return None if file is None else read_password(file)
 
 
 def password_after(new: Config, begun: Config, now: str | None) -> str | None:
     """What opens it after a reload: as before, while it listens elsewhere than is configured now.
 
-    Another place may need no password where the one that is open does. Raises PasswordFileError.
+    Another place may need no password where the one that is open does. Raises UnusableError.
     """
     there, here = new.web or Web(), begun.web or Web()
     return password(new) if there.admin_listen == here.admin_listen else now

@@ -33,7 +33,7 @@ def prepare(state_dir: Path) -> None:
     _program()
     path = embedded_socket(state_dir)
     if len(os.fsencode(path)) > LONGEST_PATH:
-        raise NoRedisError(f"redis: embedded: {path} is too long for a Unix socket")
+        raise NoRedisError(f"embedded: {path} is too long for a Unix socket")
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.parent.chmod(0o700)
 
@@ -66,9 +66,7 @@ def answers(state_dir: Path) -> bool:
 def _program() -> str:
     found = shutil.which(_PROGRAM)
     if found is None:
-        raise NoRedisError(
-            "redis: embedded: redis-server is not installed (apt-get install redis-server)"
-        )
+        raise NoRedisError("embedded: redis-server is not installed (apt-get install redis-server)")
     return found
 
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 from fletching import log, metrics
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
+from fletching.config.named import named_by, told_of
 from fletching.daemons import embedded_redis, recycling
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import (
@@ -29,7 +30,6 @@ from fletching.daemons.processes import (
 )
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.worker import Retirement, Worker, live
-from fletching.keyfiles import KeyFileError
 from fletching.opening import open_setup
 from fletching.outgoing.flow import Setup
 
@@ -43,10 +43,6 @@ _ALL_END = 9.6
 _AT_START_ONLY = ("listen", "workers", "state_dir")
 
 
-class StartError(Exception):
-    """The daemon cannot start, or go on, with this configuration; one line for each reason."""
-
-
 def serve(
     config_path: Path, open_at: Callable[[str], None], listen: Callable[[Worker], None]
 ) -> int:
@@ -56,9 +52,11 @@ def serve(
     """
     try:
         setup = open_configuration(config_path)
-        prepare(setup.config)
-        listener = open_listener(setup.config.listen, open_at)
-    except (StartError, ListenError) as error:
+        with told_of(config_path):
+            prepare(setup.config)
+            with named_by("listen", fault=ListenError):
+                listener = open_listener(setup.config.listen, open_at)
+    except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIGURATION
     # Only now: the counters may be those of a daemon that has the socket.
@@ -68,25 +66,20 @@ def serve(
 
 
 def open_configuration(config_path: Path) -> Setup:
-    """The configuration with its key files. Raises StartError."""
-    try:
+    """The configuration with its key files. Raises ConfigError."""
+    with told_of(config_path):
         return open_setup(load(config_path))
-    except ConfigError as error:
-        raise StartError(str(error)) from error
-    except KeyFileError as error:
-        raise StartError(f"{config_path}: {error}") from error
 
 
 def prepare(config: Config) -> None:
-    """Makes what has to be on disk. Raises StartError."""
-    try:
+    """Makes what has to be on disk. Raises UnusableError."""
+    with (
+        named_by("state_dir", fault=OSError),
+        named_by("redis", fault=embedded_redis.NoRedisError),
+    ):
         config.state_dir.mkdir(parents=True, exist_ok=True)
         if config.redis == "embedded":
             embedded_redis.prepare(config.state_dir)
-    except OSError as error:
-        raise StartError(f"state_dir: {error.filename}: {error.strerror}") from error
-    except embedded_redis.NoRedisError as error:
-        raise StartError(str(error)) from error
 
 
 class _Parent:
@@ -169,7 +162,7 @@ class _Parent:
     def _reloaded(self) -> Setup | None:
         try:
             return open_configuration(self._config_path)
-        except StartError as error:
+        except ConfigError as error:
             log.reload_failed(DAEMON, str(error).splitlines())
             return None
 

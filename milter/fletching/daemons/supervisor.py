@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fletching import log
+from fletching.config.load import ConfigError
 from fletching.config.model import Config
+from fletching.config.named import told_of
 from fletching.daemons import embedded_redis, prefork
 from fletching.daemons.processes import Signals, execute, notify, spawn
 from fletching.daemons.tending import ENDS, Child, Tender, end
@@ -36,8 +38,9 @@ def run(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
     try:
         config = prefork.open_configuration(config_path).config
-        prefork.prepare(config)
-    except prefork.StartError as error:
+        with told_of(config_path):
+            prefork.prepare(config)
+    except ConfigError as error:
         print(error, file=sys.stderr)
         return prefork.WRONG_CONFIGURATION
     signals = Signals()

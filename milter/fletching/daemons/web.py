@@ -18,6 +18,7 @@ from typing import Any
 
 from fletching import log
 from fletching.config.model import Config
+from fletching.config.named import UnusableError, named_by
 from fletching.config.sections import Web
 from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
 from fletching.daemons.recorder import Recorder
@@ -44,10 +45,6 @@ _WANTED = {
 _JSON = (("content-type", "application/json"),)
 
 
-class OpeningError(Exception):
-    """The configuration's files cannot be used; says which option and why."""
-
-
 @dataclass(frozen=True)
 class Opened:
     """What requests are answered from; all of it was read at the start."""
@@ -59,21 +56,17 @@ class Opened:
 
 
 def opened(config: Config) -> Opened:
-    """Reads what the configuration names. Raises OpeningError."""
+    """Reads what the configuration names. Raises UnusableError."""
     web = config.web or Web()
     if config.link_keys is None:
-        raise OpeningError("link_keys: is not set, and without keys no link can be opened")
-    try:
+        raise UnusableError(("link_keys",), "is not set, and without keys no link can be opened")
+    with named_by("link_keys", fault=KeyFileError):
         keys = read_link_keys(config.link_keys)
-    except KeyFileError as error:
-        raise OpeningError(f"link_keys: {error}") from None
     for name, folder in (("templates", web.templates), ("app_links", web.app_links)):
         if folder is not None and not folder.is_dir():
-            raise OpeningError(f"web.{name}: {folder}: is no folder")
-    try:
+            raise UnusableError(("web", name), f"{folder}: is no folder")
+    with named_by("web", "templates", fault=PageError):
         pages = Pages(web.templates)
-    except PageError as error:
-        raise OpeningError(f"web.templates: {error}") from None
     lists = bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
     setup = hits.Setup(keys, host_name(config), lists, _immediate(config))
     return Opened(setup, pages, web.trusted_proxies, _app_links(web.app_links))
@@ -91,11 +84,9 @@ def _app_links(folder: Path | None) -> Mapping[str, bytes]:
     """By path; a file that is not there has none."""
     if folder is None:
         return {}
-    try:
-        there = {path: folder / name for path, name in _APP_LINKS.items()}
+    there = {path: folder / name for path, name in _APP_LINKS.items()}
+    with named_by("web", "app_links", fault=OSError):
         return {path: file.read_bytes() for path, file in there.items() if file.exists()}
-    except OSError as error:
-        raise OpeningError(f"web.app_links: {error.filename}: {error.strerror}") from None
 
 
 class Application:

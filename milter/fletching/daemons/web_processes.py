@@ -18,13 +18,14 @@ from typing import NoReturn
 from fletching import log
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
+from fletching.config.named import named_by, told_of
 from fletching.config.sections import Web
 from fletching.daemons import dashboard, prefork, spool
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals, notify, spawn
 from fletching.daemons.recorder import Recorder
 from fletching.daemons.tending import Child, Tender, end
-from fletching.daemons.web import Application, Opened, OpeningError, opened
+from fletching.daemons.web import Application, Opened, opened
 from fletching.daemons.web_server import listening, server
 from fletching.store.events import EventLog
 
@@ -44,32 +45,29 @@ def serve(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
     try:
         config, answers = _open(config_path)
-        prefork.prepare(config)
-        heard = _listen((config.web or Web()).listen)
-        shown = _listen((config.web or Web()).admin_listen)
-        folder = config.state_dir / "spool"
-        folder.mkdir(exist_ok=True)
-        spool.adopt(folder, prefork.count(config))
-    except (prefork.StartError, ListenError) as error:
+        with told_of(config_path):
+            prefork.prepare(config)
+            with named_by("web", "listen", fault=ListenError):
+                heard = _listen((config.web or Web()).listen)
+            with named_by("web", "admin_listen", fault=ListenError):
+                shown = _listen((config.web or Web()).admin_listen)
+            with named_by("state_dir", fault=OSError):
+                folder = config.state_dir / "spool"
+                folder.mkdir(exist_ok=True)
+                spool.adopt(folder, prefork.count(config))
+    except ConfigError as error:
         print(error, file=sys.stderr)
-        return prefork.WRONG_CONFIGURATION
-    except OSError as error:
-        print(f"state_dir: {error.filename}: {error.strerror}", file=sys.stderr)
         return prefork.WRONG_CONFIGURATION
     _Parent(config_path, config, answers, heard, shown).run()
     return 0
 
 
 def _open(config_path: Path) -> tuple[Config, Opened]:
-    """The configuration and what it names. Raises StartError."""
-    try:
+    """The configuration and what it names. Raises ConfigError."""
+    with told_of(config_path):
         config = load(config_path)
         dashboard.password(config)
         return config, opened(config)
-    except ConfigError as error:
-        raise prefork.StartError(str(error)) from error
-    except (OpeningError, dashboard.PasswordFileError) as error:
-        raise prefork.StartError(f"{config_path}: {error}") from error
 
 
 class _Heard:
@@ -161,8 +159,9 @@ class _Parent:
         """On SIGHUP, before the workers: they hear of it only if all is well."""
         try:
             config, self._opened = _open(self._config_path)
-            self._password = dashboard.password_after(config, self._config, self._password)
-        except (prefork.StartError, dashboard.PasswordFileError) as error:
+            with told_of(self._config_path):
+                self._password = dashboard.password_after(config, self._config, self._password)
+        except ConfigError as error:
             log.reload_failed(DAEMON, str(error).splitlines())
             return False
         fixed = [name for name in _AT_START_ONLY if _differ(self._config, config, name)]
@@ -178,7 +177,7 @@ class _Parent:
     def _reopened(self) -> Opened | None:
         try:
             return _open(self._config_path)[1]
-        except prefork.StartError as error:
+        except ConfigError as error:
             log.reload_failed(DAEMON, str(error).splitlines())
             return None
 

@@ -17,7 +17,11 @@ SHORTEST_SECRET = 16
 
 
 class DestinationError(Exception):
-    """A destination cannot be used; the message says which option, and why."""
+    """A destination cannot be used: ``option`` names what is wrong; the text says what and why."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 def opened(destination: Destination) -> Webhook | Lines | Sql:
@@ -31,7 +35,7 @@ def opened(destination: Destination) -> Webhook | Lines | Sql:
     try:
         return Sql(destination.sql)
     except SqlUrlError as error:
-        raise DestinationError(f"sql: {error}") from None
+        raise DestinationError("sql", str(error)) from None
 
 
 def _secret(file: Path) -> bytes:
@@ -39,8 +43,8 @@ def _secret(file: Path) -> bytes:
     try:
         secret = file.read_bytes().partition(b"\n")[0].strip()
     except OSError as error:
-        raise DestinationError(f"secret_file: {file}: {error.strerror}") from None
+        raise DestinationError("secret_file", f"{file}: {error.strerror}") from None
     if len(secret) < SHORTEST_SECRET:
         rule = f"must hold at least {SHORTEST_SECRET} characters in its first line"
-        raise DestinationError(f"secret_file: {file}: {rule}")
+        raise DestinationError("secret_file", f"{file}: {rule}")
     return secret

@@ -1,0 +1,55 @@
+"""What an option names, a file or a socket, and cannot be used: told with the option's line.
+
+Here lives how such a fault comes to the admin. What is wrong with the file of the configuration
+itself, `load.py` says; nothing is opened here but that file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fletching.config import nodes, wording
+from fletching.config.load import ConfigError, Problem
+from fletching.config.nodes import NotYaml, Place
+
+
+class UnusableError(Exception):
+    """What the option at ``place`` names cannot be used; ``message`` says which and why."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(place, message)
+        self.place = place
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{wording.shown(self.place)}: {self.message}"
+
+
+@contextmanager
+def named_by(*place: str | int, fault: type[Exception]) -> Iterator[None]:
+    """What fails so within is what that option names. Raises UnusableError."""
+    try:
+        yield
+    except fault as error:
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise UnusableError(place, said) from error
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Raises ConfigError, with the line in that file, for an UnusableError from within."""
+    try:
+        yield
+    except UnusableError as wrong:
+        line, where = _line(path, wrong.place), wording.shown(wrong.place)
+        raise ConfigError((Problem(path, line, where, wrong.message),)) from wrong
+
+
+def _line(path: Path, place: Place) -> int:
+    """0 where the file does not have the option: then it has its built-in value."""
+    try:
+        return nodes.read(path.read_text("utf-8-sig")).lines.get(place, 0)
+    except (OSError, UnicodeDecodeError, NotYaml):
+        return 0  # it was another file when it was loaded

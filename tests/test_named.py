@@ -1,0 +1,72 @@
+"""What an option names and cannot be used: told with file, line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fletching.config.load import ConfigError, load
+from fletching.config.named import UnusableError, named_by, told_of
+from fletching.keyfiles import new_dkim_key
+from fletching.opening import open_setup
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "fletching.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(
+            "verp: true\nlink_keys: /none/keys\n",
+            ":2: link_keys: /none/keys: No such file or directory",
+            id="link keys",
+        ),
+        pytest.param(
+            "dkim:\n"
+            "  keys:\n"
+            "  - {domain: a.example, selector: s, file: a.pem}\n"
+            "  - domain: b.example\n"
+            "    selector: s\n"
+            "    file: /none/b.pem\n",
+            ":6: dkim.keys[1].file: /none/b.pem: No such file or directory",
+            id="the second DKIM key",
+        ),
+    ],
+)
+def test_a_key_file(file: Path, text: str, said: str) -> None:
+    new_dkim_key(file.with_name("a.pem"), "ed25519")
+    file.write_text(text)
+    with pytest.raises(ConfigError) as wrong, told_of(file):
+        open_setup(load(file))
+    assert str(wrong.value) == f"{file}{said}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("web: {listen: x}\n", ":1: web.listen: gone", id="on its line"),
+        pytest.param("verp: true\n", ": web.listen: gone", id="built in: no line"),
+        pytest.param(None, ": web.listen: gone", id="the file is gone by now"),
+        pytest.param("a: [\n", ": web.listen: gone", id="the file is broken by now"),
+    ],
+)
+def test_its_line(file: Path, text: str | None, said: str) -> None:
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError) as wrong, told_of(file):
+        raise UnusableError(("web", "listen"), "gone")
+    assert str(wrong.value) == f"{file}{said}"
+
+
+def test_a_fault_of_the_system_is_told_with_its_file() -> None:
+    with pytest.raises(UnusableError) as wrong, named_by("state_dir", fault=OSError):
+        Path("/none/file").touch()
+    assert str(wrong.value) == "state_dir: /none/file: No such file or directory"
+
+
+def test_another_fault_is_nobody_s() -> None:
+    with pytest.raises(KeyError), named_by("state_dir", fault=OSError):
+        raise KeyError
