@@ -159,24 +159,35 @@ def test_the_store_is_asked_once_and_only_for_what_is_sent() -> None:
     assert store.asked == []
 
 
-def test_the_number_decides_the_member_of_a_pool() -> None:
-    taken = [
-        carried(newsletter(), store=Store(Numbered(CAMPAIGN, number))).member
-        for number in range(1, 41)
-    ]
-    assert {member.name for member in taken if member} == {"a", "b"}
-    again = carried(newsletter(), store=Store(Numbered(CAMPAIGN, 3))).member
-    assert again == taken[2]
+def members(sticky: str, *instances: str) -> list[str]:
+    """Which members carry 40 mails of those InstanceIDs: the store is told who it is, too."""
+    site = setup(SITE.replace("{a: 3, b: 1}", f"{{a: 3, b: 1}}, sticky: {sticky}"))
+    taken = []
+    for chance in range(40):
+        store, stamp = Store(Numbered(CAMPAIGN, chance + 1)), Stamp(NOW, bytes([chance] * 8))
+        asks = f"X-GreenArrow-InstanceID: {instances[chance % len(instances)]}"
+        member = carry(mail(CLASSIFIED, asks), envelope(), site, store, stamp).member
+        assert member is not None
+        assert store.asked[0].mtaid == member.name
+        taken.append(member.name)
+    return taken
 
 
-def test_a_pool_may_stick() -> None:
-    for sticky in ("campaign", "recipient_domain"):
-        site = SITE.replace("{a: 3, b: 1}", f"{{a: 3, b: 1}}, sticky: {sticky}")
-        taken = {
-            carried(newsletter(), opened=setup(site), store=Store(Numbered(CAMPAIGN, n))).member
-            for n in range(1, 41)
-        }
-        assert len(taken) == 1
+def test_chance_decides_the_member_of_a_pool() -> None:
+    assert set(members("message", "1")) == {"a", "b"}
+
+
+@pytest.mark.parametrize("sticky", ["campaign", "recipient_domain"])
+def test_a_pool_may_stick(sticky: str) -> None:
+    assert len(set(members(sticky, "1"))) == 1
+
+
+def test_a_campaign_sticks_to_a_member_however_its_instance_id_is_written() -> None:
+    assert all(len(set(members("campaign", f"{n}x", f"{n}X"))) == 1 for n in range(20))
+
+
+def test_campaigns_share_a_pool() -> None:
+    assert len(set(members("campaign", *map(str, range(40))))) == 2
 
 
 # Mail that is not ours.

@@ -35,8 +35,8 @@ def stats(
 
     All campaigns, newest first; or CAMPAIGN, an id, or a SendID for its newest campaign, with its
     links, hours and warnings. Programs that follow links are counted apart, as bots. Days and
-    hours are UTC. What a pool sent counts under no VirtualMTA. Exit 0: shown; 1: there is no such
-    campaign; 2: wrong usage, the configuration is broken, or Redis does not answer.
+    hours are UTC. Exit 0: shown; 1: there is no such campaign; 2: wrong usage, the configuration is
+    broken, or Redis does not answer.
 
     \b
     Example:

@@ -100,10 +100,13 @@ def carry(
         signed, unsafe = _signed(final, todo, stamp)
         requests = edits.between(message, signed)
         return Outcome(todo, signed, requests, warnings=todo.warnings + unsafe)
-    numbered = campaign_of(_question(todo, stamp))
+    member = _member(todo, envelope, stamp)
+    numbered = campaign_of(_question(todo, member, stamp))
     if (refusal := _kept_back(todo, numbered)) is not None:
         return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
-    facts, member = _placed(todo, numbered, envelope, stamp)
+    if numbered is None and todo.by_sender:
+        member = None  # NO_TAG_NO_ROUTE
+    facts = _facts(todo, member, numbered, stamp)
     marks = Marks(
         plan=todo if numbered else _untracked(todo),
         facts=facts,
@@ -149,7 +152,22 @@ def _requests(
     return requests
 
 
-def _question(todo: Plan, stamp: Stamp) -> Question:
+def _member(todo: Plan, envelope: Envelope, stamp: Stamp) -> Member | None:
+    """The single VirtualMTA that carries the mail.
+
+    It is known before the store is asked, which counts what each of them carries.
+    """
+    if todo.route is None:
+        return None
+    sticks_to = {
+        "message": stamp.entropy.hex(),
+        "campaign": todo.sendid.lower(),
+        "recipient_domain": next((to.domain for to in envelope.recipients), ""),
+    }
+    return todo.route.pick(sticks_to[todo.route.sticky])
+
+
+def _question(todo: Plan, member: Member | None, stamp: Stamp) -> Question:
     remember = {
         "listid": todo.listid,
         "click_tracking_id": todo.click_tracking_id,
@@ -166,7 +184,7 @@ def _question(todo: Plan, stamp: Stamp) -> Question:
         remember=tuple(remember.items()) if todo.verp else (),
         bounce_memory=todo.bounce_memory,
         listid=todo.listid,
-        mtaid=todo.route.only if todo.route else "",
+        mtaid=member.name if member else "",
         suppress=todo.suppress,
         email=todo.email,
     )
@@ -192,22 +210,11 @@ def _reported(todo: Plan, numbered: Numbered | None) -> tuple[str, ...]:
     return (f"suppressed: {numbered.suppressed}",)
 
 
-def _placed(
-    todo: Plan, numbered: Numbered | None, envelope: Envelope, stamp: Stamp
-) -> tuple[Facts, Member | None]:
-    """The facts of the message, and the single VirtualMTA that carries it."""
-    campaign, number = (numbered.campaign, numbered.number) if numbered else ("", 0)
-    member = None
-    if todo.route is not None and (numbered or not todo.by_sender):
-        sticks_to = {
-            "message": f"{campaign}:{number}" if numbered else stamp.entropy.hex(),
-            "campaign": campaign or todo.sendid,
-            "recipient_domain": next((to.domain for to in envelope.recipients), ""),
-        }
-        member = todo.route.pick(sticks_to[todo.route.sticky])
-    facts = Facts(
-        campaign=campaign,
-        number=number,
+def _facts(todo: Plan, member: Member | None, numbered: Numbered | None, stamp: Stamp) -> Facts:
+    """What its tokens say of the message."""
+    return Facts(
+        campaign=numbered.campaign if numbered else "",
+        number=numbered.number if numbered else 0,
         mail_class=todo.mail_class.name if todo.mail_class else "",
         instance_id=todo.instance_id,
         listid=todo.listid,
@@ -216,7 +223,6 @@ def _placed(
         mtaid=member.name if member else "",
         sent=stamp.seconds,
     )
-    return facts, member
 
 
 def _untracked(todo: Plan) -> Plan:

@@ -32,11 +32,6 @@ class Route:
     members: tuple[Member, ...]
     sticky: str = "message"
 
-    @property
-    def only(self) -> str:
-        """The name of the one that carries every mail; empty where a mail's number decides."""
-        return self.members[0].name if len(self.members) == 1 else ""
-
     def pick(self, sticks_to: str) -> Member:
         """The member for whatever is to stay on one member.
 
