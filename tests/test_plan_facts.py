@@ -261,6 +261,16 @@ def test_the_dkim_header_does_not_count_from_sendmail() -> None:
     assert "X-GreenArrow-DKIM: does not count in mail from sendmail" in local.warnings
 
 
+@pytest.mark.parametrize(
+    ("local", "dkim"), [(True, "dkim: {"), (False, "dkim: {enabled: false, ")]
+)
+def test_a_broken_dkim_header_that_does_not_count_refuses_nothing(local: bool, dkim: str) -> None:
+    site = "on_invalid_header: reject\n" + SITE.replace("dkim: {", dkim)
+    found = plan(mail(CLASSIFIED, "X-GreenArrow-DKIM: {"), envelope(local=local), site)
+    assert found.refusal is None
+    assert found.warnings == ("X-GreenArrow-DKIM: must be JSON",)
+
+
 def test_what_cannot_be_signed_is_told() -> None:
     found = plan(mail(CLASSIFIED, sender="a@other.example"))
     assert found.signatures == ()

@@ -188,6 +188,8 @@ def _do_not_refuse(header: str, ledger: Ledger) -> None:
 def _signatures(case: Case, mail_class: MailClass | None) -> tuple[Signature, ...]:
     """SPEC section 9."""
     dkim, wishes, ledger = case.config.dkim, case.asked.dkim, case.ledger
+    if case.envelope.local or not dkim.enabled:
+        _do_not_refuse("X-GreenArrow-DKIM", ledger)
     if wishes is not None and case.envelope.local:
         ledger.invalid("X-GreenArrow-DKIM", "does not count in mail from sendmail", False)
         wishes = None
