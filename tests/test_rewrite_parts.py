@@ -79,12 +79,21 @@ def test_never_touched(raw: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["text/calendar", "text/x-amp-html", "application/xhtml+xml", "image/svg+xml", "text/css"],
+    ("kind", "reasons"),
+    [
+        ("text/calendar", ["calendar"]),
+        ("text/x-amp-html", ["AMP"]),
+        ("text/x-amp-html\r\nContent-Disposition: attachment", []),
+        ("application/xhtml+xml", []),
+        ("image/svg+xml", []),
+        ("text/css", []),
+    ],
 )
-def test_other_types_are_never_touched(kind: str) -> None:
+def test_other_types_are_never_touched(kind: str, reasons: list[str]) -> None:
     raw = many(f"Content-Type: {kind}\r\n\r\n".encode() + LINKS)
-    assert done(raw).message == parse(raw)
+    found = done(raw, replace(ALL, opens=False))
+    assert found.message == parse(raw)
+    assert [note.left_alone for note in found.notes] == reasons
 
 
 def test_a_mail_too_large_is_left_alone() -> None:

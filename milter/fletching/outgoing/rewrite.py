@@ -34,6 +34,8 @@ _CHARSET = re.compile(
     r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
 )
 _LONGEST_CHARSET = 40
+# Parts of other types that readers follow links in, and that nobody may touch.
+_WITH_LINKS = {"text/x-amp-html": "AMP", "text/calendar": "calendar"}
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _NOT_7BIT = frozenset({"8bit", "binary"})
 
@@ -73,6 +75,8 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
         if part.content_type not in ("text/html", "text/plain"):
             if part.sealed and not part.container:
                 notes.append(PartNote(part.content_type, f"in {part.sealed}"))
+            elif part.content_type in _WITH_LINKS and part.disposition in ("", "inline"):
+                notes.append(PartNote(part.content_type, _WITH_LINKS[part.content_type]))
             continue
         try:
             change, findings = _part(message.body, part, tracking, urls, pixel, trap)
