@@ -74,6 +74,7 @@ def test_preview_of_a_refused_mail(host: Host) -> None:
     told = json.loads(result.stdout)
     assert set(told) == PREVIEW
     assert (told["verdict"], told["reply"]) == ("reject", reply)
+    assert told["message"] == "", "it does not leave"
 
 
 def test_preview_of_a_mail_that_has_to_wait(host: Host) -> None:
@@ -254,6 +255,21 @@ def test_explain_parts(host: Host) -> None:
     assert "Message: no HTML part that an open pixel may go into" in shown
 
 
+def test_explain_a_body_that_stays(host: Host) -> None:
+    host.mail.write_text(
+        "X-GreenArrow-MailClass: newsletter\nX-GreenArrow-Click-Tracking-Do: no\n"
+        "Content-Type: text/html\n\n"
+        '<a href="http://example.org/1">1</a><a href="##unsubscribetag##http://example.org/2">2</a>'
+        '<a href="mailto:x@example.org">3</a>\n'
+    )
+    (part,) = host.json("explain", str(host.mail))["parts"]
+    assert [(link["rewritten"], link["reason"]) for link in part["links"]] == [
+        (False, "click tracking is off"),
+        (False, "the body stays"),
+        (False, "scheme mailto"),
+    ]
+
+
 def test_explain_a_second_pass(host: Host) -> None:
     first = host.run("preview", str(host.mail)).stdout_bytes
     told = host.run("explain", "-", stdin=first)
@@ -265,6 +281,7 @@ def test_explain_a_refused_mail(host: Host) -> None:
     result = host.run("explain", str(host.mail))
     assert result.exit_code == 1
     assert "reject: 550 5.6.0 X-GreenArrow-InstanceID: must start with a digit" in result.stdout
+    assert "Edits" not in result.stdout
 
 
 # token.

@@ -6,6 +6,7 @@ Nothing is decided: what `outgoing/flow.py` decided is told.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -14,11 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from fletching.admin.preview import as_json, readable
+from fletching.outgoing import rewrite
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.flow import Outcome
+from fletching.outgoing.links import Finding
 from fletching.outgoing.message import Message
+from fletching.outgoing.rewrite import PartNote
+from fletching.outgoing.urls import Urls
 
 _LONGEST_CELL = 160
+_NOWHERE = Urls(lambda _kind, _to: ("", ""), lambda _purpose: "")
 
 
 def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[str, Any]:
@@ -45,9 +51,24 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
                     for link in note.findings
                 ],
             }
-            for note in outcome.notes
+            for note in _notes(outcome, message)
         ],
     }
+
+
+def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
+    """Of a body that nobody had to look at, too: why each of its links stays."""
+    plan = outcome.plan
+    if outcome.refusal is not None or plan.mail_class is None or plan.tracking.body:
+        return outcome.notes
+    looked_at = replace(plan.tracking, body=True, clicks=False, opens=False)
+    notes = rewrite.rewrite(message, looked_at, _NOWHERE).notes
+    return tuple(replace(note, findings=tuple(map(_stays, note.findings))) for note in notes)
+
+
+def _stays(link: Finding) -> Finding:
+    """As an unsubscribe link, which does not depend on click tracking."""
+    return link._replace(rewritten=False, reason="the body stays") if link.rewritten else link
 
 
 def show(told: dict[str, Any], console: Console) -> None:
@@ -68,6 +89,8 @@ def show(told: dict[str, Any], console: Console) -> None:
             ("rewritten", "reason", "link"),
             [[link["rewritten"], link["reason"], link["url"]] for link in part["links"]],
         )
+    if told["reply"] is not None:
+        return
     _table(
         console,
         "Edits, in the order in which Postfix gets them",

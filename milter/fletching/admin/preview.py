@@ -64,7 +64,8 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
         "message_number": facts.number if facts else None,
         "warnings": list(outcome.warnings),
         "edits": [_edit(edit) for edit in outcome.edits],
-        "message": base64.b64encode(bytes(outcome.final)).decode("ascii"),
+        # What is refused does not leave.
+        "message": base64.b64encode(b"" if refusal else bytes(outcome.final)).decode("ascii"),
     }
 
 
