@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,14 +79,13 @@ def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
             assert parameter.help, parameter.name
 
 
-@pytest.mark.parametrize(
-    "words", [("check",), ("preview",), ("explain",), ("postfix",), ("dkim", "new"), ("token",)]
-)
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_examples_work(words: tuple[str, ...], host: Host) -> None:
     """The options and arguments in an example are those of the command."""
     lines = ALL[words].help.splitlines()
-    example = next(line.strip() for line in lines if line.strip().startswith("fletching "))
-    given = example.partition(" | ")[0].split()[1 + len(words) :]
+    name = f"fletching {' '.join(words)}"
+    example = next(line.strip() for line in lines if line.strip().startswith(name))
+    given = re.split(r" [|>&<]", example)[0].split()[1 + len(words) :]
     files = [str(host.mail) if word.endswith(".eml") else word for word in given]
     assert ALL[words].make_context(words[-1], files)
 

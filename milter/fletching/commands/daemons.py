@@ -16,6 +16,10 @@ def milter(config_path: Path) -> None:
     """Run the milter in the foreground.
 
     SIGHUP reloads the configuration; SIGTERM finishes the mails in hand and ends.
+
+    \b
+    Example:
+      fletching milter --config /etc/fletching/fletching.yaml
     """
     from fletching.daemons.milter import serve
 
@@ -30,6 +34,10 @@ def web(config_path: Path) -> None:
     It answers the links in tracked mail: clicks, opens, unsubscribes. It speaks plain HTTP, for
     nginx or Caddy in front of it. The dashboard comes with it. SIGHUP reloads the configuration;
     SIGTERM ends the requests in hand and then itself.
+
+    \b
+    Example:
+      fletching web --config /etc/fletching/fletching.yaml
     """
     from fletching.daemons.web_processes import serve
 
@@ -43,6 +51,10 @@ def courier(config_path: Path) -> None:
 
     Several couriers, on one host or many, share the work. SIGHUP reloads the configuration and
     opens files anew; SIGTERM finishes the batches in hand and ends.
+
+    \b
+    Example:
+      fletching courier --config /etc/fletching/fletching.yaml
     """
     from fletching.daemons.courier import serve
 
@@ -56,6 +68,10 @@ def run(config_path: Path) -> None:
 
     For one-host set-ups, containers and the demo. With `redis: embedded` a private redis-server
     runs with it.
+
+    \b
+    Example:
+      fletching run --config /etc/fletching/fletching.yaml
     """
     from fletching.daemons.supervisor import run as supervise
 

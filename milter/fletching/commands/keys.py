@@ -33,6 +33,10 @@ def key_new(config_path: Path) -> None:
     """Make a key, which signs from the next reload on.
 
     Older ones still open what they made. Give the file to the whole fleet before the reload.
+
+    \b
+    Example:
+      fletching key new && systemctl reload fletching
     """
     from fletching.keyfiles import KeyFileError, new_link_key
 
@@ -48,7 +52,12 @@ def key_new(config_path: Path) -> None:
 @configured
 @as_json
 def key_list(config_path: Path, wants_json: bool) -> None:
-    """Show the keys, never their secrets."""
+    """Show the keys, never their secrets.
+
+    \b
+    Example:
+      fletching key list
+    """
     from fletching.keyfiles import KeyFileError, list_link_keys
 
     path = link_keys_or_fail(load_or_fail(config_path), config_path)
@@ -64,7 +73,12 @@ def key_list(config_path: Path, wants_json: bool) -> None:
 @click.argument("key_id", type=int, metavar="ID")
 @configured
 def key_retire(config_path: Path, key_id: int) -> None:
-    """Destroy a key: what it made can be opened no more."""
+    """Destroy a key: what it made can be opened no more.
+
+    \b
+    Example:
+      fletching key retire 1
+    """
     from fletching.keyfiles import KeyFileError, retire_link_key
 
     path = link_keys_or_fail(load_or_fail(config_path), config_path)
@@ -124,7 +138,12 @@ def dkim_new(
 @click.argument("selector", required=False)
 @configured
 def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> None:
-    """Print the DNS records of the keys, as lines of a zone file."""
+    """Print the DNS records of the keys, as lines of a zone file.
+
+    \b
+    Example:
+      fletching dkim record >> example.com.zone
+    """
     from fletching.keyfiles import KeyFileError, dkim_zone_line, read_dkim_keys
 
     try:

@@ -62,7 +62,12 @@ def mta() -> None:
 @configured
 @as_json
 def mta_list(config_path: Path, wants_json: bool) -> None:
-    """Show the VirtualMTAs, their transports, and which are paused."""
+    """Show the VirtualMTAs, their transports, and which are paused.
+
+    \b
+    Example:
+      fletching mta list
+    """
     from fletching.admin.mta import MtaError, rows
 
     try:
@@ -79,6 +84,10 @@ def mta_pause(config_path: Path, name: str) -> None:
 
     Pools skip it, and its fallback takes its own mail. Without a fallback its own mail is answered
     451, so that the application tries again. What is in Postfix's queue already stays on its way.
+
+    \b
+    Example:
+      fletching mta pause vmta_a
     """
     set_paused(config_path, name, True)
 
@@ -87,7 +96,12 @@ def mta_pause(config_path: Path, name: str) -> None:
 @click.argument("name")
 @configured
 def mta_resume(config_path: Path, name: str) -> None:
-    """Use NAME again."""
+    """Use NAME again.
+
+    \b
+    Example:
+      fletching mta resume vmta_a
+    """
     set_paused(config_path, name, False)
 
 

@@ -86,7 +86,9 @@ def suppression_add(config_path: Path, listid: str, address: str) -> None:
     The list's mail to it is refused where `suppress: refuse` is set.
 
     With - for ADDRESS, all on stdin, one a line. An address that is there already stays as it
-    is, so the same may be added again. Exit 1: some line is no address; the others are entered.
+    is, so the same may be added again. An address is what stands for a recipient in events, so
+    X-GreenArrow-Obscured-Email's form, too: 1 to 320 printable characters. Exit 1: some line is
+    none; the others are entered.
 
     \b
     Example:
