@@ -106,7 +106,7 @@ def _cpu(running: House, effort: Effort, tell: Tell) -> Cpu:
         for name, (mails_a_round, connections) in _LOAD.items():
             file = mail_file(running, _CONTENT[name])
             count = mails_a_round // (4 if effort.quick else 1)
-            # What the blind one takes is told beside the newsletter only.
+            # What the blind one takes for the others is told nowhere.
             beside = setups if name == _SMALL else [s for s in setups if s.name != BLIND]
             for setup in in_turn(beside, number):
                 # Threads and buffers of its own are made with the first mails.

@@ -21,7 +21,8 @@ class Effort:
 
     @property
     def rounds(self) -> int:
-        return 1 if self.quick else 5
+        """By six, two, three and six set-ups all come in turns (`in_turn`)."""
+        return 1 if self.quick else 6
 
 
 def in_turn(setups: Sequence[T], number: int) -> Sequence[T]:

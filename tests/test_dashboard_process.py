@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import signal
 import socket
 import subprocess
@@ -139,4 +140,5 @@ def test_without_its_password_nothing_starts(
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"{file}: {said}" in done.stderr
+    place = rf"{re.escape(str(refused.config_path))}:\d+: web\.admin_password_file"
+    assert re.match(rf"{place}: {re.escape(str(file))}: {said}", done.stderr)

@@ -61,10 +61,17 @@ def test_its_line(file: Path, text: str | None, said: str) -> None:
     assert str(wrong.value) == f"{file}{said}"
 
 
-def test_a_fault_of_the_system_is_told_with_its_file() -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/a"), "/a: No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_a_fault_of_the_system_is_told_with_its_file(error: OSError, said: str) -> None:
     with pytest.raises(UnusableError) as wrong, named_by("state_dir", fault=OSError):
-        Path("/none/file").touch()
-    assert str(wrong.value) == "state_dir: /none/file: No such file or directory"
+        raise error
+    assert (wrong.value.place, wrong.value.message) == (("state_dir",), said)
 
 
 def test_another_fault_is_nobody_s() -> None:

@@ -94,6 +94,8 @@ def test_other_types_are_never_touched(kind: str, reasons: list[str]) -> None:
     found = done(raw, replace(ALL, opens=False))
     assert found.message == parse(raw)
     assert [note.left_alone for note in found.notes] == reasons
+    forwarded = done(many(FORWARDED + raw), replace(ALL, opens=False)).notes
+    assert [note.left_alone for note in forwarded] == ["in message/rfc822"] * len(reasons)
 
 
 def test_a_mail_too_large_is_left_alone() -> None:

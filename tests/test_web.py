@@ -389,7 +389,7 @@ def test_what_is_wrong_at_the_start(
     web = Web(tmp_path, redis.url, change)
     with pytest.raises(DidNotHappenError, match="ended at once"):
         web.start()
-    assert re.search(rf"(?m)^{re.escape(str(web.config))}(:\d+)?: {re.escape(said)}", web.log())
+    assert re.search(rf"(?m)^{re.escape(str(web.config))}:\d+: {re.escape(said)}", web.log())
 
 
 # Redis away

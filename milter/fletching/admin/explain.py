@@ -1,7 +1,8 @@
 """Why a mail becomes what it becomes: every decision, every link, every edit with its reason.
 
 Here live the answers of `fletching explain`, as an object for scripts and as tables for people.
-Nothing is decided: what `outgoing/flow.py` decided is told.
+Nothing is decided: what `outgoing/flow.py` decided is told. Where it left the body unread, its
+links are looked for here.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
     plan = outcome.plan
     if outcome.refusal is not None or plan.mail_class is None or plan.tracking.body:
         return outcome.notes
-    looked_at = replace(plan.tracking, body=True, clicks=False, opens=False)
+    body = len(message.body)
+    looked_at = replace(plan.tracking, body=True, clicks=True, opens=False, largest=body)
     notes = rewrite.rewrite(message, looked_at, _NOWHERE).notes
     return tuple(replace(note, findings=tuple(map(_stays, note.findings))) for note in notes)
 
 
 def _stays(link: Finding) -> Finding:
-    """As an unsubscribe link, which does not depend on click tracking."""
     return link._replace(rewritten=False, reason="the body stays") if link.rewritten else link
 
 

@@ -82,8 +82,9 @@ def message_options(command: F) -> F:
 def preview(wants_json: bool, **asked: Any) -> None:
     """Show MESSAGE, a file or - for stdin, as it would leave.
 
-    Needs neither Redis nor Postfix: the campaign is `preview`, the message number 1. Exit 0:
-    accepted; 1: refused, the reply on stderr; 2: wrong usage, or the configuration is broken.
+    Needs neither Redis nor Postfix: the campaign is `preview`, the message number 1. The member of
+    a pool is one that chance takes, as for each mail. Exit 0: accepted; 1: refused, the reply on
+    stderr; 2: wrong usage, or the configuration is broken.
 
     \b
     Example:

@@ -172,7 +172,8 @@ class VirtualMta(Options):
     pool: Annotated[Mapping[MtaName, Weight], Frozen] | None = None
     """In place of a transport: the single VirtualMTAs that share the mail, each with its weight."""
     sticky: Literal["message", "campaign", "recipient_domain"] = "message"
-    """What stays on one member of the pool."""
+    """What stays on one member of the pool: each message by itself, all of a SendID, or all that go
+    to one domain."""
 
     _name: str = PrivateAttr("")
 

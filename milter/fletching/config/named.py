@@ -23,9 +23,6 @@ class UnusableError(Exception):
         self.place = place
         self.message = message
 
-    def __str__(self) -> str:
-        return f"{wording.shown(self.place)}: {self.message}"
-
 
 @contextmanager
 def named_by(*place: str | int, fault: type[Exception]) -> Iterator[None]:
@@ -33,8 +30,7 @@ def named_by(*place: str | int, fault: type[Exception]) -> Iterator[None]:
     try:
         yield
     except fault as error:
-        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        raise UnusableError(place, said) from error
+        raise UnusableError(place, _said(error)) from error
 
 
 @contextmanager
@@ -45,6 +41,12 @@ def told_of(path: Path) -> Iterator[None]:
     except UnusableError as wrong:
         line, where = _line(path, wrong.place), wording.shown(wrong.place)
         raise ConfigError((Problem(path, line, where, wrong.message),)) from wrong
+
+
+def _said(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
 
 
 def _line(path: Path, place: Place) -> int:

@@ -6,7 +6,6 @@ of the mail is there, since it is part of the mail, and may not be looked at.
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -79,7 +78,7 @@ class KindCase:
 
     kind: MailKind
     config: Config
-    paused: Set[str]
+    paused: frozenset[str]
     ledger: Ledger
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Set
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -84,7 +83,7 @@ def _kind(asked: Control, envelope: Envelope, now: datetime) -> MailKind:
 
 
 def second_pass(
-    seen: Facts, message: Message, envelope: Envelope, config: Config, paused: Set[str]
+    seen: Facts, message: Message, envelope: Envelope, config: Config, paused: frozenset[str]
 ) -> Plan:
     """The Plan for a mail of ours that comes again: the route that it had, and nothing else."""
     ledger = Ledger()

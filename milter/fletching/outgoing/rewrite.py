@@ -76,7 +76,8 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
             if part.sealed and not part.container:
                 notes.append(PartNote(part.content_type, f"in {part.sealed}"))
             elif part.content_type in _WITH_LINKS and part.disposition in ("", "inline"):
-                notes.append(PartNote(part.content_type, _WITH_LINKS[part.content_type]))
+                reason = _untouchable(part) or _WITH_LINKS[part.content_type]
+                notes.append(PartNote(part.content_type, reason))
             continue
         try:
             change, findings = _part(message.body, part, tracking, urls, pixel, trap)

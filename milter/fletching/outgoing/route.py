@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Set
 from dataclasses import dataclass
 
 from fletching.config.model import Config, VirtualMta
@@ -43,7 +42,7 @@ class Route:
         return max(self.members, key=lambda member: _score(member, sticks_to))
 
 
-def routes(chosen: VirtualMta, config: Config, paused: Set[str]) -> Route:
+def routes(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> Route:
     """The route over a VirtualMTA. ``paused`` holds names in lower case."""
     if chosen.pool is None:
         member = _standing_in(chosen, config, paused)
@@ -57,7 +56,7 @@ def routes(chosen: VirtualMta, config: Config, paused: Set[str]) -> Route:
     return Route(tuple(members), chosen.sticky)
 
 
-def _standing_in(chosen: VirtualMta, config: Config, paused: Set[str]) -> Member | None:
+def _standing_in(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> Member | None:
     """The VirtualMTA, or the first of its fallbacks that is not paused."""
     seen: set[str] = set()
     single: VirtualMta | None = chosen

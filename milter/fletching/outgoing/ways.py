@@ -7,7 +7,7 @@ mails of that kind, those about a `Case` for the one mail. The body is not looke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from typing import TypeVar
 
 from fletching.config.model import Config, MailClass
@@ -45,7 +45,7 @@ def route(case: KindCase, mail_class: MailClass, *, tagged: bool) -> Route | Non
 
 
 def route_again(
-    name: str, envelope: Envelope, config: Config, paused: Set[str], ledger: Ledger
+    name: str, envelope: Envelope, config: Config, paused: frozenset[str], ledger: Ledger
 ) -> Route | None:
     """The route of a mail that had that VirtualMTA when it was here first.
 

@@ -220,11 +220,7 @@ class Statistics:
         return sorted_by_mails(self._hash(warnings_key(name)))
 
     def by(self, what: What, name: str | None = None) -> tuple[Row, ...]:
-        """The counts of all campaigns, or of one, by class, list, VirtualMTA or day (UTC).
-
-        What was sent through a pool counts under no VirtualMTA: which member carries a message
-        follows from its number, and is known only when it has been counted.
-        """
+        """The counts of all campaigns, or of one, by class, list, VirtualMTA or day (UTC)."""
         sums: dict[str, Counter[str]] = defaultdict(Counter)
         names = [name] if name is not None else self._run("ZREVRANGE", INDEX, 0, -1)
         for each in map(str, names):
