@@ -130,9 +130,7 @@ def read(console: Console, running: House, arrived: dict[str, tuple[str, SunkMai
     console.print(Text(fletching(running.config_path, "stats")))
     told = json.loads(fletching(running.config_path, "stats", "--json"))
     (campaign,) = (each for each in told["campaigns"] if each["mail_class"] == "newsletter")
-    fine = show.findings(console, list(readers.checks(played, events, campaign)))
-    show.facts(console, "The dashboard, while this runs", [("address", running.dashboard)])
-    return fine
+    return show.findings(console, list(readers.checks(played, events, campaign)))
 
 
 def in_redis(running: House, mail: SunkMail, token: str) -> dict[str, str]:

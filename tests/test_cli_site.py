@@ -190,6 +190,44 @@ def test_check_well(host: Host) -> None:
     assert result.exit_code == 0, result.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("web: {templates: none}", "error: web.templates: {folder}/none: is no folder"),
+        (
+            "web: {admin_password_file: none}",
+            "error: web.admin_password_file: {folder}/none:"
+            " cannot be read: No such file or directory",
+        ),
+        (
+            "web: {admin_password_file: open}",
+            "warning: web.admin_password_file: {folder}/open: mode 0644: should be 0600 or 0640",
+        ),
+        (
+            "events: {destinations: [{name: a, webhook: 'https://x/', secret_file: none}]}",
+            "error: events.destinations[0].secret_file: {folder}/none: No such file or directory",
+        ),
+        (
+            "listen: unix:/none/s",
+            "warning: listen: /none: is no folder, and must be one at the start",
+        ),
+        (
+            "web: {listen: 'unix:/none/s'}",
+            "warning: web.listen: /none: is no folder, and must be one at the start",
+        ),
+    ],
+    ids=["templates", "no password", "mode", "no secret", "milter's folder", "web's folder"],
+)
+def test_check_tells_what_would_keep_a_daemon_from_its_start(
+    options: str, line: str, host: Host
+) -> None:
+    (host.folder / "open").write_text("a long enough password")
+    (host.folder / "open").chmod(0o644)
+    host.edit("link_keys:", f"{options}\nlink_keys:")
+    lines = host.run("check").stdout.splitlines()
+    assert line.replace("{folder}", str(host.folder)) in lines
+
+
 def test_postfix(host: Host) -> None:
     result = host.run("postfix")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -328,7 +328,7 @@ def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert answer == Answer(Verdict.AGAIN, "File too large")
+    assert answer == Answer(Verdict.AGAIN, f"{path}: File too large")
     assert read(path) == ["id000001"]
     assert file.deliver(queued(event(2)), 2).verdict is Verdict.DONE
     file.close()
@@ -336,8 +336,9 @@ def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
-    answer = Lines(tmp_path / "no" / "file", None).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.AGAIN, "No such file or directory")
+    path = tmp_path / "no" / "file"
+    answer = Lines(path, None).deliver(queued(event(1)), 1)
+    assert answer == Answer(Verdict.AGAIN, f"{path}: No such file or directory")
 
 
 # Databases

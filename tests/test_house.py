@@ -183,6 +183,7 @@ WORLDLY = {
     "fletching.daemons.listener",
     "fletching.daemons.mail",
     "fletching.daemons.milter",
+    "fletching.daemons.needs",
     "fletching.daemons.paused",
     "fletching.daemons.pages",
     "fletching.daemons.prefork",

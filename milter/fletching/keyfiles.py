@@ -305,8 +305,14 @@ def _create(path: KeyPath, data: bytes) -> None:
                 raise
     except FileExistsError:
         raise KeyFileError(f"{path}: is there already, and is not overwritten") from None
+    except FileNotFoundError:
+        raise _no_folder(path) from None
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
+
+
+def _no_folder(path: KeyPath) -> KeyFileError:
+    return KeyFileError(f"{path}: the folder {Path(path).parent} is not there")
 
 
 def _for_the_owner(path: str, flags: int) -> int:
@@ -321,7 +327,10 @@ def _only_writer(path: KeyPath) -> Iterator[tuple[Path, int]]:
     """
     try:
         target = Path(os.path.realpath(path))
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            raise _no_folder(target) from None
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield target, folder

@@ -25,8 +25,15 @@ def check(config_path: Path, dns: bool, postfix: bool) -> None:
     """
     from fletching.admin.check import Level
     from fletching.admin.check import check as checked
+    from fletching.admin.finding import error, warning
+    from fletching.daemons.needs import doubtful, unusable
 
-    findings = checked(load_or_fail(config_path), dns=dns, postfix=postfix)
+    config = load_or_fail(config_path)
+    findings = [
+        *checked(config, dns=dns, postfix=postfix),
+        *(error(wrong.key, wrong.message) for wrong in unusable(config)),
+        *(warning(doubt.key, doubt.message) for doubt in doubtful(config)),
+    ]
     for finding in findings:
         click.echo(str(finding))
     sys.exit(1 if any(finding.level is Level.ERROR for finding in findings) else 0)

@@ -23,6 +23,11 @@ class UnusableError(Exception):
         self.place = place
         self.message = message
 
+    @property
+    def key(self) -> str:
+        """The place as `path.to.key`."""
+        return wording.shown(self.place)
+
 
 @contextmanager
 def named_by(*place: str | int, fault: type[Exception]) -> Iterator[None]:
@@ -39,8 +44,8 @@ def told_of(path: Path) -> Iterator[None]:
     try:
         yield
     except UnusableError as wrong:
-        line, where = _line(path, wrong.place), wording.shown(wrong.place)
-        raise ConfigError((Problem(path, line, where, wrong.message),)) from wrong
+        line = _line(path, wrong.place)
+        raise ConfigError((Problem(path, line, wrong.key, wrong.message),)) from wrong
 
 
 def _said(error: Exception) -> str:

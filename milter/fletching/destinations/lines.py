@@ -43,7 +43,7 @@ class Lines:
             self._add(b"".join(event.json.encode() + b"\n" for event in batch), size)
         except OSError as error:
             self.close()
-            return failed(error.strerror or error)
+            return failed(f"{self._path}: {error.strerror or error}")
         return ARRIVED
 
     def close(self) -> None:

@@ -1,0 +1,59 @@
+"""What the daemons need of this host, told without starting one: `fletching check` asks here.
+
+Here lives which files and folders each daemon opens at its start. Key files, Redis and the state
+directory are looked at in `admin/check.py`.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fletching.config.model import Config
+from fletching.config.named import UnusableError
+from fletching.config.nodes import Place
+from fletching.config.sections import Web
+from fletching.daemons import courier, dashboard, web
+from fletching.daemons.supervisor import needed
+
+
+def unusable(config: Config) -> Iterator[UnusableError]:
+    """What keeps a daemon from its start."""
+    opens: list[Callable[[Config], object]] = [courier.orders_of]
+    if "web" in needed(config):
+        opens += [web.opened, dashboard.password]
+    for each in opens:
+        try:
+            each(config)
+        except UnusableError as wrong:
+            if wrong.place != ("link_keys",):
+                yield wrong
+
+
+def doubtful(config: Config) -> Iterator[UnusableError]:
+    """What may be meant, or comes with the service: folders of sockets, and who reads secrets."""
+    for place, where in _sockets(config):
+        folder = Path(where.removeprefix("unix:")).parent
+        if where.startswith("unix:") and not folder.is_dir():
+            yield UnusableError(place, f"{folder}: is no folder, and must be one at the start")
+    for place, file in _secrets(config):
+        if file.exists() and file.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):
+            mode = stat.S_IMODE(file.stat().st_mode)
+            yield UnusableError(place, f"{file}: mode {mode:04o}: should be 0600 or 0640")
+
+
+def _sockets(config: Config) -> Iterator[tuple[Place, str]]:
+    yield ("listen",), config.listen
+    if "web" in needed(config):
+        yield ("web", "listen"), (config.web or Web()).listen
+        yield ("web", "admin_listen"), (config.web or Web()).admin_listen
+
+
+def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:
+    """Files of secrets beside those of keys, whose modes are looked at when they are read."""
+    if config.web is not None and config.web.admin_password_file is not None:
+        yield ("web", "admin_password_file"), config.web.admin_password_file
+    for number, destination in enumerate(config.events.destinations if config.events else ()):
+        if destination.secret_file is not None:
+            yield ("events", "destinations", number, "secret_file"), destination.secret_file
