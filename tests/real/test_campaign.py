@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fletching.metrics import folder
+from fletching.outgoing.flow import STORE_AWAY
 from fletching.store.campaigns import Campaigns
 from fletching.tokens import Keyring
 from prometheus_client.mmap_dict import MmapedDict
@@ -32,37 +34,29 @@ SPRING = mail(NEWSLETTER, TO_A, b"X-GreenArrow-InstanceID: 7spring")
 CONNECTIONS = 20
 
 
-def once(smtp: SMTP) -> Reply:
-    """The answer to one mail."""
-    return send(smtp, SPRING, SENDER, [READER])
+def send_many(postfix: Postfix, ports: Sequence[int], mails: int) -> list[Reply]:
+    """That many mails in 20 sessions at once, by turns at each of the ports; all are taken.
 
-
-def until_taken(smtp: SMTP) -> Reply:
-    """The answer to one mail that is sent again where Redis had no answer in time."""
-    replies: list[Reply] = []
-
-    def taken() -> bool:
-        replies.append(once(smtp))
-        assert replies[-1].code in (250, 451), replies[-1]
-        return replies[-1].accepted
-
-    wait_until("a mail is never taken", taken)
-    return replies[-1]
-
-
-def send_many(
-    postfix: Postfix, ports: Sequence[int], mails: int, one: Callable[[SMTP], Reply] = once
-) -> list[Reply]:
-    """That many mails in 20 sessions at once, by turns at each of the ports; all are taken."""
+    A mail is sent again where Redis had no answer within its 300 ms, as senders do: on a machine
+    that has much else to do, that happens. All the answers come back.
+    """
 
     def session(number: int) -> list[Reply]:
+        replies: list[Reply] = []
         with postfix.client(port=ports[number % len(ports)]) as smtp:
-            return [one(smtp) for _ in range(mails // CONNECTIONS)]
+            for _ in range(mails // CONNECTIONS):
+                wait_until("a mail is never taken", lambda: taken(smtp, replies))
+        return replies
 
     with ThreadPoolExecutor(CONNECTIONS) as sessions:
-        replies = [reply for each in sessions.map(session, range(CONNECTIONS)) for reply in each]
-    assert [reply for reply in replies if not reply.accepted] == []
-    return replies
+        return [reply for each in sessions.map(session, range(CONNECTIONS)) for reply in each]
+
+
+def taken(smtp: SMTP, replies: list[Reply]) -> bool:
+    """Whether the mail was taken, and not put off because Redis was late."""
+    replies.append(send(smtp, SPRING, SENDER, [READER]))
+    assert replies[-1].accepted or str(STORE_AWAY).endswith(replies[-1].text), replies[-1]
+    return replies[-1].accepted
 
 
 def numbers_in(keys: Keyring, mails: Sequence[bytes]) -> list[tuple[str, int]]:
@@ -83,14 +77,19 @@ def _unfolded(raw: bytes) -> list[bytes]:
 def logged(fletching: Fletching, replies: Sequence[Reply]) -> list[tuple[str, int]]:
     """Campaign and number of each mail, as its log line has them."""
     lines = {line["queue_id"]: line for line in fletching.mail_lines()}
-    mine = [lines[reply.queue_id] for reply in replies]
+    mine = [lines[reply.queue_id] for reply in replies if reply.accepted]
     return [(line["campaign"], int(line["number"])) for line in mine]
 
 
-def each_number_once(found: Numbers, count: int) -> None:
-    """One campaign, and the numbers from 1 to ``count`` in it."""
+def each_number_once(found: Numbers, count: int, late: int = 0) -> None:
+    """One campaign, and the numbers from 1 to ``count`` in it.
+
+    A number may be left out for each answer that came too ``late`` for its mail.
+    """
     assert len({campaign for campaign, _ in found}) == 1, "more than one campaign"
-    assert sorted(number for _, number in found) == list(range(1, count + 1))
+    numbers = {number for _, number in found}
+    assert len(found) == len(numbers) == count
+    assert numbers <= set(range(1, count + late + 1))
 
 
 def mails_of_workers(fletching: Fletching) -> list[float]:
@@ -121,12 +120,13 @@ def test_1000_mails_by_20_connections_and_two_workers_are_one_campaign(
 ) -> None:
     before = mails_of_workers(fletching)
     replies = send_many(postfix, [postfix.port], 1000)
-    each_number_once(logged(fletching, replies), 1000)
+    late = len(replies) - 1000
+    each_number_once(logged(fletching, replies), 1000, late)
     workers = [now - old for now, old in zip(mails_of_workers(fletching), before, strict=True)]
-    assert (sum(workers), len(workers)) == (1000, 2)
+    assert (sum(workers), len(workers)) == (1000 + late, 2)
     assert all(workers), f"only one worker had mail: {workers}"
     postfix.wait_empty()
-    each_number_once(numbers_in(fletching.keys, fast_sink.mails()), 1000)
+    each_number_once(numbers_in(fletching.keys, fast_sink.mails()), 1000, late)
 
 
 def test_two_daemons_with_one_redis_share_a_campaign(
@@ -143,10 +143,12 @@ def test_two_daemons_with_one_redis_share_a_campaign(
         asks = f"-o smtpd_milters=unix:{other.socket}"
         postfix.command("postconf", "-M", f"{service}/inet={service} inet n - n - - smtpd {asks}")
         postfix.restart()
-        send_many(postfix, [postfix.port, port], 200)
-        assert (len(one.mail_lines()), len(other.mail_lines())) == (100, 100)
+        late = len(send_many(postfix, [postfix.port, port], 200)) - 200
+        for each in (one, other):
+            verdicts = Counter(line["verdict"] for line in each.mail_lines())
+            assert verdicts["accept"] == 100
         arrived = [each.raw for each in sinks["vmta-a"].wait(200)]
-        each_number_once(numbers_in(other.keys, arrived), 200)
+        each_number_once(numbers_in(other.keys, arrived), 200, late)
 
 
 def test_after_its_window_a_sendid_opens_another_campaign(
@@ -221,17 +223,19 @@ def test_when_redis_loses_its_memory_numbers_begin_again_in_another_campaign(
     fletching: Fletching, postfix: Postfix, redis: Redis
 ) -> None:
     before = len(fletching.log())
-    first = logged(fletching, send_many(postfix, [postfix.port], 60))
+    first = send_many(postfix, [postfix.port], 60)
     with redis.client() as client:
         client.flushall()
-    second = logged(fletching, send_many(postfix, [postfix.port], 60))
+    second = send_many(postfix, [postfix.port], 60)
     postfix.wait_empty()
-    each_number_once(first, 60)
-    each_number_once(second, 60)
-    assert first[0][0] != second[0][0], "the lost campaign goes on"
-    said = fletching.log()[before:]
-    assert "store_away" not in said
-    assert "traceback" not in said
+    for replies in (first, second):
+        each_number_once(logged(fletching, replies), 60, len(replies) - 60)
+    lost, begun = logged(fletching, first)[0][0], logged(fletching, second)[0][0]
+    assert lost != begun, "the lost campaign goes on"
+    said = fletching.log()[before:].splitlines()
+    assert all("no answer within" in line or "Timeout" in line for line in said
+               if line.startswith("store_away")), "it is taken for an outage"  # fmt: skip
+    assert not any("traceback" in line for line in said)
 
 
 def test_when_redis_loses_its_memory_amid_mail_no_number_comes_twice(
@@ -248,7 +252,7 @@ def test_when_redis_loses_its_memory_amid_mail_no_number_comes_twice(
         lost = beside.submit(lose)
         try:
             # A campaign may be lost more often than fits into the 300 ms of a mail.
-            replies = send_many(postfix, [postfix.port], 200, until_taken)
+            replies = send_many(postfix, [postfix.port], 200)
         finally:
             sent.set()
         lost.result()
