@@ -48,7 +48,8 @@ def test_a_key_file(file: Path, text: str, said: str) -> None:
     ("text", "said"),
     [
         pytest.param("web: {listen: x}\n", ":1: web.listen: gone", id="on its line"),
-        pytest.param("verp: true\n", ": web.listen: gone", id="built in: no line"),
+        pytest.param("a: 1\nweb: {}\n", ":2: web.listen: gone", id="built in: its section's"),
+        pytest.param("verp: true\n", ": web.listen: gone", id="built in, and no section: none"),
         pytest.param(None, ": web.listen: gone", id="the file is gone by now"),
         pytest.param("a: [\n", ": web.listen: gone", id="the file is broken by now"),
     ],

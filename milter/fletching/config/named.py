@@ -55,8 +55,11 @@ def _said(error: Exception) -> str:
 
 
 def _line(path: Path, place: Place) -> int:
-    """0 where the file does not have the option: then it has its built-in value."""
+    """That of the option, or of the section that it is missing in; else 0."""
     try:
-        return nodes.read(path.read_text("utf-8-sig")).lines.get(place, 0)
+        lines = nodes.read(path.read_text("utf-8-sig")).lines
     except (OSError, UnicodeDecodeError, NotYaml):
         return 0  # it was another file when it was loaded
+    while place and place not in lines:
+        place = place[:-1]
+    return lines[place] if place else 0

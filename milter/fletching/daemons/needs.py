@@ -35,12 +35,20 @@ def doubtful(config: Config) -> Iterator[UnusableError]:
     """What may be meant, or comes with the service: folders of sockets, and who reads secrets."""
     for place, where in _sockets(config):
         folder = Path(where.removeprefix("unix:")).parent
-        if where.startswith("unix:") and not folder.is_dir():
+        if where.startswith("unix:") and not stat.S_ISDIR(_mode(folder)):
             yield UnusableError(place, f"{folder}: is no folder, and must be one at the start")
     for place, file in _secrets(config):
-        if file.exists() and file.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):
-            mode = stat.S_IMODE(file.stat().st_mode)
+        mode = stat.S_IMODE(_mode(file))
+        if mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):
             yield UnusableError(place, f"{file}: mode {mode:04o}: should be 0600 or 0640")
+
+
+def _mode(path: Path) -> int:
+    """0 where nobody can look."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _sockets(config: Config) -> Iterator[tuple[Place, str]]:

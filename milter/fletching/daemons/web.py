@@ -63,8 +63,9 @@ def opened(config: Config) -> Opened:
     with named_by("link_keys", fault=KeyFileError):
         keys = read_link_keys(config.link_keys)
     for name, folder in (("templates", web.templates), ("app_links", web.app_links)):
-        if folder is not None and not folder.is_dir():
-            raise UnusableError(("web", name), f"{folder}: is no folder")
+        with named_by("web", name, fault=OSError):
+            if folder is not None and not folder.is_dir():
+                raise UnusableError(("web", name), f"{folder}: is no folder")
     with named_by("web", "templates", fault=PageError):
         pages = Pages(web.templates)
     lists = bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
