@@ -231,9 +231,10 @@ def test_anything_has_an_answer(target: str, method: str, body: bytes) -> None:
     [
         ("POST", "click", "GET, HEAD"),
         ("POST", "open", "GET, HEAD"),
-        ("PUT", "unsub", "GET, HEAD, POST"),
+        ("PUT", "unsub", "GET, HEAD, POST, OPTIONS"),
         ("DELETE", "click", "GET, HEAD"),
-        ("OPTIONS", "unsub", "GET, HEAD, POST"),
+        ("OPTIONS", "click", "GET, HEAD"),
+        ("OPTIONS", "open", "GET, HEAD"),
     ],
 )
 def test_other_methods(method: str, noun: str, allowed: str) -> None:
@@ -355,6 +356,47 @@ def test_one_click(name: str, kind: Kind, url: str) -> None:
 def test_another_post_shows_the_page(body: bytes) -> None:
     hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=body)
     assert (hit.answer.status, hit.answer.body, hit.event) == (400, Body.UNSUBSCRIBE, None)
+
+
+def cors(hit: Hit) -> set[str]:
+    return {name for name, _ in hit.answer.headers if name.startswith("access-control-")}
+
+
+PREFLIGHT = {f"access-control-{name}" for name in (
+    "allow-origin", "allow-methods", "allow-headers", "max-age",
+)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "target", "body", "status", "found"),
+    [
+        ("preflight", "OPTIONS", "/unsub?{one_click}", b"", 200, PREFLIGHT),
+        ("POST", "POST", "/unsub?{one_click}", ONE_CLICK, 200, {"access-control-allow-origin"}),
+        ("another POST", "POST", "/unsub?{one_click}", b"", 400, {"access-control-allow-origin"}),
+        ("page of one click", "GET", "/unsub?{one_click}", b"", 200, set()),
+        ("preflight of a link in the body", "OPTIONS", "/unsub?{in_body}", b"", 200, set()),
+        ("POST to a link in the body", "POST", "/unsub?{in_body}", ONE_CLICK, 200, set()),
+        ("preflight of a forged token", "OPTIONS", "/unsub?{one_click}x", b"", 404, set()),
+        ("POST to a forged token", "POST", "/unsub?{one_click}x", ONE_CLICK, 404, set()),
+        ("preflight of a click's token", "OPTIONS", "/unsub?{click}", b"", 404, set()),
+        ("preflight of a click", "OPTIONS", "/click?{click}", b"", 405, set()),
+        ("a click", "GET", "/click?{click}", b"", 302, set()),
+        ("preflight of nothing", "OPTIONS", "/", b"", 404, set()),
+        ("preflight of all", "OPTIONS", "*", b"", 404, set()),
+    ],
+)
+def test_cross_origin_is_for_one_click_alone(
+    name: str, method: str, target: str, body: bytes, status: int, found: set[str]
+) -> None:
+    tokens = {
+        "one_click": token(Kind.LIST_UNSUBSCRIBE, ""),
+        "in_body": token(Kind.UNSUBSCRIBE_HTML, ""),
+        "click": token(),
+    }
+    hit = ask(target.format(**tokens), method, body=body)
+    assert (hit.answer.status, cors(hit)) == (status, found)
+    counts = status in (200, 302) and method != "OPTIONS" and name != "page of one click"
+    assert (hit.event is not None) == counts
 
 
 def test_button_leads_on_to_the_destination() -> None:

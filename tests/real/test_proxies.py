@@ -266,6 +266,19 @@ class TestBehindAProxy:
         (told,) = site.recorded()
         assert told["event_type"] == "engine_unsub"
 
+    def test_one_click_of_a_page_elsewhere(self, site: Site) -> None:
+        """What a browser asks first, and what it wants to see then (CORS)."""
+        target = site.target(Kind.LIST_UNSUBSCRIBE, "")
+        origin = {"Origin": "https://mail.example"}
+        asked = {**origin, "Access-Control-Request-Method": "POST"}
+        answer = site.ask(target, "OPTIONS", headers=asked)
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-methods"] == "POST"
+        answer = site.ask(target, "POST", "List-Unsubscribe=One-Click", {**FORM, **origin})
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
+        assert len(site.recorded()) == 1
+
     def test_the_pixel(self, site: Site) -> None:
         answer = site.ask(site.target(Kind.OPEN, ""))
         assert (answer.status, answer.headers["content-type"]) == (200, "image/gif")

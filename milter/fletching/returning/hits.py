@@ -1,6 +1,6 @@
 """A request and its answer, and the event that it is: clicks, opens and unsubscribes. Pure.
 
-Here lives what GET, HEAD and POST do to a link of ours (SPEC sections 7 and 12, RFC 8058). Whoever
+Here lives what each method does to a link of ours (SPEC sections 7 and 12, RFC 8058). Whoever
 asks may be anybody: only what our own key opens leads anywhere or is recorded. How a page looks is
 not known here, nor who keeps the event.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import quote, quote_from_bytes, urlencode
 
@@ -38,7 +38,11 @@ _NOUN = re.compile(r"/(click|open|unsub)(?=[/?])")
 _CLICKS = frozenset({Kind.CLICK_HTML, Kind.CLICK_TEXT})
 _UNSUBSCRIBES = frozenset({Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT, Kind.LIST_UNSUBSCRIBE})
 _TEXT = frozenset({Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT})
-_METHODS = {"click": ("GET", "HEAD"), "open": ("GET", "HEAD"), "unsub": ("GET", "HEAD", "POST")}
+_METHODS = {
+    "click": ("GET", "HEAD"),
+    "open": ("GET", "HEAD"),
+    "unsub": ("GET", "HEAD", "POST", "OPTIONS"),
+}
 
 _HTTP = re.compile(r"https?://[^/?#\\]", re.IGNORECASE | re.ASCII)
 # Printable ASCII without blank, `"`, `<` and `>`.
@@ -59,6 +63,15 @@ NO_STORE = ("cache-control", "no-store")
 NO_INDEX = ("x-robots-tag", "noindex, nofollow")
 NO_SNIFF = ("x-content-type-options", "nosniff")
 _PLAINLY = (NO_STORE, NO_REFERRER, NO_INDEX, NO_SNIFF)
+
+# CORS (Fetch standard, section 3.3). Without credentials, which RFC 8058 forbids: so `*` suffices.
+_ANY_ORIGIN = ("access-control-allow-origin", "*")
+_PREFLIGHT = (
+    _ANY_ORIGIN,
+    ("access-control-allow-methods", "POST"),
+    ("access-control-allow-headers", "*"),
+    ("access-control-max-age", "86400"),
+)
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -145,7 +158,7 @@ def answer(request: Request, moment: Moment, setup: Setup, recent: bots.Recent) 
         return Hit(UNKNOWN)
     allowed = _METHODS[noun[1]]
     if request.method not in allowed:
-        return Hit(Answer(405, (("allow", ", ".join(allowed)), *_PLAINLY), Body.ERROR))
+        return Hit(Answer(405, (_allow(allowed), *_PLAINLY), Body.ERROR))
     try:
         token = setup.keys.open(found_in(request.target))
     except TokenError:
@@ -219,8 +232,14 @@ class _Hit:
     def unsubscribe(self) -> Hit:
         if self.token.kind not in _UNSUBSCRIBES:
             return Hit(UNKNOWN)
+        # The address of the header, alone, is one that a mailbox provider's page may post to.
+        is_one_click = self.token.kind is Kind.LIST_UNSUBSCRIBE
+        if self.request.method == "OPTIONS":
+            cors = _PREFLIGHT if is_one_click else ()
+            return Hit(Answer(200, (_allow(_METHODS["unsub"]), *cors, *_PLAINLY)))
         if self.request.method == "POST":
-            return self._posted()
+            hit = self._posted()
+            return _with(hit, _ANY_ORIGIN) if is_one_click else hit
         destination = self._destination()
         if self._is_at_once() and destination:
             redirect = _led_on(destination)
@@ -313,6 +332,15 @@ class _Hit:
 
     def _header(self, name: str) -> str:
         return self.request.headers.get(name, "")
+
+
+def _allow(methods: tuple[str, ...]) -> tuple[str, str]:
+    return "allow", ", ".join(methods)
+
+
+def _with(hit: Hit, header: tuple[str, str]) -> Hit:
+    """The same with one header more."""
+    return hit._replace(answer=replace(hit.answer, headers=(*hit.answer.headers, header)))
 
 
 def _led_on(destination: str) -> Answer:
