@@ -18,7 +18,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Which rooms a room may know. The longest name that fits a module is its entry; what ends in "." is
 # a folder with all that is in it.
 VALUES = {"fletching.tokens", "fletching.grouping", "fletching.events"}
-LINKS = {f"fletching.outgoing.{name}" for name in ("destinations", "html", "plaintext", "splices")}
+LINKS = {
+    f"fletching.outgoing.{name}"
+    for name in ("destinations", "flowed", "html", "plaintext", "splices", "url_ends")
+}
 DECIDING = {"fletching.config.", "fletching.outgoing.", *VALUES}
 ROOMS: dict[str, set[str]] = {
     "fletching": set(),
@@ -43,6 +46,8 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.plaintext": LINKS,
     "fletching.outgoing.destinations": LINKS,
     "fletching.outgoing.splices": LINKS,
+    "fletching.outgoing.flowed": {"fletching.outgoing.splices"},
+    "fletching.outgoing.url_ends": {"fletching.outgoing.destinations"},
     "fletching.outgoing.stretches": {
         "fletching.outgoing.links",
         "fletching.outgoing.transfer",

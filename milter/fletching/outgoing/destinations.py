@@ -67,7 +67,8 @@ class Wanted:
     ``clicks``: rewrite links into click links. ``own_hosts``: hosts of all our URL domains, in
     lower case, with the port where there is one. ``untracked_hosts``: a host, or ``*.host`` for any
     host below it. ``preserve_visible_urls``: leave an ``a`` alone whose visible text is a URL.
-    ``charset``: the part's; HTML's links send their query in it.
+    ``charset``: the part's; HTML's links send their query in it. ``delsp``: a text's flowed lines
+    are joined without the space at their end (RFC 3676).
     """
 
     clicks: bool
@@ -75,6 +76,7 @@ class Wanted:
     untracked_hosts: tuple[str, ...] = ()
     preserve_visible_urls: bool = True
     charset: str = "utf-8"
+    delsp: bool = False
 
     def __post_init__(self) -> None:
         for host in self.own_hosts:

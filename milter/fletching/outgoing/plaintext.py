@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 
+from fletching.outgoing import url_ends
 from fletching.outgoing.destinations import (
     BARE_UNSUBSCRIBE_TAG,
     IGNORE_CASE,
@@ -20,7 +22,9 @@ from fletching.outgoing.destinations import (
     target,
     without_no_track,
 )
+from fletching.outgoing.flowed import Joined
 from fletching.outgoing.splices import Found, Kind, Ledger
+from fletching.outgoing.url_ends import OPENING
 
 # A scheme behind a letter, a digit or something like "svn+" is part of another word. All begin with
 # one of few characters: so the search passes quickly over the rest.
@@ -31,25 +35,27 @@ _BEGIN = re.compile(
     IGNORE_CASE,
 )
 _SCHEME = re.compile(r"https?(?:\+notrack)?://", IGNORE_CASE)
-# No URL goes beyond white space and controls, ASCII's < > " \ and grave accent, or what only prose
-# has: quotation marks, the ellipsis, CJK and full-width punctuation, characters of no width.
-_RUN = re.compile(
-    r"[^\x00-\x20<>\"\\`\x7f-\xa0\u00ab\u00ad\u00bb\u1680\u2000-\u200f\u2018-\u201f\u2026"
-    r"\u2028-\u202f\u2039\u203a\u205f-\u2060\u3000-\u3003\u3008-\u3011\u3014-\u301f\ufeff"
-    r"\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]*+"
-)
+_RUN = re.compile(rf"[^{url_ends.ENDS}]*+")
+_SURELY_ALONE = frozenset(' \n\t\r<>"')  # What is seen most often.
+# Where something may end a URL, or begins one in it.
 _BRACKET = re.compile(r"[()\[\]{}]")
-_OPENING = {")": "(", "]": "[", "}": "{"}
-_TRAILING = ".,;:!?'"
+_BRACKET_OR_URL = re.compile(
+    r"[()\[\]{}]|(?<![a-z0-9])(?<![a-z0-9]\+)https?(?:\+notrack)?://", IGNORE_CASE
+)
+_IN_ANOTHER = "in another link"
+_NO_END = "its end cannot be known"
 _OPT_OUT = re.compile(r'\[\[\s*data-msys-clicktrack\s*=\s*"0"\s*\]\]', IGNORE_CASE)
 _SHOWN = re.compile(r"\S{0,200}+")
 
 
 def read(text: str, wanted: Wanted) -> Found:
     """The links of a plain text."""
-    prose = _Prose(text, wanted)
-    prose.read()
-    return prose.found()
+    if not wanted.delsp:
+        return _Prose(text, wanted).read()
+    joined = Joined(text)
+    found = _Prose(joined.text, wanted).read()
+    splices = tuple(joined.taken_apart(found.splices))
+    return replace(found, splices=splices, length=len(text))
 
 
 def read_on(text: str, wanted: Wanted) -> Found | None:
@@ -67,40 +73,41 @@ class _Prose:
         self._text = text
         self._wanted = wanted
         self._ledger = Ledger()
-        # The run of URL characters that is being read, and its brackets with their partners' places
-        # (-1: none). Found once for all URLs of a run, or many in one run would be quadratic.
+        self._emphasis = url_ends.Emphasis(text)
+        # The run of URL characters that is being read, and what may end a URL in it (`_events`).
+        # Found once for all URLs of a run, or many in one run would be quadratic.
         self._run_end = 0
-        self._brackets: deque[tuple[int, int]] = deque()
+        self._events: deque[tuple[int, int]] = deque()
 
-    def read(self) -> None:
-        """Read the text from URL to URL."""
+    def read(self) -> Found:
+        """Read the text from URL to URL, and give all that was found."""
         place = 0
         while (begin := _BEGIN.search(self._text, place)) is not None:
-            if begin[0].endswith("/"):
-                place = self._url(*begin.span(), begin.span(1))
-            else:
-                place = self._unsubscribe(*begin.span())
-
-    def found(self) -> Found:
-        """All that was found."""
+            start, end = begin.span()
+            if not begin[0].endswith("/"):
+                place = self._unsubscribe(start, end)
+                continue
+            alone = start == place or self._text[start - 1] in _SURELY_ALONE
+            other = None if alone else self._other(place, start)
+            place = other or self._url(start, end, begin.span(1))
         return Found(self._ledger.splices(), self._ledger.findings(), len(self._text))
 
     def _url(self, start: int, scheme_end: int, no_track: tuple[int, int]) -> int:
         """Deal with the URL that begins there; the place to read on from is returned."""
-        stop = self._stop(start, scheme_end)
-        end = self._trimmed(scheme_end, stop)
-        url = without_no_track(self._text[start:end])
+        stop, end = self._ends(start, scheme_end)
+        url = without_no_track(self._text[start : stop if end is None else end])
         opted_out = ""
         if no_track[0] >= 0:
             self._ledger.splice(*no_track, "")
             opted_out = "+notrack"
-        if (mark := _OPT_OUT.match(self._text, stop)) is not None:
+        in_brackets = self._text[stop : stop + 1] in ("[", "{")
+        if in_brackets and (mark := _OPT_OUT.match(self._text, stop)) is not None:
             self._ledger.splice(*mark.span(), "")
             opted_out = "data-msys-clicktrack=0"
-        if opted_out:
-            self._ledger.leave(start, url, f"opted out ({opted_out})")
-            return end
-        if PLACEHOLDER.match(self._text, stop):  # One with a space in it: "{{ name }}".
+        if opted_out or end is None:
+            self._ledger.leave(start, url, f"opted out ({opted_out})" if opted_out else _NO_END)
+            return stop if end is None else end
+        if in_brackets and PLACEHOLDER.match(self._text, stop):  # With a space: "{{ name }}".
             self._ledger.leave(start, self._text[start : self._run_end], "placeholder")
             return self._run_end
         found = judge(url, self._wanted)
@@ -115,7 +122,11 @@ class _Prose:
         scheme = _SCHEME.match(self._text, tag_end)
         end = tag_end
         if scheme is not None:
-            end = self._trimmed(scheme.end(), self._stop(start, scheme.end()))
+            stop, known = self._ends(start, scheme.end())
+            if known is None:
+                self._ledger.leave(start, self._text[start:stop], _NO_END)
+                return stop
+            end = known
         url = without_no_track(self._text[tag_end:end])
         if isinstance(target(url), Target):
             self._ledger.track(start, end, Kind.UNSUBSCRIBE, url)
@@ -124,45 +135,104 @@ class _Prose:
             self._ledger.leave(start, shown[0] if shown else url, BARE_UNSUBSCRIBE_TAG)
         return end
 
-    def _stop(self, begin: int, start: int) -> int:
-        """Where a URL ends at the latest that begins at ``begin``, its authority at ``start``.
+    def _other(self, place: int, begin: int) -> int | None:
+        """The end of the link of another kind that the URL at ``begin`` is in; None: in none.
 
-        That is where its run ends, at the first bracket whose partner is not in the URL, or at the
-        next apostrophe if one stands before the URL.
+        ``place``: where what was read before ends.
+        """
+        run = _RUN.match(self._text[place:begin][::-1])
+        start = begin - (run.end() if run else 0)
+        while (link := url_ends.other_link(self._text, start, begin)) is not None:
+            known = False
+            if link.end() < begin:
+                start, known = self._stop(link.start(), link.start())
+                if known and start <= begin:
+                    continue
+            end = start if known else self._stop(link.start(), link.end(), look_inside=False)[0]
+            self._ledger.leave(begin, self._text[begin:end], _IN_ANOTHER)
+            return end
+        return None
+
+    def _ends(self, begin: int, start: int) -> tuple[int, int | None]:
+        """Where the URL ends at the latest, and where it ends; None where that cannot be known.
+
+        It begins at ``begin``, its authority at ``start``.
+        """
+        stop, known = self._stop(begin, start)
+        end: int | None = stop
+        if not known or url_ends.is_odd(self._text[start:stop]):
+            end = self._odd_end(begin, start, stop, known)
+        if end is None:
+            return stop if known else self._stop(begin, start, look_inside=False)[0], None
+        return stop, url_ends.trimmed(self._text, begin, start, end)
+
+    def _odd_end(self, begin: int, start: int, stop: int, known: bool) -> int | None:
+        """As `_ends`, by what stands in the URL. ``known``: it ends at ``stop`` if not before."""
+        if known and self._text[begin - 1 : begin] == "<" and self._text[stop : stop + 1] == ">":
+            return stop
+        end = self._emphasis.closed(begin, start, stop)
+        if end is not None and (known or end < stop):
+            end = url_ends.before_prose(self._text, start, end)
+        elif not known:
+            return None
+        if end is None or end == stop:
+            return end
+        still_open = any(partner < 0 for _, partner in _events(self._text, start, end))
+        return None if still_open or self._text.find("://", end, stop) >= 0 else end
+
+    def _stop(self, begin: int, start: int, look_inside: bool = True) -> tuple[int, bool]:
+        """Where a link ends at the latest that begins at ``begin``, and whether that is known.
+
+        ``start``: from where on its brackets count. It ends where its run does, at the first
+        bracket whose partner is not in it, at the next apostrophe if one stands before it, or
+        where another URL follows; with ``look_inside`` False it goes on over those.
         """
         if start >= self._run_end:
             run = _RUN.match(self._text, start)
             self._run_end = run.end() if run else start
-            self._brackets = _brackets(self._text, start, self._run_end)
+            self._events = _events(self._text, start, self._run_end)
         stop = self._run_end
         if self._text[begin - 1 : begin] == "'":
             apostrophe = self._text.find("'", start, stop)
             stop = stop if apostrophe < 0 else apostrophe
-        while self._brackets and self._brackets[0][0] < stop:
-            place, partner = self._brackets.popleft()
-            if place >= start and not start <= partner < stop:
-                return place
-        return stop
+        inside = start
+        while self._events and self._events[0][0] < stop:
+            place, partner = self._events.popleft()
+            if place < start:
+                continue
+            if place != partner:
+                if not start <= partner < stop:
+                    return place, True
+                inside = max(inside, partner)
+            elif look_inside and place > start:
+                ended = url_ends.ends_before(self._text, start, place)
+                if ended is None or (ended and place < inside):
+                    return place, False
+                if ended:
+                    return place, True
+        return stop, True
 
-    def _trimmed(self, start: int, end: int) -> int:
-        """Where the URL ends without the punctuation that follows it."""
-        while end > start and self._text[end - 1] in _TRAILING:
-            end -= 1
-        return end
 
+def _events(text: str, start: int, end: int) -> deque[tuple[int, int]]:
+    """The brackets of a run, in order, each with the place of its partner or -1.
 
-def _brackets(text: str, start: int, end: int) -> deque[tuple[int, int]]:
-    """The brackets of a run, in order, each with the place of its partner or -1."""
-    found = [*_BRACKET.finditer(text, start, end)]
+    Where a URL begins stands its own place.
+    """
+    kinds = _BRACKET if text.find("://", start, end) < 0 else _BRACKET_OR_URL
+    found = [*kinds.finditer(text, start, end)]
+    if not found:
+        return deque()
     partners = [-1] * len(found)
     still_open: list[int] = []
-    for index, bracket in enumerate(found):
-        opening = _OPENING.get(bracket[0])
-        if opening is None:
+    for index, event in enumerate(found):
+        opening = OPENING.get(event[0])
+        if len(event[0]) > 1:
+            partners[index] = event.start()
+        elif opening is None:
             still_open.append(index)
         elif still_open and found[still_open[-1]][0] == opening:
             partner = still_open.pop()
-            partners[index], partners[partner] = found[partner].start(), bracket.start()
+            partners[index], partners[partner] = found[partner].start(), event.start()
         else:  # Nothing that holds this bracket can be balanced.
             still_open.clear()
-    return deque(zip((bracket.start() for bracket in found), partners, strict=True))
+    return deque(zip((event.start() for event in found), partners, strict=True))

@@ -17,7 +17,7 @@ from encodings.aliases import aliases
 from functools import lru_cache
 from typing import NamedTuple
 
-from fletching.outgoing import links, mime, transfer
+from fletching.outgoing import flowed, links, mime, transfer
 from fletching.outgoing.message import Header, Message
 from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
@@ -186,6 +186,7 @@ def _part(
         tracking.untracked_hosts,
         tracking.preserve_visible_urls,
         _charset(part.parameters),
+        part.content_type == "text/plain" and flowed.delsp(part.parameters),
     )
     if part.encoding not in transfer.ENCODINGS:
         raise LeftAloneError("unknown Content-Transfer-Encoding")

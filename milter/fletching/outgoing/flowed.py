@@ -1,0 +1,54 @@
+"""Lines that are one: ``format=flowed; delsp=yes`` (RFC 3676), and the way back to where they were.
+
+Here lives how a recipient's program joins lines. Without ``delsp`` a blank stays between two of
+them, which ends a URL as it does elsewhere, so that nothing needs to be known. What a link is may
+not be known here.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+
+from fletching.outgoing.splices import Splice
+
+# A flowed line, the end of it that goes, and the quote marks and the stuffed space of the next
+# (section 4.5). A quote of another depth is not joined, nor a signature's line (section 4.3).
+_SIGNATURE = r"(?! ?-- \r?$)"
+_SOFT_END = re.compile(
+    rf"^(>*+){_SIGNATURE}[^\n]*( \r?\n)(?=(\1(?!>){_SIGNATURE} ?))", re.MULTILINE
+)
+
+
+def delsp(parameters: Mapping[str, str]) -> bool:
+    """Whether a part with these parameters has lines that are joined without their last space."""
+    return all(
+        parameters.get(name, "").lower() == value
+        for name, value in (("format", "flowed"), ("delsp", "yes"))
+    )
+
+
+class Joined:
+    """A text with its flowed lines joined."""
+
+    def __init__(self, text: str) -> None:
+        gone = [(line.start(2), line.end(3)) for line in _SOFT_END.finditer(text)]
+        ends = [*(start for start, _ in gone), len(text)]
+        starts = [0, *(end for _, end in gone)]
+        self.text = "".join(text[start:end] for start, end in zip(starts, ends, strict=True))
+        sizes = (end - start for start, end in zip(starts, ends, strict=True))
+        # Where each piece ends in the joined text, and where it begins there and in the text.
+        self._ends = [*accumulate(sizes)]
+        self._begins = [0, *self._ends[:-1]]
+        self._starts = starts
+
+    def taken_apart(self, splices: Iterable[Splice]) -> Iterator[Splice]:
+        """Splices into the joined text as splices into the text. None may be empty."""
+        for splice in splices:
+            first = bisect_right(self._begins, splice.start) - 1
+            last = bisect_left(self._ends, splice.end)
+            start = splice.start - self._begins[first] + self._starts[first]
+            end = splice.end - self._begins[last] + self._starts[last]
+            yield splice._replace(start=start, end=end)

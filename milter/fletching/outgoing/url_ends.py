@@ -1,0 +1,206 @@
+"""What ends a URL in running text: the one table, and how a text tells a link within a link.
+
+Here live scripts, signs, pairs and schemes, as values and patterns. Sources:
+
+- RFC 3986 appendix C: a URI in a text ends at white space, ``"`` or within ``< >``; punctuation
+  behind it and ``URL:`` before it are not part of it. Sections 2.2 and 2.3: what one is made of;
+  RFC 3987 section 2.2 adds the letters of all scripts.
+- RFC 3676 sections 4.2 to 4.5: which lines of ``format=flowed`` are one.
+- The Unicode Character Database: general categories P and Z, the blocks of arrows and shapes, and
+  by Scripts.txt and UAX #14 (class SA, and the classes of East Asian letters) the scripts that put
+  no blank between words; UAX #31 table 3a: signs that may stand within a word.
+- CommonMark section 6.2: which mark opens an emphasis, and which closes it.
+- IANA's registry of URI schemes: those that need no ``//``.
+
+Splices, and which URLs are ours to rewrite, may not be known here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fletching.outgoing.destinations import PLACEHOLDER
+
+# Ends every URL: controls, white space and what RFC 3986 forbids and quotes with ...
+_NEVER = r"\x00-\x20<>\"\\`\x7f-\xa0\u00ad"
+# ... and the signs that only prose has: of Latin-1, ...
+_LATIN_1 = r"\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b4\u00b6\u00b8\u00bb\u00bf\u00d7\u00f7"
+# ... punctuation of other scripts, ...
+_PUNCTUATION = (
+    r"\u037e\u055a-\u055f\u0589\u05be\u05c0\u05c3\u05c6\u0609\u060a\u060c\u060d\u061b\u061d-\u061f"
+    r"\u066a-\u066d\u06d4\u0700-\u070d\u0964\u0965\u0df4\u0e4f\u0e5a\u0e5b\u0f04-\u0f0a\u0f0c-\u0f12"
+    r"\u0f3a-\u0f3d\u104a-\u104f\u10fb\u1360-\u1368\u1400\u166e\u1680\u169b\u169c\u16eb-\u16ed\u17d4-\u17d6"
+    r"\u17d8-\u17da\u1800-\u180a\u1944\u1945\u2cf9-\u2cfc\u2cfe\u2cff\ua4fe\ua4ff\ua60d-\ua60f\ua874-\ua877"
+    r"\ua8ce\ua8cf\ua92f\uaa5c-\uaa5f\uabeb"
+)
+# ... dashes, quotation marks, bullets, ellipses, blanks; currencies; arrows, operators, lines and
+# shapes (not the pictures among them); full-width signs.
+_SIGNS = (
+    r"\u2000-\u200b\u200e-\u206f\u20a0-\u20cf\u2190-\u2319\u231c-\u23e8\u23fb-\u245f\u2500-\u25ff"
+    r"\u2605\u2606\u2610-\u2612\u261a-\u261f\u2713-\u2718\u2756-\u275e\u2761\u2766-\u2794\u2798-\u27bf"
+    r"\u27c0-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d\ufd3e\ufd3f\ufe10-\ufe19"
+    r"\ufe30-\ufe6b\ufeff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffee"
+    r"\ufff9-\ufffd"
+)
+ENDS = _NEVER + _LATIN_1 + _PUNCTUATION + _SIGNS
+"""The characters that no URL goes beyond, for a class of a pattern."""
+
+# Ends a URL or is part of it: letters of scripts without blanks between words, and Hangul, whose
+# particles join a word (``https://a.example/2에서``) ...
+_UNSPACED = (
+    r"\u0e01-\u0e3a\u0e40-\u0e4e\u0e50-\u0e59\u0e80-\u0eff\u0f00-\u0f03\u0f0b\u0f13-\u0f39\u0f3e-\u0fff"
+    r"\u1000-\u1049\u1050-\u109f\u1100-\u11ff\u1780-\u17d3\u17d7\u17dc-\u17ff\u1950-\u19ff\u1a00-\u1aad"
+    r"\u1b00-\u1bff\u2e80-\u2fdf\u3005-\u3007\u3021-\u302f\u3031-\u303c\u303e-\u31ff\u3200-\u4dbf\u4e00-\ua4cf"
+    r"\ua930-\ua95f\ua960-\ua97f\ua980-\uaa5b\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\uff10-\uff19"
+    r"\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc"
+    r"\U00011000-\U0001107f\U00016fe0-\U00018dff\U0001aff0-\U0001b2ff\U00020000-\U0003ffff"
+)
+# ... pictures, raised and ringed figures ...
+_PICTURES = (
+    r"\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209f\u20d0-\u218f\u231a\u231b\u23e9-\u23fa\u2460-\u24ff"
+    r"\u2600-\u2604\u2607-\u260f\u2613-\u2619\u2620-\u2712\u2719-\u2755\u275f\u2760\u2762-\u2765\u2795-\u2797\ufe00-\ufe0f"
+    r"\U0001f000-\U0001faff"
+)
+# ... and signs that may stand within a word (UAX #31).
+_MEDIAL = r"\u00b7\u0387\u058a\u05f3\u05f4\u200c\u200d"
+DOUBTFUL = re.compile(rf"[{_UNSPACED}{_PICTURES}{_MEDIAL}]++")
+_MEDIAL_ALONE = re.compile(rf"[{_MEDIAL}](?=\w)")
+
+TRAILING = ".,;:!?'"
+"""Punctuation that is no part of a URL at its end."""
+_SEPARATORS = TRAILING + "|"
+"""Behind these one URL follows another, in a list without blanks."""
+_VALUE = "=/?#"
+"""Behind these a URL is part of the URL that it stands in."""
+OPENING = {")": "(", "]": "[", "}": "{"}
+"""Pairs: a bracket whose partner is not in the URL ends it."""
+# Pairs as well: marks of emphasis and the lines of a table, closed where one was opened before.
+_MARKS = re.compile(r"\*+|~+|_+|\|")
+_MARKS_OR_PARAGRAPH = re.compile(r"\*+|~+|_+|\n[ \t]*\r?(?=\n)")
+_BEHIND_CLOSED = re.compile(rf"[^\w/?#&=%+@$-]|[{_UNSPACED}{_PICTURES}]|_|\Z")
+_NEVER_BEFORE = frozenset("/?#&=%+@$-.:")
+
+# What shows that a URL goes on behind a letter of a script without blanks.
+_GOES_ON = re.compile(r"[/?#&=%@_]|\.\w")
+_ENDED = frozenset(",;!)]}")
+_HOST_END = re.compile(r"[/?#]")
+_SCHEMES = (
+    r"about|acct|blob|cid|data|facetime(?:-audio)?|feed|geo|im|intent|jabber|jar|javascript|magnet"
+    r"|mailto|maps|market|mid|microsoft-edge|mms|mmsto|msteams|news|pres|sips?|skype|sms|smsto|tel"
+    r"|urn|view-source|wtai|xmpp"
+)
+_OF_ANOTHER_SCHEME = (
+    rf"(?<![a-z0-9+.-])(?:(?!https?(?:\+notrack)?://)[a-z][a-z0-9+.-]*+://|(?:{_SCHEMES}):"
+)
+_WITHOUT_SCHEME = (
+    r"|(?<![\w.-])(?:[\w-]++\.)++[^\W\d_][\w-]*+(?::[0-9]+)?[/?#]|[?&][\w.\[\]%-]++=\Z"
+)
+_OTHER = re.compile(rf"{_OF_ANOTHER_SCHEME}){_WITHOUT_SCHEME}", re.IGNORECASE)
+# "Website:" before a URL is a label, but what has a query or a path of its own is a link.
+_OTHER_OR_UNKNOWN = re.compile(
+    rf"{_OF_ANOTHER_SCHEME}|[a-z][a-z0-9+.-]++:){_WITHOUT_SCHEME}", re.IGNORECASE
+)
+
+
+def other_link(text: str, start: int, begin: int) -> re.Match[str] | None:
+    """The first beginning of a link of another scheme, or of one without, before a URL.
+
+    The URL begins at ``begin``, what it may belong to at ``start``.
+    """
+    other = _OTHER_OR_UNKNOWN if text[begin - 1] in "=/" else _OTHER
+    return other.search(text, start, begin)
+
+
+def ends_before(text: str, start: int, begin: int) -> bool | None:
+    """Whether a link that begins at ``start`` ends before the URL in it at ``begin``.
+
+    None: it cannot be known.
+    """
+    before = text[begin - 1]
+    if before in _VALUE:
+        return False
+    separate = before in _SEPARATORS or DOUBTFUL.match(before) is not None
+    in_query = text.find("?", start, begin) >= 0 or text.find("#", start, begin) >= 0
+    return True if separate and not in_query else None
+
+
+class Emphasis:
+    """The marks of emphasis of one text, read from URL to URL."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._place = 0
+        self._open = dict.fromkeys("*~_", 0)
+
+    def closed(self, begin: int, start: int, stop: int) -> int | None:
+        """Where a mark closes what one before the URL opened; ``stop`` where none does.
+
+        The URL begins at ``begin``, its authority at ``start``. None: it cannot be known.
+        """
+        text = self._text
+        if PLACEHOLDER.search(text, start, stop):
+            return stop
+        for mark in _MARKS.finditer(text, start, stop):
+            sign = mark[0][0]
+            at_once = text[begin - 1 : begin] == sign
+            if _BEHIND_CLOSED.match(text, mark.end(), stop):
+                still_open = int(at_once) if sign == "|" else self._opened(begin, sign)
+                if still_open:
+                    return mark.end() - min(still_open, len(mark[0]))
+            elif at_once and sign in "*|":
+                return None
+        return stop
+
+    def _opened(self, begin: int, sign: str) -> int:
+        """How many of these marks are open where a URL begins."""
+        for mark in _MARKS_OR_PARAGRAPH.finditer(self._text, self._place, begin):
+            if mark[0][0] == "\n":
+                self._open = dict.fromkeys("*~_", 0)
+                continue
+            left = self._text[max(0, mark.start() - 1) : mark.start()]
+            right = self._text[mark.end() : mark.end() + 1]
+            still_open = self._open[mark[0][0]]
+            if still_open and not left.isspace() and not right.isalnum():
+                self._open[mark[0][0]] -= min(still_open, len(mark[0]))
+            elif not (left.isalnum() or left in _NEVER_BEFORE or right.isspace()):
+                self._open[mark[0][0]] += len(mark[0])
+        self._place = max(self._place, begin)
+        return self._open[sign]
+
+
+def before_prose(text: str, start: int, stop: int) -> int | None:
+    """Where prose begins behind a URL, its authority at ``start``; ``stop`` where none does.
+
+    None: it cannot be known.
+    """
+    host = _HOST_END.search(text, start, stop)
+    host_end = host.start() if host else stop
+    for letters in DOUBTFUL.finditer(text, start, stop):
+        place, end = letters.span()
+        last = text[place - 1]
+        if place < host_end and end < stop and (place == start or last == "."):
+            continue  # An internationalised host.
+        ended = last.isalnum() or last in _ENDED or (last == "." and host_end < place)
+        if not ended or _GOES_ON.search(text, end, stop) or _MEDIAL_ALONE.match(text, place, stop):
+            return None
+        return place
+    return stop
+
+
+def is_odd(run: str) -> bool:
+    """Whether more may end a URL, begin to end of its run, than a bracket or punctuation."""
+    return (
+        not run.isascii()
+        or "*" in run
+        or "|" in run
+        or "~" in run
+        or run.rstrip(TRAILING)[-1:] == "_"
+    )
+
+
+def trimmed(text: str, begin: int, start: int, end: int) -> int:
+    """Where a URL ends without the punctuation that follows it, and without half an arrow."""
+    url = text[start:end].rstrip(TRAILING)
+    if url[-1:] in ("-", "=") and text.startswith(">", end) and text[begin - 1 : begin] != "<":
+        url = url.rstrip("-=").rstrip(TRAILING)
+    return start + len(url)
