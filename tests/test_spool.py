@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from fletching import events
 from fletching.daemons.recorder import MOST_AT_ONCE, Recorder
-from fletching.daemons.spool import Spool, adopt, restored, spool_of
+from fletching.daemons.spool import Spool, prepare, restored, spool_of
 from fletching.events import Event
 from fletching.store.connection import StoreAway
 from fletching.tokens import Facts
@@ -172,12 +172,16 @@ def test_the_place_is_on_the_disk_before_the_file_is_emptied(
     spool.first(1)
     spool.forget()
     done: list[str] = []
-    monkeypatch.setattr(os, "fdatasync", lambda file: done.append("synced"))
-    monkeypatch.setattr(os, "ftruncate", lambda file, size: done.append("emptied"))
+    names = {os.stat(name).st_ino: name.suffix for name in (path, path.with_suffix(".at"))}
+
+    def noted(what: str, file: int) -> None:
+        done.append(f"{names[os.fstat(file).st_ino]} {what}")
+
+    monkeypatch.setattr(os, "fdatasync", lambda file: noted("synced", file))
+    monkeypatch.setattr(os, "ftruncate", lambda file, size: noted("emptied", file))
     spool.first(1)
     spool.forget()
-    assert done == ["synced", "emptied"]
-    assert int(path.with_suffix(".at").read_bytes()) == 0
+    assert done == [".at emptied", ".at synced", ".events emptied"]
 
 
 def test_full_keeps_the_oldest(path: Path) -> None:
@@ -196,7 +200,7 @@ def test_files_of_processes_that_are_no_more(path: Path) -> None:
         spool.append([event(place * 10 + number) for number in range(3)])
         spool.close()
     (path.parent / "notes.events").write_text("mine")
-    adopt(path.parent, 2)
+    prepare(path.parent, 2)
     assert drained(Spool(path)) == [0, 1, 2, 20, 21, 22, 30, 31, 32]
     assert {each.name for each in path.parent.iterdir()} == {
         "0.events", "0.at", "1.events", "1.at", "notes.events",
@@ -211,14 +215,14 @@ def test_what_others_left_behind_has_room_whatever_is_there(
         left = Spool(spool_of(path.parent, place), largest=10_000)
         left.append([event(place * 10 + number) for number in range(3)])
         left.close()
-    adopt(path.parent, 1)
+    prepare(path.parent, 1)
     assert drained(Spool(path)) == [0, 1, 2, 10, 11, 12]
 
 
 def test_a_page_of_broken_lines_does_not_end_it(path: Path) -> None:
     path.parent.mkdir()
     spool_of(path.parent, 1).write_text("broken\n" * 1500 + event(1).json() + "\n")
-    adopt(path.parent, 1)
+    prepare(path.parent, 1)
     assert drained(Spool(path)) == [1]
 
 
@@ -289,7 +293,7 @@ def in_a_loop(act: Callable[[], object]) -> None:
 
 def test_events_of_a_moment_go_together(store: Store, path: Path) -> None:
     async def act() -> None:
-        recorder = Recorder(store, Spool(path))
+        recorder = Recorder(store, lambda: Spool(path))
         store.let_in.clear()
         first = asyncio.create_task(recorder.record(event(0)))
         rest = asyncio.create_task(record(recorder, [event(number) for number in range(1, 1200)]))
@@ -309,7 +313,7 @@ def test_redis_goes_and_comes_back(
     store: Store, path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def act() -> None:
-        recorder = Recorder(store, Spool(path))
+        recorder = Recorder(store, lambda: Spool(path))
         await recorder.record(event(0))
         store.away = True
         for number in range(1, 1001):
@@ -333,13 +337,13 @@ def test_redis_goes_and_comes_back(
 def test_what_waits_at_the_end_comes_at_the_next_start(store: Store, path: Path) -> None:
     async def away() -> None:
         store.away = True
-        recorder = Recorder(store, Spool(path))
+        recorder = Recorder(store, lambda: Spool(path))
         await record(recorder, [event(number) for number in range(10)])
         recorder.close()
 
     async def back() -> None:
         store.away = False
-        recorder = Recorder(store, Spool(path))
+        recorder = Recorder(store, lambda: Spool(path))
         await recorder.record(event(10))
         while len(store.got) < 11:
             await asyncio.sleep(0.01)
@@ -356,7 +360,7 @@ def test_no_room_is_said_and_the_reader_is_answered(
 ) -> None:
     async def act() -> None:
         store.away = True
-        recorder = Recorder(store, Spool(path, largest=1000))
+        recorder = Recorder(store, lambda: Spool(path, largest=1000))
         await record(recorder, [event(number) for number in range(10)])
         recorder.close()
 
@@ -372,7 +376,7 @@ def test_what_nobody_expected_loses_no_event(path: Path, capfd: pytest.CaptureFi
             raise RuntimeError("broken")
 
     async def act() -> None:
-        recorder = Recorder(Broken(), Spool(path))
+        recorder = Recorder(Broken(), lambda: Spool(path))
         for number in range(3):
             await recorder.record(event(number))
         recorder.close()
@@ -393,7 +397,7 @@ def test_a_fault_of_ours_keeps_nobody_waiting(
         raise RuntimeError("broken")
 
     async def act() -> None:
-        recorder = Recorder(store, Spool(path))
+        recorder = Recorder(store, lambda: Spool(path))
         monkeypatch.setattr(Spool, "append", broken)
         store.away = True
         with pytest.raises(RuntimeError, match="broken"):
@@ -407,7 +411,7 @@ def test_a_fault_of_ours_keeps_nobody_waiting(
 
 def test_a_reader_who_does_not_wait_loses_nothing(store: Store, path: Path) -> None:
     async def act() -> None:
-        recorder = Recorder(store, Spool(path))
+        recorder = Recorder(store, lambda: Spool(path))
         store.let_in.clear()
         gone = asyncio.create_task(recorder.record(event(1)))
         await asyncio.sleep(0)

@@ -392,6 +392,73 @@ def test_what_is_wrong_at_the_start(
     assert re.search(rf"(?m)^{re.escape(str(web.config))}:\d+: {re.escape(said)}", web.log())
 
 
+def test_out_of_descriptors(tmp_path: Path, clean: RedisServer) -> None:
+    """It says so, and not each time; those who came before are answered, and others afterwards."""
+    program = ("-c", OF_FEW_DESCRIPTORS)
+    for web in made(tmp_path, clean, {"workers": 1}, program):
+        few_descriptors(web)
+
+
+def few_descriptors(web: Web) -> None:
+    early = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+
+    def click(number: int) -> int:
+        early.request("GET", f"/click?{web.token(number=number)}")
+        response = early.getresponse()
+        response.read()
+        return response.status
+
+    with contextlib.closing(early), contextlib.ExitStack() as stack:
+        assert click(1) == 302
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+        web.says("no_descriptors limit=64 ")
+        assert web.ask("GET", f"/click?{web.token(number=2)}")[0] == 503
+        assert click(3) == 302
+    wait_until("it answers again", lambda: web.ask("GET", f"/click?{web.token()}")[0] == 302)
+    assert {told["message_number"] for told in web.recorded()} == {1, 3, 7}
+    assert web.log().count("no_descriptors") == 1
+
+
+OF_FEW_DESCRIPTORS = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from fletching.cli import main
+main()
+"""
+
+
+def test_what_uvloop_and_uvicorn_report_is_in_the_log(tmp_path: Path, clean: RedisServer) -> None:
+    for web in made(tmp_path, clean, {"workers": 1}, ("-c", BROKEN_CALLBACK)):
+        for _ in range(3):
+            assert web.ask("GET", f"/click?{web.token()}")[0] == 302
+        web.says("library library=asyncio message=")
+        web.says("traceback library=asyncio | RuntimeError: nobody expects this")
+        # What any client can cause is no failure.
+        assert web.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert "uvicorn" not in web.log()
+        assert web.log().count("library library=asyncio") == 1
+
+
+BROKEN_CALLBACK = """
+import asyncio
+from fletching.daemons import web
+from fletching.cli import main
+
+class Broken(web.Application):
+    async def __call__(self, scope, receive, send):
+        await super().__call__(scope, receive, send)
+        asyncio.get_running_loop().call_soon(self.fail)
+
+    def fail(self):
+        raise RuntimeError("nobody expects this")
+
+from fletching.daemons import web_processes
+web_processes.Application = Broken
+main()
+"""
+
+
 # Redis away
 
 

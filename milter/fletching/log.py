@@ -93,6 +93,29 @@ def child_killed(what: str, pid: int) -> None:
     _write(ERROR, "child_killed", [("what", what), ("pid", pid)])
 
 
+def cannot_start(problems: str) -> None:
+    """What is wrong with the configuration, a line each, as `check` writes it; nothing starts."""
+    for line in problems.splitlines():
+        _put(ERROR, _printable(line))
+
+
+def no_descriptors(most: int, left_out: int) -> None:
+    """All file descriptors of a process are in use: connections are answered 503 and ended."""
+    facts = [("limit", most), ("connections", left_out + 1)]
+    _write(ERROR, "no_descriptors", facts)
+
+
+def library(
+    name: str, message: str, error: BaseException | None, left_out: int, *, is_error: bool
+) -> None:
+    """A library tells of what went wrong in it, and told so often more since it was heard last."""
+    who = ("library", name)
+    facts = [who, ("message", message), *([("left_out", left_out)] if left_out else [])]
+    _write(ERROR if is_error else WARNING, "library", facts)
+    if error is not None:
+        _trace(who, error)
+
+
 def reloaded(daemon: str) -> None:
     """The configuration was read anew and is in force."""
     _write(NOTICE, "configuration", [("daemon", daemon), ("reload", "done")])
@@ -188,8 +211,10 @@ def _said(error: BaseException) -> str:
 
 def _write(priority: int, name: str, facts: Facts, behind: str = "") -> None:
     line = " ".join([name, *(f"{key}={value_text(value)}" for key, value in facts)])
-    if behind:
-        line = f"{line} | {behind}"
+    _put(priority, f"{line} | {behind}" if behind else line)
+
+
+def _put(priority: int, line: str) -> None:
     if _to_journal(os.environ):
         line = f"<{priority}>{line}"
     with contextlib.suppress(OSError, ValueError):

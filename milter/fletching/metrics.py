@@ -9,6 +9,7 @@ node_exporter's text-file collector.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,10 +46,16 @@ def begin(state_dir: Path) -> None:
 
 
 def sum_up(state_dir: Path) -> None:
-    """Writes `state_dir/metrics.prom`, at once or not at all. Raises OSError."""
+    """Writes `state_dir/metrics.prom`, at once or not at all.
+
+    Raises OSError, and ValueError where a worker's file is broken.
+    """
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder(state_dir)))  # type: ignore[no-untyped-call]
-    write_to_textfile(str(state_dir / "metrics.prom"), registry)
+    try:
+        write_to_textfile(str(state_dir / "metrics.prom"), registry)
+    except struct.error as error:
+        raise ValueError(str(error)) from error
 
 
 class Metrics:
@@ -151,5 +158,12 @@ def _kind(warning: str) -> str:
 def _make_room(where: Path, worker: int) -> None:
     """Takes the disk's blocks now: to touch a block that a full disk lacks later is a SIGBUS."""
     for kind in ("counter", "histogram"):
-        with (where / f"{kind}_{worker}.db").open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, _ROOM)
+        path = where / f"{kind}_{worker}.db"
+        with path.open("ab") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, _ROOM)
+            except OSError:
+                # An empty one could not be summed up.
+                if not file.tell():
+                    path.unlink()
+                raise

@@ -10,7 +10,6 @@ lease in Redis, since only so its events stay in order.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.named import UnusableError, named_by, told_of
 from fletching.config.sections import Destination
+from fletching.daemons import library_log
 from fletching.daemons.delivery import Delivery, Order
-from fletching.daemons.processes import Signals, notify
+from fletching.daemons.processes import Signals, even_without_room, notify
+from fletching.daemons.seldom import Seldom
 from fletching.daemons.tending import Tender
 from fletching.destinations.opening import DestinationError, opened
 from fletching.destinations.rules import Filter
@@ -37,20 +38,24 @@ KEPT_LONGER = 86400
 
 _TICK = SECONDS / 4
 
+_TELL_EVERY = 600.0
+"""Seconds between two lines about counters that cannot be written."""
+
 _PATIENCE = 8.0
 """Seconds at a stop for batches in hand. One that is cut off arrives later, perhaps again."""
 
 
 def serve(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
+    library_log.take()
     try:
         with told_of(config_path):
             config = load(config_path)
             orders = orders_of(config)
-            with named_by("state_dir", fault=OSError):
+            with named_by("state_dir", fault=OSError), even_without_room("state_dir"):
                 config.state_dir.mkdir(parents=True, exist_ok=True)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        log.cannot_start(str(error))
         return WRONG_CONFIGURATION
     signals = Signals()
     courier = Courier(config_path, config)
@@ -98,6 +103,7 @@ class Courier:
         self._counted = Deliveries()
         self._deliveries: list[Delivery] = []
         self._store_is_away = False
+        self._unkept = Seldom(_TELL_EVERY)
 
     def begin(self, orders: list[Order]) -> None:
         """Starts a delivery for each."""
@@ -169,7 +175,8 @@ class Courier:
         try:
             self._counted.write(self._config.state_dir)
         except OSError as error:
-            log.not_kept("courier.prom", error)
+            if self._unkept.is_due():
+                log.not_kept("courier.prom", error)
 
     def end(self) -> None:
         """Ends all deliveries; those that take too long are left behind."""

@@ -34,8 +34,12 @@ def prepare(state_dir: Path) -> None:
     path = embedded_socket(state_dir)
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise NoRedisError(f"embedded: {path} is too long for a Unix socket")
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.parent.chmod(0o700)
+    _make_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def begin(state_dir: Path) -> list[Child]:
@@ -76,6 +80,8 @@ def _serve(state_dir: Path) -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     hear()
     path = embedded_socket(state_dir)
+    # There may have been no room for it at the start.
+    _make_folder(path.parent)
     # redis-server takes away a socket that another one listens on, and writes to its data. The lock
     # is the running server's, since it inherits the descriptor.
     lock = os.open(path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -7,7 +7,6 @@ a socket is opened and served comes from `milter.py`.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +16,19 @@ from fletching import log, metrics
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.named import named_by, told_of
-from fletching.daemons import embedded_redis, recycling
+from fletching.daemons import embedded_redis, library_log, recycling
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import (
     END_WORKER,
     RELOAD_WORKER,
     Bell,
     Signals,
+    even_without_room,
     notify,
     spawn,
     stay_on,
 )
+from fletching.daemons.seldom import Seldom
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.worker import Retirement, Worker, live
 from fletching.opening import open_setup
@@ -40,6 +41,9 @@ _WORKERS_END = 9.0
 _ALL_END = 9.6
 """Seconds after SIGTERM. A worker waits up to 8 for its mails; Redis ends when they are gone."""
 
+_TELL_EVERY = 600.0
+"""Seconds between two lines about counters that cannot be written."""
+
 _AT_START_ONLY = ("listen", "workers", "state_dir")
 
 
@@ -50,6 +54,7 @@ def serve(
 
     ``open_at`` opens a socket, ``listen`` serves what comes to it.
     """
+    library_log.take()
     try:
         setup = open_configuration(config_path)
         with told_of(config_path):
@@ -57,7 +62,7 @@ def serve(
             with named_by("listen", fault=ListenError):
                 listener = open_listener(setup.config.listen, open_at)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        log.cannot_start(str(error))
         return WRONG_CONFIGURATION
     # Only now: the counters may be those of a daemon that has the socket.
     _kept("metrics", lambda: metrics.begin(setup.config.state_dir))
@@ -76,6 +81,7 @@ def prepare(config: Config) -> None:
     with (
         named_by("state_dir", fault=OSError),
         named_by("redis", fault=embedded_redis.NoRedisError),
+        even_without_room("state_dir"),
     ):
         config.state_dir.mkdir(parents=True, exist_ok=True)
         if config.redis == "embedded":
@@ -102,6 +108,7 @@ class _Parent:
         cpus = sorted(os.sched_getaffinity(0))
         self._cpus = cpus if len(cpus) == self._workers else []
         self._places: dict[int, Child] = {}
+        self._unkept = Seldom(_TELL_EVERY)
 
     def run(self) -> None:
         config = self._began_with
@@ -167,7 +174,7 @@ class _Parent:
             return None
 
     def _sum_up(self) -> None:
-        _kept("metrics.prom", lambda: metrics.sum_up(self._began_with.state_dir))
+        _kept("metrics.prom", lambda: metrics.sum_up(self._began_with.state_dir), self._unkept)
 
     def _end(self, why: str, workers: list[Child], redis: list[Child]) -> None:
         began = time.monotonic()
@@ -180,12 +187,13 @@ class _Parent:
         log.stopped(DAEMON)
 
 
-def _kept(what: str, keep: Callable[[], None]) -> None:
-    """Mail goes on without its counters."""
+def _kept(what: str, keep: Callable[[], None], said: Seldom | None = None) -> None:
+    """Mail goes on without its counters, which is not said each time."""
     try:
         keep()
     except (OSError, ValueError, RuntimeError) as error:
-        log.not_kept(what, error)
+        if said is None or said.is_due():
+            log.not_kept(what, error)
 
 
 def count(config: Config) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import mmap
 import os
@@ -15,9 +16,10 @@ import selectors
 import signal
 import socket
 import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
+
+from fletching import log
 
 TAKEN = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 """The signals that a daemon's first process acts on."""
@@ -69,8 +71,8 @@ def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
         _die_with(parent, dies_by)
         gc.freeze()
         act()
-    except BaseException:  # noqa: BLE001 a child must never go on as a second parent
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 a child must never go on as a second parent
+        log.crashed("child", error)
     finally:
         os._exit(CRASHED)
 
@@ -106,6 +108,17 @@ def stay_on(cpu: int) -> None:
     # Where that is forbidden, or the CPU is gone, the process goes where it is sent.
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {cpu})
+
+
+@contextlib.contextmanager
+def even_without_room(what: str) -> Iterator[None]:
+    """A full disk keeps nothing from its start, as it ends nothing that runs; other faults do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        log.not_kept(what, error)
 
 
 def execute(command: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
@@ -189,4 +202,4 @@ def notify(state: str) -> None:
             told.connect(address)
             told.sendall(state.encode())
         except OSError as error:
-            print(f"NOTIFY_SOCKET: {error}", file=sys.stderr)
+            log.not_kept("NOTIFY_SOCKET", error)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from fletching import log
+from fletching.daemons.seldom import Seldom
 from fletching.daemons.spool import Spool
 from fletching.events import Event
 from fletching.store.connection import StoreAway
@@ -28,7 +28,7 @@ TRY_EVERY = 0.5
 """Seconds between two questions whether Redis is back."""
 
 TELL_EVERY = 10.0
-"""Seconds between two lines about events that are lost."""
+"""Seconds between two lines about Redis that is away, a full disk, events that are lost."""
 
 
 class Log(Protocol):
@@ -41,9 +41,11 @@ class Log(Protocol):
 class Recorder:
     """Keeps the events of one process. All but its threads is of one event loop."""
 
-    def __init__(self, events: Log, spool: Spool) -> None:
+    def __init__(self, events: Log, opened_spool: Callable[[], Spool]) -> None:
+        """``opened_spool`` raises OSError where a disk has no room even for an empty file."""
         self._events = events
-        self._spool = spool
+        self._opened_spool = opened_spool
+        self._spool: Spool | None = None
         self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="recorder")
@@ -51,8 +53,12 @@ class Recorder:
         self._ended = threading.Event()
         self._drainer: threading.Thread | None = None
         self._lost = 0
-        self._told = -TELL_EVERY
-        if spool:
+        self._away, self._full, self._losing = (Seldom(TELL_EVERY) for _ in range(3))
+        try:
+            self._spool = opened_spool()
+        except OSError as error:
+            log.not_kept("spool", error)
+        if self._spool:
             with self._changing:
                 self._begin_draining()
 
@@ -99,7 +105,8 @@ class Recorder:
             self._events.append(events)
             return
         except StoreAway as error:
-            log.store_away(str(error))
+            if self._away.is_due():
+                log.store_away(str(error))
         except Exception as error:  # noqa: BLE001 an edge: whatever it is, no event is lost by it
             log.not_recorded(error)
         with self._changing:
@@ -108,14 +115,16 @@ class Recorder:
 
     def _to_spool(self, events: Sequence[Event]) -> None:
         try:
+            if self._spool is None:
+                self._spool = self._opened_spool()
             lost = self._spool.append(events)
         except OSError as error:
-            log.not_kept("spool", error)
+            if self._full.is_due():
+                log.not_kept("spool", error)
             lost = len(events)
         self._lost += lost
-        if lost and time.monotonic() >= self._told + TELL_EVERY:
+        if lost and self._losing.is_due():
             log.events_lost(self._lost)
-            self._told = time.monotonic()
 
     def _begin_draining(self) -> None:
         """To be called with the lock, which the drainer's end waits for."""
@@ -134,21 +143,23 @@ class Recorder:
             except Exception as error:  # noqa: BLE001 an edge: it waits on disk, and is tried again
                 log.not_recorded(error)
                 self._ended.wait(TELL_EVERY)
-        if is_over:
+        if drained:
             log.spool_drained(drained, self._lost)
 
     def _drain_some(self) -> tuple[int, bool]:
         """How many went to Redis, and whether they were the last ones."""
         with self._changing:
-            events = self._spool.first(MOST_AT_ONCE)
-            if self._spool.gave_all:
+            spool = self._spool
+            events = spool.first(MOST_AT_ONCE) if spool is not None else []
+            if spool is None or spool.gave_all:
                 # Nobody may add to it meanwhile: the next event goes straight to Redis.
                 if events:
                     self._events.append(events)
-                self._spool.forget()
+                if spool is not None:
+                    spool.forget()
                 self._drainer = None
                 return len(events), True
         self._events.append(events)
         with self._changing:
-            self._spool.forget()
+            spool.forget()
         return len(events), False

@@ -7,6 +7,7 @@ dropped. Who drains the file, and when, is not known here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -53,8 +54,8 @@ class Spool:
         said = os.pread(self._place, 20, 0).strip()
         # A place behind the end is that of a file which was emptied since.
         self._at = int(said) if said.isdigit() and int(said) <= self._end else 0
-        self._note(self._at)
-        os.fdatasync(self._place)
+        if not self._at:
+            self._note_none()
         self._lengths: list[int] = []
         _sync_folder(path.parent)
 
@@ -97,16 +98,19 @@ class Spool:
         self._at += sum(self._lengths)
         self._lengths = []
         if self._at < self._end:
-            self._note(self._at)
+            # On a full disk there may be no room for it; then more is drained again after a crash.
+            with contextlib.suppress(OSError):
+                os.pwrite(self._place, b"%-20d" % self._at, 0)
             return
         # First the place: an old one would skip what comes into the emptied file.
-        self._note(0)
-        os.fdatasync(self._place)
+        self._note_none()
         os.ftruncate(self._file, 0)
         self._at = self._end = 0
 
-    def _note(self, place: int) -> None:
-        os.pwrite(self._place, b"%-20d" % place, 0)
+    def _note_none(self) -> None:
+        """Nothing of the file is drained; to say so takes no room."""
+        os.ftruncate(self._place, 0)
+        os.fdatasync(self._place)
 
     def close(self) -> None:
         os.close(self._file)
@@ -136,11 +140,18 @@ class Spool:
         return 0
 
 
-def adopt(folder: Path, processes: int) -> None:
-    """Gives what processes have left behind that are no longer to be to the first one.
+def prepare(folder: Path, processes: int) -> None:
+    """Makes the files of so many processes; the first one gets what others have left behind.
 
     For the one process above all others, before them. Raises OSError.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in range(processes):
+        Spool(spool_of(folder, place)).close()
+    _adopt(folder, processes)
+
+
+def _adopt(folder: Path, processes: int) -> None:
     for path in sorted(folder.glob("*.events")):
         if not path.stem.isdigit() or int(path.stem) < processes:
             continue

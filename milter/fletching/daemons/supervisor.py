@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,13 +40,12 @@ def run(config_path: Path) -> int:
         with told_of(config_path):
             prefork.prepare(config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        log.cannot_start(str(error))
         return prefork.WRONG_CONFIGURATION
     signals = Signals()
     redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
-    with tempfile.TemporaryDirectory(prefix="fletching-") as folder:
-        daemons = [_Daemon.make(name, config_path, Path(folder)) for name in needed(config)]
-        return _Supervisor(signals, daemons, redis).run()
+    daemons = [_Daemon.make(name, config_path) for name in needed(config)]
+    return _Supervisor(signals, daemons, redis).run()
 
 
 def needed(config: Config) -> tuple[str, ...]:
@@ -69,12 +67,13 @@ class _Daemon:
     told: socket.socket
 
     @classmethod
-    def make(cls, name: str, config_path: Path, folder: Path) -> _Daemon:
+    def make(cls, name: str, config_path: Path) -> _Daemon:
         told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         told.setblocking(False)
-        told.bind(os.fspath(folder / name))
+        # A name of the kernel's choice (unix(7), autobind): it needs no room on a disk.
+        told.bind("")
         command = [sys.executable, "-m", "fletching", name, "--config", os.fspath(config_path)]
-        environment = {"NOTIFY_SOCKET": os.fspath(folder / name)}
+        environment = {"NOTIFY_SOCKET": "@" + told.getsockname()[1:].decode("ascii")}
         return cls(Child(name, lambda: spawn(lambda: execute(command, environment))), told)
 
     def is_ready(self) -> bool:

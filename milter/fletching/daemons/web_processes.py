@@ -20,9 +20,16 @@ from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.named import named_by, told_of
 from fletching.config.sections import Web
-from fletching.daemons import dashboard, prefork, spool
+from fletching.daemons import dashboard, library_log, prefork, spool
 from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Signals, notify, spawn
+from fletching.daemons.processes import (
+    END_WORKER,
+    RELOAD_WORKER,
+    Signals,
+    even_without_room,
+    notify,
+    spawn,
+)
 from fletching.daemons.recorder import Recorder
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.web import Application, Opened, opened
@@ -43,6 +50,7 @@ _AT_START_ONLY = ("workers", "redis", "state_dir")
 
 def serve(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
+    library_log.take()
     try:
         config, answers = _open(config_path)
         with told_of(config_path):
@@ -51,12 +59,10 @@ def serve(config_path: Path) -> int:
                 heard = _listen((config.web or Web()).listen)
             with named_by("web", "admin_listen", fault=ListenError):
                 shown = _listen((config.web or Web()).admin_listen)
-            with named_by("state_dir", fault=OSError):
-                folder = config.state_dir / "spool"
-                folder.mkdir(exist_ok=True)
-                spool.adopt(folder, prefork.count(config))
+            with named_by("state_dir", fault=OSError), even_without_room("spool"):
+                spool.prepare(config.state_dir / "spool", prefork.count(config))
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        log.cannot_start(str(error))
         return prefork.WRONG_CONFIGURATION
     _Parent(config_path, config, answers, heard, shown).run()
     return 0
@@ -198,8 +204,8 @@ def live(
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
-    kept = spool.Spool(spool.spool_of(config.state_dir / "spool", place))
-    recorder = Recorder(EventLog(config.redis, config.state_dir), kept)
+    file = spool.spool_of(config.state_dir / "spool", place)
+    recorder = Recorder(EventLog(config.redis, config.state_dir), lambda: spool.Spool(file))
     application = Application(answers, recorder)
     answering = server(application)
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import resource
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fletching import log
+from fletching.daemons.seldom import Seldom
 
 LONGEST_HEAD = 64 * 1024
 """Octets of a request line and headers; a token takes up to 32 KiB of them."""
@@ -29,6 +32,12 @@ KEPT_ALIVE = 75
 """Seconds for which a connection may be silent: longer than a proxy keeps its own (nginx: 60), so
 that it does not ask on one that we are closing."""
 
+RESERVED = 16
+"""File descriptors that are not for clients: else none is left for Redis and the pages."""
+
+TELL_EVERY = 60.0
+"""Seconds between two lines about file descriptors."""
+
 LIVES_ON = 8
 """Seconds that requests in hand have at the end."""
 
@@ -36,6 +45,13 @@ _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
+
+
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"retry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
+_crowded = Seldom(TELL_EVERY)
 
 
 class Protocol(HttpToolsProtocol):
@@ -52,6 +68,12 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait()
+        # The lowest free one is given: all below it are in use. When none is left at all, libuv
+        # accepts and closes, and says nothing.
+        if transport.get_extra_info("socket").fileno() >= _most_descriptors() - RESERVED:
+            self._refuse(_BUSY)
+            if _crowded.is_due():
+                log.no_descriptors(_most_descriptors(), _crowded.taken())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_more()
@@ -67,7 +89,7 @@ class Protocol(HttpToolsProtocol):
             # It may have its answer already.
             self.transport.close()
         elif self._inside and not self._in_body and self._size > LONGEST_HEAD:
-            self._refuse()
+            self._refuse(_TOO_LARGE)
         elif self._patience is None and (self._inside or not self._completed):
             # Inside a request, or empty lines where one should begin.
             self._wait()
@@ -98,8 +120,8 @@ class Protocol(HttpToolsProtocol):
             self._patience.cancel()
             self._patience = None
 
-    def _refuse(self) -> None:
-        self.transport.write(_TOO_LARGE)
+    def _refuse(self, answer: bytes) -> None:
+        self.transport.write(answer)
         self.transport.close()
 
 
@@ -112,9 +134,7 @@ class Server(uvicorn.Server):
 
 
 def server(application: Any) -> Server:
-    """A server that does not run yet. What there is to log, the application does."""
-    for name in ("uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).disabled = True
+    """A server that does not run yet. What there is to log is for `library_log`."""
     return Server(
         uvicorn.Config(
             application,
@@ -131,6 +151,11 @@ def server(application: Any) -> Server:
             timeout_graceful_shutdown=LIVES_ON,
         )
     )
+
+
+def _most_descriptors() -> int:
+    """File descriptors that this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def listening(family: int, address: tuple[str, int] | str) -> socket.socket:
