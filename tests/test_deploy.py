@@ -107,7 +107,7 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
 def root(tmp_path: Path) -> Path:
     """A file system with our services, their programs and Debian's units."""
     shutil.copytree(UNITS, tmp_path / UNITS.relative_to("/"), symlinks=True)
-    for name in ("opt/fletching/.venv/bin/fletching", "bin/kill"):
+    for name in ("opt/fletching/.venv/bin/fletching", "bin/sh"):
         file = tmp_path / name
         file.parent.mkdir(parents=True)
         file.write_text("#!/bin/sh\n")

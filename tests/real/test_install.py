@@ -1,0 +1,205 @@
+"""The commands of README.md and of `deploy/*/README.md`, in order, in a fresh Debian 12 that runs
+systemd, Postfix, Redis, nginx and Caddy, until a mail arrives signed and tracked, and out again.
+
+One system serves all tests of this file, in their order: each goes on from where the last one left.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .clean_root import CleanRoot
+from .processes import DidNotHappenError, program, wait_until
+from .sinks import _below_dump_lines, find_leaks
+from .verifiers import verify_dkimpy, verify_opendkim
+
+ROOT = Path(__file__).parent.parent.parent
+OPT = "/opt/fletching"
+CERTIFICATE = "/etc/letsencrypt/live/click.example.com"
+MAIL_HOST = "198.51.100.25"
+"""Where the mail for example.org goes: smtp-sink, in the system's own network."""
+
+ADDRESSES = ("192.0.2.9", "192.0.2.10", "192.0.2.11", MAIL_HOST)
+"""The example configuration's VirtualMTAs are addresses of that host."""
+
+NEWSLETTER = b"""\
+From: Shop <news@example.com>
+To: joe@example.org
+Subject: This week's offers
+X-GreenArrow-MailClass: newsletter
+X-GreenArrow-InstanceID: 20261130
+MIME-Version: 1.0
+Content-Type: text/html; charset=utf-8
+
+<p><a href="https://shop.example.com/1?a=b">Offer</a></p>
+"""
+
+
+def steps(readme: str, heading: str) -> dict[str, str]:
+    """The commands of a section, by the number of their step; without numbers all under "0".
+
+    Without ``heading``, those of the whole page.
+    """
+    text = (ROOT / readme).read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] if heading else text
+    assert section, f"{readme} has no section {heading}"
+    found: dict[str, str] = {}
+    number = "0"
+    for line in section.splitlines():
+        number = step[1] if (step := re.match(r"(\d+)\. ", line)) else number
+        if command := re.match(r" {7}(\S.*)| {4}(\S.*)", line):
+            found[number] = found.get(number, "") + (command[1] or command[2]) + "\n"
+    return found
+
+
+def commands(readme: str, heading: str, without: str = "(?!)") -> str:
+    """A section's commands; those that match ``without`` are no commands."""
+    lines = "".join(steps(readme, heading).values()).splitlines()
+    return "\n".join(line for line in lines if not re.match(without, line))
+
+
+INSTALL = steps("README.md", "Install into an existing Postfix, in five minutes")
+
+
+def publish(root: CleanRoot) -> str:
+    """The repository as it lies here, committed or not: where step 1 clones it from."""
+    source = root.path / "srv/fletching"
+    git = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(git, check=True, capture_output=True).stdout.split(b"\0")[:-1]:
+        if (ROOT / name.decode()).is_file():
+            (source / name.decode()).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name.decode(), source / name.decode())
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(source)]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "as it lies here"]):
+        subprocess.run([*git, *words], check=True)
+    return "/srv/fletching"
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[CleanRoot]:
+    """Postfix as an administrator has it, and the programs that deploy/ names; step 1 is done."""
+    with CleanRoot(ADDRESSES) as made:
+        made.install(
+            "apt-get install postfix nginx-light caddy openssl curl && "
+            "systemctl disable nginx caddy && "
+            "postconf -e inet_interfaces=127.0.0.1 myhostname=mx.example.com"
+        )
+        made.install(INSTALL["1"].replace("REPOSITORY", publish(made)))
+        made.boot()
+        yield made
+
+
+def test_user_services_configuration_and_keys(root: CleanRoot) -> None:
+    root.run(INSTALL["2"] + INSTALL["3"], OPT)
+    assert root.run("stat -c '%U:%G %a' /etc/fletching/link-keys").strip() == "root:fletching 640"
+
+
+def test_preview_before_any_mail(root: CleanRoot) -> None:
+    (root.path / "opt/fletching/newsletter.eml").write_bytes(NEWSLETTER)
+    said = root.run(INSTALL["4"], OPT)
+    assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in said
+    assert "https://shop.example.com/1?a=b" in said
+
+
+def test_milter_starts_and_check_is_content(root: CleanRoot) -> None:
+    said = root.run(INSTALL["5"], OPT)
+    assert "error: " not in said
+
+
+def records(root: CleanRoot) -> dict[str, str]:
+    """The DKIM records by name."""
+    lines = root.run("fletching dkim record").splitlines()
+    found = {line.split()[0].rstrip("."): "".join(re.findall(r'"([^"]*)"', line)) for line in lines}
+    assert found
+    return found
+
+
+def test_postfix_gets_its_lines(root: CleanRoot) -> None:
+    root.run(commands("deploy/postfix/README.md", "In", "listen:"), f"{OPT}/deploy/postfix")
+    zone = ["local=/example.com/example.org/", "address=/click.example.com/127.0.0.1"]
+    zone += ["mx-host=example.com,mx.example.com"]
+    zone += ["mx-host=example.org,mx.example.org", f"address=/mx.example.org/{MAIL_HOST}"]
+    for name, text in records(root).items():
+        pieces = [text[start : start + 250] for start in range(0, len(text), 250)]
+        zone.append(f"txt-record={name},{','.join(pieces)}")
+    root.name_server(zone)
+    said = root.run(INSTALL["6"], OPT)
+    assert "error: " not in said
+
+
+def test_a_mail_arrives_signed_and_tracked_and_its_link_leads_on(root: CleanRoot) -> None:
+    root.run(INSTALL["7"], OPT)
+    sunk = root.path / "srv/sunk"
+    sunk.mkdir()
+    sunk.chmod(0o777)
+    sink = [program("smtp-sink", "postfix"), "-u", "nobody", "-R", str(sunk), "-d", "mail."]
+    root.serve_beside([*sink, f"{MAIL_HOST}:25", "10"], 25, MAIL_HOST)
+    submit = (
+        "import smtplib, sys;"
+        "smtplib.SMTP('127.0.0.1').sendmail(*sys.argv[1:], sys.stdin.buffer.read())"
+    )
+    words = shlex.join(["python3", "-c", submit, "app@example.com", "joe@example.org"])
+    root.run(f"{words} < newsletter.eml", OPT)
+    try:
+        wait_until("the mail arrives", lambda: any(_whole(file) for file in sunk.iterdir()))
+    except DidNotHappenError as failure:
+        log = root.run("mailq; journalctl --no-pager --lines=40")
+        raise DidNotHappenError(f"{failure}\n{log}") from None
+    (dump,) = (file.read_bytes() for file in sunk.iterdir() if _whole(file))
+    mail = _below_dump_lines(dump).replace(b"\n", b"\r\n")
+    find_leaks(mail, "the installed Fletching")
+    for verify in (verify_dkimpy, verify_opendkim):
+        assert [(each.domain, each.passed) for each in verify(mail, records(root))] == [
+            ("example.com", True)
+        ]
+    link = re.search(rb'href="(https://click\.example\.com/click\?[\w-]+)"', mail)
+    assert link is not None
+    follow = "curl -s -o /dev/null -w '%{redirect_url}' -H 'Host: click.example.com'"
+    at = link[1].decode().replace("https://click.example.com", "http://127.0.0.1:8090")
+    assert root.run(f"{follow} '{at}'").strip() == "https://shop.example.com/1?a=b"
+    assert "20261130" in root.run("fletching stats")
+
+
+def _whole(file: Path) -> bool:
+    return b"<img " in file.read_bytes()
+
+
+def test_services_reload_and_restart(root: CleanRoot) -> None:
+    root.run(commands("deploy/systemd/README.md", "Day by day"))
+    assert "reload=done" in root.run("journalctl --no-pager SYSLOG_IDENTIFIER=fletching")
+
+
+def test_nginx_serves_the_links(root: CleanRoot) -> None:
+    root.run(
+        f"mkdir -p {CERTIFICATE} && openssl req -x509 -newkey rsa:2048 -nodes -days 2"
+        f" -subj /CN=click.example.com -addext subjectAltName=DNS:click.example.com"
+        f" -keyout {CERTIFICATE}/privkey.pem -out {CERTIFICATE}/fullchain.pem"
+        f" && cp {CERTIFICATE}/fullchain.pem /usr/local/share/ca-certificates/click.crt"
+        " && update-ca-certificates && systemctl start nginx"
+    )
+    said = root.run(commands("deploy/nginx/README.md", "", "web:"), f"{OPT}/deploy/nginx")
+    assert re.search(r"(?m)^HTTP/1.1 404", said)
+    assert "error: " not in said
+
+
+def test_caddy_takes_its_configuration(root: CleanRoot) -> None:
+    """Its certificate would come from the internet: real/test_proxies.py shows it at work."""
+    root.run("systemctl stop nginx && systemctl start caddy")
+    root.run(commands("deploy/caddy/README.md", "", "web:|curl "), f"{OPT}/deploy/caddy")
+
+
+def test_out_again(root: CleanRoot) -> None:
+    root.run(commands("deploy/postfix/README.md", "Out"))
+    root.run(commands("deploy/systemd/README.md", "Out"))
+    assert "milter" not in root.run("postconf -n; postconf -M")
+    ours = "find /etc -name 'fletching*' -not -path '/etc/fletching*' -not -path '/etc/nginx/*'"
+    assert root.run(ours) == ""
+    assert root.status("systemctl is-active fletching")[0] != 0
+    root.run("postfix check && systemctl is-active postfix redis-server")
