@@ -252,6 +252,11 @@ def test_recipe_tells_its_own_commands() -> None:
         ("DOMAIN\\x", 10591),
         ("aXb+c@example.com", None),
         ("crm2", None),
+        ("crm@shop.example", 10589),
+        ("crm@", 10589),
+        ("crm@a@b", None),
+        ("a.b+c@example.com@realm", 10590),
+        ("a.b+c@example.org", None),
         ("forwarded", None),
     ],
 )

@@ -111,6 +111,21 @@ def test_a_login_is_read_from_its_macro_and_belongs_to_one_mail(milter: MilterDa
     ).end()
     assert told.replies == [ACCEPT, ACCEPT]
     assert [fact["class"] for fact in facts(milter)] == ["crm", "news"]
+    assert [fact.get("login") for fact in facts(milter)] == ["crm", None]
+    assert [fact["client"] for fact in facts(milter)] == ["127.0.0.1", "127.0.0.1"]
+
+
+def test_a_login_with_a_realm_is_the_user_without(milter: MilterDaemon) -> None:
+    milter.mail(FROM, begin='nil, "crm@shop.example"', client="192.0.2.9")
+    (fact,) = facts(milter)
+    assert (fact["client"], fact["login"]) == ("192.0.2.9", "crm@shop.example")
+    assert fact["class"] == "crm"
+
+
+def test_the_log_line_has_a_login_escaped_and_cut(milter: MilterDaemon) -> None:
+    milter.mail(FROM, begin=f"nil, {lua(chr(10) + 'x' * 900)}")
+    (line,) = milter.lines("mail")
+    assert r'login="\n' + "x" * 254 + '" ' in line
 
 
 def test_a_login_in_no_charset_is_somebody_whom_nobody_knows(milter: MilterDaemon) -> None:
@@ -254,7 +269,7 @@ def test_what_fails_in_a_callback_without_reply_is_answered_451(milter: MilterDa
     assert told.replies == [REPLY, ACCEPT]
     assert told.all("said") == [b"true"]
     (line,) = milter.lines("mail_failed")
-    assert "queue_id=4TestQueueId" in line
+    assert "queue_id=4TestQueueId verdict=tempfail client=127.0.0.1 error=" in line
     traces = milter.lines("traceback")
     assert all(trace.startswith("traceback queue_id=4TestQueueId | ") for trace in traces)
     assert "UnicodeEncodeError" in traces[-1]

@@ -102,6 +102,8 @@ users:
   usual: {mail_class: u}
   lost: {force_mail_class: gone, mail_class: gone_too}
   plain: {}
+  long@shop.example: {mail_class: u}
+  long: {mail_class: f}
 default_mail_class: d
 mail_classes: {f: {}, h: {}, u: {}, d: {}}
 """
@@ -122,6 +124,16 @@ mail_classes: {f: {}, h: {}, u: {}, d: {}}
         ("plain", None, "d", "default_mail_class"),
         ("nobody", "h", "h", "X-GreenArrow-MailClass"),
         ("nobody", None, "d", "default_mail_class"),
+        # A login with a realm: the longer name wins.
+        ("usual@shop.example", None, "u", "mail_class of usual"),
+        ("forced@a@b", None, "d", "default_mail_class"),
+        ("usual@", None, "u", "mail_class of usual"),
+        ("long@shop.example", None, "u", "mail_class of long@shop.example"),
+        ("long@other.example", None, "f", "mail_class of long"),
+        ("long@SHOP.example", None, "f", "mail_class of long"),
+        ("long", None, "f", "mail_class of long"),
+        ("@shop.example", None, "d", "default_mail_class"),
+        ("shop.example", None, "d", "default_mail_class"),
         (None, "h", "h", "X-GreenArrow-MailClass"),
         (None, None, "d", "default_mail_class"),
         (None, "unknown", "d", "default_mail_class"),

@@ -28,10 +28,10 @@ def mail(queue_id: str, facts: Facts) -> None:
     _write(INFO, "mail", [("queue_id", queue_id), *facts])
 
 
-def mail_failed(queue_id: str, error: BaseException) -> None:
+def mail_failed(queue_id: str, error: BaseException, source: Facts = ()) -> None:
     """Something unexpected happened to a mail, which is answered 451."""
     who = ("queue_id", queue_id)
-    _write(ERROR, "mail_failed", [who, ("verdict", "tempfail"), ("error", _said(error))])
+    _write(ERROR, "mail_failed", [who, ("verdict", "tempfail"), *source, ("error", _said(error))])
     _trace(who, error)
 
 

@@ -249,8 +249,10 @@ _NETWORKS_MILTERS = """\
 def _tables(config: Config, listeners: tuple[_Listener, ...]) -> Iterator[tuple[str, str]]:
     ports = {listener.login: listener.port for listener in listeners}
     if OTHER_LOGIN in ports:
+        # The full names first: the first line that matches wins.
         rules = [
-            f"/^{_literally(login)}$/ FILTER {_filter(port)}\n"
+            f"/^{_literally(login)}{realm}$/ FILTER {_filter(port)}\n"
+            for realm in ("", "@[^@]*")
             for login, port in ports.items()
             if login not in (None, OTHER_LOGIN)
         ]

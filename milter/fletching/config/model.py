@@ -233,7 +233,8 @@ class Config(Options):
     users: Annotated[Mapping[Login, Annotated[User, Empty]], Empty, Frozen] = Field(
         default_factory=_none
     )
-    """What holds for single SMTP AUTH logins."""
+    """What holds for single SMTP AUTH logins. `crm` stands for `crm@REALM` too, in every realm
+    that has no entry of its own."""
     default_mail_class: ClassName | None = None
     """The Mail Class of trusted mail for which nothing else names one."""
     bounce_mailbox: Address | None = None
@@ -301,6 +302,13 @@ class Config(Options):
             virtual_mta._name = name
         crossing.refuse(crossing.clashes(self))
         return self
+
+    def user_name(self, login: str | None) -> str | None:
+        """The entry of `users` for an SMTP AUTH login: its full name, else the part before `@`."""
+        for name in (login, (login or "").rpartition("@")[0]):
+            if name in self.users:
+                return name
+        return None
 
     def mail_class(self, name: str) -> MailClass | None:
         """The Mail Class of that name, in whatever case."""

@@ -47,6 +47,9 @@ _ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM | M
 # What a milter may send in one packet (libmilter's MILTER_CHUNK_SIZE).
 _CHUNK = 65535
 
+# A client may claim any login; the configuration can name none that is longer.
+_LOGIN_LOGGED = 255
+
 _FAILED = Refuse(451, "4.3.0", "internal error, try again")
 _RESTARTING = Refuse(421, "4.3.2", "the service is restarting, try again")
 
@@ -172,13 +175,20 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             for request in requests:
                 request()
         except Exception as error:  # noqa: BLE001 the edge of the way out
-            log.mail_failed(queue_id, error)
+            log.mail_failed(queue_id, error, self._source(mail))
             self._worker.count(None, "tempfail", time.monotonic() - began)
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
-        log.mail(queue_id, (("verdict", verdict), *facts, ("seconds", f"{seconds:.3f}")))
+        source = self._source(mail)
+        log.mail(queue_id, (("verdict", verdict), *source, *facts, ("seconds", f"{seconds:.3f}")))
         self._worker.count(outcome, verdict, seconds)
         return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
+
+    def _source(self, mail: Mail | None) -> Iterator[tuple[str, object]]:
+        """Where the mail comes from, for its log line."""
+        yield "client", self._client or "unknown"
+        if mail is not None and mail.login is not None:
+            yield "login", mail.login[:_LOGIN_LOGGED]
 
     def _requests(self, edit: Edit) -> Iterator[Callable[[], object]]:
         """An edit as calls of pymilter, with all that could fail done."""

@@ -87,8 +87,9 @@ def _mail_class(case: KindCase) -> tuple[MailClass | None, bool]:
     """SPEC section 3, and whether the login forces it. An unknown class falls through to the next
     source.
     """
-    login, config, ledger = case.kind.login, case.config, case.ledger
-    user = config.users.get(login) if login is not None else None
+    config, ledger = case.config, case.ledger
+    login = config.user_name(case.kind.login)
+    user = config.users[login] if login is not None else None
     header, forced = "X-GreenArrow-MailClass", f"force_mail_class of {login}"
     for source, name in (
         (forced, user.force_mail_class if user else None),
