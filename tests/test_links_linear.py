@@ -24,6 +24,9 @@ REPEATED = [
     "%%", "(((((", "http://", "##unsubscribetag##", "##unsubscribetag##http://x ", "http://x/(",
     "http://x/)", "http://x/(a)", "[http://x/", "'http://x/)", "http://x/'", "http://x.", "(http://x/))((",
     "http://é",
+    "http://x,", "http://x|", "http://x?,", "*http://x*,", "*http://x*.a=", "http://x/1を", "例http://例",
+    "a.b/,http://x", "a.b/]http://x", "mailto:", "a:b", "http://x/·1", "_a_", "http://x_ ", ",www.",
+    ",a", "1https://x", "[/]http://x",
     "http://x/{{ ", 'http://x/[[data-msys-clicktrack="0"]]', "https+notrack://x ", "x http://x[{]}",
 ]  # fmt: skip
 ONCE = {
@@ -67,7 +70,11 @@ def read_text(text: str) -> Rewritten:
     return plain(text, WANTED, mint)
 
 
-@pytest.mark.parametrize("read", [read_html, read_text])
+def read_flowed(text: str) -> Rewritten:
+    return plain(text.replace("x", "x \n"), Wanted(clicks=True, delsp=True), mint)
+
+
+@pytest.mark.parametrize("read", [read_html, read_text, read_flowed])
 @pytest.mark.parametrize("piece", REPEATED)
 def test_repeated(piece: str, read: Callable[[str], Rewritten]) -> None:
     count = SIZE // len(piece)

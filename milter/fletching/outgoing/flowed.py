@@ -16,9 +16,9 @@ from fletching.outgoing.splices import Splice
 
 # A flowed line, the end of it that goes, and the quote marks and the stuffed space of the next
 # (section 4.5). A quote of another depth is not joined, nor a signature's line (section 4.3).
-_SIGNATURE = r"(?! ?-- \r?$)"
+_UNSTUFFED = r" ?+(?!-- \r?$)"
 _SOFT_END = re.compile(
-    rf"^(>*+){_SIGNATURE}[^\n]*( \r?\n)(?=(\1(?!>){_SIGNATURE} ?))", re.MULTILINE
+    rf"^(>*+){_UNSTUFFED}[^\n]*( \r?\n)(?=(\1(?!>){_UNSTUFFED}))", re.MULTILINE
 )
 
 

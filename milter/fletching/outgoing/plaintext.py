@@ -37,11 +37,10 @@ _BEGIN = re.compile(
 _SCHEME = re.compile(r"https?(?:\+notrack)?://", IGNORE_CASE)
 _RUN = re.compile(rf"[^{url_ends.ENDS}]*+")
 _SURELY_ALONE = frozenset(' \n\t\r<>"')  # What is seen most often.
-# Where something may end a URL, or begins one in it.
-_BRACKET = re.compile(r"[()\[\]{}]")
-_BRACKET_OR_URL = re.compile(
-    r"[()\[\]{}]|(?<![a-z0-9])(?<![a-z0-9]\+)https?(?:\+notrack)?://", IGNORE_CASE
-)
+_BRACKET = re.compile(url_ends.BRACKET)
+_BRACKET_OR_LINK = re.compile(url_ends.BRACKET_OR_LINK, IGNORE_CASE)
+# One of these stands where a run has links beside or in each other.
+_BETWEEN_LINKS = re.compile(r"[,;|:]")
 _IN_ANOTHER = "in another link"
 _NO_END = "its end cannot be known"
 _OPT_OUT = re.compile(r'\[\[\s*data-msys-clicktrack\s*=\s*"0"\s*\]\]', IGNORE_CASE)
@@ -201,8 +200,8 @@ class _Prose:
             if place < start:
                 continue
             if place != partner:
-                if not start <= partner < stop:
-                    return place, True
+                if not start <= partner < stop or self._text.startswith("[/", place):
+                    return place, True  # "[/b]" closes what forums write.
                 inside = max(inside, partner)
             elif look_inside and place > start:
                 ended = url_ends.ends_before(self._text, start, place)
@@ -216,9 +215,9 @@ class _Prose:
 def _events(text: str, start: int, end: int) -> deque[tuple[int, int]]:
     """The brackets of a run, in order, each with the place of its partner or -1.
 
-    Where a URL begins stands its own place.
+    Where another link begins stands its own place.
     """
-    kinds = _BRACKET if text.find("://", start, end) < 0 else _BRACKET_OR_URL
+    kinds = _BRACKET_OR_LINK if _BETWEEN_LINKS.search(text, start, end) else _BRACKET
     found = [*kinds.finditer(text, start, end)]
     if not found:
         return deque()

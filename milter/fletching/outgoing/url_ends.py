@@ -27,17 +27,20 @@ _NEVER = r"\x00-\x20<>\"\\`\x7f-\xa0\u00ad"
 _LATIN_1 = r"\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b4\u00b6\u00b8\u00bb\u00bf\u00d7\u00f7"
 # ... punctuation of other scripts, ...
 _PUNCTUATION = (
-    r"\u037e\u055a-\u055f\u0589\u05be\u05c0\u05c3\u05c6\u0609\u060a\u060c\u060d\u061b\u061d-\u061f"
-    r"\u066a-\u066d\u06d4\u0700-\u070d\u0964\u0965\u0df4\u0e4f\u0e5a\u0e5b\u0f04-\u0f0a\u0f0c-\u0f12"
-    r"\u0f3a-\u0f3d\u104a-\u104f\u10fb\u1360-\u1368\u1400\u166e\u1680\u169b\u169c\u16eb-\u16ed\u17d4-\u17d6"
-    r"\u17d8-\u17da\u1800-\u180a\u1944\u1945\u2cf9-\u2cfc\u2cfe\u2cff\ua4fe\ua4ff\ua60d-\ua60f\ua874-\ua877"
-    r"\ua8ce\ua8cf\ua92f\uaa5c-\uaa5f\uabeb"
+    r"\u037e\u055a-\u055f\u0589\u05be\u05c0\u05c3\u05c6\u0609\u060a\u060c\u060d\u061b"
+    r"\u061d-\u061f\u066a-\u066d\u06d4\u0700-\u070d\u07f7-\u07f9\u0830-\u083e\u085e\u0964"
+    r"\u0965\u0970\u09fd\u0a76\u0af0\u0c77\u0c84\u0df4\u0e4f\u0e5a\u0e5b\u0f04-\u0f0a"
+    r"\u0f0c-\u0f12\u0f3a-\u0f3d\u104a-\u104f\u10fb\u1360-\u1368\u1400\u166e\u1680\u169b\u169c"
+    r"\u16eb-\u16ed\u1735\u1736\u17d4-\u17d6\u17d8-\u17da\u1800-\u180a\u1944\u1945"
+    r"\u1c3b-\u1c3f\u1c7e\u1c7f\u1cc0-\u1cc7\u1cd3\u2cf9-\u2cfc\u2cfe\u2cff\u2d70\ua4fe\ua4ff"
+    r"\ua60d-\ua60f\ua673\ua67e\ua6f2-\ua6f7\ua874-\ua877\ua8ce\ua8cf\ua8f8-\ua8fa\ua8fc\ua92e"
+    r"\ua92f\uaa5c-\uaa5f\uaaf0\uaaf1\uabeb"
 )
 # ... dashes, quotation marks, bullets, ellipses, blanks; currencies; arrows, operators, lines and
 # shapes (not the pictures among them); full-width signs.
 _SIGNS = (
     r"\u2000-\u200b\u200e-\u206f\u20a0-\u20cf\u2190-\u2319\u231c-\u23e8\u23fb-\u245f\u2500-\u25ff"
-    r"\u2605\u2606\u2610-\u2612\u261a-\u261f\u2713-\u2718\u2756-\u275e\u2761\u2766-\u2794\u2798-\u27bf"
+    r"\u2605\u2606\u2610-\u2612\u261a-\u261f\u2713-\u2718\u2756-\u275e\u2761\u2766-\u2775\u2794\u2798-\u27bf"
     r"\u27c0-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d\ufd3e\ufd3f\ufe10-\ufe19"
     r"\ufe30-\ufe6b\ufeff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffee"
     r"\ufff9-\ufffd"
@@ -58,7 +61,7 @@ _UNSPACED = (
 # ... pictures, raised and ringed figures ...
 _PICTURES = (
     r"\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209f\u20d0-\u218f\u231a\u231b\u23e9-\u23fa\u2460-\u24ff"
-    r"\u2600-\u2604\u2607-\u260f\u2613-\u2619\u2620-\u2712\u2719-\u2755\u275f\u2760\u2762-\u2765\u2795-\u2797\ufe00-\ufe0f"
+    r"\u2600-\u2604\u2607-\u260f\u2613-\u2619\u2620-\u2712\u2719-\u2755\u275f\u2760\u2762-\u2765\u2776-\u2793\u2795-\u2797\ufe00-\ufe0f"
     r"\U0001f000-\U0001faff"
 )
 # ... and signs that may stand within a word (UAX #31).
@@ -66,10 +69,9 @@ _MEDIAL = r"\u00b7\u0387\u058a\u05f3\u05f4\u200c\u200d"
 DOUBTFUL = re.compile(rf"[{_UNSPACED}{_PICTURES}{_MEDIAL}]++")
 _MEDIAL_ALONE = re.compile(rf"[{_MEDIAL}](?=\w)")
 
-TRAILING = ".,;:!?'"
-"""Punctuation that is no part of a URL at its end."""
-_SEPARATORS = TRAILING + "|"
-"""Behind these one URL follows another, in a list without blanks."""
+TRAILING = ".,;:!?'|"
+"""Punctuation that is no part of a URL at its end. Behind it one URL may follow another, in a list
+without blanks."""
 _VALUE = "=/?#"
 """Behind these a URL is part of the URL that it stands in."""
 OPENING = {")": "(", "]": "[", "}": "{"}
@@ -78,7 +80,7 @@ OPENING = {")": "(", "]": "[", "}": "{"}
 _MARKS = re.compile(r"\*+|~+|_+|\|")
 _MARKS_OR_PARAGRAPH = re.compile(r"\*+|~+|_+|\n[ \t]*\r?(?=\n)")
 _BEHIND_CLOSED = re.compile(rf"[^\w/?#&=%+@$-]|[{_UNSPACED}{_PICTURES}]|_|\Z")
-_NEVER_BEFORE = frozenset("/?#&=%+@$-.:")
+_NEVER_OPENS = re.compile(r"[^\W_]|[/?#&=%+@$.:-]|(?<=\w)\(")
 
 # What shows that a URL goes on behind a letter of a script without blanks.
 _GOES_ON = re.compile(r"[/?#&=%@_]|\.\w")
@@ -88,6 +90,12 @@ _SCHEMES = (
     r"about|acct|blob|cid|data|facetime(?:-audio)?|feed|geo|im|intent|jabber|jar|javascript|magnet"
     r"|mailto|maps|market|mid|microsoft-edge|mms|mmsto|msteams|news|pres|sips?|skype|sms|smsto|tel"
     r"|urn|view-source|wtai|xmpp"
+)
+# In the order of a pattern: what may end a URL before its run does, a bracket or another link.
+BRACKET = r"[()\[\]{}]"
+BRACKET_OR_LINK = (
+    rf"{BRACKET}|https?(?:\+notrack)?://"
+    rf"|(?<=[,;|])(?:www\.|(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*+://)"
 )
 _OF_ANOTHER_SCHEME = (
     rf"(?<![a-z0-9+.-])(?:(?!https?(?:\+notrack)?://)[a-z][a-z0-9+.-]*+://|(?:{_SCHEMES}):"
@@ -119,9 +127,10 @@ def ends_before(text: str, start: int, begin: int) -> bool | None:
     before = text[begin - 1]
     if before in _VALUE:
         return False
-    separate = before in _SEPARATORS or DOUBTFUL.match(before) is not None
-    in_query = text.find("?", start, begin) >= 0 or text.find("#", start, begin) >= 0
-    return True if separate and not in_query else None
+    if text.find("?", start, begin) >= 0 or text.find("#", start, begin) >= 0:
+        # A blank in a query is "+" or "%20".
+        return False if before == "+" or (before.isalnum() and before.isascii()) else None
+    return True if before in TRAILING or DOUBTFUL.match(before) else None
 
 
 class Emphasis:
@@ -157,13 +166,15 @@ class Emphasis:
             if mark[0][0] == "\n":
                 self._open = dict.fromkeys("*~_", 0)
                 continue
-            left = self._text[max(0, mark.start() - 1) : mark.start()]
+            before = max(0, mark.start() - 1)
+            left = self._text[before : mark.start()]
             right = self._text[mark.end() : mark.end() + 1]
-            still_open = self._open[mark[0][0]]
-            if still_open and not left.isspace() and not right.isalnum():
-                self._open[mark[0][0]] -= min(still_open, len(mark[0]))
-            elif not (left.isalnum() or left in _NEVER_BEFORE or right.isspace()):
-                self._open[mark[0][0]] += len(mark[0])
+            kind, still_open = mark[0][0], self._open[mark[0][0]]
+            within_word = right.isalnum() and not (kind == "*" and left.isalnum())
+            if still_open and not (left.isspace() or within_word):
+                self._open[kind] -= min(still_open, len(mark[0]))
+            elif not (right.isspace() or (left and _NEVER_OPENS.match(self._text, before))):
+                self._open[kind] += len(mark[0])
         self._place = max(self._place, begin)
         return self._open[sign]
 
