@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fletching.admin.suppressed import BY_HAND
+from fletching.store.suppression import REASONS
 
 from tests.host import NOW, Host
 from tests.setting import NEWSLETTER
@@ -179,6 +181,59 @@ def test_no_mail(host: Host) -> None:
         result = host.run("preview", str(host.folder / name))
         assert result.exit_code == 2
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        pytest.param("(" * 1200 + ")" * 1200 + " Shop <shop@example.com>", id="closed"),
+        pytest.param("Shop <shop@example.com> " + "(" * 1200, id="open"),
+        pytest.param("<" * 1200 + "shop@example.com", id="brackets"),
+    ],
+)
+@pytest.mark.parametrize("command", ["preview", "explain"])
+def test_a_field_as_deep_as_it_likes(command: str, sender: str, host: Host) -> None:
+    host.edit("link_keys:", "verp: false\nlink_keys:")
+    raw = f"From: {sender}\nTo: {sender.replace('shop@', 'a@')}\n\nHello.\n"
+    result = host.run(command, "-", "--json", stdin=raw.encode())
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["mail_from"] == "shop@example.com"
+
+
+SUPPRESSED = "550 5.7.1 the recipient is suppressed for this list"
+
+
+@pytest.mark.parametrize("reason", [*REASONS.values(), BY_HAND])
+@pytest.mark.parametrize(
+    ("suppress", "status", "verdict", "reply", "warned"),
+    [
+        ("refuse", 1, "reject", SUPPRESSED, False),
+        ("report", 0, "accept", None, True),
+        ("off", 0, "accept", None, False),
+    ],
+)
+@pytest.mark.parametrize("command", ["preview", "explain"])
+def test_a_suppressed_recipient(
+    command: str,
+    suppress: str,
+    status: int,
+    verdict: str,
+    reply: str | None,
+    warned: bool,
+    reason: str,
+    host: Host,
+) -> None:
+    host.edit("link_keys:", f"suppress: {suppress}\nlink_keys:")
+    result = host.run(command, str(host.mail), "--suppressed", reason, "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["verdict"], told["reply"]) == (status, verdict, reply)
+    assert told["warnings"] == ([f"suppressed: {reason}"] if warned else [])
+
+
+def test_explain_says_that_the_recipient_is_suppressed(host: Host) -> None:
+    host.edit("link_keys:", "suppress: refuse\nlink_keys:")
+    result = host.run("explain", str(host.mail), "--suppressed", "complained")
+    assert result.stdout.startswith(f"reject: {SUPPRESSED}\n")
 
 
 # explain.

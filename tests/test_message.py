@@ -6,7 +6,7 @@ import email
 from collections.abc import Callable
 
 import pytest
-from fletching.outgoing.message import Header, Message, address_domain, parse
+from fletching.outgoing.message import Header, Message, address_domain, addresses, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,6 +168,64 @@ DOMAINS: dict[str, str | None] = {
 @pytest.mark.parametrize(("field", "domain"), DOMAINS.items())
 def test_address_domain(field: str, domain: str | None) -> None:
     assert address_domain(field.encode()) == domain
+
+
+ADDRESSES: dict[str, list[str]] = {
+    "a@b.example": ["a@b.example"],
+    "Ann <A@B.Example>, c@d.example": ["A@B.Example", "c@d.example"],
+    "a@b.example,c@d.example;e@f.example": ["a@b.example", "c@d.example", "e@f.example"],
+    "Ann, of Sales <a@b.example>": ["a@b.example"],
+    '"Ann, of b@c.example" <a@d.example>': ["a@d.example"],
+    '"a, b"@c.example': ['"a, b"@c.example'],
+    'Ann <"a\\" <x@y>"@c.example>': ['"a\\" <x@y>"@c.example'],
+    "a@b.example (Ann (of <c@d.example>))": ["a@b.example"],
+    "(c)a(c)@(c)b.example(c)": ["a@b.example"],
+    "a @ b . example": ["a@b.example"],
+    "<a@b.example": ["a@b.example"],
+    "<a@b.example ": ["a@b.example"],
+    "Ann a@b.example": ["a@b.example"],
+    "Team: a@b.example, Ann <c@d.example>;, e@f.example": [
+        *("a@b.example", "c@d.example", "e@f.example"),
+    ],
+    "undisclosed-recipients:;": [],
+    "<@r.example,@s.example:a@b.example>": ["a@b.example"],
+    "<a@[192.0.2.1]>": ["a@[192.0.2.1]"],
+    "ä@bücher.example": ["ä@bücher.example"],
+    "=?utf-8?q?a=40b?= <c@d.example>": ["c@d.example"],
+    "a@b.example.": ["a@b.example"],
+    "<>": [],
+    "@b.example": [],
+    "a@": [],
+    "Ann": [],
+    '"a@b.example': [],
+    "(a@b.example": [],
+}
+
+
+@pytest.mark.parametrize(("field", "found"), ADDRESSES.items())
+def test_addresses(field: str, found: list[str]) -> None:
+    assert addresses(field.encode()) == found
+
+
+def test_an_address_may_have_any_octets_but_its_domain_may_not() -> None:
+    assert addresses(b"<J\xfcrgen@b.example>") == ["J\udcfcrgen@b.example"]
+    assert addresses(b"<a@b\xfc.example>") == []
+
+
+@given(st.text(alphabet='a@.b,;:<>()"\\ é', max_size=30))
+def test_every_address_is_read_the_same_by_itself(field: str) -> None:
+    for address in addresses(field.encode()):
+        assert addresses(address.encode()) == [address]
+        assert address_domain(address.encode()) == address.rpartition("@")[2].lower()
+
+
+@pytest.mark.parametrize("repeated", ["(", "(x)", '"', "<", "a@b.c,", "a <", "a:", " a", "a@b.c> "])
+def test_addresses_are_linear_and_nothing_is_too_deep(repeated: str) -> None:
+    def work(size: int) -> Callable[[], object]:
+        field = (repeated * size).encode()
+        return lambda: addresses(field)
+
+    assert is_linear(work, 100)
 
 
 def test_domain_that_is_not_utf_8_is_none() -> None:

@@ -112,7 +112,7 @@ def test_a_suppressed_recipient_is_refused() -> None:
     message = newsletter("X-GreenArrow-MtaID: nobody")
     outcome = carried(message, opened=setup(SITE + REFUSE), store=store)
     assert outcome.refusal == SUPPRESSED
-    assert str(outcome.refusal) == "550 5.7.1 the recipient has left this list"
+    assert str(outcome.refusal) == "550 5.7.1 the recipient is suppressed for this list"
     assert outcome.edits == ()
     assert outcome.final == message
     assert outcome.facts is None

@@ -8,21 +8,33 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from email.utils import getaddresses
 from typing import Any
 
 from fletching.grouping import Numbered, Question
 from fletching.outgoing import edits
 from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
-from fletching.outgoing.message import Message
+from fletching.outgoing.message import Message, addresses
 
 CAMPAIGN = "preview"
 
 
-def preview(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Outcome:
-    """Carries a mail as the first of a campaign named `preview`."""
-    return carry(message, envelope, setup, _first_of_preview, stamp)
+def preview(
+    message: Message, envelope: Envelope, setup: Setup, stamp: Stamp, suppressed: str = ""
+) -> Outcome:
+    """Carries a mail as the first of a campaign named `preview`.
+
+    ``suppressed``: why its list must not write to its recipient; empty where it may.
+    """
+
+    def first_of_preview(question: Question) -> Numbered:
+        # As the store answers.
+        reason = "" if question.suppress == "off" else suppressed
+        if reason and question.suppress == "refuse":
+            return Numbered("", 0, reason)
+        return Numbered(CAMPAIGN, 1, reason)
+
+    return carry(message, envelope, setup, first_of_preview, stamp)
 
 
 def envelope_of(
@@ -81,13 +93,8 @@ def readable(octets: bytes) -> str:
     return octets.decode("utf-8", "replace")
 
 
-def _first_of_preview(_: Question) -> Numbered:
-    return Numbered(CAMPAIGN, 1)
-
-
 def _addresses(message: Message, name: bytes) -> list[str]:
-    fields = [readable(header.text) for header in message.all(name)]
-    return [address for _, address in getaddresses(fields) if "@" in address]
+    return [address for header in message.all(name) for address in addresses(header.text)]
 
 
 def _edit(edit: edits.Edit) -> dict[str, Any]:

@@ -65,6 +65,11 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
         help="The client's address.",
     ),
     click.option("--now", metavar="RFC3339", help="The time of sending. Default: now."),
+    click.option(
+        "--suppressed",
+        type=click.Choice(["unsubscribed", "complained", "bad_address", "by_hand"]),
+        help="Take the recipient as suppressed for its list, for this reason.",
+    ),
     as_json,
     configured,
 )
@@ -134,6 +139,7 @@ def carried(
     login: str | None,
     client: str,
     now: str | None,
+    suppressed: str | None,
 ) -> tuple[Outcome, Message, Envelope]:
     """The outcome for a message of the command line."""
     from fletching.admin.preview import envelope_of
@@ -156,7 +162,7 @@ def carried(
     parsed = parse(message.read())
     sender = None if sender is None else without_brackets(sender)
     envelope = envelope_of(parsed, sender, rcpt, client, login)
-    return previewed(parsed, envelope, setup, when), parsed, envelope
+    return previewed(parsed, envelope, setup, when, suppressed or ""), parsed, envelope
 
 
 def paused_or_none(config: Config) -> frozenset[str]:

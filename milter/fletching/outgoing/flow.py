@@ -26,7 +26,7 @@ from fletching.outgoing.terms import TermsOf, decided_once
 from fletching.tokens import Facts, Keyring
 
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
-SUPPRESSED = Refuse(550, "5.7.1", "the recipient has left this list")
+SUPPRESSED = Refuse(550, "5.7.1", "the recipient is suppressed for this list")
 ALL_PAUSED = Refuse(451, "4.3.0", "the VirtualMTA is paused, try again")
 UNSAFE = "signed with 8-bit octets or long lines in a part that must not change"
 NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none without the store"

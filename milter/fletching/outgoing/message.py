@@ -1,4 +1,4 @@
-"""A mail as octets: its header fields, its body, and the domain of an address (RFC 5322).
+"""A mail as octets: its header fields, its body, and the addresses in a field (RFC 5322).
 
 Here lives all that is known about the form of a mail (RFC 5322, RFC 2045 to 2047). What tracking,
 a campaign or a signature is may not be known here. Nothing here raises for any bytes, and the work
@@ -8,14 +8,13 @@ is linear in the size.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FIELD = re.compile(rb"([!-9;-~]+[ \t]*):")
 _MBOX_LINE = re.compile(rb">*From ")
-# One address of a list: what stands before a route or address in angle brackets, and that.
-_MAILBOX = re.compile(r"([^,;<]*)(?:<([^>]*)>?[^,;]*)?")
-_DOMAIN = re.compile(r"[^\x00-\x20\"(),:;<>@\\\x7f\ufffd]+")
+_DOMAIN = re.compile(r"[^\x00-\x20\"(),:;<>@\\\x7f\ud800-\udfff\ufffd]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,39 +115,88 @@ def _line_end(data: bytes, start: int) -> int:
     return len(data) if end < 0 else end
 
 
+def addresses(field: bytes) -> list[str]:
+    """The addresses in a field such as From or To, without display names, groups and routes.
+
+    Quoted strings and comments may hold anything: a quoted local part keeps its quotes, comments
+    are passed over (RFC 5322 section 3.4). So is what has no domain: the first half of a name with
+    a comma that nobody quoted. Octets that are not UTF-8 are surrogate escapes.
+    """
+    found = []
+    for mailbox in _mailboxes(field):
+        local, _, domain = mailbox.rpartition("@")
+        domain = domain.rstrip(".")
+        if local and _DOMAIN.fullmatch(domain):
+            found.append(f"{local}@{domain}")
+    return found
+
+
 def address_domain(field: bytes) -> str | None:
     """The domain of the first address in a From or Sender field, in lower case; None without one.
 
-    Quoted strings and comments may hold anything and are passed over (RFC 5322 section 3.4). So is
-    what has no domain: the first half of a name with a comma that nobody quoted.
+    Of an address only the domain counts here.
     """
-    plain = _without_quotes_and_comments(field.decode("utf-8", "replace"))
-    for mailbox in _MAILBOX.finditer(plain):
-        bare, in_brackets = mailbox.groups()
-        address = bare if in_brackets is None else in_brackets
-        domain = address.rpartition("@")[2].strip().rstrip(".") if "@" in address else ""
-        if _DOMAIN.fullmatch(domain):
+    for mailbox in _mailboxes(field):
+        _, at, domain = mailbox.rpartition("@")
+        domain = domain.rstrip(".")
+        if at and _DOMAIN.fullmatch(domain):
             return domain.lower()
     return None
 
 
-def _without_quotes_and_comments(text: str) -> str:
-    kept: list[str] = []
+def _mailboxes(field: bytes) -> Iterator[str]:
+    """What stands where an address may: in angle brackets, or else last before a comma or the end.
+
+    In one pass and without recursion: comments may be nested without end.
+    """
+    word: list[str] = []
+    after_blank = in_brackets = passed = False
+    for piece in _pieces(field.decode("utf-8", "surrogateescape")):
+        if in_brackets and piece == ">":
+            yield "".join(word)
+            word, in_brackets, passed = [], False, True
+        elif not in_brackets and piece in (",", ";"):
+            yield "".join(word)
+            word, passed = [], False
+        elif passed:
+            # Behind an address in brackets.
+            continue
+        elif piece == "<":
+            word, in_brackets = [], True
+        elif piece == ":":
+            # The name of a group, or a route.
+            word = []
+        elif piece.isspace():
+            after_blank = True
+            continue
+        else:
+            if after_blank and piece not in ".@" and word and word[-1] not in (".", "@"):
+                word = []
+            word.append(piece)
+        after_blank = False
+    yield "".join(word)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Characters and whole quoted strings, without comments. What has no end is passed over."""
+    quoted: list[str] = []
     depth = 0
-    quoted = escaped = False
+    escaped = False
     for character in text:
-        if escaped:
+        if quoted:
+            quoted.append(character)
+            if character == '"' and not escaped:
+                yield "".join(quoted)
+                quoted = []
+            escaped = character == "\\" and not escaped
+        elif escaped:
             escaped = False
-        elif character == "\\" and (quoted or depth):
-            escaped = True
-        elif quoted:
-            quoted = character != '"'
-        elif character == '"' and not depth:
-            quoted = True
+        elif depth:
+            escaped = character == "\\"
+            depth += (character == "(") - (character == ")")
+        elif character == '"':
+            quoted = [character]
         elif character == "(":
-            depth += 1
-        elif character == ")" and depth:
-            depth -= 1
-        elif not depth:
-            kept.append(character)
-    return "".join(kept)
+            depth = 1
+        else:
+            yield character
