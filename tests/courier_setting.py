@@ -13,7 +13,7 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,14 +163,20 @@ def mailwizz(request: Request) -> Reply:
 class Courier(Server):
     """`fletching courier` as a process of its own. ``events``: that section, in YAML."""
 
-    def __init__(self, folder: Path, redis: str, events: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        redis: str,
+        events: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir()
         self.folder = folder
         self._redis = redis
         self.config = folder / "fletching.yaml"
         self.configure(events)
         words = ("-m", "fletching", "courier", "--config", self.config)
-        self.daemon = Daemon([sys.executable, *words], folder / "log")
+        self.daemon = Daemon([sys.executable, *words], folder / "log", environment)
 
     def configure(self, events: str) -> None:
         """Writes the configuration anew; a running courier hears of it by `reload`."""

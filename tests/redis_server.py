@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import redis
@@ -13,7 +14,13 @@ from tests.real.processes import Daemon, Server, free_port, program
 class RedisServer(Server):
     """One redis-server with a Unix socket and a loopback port, in a directory of its own."""
 
-    def __init__(self, *options: str, sentinel: bool = False, password: str | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        sentinel: bool = False,
+        password: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self._password = password
         self._sentinel = sentinel
@@ -24,7 +31,7 @@ class RedisServer(Server):
         conf = self.directory / "redis.conf"
         kind = ("--sentinel",) if sentinel else ()
         command = [program("redis-server", "redis-server"), conf, *kind]
-        self.daemon = Daemon(command, self.directory / "log")
+        self.daemon = Daemon(command, self.directory / "log", environment)
 
     def start(self) -> None:
         lines = [

@@ -26,6 +26,7 @@ from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event
 from fletching.metrics import Deliveries
+from fletching.store.clock import Clock
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
 
@@ -97,6 +98,7 @@ class Begun:
         begun = Delivery(
             Order(name, wanted, destination, keep),
             EventLog(url, self._folder),
+            Clock(url, self._folder),
             Lease(url, self._folder, f"courier:{name}", lease),
             Deliveries(),
         )

@@ -208,6 +208,7 @@ WORLDLY = {
     "fletching.destinations.sql",
     "fletching.destinations.webhook",
     "fletching.store.campaigns",
+    "fletching.store.clock",
     "fletching.store.connection",
     "fletching.store.events",
     "fletching.store.lease",

@@ -164,6 +164,12 @@ def delivery_failed(destination: str, error: BaseException) -> None:
     _trace(who, error)
 
 
+def clock_jumped(start: int, to: int) -> None:
+    """Redis' clock went from one unix time to another unseen, which makes no event older."""
+    facts = [("from", start), ("to", to), ("seconds", to - start)]
+    _write(WARNING, "clock_jumped", facts)
+
+
 def destination_failed(destination: str, why: str) -> None:
     """A destination does not take events; said once for as long as it lasts."""
     _write(WARNING, "destination_failed", [("destination", destination), ("why", why)])

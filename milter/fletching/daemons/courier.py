@@ -26,6 +26,7 @@ from fletching.daemons.tending import Tender
 from fletching.destinations.opening import DestinationError, opened
 from fletching.destinations.rules import Filter
 from fletching.metrics import Deliveries
+from fletching.store.clock import Clock
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
 from fletching.store.lease import SECONDS, Lease
@@ -100,6 +101,7 @@ class Courier:
         self._config_path = config_path
         self._config = config
         self._events = EventLog(config.redis, config.state_dir)
+        self._clock = Clock(config.redis, config.state_dir)
         self._counted = Deliveries()
         self._deliveries: list[Delivery] = []
         self._store_is_away = False
@@ -110,7 +112,7 @@ class Courier:
         for order in orders:
             name = f"courier:{order.name}"
             lease = Lease(self._config.redis, self._config.state_dir, name)
-            delivery = Delivery(order, self._events, lease, self._counted)
+            delivery = Delivery(order, self._events, self._clock, lease, self._counted)
             self._deliveries.append(delivery)
             delivery.begin()
 
@@ -128,6 +130,7 @@ class Courier:
             return False
         if config.redis != self._config.redis:
             self._events = EventLog(config.redis, config.state_dir)
+            self._clock = Clock(config.redis, config.state_dir)
         self._config = config
         for delivery in self._deliveries:
             delivery.end()
@@ -156,7 +159,7 @@ class Courier:
         progress = {each.name: each.progress() for each in self._deliveries}
         self._counted.waiting({name: found.undone for name, found in progress.items()})
         undone = [found.oldest for found in progress.values() if found.oldest]
-        self._events.trim(min([int((time.time() - self._kept) * 1000), *undone]))
+        self._events.trim(min([self._clock.look().before(self._kept * 1000), *undone]))
 
     @property
     def _kept(self) -> int:

@@ -23,6 +23,7 @@ from fletching import log
 from fletching.destinations import rules
 from fletching.destinations.rules import Answer, Filter, Queued, Verdict
 from fletching.metrics import Deliveries
+from fletching.store.clock import Clock
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog, Progress
 from fletching.store.lease import Lease
@@ -65,11 +66,14 @@ class Order:
 class Delivery:
     """The deliveries to one destination, in a thread of its own."""
 
-    def __init__(self, order: Order, events: EventLog, lease: Lease, counted: Deliveries) -> None:
+    def __init__(
+        self, order: Order, events: EventLog, clock: Clock, lease: Lease, counted: Deliveries
+    ) -> None:
         self.name = order.name
         self._order = order
         self._destination = order.destination
         self._events = events
+        self._clock = clock
         self._lease = lease
         self._counted = counted
         self._holding = threading.Lock()
@@ -223,10 +227,10 @@ class Delivery:
         A batch is given up as a whole, when its youngest event is too old. A destination that
         works gets old events, too.
         """
-        age = time.time() - max(event.queued for event in batch) / 1000
-        if self._failures and age > self._order.keep:
-            return "not delivered in time"
-        return ""
+        if not self._failures:
+            return ""
+        age = self._clock.look().age(max(event.queued for event in batch))
+        return "not delivered in time" if age > self._order.keep * 1000 else ""
 
     def _bury(self, dead: Sequence[tuple[str, str]], why: str) -> None:
         self._events.bury(self.name, [(id, json, why) for id, json in dead])

@@ -1,0 +1,26 @@
+-- Redis' clock, and by how much it went on without anybody looking.
+--
+-- KEYS[1] the clock   ARGV[1] milliseconds that are a jump
+-- ARGV[2] milliseconds since the asker looked last; 0 for a first look
+-- Gives the time, whether it jumped just now, and all jumps, "from:to from:to", the oldest first.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local seen = tonumber(redis.call('HGET', KEYS[1], 'seen') or now)
+local jumps = redis.call('HGET', KEYS[1], 'jumps') or ''
+local jumped = 0
+
+-- Of the time that Redis was away for, the asker's own clock tells that it passed.
+if math.abs(now - seen) > tonumber(ARGV[1]) and
+   math.abs(now - seen - tonumber(ARGV[2])) > tonumber(ARGV[1]) then
+  jumped = 1
+  local all = {}
+  for each in string.gmatch(jumps, '%S+') do
+    all[#all + 1] = each
+  end
+  all[#all + 1] = string.format('%.0f:%.0f', seen, now)
+  jumps = table.concat(all, ' ', math.max(1, #all - 19))
+end
+
+redis.call('HSET', KEYS[1], 'seen', string.format('%.0f', now), 'jumps', jumps)
+return {now, jumped, jumps}
