@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from fletching.daemons import web_server
 from fletching.daemons.dashboard import Dashboard, server
+from fletching.returning.reader import Network
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Link, Row
 
@@ -80,9 +81,11 @@ class Numbers:
 
 
 @contextmanager
-def served(numbers: Numbers, password: str | None = None) -> Iterator[int]:
+def served(
+    numbers: Numbers, password: str | None = None, proxies: Sequence[Network] = ()
+) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
-    shown = Dashboard(numbers, password)  # type: ignore[arg-type]
+    shown = Dashboard(numbers, password, proxies)  # type: ignore[arg-type]
     running = server(shown)
     running.config.timeout_graceful_shutdown = 0  # an open page would be waited for
     heard = web_server.listening(socket.AF_INET, ("127.0.0.1", 0))

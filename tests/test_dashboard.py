@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
+from ipaddress import ip_network
 from pathlib import Path
 
 import html5lib  # type: ignore[import-untyped]
 import pytest
 from fletching.config.load import ConfigError, parse
-from fletching.daemons import dashboard, dashboard_pages
+from fletching.daemons import dashboard, dashboard_pages, guesses
+from fletching.daemons.guesses import AT_ONCE
 from fletching.store.statistics import Link
 from hypothesis import given
 from hypothesis import strategies as st
@@ -351,6 +353,46 @@ def test_a_wrong_password_is_in_the_log(
         get(port, "/")
         get(port, "/", Authorization=basic("x:hunter2"))
     assert capfd.readouterr().err == "dashboard_refused client=127.0.0.1\n"
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None ends within a test."""
+    monkeypatch.setattr(guesses, "EACH", 3600.0)
+
+
+@pytest.mark.usefixtures("long_pauses")
+def test_guesses_are_slowed_down_by_address(
+    numbers: Numbers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Others are let in meanwhile; behind a proxy of ours, by the address that it tells."""
+    with served(numbers, PASSWORD, (ip_network("127.0.0.1/32"),)) as port:
+
+        def ask(client: str, password: str) -> HTTPResponse:
+            sent = {"X-Forwarded-For": client, "Authorization": basic(f"x:{password}")}
+            return get(port, "/", **sent)
+
+        found = [ask("192.0.2.9", f"guess{number}").status for number in range(AT_ONCE + 5)]
+        assert found == [401] * AT_ONCE + [429] * 5
+        slowed = ask("192.0.2.9", PASSWORD)
+        assert slowed.status == 429
+        assert 0 < int(slowed.headers["Retry-After"]) <= 3600
+        # What he forges stands before what the proxy adds.
+        assert ask("198.51.100.1, 192.0.2.9", "guess").status == 429
+        assert ask("192.0.2.10", PASSWORD).status == 200
+        # Who gives no password is asked for one.
+        assert get(port, "/", **{"X-Forwarded-For": "192.0.2.9"}).status == 401
+    assert capfd.readouterr().err.splitlines() == ["dashboard_refused client=192.0.2.9"] * AT_ONCE
+
+
+@pytest.mark.usefixtures("long_pauses")
+def test_a_forged_address_does_not_help_a_guesser(numbers: Numbers) -> None:
+    found = []
+    with served(numbers, PASSWORD) as port:
+        for number in range(AT_ONCE + 5):
+            sent = {"X-Forwarded-For": f"192.0.2.{number}", "Authorization": basic("x:guess")}
+            found.append(get(port, "/", **sent).status)
+    assert found == [401] * AT_ONCE + [429] * 5
 
 
 @pytest.mark.parametrize("path", ["/", "/campaign/aaaabbbbcccc", "/by/day", "/nowhere", "/live"])

@@ -14,7 +14,9 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import hashlib
 import hmac
+import math
 import os
 import re
 import secrets
@@ -34,6 +36,7 @@ from fletching.config.sections import Web
 from fletching.daemons import dashboard_live as live
 from fletching.daemons import dashboard_pages as pages
 from fletching.daemons import web_server
+from fletching.daemons.guesses import Guesses
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER
 from fletching.returning import reader
 from fletching.store.connection import StoreAway
@@ -155,6 +158,7 @@ class Dashboard:
     ) -> None:
         self.password = password
         self._proxies = proxies
+        self._guesses = Guesses()
         self._statistics = statistics
         self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
         self._streams = 0
@@ -175,7 +179,11 @@ class Dashboard:
     async def _answer(self, request: _Request) -> None:
         found = _CAMPAIGN.fullmatch(request.path)
         what = _BREAKDOWNS.get(request.path)
-        if not self._is_let_in(request):
+        if (wait := self._must_wait(request)) > 0:
+            text = f"Try again in {math.ceil(wait)} seconds."
+            after = (b"retry-after", b"%d" % math.ceil(wait))
+            await request.trouble(429, "Too many wrong passwords", text, after)
+        elif not self._is_let_in(request):
             await self._refuse(request)
         elif request.method not in ("GET", "HEAD"):
             await request.trouble(405, "Not here", "Pages can only be read.", _ALLOW)
@@ -195,10 +203,21 @@ class Dashboard:
 
     # Who may see it
 
+    def _must_wait(self, request: _Request) -> float:
+        """Seconds until a given password is looked at, be it the right one."""
+        if self.password is None or not request.header(b"authorization"):
+            return 0.0
+        return self._guesses.wait(self._address(request), time.monotonic())
+
+    def _address(self, request: _Request) -> str:
+        forwarded = request.header(b"x-forwarded-for").decode("latin-1")
+        return reader.address(request.client, forwarded, self._proxies)
+
     def _is_let_in(self, request: _Request) -> bool:
         if self.password is not None:
             given = _password_in(request.header(b"authorization"))
-            return hmac.compare_digest(given, self.password.encode())
+            # Digests: else the time would tell how long the password is.
+            return hmac.compare_digest(_digest(given), _digest(self.password.encode()))
         # A page elsewhere can make its own host's name lead here (DNS rebinding), but no address.
         return _is_no_name(request.header(b"host"))
 
@@ -208,8 +227,9 @@ class Dashboard:
             await request.trouble(421, "Not under this name", text)
             return
         if request.header(b"authorization"):
-            forwarded = request.header(b"x-forwarded-for").decode("latin-1")
-            log.dashboard_refused(reader.address(request.client, forwarded, self._proxies))
+            address = self._address(request)
+            self._guesses.wrong(address, time.monotonic())
+            log.dashboard_refused(address)
         await request.trouble(401, "A password is needed", "Any user name will do.", _CHALLENGE)
 
     # Pages; each asks Redis, so it runs in a thread.
@@ -331,6 +351,10 @@ def _password_in(authorization: bytes) -> bytes:
         return base64.b64decode(coded.strip(), validate=True).partition(b":")[2]
     except binascii.Error:
         return b""
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()
 
 
 def _is_no_name(host: bytes) -> bool:
