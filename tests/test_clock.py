@@ -81,7 +81,7 @@ def redis() -> Iterator[RedisServer]:
 
 def seen_before(redis: RedisServer, milliseconds: int) -> None:
     """A courier has looked, and since then Redis' clock went on by so much."""
-    seconds, micro = redis.client.time()  # type: ignore[misc]
+    seconds, micro = redis.client.time()
     now = seconds * 1000 + micro // 1000
     redis.client.hset(KEY, "seen", str(now - milliseconds))
 
@@ -106,7 +106,7 @@ def test_a_jump_is_logged_once_and_no_event_is_older(
 ) -> None:
     redis.client.flushall()
     seen_before(redis, milliseconds)
-    queued = int(redis.client.hget(KEY, "seen") or 0)  # type: ignore[arg-type]
+    queued = int(redis.client.hget(KEY, "seen") or 0)
     readings = [Clock(redis.url, tmp_path).look() for _ in range(3)]
     assert capfd.readouterr().err.count("clock_jumped from=") == is_jump
     assert [len(reading.jumps) for reading in readings] == [int(is_jump)] * 3
