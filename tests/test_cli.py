@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from fletching.cli import main
+from fletching.cli import INTERNAL_ERROR, main
 
 from tests.host import Host
 from tests.setting import NEWSLETTER
@@ -103,6 +104,93 @@ def test_as_a_module(host: Host) -> None:
     ended = subprocess.run([*command[:3], "nosuch"], capture_output=True, check=False)
     assert ended.returncode == 2
     assert b"Usage: fletching" in ended.stderr
+
+
+VERBS = {
+    "Add", "Carry", "Check", "Decode", "Destroy", "Explain", "Find", "Make", "Manage", "Open",
+    "Print", "Remove", "Run", "Show", "Stop", "Use",
+}  # fmt: skip
+
+
+def groups(group: click.Group = main, *before: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield before, group
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from groups(command, *before, name)
+
+
+HELPS: dict[tuple[str, ...], Any] = {**ALL, **dict(groups())}
+
+
+@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+def test_every_help_begins_with_a_verb_and_has_an_example(words: tuple[str, ...]) -> None:
+    told = HELPS[words].help
+    assert told.split()[0] in VERBS
+    assert " ".join(("  fletching", *words)) in told
+
+
+# An internal error is no answer.
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        pytest.param(
+            RecursionError("too \x1b[31m deep\u202e"),
+            INTERNAL_ERROR,
+            "fletching mta: internal error: RecursionError: too \\x1b[31m deep\\u202e (",
+            id="a fault of ours",
+        ),
+        pytest.param(MemoryError(), INTERNAL_ERROR, "fletching mta: internal error: ", id="memory"),
+        pytest.param(OSError(28, "full"), INTERNAL_ERROR, "[Errno 28] full", id="full disk"),
+        pytest.param(KeyboardInterrupt(), 130, "", id="Ctrl-C"),
+    ],
+)
+def test_status_of_what_nobody_expected(
+    error: BaseException, status: int, said: str, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fletching.admin.mta.rows", fails)
+    result = host.run("mta", "list")
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == (1 if said else 0)
+
+
+def test_traceback_only_in_development_mode(host: Host) -> None:
+    script = (
+        "import fletching.admin.mta as mta\n"
+        "mta.rows = lambda config: 1 / 0\n"
+        "from fletching.cli import main\n"
+        "main(['mta', 'list'])\n"
+    )
+    for more, traced in (((), False), (("-X", "dev"), True)):
+        ended = subprocess.run(
+            [sys.executable, *more, "-c", script],
+            env={**os.environ, "FLETCHING_CONFIG": str(host.config)},
+            capture_output=True,
+            check=False,
+        )
+        assert ended.returncode == INTERNAL_ERROR
+        assert b"internal error: ZeroDivisionError" in ended.stderr
+        assert (b"Traceback" in ended.stderr) == traced
+
+
+def test_a_closed_pipe_is_no_verdict(host: Host) -> None:
+    command = [sys.executable, "-m", "fletching", "preview", "-", "--config", str(host.config)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        running.stdin.write(NEWSLETTER.encode())
+        running.stdin.close()
+        assert running.stderr.read() == b""
+        assert running.wait(60) == 141
 
 
 # The configuration.

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
 import quopri
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fletching.admin.suppressed import BY_HAND
+from fletching.keyfiles import read_link_keys
 from fletching.store.suppression import REASONS
+from fletching.tokens import Facts, Kind
 
 from tests.host import NOW, Host
 from tests.setting import NEWSLETTER
@@ -400,6 +406,63 @@ def test_token_for_people(host: Host) -> None:
     assert result.exit_code == 0
     assert "email              reader@example.org\n" in result.stdout
     assert "kind               " in result.stdout
+
+
+STEERING = "\x1b[31m\x9b2J\x07\u202e[red]"
+
+
+def in_terminal(host: Host, *words: str) -> str:
+    """What a command prints on a terminal."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "fletching", *words, "--config", str(host.config)],
+        # Without the bold titles of tables.
+        env={**os.environ, "TERM": "dumb"},
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+    ) as running:
+        os.close(its)
+        seen = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:
+                # So Linux says that the other end is closed.
+                break
+            if not piece:
+                break
+            seen += piece
+        os.close(ours)
+    assert running.returncode == 0
+    return seen.decode()
+
+
+def test_a_destination_does_not_steer_the_terminal(host: Host) -> None:
+    keys = read_link_keys(host.folder / "link-keys")
+    facts = Facts("c" * 12, 7, "news", "1", STEERING, STEERING, STEERING, "", 1_795_000_000)
+    token = keys.seal(Kind.CLICK_HTML, facts, f"https://example.com/{STEERING}")
+    result = host.run("token", token)
+    assert result.exit_code == 0
+    for name in ("click_url", "email", "listid", "click_tracking_id"):
+        (line,) = (each for each in result.stdout.splitlines() if each.split()[0] == name)
+        assert line.endswith("\\x1b[31m\\x9b2J\\x07\\u202e[red]")
+    assert result.stdout.replace("\n", "").isprintable()
+    assert host.json("token", token)["click_url"] == f"https://example.com/{STEERING}"
+
+
+@pytest.mark.parametrize("command", ["preview", "explain"])
+def test_a_mail_does_not_steer_the_terminal(command: str, host: Host) -> None:
+    host.mail.write_text(
+        f"From: a@example.com\nSubject: {STEERING}\nX-GreenArrow-MailClass: newsletter\n"
+        f"X-GreenArrow-{STEERING}: {STEERING}\nContent-Type: text/html; charset=utf-8\n\n"
+        f"<a href='http://example.org/{STEERING}'>x</a>\n"
+    )
+    shown = in_terminal(host, command, str(host.mail))
+    assert shown.replace("\r\n", "").isprintable()
+    if command == "preview":
+        piped = host.run(command, str(host.mail)).stdout_bytes
+        assert f"Subject: {STEERING}".encode() in piped
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,7 @@ LONG: dict[str, int] = {}
 """Files of more than 400 lines."""
 
 CATCH_ALL = {
+    "fletching.cli",
     "fletching.daemons.dashboard",
     "fletching.daemons.delivery",
     "fletching.daemons.milter",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
 from fletching.outgoing import rewrite
 from fletching.outgoing.envelope import Envelope
@@ -161,7 +162,7 @@ def _cell(value: object) -> str:
     """A value on one line, without anything that steers a terminal."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = " ".join(str(value).split())
+    text = printable(" ".join(str(value).split()), "utf-8")
     if len(text) > _LONGEST_CELL:
         text = text[: _LONGEST_CELL - 3] + "..."
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text

@@ -1,6 +1,7 @@
 """What commands share: the configuration file, the form of answers, and how they end.
 
-Exit codes: 0 well, 1 the answer is no, 2 wrong usage or a broken configuration.
+Exit codes: 0 well, 1 the answer is no, 2 wrong usage or a broken configuration, 70 an internal
+error. What came from outside (mail, Redis, DNS, Postfix) is printed by `say` or as JSON in ASCII.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+
+from fletching.admin import escapes
 
 if TYPE_CHECKING:
     from fletching.config.model import Config
@@ -38,9 +41,20 @@ def configured(command: F) -> F:
 as_json = click.option("--json", "wants_json", is_flag=True, help="One JSON object for scripts.")
 
 
+def printable(text: str) -> str:
+    """A text without anything that steers a terminal, or that stdout has no octets for."""
+    return escapes.printable(text, sys.stdout.encoding)
+
+
+def say(line: object, err: bool = False) -> None:
+    """Prints one line, whatever is in it."""
+    click.echo(printable(str(line)), err=err)
+
+
 def fail(error: object, code: int = 2) -> NoReturn:
-    """Says what is wrong and ends."""
-    click.echo(str(error), err=True)
+    """Says what is wrong, in a line for each problem of a configuration, and ends."""
+    for line in getattr(error, "errors", (error,)):
+        say(line, err=True)
     sys.exit(code)
 
 
@@ -59,9 +73,9 @@ def show_rows(rows: list[dict[str, Any]], wants_json: bool, name: str) -> None:
         click.echo(json.dumps({name: rows}, ensure_ascii=True))
         return
     if not rows:
-        click.echo(f"no {name.replace('_', ' ')}", err=True)
+        say(f"no {name.replace('_', ' ')}", err=True)
         return
-    table = [list(rows[0]), *([shown(value) for value in row.values()] for row in rows)]
+    table = [list(rows[0]), *([printable(shown(value)) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
-from fletching.commands.terminal import answered, printable
+from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.commands.terminal import answered, write
 
 if TYPE_CHECKING:
     from fletching.admin.stream import Reading
@@ -132,18 +132,19 @@ def next_ones(reading: Reading) -> list[str]:
             found = reading.read()
         except NoAnswer as error:
             if not said:
-                click.echo(printable(str(error)), err=True)
+                say(error, err=True)
             said = True
             time.sleep(_LOOK_EVERY)
             continue
         if said:
-            click.echo("redis: is back", err=True)
+            say("redis: is back", err=True)
         return found
 
 
 def print_lines(lines: list[str]) -> None:
     if lines:
-        sys.stdout.write("\n".join(lines) + "\n")
+        # On a terminal, where an event may be what somebody else put into Redis.
+        write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
 
 
@@ -155,10 +156,10 @@ def go_back(config_path: Path, name: str, since: int) -> None:
         try:
             count = replay(config, name, since)
         except NoDestination as error:
-            fail(printable(str(error)))
+            fail(error)
         except StreamError as error:
             fail(str(error), 1)
-        click.echo(f"{name}: gets {count} event{'' if count == 1 else 's'} again")
+        say(f"{name}: gets {count} event{'' if count == 1 else 's'} again")
 
 
 @events.command("status")
@@ -207,4 +208,4 @@ def events_dead(config_path: Path, destination: str) -> None:
             for letter in dead_letters(config, destination):
                 sys.stdout.write(json.dumps(letter, ensure_ascii=True) + "\n")
         except NoDestination as error:
-            fail(printable(str(error)))
+            fail(error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
+from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
 
 if TYPE_CHECKING:
     from fletching.config.model import Config
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def key() -> None:
-    """The keys of tokens: in links, X-Mailer-Info and return paths."""
+    """Manage the keys of tokens.
+
+    Tokens are in links, X-Mailer-Info and return paths.
+
+    \b
+    Example:
+      fletching key list
+    """
 
 
 def link_keys_or_fail(config: Config, config_path: Path) -> Path:
@@ -45,7 +52,7 @@ def key_new(config_path: Path) -> None:
         made = new_link_key(path, int(time.time()))
     except KeyFileError as error:
         fail(error)
-    click.echo(f"{path}: key {made.id} signs from the next reload on")
+    say(f"{path}: key {made.id} signs from the next reload on")
 
 
 @key.command("list")
@@ -73,7 +80,7 @@ def key_list(config_path: Path, wants_json: bool) -> None:
 @click.argument("key_id", type=int, metavar="ID")
 @configured
 def key_retire(config_path: Path, key_id: int) -> None:
-    """Destroy a key: what it made can be opened no more.
+    """Destroy a key: tokens made with it can no longer be decrypted.
 
     \b
     Example:
@@ -86,12 +93,17 @@ def key_retire(config_path: Path, key_id: int) -> None:
         retire_link_key(path, key_id)
     except KeyFileError as error:
         fail(error)
-    click.echo(f"{path}: key {key_id} is retired")
+    say(f"{path}: key {key_id} is retired")
 
 
 @click.group()
 def dkim() -> None:
-    """The private keys of DKIM, and their DNS records."""
+    """Make DKIM keys and print their DNS records.
+
+    \b
+    Example:
+      fletching dkim record
+    """
 
 
 @dkim.command("new")
@@ -126,11 +138,11 @@ def dkim_new(
         for entry in missing:
             new_dkim_key(entry.file, algorithm, bits)
         for made in read_dkim_keys(missing):
-            click.echo(dkim_zone_line(made))
+            say(dkim_zone_line(made))
     except KeyFileError as error:
         fail(error)
     if not missing:
-        click.echo("all key files are there already", err=True)
+        say("all key files are there already", err=True)
 
 
 @dkim.command("record")
@@ -148,7 +160,7 @@ def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> 
 
     try:
         for found in read_dkim_keys(dkim_entries_or_fail(config_path, domain, selector)):
-            click.echo(dkim_zone_line(found))
+            say(dkim_zone_line(found))
     except KeyFileError as error:
         fail(error)
 
@@ -194,7 +206,7 @@ def token(config_path: Path, token_or_url: str, wants_json: bool) -> None:
         click.echo(json.dumps(told, ensure_ascii=True))
         return
     for name, value in told.items():
-        click.echo(f"{name:18} {value}")
+        say(f"{name:18} {value}")
 
 
 def rfc3339(seconds: int) -> str:

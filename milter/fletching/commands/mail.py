@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fletching.commands.command import F, as_json, configured, fail, load_or_fail
+from fletching.commands.terminal import write
 
 if TYPE_CHECKING:
     from fletching.config.model import Config
@@ -101,7 +102,7 @@ def preview(wants_json: bool, **asked: Any) -> None:
     if wants_json:
         click.echo(json.dumps(told(outcome, envelope), ensure_ascii=True))
     elif outcome.refusal is None:
-        click.echo(bytes(outcome.final), nl=False)
+        write(bytes(outcome.final))
     if outcome.refusal is not None:
         fail(outcome.refusal, 1)
 
@@ -109,7 +110,7 @@ def preview(wants_json: bool, **asked: Any) -> None:
 @click.command()
 @message_options
 def explain(wants_json: bool, **asked: Any) -> None:
-    """Tell why MESSAGE, a file or - for stdin, becomes what it does.
+    """Explain each decision about MESSAGE, a file or - for stdin.
 
     Every decision and where it came from, every link and why it was or was not rewritten, every
     edit. Exit codes are those of preview.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
+from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.commands.terminal import write
 
 
 @click.command()
@@ -35,7 +36,7 @@ def check(config_path: Path, dns: bool, postfix: bool) -> None:
         *(warning(doubt.key, doubt.message) for doubt in doubtful(config)),
     ]
     for finding in findings:
-        click.echo(str(finding))
+        say(finding)
     sys.exit(1 if any(finding.level is Level.ERROR for finding in findings) else 0)
 
 
@@ -55,14 +56,19 @@ def postfix(config_path: Path, one_recipient: bool) -> None:
 
     config = load_or_fail(config_path)
     try:
-        click.echo(printed(config, one_recipient=one_recipient), nl=False)
+        write(printed(config, one_recipient=one_recipient).encode("utf-8", "surrogateescape"))
     except ValueError as error:
         fail(f"{config_path}: {error}")
 
 
 @click.group()
 def mta() -> None:
-    """The VirtualMTAs of this host."""
+    """Manage the VirtualMTAs of this host.
+
+    \b
+    Example:
+      fletching mta list
+    """
 
 
 @mta.command("list")
@@ -87,7 +93,7 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
 @click.argument("name")
 @configured
 def mta_pause(config_path: Path, name: str) -> None:
-    """Send no more mail by NAME, from the next mail on.
+    """Stop routing new mail to NAME.
 
     Pools skip it, and its fallback takes its own mail. Without a fallback its own mail is answered
     451, so that the application tries again. What is in Postfix's queue already stays on its way.
@@ -116,6 +122,6 @@ def set_paused(config_path: Path, name: str, paused: bool) -> None:
     from fletching.admin.mta import MtaError, pause
 
     try:
-        click.echo(pause(load_or_fail(config_path), name, paused))
+        say(pause(load_or_fail(config_path), name, paused))
     except MtaError as error:
         fail(error)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail
-from fletching.commands.terminal import answered, as_csv, printable, write_csv
+from fletching.commands.command import as_json, configured, fail, load_or_fail, say
+from fletching.commands.terminal import answered, as_csv, write_csv
 
 if TYPE_CHECKING:
     from fletching.config.model import Config
@@ -56,7 +56,7 @@ def stats(
             else:
                 tell_people(config, campaign, by)
         except NoCampaign as error:
-            fail(printable(str(error)), 1)
+            fail(error, 1)
 
 
 def tell_scripts(config: Config, campaign: str | None, by: str | None, wants_json: bool) -> None:
@@ -91,10 +91,10 @@ def tell_people(config: Config, campaign: str | None, by: str | None) -> None:
     found = None if campaign is None else statistics.campaign(config, campaign)
     if by is not None and by != "link":
         rows = statistics.breakdown(config, by, found.campaign if found else None)
-        tables.breakdown(by, rows) if rows else click.echo("no numbers", err=True)
+        tables.breakdown(by, rows) if rows else say("no numbers", err=True)
     elif found is None:
         listed = statistics.campaigns(config)
-        tables.campaigns(listed) if listed else click.echo("no campaigns", err=True)
+        tables.campaigns(listed) if listed else say("no campaigns", err=True)
     elif by == "link":
         tables.links(statistics.links(config, found.campaign))
     else:

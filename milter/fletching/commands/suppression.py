@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, show_rows
-from fletching.commands.terminal import answered, printable, write_csv
+from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.commands.terminal import answered, write_csv
 
 if TYPE_CHECKING:
     from fletching.admin.suppressed import ByHand
@@ -24,9 +24,13 @@ _STEP = 1 << 14
 
 @click.group()
 def suppression() -> None:
-    """The addresses that get no more mail, by list.
+    """Manage suppression lists: who gets no more mail.
 
     Mail to them is refused where `suppress: refuse` is set, for its Mail Class or globally.
+
+    \b
+    Example:
+      fletching suppression list t100
     """
 
 
@@ -48,12 +52,7 @@ def suppression_list(config_path: Path, listid: str | None, wants_json: bool) ->
     config = load_or_fail(config_path)
     with answered():
         found = sorted(rows(config, listid), key=lambda row: (row["listid"], row["address"]))
-        clean = found if wants_json else map(printable_row, found)
-        show_rows(list(clean), wants_json, "suppression")
-
-
-def printable_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: printable(value) for name, value in row.items()}
+        show_rows(found, wants_json, "suppression")
 
 
 @suppression.command("export")
@@ -81,7 +80,7 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 @click.argument("address")
 @configured
 def suppression_add(config_path: Path, listid: str, address: str) -> None:
-    """Enter ADDRESS in the list of LISTID.
+    """Add ADDRESS to the suppression list of LISTID.
 
     The list's mail to it is refused where `suppress: refuse` is set.
 
@@ -111,7 +110,7 @@ def suppression_add(config_path: Path, listid: str, address: str) -> None:
         except SuppressionError as error:
             fail(f"ADDRESS: {error}")
         word = "entered in" if new else "was already in"
-        click.echo(printable(f"{address}: {word} {listid}"))
+        say(f"{address}: {word} {listid}")
 
 
 @suppression.command("remove")
@@ -119,7 +118,9 @@ def suppression_add(config_path: Path, listid: str, address: str) -> None:
 @click.argument("address")
 @configured
 def suppression_remove(config_path: Path, listid: str, address: str) -> None:
-    """Strike ADDRESS out of the list of LISTID: it may get mail again.
+    """Remove ADDRESS from the suppression list of LISTID.
+
+    It may get mail again.
 
     Exit 0: removed; 1: it was not there.
 
@@ -132,8 +133,8 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
     by_hand = ByHand(load_or_fail(config_path), listid)
     with answered():
         if not by_hand.remove(address):
-            fail(printable(f"{address}: is not in {listid}"), 1)
-        click.echo(printable(f"{address}: removed from {listid}"))
+            fail(f"{address}: is not in {listid}", 1)
+        say(f"{address}: removed from {listid}")
 
 
 def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
@@ -149,12 +150,12 @@ def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
                 new = by_hand.add(address, at)
             except SuppressionError as error:
                 wrong += 1
-                click.echo(f"line {number}: {error}", err=True)
+                say(f"line {number}: {error}", err=True)
                 continue
             entered, there = entered + new, there + (not new)
     except NoAnswer as error:
-        fail(f"{printable(str(error))}; {entered} entered until then")
-    click.echo(f"{entered} entered, {there} there already")
+        fail(f"{error}; {entered} entered until then")
+    say(f"{entered} entered, {there} there already")
     sys.exit(1 if wrong else 0)
 
 

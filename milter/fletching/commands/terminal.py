@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from fletching.admin import escapes
-from fletching.commands.command import fail
+from fletching.commands.command import fail, say
 
 as_csv = click.option("--csv", "wants_csv", is_flag=True, help="CSV with a line of titles.")
 
@@ -32,16 +32,21 @@ def answered() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except NoAnswer as error:
-        fail(printable(str(error)))
+        fail(error)
     except BrokenPipeError:
         # Else Python complains that it cannot flush what nobody wants.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
-def printable(text: str) -> str:
-    """A text without anything that steers a terminal, or that stdout has no octets for."""
-    return escapes.printable(text, sys.stdout.encoding)
+def write(octets: bytes) -> None:
+    """Writes a text as it is, but on a terminal by the line and without what steers it."""
+    if sys.stdout.isatty():
+        for line in octets.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
+            # A mail has CRLF.
+            say(line.removesuffix("\r"))
+    else:
+        click.echo(octets, nl=False)
 
 
 def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
