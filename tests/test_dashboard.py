@@ -214,12 +214,14 @@ def test_answers(numbers: Numbers, method: str, path: str, status: int) -> None:
         assert response.text == ""  # type: ignore[attr-defined]
 
 
-def test_redis_away(numbers: Numbers) -> None:
+def test_redis_away(numbers: Numbers, capfd: pytest.CaptureFixture[str]) -> None:
     numbers.away = True
     with served(numbers) as port:
         response = get(port, "/")
         assert response.status == 503
         assert "Redis does not answer" in response.text  # type: ignore[attr-defined]
+        assert get(port, "/by/day").status == 503
+        assert capfd.readouterr().err.count("store_away") == 1
         numbers.away = False
         assert "12,345" in body(port, "/")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -14,8 +17,10 @@ from fletching.daemons.seldom import Seldom
 def taken() -> Iterator[None]:
     root = logging.getLogger()
     before, levels = root.handlers, {name: logging.getLogger(name).level for name in ERRORS_ONLY}
-    library_log.take()
+    hooks = sys.excepthook, threading.excepthook
+    library_log.take("web")
     yield
+    sys.excepthook, threading.excepthook = hooks
     root.handlers = before
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
@@ -85,3 +90,21 @@ def test_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (said.taken(), said.taken()) == (2, 0)
     now = 11.0
     assert said.is_due()
+
+
+ENDS = "from fletching.daemons import library_log; library_log.take('web'); "
+
+
+@pytest.mark.parametrize(
+    ("what", "program"),
+    [
+        ("the process", "1 / 0"),
+        ("a thread", "import threading; threading.Thread(target=lambda: 1 / 0).start()"),
+    ],
+)
+def test_what_nobody_catches_is_in_the_log(what: str, program: str) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS + program], capture_output=True, check=False)
+    lines = done.stderr.decode().splitlines()
+    assert lines[0] == 'crashed daemon=web error="ZeroDivisionError: division by zero"'
+    assert lines[-1] == "traceback daemon=web | ZeroDivisionError: division by zero"
+    assert all(line.startswith("traceback daemon=web | ") for line in lines[1:])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,55 @@ def test_the_journal_is_told_priorities(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", ["", "{device}:1", "not a stream"])
 def test_and_nobody_else(stream: str, tmp_path: Path) -> None:
     assert said(stream, tmp_path) == "store_away reason=gone\nstore_back\n"
+
+
+FAULT = RuntimeError("x")
+LEVELS: dict[str, tuple[int, Callable[[], None]]] = {
+    "an internal error of a page": (3, lambda: log.page_failed("web", FAULT)),
+    "an internal error of a delivery": (3, lambda: log.delivery_failed("shop", FAULT)),
+    "an internal error at Redis": (3, lambda: log.not_recorded(FAULT)),
+    "a crash": (3, lambda: log.crashed("child", FAULT)),
+    "events that are lost": (3, lambda: log.events_lost(1)),
+    "no file descriptors": (3, lambda: log.no_descriptors(64, 0)),
+    "a wrong configuration": (3, lambda: log.cannot_start("f.yaml:1: web: is wrong")),
+    "an error of a library": (3, lambda: log.library("x", "y", None, 0, is_error=True)),
+    "a warning of a library": (4, lambda: log.library("x", "y", None, 0, is_error=False)),
+    "a wrong password": (4, lambda: log.dashboard_refused("192.0.2.9")),
+    "a delivery that is put off": (4, lambda: log.destination_failed("shop", "status 503")),
+    "events that are given up": (4, lambda: log.buried("shop", 1, "status 406")),
+    "a clock that jumps": (4, lambda: log.clock_jumped(1, 9999)),
+    "a file that is not written": (4, lambda: log.not_kept("spool", FAULT)),
+    "a destination that works again": (5, lambda: log.destination_back("shop")),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All that `journalctl -p warning` is to show is 4 or less, on each line."""
+    monkeypatch.setattr(log, "_to_journal", lambda environment: True)
+    level, happens = LEVELS[name]
+    happens()
+    lines = capfd.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith(f"<{level}>") for line in lines)
+
+
+@pytest.mark.parametrize("daemon", ["milter", "web", "courier", "run"])
+def test_what_keeps_a_daemon_from_its_start_is_an_error(daemon: str, tmp_path: Path) -> None:
+    (tmp_path / "fletching.yaml").write_text("listen: nowhere\nredish: x\n")
+    stderr = tmp_path / "stderr"
+    with stderr.open("wb") as file:
+        status = os.fstat(file.fileno())
+        place = f"{status.st_dev}:{status.st_ino}"
+        command = [sys.executable, "-m", "fletching", daemon, "--config", "fletching.yaml"]
+        environment = {**os.environ, "JOURNAL_STREAM": place}
+        ended = subprocess.run(command, stderr=file, env=environment, cwd=tmp_path, check=False)
+    assert ended.returncode == 2
+    lines = stderr.read_text().splitlines()
+    assert len(lines) >= 2
+    assert all(line.startswith("<3>fletching.yaml:") for line in lines)
 
 
 def test_a_stderr_that_is_gone_fails_nothing() -> None:

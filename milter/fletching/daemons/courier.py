@@ -48,7 +48,7 @@ _PATIENCE = 8.0
 
 def serve(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
-    library_log.take()
+    library_log.take(DAEMON)
     try:
         with told_of(config_path):
             config = load(config_path)

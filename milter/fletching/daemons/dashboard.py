@@ -38,6 +38,7 @@ from fletching.daemons import dashboard_pages as pages
 from fletching.daemons import web_server
 from fletching.daemons.guesses import Guesses
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER
+from fletching.daemons.seldom import Seldom
 from fletching.returning import reader
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Statistics, What
@@ -51,6 +52,9 @@ Render = Callable[[str], str]
 
 DAEMON = "dashboard"
 SHORTEST_PASSWORD = 12
+
+_TELL_EVERY = 60.0
+"""Seconds between two lines about Redis that is away."""
 
 _MOST_STREAMS = 50
 _STREAMS_END = 1
@@ -159,6 +163,7 @@ class Dashboard:
         self.password = password
         self._proxies = proxies
         self._guesses = Guesses()
+        self._away = Seldom(_TELL_EVERY)
         self._statistics = statistics
         self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
         self._streams = 0
@@ -170,7 +175,9 @@ class Dashboard:
     async def _answered(self, request: _Request) -> None:
         try:
             await self._answer(request)
-        except StoreAway:
+        except StoreAway as error:
+            if self._away.is_due():
+                log.store_away(str(error))
             await request.trouble(503, "Redis does not answer", "Try again in a moment.")
         except Exception as error:  # noqa: BLE001 an edge: said in the log, and to nobody else
             log.page_failed(DAEMON, error)

@@ -8,6 +8,8 @@ Few lines a minute are written, and the others counted: some of it comes from ou
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 
 from fletching import log
 from fletching.daemons.seldom import Seldom
@@ -36,11 +38,19 @@ class Libraries(logging.Handler):
         log.library(record.name, _message(record), error, said.taken(), is_error=is_error)
 
 
-def take() -> None:
-    """From now on what libraries log is heard. To be called once, at the start of a daemon."""
+def take(daemon: str) -> None:
+    """From now on that is heard, and what ends a thread or the process. Once, at a start."""
     logging.getLogger().handlers = [Libraries()]
     for name in _ERRORS_ONLY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Python would write it without the priority of an error.
+    sys.excepthook = lambda _kind, error, _trace: log.crashed(daemon, error)
+    threading.excepthook = lambda told: _thread_ended(daemon, told)
+
+
+def _thread_ended(daemon: str, told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None:
+        log.crashed(daemon, told.exc_value)
 
 
 def _message(record: logging.LogRecord) -> str:

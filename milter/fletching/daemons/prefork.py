@@ -54,7 +54,7 @@ def serve(
 
     ``open_at`` opens a socket, ``listen`` serves what comes to it.
     """
-    library_log.take()
+    library_log.take(DAEMON)
     try:
         setup = open_configuration(config_path)
         with told_of(config_path):

@@ -20,7 +20,7 @@ from fletching import log
 from fletching.config.load import ConfigError
 from fletching.config.model import Config
 from fletching.config.named import told_of
-from fletching.daemons import embedded_redis, prefork
+from fletching.daemons import embedded_redis, library_log, prefork
 from fletching.daemons.processes import Signals, execute, notify, spawn
 from fletching.daemons.tending import ENDS, Child, Tender, end
 
@@ -35,6 +35,7 @@ _ALL_END = 9.9
 
 def run(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
+    library_log.take("supervisor")
     try:
         config = prefork.open_configuration(config_path).config
         with told_of(config_path):

@@ -50,7 +50,7 @@ _AT_START_ONLY = ("workers", "redis", "state_dir")
 
 def serve(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
-    library_log.take()
+    library_log.take(DAEMON)
     try:
         config, answers = _open(config_path)
         with told_of(config_path):
