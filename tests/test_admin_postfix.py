@@ -137,6 +137,8 @@ def test_pieces_can_be_taken_out_again(files: PostfixFiles, route_by: str) -> No
         ("inet:8899@127.0.0.1", "inet:127.0.0.1:8899"),
         ("inet:8899@0.0.0.0", "inet:127.0.0.1:8899"),
         ("inet:8899@milter.example.com", "inet:milter.example.com:8899"),
+        ("inet6:8899@[::1]", "inet:[::1]:8899"),
+        ("inet6:8899@[::]", "inet:[::1]:8899"),
     ],
 )
 def test_listen_in_the_words_of_postfix(listen: str, words: str) -> None:

@@ -116,7 +116,6 @@ def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
     ("text", "place", "saying"),
     [
         ("lmtp: {listen: '127.0.0.1:8024'}", "lmtp", "does not act on it yet"),
-        ("users: {crm: {mail_class: gone}}", "users.crm.mail_class", "must name a Mail Class"),
         ("dkim: {keys: []}", "dkim.keys", "without a signature of ours"),
         (
             "virtual_mtas: {a: {transport: t, address: 192.0.2.1}, b: {transport: t}}",

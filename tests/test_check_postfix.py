@@ -289,6 +289,12 @@ def test_chroot_hides_a_socket_outside(tmp_path: Path) -> None:
         ("inet:8899@127.0.0.1", "inet:127.0.0.1:8898", False),
         ("inet:8899@192.0.2.1", "inet:127.0.0.1:8899", False),
         ("inet:8899@milter.example.com", "inet:milter.example.com:8899", True),
+        ("inet6:8899@[::1]", "inet:[::1]:8899", True),
+        ("inet6:8899@[::1]", "inet:[ipv6:0:0::1]:8899", True),
+        ("inet6:8899@[::]", "inet:[::1]:8899", True),
+        ("inet6:8899@[2001:db8::1]", "inet:[2001:DB8::1]:8899", True),
+        ("inet6:8899@[::1]", "inet:127.0.0.1:8899", False),
+        ("inet6:8899@[::1]", "inet:[::1]:8898", False),
     ],
 )
 def test_our_socket_is_known_in_all_its_spellings(

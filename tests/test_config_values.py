@@ -61,6 +61,21 @@ RIGHT = [
     (values.url_domain, "https://click.example.com:8443", "https://click.example.com:8443"),
     (values.url_domain, "http://192.0.2.1", "http://192.0.2.1"),
     (values.url_domain, "http://[2001:DB8::1]:80", "http://[2001:db8::1]:80"),
+    # U-labels become A-labels: as the browsers' and Python's own converters write them.
+    (values.url_domain, "https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+    (values.url_domain, "http://B\u00dcCHER.example:80", "http://xn--bcher-kva.example:80"),
+    (values.url_domain, "http://\u212a", "http://k"),
+    (values.address, "b@b\u00fccher.example", "b@xn--bcher-kva.example"),
+    (values.address, "a@stra\u00dfe.example", "a@xn--strae-oqa.example"),
+    (values.address, "A@\u4f8b\u5b50.\u6d4b\u8bd5", "A@xn--fsqu00a.xn--0zwm56d"),
+    (values.host, "bu\u0308cher.example", "xn--bcher-kva.example"),
+    (values.host_pattern, "*.b\u00fccher.example", "*.xn--bcher-kva.example"),
+    (values.web_url, "https://b\u00fccher.example:8/B?c", "https://xn--bcher-kva.example:8/B?c"),
+    (values.web_url, "https://Hooks.example/B", "https://Hooks.example/B"),
+    (values.server_socket, "b\u00fccher.example:80", "xn--bcher-kva.example:80"),
+    (values.milter_socket, "inet:1@b\u00fccher.example", "inet:1@xn--bcher-kva.example"),
+    (values.milter_socket, "inet6:8899@[::1]", "inet6:8899@[::1]"),
+    (values.milter_socket, "inet6:8899@2001:DB8:0::1", "inet6:8899@[2001:db8::1]"),
     (values.address, "bounces@example.com", "bounces@example.com"),
     (values.address, "Bounces+x=y@Example.COM", "Bounces+x=y@Example.COM"),
     (values.address, "root@localhost", "root@localhost"),
@@ -103,7 +118,7 @@ WRONG = [
             "http://u@a", "http://u:p@a", "http://a:", "http://a:0", "http://a:65536", "http://a:x",
             "http://a b", " http://a", "http://a\n", "http://a\\b", "http://-a", "http://a..b",
             "http://a.", "http://1.2.3", "http://1.2.3.256", "http://[::1", "http://[::1%1]",
-            "http://b\u00fccher.example", "http://\u212a", "http://" + "a." * 130 + "b",
+            "http://\u20ac.example", "http://" + "\u00fc" * 60, "http://" + "a." * 130 + "b",
             "http://" + "a" * 64,
         )
     ),
@@ -111,7 +126,8 @@ WRONG = [
         (values.address, address)
         for address in (
             "", "@", "a@", "@a", "a", "a@b@c", "a b@c", '"a b"@c', "a..b@c", ".a@c", "a.@c",
-            "<a@c>", "a@c\n", "a@[192.0.2.1]", "\u00e4@c", "a@\u00e4", "b" * 65 + "@example.com",
+            "<a@c>", "a@c\n", "a@[192.0.2.1]", "\u00e4@c", "a@\u2603", "a@b..\u00e4",
+            "b" * 65 + "@example.com",
             "a@" + "c." * 130 + "d",
         )
     ),
@@ -127,7 +143,9 @@ WRONG = [
     *(
         (values.milter_socket, each)
         for each in ("", "unix:", "unix:a", "inet:1", "inet:@a", "inet:0@a", "8899@a", "inet:1@",
-                     "/run/a.sock", "unix:/a\0", "inet:1@a b", "unix:/" + "\u00e4" * 54)
+                     "/run/a.sock", "unix:/a\0", "inet:1@a b", "inet:1@::1", "inet6:1@a",
+                     "inet6:1@[fe80::1%lo]", "inet6:0@::1",
+                     "inet6:1@127.0.0.1", "inet6:1@[::1", "unix:/" + "\u00e4" * 54)
     ),
     *(
         (values.server_socket, each)
@@ -141,7 +159,15 @@ WRONG = [
             "redis://p/w@h", "unix://", "unix://run/redis.sock", "unix:/run/redis.sock", "unix:///",
             "redis+sentinel://a:1", "redis+sentinel://a/m", "redis+sentinel://a:1,/m",
             "redis+sentinel://a:1/m/x", "redis+cluster://a", "redis+cluster://a:1/0",
-            "redis+cluster://a:1?x=y", "redis://\u00e4",
+            "redis+cluster://a:1?x=y", "redis://\u00e4", "redis+sentinel://a:1/m?db=1",
+            "redis://a?foo=1", "redis://a?socket_timeout=20", "redis://a?timeout=20",
+            "redis://a?socket_connect_timeout=20", "redis://a?retry_on_timeout=true",
+            "redis://a?max_connections=1", "redis://a?health_check_interval=1",
+            "redis://a?protocol=3", "redis://a?decode_responses=1", "redis://a?db=x",
+            "redis://a?db=1&db=2", "redis://a?db=", "redis://a?db", "redis://a?db=1&",
+            "redis://a?ssl_cert_reqs=none", "rediss://a?ssl_cert_reqs=0",
+            "rediss://a?ssl_ca_certs=ca.pem", "rediss://a?ssl_check_hostname=maybe",
+            "rediss://a?ssl_min_version=TLSv1", "unix:///s?foo=1", "redis://a?%64b=1&db=1",
         )
     ),
 ]  # fmt: skip

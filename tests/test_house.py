@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.transfer": set(),
     "fletching.outgoing.mime": {"fletching.outgoing.message", "fletching.outgoing.transfer"},
     "fletching.outgoing.edits": {"fletching.outgoing.message"},
-    "fletching.outgoing.sign": {"fletching.outgoing.message"},
+    "fletching.outgoing.sign": {"fletching.config.values", "fletching.outgoing.message"},
     # Links know no mail.
     "fletching.outgoing.links": LINKS,
     "fletching.outgoing.html": LINKS,

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -148,20 +149,30 @@ def test_the_socket_is_for_owner_and_group_and_stands_alone(milter: MilterDaemon
     assert sockets == [milter.socket]
 
 
-def inet(milter: MilterDaemon, port: int) -> None:
+def listen(milter: MilterDaemon, where: str) -> None:
     text = milter.path.read_text()
-    milter.path.write_text(text.replace(f"unix:{milter.socket}", f"inet:{port}@127.0.0.1"))
+    milter.path.write_text(text.replace(f"unix:{milter.socket}", f"'{where}'"))
 
 
 def test_it_listens_on_tcp_too(stopped: MilterDaemon) -> None:
-    port = free_port()
-    inet(stopped, port)
+    where = f"inet:{free_port()}@127.0.0.1"
+    listen(stopped, where)
     with stopped:
-        conn = f'conn = mt.connect("inet:{port}@127.0.0.1")'
+        conn = f'conn = mt.connect("{where}")'
         client = 'mt.conninfo(conn, "client.example.com", "127.0.0.1")'
         assert stopped.talk(conn, client, *BEGIN, *END).end().replies == [ACCEPT]
         place = at(stopped, "listen")
-        assert refused(stopped) == f"{place}inet:{port}@127.0.0.1: Address already in use\n"
+        assert refused(stopped) == f"{place}{where}: Address already in use\n"
+
+
+def test_it_listens_on_ipv6(stopped: MilterDaemon) -> None:
+    """Spoken by hand: miltertest knows no IPv6."""
+    port = free_port()
+    listen(stopped, f"inet6:{port}@[::1]")
+    with stopped, socket.create_connection(("::1", port)) as conn:
+        options = struct.pack("!cIII", b"O", 6, 0x1FF, 0x1FFFFF)
+        conn.sendall(struct.pack("!I", len(options)) + options)
+        assert conn.recv(100)[4:9] == struct.pack("!cI", b"O", 6)
 
 
 def test_it_is_ready_when_it_says_so(stopped: MilterDaemon) -> None:

@@ -100,7 +100,6 @@ CLASSES = """\
 users:
   forced: {force_mail_class: f, mail_class: u}
   usual: {mail_class: u}
-  lost: {force_mail_class: gone, mail_class: gone_too}
   plain: {}
   long@shop.example: {mail_class: u}
   long: {mail_class: f}
@@ -137,9 +136,6 @@ mail_classes: {f: {}, h: {}, u: {}, d: {}}
         (None, "h", "h", "X-GreenArrow-MailClass"),
         (None, None, "d", "default_mail_class"),
         (None, "unknown", "d", "default_mail_class"),
-        # A class that is gone from the file falls through, whoever names it.
-        ("lost", "h", "h", "X-GreenArrow-MailClass"),
-        ("lost", None, "d", "default_mail_class"),
     ],
 )
 def test_the_source_of_the_class(
@@ -159,12 +155,6 @@ def test_without_a_default_there_is_no_class() -> None:
 def test_an_unknown_class_is_told() -> None:
     found = plan(mail("X-GreenArrow-MailClass: nosuch"), site=CLASSES)
     assert "X-GreenArrow-MailClass: must name a Mail Class of the configuration" in found.warnings
-
-
-def test_an_unknown_class_of_a_user_is_told() -> None:
-    warnings = plan(mail(), envelope(login="lost"), CLASSES).warnings
-    assert "force_mail_class of lost: there is no Mail Class of that name" in warnings
-    assert "mail_class of lost: there is no Mail Class of that name" in warnings
 
 
 def test_control_headers_without_a_class_are_told() -> None:

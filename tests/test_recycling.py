@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from fletching.config.values import inet_place
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import notify
 from fletching.daemons.recycling import free_place, share
@@ -24,7 +25,7 @@ from fletching.daemons.recycling import free_place, share
 from tests.milter_daemon import ACCEPT, Conversation, MilterDaemon
 from tests.real.processes import free_port, wait_until
 from tests.redis_server import RedisServer
-from tests.test_milter_life import BEGIN, CONFIG, END, FROM, gone, inet
+from tests.test_milter_life import BEGIN, CONFIG, END, FROM, gone, listen
 
 # The rules
 
@@ -69,9 +70,9 @@ def test_the_lowest_free_place_is_taken(taken: set[int], place: int) -> None:
 
 def open_python(where: str) -> None:
     """Opens as libmilter does: the descriptor stays open, and nobody is told of it."""
-    opened = socket.socket(socket.AF_UNIX if where.startswith("unix:") else socket.AF_INET)
-    port, _, host = where.removeprefix("inet:").partition("@")
-    opened.bind(where.removeprefix("unix:") if where.startswith("unix:") else (host, int(port)))
+    families = {"unix": socket.AF_UNIX, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+    opened = socket.socket(families[where.partition(":")[0]])
+    opened.bind(inet_place(where) or where.removeprefix("unix:"))
     opened.listen()
     opened.detach()
 
@@ -81,13 +82,15 @@ def connect(listen: str) -> socket.socket:
         made = socket.socket(socket.AF_UNIX)
         made.connect(listen.removeprefix("unix:"))
         return made
-    port, _, host = listen.removeprefix("inet:").partition("@")
-    return socket.create_connection((host, int(port)))
+    place = inet_place(listen)
+    assert place is not None
+    return socket.create_connection(place)
 
 
-@pytest.mark.parametrize("kind", ["unix", "inet"])
+@pytest.mark.parametrize("kind", ["unix", "inet", "inet6"])
 def test_who_leaves_a_socket_keeps_what_is_open(kind: str, tmp_path: Path) -> None:
-    listen = f"unix:{tmp_path}/s" if kind == "unix" else f"inet:{free_port()}@127.0.0.1"
+    host = {"inet": "127.0.0.1", "inet6": "[::1]"}.get(kind)
+    listen = f"{kind}:{free_port()}@{host}" if host else f"unix:{tmp_path}/s"
     listener = open_listener(listen, open_python)
     polled = socket.socket(fileno=listener.descriptor)
     with polled, listener.nobody, ExitStack() as stack:
@@ -491,7 +494,7 @@ def test_a_killed_parent_leaves_no_one_that_retires(milter: MilterDaemon) -> Non
 def test_on_tcp_too(redis: RedisServer) -> None:
     stopped = MilterDaemon(f"unix://{redis.socket}", CONFIG + "worker_max_messages: 3\n")
     port = free_port()
-    inet(stopped, port)
+    listen(stopped, f"inet:{port}@127.0.0.1")
     open_session = (
         f'conn = mt.connect("inet:{port}@127.0.0.1")',
         'mt.conninfo(conn, "client.example.com", "127.0.0.1")',

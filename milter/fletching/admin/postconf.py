@@ -6,12 +6,16 @@ nothing is changed. What a good configuration is, is not known here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import PurePath
+
+from fletching.config import values
 
 # Where Postfix's commands are, though not in the PATH of every user.
 _SBIN = "/usr/sbin:/usr/local/sbin"
@@ -85,15 +89,18 @@ class Installed:
 
 def listening(listen: str) -> str:
     """Where a milter listens, from libmilter's words, in a form that can be compared."""
-    if listen.startswith("unix:"):
+    place = values.inet_place(listen)
+    if place is None:
         return f"unix:{os.path.realpath(listen.removeprefix('unix:'))}"
-    port, _, host = listen.removeprefix("inet:").partition("@")
-    return _inet(host, port)
+    return _inet(*place)
 
 
-def _inet(host: str, port: str) -> str:
-    here = host in ("localhost", "127.0.0.1", "0.0.0.0", "")
-    return f"inet:{'127.0.0.1' if here else host}:{port}"
+def _inet(host: str, port: str | int) -> str:
+    """Two spellings of one address are the same; an address that is every one is loopback's."""
+    with contextlib.suppress(ValueError):
+        host = str(IPv6Address(host.lower().removeprefix("ipv6:")))
+    same = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+    return f"inet:{same.get(host, host)}:{port}"
 
 
 def read(command: Sequence[str], parameters: Iterable[str]) -> Installed:

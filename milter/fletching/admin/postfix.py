@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 from fletching.admin.one_recipient import one_recipient as recipe
 from fletching.admin.postfix_text import Pieces, main_cf_block, out_of_main_cf, service_lines
+from fletching.config import values
 from fletching.config.model import Config, VirtualMta
 from fletching.outgoing.control import ROUTE_HEADER
 from fletching.outgoing.sender_map import sender_suffix
@@ -50,9 +51,11 @@ def endpoint(listen: str) -> str:
 
     Below the queue directory the path is relative: that is right inside the chroot and outside.
     """
-    if listen.startswith("inet:"):
-        port, _, host = listen.removeprefix("inet:").partition("@")
-        return f"inet:{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    place = values.inet_place(listen)
+    if place is not None:
+        host, port = place
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"inet:[{host}]:{port}" if ":" in host else f"inet:{host}:{port}"
     path = PurePosixPath(listen.removeprefix("unix:"))
     if path.is_relative_to(QUEUE_DIRECTORY):
         path = path.relative_to(QUEUE_DIRECTORY)
@@ -123,7 +126,7 @@ sender_dependent_default_transport_maps = regexp:$config_directory/fletching_sen
 
 def _main_cf(config: Config) -> str:
     entry = milter_entry(config)
-    if config.listen.startswith("inet:"):
+    if values.inet_place(config.listen):
         chroot = _CHROOT["inet"]
     else:
         chroot = _CHROOT["path" if endpoint(config.listen).startswith("unix:/") else "jail"]

@@ -49,7 +49,7 @@ def clashes(config: Config) -> Iterator[Clash]:
     """Everything in which the options disagree."""
     yield from _alike("mail_classes", config.mail_classes)
     yield from _alike("virtual_mtas", config.virtual_mtas)
-    yield from _default_class(config)
+    yield from _chosen_classes(config)
     yield from _virtual_mtas(config)
     yield from _fallback_rings(config)
     yield from _seed_lists(config)
@@ -82,22 +82,18 @@ def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Clash]:
             yield Clash((section, name), f"must differ from {first} by more than case")
 
 
-def _default_class(config: Config) -> Iterator[Clash]:
+def _chosen_classes(config: Config) -> Iterator[Clash]:
     yield from _mail_class(config, ("default_mail_class",), config.default_mail_class)
-
-
-def doubts(config: Config) -> Iterator[Clash]:
-    """What is no error but looks like a mistake.
-
-    A class that does not exist falls through to the next source, and can be retired before the last
-    user of it is. Without keys, mail leaves all the same.
-    """
-    if config.mail_classes and config.link_keys is None:
-        rule = "is not given: no X-Mailer-Info and no tag in the return path, so that bounces and"
-        yield Clash(("link_keys",), f"{rule} complaints are not attributed")
     for login, user in config.users.items():
         yield from _mail_class(config, ("users", login, "force_mail_class"), user.force_mail_class)
         yield from _mail_class(config, ("users", login, "mail_class"), user.mail_class)
+
+
+def doubts(config: Config) -> Iterator[Clash]:
+    """What is no error but looks like a mistake. Without keys, mail leaves all the same."""
+    if config.mail_classes and config.link_keys is None:
+        rule = "is not given: no X-Mailer-Info and no tag in the return path, so that bounces and"
+        yield Clash(("link_keys",), f"{rule} complaints are not attributed")
 
 
 def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Clash]:

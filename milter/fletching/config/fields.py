@@ -133,7 +133,9 @@ TimeZone = Annotated[str, AfterValidator(values.time_zone), Kind("IANA time zone
 Delimiter = Annotated[str, AfterValidator(values.delimiter), Kind("one of `+ - = _ . ~ #`")]
 Selector = Annotated[str, AfterValidator(values.selector), Kind("DKIM selector")]
 MilterSocket = Annotated[
-    str, AfterValidator(values.milter_socket), Kind("`unix:/PATH` or `inet:PORT@HOST`")
+    str,
+    AfterValidator(values.milter_socket),
+    Kind("`unix:/PATH`, `inet:PORT@HOST` or `inet6:PORT@[ADDRESS]`"),
 ]
 ServerSocket = Annotated[
     str, AfterValidator(values.server_socket), Kind("`unix:/PATH` or `HOST:PORT`")

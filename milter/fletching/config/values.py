@@ -8,6 +8,7 @@ rule, never with the value (it may hold a password). It knows no option and no h
 from __future__ import annotations
 
 import re
+import unicodedata
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -17,6 +18,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from urllib.parse import parse_qsl
 
 # The tag of a return path has 32 characters and stands behind a delimiter; a local part has at
 # most 64 octets (RFC 5321 section 4.5.3.1.1).
@@ -29,9 +31,16 @@ _LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
 
 def host(value: str) -> str:
-    """A host name or an IPv4 address, in lower case."""
+    """A host name or an IPv4 address, in lower case; an international name as A-labels."""
+    rule = "must be a host name such as www.example.com"
+    if len(value) > 253:
+        raise ValueError(rule)
+    try:
+        value = a_labels(value)
+    except ValueError:
+        raise ValueError(rule) from None
     if len(value) > 253 or not _HOST.fullmatch(value):
-        raise ValueError("must be a host name in ASCII (an international one as xn--...)")
+        raise ValueError(rule)
     if value.rpartition(".")[2].isdigit():
         # A name that ends in a number is an IPv4 address to every browser, or nothing.
         try:
@@ -39,6 +48,27 @@ def host(value: str) -> str:
         except AddressValueError:
             raise ValueError("must be a host name or a complete IPv4 address") from None
     return value.lower()
+
+
+def a_labels(domain: str) -> str:
+    """A domain name with A-labels (RFC 5890) in place of what is not ASCII; ASCII stays.
+
+    Width, case and composition are mapped before labels are looked at (RFC 5895). Raises ValueError
+    for a label of other than letters, marks, digits and hyphens.
+    """
+    if domain.isascii():
+        return domain
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", domain).lower())
+    return ".".join(map(_a_label, folded.split(".")))
+
+
+def _a_label(label: str) -> str:
+    if label.isascii():
+        return label
+    kinds = {unicodedata.category(character)[0] for character in label if character != "-"}
+    if not kinds <= {"L", "M", "N"}:
+        raise ValueError("not a domain name")
+    return "xn--" + label.encode("punycode").decode("ascii")
 
 
 def host_pattern(value: str) -> str:
@@ -82,15 +112,20 @@ def port(value: str) -> int:
 
 
 def address(value: str) -> str:
-    """A mail address as it stands in an envelope: no quoted local part, no address literal."""
+    """A mail address as it stands in an envelope: no quoted local part, no address literal.
+
+    An international domain comes back as A-labels: such an address needs no SMTPUTF8.
+    """
+    rule = "must be a mail address such as name@example.com"
     local, _, domain = value.rpartition("@")
-    if len(value) > 254 or len(local) > 64 or not _LOCAL_PART.fullmatch(local):
-        raise ValueError("must be a mail address such as name@example.com")
     try:
-        host(domain)
+        ascii_domain = host(domain)
     except ValueError:
-        raise ValueError("must be a mail address such as name@example.com") from None
-    return value
+        raise ValueError(rule) from None
+    written = value if domain.isascii() else f"{local}@{ascii_domain}"
+    if len(written) > 254 or len(local) > 64 or not _LOCAL_PART.fullmatch(local):
+        raise ValueError(rule)
+    return written
 
 
 def class_name(value: str) -> str:
@@ -195,14 +230,30 @@ def milter_socket(value: str) -> str:
     """Where the milter listens, in libmilter's words."""
     if value.startswith("unix:"):
         return "unix:" + socket_path(value.removeprefix("unix:"))
-    rule = "must be unix:/PATH or inet:PORT@HOST, such as inet:8899@127.0.0.1"
-    number, mark, name = value.removeprefix("inet:").partition("@")
-    if not value.startswith("inet:") or not mark:
-        raise ValueError(rule)
+    rule = (
+        "must be unix:/PATH, inet:PORT@HOST or inet6:PORT@[ADDRESS], such as inet:8899@127.0.0.1"
+        " or inet6:8899@[::1]"
+    )
+    family, _, rest = value.partition(":")
+    number, mark, name = rest.partition("@")
     try:
-        return f"inet:{port(number)}@{host(name)}"
+        if family == "inet" and mark:
+            return f"inet:{port(number)}@{host(name)}"
+        if family == "inet6" and mark and "%" not in name:
+            bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+            return f"inet6:{port(number)}@[{IPv6Address(bare)}]"
     except ValueError:
-        raise ValueError(rule) from None
+        pass
+    raise ValueError(rule)
+
+
+def inet_place(listen: str) -> tuple[str, int] | None:
+    """Host (IPv6 without brackets) and port of a `milter_socket`; None for a Unix socket."""
+    family, _, rest = listen.partition(":")
+    if family == "unix":
+        return None
+    number, _, name = rest.partition("@")
+    return name.strip("[]"), int(number)
 
 
 def server_socket(value: str) -> str:
@@ -243,9 +294,47 @@ def redis_url(value: str) -> str:
         raise ValueError(
             "must be embedded or a URL: redis://HOST:PORT/DB, rediss://..., unix:///PATH,"
             " redis+sentinel://HOST:PORT[,HOST:PORT]/SERVICE[/DB] or"
-            " redis+cluster://HOST:PORT[,HOST:PORT]"
+            " redis+cluster://HOST:PORT[,HOST:PORT]; the last two take no ?options"
         )
+    _redis_options(value)
     return value
+
+
+# What redis-py's `from_url` takes and we let it: nothing that changes how long a mail waits, how
+# often it is tried or what an answer looks like, and nothing that costs a round trip.
+_REDIS_OPTIONS = {
+    "db": r"[0-9]{1,5}",
+    "username": r".+",
+    "password": r".+",
+}
+_TLS_OPTIONS = {
+    "ssl_ca_certs": r"/.+",
+    "ssl_ca_path": r"/.+",
+    "ssl_certfile": r"/.+",
+    "ssl_keyfile": r"/.+",
+    "ssl_password": r".+",
+    "ssl_ciphers": r".+",
+    "ssl_cert_reqs": r"none|optional|required",
+    "ssl_check_hostname": r"true|false",
+}
+
+
+def _redis_options(value: str) -> None:
+    """Raises ValueError for an option that is not allowed, without its name: it may be a secret."""
+    scheme, _, rest = value.partition("://")
+    _, mark, query = rest.partition("?")
+    if not mark:
+        return
+    allowed = _REDIS_OPTIONS | (_TLS_OPTIONS if scheme == "rediss" else {})
+    options = parse_qsl(query, keep_blank_values=True, max_num_fields=64)
+    right = [name in allowed and re.fullmatch(allowed[name], text) for name, text in options]
+    if not all(right) or len(dict(options)) < len(query.split("&")):
+        raise ValueError(
+            "must have behind ? only db=NUMBER, username= and password=, and with rediss://"
+            " ssl_ca_certs=, ssl_ca_path=, ssl_certfile= and ssl_keyfile= (absolute paths),"
+            " ssl_password=, ssl_ciphers=, ssl_cert_reqs=none|optional|required and"
+            " ssl_check_hostname=true|false, each once"
+        )
 
 
 # A user and a password; host, path or nodes; a query. What separates these is percent-encoded
@@ -291,10 +380,10 @@ def web_url(value: str) -> str:
     try:
         if not found:
             raise ValueError
-        _authority(found[1])
+        authority = _authority(found[1])
     except ValueError:
         raise ValueError(rule) from None
-    return value
+    return value if found[1].isascii() else value.replace(found[1], authority, 1)
 
 
 def sql_url(value: str) -> str:

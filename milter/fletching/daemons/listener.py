@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fletching.config import values
+
 LONGEST_PATH = 107
 """Octets that sockaddr_un has room for, without the NUL."""
 
@@ -68,7 +70,7 @@ class Listener:
 
 
 def open_listener(listen: str, open_at: Callable[[str], None]) -> Listener:
-    """Opens `unix:/PATH` or `inet:PORT@HOST`; ``open_at`` opens a socket in libmilter's words."""
+    """Opens what `listen` may be; ``open_at`` opens a socket in libmilter's words."""
     nobody = _nobody()
     if listen.startswith("unix:"):
         return _open_unix(Path(listen.removeprefix("unix:")), open_at, nobody)
@@ -125,11 +127,12 @@ def _try_unix(path: Path) -> None:
 
 
 def _try_inet(listen: str) -> None:
-    port, _, host = listen.removeprefix("inet:").partition("@")
-    with socket.socket(socket.AF_INET) as tried:
+    family = socket.AF_INET6 if listen.startswith("inet6:") else socket.AF_INET
+    place = values.inet_place(listen) or ()
+    with socket.socket(family) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((host, int(port)))
+            tried.bind(place)
         except OSError as error:
             raise ListenError(f"{listen}: {error.strerror}") from error
 
@@ -174,7 +177,7 @@ def _listening() -> dict[int, _Address]:
 def _address(found: socket.socket) -> _Address:
     """Where a socket is bound; the port alone, since one that listens may do so everywhere."""
     name = found.getsockname()
-    return found.family, name[1] if found.family == socket.AF_INET else name
+    return found.family, name if found.family == socket.AF_UNIX else name[1]
 
 
 def _sockets() -> Iterator[tuple[int, socket.socket]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from fletching.config.values import a_labels
 from fletching.outgoing.message import Header, Message
 
 LEAST_RSA_BITS = 1024
@@ -137,9 +137,7 @@ def ascii_domain(domain: str) -> str:
     Raises `ValueError` for what is no domain name.
     """
     if len(domain) <= 253:
-        if not domain.isascii():
-            domain = ".".join(map(_a_label, _folded_case(domain).split(".")))
-        domain = domain.lower()
+        domain = a_labels(domain).lower()
         if len(domain) <= 253 and all(map(_LABEL.fullmatch, domain.split("."))):
             return domain
     raise ValueError("not a domain name")
@@ -314,17 +312,3 @@ def _signer(header: Header) -> str | None:
         return ascii_domain(tags.get(b"d", b"").decode())
     except ValueError:
         return None
-
-
-def _folded_case(domain: str) -> str:
-    """What IDNA maps before it looks at labels (RFC 5895): width, case and composition."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", domain).lower())
-
-
-def _a_label(label: str) -> str:
-    if label.isascii():
-        return label
-    kinds = {unicodedata.category(character)[0] for character in label if character != "-"}
-    if not kinds <= {"L", "M", "N"}:
-        raise ValueError("not a domain name")
-    return "xn--" + label.encode("punycode").decode("ascii")

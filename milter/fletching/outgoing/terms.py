@@ -84,8 +84,8 @@ def _plan(case: KindCase, mail_class: MailClass) -> Plan:
 
 
 def _mail_class(case: KindCase) -> tuple[MailClass | None, bool]:
-    """SPEC section 3, and whether the login forces it. An unknown class falls through to the next
-    source.
+    """SPEC section 3, and whether the login forces it. An unknown class of the header falls through
+    to the next source.
     """
     config, ledger = case.config, case.ledger
     login = config.user_name(case.kind.login)
@@ -103,8 +103,6 @@ def _mail_class(case: KindCase) -> tuple[MailClass | None, bool]:
         if chosen is not None:
             ledger.decided("mail_class", chosen.name, source)
             return chosen, source == forced
-        if source == header:
-            ledger.invalid(header, "must name a Mail Class of the configuration")
-        else:
-            ledger.warn(f"{source}: there is no Mail Class of that name")
+        # Of the configuration's own names all exist.
+        ledger.invalid(header, "must name a Mail Class of the configuration")
     return None, False
