@@ -46,6 +46,7 @@ def test_the_commands() -> None:
         "key new", "key list", "key retire", "dkim new", "dkim record",
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
+        "suppression find",
     }  # fmt: skip
 
 

@@ -13,9 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import pytest
@@ -26,6 +28,7 @@ from fletching.admin.escapes import encodable, printable
 from fletching.cli import main
 from fletching.events import Event
 from fletching.grouping import Question
+from fletching.opening import since
 from fletching.store.campaigns import Campaigns
 from fletching.store.events import EventLog
 from fletching.store.suppression import Suppression
@@ -157,6 +160,7 @@ COMMANDS: list[tuple[str, ...]] = [
     ("suppression", "add", "t100", "-"),
     ("suppression", "remove", "t100", "a@example.org"),
     ("suppression", "export"),
+    ("suppression", "find", "a@example.org"),
 ]
 
 
@@ -179,7 +183,7 @@ def test_a_broken_configuration(words: tuple[str, ...], away: Host) -> None:
 
 LEAVES = [
     "stats", "events", "events status", "events dead", "suppression list", "suppression add",
-    "suppression remove", "suppression export",
+    "suppression remove", "suppression export", "suppression find",
 ]  # fmt: skip
 
 
@@ -211,7 +215,6 @@ def test_help_has_examples_that_work(name: str, width: int, away: Host) -> None:
         pytest.param(("stats", "--by", "link"), "needs a CAMPAIGN", id="links of no campaign"),
         pytest.param(("stats", "--by", "nosuch"), "'nosuch' is not one of", id="by nothing"),
         pytest.param(("events", "--since", "yesterday"), "must be RFC 3339", id="no time"),
-        pytest.param(("events", "--since", "2026-03-01T09:00:00"), "time zone", id="no zone"),
         pytest.param(("events", "--type", "click"), "there are engine_click,", id="no type"),
         pytest.param(("events", "--replay", "crm"), "needs --since", id="replay from when"),
         pytest.param(
@@ -575,9 +578,25 @@ def later(stream: EventLog, told: list[Event]) -> str:
 def test_since(host: Host, stream: EventLog) -> None:
     stream.append([event(1)])
     at = later(stream, [event(2)])
+    assert len(lines_of(host.run("events", "--since", "2001-01-01").stdout)) == 2
     assert lines_of(host.run("events", "--since", at).stdout) == ["id000002"]
     assert lines_of(host.run("events", "--since", "1970-01-01T00:00:00Z").stdout)[0] == "id000001"
     assert host.run("events", "--since", "2100-01-01T00:00:00Z").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "zone", "instant"),
+    [
+        ("2026-11-30", "Europe/Berlin", "2026-11-29T23:00:00"),
+        ("2026-07-01", "Europe/Berlin", "2026-06-30T22:00:00"),
+        ("2026-11-30T12:00", "America/New_York", "2026-11-30T17:00:00"),
+        ("2026-11-30T12:00:00Z", "America/New_York", "2026-11-30T12:00:00"),
+        ("2026-11-30", "UTC", "2026-11-30T00:00:00"),
+    ],
+)
+def test_since_takes_the_configured_time_zone(given: str, zone: str, instant: str) -> None:
+    expected = datetime.fromisoformat(f"{instant}+00:00").timestamp() * 1000
+    assert since(given, ZoneInfo(zone)) == expected
 
 
 def started(host: Host, *words: str) -> subprocess.Popen[bytes]:
@@ -792,13 +811,59 @@ def test_addresses_from_stdin(host: Host) -> None:
 
 
 def test_lines_that_are_no_address(host: Host) -> None:
-    stdin = b"a@example.org\n\x1b[31m\nb@\xff.example\nc@example.org\n" + b"x" * 400
+    lines = [b"a@example.org", b"\x1b[31m", b"b@\xff.example", b"Bob <b@example.org>"]
+    stdin = b"\n".join([*lines, b"c@example.org", b"x" * 400])
     result = host.run("suppression", "add", "t100", "-", stdin=stdin)
     assert result.exit_code == 1
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [
-        *("line 2", "line 3", "line 5"),
+        *("line 2", "line 3", "line 4", "line 6"),
     ]
     assert result.stdout == "2 entered, 0 there already\n"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a", "a@", "@b.example", "a b@c.example", "<a@b.example>", "a@b.example,c@d.example",
+     "a@b..example", "a@b_!.example", "a@b.example (Ann)", "a@b.example\n", "x" * 321 + "@b.c"],
+)  # fmt: skip
+def test_no_address_is_refused(address: str, host: Host) -> None:
+    result = host.run("suppression", "add", "t100", address)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "ADDRESS: must be a mail address such as name@example.com, and no more\n"
+    )
+    assert host.json("suppression", "list") == {"suppression": []}
+
+
+@pytest.mark.parametrize(
+    "address", ["a.b+c@d.example", '"a b"@c.example', "ä@bücher.example", "a@[192.0.2.1]", "a@host"]
+)
+def test_an_address_is_added_and_found_on_all_lists(address: str, host: Host) -> None:
+    for listid in ("t200", "T100"):
+        assert host.run("suppression", "add", listid, address).exit_code == 0
+    host.run("suppression", "add", "t300", "another@example.org")
+    rows = host.json("suppression", "find", address.upper())["suppression"]
+    assert [(row["listid"], row["address"], row["reason"]) for row in rows] == [
+        ("t100", address, "by_hand"),
+        ("t200", address, "by_hand"),
+    ]
+    nowhere = host.run("suppression", "find", f"x{address}")
+    assert (nowhere.exit_code, nowhere.stdout, nowhere.stderr) == (1, "", "no suppression\n")
+
+
+def test_an_obscured_address_is_added_as_such(host: Host) -> None:
+    assert host.run("suppression", "add", "t100", "userid-1").exit_code == 2
+    assert host.run("suppression", "add", "t100", "userid-1", "--obscured").exit_code == 0
+    assert host.run("suppression", "add", "t100", "ünï", "--obscured").exit_code == 2
+    assert len(host.json("suppression", "find", "userid-1")["suppression"]) == 1
+
+
+def test_an_unknown_list_is_warned_of_once(host: Host) -> None:
+    result = host.run("suppression", "add", "t1000", "a@example.org")
+    assert (result.exit_code, result.stdout) == (0, "a@example.org: entered in t1000\n")
+    assert result.stderr == "warning: t1000: no Mail Class has this list, nor has it entries\n"
+    assert host.run("suppression", "add", "t1000", "b@example.org").stderr == ""
+    assert host.run("suppression", "add", "T100", "b@example.org").stderr == ""
 
 
 def test_csv_is_exact_and_a_terminal_is_safe(

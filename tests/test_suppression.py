@@ -48,6 +48,16 @@ def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
     assert not lists.holds("t100", "b@example.net")
 
 
+def test_an_address_is_found_on_all_lists(lists: Suppression) -> None:
+    for number in range(0, 2500, 2):
+        lists.add(f"t{number}", "a@example.net", "by_hand", number)
+        lists.add(f"t{number + 1}", "b@example.net", "by_hand", number)
+    found = list(lists.found("A@example.net"))
+    assert len(found) == 1250
+    assert {entry.address for entry in found} == {"a@example.net"}
+    assert list(lists.found("c@example.net")) == []
+
+
 def test_case_makes_no_difference(lists: Suppression) -> None:
     assert lists.add("T100", "A@Example.NET", "by_hand", 1000)
     assert lists.holds("t100", "a@example.net")

@@ -47,6 +47,23 @@ def stamp(in_zone: tzinfo | None) -> Stamp:
     return Stamp(datetime.now(in_zone).astimezone(in_zone), os.urandom(8))
 
 
+def since(text: str, in_zone: tzinfo | None) -> int:
+    """Unix milliseconds of a date, or of a time; one without offset is in the zone.
+
+    Raises `ValueError`.
+    """
+    try:
+        when = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError(
+            f"{text}: must be RFC 3339, such as 2026-03-01T09:00:00Z, or a date, such as 2026-03-01"
+        ) from None
+    if when.tzinfo is None:
+        # astimezone takes a time without one as the system's.
+        text = (when.replace(tzinfo=in_zone) if in_zone else when.astimezone()).isoformat()
+    return int(at_time(text, in_zone).time.timestamp() * 1000)
+
+
 def at_time(text: str, in_zone: tzinfo | None) -> Stamp:
     """A time given as RFC 3339, and no chance at all. Raises `ValueError`."""
     try:

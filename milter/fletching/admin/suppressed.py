@@ -6,6 +6,7 @@ NoAnswer where Redis does not answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,9 @@ from fletching.admin.asking import asking
 from fletching.admin.figures import moment
 from fletching.config import values
 from fletching.config.model import Config
-from fletching.store.suppression import Suppression
+from fletching.outgoing.message import addresses
+from fletching.outgoing.sign import ascii_domain
+from fletching.store.suppression import Entry, Suppression
 
 BY_HAND = "by_hand"
 """The reason of what was entered by hand, beside those that events have."""
@@ -21,6 +24,7 @@ BY_HAND = "by_hand"
 COLUMNS = ("listid", "address", "reason", "since")
 
 _LONGEST = 320
+_OBSCURED = re.compile(r"[ -~]{1,255}")
 
 
 class SuppressionError(Exception):
@@ -31,9 +35,27 @@ def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
     """The entries of a list, or of all lists, in no order. ``since`` is RFC 3339."""
     with asking():
         for entry in Suppression(config.redis, config.state_dir).entries(listid):
-            since = moment(entry.milliseconds / 1000)
-            cells = (entry.listid, entry.address, entry.reason, since)
-            yield dict(zip(COLUMNS, cells, strict=True))
+            yield _row(entry)
+
+
+@asking()
+def found(config: Config, address: str) -> list[dict[str, Any]]:
+    """The entries of an address in all lists, by ListID."""
+    return [_row(entry) for entry in Suppression(config.redis, config.state_dir).found(address)]
+
+
+@asking()
+def is_known(config: Config, listid: str) -> bool:
+    """Whether a Mail Class has that list, or somebody is on its suppression list."""
+    named = {each.list_id.lower() for each in config.mail_classes.values() if each.list_id}
+    lists = Suppression(config.redis, config.state_dir).lists()
+    return listid.lower() in named or listid.lower() in lists
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    since = moment(entry.milliseconds / 1000)
+    cells = (entry.listid, entry.address, entry.reason, since)
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def check_list(listid: str) -> None:
@@ -47,7 +69,9 @@ def check_list(listid: str) -> None:
 class ByHand:
     """Changes of one list."""
 
-    def __init__(self, config: Config, listid: str) -> None:
+    def __init__(self, config: Config, listid: str, obscured: bool = False) -> None:
+        """``obscured``: its entries are values of X-GreenArrow-Obscured-Email, not addresses."""
+        self._obscured = obscured
         self._listid = listid
         self._suppression = Suppression(config.redis, config.state_dir)
 
@@ -55,14 +79,32 @@ class ByHand:
     def add(self, address: str, milliseconds: int) -> bool:
         """Enters an address, since that unix time; False where it was there already.
 
-        Raises SuppressionError for what can stand for no reader: an X-GreenArrow-Obscured-Email,
-        which may be in the address's place, is printable too.
+        Raises SuppressionError for what can stand for no recipient.
         """
-        if not 1 <= len(address) <= _LONGEST or not address.isprintable():
-            raise SuppressionError(f"must be 1 to {_LONGEST} printable characters")
+        if self._obscured:
+            if not _OBSCURED.fullmatch(address):
+                raise SuppressionError("must be 1 to 255 printable ASCII characters")
+        elif not _is_address(address):
+            raise SuppressionError("must be a mail address such as name@example.com, and no more")
         return self._suppression.add(self._listid, address, BY_HAND, milliseconds)
 
     @asking()
     def remove(self, address: str) -> bool:
         """Strikes an address out; False where it was not there."""
         return self._suppression.remove(self._listid, address)
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is one bare address, of a domain or an address literal."""
+    if len(text) > _LONGEST or not text.isprintable():
+        return False
+    if addresses(text.encode()) != [text]:
+        return False
+    domain = text.rpartition("@")[2]
+    if domain.startswith("["):
+        return domain.endswith("]")
+    try:
+        ascii_domain(domain)
+    except ValueError:
+        return False
+    return True

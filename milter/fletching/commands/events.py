@@ -16,21 +16,20 @@ from fletching.commands.terminal import answered, write
 
 if TYPE_CHECKING:
     from fletching.admin.stream import Reading
+    from fletching.config.model import Config
 
 _LOOK_EVERY = 0.25
 """Seconds between two questions for new events."""
 
 
-def milliseconds(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """A time as unix milliseconds."""
-    from fletching.opening import at_time
+def milliseconds(config: Config, value: str | None) -> int:
+    """A time as unix milliseconds; 0 for none."""
+    from fletching.opening import since, zone
 
-    if value is None:
-        return None
     try:
-        return int(at_time(value, None).time.timestamp() * 1000)
+        return 0 if value is None else since(value, zone(config))
     except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+        fail(f"--since {error}")
 
 
 def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
@@ -47,9 +46,8 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option(
     "--since",
-    metavar="RFC3339",
-    callback=milliseconds,
-    help="Only what Redis got from that time on. Default: all that is there.",
+    metavar="TIME",
+    help="Only what Redis got from that date or RFC 3339 time on. Default: all that is there.",
 )
 @click.option(
     "--type",
@@ -70,7 +68,7 @@ def events(
     context: click.Context,
     config_path: Path,
     follow: bool,
-    since: int | None,
+    since: str | None,
     types: frozenset[str],
     replay: str | None,
 ) -> None:
@@ -78,7 +76,7 @@ def events(
 
     A destination that is replayed goes back in the stream, and gets what came since then once more
     and in order, as far as its types and classes want it. Events that it had before come with the
-    same event_unique_id.
+    same event_unique_id. A date, or a time without offset, is in the configured `timezone`.
 
     \b
     Example:
@@ -97,8 +95,10 @@ def events(
         return
     from fletching.admin.stream import Reading
 
+    config = load_or_fail(config_path)
+    after = milliseconds(config, since)
     with answered():
-        show(Reading(load_or_fail(config_path), since or 0), types, follow)
+        show(Reading(config, after), types, follow)
 
 
 def refuse_options_before(context: click.Context) -> None:
@@ -148,13 +148,14 @@ def print_lines(lines: list[str]) -> None:
         sys.stdout.flush()
 
 
-def go_back(config_path: Path, name: str, since: int) -> None:
+def go_back(config_path: Path, name: str, since: str) -> None:
     from fletching.admin.stream import NoDestination, StreamError, replay
 
     config = load_or_fail(config_path)
+    after = milliseconds(config, since)
     with answered():
         try:
-            count = replay(config, name, since)
+            count = replay(config, name, after)
         except NoDestination as error:
             fail(error)
         except StreamError as error:

@@ -78,30 +78,35 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 @suppression.command("add")
 @click.argument("listid")
 @click.argument("address")
+@click.option(
+    "--obscured", is_flag=True, help="ADDRESS is a value of X-GreenArrow-Obscured-Email."
+)
 @configured
-def suppression_add(config_path: Path, listid: str, address: str) -> None:
+def suppression_add(config_path: Path, listid: str, address: str, obscured: bool) -> None:
     """Add ADDRESS to the suppression list of LISTID.
 
     The list's mail to it is refused where `suppress: refuse` is set.
 
     With - for ADDRESS, all on stdin, one a line. An address that is there already stays as it
-    is, so the same may be added again. An address is what stands for a recipient in events, so
-    X-GreenArrow-Obscured-Email's form, too: 1 to 320 printable characters. Exit 1: some line is
-    none; the others are entered.
+    is, so the same may be added again. Warns of a LISTID that no Mail Class has and that has no
+    entries yet. Exit 1: some line is no address; the others are added.
 
     \b
     Example:
       fletching suppression add t100 reader@example.org
       fletching suppression add t100 - < addresses.txt
     """
-    from fletching.admin.suppressed import ByHand, SuppressionError, check_list
+    from fletching.admin.suppressed import ByHand, SuppressionError, check_list, is_known
 
-    by_hand = ByHand(load_or_fail(config_path), listid)
+    config = load_or_fail(config_path)
+    by_hand = ByHand(config, listid, obscured)
     try:
         check_list(listid)
     except SuppressionError as error:
         fail(f"LISTID: {error}")
     with answered():
+        if not is_known(config, listid):
+            say(f"warning: {listid}: no Mail Class has this list, nor has it entries", err=True)
         if address == "-":
             add_all(by_hand, sys.stdin.buffer)
             return
@@ -135,6 +140,27 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
         if not by_hand.remove(address):
             fail(f"{address}: is not in {listid}", 1)
         say(f"{address}: removed from {listid}")
+
+
+@suppression.command("find")
+@click.argument("address")
+@as_json
+@configured
+def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
+    """Find ADDRESS on all suppression lists.
+
+    Exit 0: it is on some list; 1: on none.
+
+    \b
+    Example:
+      fletching suppression find reader@example.org
+    """
+    from fletching.admin.suppressed import found
+
+    with answered():
+        rows = found(load_or_fail(config_path), address)
+        show_rows(rows, wants_json, "suppression")
+    sys.exit(0 if rows else 1)
 
 
 def add_all(by_hand: ByHand, lines: BinaryIO) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from fletching.events import BAD_ADDRESS, COMPLAINT, UNSUBSCRIBE, Event, text
@@ -73,12 +74,32 @@ class Suppression:
 
     def entries(self, listid: str | None = None) -> Iterator[Entry]:
         """The entries of a list, or of all lists, in no order; a list may be long."""
-        if listid is None:
-            lists = sorted(self._connection.ask(lambda client: client.smembers(LISTS)))
-        else:
-            lists = [_plain(listid)]
+        lists = self.lists() if listid is None else [_plain(listid)]
         for each in lists:
             yield from self._of_list(each)
+
+    def lists(self) -> list[str]:
+        """The ListIDs that have entries, or had some, sorted."""
+        return sorted(self._connection.ask(lambda client: client.smembers(LISTS)))
+
+    def found(self, address: str) -> Iterator[Entry]:
+        """The entries of an address in all lists: one look a list, many in a round trip."""
+        plain, lists = _plain(address), self.lists()
+        for start in range(0, len(lists), _AT_ONCE):
+            page = lists[start : start + _AT_ONCE]
+            for listid, value in zip(page, self._values(page, plain), strict=True):
+                if value is not None:
+                    yield _entry(listid, plain, value)
+
+    def _values(self, lists: Sequence[str], address: str) -> list[str | None]:
+        def asked(client: Any) -> list[str | None]:
+            pipeline = client.pipeline(transaction=False)
+            for listid in lists:
+                pipeline.hget(_key(listid), address)
+            values: list[str | None] = pipeline.execute()
+            return values
+
+        return self._connection.ask(asked)
 
     def _of_list(self, listid: str) -> Iterator[Entry]:
         cursor = None
@@ -88,8 +109,12 @@ class Suppression:
                 lambda client, at=at: client.hscan(_key(listid), at, count=_AT_ONCE)  # type: ignore[misc]
             )
             for address, value in page.items():
-                milliseconds, _, reason = value.partition(" ")
-                yield Entry(listid, address, reason, int(milliseconds))
+                yield _entry(listid, address, value)
+
+
+def _entry(listid: str, address: str, value: str) -> Entry:
+    milliseconds, _, reason = value.partition(" ")
+    return Entry(listid, address, reason, int(milliseconds))
 
 
 def where(listid: str, address: str) -> tuple[str, str]:
