@@ -166,6 +166,7 @@ WORLDLY = {
     "fletching.config.named",
     "fletching.config.reference",
     "fletching.admin.check",
+    "fletching.admin.check_store",
     "fletching.admin.check_dns",
     "fletching.admin.explain",
     "fletching.admin.postconf",
@@ -212,6 +213,7 @@ WORLDLY = {
     "fletching.store.connection",
     "fletching.store.events",
     "fletching.store.lease",
+    "fletching.store.trial",
     "fletching.store.script",
 }
 

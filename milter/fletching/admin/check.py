@@ -14,6 +14,7 @@ from dns.resolver import Resolver
 
 from fletching.admin.check_dns import check_dns
 from fletching.admin.check_postfix import check_postfix
+from fletching.admin.check_store import check_store
 from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.admin.postfix import pieces
 from fletching.config.model import Config, VirtualMta
@@ -46,7 +47,7 @@ def check(
         else:
             keys.append(key)
             findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", "can sign"))
-    findings += [_redis(config), _state_dir(config)]
+    findings += [_redis(config), *check_store(config), _state_dir(config)]
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:

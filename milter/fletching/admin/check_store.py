@@ -1,0 +1,54 @@
+"""Does this Redis do what Fletching asks of it? Rights, version, connections, clock.
+
+Here live the sentences; what is tried is in `store/trial.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from fletching.admin.finding import Finding, error, warning
+from fletching.config.model import Config
+from fletching.store.connection import StoreAway
+from fletching.store.trial import lacking, server
+
+_CLOCK = 2.0
+_LINES = 16
+"""Connections that a process keeps open at most, roughly."""
+
+
+def check_store(config: Config) -> Iterator[Finding]:
+    """What is wrong with a Redis that answers; nothing of one that does not."""
+    try:
+        missing = lacking(config.redis, config.state_dir)
+        for name, why in missing.items():
+            yield error("redis", f"does not run {name}: {why}")
+        if missing:
+            return
+        found = server(config.redis, config.state_dir)
+    except StoreAway:
+        return
+    if not found.version:
+        yield error("redis", "is older than 7.0: install Redis 7.0 or later")
+    workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
+    needed = connections(workers)
+    if found.max_clients is not None and found.max_clients < needed:
+        yield warning(
+            "redis",
+            f"maxclients is {found.max_clients}, and this host may open {needed} connections"
+            f" ({_LINES} for each worker of milter and web, and {_LINES} for courier and"
+            " dashboard): raise maxclients, for all hosts of the fleet together",
+        )
+    if abs(found.clock_ahead) > _CLOCK:
+        way = "ahead of" if found.clock_ahead > 0 else "behind"
+        yield warning(
+            "redis",
+            f"its clock is {abs(found.clock_ahead):.0f} s {way} this host's: synchronise both"
+            " by NTP",
+        )
+
+
+def connections(workers: int) -> int:
+    """How many connections the processes of one host may have open, roughly."""
+    return _LINES * (2 * workers + 1)
