@@ -58,7 +58,9 @@ def test_published_key_is_found(signing: Config) -> None:
     (key,) = read_dkim_keys(signing.dkim.keys)
     text = dkim_zone_line(key).partition(" IN TXT ")[2]
     finding = asked(signing, {(NAME, "TXT"): [text, '"unrelated text"']}, NAME)
-    assert finding == Finding(Level.OK, NAME, "matches our private key")
+    assert finding == Finding(
+        Level.OK, NAME, "matches our private key, and a probe signature verifies"
+    )
 
 
 def test_what_a_zone_editor_does_to_a_record_is_fine(signing: Config) -> None:
@@ -82,6 +84,7 @@ def test_rsa_is_what_a_record_without_k_means(tmp_path: Path) -> None:
     [
         (("p=", "p=AAAA"), Level.ERROR, "not the public half"),
         (("v=DKIM1", "v=DKIM2"), Level.ERROR, "must begin with v=DKIM1"),
+        (("; p=", "; n=a; n=b; p="), Level.ERROR, "dkimpy does not verify a probe"),
         (("; p=", "; h=sha1; p="), Level.ERROR, "does not allow sha256"),
         (("; p=", "; s=tlsrpt; p="), Level.ERROR, "not for mail"),
         (("; p=", "; t=y:s; p="), Level.WARNING, "test mode"),

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.suppressed import BY_HAND
-from fletching.keyfiles import read_link_keys
+from fletching.config.load import load
+from fletching.keyfiles import dkim_record, read_dkim_keys, read_link_keys
 from fletching.store.suppression import REASONS
 from fletching.tokens import Facts, Kind
 
@@ -265,7 +267,8 @@ def test_explain(host: Host) -> None:
 
 def test_explain_json(host: Host) -> None:
     told = host.json("explain", str(host.mail))
-    assert set(told) == (PREVIEW - {"message"}) | {"trusted", "decisions", "removed", "parts"}
+    more = {"trusted", "decisions", "removed", "parts", "signatures"}
+    assert set(told) == (PREVIEW - {"message"}) | more
     assert {"setting": "mail_class", "value": "newsletter", "source": "X-GreenArrow-MailClass"} in (
         told["decisions"]
     )
@@ -302,6 +305,31 @@ def test_explain_what_is_left_alone_and_warned_of(host: Host) -> None:
 def test_explain_in_one_line(field: str, options: tuple[str, ...], said: str, host: Host) -> None:
     host.mail.write_text(f"{field}\n\n")
     assert said in host.run("explain", str(host.mail), *options).stdout
+
+
+def test_explain_verifies_its_signatures(host: Host) -> None:
+    told = host.json("explain", str(host.mail))
+    assert told["signatures"] == [
+        {"domain": "example.com", "selector": "r1", "verified": True, "reason": None}
+    ]
+    shown = host.run("explain", str(host.mail)).stdout
+    assert "DKIM signature r1 of example.com: verifies\n" in shown
+
+
+def test_a_changed_mail_does_not_verify(host: Host) -> None:
+    raw = host.run("preview", str(host.mail)).stdout_bytes
+    (entry,) = load(host.config).dkim.keys
+    record = dkim_record(read_dkim_keys([entry])[0]).encode()
+    assert objection(raw, 0, record) == ""
+    assert objection(raw + b"more\r\n", 0, record).startswith("ValidationError: body hash mismatch")
+    assert objection(raw.replace(b"Offers", b"Other"), 0, record)
+    assert objection(raw, 1, record)
+
+
+@pytest.mark.parametrize("run", [" " * 100_000 + "x", (" " * 5000 + "x") * 20])
+def test_dkimpy_gets_no_mail_that_it_is_quadratic_in(run: str, host: Host) -> None:
+    octets = f"From: a@example.com\r\n\r\n{run}\r\n".encode()
+    assert objection(octets, 0, b"") == NOT_TRIED
 
 
 def test_explain_parts(host: Host) -> None:

@@ -124,6 +124,7 @@ ROOMS: dict[str, set[str]] = {
 
 # Libraries that have one place.
 ONLY_IN = {
+    "dkim": {"fletching.admin.dkim_verify"},
     "Milter": {"fletching.daemons.milter"},
     "milter": {"fletching.daemons.milter"},
     "redis": {"fletching.store."},

@@ -14,10 +14,12 @@ import dns.exception
 import dns.name
 import dns.resolver
 
-from fletching.admin.finding import Finding, error, ok, warning
+from fletching.admin.dkim_verify import objection
+from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.config.model import Config
 from fletching.keyfiles import dkim_record
-from fletching.outgoing.sign import SigningKey, ascii_domain
+from fletching.outgoing.message import parse
+from fletching.outgoing.sign import Signature, SigningKey, ascii_domain, sign
 
 _NO_SUCH = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 
@@ -57,7 +59,16 @@ def _dkim(key: SigningKey, resolver: dns.resolver.Resolver) -> Finding:
         return error(name, "has no DKIM record; `fletching dkim record` prints it")
     if len(records) > 1:
         return error(name, "has several DKIM records: verifiers take any of them")
-    return _compared(name, _tags(records[0]), _tags(dkim_record(key)))
+    compared = _compared(name, _tags(records[0]), _tags(dkim_record(key)))
+    if compared.level is Level.OK and (why := objection(_probe(key), 0, records[0].encode())):
+        return error(name, f"dkimpy does not verify a probe signature with it: {why}")
+    return compared
+
+
+def _probe(key: SigningKey) -> bytes:
+    """A mail signed with the key."""
+    mail = parse(f"From: probe@{ascii_domain(key.domain)}\r\n\r\nProbe.\r\n".encode())
+    return bytes(sign(mail, [Signature(key.domain, key.selector, key)], 0))
 
 
 def _compared(name: str, there: dict[str, str], ours: dict[str, str]) -> Finding:
@@ -73,7 +84,7 @@ def _compared(name: str, there: dict[str, str], ours: dict[str, str]) -> Finding
         return error(name, "is not for mail (s=)")
     if "y" in there.get("t", "").split(":"):
         return warning(name, "is in test mode (t=y): a signature is worth nothing")
-    return ok(name, "matches our private key")
+    return ok(name, "matches our private key, and a probe signature verifies")
 
 
 def _tags(record: str) -> dict[str, str]:

@@ -15,14 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
+from fletching.keyfiles import dkim_record
 from fletching.outgoing import rewrite
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.flow import Outcome
 from fletching.outgoing.links import Finding
 from fletching.outgoing.message import Message
 from fletching.outgoing.rewrite import PartNote
+from fletching.outgoing.sign import Signature
 from fletching.outgoing.urls import Urls
 
 _LONGEST_CELL = 160
@@ -44,6 +47,15 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
             for header in message.headers
             if header.place in outcome.plan.remove
         ],
+        "signatures": [
+            {
+                "domain": each.domain,
+                "selector": each.selector,
+                "verified": None if why == NOT_TRIED else not why,
+                "reason": why or None,
+            }
+            for each, why in _verified(outcome)
+        ],
         "parts": [
             {
                 "content_type": note.content_type,
@@ -56,6 +68,16 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
             for note in _notes(outcome, message)
         ],
     }
+
+
+def _verified(outcome: Outcome) -> list[tuple[Signature, str]]:
+    """The signatures that were made, and what a verifier has against each."""
+    signatures = () if outcome.refusal else outcome.plan.signatures
+    octets = bytes(outcome.final) if signatures else b""
+    return [
+        (each, objection(octets, index, dkim_record(each.key).encode()))
+        for index, each in enumerate(signatures)
+    ]
 
 
 def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
@@ -93,6 +115,11 @@ def show(told: dict[str, Any], console: Console) -> None:
         )
     if told["reply"] is not None:
         return
+    for each in told["signatures"]:
+        verdict = "verifies" if each["verified"] else f"does not verify: {each['reason']}"
+        if each["verified"] is None:
+            verdict = each["reason"]
+        _print(console, f"DKIM signature {each['selector']} of {each['domain']}: {verdict}")
     _table(
         console,
         "Edits, in the order in which Postfix gets them",
