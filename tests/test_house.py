@@ -37,7 +37,13 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.envelope": set(),
     "fletching.outgoing.message": set(),
     "fletching.outgoing.transfer": set(),
-    "fletching.outgoing.mime": {"fletching.outgoing.message", "fletching.outgoing.transfer"},
+    "fletching.outgoing.mime": {
+        "fletching.outgoing.message",
+        "fletching.outgoing.parameters",
+        "fletching.outgoing.transfer",
+    },
+    "fletching.outgoing.parameters": set(),
+    "fletching.outgoing.charsets": set(),
     "fletching.outgoing.edits": {"fletching.outgoing.message"},
     "fletching.outgoing.sign": {"fletching.config.values", "fletching.outgoing.message"},
     # Links know no mail.
@@ -49,6 +55,7 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.flowed": {"fletching.outgoing.splices"},
     "fletching.outgoing.url_ends": {"fletching.outgoing.destinations"},
     "fletching.outgoing.stretches": {
+        "fletching.outgoing.charsets",
         "fletching.outgoing.links",
         "fletching.outgoing.transfer",
         "fletching.outgoing.urls",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from fletching.outgoing import mime
 from fletching.outgoing.message import Message, parse
-from fletching.outgoing.mime import Encoded, Part, parameters, parts, with_parts
+from fletching.outgoing.mime import Encoded, Part, parts, with_parts
+from fletching.outgoing.parameters import parameters
 
 from tests.effort import is_linear
 
@@ -288,7 +289,19 @@ PARAMETERS: dict[str, tuple[str, dict[str, str]]] = {
     'a/b;\r\n\tc="d\r\n e"': ("a/b", {"c": "d e"}),
     "": ("", {}),
     ";": ("", {}),
-    "a/b; c*=utf-8''d": ("a/b", {"c*": "utf-8''d"}),
+    "a/b; c*=utf-8''d%20e": ("a/b", {"c": "d e"}),
+    "a/b; c*=d%3B": ("a/b", {"c": "d;"}),
+    "a/b; c*=''d'e": ("a/b", {"c": "d'e"}),
+    "a/b; c*0=d; c*1=e": ("a/b", {"c": "de"}),
+    'a/b; c*1="e;"; C*0="--d"': ("a/b", {"c": "--de;"}),
+    "a/b; c*0*=utf-8'en'd%2D; c*1=%2D; c*2*=%2D": ("a/b", {"c": "d-%2D-"}),
+    "a/b; c*0=d; c*2=e": ("a/b", {"c": "d"}),
+    "a/b; c*1=d": ("a/b", {}),
+    "a/b; c*00=d": ("a/b", {}),
+    "a/b; c*0=d; c=e": ("a/b", {"c": "e"}),
+    "a/b; c*=utf-8''%C3%BC": ("a/b", {"c": "\u00c3\u00bc"}),
+    "a/b; c*=%zz; *=x; c**=y": ("a/b", {"c": "%zz", "": "x"}),
+    "; ".join(["a/b", *(f"c*{n}=d" for n in range(300))]): ("a/b", {"c": "d" * 300}),
     "a/b; c=\\": ("a/b", {"c": "\\"}),
 }
 
@@ -304,7 +317,7 @@ def test_parameters(value: str, wanted: tuple[str, dict[str, str]]) -> None:
 def changed(text: str, content: bytes, encoding: str) -> bytes:
     message = mail(text)
     change = Encoded(only(text), content, encoding)
-    return bytes(with_parts(message, [change])).replace(b"\r\n", b"\n")
+    return bytes(with_parts(message, parts(message), [change])).replace(b"\r\n", b"\n")
 
 
 QP = "Content-Transfer-Encoding: quoted-printable\n"

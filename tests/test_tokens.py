@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shutil
 import string
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -525,6 +528,54 @@ def test_in_a_url(noun: str, form: str, junk: str) -> None:
 )
 def test_elsewhere(text: str) -> None:
     assert found_in(text) == TOKEN
+
+
+def encoded(text: str, characters: str) -> str:
+    return "".join(f"%{ord(c):02x}" if c in characters else c for c in text)
+
+
+# Programs that parse a query and write it again, or percent-encode what needs it not.
+@pytest.mark.parametrize("noun", ["click", "open", "unsub"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"?{TOKEN}=",
+        f"?{TOKEN}=&fbclid=1",
+        f"?a=b&{TOKEN}=&c=d",
+        f"?a=b&{TOKEN}=",
+        f"?a=&{TOKEN}=&c=",
+        f"?a=&{TOKEN}",
+        f"?=x&{TOKEN}=",
+        f"?a=b&qs={TOKEN}&c=d",
+        f"?fbclid={'x' * 61}&{TOKEN}=&c=d",
+        f"?{'x' * 61}=y&{TOKEN}=&c=d",
+        f"?{encoded(TOKEN, '-_')}",
+        f"?{encoded(TOKEN, '_')}=&a=b",
+        f"?qs={encoded(TOKEN, '-_')}&a=b",
+        f"/{encoded(TOKEN, '-_')}?a=b",
+        f"?a=b&{encoded(TOKEN, '-_')}=&c=d",
+        f"?{encoded(TOKEN, TOKEN)}=",
+        f"/{TOKEN}?fbclid=1",
+    ],
+)
+def test_a_query_written_again(noun: str, query: str) -> None:
+    assert found_in(f"{D}/{noun}{query}") == TOKEN
+    assert found_in(f"/{noun}{query}") == TOKEN
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_what_a_browsers_classes_write() -> None:
+    script = """
+        const urls = []
+        for (const text of process.argv.slice(1)) for (const change of [
+            p => p.set('fbclid', '1'), p => {p.sort()}, p => {p.append('a', ''); p.sort()},
+            p => {p.delete('x')}, p => {p.append('z', 'a b&c=d'); p.append('0', '')}
+        ]) { const url = new URL(text); change(url.searchParams); urls.push(url.href) }
+        console.log(JSON.stringify(urls))
+    """
+    forms = [f"{D}/click?{TOKEN}", f"{D}/click?qs={TOKEN}", f"{D}/click/{TOKEN}"]
+    run = subprocess.run(["node", "-e", script, *forms], capture_output=True, check=True)
+    assert [found_in(url) for url in json.loads(run.stdout)] == [TOKEN] * 15
 
 
 @pytest.mark.parametrize("text", ["", " ", ".", f"{D}/click?", f"{D}/click/", "ä", "?", "=x"])

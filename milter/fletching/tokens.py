@@ -45,9 +45,15 @@ SHORTEST_TAG = 21
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-# Parameters that a mail program put in front of ours have a "=", which no token has. (Groups with a
-# possessive quantifier are wrong in Debian 12's Python 3.11.2, CPython issue 106052.)
-_IN_URL = re.compile(r"/(?:click|open|unsub)(?:/|\?(?:(?!qs=)[^&#=]*=[^&#]*&)*(?:qs=)?)")
+# Parameters that a mail program put in front of ours have a "=". A token has none, unless a program
+# read the query and wrote it again as pairs. (Groups with a possessive quantifier are wrong in
+# Debian 12's Python 3.11.2, CPython issue 106052.)
+_IN_URL = re.compile(
+    r"/(?:click|open|unsub)"
+    r"(?:/|\?(?:(?!qs=|[A-Za-z0-9_-]{26,}=&)[^&#=]*=[^&#]*&)*(?:qs=)?)"
+)
+# Of the characters that never need to be percent-encoded (RFC 3986 section 6.2.2.2), a token's.
+_NEEDLESSLY_ENCODED = re.compile(r"%(2[Dd]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff])")
 _AUTHORITY = re.compile(r"://[^/?#]*")
 _MAC_BITS, _KEY_BITS, _NUMBER_BITS = 60, 10, 30
 _HEAD, _SIV = 4, 16
@@ -279,6 +285,8 @@ def found_in(text: str) -> str:
     What mail programs append (``&utm_x=y``, a full stop) and white space of folding is left away.
     """
     text = "".join(text.split())
+    if "%" in text:
+        text = _NEEDLESSLY_ENCODED.sub(lambda octet: chr(int(octet[1], 16)), text)
     # A host may be named like a part of our paths. Behind a path it is what somebody appended.
     authority = None if text.startswith("/") else _AUTHORITY.search(text)
     place = _IN_URL.search(text, authority.end() if authority else 0)

@@ -17,9 +17,7 @@ from fletching.outgoing.splices import Splice
 # A flowed line, the end of it that goes, and the quote marks and the stuffed space of the next
 # (section 4.5). A quote of another depth is not joined, nor a signature's line (section 4.3).
 _UNSTUFFED = r" ?+(?!-- \r?$)"
-_SOFT_END = re.compile(
-    rf"^(>*+){_UNSTUFFED}[^\n]*( \r?\n)(?=(\1(?!>){_UNSTUFFED}))", re.MULTILINE
-)
+_SOFT_END = re.compile(rf"^(>*+){_UNSTUFFED}[^\n]*( \r?\n)(?=(\1(?!>){_UNSTUFFED}))", re.MULTILINE)
 
 
 def delsp(parameters: Mapping[str, str]) -> bool:

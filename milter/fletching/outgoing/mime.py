@@ -9,11 +9,13 @@ thousand parts in a row cost.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from fletching.outgoing.message import Header, Message, content_start, header_block
+from fletching.outgoing.parameters import parameters
 from fletching.outgoing.transfer import IDENTITY
 
 _SEALED = {
@@ -22,11 +24,11 @@ _SEALED = {
     "application/pkcs7-mime",
     "application/x-pkcs7-mime",
 }
-_BEFORE_COMMENT = ' \t";=)'
-# Nothing but itself: no quote, no comment, no escape, no end of a word or a name.
-_PLAIN = re.compile(r'[^"()\\;=]*')
-_QUOTED = re.compile(r'[^"\\]*')
 _LONGEST_KNOWN = 300
+# Of the octets of what they stand over: RFC 1864, RFC 9530, RFC 3230, and mailboxes' own.
+_OF_OCTETS = frozenset(
+    (b"content-md5", b"content-digest", b"repr-digest", b"digest", b"content-length", b"lines")
+)
 _DESCRIBING = (b"content-type", b"content-transfer-encoding", b"content-disposition")
 # Twice as fast in a long attachment as `find`.
 _DASHES = re.compile(rb"\r\n--")
@@ -39,8 +41,9 @@ class Part:
     ``headers`` stand from ``head`` on, the content from ``start`` to ``end``, all counted in octets
     of the mail's body; the root's headers are the mail's, and its ``head`` is 0. ``sealed`` names
     the signed or encrypted type that the part is or stands in, else it is empty. ``forwarded``:
-    within a message/rfc822. ``container``: it consists of other parts. ``doubtful`` says what is
-    wrong with its header, else it is empty.
+    within a message/rfc822. ``container``: it consists of other parts. ``file``: it has a name, and
+    mail programs show it as a file. ``doubtful`` says what is wrong with its header, else it is
+    empty.
     """
 
     headers: tuple[Header, ...]
@@ -54,6 +57,7 @@ class Part:
     sealed: str
     forwarded: bool
     container: bool
+    file: bool
     doubtful: str
     root: bool = False
 
@@ -81,10 +85,15 @@ def parts(message: Message) -> tuple[Part, ...]:
     return _Walk(message).run()
 
 
-def with_parts(message: Message, changes: Iterable[Encoded]) -> Message:
-    """The mail with changed parts in it, and their labels with them."""
-    headers = message.headers
-    splices: list[_Splice] = []
+def with_parts(message: Message, parts: Sequence[Part], changes: Sequence[Encoded]) -> Message:
+    """The mail with changed parts in it, and their labels with them. ``parts``: all it has.
+
+    Fields that describe the octets of what is changed go: they would be wrong.
+    """
+    if not changes:
+        return message
+    headers = tuple(header for header in message.headers if header.key not in _OF_OCTETS)
+    splices = _descriptions_removed(parts, changes)
     for change in changes:
         part = change.part
         if change.encoding != part.encoding:
@@ -105,72 +114,38 @@ def with_parts(message: Message, changes: Iterable[Encoded]) -> Message:
     return Message(headers, b"".join(pieces))
 
 
-def parameters(value: bytes) -> tuple[str, Mapping[str, str]]:
-    """A Content-Type or Content-Disposition: its first word in lower case, and its parameters.
-
-    Names are in lower case; of two with one name the first counts. An open quote ends with the
-    field (RFC 2045 section 5.1). Comments are passed over; a bracket within a word begins none,
-    since programs write it into boundaries without quotes.
-    """
-    text = value.decode("latin-1").replace("\r\n", "")
-    word, at = _until(text, 0, ";")
-    found: dict[str, str] = {}
-    while at < len(text):
-        name, at = _until(text, at + 1, "=;")
-        if at >= len(text) or text[at] == ";":
+def _descriptions_removed(parts: Sequence[Part], changes: Iterable[Encoded]) -> list[_Splice]:
+    """The splices that take `_OF_OCTETS` off all parts within the body that a change stands in."""
+    changed = sorted(change.part.start for change in changes)
+    removed: list[_Splice] = []
+    for part in parts:
+        if part.root or _OF_OCTETS.isdisjoint(header.key for header in part.headers):
             continue
-        content, at = _until(text, at + 1, ";")
-        found.setdefault(name.lower(), content)
-    return word.lower(), found
-
-
-def _until(text: str, at: int, ends: str) -> tuple[str, int]:
-    """The text up to one of ``ends`` outside quotes and comments, without those; and its place."""
-    kept: list[str] = []
-    depth = 0
-    quoted = False
-    while at < len(text):
-        # Most is plain, and goes in one step.
-        run = (_QUOTED if quoted else _PLAIN).match(text, at) if not depth else None
-        if run and run.end() > at:
-            kept.append(run[0])
-            at = run.end()
+        first = bisect_left(changed, part.start)
+        if first == len(changed) or changed[first] > part.end:
             continue
-        character = text[at]
-        if character == "\\" and (quoted or depth) and at + 1 < len(text):
-            at += 1
-            if not depth:
-                kept.append(text[at])
-        elif quoted:
-            quoted = character != '"'
-            if quoted:
-                kept.append(character)
-        elif depth:
-            depth += (character == "(") - (character == ")")
-        elif character == '"':
-            quoted = True
-        elif character == "(" and (at == 0 or text[at - 1] in _BEFORE_COMMENT):
-            depth = 1
-        elif character in ends:
-            break
-        else:
-            kept.append(character)
-        at += 1
-    return "".join(kept).strip(), at
+        at = part.head
+        for header in part.headers:
+            end = min(at + len(header.name) + 1 + len(header.value) + 2, part.start)
+            if header.key in _OF_OCTETS:
+                removed.append(_Splice(at, end, b""))
+            at = end
+    return removed
 
 
 @dataclass(frozen=True, slots=True)
 class _Description:
     """What a part's header says of it.
 
-    ``word`` of Content-Type, None where it has none; ``contradictory``: the field that is there
-    twice and says two things, or nothing.
+    ``word`` of Content-Type, None where it has none; ``named``: as a file is; ``contradictory``:
+    the field that is there twice and says two things, or nothing.
     """
 
     word: str | None
     parameters: Mapping[str, str]
     encoding: str
     disposition: str
+    named: bool
     contradictory: str
 
 
@@ -179,12 +154,14 @@ def _describe(fields: tuple[tuple[bytes, bytes], ...]) -> _Description:
     named = {name: [Header(*field) for field in fields if field[0] == name] for name in _DESCRIBING}
     types, encodings, dispositions = named.values()
     word, found = parameters(types[0].value) if types else (None, {})
+    disposition, about = parameters(dispositions[0].value) if dispositions else ("", {})
     twice = (name for name, same in named.items() if len({header.text for header in same}) > 1)
     return _Description(
         word=word,
         parameters=found,
         encoding=_encoding(encodings),
-        disposition=parameters(dispositions[0].value)[0] if dispositions else "",
+        disposition=disposition,
+        named=bool(about.get("filename") or found.get("name")),
         contradictory=next(twice, b"").decode().title(),
     )
 
@@ -202,17 +179,17 @@ def _described(headers: tuple[Header, ...]) -> _Description:
 class _Open:
     """A part whose end is not known yet. It becomes a `Part` when it is."""
 
-    __slots__ = ("boundary", "container", "content_type", "described", "forwarded", "head",
+    __slots__ = ("boundary", "container", "content_type", "described", "file", "forwarded", "head",
                  "headers", "index", "root", "sealed", "start")  # fmt: skip
 
     def __init__(
-        self, headers: tuple[Header, ...], head: int, start: int, parent: _Open | None
+        self, headers: tuple[Header, ...], head: int, start: int, parent: _Open | None, index: int
     ) -> None:
         self.headers = headers
         self.head = head
         self.start = start
         self.root = parent is None
-        self.index = 0
+        self.index = index
         self.content_type: str
         self.sealed: str
         self.forwarded: bool
@@ -223,6 +200,7 @@ class _Open:
             word = "message/rfc822" if digest else "text/plain"
         # RFC 2045 section 5.2: what cannot be read is taken for plain text.
         self.content_type = word if "/" in word else "text/plain"
+        self.file = self.described.named and not _shown(parent, index)
         self.sealed = parent.sealed if parent else ""
         if self.content_type in _SEALED:
             self.sealed = self.sealed or self.content_type
@@ -250,9 +228,20 @@ class _Open:
             sealed=self.sealed,
             forwarded=self.forwarded,
             container=self.container,
+            file=self.file,
             doubtful=_doubt(self),
             root=self.root,
         )
+
+
+def _shown(parent: _Open | None, index: int) -> bool:
+    """Whether a part with a name is the text that a mail program shows, and no file.
+
+    The mail itself is, each alternative, and what related parts belong to (RFC 2387).
+    """
+    if parent is None or parent.content_type == "multipart/alternative":
+        return True
+    return parent.content_type == "multipart/related" and index == parent.index + 1
 
 
 class _Walk:
@@ -315,8 +304,8 @@ class _Walk:
     def _enter(self, headers: tuple[Header, ...], head: int, start: int) -> int:
         """Opens a part, and the message in it where it is one; answers where content begins."""
         while True:
-            opened = _Open(headers, head, start, self.stack[-1] if self.stack else None)
-            opened.index = len(self.done)
+            parent = self.stack[-1] if self.stack else None
+            opened = _Open(headers, head, start, parent, len(self.done))
             self.done.append(None)
             self.stack.append(opened)
             if opened.boundary is not None:

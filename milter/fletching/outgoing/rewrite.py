@@ -7,33 +7,20 @@ HTML is looked at here.
 
 from __future__ import annotations
 
-import codecs
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from encodings import normalize_encoding
-from encodings.aliases import aliases
 from functools import lru_cache
 from typing import NamedTuple
 
-from fletching.outgoing import flowed, links, mime, transfer
+from fletching.outgoing import charsets, flowed, links, mime, transfer
 from fletching.outgoing.message import Header, Message
 from fletching.outgoing.mime import Encoded, Part
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.stretches import LeftAloneError, Reader
 from fletching.outgoing.urls import Urls
 
-# Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
-# encodings, some of which are no charsets at all, and looks for a name it does not know in files.
-_CHARSET = re.compile(
-    r"ascii|utf_8|latin_1|iso8859_([2-9]|1[013-6])|koi8_[rtu]|tis_620|kz1048|ptcp154"
-    r"|cp(437|720|737|775|85[02578]|86[0-35-69]|874|1125|125[0-8])"
-    r"|mac_(roman|cyrillic|greek|iceland|latin2|turkish)"
-    r"|gb2312|gbk|gb18030|big5(hkscs)?|cp9(32|49|50)|johab|shift_jis(_2004|x0213)?"
-    r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
-)
-_LONGEST_CHARSET = 40
 # Parts of other types that readers follow links in, and that nobody may touch.
 _WITH_LINKS = {"text/x-amp-html": "AMP", "text/calendar": "calendar"}
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
@@ -92,7 +79,7 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
     if pixel:
         notes.append(PartNote("message", "no HTML part that an open pixel may go into"))
     labels = {part.encoding for part in parts} | {change.encoding for change in changes}
-    return Rewritten(mime.with_parts(message, changes), tuple(notes), frozenset(labels))
+    return Rewritten(mime.with_parts(message, parts, changes), tuple(notes), frozenset(labels))
 
 
 class Safe(NamedTuple):
@@ -126,7 +113,8 @@ def made_safe(message: Message, labels: frozenset[str] | None = None) -> Safe:
         if leaf.encoding != leaf.part.encoding
         or leaf.raw != message.body[leaf.part.start : leaf.part.end]
     ]
-    message = mime.with_parts(message, [*changes, *_true_labels(message.body, parts, leaves)])
+    changes += _true_labels(message.body, parts, leaves)
+    message = mime.with_parts(message, parts, changes)
     if not transfer.lines_fit(message.body):
         message = _with_folded_lines(message)
     return Safe(message, is_safe(message))
@@ -185,7 +173,7 @@ def _part(
         tracking.own_hosts,
         tracking.untracked_hosts,
         tracking.preserve_visible_urls,
-        _charset(part.parameters),
+        _charset(part, raw),
         part.content_type == "text/plain" and flowed.delsp(part.parameters),
     )
     if part.encoding not in transfer.ENCODINGS:
@@ -212,29 +200,31 @@ def _untouchable(part: Part) -> str:
         (part.sealed and f"in {part.sealed}")
         or (part.forwarded and "in message/rfc822")
         # RFC 2183 section 2.8: an unknown disposition is one, too.
-        or (part.disposition not in ("", "inline") and "attachment")
+        or ((part.file or part.disposition not in ("", "inline")) and "attachment")
         or part.doubtful
         or (part.start == part.end and "empty")
         or ""
     )
 
 
-def _charset(parameters: Mapping[str, str]) -> str:
+def _charset(part: Part, raw: bytes) -> str:
     """The codec of a part's charset. Raises `LeftAloneError`."""
-    if any(name.startswith("charset*") for name in parameters):  # RFC 2231: nobody writes it so.
-        raise LeftAloneError("unknown charset")
-    charset = parameters.get("charset", "us-ascii")
-    codec = _codec(charset) if len(charset) <= _LONGEST_CHARSET else None
+    label = part.parameters.get("charset")
+    if label is None:
+        return _undeclared(part, raw)
+    codec = charsets.codec(label)
     if codec is None:
         raise LeftAloneError("unknown charset")
     return codec
 
 
-@lru_cache(maxsize=256)
-def _codec(charset: str) -> str | None:
-    name = normalize_encoding(charset.lower())
-    name = aliases.get(name, name)
-    return codecs.lookup(name).name if _CHARSET.fullmatch(name) else None
+def _undeclared(part: Part, raw: bytes) -> str:
+    """The same where the header names none: as the HTML does, else UTF-8 if it is that."""
+    try:
+        content = transfer.decode(raw, part.encoding)
+    except transfer.TransferError as error:
+        raise LeftAloneError(str(error)) from None
+    return charsets.guessed(content, html=part.content_type == "text/html")
 
 
 def _with_folded_lines(message: Message) -> Message:

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
 
 from fletching import tokens
-from fletching.outgoing import transfer
+from fletching.outgoing import charsets, transfer
 from fletching.outgoing.links import (
     Addition,
     Found,
@@ -212,7 +212,9 @@ class Reader:
         except transfer.TransferError as error:
             raise LeftAloneError(str(error)) from None
         try:
-            return content, content.decode(self.wanted.charset)
+            return content, content.decode(
+                self.wanted.charset, charsets.errors(self.wanted.charset)
+            )
         except UnicodeError:
             raise LeftAloneError("broken encoding") from None
 
@@ -228,7 +230,10 @@ class Reader:
         errors = "xmlcharrefreplace" if self.content_type == "text/html" else "strict"
         cuts = [0, *(place for splice in splices for place in splice[:2]), len(text)]
         try:
-            encoded = [text[start:end].encode(self.wanted.charset) for start, end in pairwise(cuts)]
+            kept = charsets.errors(self.wanted.charset)
+            encoded = [
+                text[start:end].encode(self.wanted.charset, kept) for start, end in pairwise(cuts)
+            ]
             news = [
                 splice.text.encode(self.wanted.charset, errors) if splice.link is None else None
                 for splice in splices
