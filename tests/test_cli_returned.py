@@ -213,6 +213,8 @@ def test_help_has_examples_that_work(name: str, width: int, away: Host) -> None:
     [
         pytest.param(("stats", "--json", "--csv"), "exclude each other", id="two forms"),
         pytest.param(("stats", "--by", "link"), "needs a CAMPAIGN", id="links of no campaign"),
+        pytest.param(("stats", NEW, "--class", "news"), "go without CAMPAIGN", id="filter of one"),
+        pytest.param(("stats", "--since", "yesterday"), "must be RFC 3339", id="stats since"),
         pytest.param(("stats", "--by", "nosuch"), "'nosuch' is not one of", id="by nothing"),
         pytest.param(("events", "--since", "yesterday"), "must be RFC 3339", id="no time"),
         pytest.param(("events", "--type", "click"), "there are engine_click,", id="no type"),
@@ -289,6 +291,35 @@ def test_an_unknown_campaign(more: tuple[str, ...], host: Host) -> None:
     assert result.stderr == (
         "no\\x1b[31m\\x9b2J\\r\\n\\x07[bold]\\u202e: is no campaign: neither an id nor a SendID\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        pytest.param((), 20, id="newest 20"),
+        pytest.param(("--all",), 25, id="all"),
+        pytest.param(("--class", "CRM"), 5, id="a class"),
+        pytest.param(("--class", "nosuch"), 0, id="no class"),
+        pytest.param(("--since", "2026-09-21"), 15, id="since a day"),
+        pytest.param(("--since", "2026-09-21T14:00:10Z", "--class", "news"), 4, id="both"),
+        pytest.param(("--search", "SEND1"), 11, id="a text in the SendID"),
+    ],
+)
+def test_which_campaigns(
+    words: tuple[str, ...], shown: int, host: Host, redis: RedisServer, tmp_path: Path
+) -> None:
+    host.config.write_text(host.config.read_text() + "timezone: UTC\n")
+    for number in range(25):
+        day = 0 if number < 15 else 86400
+        more = {"mail_class": "crm" if number % 5 == 4 else "news", "now": OPENED + number - day}
+        id = "a" * 7 + chr(97 + number)
+        sent(redis, tmp_path, 1, sendid=f"send{number}", candidate=id, **more)
+    result = host.run("stats", *words)
+    assert result.exit_code == 0
+    assert sum("send" in line for line in result.stdout.splitlines()) == shown
+    assert result.stderr == {20: "and 5 more: --all\n", 0: "no campaigns\n"}.get(shown, "")
+    scripts = len(host.json("stats", *words)["campaigns"])
+    assert scripts == (shown if words else 25)
 
 
 @pytest.mark.usefixtures("counted")

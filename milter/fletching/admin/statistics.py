@@ -38,10 +38,30 @@ class Details:
     warnings: tuple[tuple[str, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which campaigns: of a class, opened since a time (unix seconds), with a text in the SendID.
+
+    Case makes no difference.
+    """
+
+    mail_class: str = ""
+    since: float = 0
+    search: str = ""
+
+    def has(self, campaign: Campaign) -> bool:
+        """Whether it is one of them."""
+        return (
+            self.mail_class.lower() in ("", campaign.mail_class.lower())
+            and campaign.opened >= self.since
+            and self.search.lower() in campaign.sendid
+        )
+
+
 @asking()
-def campaigns(config: Config) -> tuple[Campaign, ...]:
-    """All campaigns, newest first."""
-    return _statistics(config).campaigns()
+def campaigns(config: Config, wanted: Wanted) -> tuple[Campaign, ...]:
+    """Those campaigns, newest first."""
+    return tuple(filter(wanted.has, _statistics(config).campaigns()))
 
 
 @asking()
