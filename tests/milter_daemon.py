@@ -15,7 +15,14 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.real.processes import Daemon, Server, processes, program, wait_until
+from tests.real.processes import (
+    Daemon,
+    Server,
+    processes,
+    program,
+    wait_for_rest,
+    wait_until,
+)
 
 KEYS = Path(__file__).parent
 
@@ -217,7 +224,9 @@ class MilterDaemon(Server):
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
     def lines(self, name: str) -> list[str]:
-        """Lines of the log with that name."""
+        """Lines of the log with that name; those of mails come after the answer."""
+        if name == "mail":
+            wait_for_rest(self.log)
         return [line for line in self.log().splitlines() if line.split(" ")[0] == name]
 
     def wait_for(self, name: str, count: int = 1) -> list[str]:

@@ -131,7 +131,7 @@ def counted(redis: RedisServer, stream: EventLog, tmp_path: Path) -> None:
         of(NEW, 7, events.BOUNCE, bounce_type="h"),
     ]
     stream.append(told)
-    Warnings(redis.url, tmp_path).count(NEW, [f"unknown list {STEERING}"])
+    Warnings(redis.url, tmp_path).count(NEW, {f"unknown list {STEERING}": 1})
 
 
 def cells(line: str) -> list[str]:

@@ -44,7 +44,8 @@ def test_every_value_can_be_read_back() -> None:
 
 
 def test_a_mail_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    log.mail("4Abc", (("verdict", "accept"), ("warning", "one two"), ("warning", "three")))
+    facts = (("verdict", "accept"), ("warning", "one two"), ("warning", "three"))
+    log.mails([("4Abc", False, facts)])
     line = 'mail queue_id=4Abc verdict=accept warning="one two" warning=three\n'
     assert capfd.readouterr().err == line
 

@@ -218,6 +218,7 @@ def test_a_killed_worker_is_replaced_and_its_mail_not_answered(milter: MilterDae
     (first,) = milter.workers()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
     milter.settle()
+    milter.wait_for("mail")
     os.kill(first, signal.SIGKILL)
     wait_until("no new worker", lambda: milter.workers() not in ([], [first]))
     assert ACCEPT not in talk.go().end(ok=False).replies
@@ -337,12 +338,13 @@ def test_a_broken_configuration_changes_nothing(milter: MilterDaemon) -> None:
     lines = milter.wait_for("configuration", 2)
     assert all("reload=failed" in line and str(milter.path) in line for line in lines)
     milter.mail(FROM)
+    milter.wait_for("mail")
     # A worker that begins now has the good one, too.
     os.kill(milter.workers()[0], signal.SIGKILL)
     milter.wait_for("child_died")
     wait_until("no new worker", lambda: bool(milter.workers()))
     milter.mail(FROM)
-    assert ["class=news" in line for line in milter.lines("mail")] == [True, True]
+    assert ["class=news" in line for line in milter.wait_for("mail", 2)] == [True, True]
     milter.configure(CONFIG)
     milter.daemon.signal(signal.SIGHUP)
     assert "reload=done" in milter.wait_for("configuration", 3)[2]

@@ -83,8 +83,8 @@ def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -
     redis.client.hset("fletching:campaign:{cccccccccccc}", "sent", 1)
     redis.client.expire("fletching:campaign:{cccccccccccc}", 1000)
     warnings = Warnings(redis.url, NOWHERE)
-    warnings.count("c" * 12, [f"warning {number}" for number in range(MOST + 5)])
-    warnings.count("c" * 12, ["warning 0", "a new one"])
+    warnings.count("c" * 12, {f"warning {number}": 1 for number in range(MOST + 5)})
+    warnings.count("c" * 12, {"warning 0": 1, "a new one": 1})
     counted = Statistics(redis.url, NOWHERE).warnings("c" * 12)
     assert len(counted) == MOST
     assert counted[0] == ("warning 0", 2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -19,13 +20,22 @@ Facts = Iterable[tuple[str, object]]
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
 """Priorities of syslog(3), which the journal takes from a `<N>` before the line."""
 
+LONGEST = 2048
+"""Octets of a line; of what keeps a daemon from its start there is a line for each problem."""
+
+_LONGEST_VALUE = 512
+
 # What may stand in a value without quotes: no blank, no quote, no `=`.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:;@/+*%<>()\[\]{}|~^!?#$&-]+")
 
 
-def mail(queue_id: str, facts: Facts) -> None:
-    """A mail was answered; the one line that every mail has."""
-    _write(INFO, "mail", [("queue_id", queue_id), *facts])
+def mails(answered: Iterable[tuple[str, bool, Facts]]) -> None:
+    """Mails were answered: the one line that each of them has. A refused one is a warning."""
+    lines = [
+        _line(WARNING if refused else INFO, "mail", [("queue_id", queue_id), *facts])
+        for queue_id, refused, facts in answered
+    ]
+    _put(lines)
 
 
 def mail_failed(queue_id: str, error: BaseException, source: Facts = ()) -> None:
@@ -95,8 +105,7 @@ def child_killed(what: str, pid: int) -> None:
 
 def cannot_start(problems: str) -> None:
     """What is wrong with the configuration, a line each, as `check` writes it; nothing starts."""
-    for line in problems.splitlines():
-        _put(ERROR, _printable(line))
+    _put(_marked(ERROR, _printable(line)) for line in problems.splitlines())
 
 
 def no_descriptors(most: int, left_out: int) -> None:
@@ -208,29 +217,56 @@ def spool_drained(events: int, lost: int) -> None:
 
 def _trace(who: tuple[str, object], error: BaseException) -> None:
     for line in "".join(traceback.format_exception(error)).splitlines():
-        _write(ERROR, "traceback", [who], behind=_printable(line))
+        _write(ERROR, "traceback", [who], behind=_printable(line[:_LONGEST_VALUE]))
 
 
 def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _write(priority: int, name: str, facts: Facts, behind: str = "") -> None:
-    line = " ".join([name, *(f"{key}={value_text(value)}" for key, value in facts)])
-    _put(priority, f"{line} | {behind}" if behind else line)
+def _write(priority: int, name: str, facts: Iterable[tuple[str, object]], behind: str = "") -> None:
+    _put([_line(priority, name, list(facts), behind)])
 
 
-def _put(priority: int, line: str) -> None:
-    if _to_journal(os.environ):
-        line = f"<{priority}>{line}"
+def _line(priority: int, name: str, facts: list[tuple[str, object]], behind: str = "") -> bytes:
+    """At most `LONGEST` octets: of the facts that have no room stands how many there are."""
+    words, room = [name], LONGEST - len(name) - len(" left_out=1000000")
+    for place, (key, value) in enumerate(facts):
+        word = f"{key}={value_text(value)}"
+        room -= 1 + len(word.encode("utf-8", "backslashreplace"))
+        if room < 0:
+            words.append(f"left_out={len(facts) - place}")
+            break
+        words.append(word)
+    line = " ".join(words)
+    return _marked(priority, f"{line} | {behind}" if behind else line)
+
+
+def _marked(priority: int, line: str) -> bytes:
+    mark = f"<{priority}>" if _to_journal(os.environ) else ""
+    return f"{mark}{line}\n".encode("utf-8", "backslashreplace")
+
+
+def _put(lines: Iterable[bytes]) -> None:
+    """As few writes as keep lines whole: several processes share this stderr, and what is written
+    to a pipe at once stays together up to PIPE_BUF octets (pipe(7))."""
     with contextlib.suppress(OSError, ValueError):
-        # One write for one line: several processes share this stderr.
-        os.write(sys.stderr.fileno(), line.encode("utf-8", "backslashreplace") + b"\n")
+        batch = b""
+        for line in lines:
+            if len(batch) + len(line) > select.PIPE_BUF:
+                os.write(sys.stderr.fileno(), batch)
+                batch = b""
+            batch += line
+        if batch:
+            os.write(sys.stderr.fileno(), batch)
 
 
 def value_text(value: object) -> str:
-    """A value as it stands in a line: plain where it is harmless, else quoted and escaped."""
+    """A value as it stands in a line: plain where it is harmless, else quoted and escaped; what is
+    too long is cut."""
     text = str(value)
+    if len(text) > _LONGEST_VALUE:
+        text = f"{text[:_LONGEST_VALUE]}..."
     if _PLAIN.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

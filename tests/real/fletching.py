@@ -24,7 +24,7 @@ from fletching.keyfiles import read_link_keys
 from fletching.tokens import Keyring
 
 from .postfix import Postfix, Reply
-from .processes import Daemon, Server, processes, wait_until
+from .processes import Daemon, Server, processes, wait_for_rest, wait_until
 
 CONFIG: Mapping[str, Any] = {
     "workers": 2,
@@ -201,9 +201,13 @@ class Fletching(Server):
         """All that it has said."""
         return (self.directory / "log").read_text("utf-8", "replace")
 
+    def settled_log(self) -> str:
+        """All that it has to say of the mails that have their answer."""
+        return wait_for_rest(self.log)
+
     def mail_lines(self) -> list[dict[str, str]]:
         """The log's line for each mail, as names and values."""
-        lines = [line for line in self.log().splitlines() if line.startswith("mail ")]
+        lines = [line for line in self.settled_log().splitlines() if line.startswith("mail ")]
         pattern = r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))'
         return [
             {name: quoted or plain for name, quoted, plain in re.findall(pattern, line)}
@@ -211,8 +215,9 @@ class Fletching(Server):
         ]
 
     def line_of(self, reply: Reply) -> str:
-        """The log's line for one mail: it is written before Postfix gets its answer."""
+        """The log's line for one mail."""
         start = f"mail queue_id={reply.queue_id} "
+        wait_until(f"the log has no {start}", lambda: f"\n{start}" in self.log())
         (line,) = (line for line in self.log().splitlines() if line.startswith(start))
         return line
 

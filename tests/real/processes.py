@@ -19,6 +19,8 @@ from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
 from typing import Self
 
+from fletching.daemons.afterwards import GATHER
+
 PATIENCE = 30.0
 """Seconds until waiting for something that must come is given up; never a measure of speed."""
 
@@ -70,6 +72,15 @@ def wait_until(what: str, happened: Callable[[], bool], patience: float = PATIEN
         if time.monotonic() > end:
             raise DidNotHappenError(what)
         time.sleep(0.01)
+
+
+def wait_for_rest(log: Callable[[], str]) -> str:
+    """The log once it has not grown for longer than lines about mails are gathered."""
+    while True:
+        text = log()
+        time.sleep(3 * GATHER)
+        if log() == text:
+            return text
 
 
 def processes(of_session: int) -> list[int]:

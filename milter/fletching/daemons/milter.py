@@ -20,6 +20,7 @@ import Milter
 
 from fletching import log
 from fletching.daemons import prefork
+from fletching.daemons.afterwards import Answered
 from fletching.daemons.mail import Mail
 from fletching.daemons.worker import Worker
 from fletching.outgoing.edits import (
@@ -170,18 +171,16 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             if mail.let_go is None:
                 return self._refuse(_RESTARTING)
             outcome = self._worker.carry(mail, mail.envelope(self._client, queue_id))
-            verdict, facts = _verdict(outcome), tuple(_facts(outcome))
+            verdict, facts = _verdict(outcome), (*self._source(mail), *_facts(outcome))
             requests = [request for edit in outcome.edits for request in self._requests(edit)]
             for request in requests:
                 request()
         except Exception as error:  # noqa: BLE001 the edge of the way out
             log.mail_failed(queue_id, error, self._source(mail))
-            self._worker.count(None, "tempfail", time.monotonic() - began)
+            self._worker.was_answered(Answered(queue_id, "tempfail", time.monotonic() - began))
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
-        source = self._source(mail)
-        log.mail(queue_id, (("verdict", verdict), *source, *facts, ("seconds", f"{seconds:.3f}")))
-        self._worker.count(outcome, verdict, seconds)
+        self._worker.was_answered(_answered(queue_id, verdict, seconds, outcome, facts))
         return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
 
     def _source(self, mail: Mail | None) -> Iterator[tuple[str, object]]:
@@ -245,8 +244,32 @@ def _verdict(outcome: Outcome) -> str:
     return "tempfail" if outcome.refusal.code < 500 else "reject"
 
 
+def _answered(
+    queue_id: str,
+    verdict: str,
+    seconds: float,
+    outcome: Outcome,
+    facts: tuple[tuple[str, object], ...],
+) -> Answered:
+    """All that is told of the mail; the mail itself is not kept for it."""
+    mail_class = outcome.plan.mail_class
+    return Answered(
+        queue_id,
+        verdict,
+        seconds,
+        facts=(("verdict", verdict), ("seconds", f"{seconds:.3f}"), *facts),
+        mail_class=mail_class.name if mail_class else "",
+        campaign=outcome.facts.campaign if outcome.facts else "",
+        warnings=outcome.warnings,
+        untracked=outcome.untracked,
+    )
+
+
 def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
-    """What the mail's log line says, in the words of the Plan, which knows what may be said."""
+    """What the mail's log line says, in the words of the Plan, which knows what may be said.
+
+    What one mail may have many of stands last: a line has room for so much.
+    """
     todo, facts = outcome.plan, outcome.facts
     if outcome.refusal is not None:
         yield "reply", outcome.refusal
@@ -256,8 +279,6 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "class", todo.mail_class.name
         yield "sendid", todo.sendid
         yield "list", todo.listid
-        for recipient in todo.logged:
-            yield "rcpt", recipient
     if facts is not None and facts.campaign:
         yield "campaign", facts.campaign
         yield "number", facts.number
@@ -267,6 +288,9 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     if outcome.untracked:
         yield "untracked", "store"
     yield "edits", len(outcome.edits)
+    if todo.mail_class is not None:
+        for recipient in todo.logged:
+            yield "rcpt", recipient
     for warning in outcome.warnings:
         yield "warning", warning
 

@@ -12,13 +12,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NoReturn
 
 from fletching import log
 from fletching.config.model import Config
+from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
 from fletching.daemons.listener import Listener
 from fletching.daemons.mail import InHand, Mail
 from fletching.daemons.paused import Watch
@@ -71,7 +73,11 @@ class Worker:
         self._paused = Watch(self._state_dir)
         self._setup = setup
         self._changing = threading.Lock()
-        self._computing = threading.Semaphore(_AT_ONCE)
+        # A semaphore whose every turn is C: threading.Semaphore is Python, run with the lock held.
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_AT_ONCE):
+            self._turns.put(None)
+        self._afterwards = Afterwards(self._write)
         self._metrics: Metrics | None = None
         try:
             self._metrics = Metrics(self._state_dir, place)
@@ -96,9 +102,12 @@ class Worker:
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
         """Everything that is to happen to a mail; nothing has happened yet."""
-        with self._computing:
+        self._turns.get()
+        try:
             now = stamp(zone(mail.setup.config))
             outcome = carry(mail.message(), envelope, mail.setup, self._campaign_of, now)
+        finally:
+            self._turns.put(None)
         facts = outcome.facts
         if facts is None or not facts.campaign or not _tells_of_mails(mail.setup.config):
             return outcome
@@ -119,35 +128,40 @@ class Worker:
 
     def _campaign_of(self, question: Question) -> Numbered | None:
         # Others compute meanwhile: where Redis is away, each would wait for all before it, too.
-        self._computing.release()
+        self._turns.put(None)
         try:
             return self._store.campaigns.campaign_of(question)
         finally:
-            self._computing.acquire()
+            self._turns.get()
 
-    def count(self, outcome: Outcome | None, verdict: str, seconds: float) -> None:
-        """A mail was answered; without an outcome where something went wrong."""
+    def was_answered(self, answered: Answered) -> None:
+        """A mail has its answer as soon as this returns; what is left to tell of it is not lost."""
         with self._changing:
             self.answered += 1
             enough = self.answered == self._most()
         if enough:
             self.when_done()
-        if outcome is not None:
-            self._warned(outcome)
-        if self._metrics is None:
-            return
-        mail_class = outcome.plan.mail_class if outcome else None
-        self._metrics.mail(mail_class.name if mail_class else "", verdict, seconds)
-        if outcome is not None:
-            self._metrics.warnings(outcome.warnings)
-            if outcome.untracked:
-                self._metrics.untracked()
+        self._afterwards.add(answered)
 
-    def _warned(self, outcome: Outcome) -> None:
-        # A mail has had its number by now; where Redis is away since, the log has its warnings.
-        if outcome.warnings and outcome.facts is not None and outcome.facts.campaign:
+    def finish(self) -> None:
+        """Tells what is left to tell."""
+        self._afterwards.finish()
+
+    def _write(self, batch: Sequence[Answered]) -> None:
+        """Of mails that were answered: log lines, counts, and the warnings of their campaigns."""
+        log.mails(
+            (each.queue_id, each.verdict != "accept", each.facts) for each in batch if each.facts
+        )
+        if (metrics := self._metrics) is not None:
+            for each in batch:
+                metrics.mail(each.mail_class, each.verdict, each.seconds)
+                metrics.warnings(each.warnings)
+                if each.untracked:
+                    metrics.untracked()
+        # These mails have their numbers; where Redis is away since, the log has their warnings.
+        for campaign, warnings in warnings_of(batch).items():
             with contextlib.suppress(StoreAway):
-                self._store.warnings.count(outcome.facts.campaign, outcome.warnings)
+                self._store.warnings.count(campaign, warnings)
 
     def is_done(self) -> bool:
         """Whether it has answered as many mails as it is to answer."""
@@ -235,6 +249,7 @@ def live(
         log.draining(in_hand)
     if left := worker.in_hand.wait(PATIENCE):
         log.cut_off(left)
+    worker.finish()
     # The last answers may still be on their way out of libmilter. It is not told to stop: that
     # takes it up to 5 seconds and gives nothing that the end of the process does not give.
     time.sleep(_ANSWER_LEAVES)

@@ -25,6 +25,9 @@ LONGEST_URI = 998 - len("List-Unsubscribe: <>,")
 """Octets of a URI that stays on one line: Postfix breaks longer lines, and a URI with them."""
 
 MOST_SIGNATURES = 10
+MOST_FIELDS = 100
+"""Control headers and forged routes of one mail: each is removed by an edit of its own."""
+
 _DKIM_FIELD_OCTETS = 4096
 
 

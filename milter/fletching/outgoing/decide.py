@@ -19,7 +19,7 @@ from typing import TypedDict
 from fletching.config.model import Config, MailClass
 from fletching.outgoing import signers, ways
 from fletching.outgoing.case import Case, Ledger, MailKind
-from fletching.outgoing.control import ROUTE_HEADER, Control
+from fletching.outgoing.control import MOST_FIELDS, ROUTE_HEADER, Control
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.message import Message
 from fletching.outgoing.plan import Plan, Reason, Refuse
@@ -27,6 +27,7 @@ from fletching.outgoing.sign import Signature, SigningKey
 from fletching.outgoing.terms import TermsOf
 from fletching.tokens import Facts
 
+TOO_MANY_FIELDS = Refuse(550, "5.6.0", f"more than {MOST_FIELDS} control headers")
 _MONITOR_OCTETS = 128
 _ANGLE = re.compile(rb"<([^<>]*)>")
 
@@ -45,7 +46,11 @@ def resolve(
     ``terms_of`` belongs to the configuration. ``now``: in the configuration's time zone.
     """
     ledger = Ledger()
-    if not _trusted(envelope, config, ledger):
+    trusted = _trusted(envelope, config, ledger)
+    if len(asked.places) > MOST_FIELDS:
+        said = _said(ledger, refusal=TOO_MANY_FIELDS)
+        return Plan(trusted=trusted, remove=asked.places, **said)
+    if not trusted:
         return Plan(trusted=False, remove=asked.places, **_said(ledger))
     terms = terms_of(_kind(asked, envelope, now))
     ledger.problems += asked.problems
@@ -97,7 +102,8 @@ def second_pass(
         # Perhaps its client had authenticated; perhaps it is mail of ours that came back to us.
         ledger.warn("not routed: comes again from a client of no trusted network")
     forged = _places(message, ROUTE_HEADER.lower())
-    return Plan(trusted=trusted, remove=forged, route=route, **_said(ledger))
+    refusal = TOO_MANY_FIELDS if len(forged) > MOST_FIELDS else None
+    return Plan(trusted=trusted, remove=forged, route=route, **_said(ledger, refusal=refusal))
 
 
 def _classified(

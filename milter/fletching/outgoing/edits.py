@@ -61,6 +61,11 @@ class ReplaceBody:
     body: bytes
 
 
+MOST_WORK = 5_000_000
+"""Edits of the header times header fields in a mail that Postfix is asked for: to find a field,
+cleanup(8) reads all those before it, each time from the start. So many take it about 0.2 s of CPU,
+measured with Postfix 3.7 on the machine of docs/performance.md (docs/limits.md)."""
+
 Edit = AddHeader | InsertHeader | ChangeHeader | DeleteHeader | ChangeSender | ReplaceBody
 
 
@@ -104,6 +109,11 @@ def from_sender(address: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
     edits = tuple(edits)
     body = tuple(edit for edit in edits if isinstance(edit, ReplaceBody))
     return (*edits[: len(edits) - len(body)], ChangeSender(address), *body)
+
+
+def work(mail: Message, edits: Iterable[Edit]) -> int:
+    """What the edits cost Postfix, as `MOST_WORK` counts it."""
+    return len(mail.headers) * sum(not isinstance(e, ChangeSender | ReplaceBody) for e in edits)
 
 
 def replay(mail: Message, edits: Iterable[Edit]) -> Message:

@@ -29,6 +29,7 @@ STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
 SUPPRESSED = Refuse(550, "5.7.1", "the recipient is suppressed for this list")
 ALL_PAUSED = Refuse(451, "4.3.0", "the VirtualMTA is paused, try again")
 UNSAFE = "signed with 8-bit octets or long lines in a part that must not change"
+TOO_MUCH_WORK = Refuse(550, "5.6.0", "too many header fields to edit")
 NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none without the store"
 
 
@@ -84,7 +85,17 @@ class Outcome:
 def carry(
     message: Message, envelope: Envelope, setup: Setup, campaign_of: CampaignOf, stamp: Stamp
 ) -> Outcome:
-    """Takes one mail all the way: what it asks for, what is decided, what becomes of it."""
+    """Takes one mail all the way, unless what Postfix would have to do for it knows no bounds."""
+    outcome = _carried(message, envelope, setup, campaign_of, stamp)
+    if edits.work(message, outcome.edits) > edits.MOST_WORK:
+        return replace(outcome, edits=(), refusal=TOO_MUCH_WORK)
+    return outcome
+
+
+def _carried(
+    message: Message, envelope: Envelope, setup: Setup, campaign_of: CampaignOf, stamp: Stamp
+) -> Outcome:
+    """What the mail asks for, what is decided, what becomes of it."""
     asked = control.read(message.headers)
     seen = _seen_before(message, asked, setup.link_keys)
     if seen is not None:
@@ -262,8 +273,9 @@ def _seen_before(message: Message, asked: control.Control, keys: Keyring) -> Fac
 def _again(message: Message, seen: Facts, envelope: Envelope, setup: Setup) -> Outcome:
     """A second pass: the mail stays. Its route, which Postfix has forgotten, is set again."""
     todo = decide.second_pass(seen, message, envelope, setup.config, setup.paused)
-    if todo.route is not None and not todo.route.members:
-        return Outcome(todo, message, refusal=ALL_PAUSED, warnings=todo.warnings)
+    refusal = todo.refusal or (ALL_PAUSED if todo.route and not todo.route.members else None)
+    if refusal is not None:
+        return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
     final = _without(message, todo.remove)
     member = todo.route.pick(f"{seen.campaign}:{seen.number}") if todo.route else None
     requests = edits.between(message, final)

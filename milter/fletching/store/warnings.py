@@ -6,7 +6,7 @@ campaign. What warns, and of what, may not be known here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fletching.store.connection import Connection
@@ -23,11 +23,12 @@ class Warnings:
         self._connection = Connection(url, state_dir)
         self._warn = Script("warn.lua")
 
-    def count(self, campaign: str, warnings: Sequence[str]) -> None:
-        """A mail of the campaign had these. Raises StoreAway."""
+    def count(self, campaign: str, warnings: Mapping[str, int]) -> None:
+        """So many mails of the campaign had each. Raises StoreAway."""
+        words = [word for pair in warnings.items() for word in pair]
         keys = [f"fletching:campaign:{{{campaign}}}", key(campaign)]
         self._connection.ask(
-            lambda client: self._warn.run(client.execute_command, keys, [MOST, *warnings])
+            lambda client: self._warn.run(client.execute_command, keys, [MOST, *words])
         )
 
 

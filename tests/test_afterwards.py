@@ -1,0 +1,83 @@
+"""What is told of mails after their answer: gathered, complete, and never by two at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from fletching.daemons import afterwards
+from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
+
+from tests.real.processes import wait_until
+
+
+def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:
+    return Answered(f"4Q{number}", "accept", 0.0, campaign=campaign, warnings=warnings)
+
+
+class Written:
+    """What was written, and whether two ever wrote at once."""
+
+    def __init__(self) -> None:
+        self.batches: list[Sequence[Answered]] = []
+        self.overlapped = False
+        self._alone = threading.Lock()
+
+    def __call__(self, batch: Sequence[Answered]) -> None:
+        if not self._alone.acquire(blocking=False):
+            self.overlapped = True
+            return
+        self.batches.append(batch)
+        self._alone.release()
+
+    @property
+    def ids(self) -> list[str]:
+        return [each.queue_id for batch in self.batches for each in batch]
+
+
+def test_mails_are_written_by_themselves_in_order() -> None:
+    written = Written()
+    later = Afterwards(written)
+    for number in range(100):
+        later.add(mail(number))
+    wait_until("nothing is written", lambda: len(written.ids) == 100)
+    assert written.ids == [f"4Q{number}" for number in range(100)]
+    assert len(written.batches) < 100
+
+
+def test_finish_writes_what_is_left_at_once() -> None:
+    written = Written()
+    later = Afterwards(written)
+    later.add(mail(1))
+    later.finish()
+    assert written.ids == ["4Q1"]
+
+
+def test_no_more_than_so_many_are_gathered_and_none_is_lost() -> None:
+    written = Written()
+    later = Afterwards(written)
+
+    def add_many() -> None:
+        for number in range(1000):
+            later.add(mail(number))
+
+    threads = [threading.Thread(target=add_many) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    later.finish()
+    assert len(written.ids) == 8000
+    assert max(len(batch) for batch in written.batches) <= afterwards.MOST + len(threads)
+    assert not written.overlapped
+
+
+def test_warnings_are_summed_up_by_campaign() -> None:
+    batch = [
+        mail(1, "a", "b"),
+        mail(2, "a"),
+        mail(3, "a", campaign="d"),
+        mail(4),
+        mail(5, "a", campaign=""),
+    ]
+    assert warnings_of(batch) == {"c": {"a": 2, "b": 1}, "d": {"a": 1}}
