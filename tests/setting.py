@@ -104,10 +104,11 @@ def envelope(
     login: str | None = None,
     mailer: str | None = "smtp",
     local: bool = False,
+    service: str | None = None,
 ) -> Envelope:
     """From a trusted client to outbound recipients, where nothing else is said."""
     to = tuple(Recipient(address, mailer) for address in recipients or (READER,))
-    return Envelope(sender=sender, recipients=to, client=client, login=login, local=local)
+    return Envelope(sender, to, client, login=login, local=local, service=service)
 
 
 def plan(

@@ -76,6 +76,51 @@ def test_trusted_by_login(settings: str, client: str, login: str | None, trusted
     assert reason(found, "trusted")[0] == ("yes" if trusted else "no")
 
 
+ONLY_SUBMISSION = "{services: [submission, smtps]}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "service", "client", "login", "local", "trusted"),
+    [
+        ("{}", None, "127.0.0.1", None, False, True),
+        ("{}", "reinjection", "127.0.0.1", None, False, True),
+        ("{services: []}", "reinjection", "127.0.0.1", None, False, True),
+        (ONLY_SUBMISSION, "submission", "127.0.0.1", None, False, True),
+        (ONLY_SUBMISSION, "smtps", "::1", None, False, True),
+        (ONLY_SUBMISSION, "submission", "198.51.100.7", None, False, False),
+        (ONLY_SUBMISSION, "reinjection", "127.0.0.1", None, False, False),
+        (ONLY_SUBMISSION, "Submission", "127.0.0.1", None, False, False),
+        (ONLY_SUBMISSION, "submission2", "127.0.0.1", None, False, False),
+        (ONLY_SUBMISSION, "", "127.0.0.1", None, False, False),
+        (ONLY_SUBMISSION, None, "127.0.0.1", None, False, False),
+        # A login counts at any service, and sendmail(1) is none.
+        (ONLY_SUBMISSION, "reinjection", "198.51.100.7", "shop", False, True),
+        (ONLY_SUBMISSION, "mx.example.com", "127.0.0.1", None, True, True),
+        (ONLY_SUBMISSION, None, "127.0.0.1", None, True, True),
+        ("{services: [submission], networks: []}", "submission", "127.0.0.1", None, False, False),
+        ("{services: [submission], networks: []}", None, "127.0.0.1", None, True, False),
+        ("{services: [a], authenticated: false}", "b", "127.0.0.1", "shop", False, False),
+    ],
+)
+def test_networks_count_only_at_trusted_services(
+    settings: str,
+    service: str | None,
+    client: str,
+    login: str | None,
+    local: bool,
+    trusted: bool,
+) -> None:
+    site = f"trusted: {settings}\n" + SITE
+    around = envelope(client=client, login=login, local=local, service=service)
+    assert plan(mail(CLASSIFIED), around, site).trusted == trusted
+
+
+def test_untrusted_service_is_the_reason() -> None:
+    site = f"trusted: {ONLY_SUBMISSION}\n" + SITE
+    found = plan(mail(CLASSIFIED), envelope(service="reinjection"), site)
+    assert reason(found, "trusted") == ("no", "trusted.services")
+
+
 def test_mail_of_a_stranger_is_not_ours() -> None:
     message = mail(
         CLASSIFIED,
@@ -146,6 +191,40 @@ def test_the_source_of_the_class(
     assert found.mail_class is not None
     assert found.mail_class.name == name
     assert reason(found, "mail_class") == (name, source)
+
+
+DAEMON = "Mail Delivery System <MAILER-DAEMON@mx.example.com>"
+REPORT = 'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="b"'
+H = "X-GreenArrow-MailClass: h"
+
+
+@pytest.mark.parametrize(
+    ("sender", "author", "fields", "local", "name"),
+    [
+        pytest.param("", DAEMON, (REPORT,), True, None, id="bounce"),
+        pytest.param("", "Help <help@x.example>", (REPORT,), True, None, id="own template"),
+        pytest.param("double-bounce@mx.example.com", DAEMON, (), True, None, id="notice"),
+        pytest.param("odd@mx.example.com", DAEMON, (), True, None, id="double_bounce_sender"),
+        pytest.param("", "mailer-daemon@x.example", (), True, None, id="case"),
+        pytest.param("", DAEMON, (REPORT, H), True, "h", id="asks for a class"),
+        pytest.param("", "shop@example.com", (), True, "d", id="null sender by sendmail"),
+        pytest.param("", "shop@example.com", (), False, "d", id="null sender by SMTP"),
+        pytest.param("", DAEMON, (REPORT,), False, "d", id="bounce by SMTP"),
+        pytest.param("a@x.example", "MAILER-DAEMON <a@x.example>", (), True, "d", id="by name"),
+        pytest.param("a@x.example", "a-mailer-daemon@x.example", (), True, "d", id="longer name"),
+        pytest.param(
+            *("", "a@x.example", ("Content-Type: multipart/report; report-type=feedback-report",)),
+            *(True, "d"),
+            id="report of another kind",
+        ),
+    ],
+)
+def test_mail_made_by_postfix_gets_no_default_class(
+    sender: str, author: str, fields: tuple[str, ...], local: bool, name: str | None
+) -> None:
+    around = envelope(sender=sender, local=local, mailer=None if local else "smtp")
+    found = plan(mail(*fields, sender=author), around, CLASSES).mail_class
+    assert (found and found.name) == name
 
 
 def test_without_a_default_there_is_no_class() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from fletching.grouping import Numbered, Question
@@ -34,6 +35,9 @@ def preview(
             return Numbered("", 0, reason)
         return Numbered(CAMPAIGN, 1, reason)
 
+    # It comes by a service where networks count.
+    service = next(iter(setup.config.trusted.services), None)
+    envelope = replace(envelope, service=service)
     return carry(message, envelope, setup, first_of_preview, stamp)
 
 

@@ -124,6 +124,9 @@ ClassName = Annotated[
 ListId = Annotated[str, AfterValidator(values.list_id), Kind("1 to 20 of `A-Z a-z 0-9 _ +`")]
 MtaName = Annotated[str, AfterValidator(values.virtual_mta_name), Kind("name of a VirtualMTA")]
 Service = Annotated[str, AfterValidator(values.service), Kind("name of a master.cf service")]
+DaemonName = Annotated[
+    str, AfterValidator(values.daemon_name), Kind("`milter_macro_daemon_name` of an smtpd service")
+]
 Label = Annotated[
     str, AfterValidator(values.label), Kind("name: 1 to 64 letters, digits, `_`, `-`")
 ]

@@ -15,6 +15,7 @@ from fletching.config import values
 from fletching.config.fields import (
     ClassName,
     Count,
+    DaemonName,
     Different,
     Duration,
     File,
@@ -66,6 +67,9 @@ class Trusted(Options):
     """Trust a client that has authenticated itself by SMTP AUTH."""
     networks: Networks = (values.network("127.0.0.0/8"), values.network("::1/128"))
     """Trust a client whose address is in one of these networks."""
+    services: Annotated[tuple[DaemonName, ...], Several, Different] = ()
+    """The smtpd services at which `networks` count, by `milter_macro_daemon_name`; empty: at all.
+    Needed where a content filter hands mail of strangers back to Postfix from a trusted address."""
 
 
 class User(Options):

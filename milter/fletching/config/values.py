@@ -159,6 +159,13 @@ def service(value: str) -> str:
     return value
 
 
+def daemon_name(value: str) -> str:
+    """Postfix's name for an smtpd service in ``{daemon_name}``."""
+    if not re.fullmatch(r"[A-Za-z0-9._:-]{1,255}", value):
+        raise ValueError("must be a milter_macro_daemon_name: letters, digits, . _ : -")
+    return value
+
+
 def label(value: str) -> str:
     """A short name of ours, as of a seed list or of a destination of events."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):

@@ -45,7 +45,7 @@ class Mail:
         self.chunks.clear()
         return Message(tuple(self.headers), body)
 
-    def envelope(self, client: str, queue_id: str) -> Envelope:
+    def envelope(self, client: str, queue_id: str, service: str | None) -> Envelope:
         """What SMTP said.
 
         smtpd(8) gives {rcpt_mailer} with every recipient, since we ask for it; the SMTP that
@@ -61,6 +61,7 @@ class Mail:
             login=self.login,
             local=not told and client in _LOOPBACK,
             queue_id=queue_id,
+            service=service,
         )
 
     def end(self) -> None:

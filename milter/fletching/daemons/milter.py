@@ -39,6 +39,7 @@ from fletching.outgoing.plan import Refuse
 NAME = "fletching"
 
 _MACROS = (
+    (Milter.M_CONNECT, "{daemon_name}"),
     (Milter.M_ENVFROM, "{auth_authen}"),
     (Milter.M_ENVRCPT, "{rcpt_mailer}"),
     (Milter.M_EOM, "i"),
@@ -170,7 +171,8 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 raise mail.failure
             if mail.let_go is None:
                 return self._refuse(_RESTARTING)
-            outcome = self._worker.carry(mail, mail.envelope(self._client, queue_id))
+            service = self._macro("{daemon_name}")
+            outcome = self._worker.carry(mail, mail.envelope(self._client, queue_id, service))
             verdict, facts = _verdict(outcome), (*self._source(mail), *_facts(outcome))
             requests = [request for edit in outcome.edits for request in self._requests(edit)]
             for request in requests:

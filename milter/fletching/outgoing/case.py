@@ -52,10 +52,12 @@ class MailKind(NamedTuple):
     """What mails to different readers have in common, as far as anything is decided by it.
 
     ``day`` stands in for an InstanceID, and is empty where there is one. ``null_sender``: it is a
-    bounce or the like. ``mailers`` as in `Envelope`; all the others as in `Control`.
+    bounce or the like. ``notification``: Postfix itself has made it. ``mailers`` as in `Envelope`;
+    all the others as in `Control`.
     """
 
     login: str | None
+    notification: bool
     null_sender: bool
     mailers: tuple[str | None, ...]
     day: str

@@ -21,7 +21,7 @@ from fletching.outgoing import signers, ways
 from fletching.outgoing.case import Case, Ledger, MailKind
 from fletching.outgoing.control import MOST_FIELDS, ROUTE_HEADER, Control
 from fletching.outgoing.envelope import Envelope
-from fletching.outgoing.message import Message
+from fletching.outgoing.message import Message, addresses
 from fletching.outgoing.plan import Plan, Reason, Refuse
 from fletching.outgoing.sign import Signature, SigningKey
 from fletching.outgoing.terms import TermsOf
@@ -29,6 +29,7 @@ from fletching.tokens import Facts
 
 TOO_MANY_FIELDS = Refuse(550, "5.6.0", f"more than {MOST_FIELDS} control headers")
 _MONITOR_OCTETS = 128
+_REPORT = re.compile(rb"(?i)multipart/report\s*;.*report-type\s*=\s*\"?delivery-status", re.S)
 _ANGLE = re.compile(rb"<([^<>]*)>")
 
 
@@ -52,7 +53,7 @@ def resolve(
         return Plan(trusted=trusted, remove=asked.places, **said)
     if not trusted:
         return Plan(trusted=False, remove=asked.places, **_said(ledger))
-    terms = terms_of(_kind(asked, envelope, now))
+    terms = terms_of(_kind(asked, message, envelope, now))
     ledger.problems += asked.problems
     if terms.forced:
         _do_not_refuse("X-GreenArrow-MailClass", ledger)
@@ -70,9 +71,10 @@ def resolve(
     return Plan(trusted=True, remove=asked.places, signatures=signatures, **said)
 
 
-def _kind(asked: Control, envelope: Envelope, now: datetime) -> MailKind:
+def _kind(asked: Control, message: Message, envelope: Envelope, now: datetime) -> MailKind:
     return MailKind(
         login=envelope.login,
+        notification=envelope.local and _is_notification(message),
         null_sender=not envelope.sender,
         mailers=envelope.mailers,
         day=now.strftime("%y%m%d") if asked.instance_id is None else "",
@@ -84,6 +86,21 @@ def _kind(asked: Control, envelope: Envelope, now: datetime) -> MailKind:
         url_domain=asked.url_domain,
         click_tracking=asked.click_tracking,
         tracker_format=asked.tracker_format,
+    )
+
+
+def _is_notification(message: Message) -> bool:
+    """Whether local mail is a bounce or a notice to the postmaster, which Postfix itself makes.
+
+    It comes as mail from sendmail(1) does (``internal_mail_filter_classes``); no macro tells the
+    difference. Always from MAILER-DAEMON in cleanup's own notices; bounce(5) may have another From,
+    but is a delivery report (RFC 3464) then.
+    """
+    sender, content = message.first(b"from"), message.first(b"content-type")
+    if content is not None and _REPORT.match(content.text):
+        return True
+    return sender is not None and any(
+        address.lower().startswith("mailer-daemon@") for address in addresses(sender.value)
     )
 
 
@@ -162,11 +179,16 @@ def _said(ledger: Ledger, on_invalid: str = "ignore", refusal: Refuse | None = N
 
 
 def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
-    """Authenticated, or from a trusted network (SPEC section 1)."""
+    """Authenticated, or from a trusted network at a service where networks count (SPEC 1, 13)."""
     # An empty name is nobody who could have authenticated.
     if envelope.login and config.trusted.authenticated:
         ledger.decided("trusted", True, "SMTP AUTH")
         return True
+    services = config.trusted.services
+    # sendmail(1) is no smtpd service; whoever can run it is on this host.
+    if services and not envelope.local and envelope.service not in services:
+        ledger.decided("trusted", False, "trusted.services")
+        return False
     trusted = _in_networks(envelope.client, config.trusted.networks)
     ledger.decided("trusted", trusted, "trusted.networks")
     return trusted

@@ -39,7 +39,8 @@ class Envelope:
 
     ``sender`` is empty for the null sender. ``client`` is the address of the client as text, empty
     where it has none. ``login`` is the name given to SMTP AUTH, None without. ``local`` is true for
-    mail that came through ``non_smtpd_milters`` (sendmail(1)).
+    mail that came through ``non_smtpd_milters`` (sendmail(1)). ``service`` is Postfix's
+    ``{daemon_name}``, None where Postfix did not say.
     """
 
     sender: str
@@ -48,6 +49,7 @@ class Envelope:
     login: str | None = None
     local: bool = False
     queue_id: str = ""
+    service: str | None = None
 
     @property
     def mailers(self) -> tuple[str | None, ...]:

@@ -95,7 +95,7 @@ def _mail_class(case: KindCase) -> tuple[MailClass | None, bool]:
         (forced, user.force_mail_class if user else None),
         (header, case.kind.mail_class),
         (f"mail_class of {login}", user.mail_class if user else None),
-        ("default_mail_class", config.default_mail_class),
+        ("default_mail_class", None if case.kind.notification else config.default_mail_class),
     ):
         if name is None:
             continue
