@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import pytest
 from fletching.daemons import afterwards
 from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
 
@@ -81,3 +82,19 @@ def test_warnings_are_summed_up_by_campaign() -> None:
         mail(5, "a", campaign=""),
     ]
     assert warnings_of(batch) == {"c": {"a": 2, "b": 1}, "d": {"a": 1}}
+
+
+def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[str]) -> None:
+    written: list[str] = []
+
+    def write(batch: Sequence[Answered]) -> None:
+        if batch[0].queue_id == "4Q1":
+            raise OSError("no room")
+        written.extend(each.queue_id for each in batch)
+
+    later = Afterwards(write)
+    later.add(mail(1))
+    later.finish()
+    assert 'not_told mails=1 error="OSError: no room"' in capfd.readouterr().err
+    later.add(mail(2))
+    wait_until("nothing is written", lambda: written == ["4Q2"])

@@ -241,6 +241,7 @@ LONG: dict[str, int] = {}
 """Files of more than 400 lines."""
 
 CATCH_ALL = {
+    "fletching.daemons.afterwards",
     "fletching.cli",
     "fletching.daemons.dashboard",
     "fletching.daemons.delivery",

@@ -155,6 +155,12 @@ def not_counted(campaign: str, error: BaseException) -> None:
     _write(ERROR, "not_counted", [("campaign", campaign), ("error", _said(error))])
 
 
+def not_told(mails: int, error: BaseException) -> None:
+    """Something unexpected happened while log lines and counts of answered mails were written."""
+    _write(ERROR, "not_told", [("mails", mails), ("error", _said(error))])
+    _trace(("daemon", "milter"), error)
+
+
 def not_recorded(error: BaseException) -> None:
     """Something unexpected happened while events were written to Redis; they wait on disk."""
     _write(ERROR, "not_recorded", [("error", _said(error))])

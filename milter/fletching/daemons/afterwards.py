@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fletching import log
+
 GATHER = 0.2
 """Seconds that are gathered. A crash loses no more than what they left."""
 
@@ -40,7 +42,7 @@ class Answered:
 class Afterwards:
     """Hands mails that were answered to ``write``, those of a moment at once.
 
-    ``write`` raises nothing. It is called by one thread at a time.
+    ``write`` is called by one thread at a time.
     """
 
     def __init__(self, write: Callable[[Sequence[Answered]], None]) -> None:
@@ -62,8 +64,11 @@ class Afterwards:
         """Writes all that is there now."""
         with self._writing:
             batch = [self._answered.popleft() for _ in range(len(self._answered))]
-            if batch:
-                self._write(batch)
+            try:
+                if batch:
+                    self._write(batch)
+            except Exception as error:  # noqa: BLE001 an edge: these mails have their answers
+                log.not_told(len(batch), error)
 
     def _run(self) -> None:
         while True:

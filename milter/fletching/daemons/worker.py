@@ -159,8 +159,8 @@ class Worker:
                 if each.untracked:
                     metrics.untracked()
         # These mails have their numbers; where Redis is away since, the log has their warnings.
-        for campaign, warnings in warnings_of(batch).items():
-            with contextlib.suppress(StoreAway):
+        with contextlib.suppress(StoreAway):
+            for campaign, warnings in warnings_of(batch).items():
                 self._store.warnings.count(campaign, warnings)
 
     def is_done(self) -> bool:

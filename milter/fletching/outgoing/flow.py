@@ -87,7 +87,7 @@ def carry(
 ) -> Outcome:
     """Takes one mail all the way, unless what Postfix would have to do for it knows no bounds."""
     outcome = _carried(message, envelope, setup, campaign_of, stamp)
-    if edits.work(message, outcome.edits) > edits.MOST_WORK:
+    if edits.are_too_much(message, outcome.edits):
         return replace(outcome, edits=(), refusal=TOO_MUCH_WORK)
     return outcome
 

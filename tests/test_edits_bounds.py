@@ -1,0 +1,59 @@
+"""How much one mail may ask of Postfix (`edits.are_too_much`): each bound, just met and passed."""
+
+from __future__ import annotations
+
+import pytest
+from fletching.outgoing.edits import (
+    MOST_CHANGES,
+    AddHeader,
+    ChangeHeader,
+    ChangeSender,
+    DeleteHeader,
+    Edit,
+    ReplaceBody,
+    are_too_much,
+)
+from fletching.outgoing.flow import TOO_MUCH_WORK
+from fletching.outgoing.message import Header, Message
+
+from tests.setting import carried, mail, newsletter
+
+GONE: Edit = DeleteHeader(b"A", 1)
+CHANGED: Edit = ChangeHeader(b"A", 1, b" b")
+ADDED: Edit = AddHeader(b"A", b" b")
+OTHERS: list[Edit] = [ChangeSender(""), ReplaceBody(b"")]
+LONG = [f"A{number}: {'b ' * 600}" for number in range(MOST_CHANGES + 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "octets", "edits", "too_much"),
+    [
+        (10, 100, [], False),
+        (10, 100, [CHANGED] * 100, False),
+        (10, 100, [CHANGED] * 101, True),
+        (10, 100, [*[CHANGED] * 100, *[GONE] * 100, ADDED], False),
+        (50_000, 1, [GONE] * 100, False),
+        (50_000, 1, [GONE] * 101, True),
+        (50_000, 1, [*[GONE] * 50, *[ADDED] * 51], True),
+        (50_000, 1, [*[GONE] * 100, *OTHERS], False),
+        (1, 9_999_000, [GONE] * 100, False),
+        (1, 10_000_000, [GONE] * 100, True),
+        (1, 10_000_000, OTHERS, False),
+        (1_000_000, 20, [], False),
+    ],
+)
+def test_bounds(fields: int, octets: int, edits: list[Edit], too_much: bool) -> None:
+    headers = (Header(b"A", b"b" * octets),) * fields
+    assert are_too_much(Message(headers, b""), edits) == too_much
+
+
+@pytest.mark.parametrize("fields", [MOST_CHANGES, MOST_CHANGES + 1])
+def test_long_fields_of_a_signed_mail_are_changes(fields: int) -> None:
+    outcome = carried(newsletter(*LONG[:fields]))
+    refused = fields > MOST_CHANGES
+    assert (outcome.refusal == TOO_MUCH_WORK) == refused
+    assert bool(outcome.edits) != refused
+
+
+def test_long_fields_of_a_mail_that_is_not_ours_are_nobodys() -> None:
+    assert carried(mail(*LONG)).refusal is None
