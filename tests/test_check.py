@@ -17,6 +17,7 @@ from tests.redis_server import RedisServer
 # VirtualMTAs vmta-404 and vmta-496 would have the same four characters in a return path.
 COLLIDING = ("404", "496")
 DKIM = "{domain: example.com, selector: %s, file: %s.pem}"
+DEFAULT = "{domain: example.com, selector: s1, file: s1.pem, default: true}"
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
     new_link_key(folder / "link-keys", 1)
     new_dkim_key(folder / "s1.pem", "ed25519")
     with RedisServer() as redis:
-        good = config(folder, f"link_keys: link-keys\ndkim: {{keys: [{DKIM % ('s1', 's1')}]}}")
+        good = config(folder, f"link_keys: link-keys\ndkim: {{keys: [{DEFAULT}]}}")
         good = good.model_copy(update={"redis": f"unix://{redis.socket}"})
         findings = check(good)
     assert {finding.level for finding in findings} == {Level.OK}

@@ -44,7 +44,7 @@ def troubles(files: PostfixFiles, settings: Config) -> list[Finding]:
     """What is not ok about Postfix."""
     files.let_rest()
     findings = check(settings, postfix=True, postconf_command=files.postconf)
-    ours = {"redis", "state_dir", "dkim.keys"}
+    ours = {"redis", "state_dir", "dkim.keys", "listen"}
     return [each for each in findings if each.level is not Level.OK and each.place not in ours]
 
 
@@ -57,10 +57,15 @@ def both(level: Level, parameter: str) -> list[tuple[Level, str]]:
     return [(level, f"{service} {parameter}") for service in ("smtp/inet", "submission/inet")]
 
 
+def everywhere(level: Level, parameter: str) -> list[tuple[Level, str]]:
+    """The same about them, and about mail from sendmail(1)."""
+    return [*both(level, parameter), (level, f"cleanup/unix {parameter}")]
+
+
 def test_what_we_print_is_right(files: PostfixFiles) -> None:
     files.let_rest()
     findings = check(config(), postfix=True, postconf_command=files.postconf)
-    assert [str(each) for each in findings][-5:] == [
+    assert [str(each) for each in findings if each.place != "listen"][-5:] == [
         "ok: smtp/inet smtpd_milters: Fletching is asked, and mail waits for it",
         "ok: submission/inet smtpd_milters: Fletching is asked, and mail waits for it",
         "ok: non_smtpd_milters: Fletching is asked",
@@ -93,10 +98,10 @@ NOTHING: list[tuple[Level, str]] = []
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [
-        ("accept", both(Level.ERROR, "milter_default_action")),
-        ("quarantine", both(Level.ERROR, "milter_default_action")),
-        ("reject", both(Level.WARNING, "milter_default_action")),
-        ("shutdown", both(Level.ERROR, "milter_default_action")),
+        ("accept", everywhere(Level.ERROR, "milter_default_action")),
+        ("quarantine", everywhere(Level.ERROR, "milter_default_action")),
+        ("reject", everywhere(Level.WARNING, "milter_default_action")),
+        ("shutdown", everywhere(Level.ERROR, "milter_default_action")),
         ("tempfail", NOTHING),
     ],
 )

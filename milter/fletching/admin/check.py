@@ -6,14 +6,20 @@ Postfix and the DNS say is in `check_postfix.py` and `check_dns.py`.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 
 from dns.resolver import Resolver
 
+from fletching.admin import postconf
+from fletching.admin.check_addresses import PARAMETERS, check_addresses
 from fletching.admin.check_dns import check_dns
+from fletching.admin.check_main_cf import check_main_cf
+from fletching.admin.check_options import check_options
 from fletching.admin.check_postfix import check_postfix
+from fletching.admin.check_socket import check_listen, check_socket
 from fletching.admin.check_store import check_store
 from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.admin.postfix import pieces
@@ -24,6 +30,11 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 
 __all__ = ["Finding", "Level", "check"]
+
+_TRIAL = 64 * 1024
+_ROOM = 64 * 2**20
+"""Octets: about 200,000 events, some minutes of a large campaign without Redis."""
+_FILES = 100
 
 
 def check(
@@ -39,7 +50,8 @@ def check(
     ``resolver``: who is asked with ``dns``, by default the system's name servers.
     ``postconf_command``: Postfix's postconf(1), perhaps with -c DIRECTORY.
     """
-    findings = [*_options(config), *_link_keys(config)]
+    findings = [*_options(config), *check_options(config), *check_listen(config)]
+    findings += _link_keys(config)
     keys = []
     for key in _dkim_keys(config):
         if isinstance(key, Finding):
@@ -52,7 +64,20 @@ def check(
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:
         findings += check_postfix(config, postconf_command)
+        findings += _beside_postfix(config, postconf_command)
     return findings
+
+
+def _beside_postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
+    """What this host has to have for Postfix's configuration to work."""
+    wanted = ("config_directory", "queue_directory", "mail_owner", *PARAMETERS)
+    try:
+        installed = postconf.read(command, wanted)
+    except postconf.PostfixError:
+        return  # `check_postfix` has told it
+    yield from check_socket(config, installed)
+    yield from check_addresses(config, installed)
+    yield from check_main_cf(config, installed)
 
 
 def _options(config: Config) -> Iterator[Finding]:
@@ -116,8 +141,20 @@ def _redis(config: Config) -> Finding:
 
 
 def _state_dir(config: Config) -> Finding:
+    folder = config.state_dir
     try:
-        with tempfile.TemporaryFile(dir=config.state_dir):
-            return ok("state_dir", f"{config.state_dir} can be written to")
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as trial:
+            trial.write(bytes(_TRIAL))
+            os.fsync(trial.fileno())
+        free = os.statvfs(folder)
     except OSError as wrong:
-        return error("state_dir", f"{config.state_dir}: cannot be written to: {wrong.strerror}")
+        return error("state_dir", f"{folder}: cannot be written to: {wrong.strerror}")
+    room = free.f_bavail * free.f_frsize
+    # A file system that counts no inodes has 0 of them.
+    if room < _ROOM or (free.f_files and free.f_favail < _FILES):
+        return warning(
+            "state_dir",
+            f"{folder}: only {room // 2**20} MiB and {free.f_favail} inodes are free: the events of"
+            f" an outage of Redis are kept there; make room for at least {_ROOM // 2**20} MiB",
+        )
+    return ok("state_dir", f"{folder} can be written to")

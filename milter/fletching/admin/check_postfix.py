@@ -12,6 +12,7 @@ from fletching.admin import postconf
 from fletching.admin.finding import Finding, error, ok, warning
 from fletching.admin.one_recipient import SPLIT
 from fletching.admin.postconf import Installed, MilterEntry, PostfixError, Service
+from fletching.admin.postfix import endpoint
 from fletching.config.model import Config
 from fletching.outgoing.control import ROUTE_HEADER
 from fletching.outgoing.sender_map import sender_suffix
@@ -33,6 +34,7 @@ _PARAMETERS = (
     *("queue_directory", "smtpd_milters", "non_smtpd_milters", "smtpd_milter_maps"),
     *("milter_default_action", "milter_protocol", "milter_header_checks"),
     *("sender_dependent_default_transport_maps", "content_filter", "recipient_delimiter"),
+    "fletching_milter",
     *("receive_override_options", "smtpd_data_restrictions"),
     *_CHANGE_SIGNED,
     *_CHANGE_SENDER,
@@ -67,9 +69,9 @@ def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
     ours = 0
     for service in postfix.smtp_servers:
         entries = _entries(postfix, "smtpd_milters", service)
-        place = _our_place(entries, config, postfix, service)
         if "no_milters" in postfix.value("receive_override_options", service):
-            place = None
+            entries = ()
+        place = _our_place(entries, config, postfix, service)
         if place is not None:
             ours += 1
             wrong = [
@@ -100,9 +102,11 @@ def _our_place(
     return None
 
 
-def _default_action(entry: MilterEntry, postfix: Installed, service: Service) -> Iterator[Finding]:
+def _default_action(
+    entry: MilterEntry, postfix: Installed, service: Service | None
+) -> Iterator[Finding]:
     action = entry.options.get("default_action") or postfix.value("milter_default_action", service)
-    place = f"{service} milter_default_action"
+    place = f"{service or 'cleanup/unix'} milter_default_action"
     if action == "shutdown" and postfix.version < _SHUTDOWN_SINCE:
         yield error(place, "shutdown needs Postfix 3.11; write tempfail")
     elif action == "reject":
@@ -110,8 +114,8 @@ def _default_action(entry: MilterEntry, postfix: Installed, service: Service) ->
     elif action not in ("tempfail", "shutdown"):
         yield error(
             place,
-            f"{action} lets mail leave with its control headers, or half edited, while Fletching is"
-            " away; write tempfail",
+            f"{action} lets mail leave with its control headers while Fletching is away, and with"
+            " the body that was not replaced where it fails within a mail; write tempfail",
         )
 
 
@@ -161,24 +165,49 @@ def _without_us(
             f"the service is chrooted and looks for the socket at {queue}{outside}; let Fletching"
             f" listen at unix:{queue}/fletching/milter.sock",
         )
+    elif stale := _stale(entries, postfix):
+        yield _elsewhere(place, stale, config, postfix, service)
     elif postfix.value("content_filter", service).startswith(f"{SPLIT}:"):
         yield ok(place, "its mail comes to Fletching by the recipe for one recipient each")
     elif not re.match(r"(127\.|localhost:|\[::1\])", service.name):
         yield warning(place, "mail that comes in there passes without Fletching")
 
 
+def _stale(entries: Sequence[MilterEntry], postfix: Installed) -> MilterEntry | None:
+    """An entry that was meant for us: `fletching postfix` gives it the name fletching_milter."""
+    named = postconf.milters(postfix.parameters.get("fletching_milter", ""))
+    return next((entry for entry in entries if entry in named), None)
+
+
+def _elsewhere(
+    place: str, stale: MilterEntry, config: Config, postfix: Installed, service: Service | None
+) -> Finding:
+    action = stale.options.get("default_action") or postfix.value("milter_default_action", service)
+    happens = {"accept": "passes without Fletching", "reject": "is refused for good"}
+    return error(
+        place,
+        f"asks Fletching at {stale.endpoint}, and listen is {config.listen}: unless something"
+        f" listens there too, mail {happens.get(action, 'gets 451')}; set fletching_milter in"
+        f" main.cf to {endpoint(config.listen)} (`fletching postfix`), or listen as before",
+    )
+
+
 def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
     """Mail from sendmail(1): cleanup(8) asks the milters."""
     cleanup = postfix.service("cleanup")
     entries = _entries(postfix, "non_smtpd_milters", cleanup)
-    if _our_place(entries, config, postfix, cleanup) is None:
+    ours = _our_place(entries, config, postfix, cleanup)
+    if ours is not None:
+        wrong = [*_default_action(entries[ours], postfix, cleanup)]
+        yield from wrong or [ok("non_smtpd_milters", "Fletching is asked")]
+    elif stale := _stale(entries, postfix):
+        yield _elsewhere("non_smtpd_milters", stale, config, postfix, cleanup)
+    else:
         yield error(
             "non_smtpd_milters",
             "Fletching is not in it: mail from sendmail(1) leaves with its"
             " control headers",
         )
-    else:
-        yield ok("non_smtpd_milters", "Fletching is asked")
 
 
 def _protocol(postfix: Installed) -> Iterator[Finding]:

@@ -15,10 +15,17 @@ from fletching.commands.terminal import write
 @configured
 @click.option("--dns", is_flag=True, help="DKIM records, tracking hosts, the bounce domain's MX.")
 @click.option("--postfix", is_flag=True, help="Whether Postfix's configuration fits this one.")
-def check(config_path: Path, dns: bool, postfix: bool) -> None:
+@click.option(
+    "--daemon",
+    type=click.Choice(["milter", "web", "courier"]),
+    help="Only: would this daemon load the configuration (start, reload)?",
+)
+def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> None:
     """Check configuration, keys and Redis, perhaps DNS and Postfix.
 
     One line a finding. Exit 0: nothing is wrong; 1: something is; 2: the configuration is broken.
+    Run it as root: only then are files and the milter socket tried as the users of Fletching and
+    Postfix.
 
     \b
     Example:
@@ -26,18 +33,38 @@ def check(config_path: Path, dns: bool, postfix: bool) -> None:
     """
     from fletching.admin.check import Level
     from fletching.admin.check import check as checked
+    from fletching.admin.check_access import check_service_user, service_user
     from fletching.admin.finding import error, warning
     from fletching.daemons.needs import doubtful, unusable
 
+    if daemon is not None:
+        return load_as(config_path, daemon)
     config = load_or_fail(config_path)
+    user = service_user()
     findings = [
         *checked(config, dns=dns, postfix=postfix),
+        *(check_service_user(config, config_path, user) if user else ()),
         *(error(wrong.key, wrong.message) for wrong in unusable(config)),
         *(warning(doubt.key, doubt.message) for doubt in doubtful(config)),
     ]
     for finding in findings:
         say(finding)
     sys.exit(1 if any(finding.level is Level.ERROR for finding in findings) else 0)
+
+
+def load_as(config_path: Path, daemon: str) -> None:
+    """Opens what the daemon opens, says nothing if it can, and ends with 2 if it cannot."""
+    from fletching.config.load import ConfigError
+    from fletching.config.named import told_of
+    from fletching.daemons.needs import OPENS
+
+    config = load_or_fail(config_path)
+    try:
+        with told_of(config_path):
+            for opens in OPENS[daemon]:
+                opens(config)
+    except ConfigError as error:
+        fail(error)
 
 
 @click.command()

@@ -7,7 +7,7 @@ directory are looked at in `admin/check.py`.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fletching.config.model import Config
@@ -16,13 +16,19 @@ from fletching.config.nodes import Place
 from fletching.config.sections import Web
 from fletching.daemons import courier, dashboard, web
 from fletching.daemons.supervisor import needed
+from fletching.opening import open_setup
+
+OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
+    "milter": (open_setup,),
+    "web": (web.opened, dashboard.password),
+    "courier": (courier.orders_of,),
+}
+"""By daemon, what opens everything that it opens at a start and a reload. Raise UnusableError."""
 
 
 def unusable(config: Config) -> Iterator[UnusableError]:
     """What keeps a daemon from its start."""
-    opens: list[Callable[[Config], object]] = [courier.orders_of]
-    if "web" in needed(config):
-        opens += [web.opened, dashboard.password]
+    opens = [*OPENS["courier"], *(OPENS["web"] if "web" in needed(config) else ())]
     for each in opens:
         try:
             each(config)
@@ -37,6 +43,14 @@ def doubtful(config: Config) -> Iterator[UnusableError]:
         folder = Path(where.removeprefix("unix:")).parent
         if where.startswith("unix:") and not stat.S_ISDIR(_mode(folder)):
             yield UnusableError(place, f"{folder}: is no folder, and must be one at the start")
+    for number, destination in enumerate(config.events.destinations if config.events else ()):
+        if destination.file is not None and not stat.S_ISDIR(_mode(destination.file.parent)):
+            yield UnusableError(
+                ("events", "destinations", number, "file"),
+                f"{destination.file.parent}: missing folder: events wait in Redis until it exists;"
+                " fletching-courier.service creates /var/log/fletching at its start, others you"
+                " create for the service's user",
+            )
     for place, file in _secrets(config):
         mode = stat.S_IMODE(_mode(file))
         if mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):

@@ -1,0 +1,168 @@
+"""Can this user open what it has to? `fletching check`, run by root, tries it as that user.
+
+Here live the child process that becomes another user, and the files that the user of Fletching's
+service needs. What is in the files is checked elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import json
+import os
+import pwd
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fletching.admin.finding import Finding, error, warning
+from fletching.config.model import Config
+
+_UNIT, _USER = "fletching.service", "fletching"
+
+
+class AccessError(Exception):
+    """Nothing can be tried as that user. Says why."""
+
+
+def as_user(user: str, question: Callable[[], str | None], jail: str | None = None) -> str | None:
+    """The answer that a user gets, with all of its groups, as a daemon of Postfix has them.
+
+    Needs root, unless we are that user. ``jail``: a directory to chroot(2) to, and to start in.
+    Raises AccessError.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise AccessError(f"there is no user {user} on this host") from None
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise AccessError(f"only root can try it as {user}: run `fletching check` as root")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                _become(entry, jail)
+            os.write(writer, json.dumps(question()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    if not said:
+        raise AccessError(f"this host does not let us become {user}")
+    found: str | None = json.loads(said)
+    return found
+
+
+def _become(entry: pwd.struct_passwd, jail: str | None) -> None:
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    if jail is not None:
+        os.chroot(jail)
+        os.chdir("/")
+    os.setgroups(groups)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
+def barrier(path: Path) -> Path:
+    """What keeps this process from a path: the first folder it cannot search, else the file."""
+    for folder in reversed(path.parents):
+        if not os.access(folder, os.X_OK):
+            return folder
+    return path
+
+
+# What the service's user needs
+
+
+def service_user() -> str | None:
+    """Who runs the milter: what systemd's unit says, else the user `fletching`, if it exists."""
+    argv = ("systemctl", "show", "--property=User", "--value", _UNIT)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+        said = done.stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    if said:
+        return said
+    return _USER if any(entry.pw_name == _USER for entry in pwd.getpwall()) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    place: str
+    path: Path
+    writes: bool = False
+
+
+def check_service_user(config: Config, config_path: Path, user: str) -> Iterator[Finding]:
+    """A finding for each file or folder that the service cannot use, though root can."""
+    for each in _needed(config, config_path):
+        question = _writes if each.writes else _reads
+        try:
+            blocked = as_user(user, partial(question, each.path))
+        except AccessError as trouble:
+            yield warning(
+                "user",
+                f"not tried whether {user}, the service's user, can read its files: {trouble}",
+            )
+            return
+        if blocked is not None:
+            yield error(each.place, _cure(each, Path(blocked), user))
+
+
+def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
+    yield _Needed("configuration", config_path.absolute())
+    if config.link_keys is not None:
+        yield _Needed("link_keys", config.link_keys)
+    for key in config.dkim.keys:
+        yield _Needed(f"dkim.keys {key.selector} of {key.domain}", key.file)
+    if config.web is not None:
+        for option in ("admin_password_file", "templates", "app_links"):
+            path = getattr(config.web, option)
+            if path is not None:
+                yield _Needed(f"web.{option}", path)
+    yield _Needed("state_dir", config.state_dir, writes=True)
+    for number, destination in enumerate(config.events.destinations if config.events else ()):
+        place = f"events.destinations[{number}]"
+        if destination.secret_file is not None:
+            yield _Needed(f"{place}.secret_file", destination.secret_file)
+        if destination.file is not None:
+            yield _Needed(f"{place}.file", destination.file.parent, writes=True)
+
+
+def _reads(path: Path) -> str | None:
+    """What keeps us from reading it. Only rights count: what is missing is told elsewhere."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except PermissionError:
+        return str(barrier(path))
+    except OSError:
+        return None
+    return None
+
+
+def _writes(folder: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as wrong:
+        return str(barrier(folder)) if wrong.errno in (errno.EACCES, errno.EPERM) else None
+
+
+def _cure(needed: _Needed, blocked: Path, user: str) -> str:
+    if needed.writes:
+        cure = f"chown {user} {needed.path}" if blocked == needed.path else f"chmod o+x {blocked}"
+        return f"{needed.path}: {user}, the service's user, cannot write there: {cure}"
+    group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+    if blocked.is_dir():
+        why = f"cannot search the folder {blocked}"
+        cure = f"chgrp {group} {blocked}; chmod g+rx {blocked}; or move it to /etc/fletching"
+    else:
+        why, cure = "cannot read it", f"chgrp {group} {blocked}; chmod 640 {blocked}"
+    return f"{needed.path}: {user}, the service's user, {why}: {cure}"

@@ -1,0 +1,53 @@
+"""Does main.cf set twice what Fletching's lines set? Postfix takes the last, and drops the rest.
+
+Here lives how main.cf is read (postconf(5): logical lines), since postconf(1) shows only the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fletching.admin.finding import Finding, error
+from fletching.admin.postconf import Installed
+from fletching.admin.postfix import pieces
+from fletching.config.model import Config
+
+_LISTS = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks")
+
+
+def check_main_cf(config: Config, postfix: Installed) -> Iterator[Finding]:
+    """A finding for each parameter of ours that has two different values."""
+    path = Path(postfix.parameters["config_directory"]) / "main.cf"
+    try:
+        text = path.read_text("utf-8", "replace")
+        ours = {name for name, _, _ in _assignments(pieces(config).main_cf)}
+    except (OSError, ValueError):
+        return  # told already
+    last = {name: (number, value) for name, number, value in _assignments(text)}
+    for name, number, value in _assignments(text):
+        final, used = last[name]
+        if name in ours and number != final and value and value != used:
+            kept = f"{value}, {used}" if name in _LISTS else used
+            yield error(
+                f"{path}:{number}",
+                f"{name} = {value} has no effect: line {final} sets it again; write one line,"
+                f" such as: {name} = {kept}",
+            )
+
+
+def _assignments(text: str) -> Iterator[tuple[str, int, str]]:
+    """Name, line number and value of each logical line."""
+    found: list[tuple[int, str]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0].isspace() and found:
+            start, before = found[-1]
+            found[-1] = (start, f"{before} {line.strip()}")
+        else:
+            found.append((number, line))
+    for number, line in found:
+        name, sign, value = line.partition("=")
+        if sign:
+            yield name.strip(), number, " ".join(value.split())

@@ -1,0 +1,62 @@
+"""Options that are allowed, and most likely a mistake together. Every answer is a finding. Pure.
+
+Here lives what a whole configuration leaves undone; what is wrong with one option, `config/` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fletching.admin.finding import Finding, warning
+from fletching.config.model import Config, MailClass
+from fletching.events import UNSUBSCRIBE
+
+
+def check_options(config: Config) -> Iterator[Finding]:
+    """A finding for each."""
+    yield from _no_default_key(config)
+    yield from _unsubscribes_lost(config)
+
+
+def _no_default_key(config: Config) -> Iterator[Finding]:
+    if not config.dkim.enabled:
+        return
+    defaults = {key.domain for key in config.dkim.keys if key.default}
+    for domain in sorted({key.domain for key in config.dkim.keys} - defaults):
+        yield warning(
+            "dkim.keys",
+            f"no key of {domain} has default: true, so that its mail is signed only where"
+            " X-GreenArrow-DKIM names the selector; add default: true to one key",
+        )
+
+
+def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
+    """Links of ours record unsubscribes: somebody must stop the mail."""
+    lost = [
+        name
+        for name, each in config.mail_classes.items()
+        if config.link_keys is not None
+        and (each.url_domain or config.url_domain)
+        and (each.suppress or config.suppress) == "off"
+        and (each.list_unsubscribe or each.track.clicks)
+        and not _is_told(config, each)
+    ]
+    if lost:
+        yield warning(
+            "suppress",
+            f"nothing consumes unsubscribes of {', '.join(lost)}: their recipients are told that no"
+            " more mail comes, and it comes; set suppress: refuse, or add a destination that takes"
+            f" {UNSUBSCRIBE}",
+        )
+
+
+def _is_told(config: Config, mail_class: MailClass) -> bool:
+    """Whether a destination gets the unsubscribes of the class."""
+    return any(
+        (to.types is None or UNSUBSCRIBE in to.types)
+        and (
+            to.classes is None
+            or mail_class.name.lower() in {name.lower() for name in to.classes}
+        )
+        for to in (config.events.destinations if config.events else ())
+    )

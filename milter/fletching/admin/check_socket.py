@@ -1,0 +1,146 @@
+"""Is the milter socket open to Postfix, and to nobody else? Every answer is a finding.
+
+Here lives what is tried at the socket itself; whether Postfix is told of it, `check_postfix.py`
+knows.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from fletching.admin.check_access import AccessError, as_user, barrier
+from fletching.admin.finding import Finding, error, ok, warning
+from fletching.admin.postconf import Installed
+from fletching.config import values
+from fletching.config.model import Config
+
+_PATIENCE = 5.0
+_NOBODY_LISTENS = "-"
+
+
+def check_listen(config: Config) -> Iterator[Finding]:
+    """What the option alone says."""
+    place = values.inet_place(config.listen)
+    if place is not None and not values.is_of_this_host(f"[{place[0]}]:{place[1]}"):
+        yield warning(
+            "listen",
+            f"{config.listen} is not a loopback address: whoever can connect to it can have mail"
+            " signed, and crash workers; listen on a Unix socket or 127.0.0.1, or let a firewall"
+            " admit only Postfix",
+        )
+
+
+def check_socket(config: Config, postfix: Installed) -> Iterator[Finding]:
+    """Whether the milter runs, whether Postfix's user can connect, and who else can."""
+    owner = postfix.parameters["mail_owner"]
+    chrooted = any(each.chroot for each in postfix.smtp_servers)
+    path = config.listen.removeprefix("unix:")
+    queue = os.path.realpath(postfix.parameters["queue_directory"])
+    real = os.path.realpath(path)
+    jailed = chrooted and config.listen.startswith("unix:") and real.startswith(f"{queue}/")
+    inside = real.removeprefix(queue) if jailed else real
+    try:
+        barred = as_user(owner, lambda: _connect(config, inside), queue if jailed else None)
+    except AccessError as trouble:
+        yield warning("listen", f"not tried whether Postfix's user {owner} can connect: {trouble}")
+        barred = _connect(config, real)
+        if barred not in (None, _NOBODY_LISTENS):
+            return
+    else:
+        if barred is None:
+            yield ok("listen", f"Postfix's user {owner} can connect to {config.listen}")
+    if barred == _NOBODY_LISTENS:
+        yield error(
+            "listen",
+            f"nothing accepts connections at {config.listen}, so mail gets 451: start the milter"
+            " (systemctl start fletching), and see its log (journalctl -u fletching)",
+        )
+    elif barred is not None:
+        where = f"{queue}{barred}" if jailed else barred
+        yield error("listen", _locked_out(owner, Path(where)))
+    if config.listen.startswith("unix:"):
+        yield from _others(Path(real), owner)
+
+
+def _connect(config: Config, path: str) -> str | None:
+    """What is in the way: a file or folder, or that nobody listens. None: a connection."""
+    place = values.inet_place(config.listen)
+    try:
+        if place is not None:
+            host, port = place
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            socket.create_connection((host, port), _PATIENCE).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(_PATIENCE)
+                client.connect(path)
+    except PermissionError:
+        return str(barrier(Path(path)))
+    except OSError:
+        return _NOBODY_LISTENS
+    return None
+
+
+def _locked_out(owner: str, where: Path) -> str:
+    if stat.S_ISDIR(where.stat().st_mode):
+        return (
+            f"Postfix's user {owner} cannot search the folder {where}, so mail gets 451: install"
+            " deploy/systemd/fletching.tmpfiles, run systemd-tmpfiles --create fletching.conf (mode"
+            f" 2750, group {owner}), and restart fletching"
+        )
+    return (
+        f"Postfix's user {owner} cannot connect to {where}, so mail gets 451: its folder needs the"
+        f" group {owner} and mode 2750, and the service UMask=0007; then restart fletching"
+    )
+
+
+# Who else
+
+
+def _others(path: Path, owner: str) -> Iterator[Finding]:
+    try:
+        status = path.stat()
+        found = sorted(_users_who_can(path) - {owner, pwd.getpwuid(status.st_uid).pw_name, "root"})
+    except (OSError, KeyError):
+        return
+    if found:
+        shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        yield warning(
+            "listen",
+            f"{path} (mode {stat.S_IMODE(status.st_mode):04o}, group {_group(status.st_gid)}) is"
+            f" open to users other than Postfix's: {shown}; whoever connects can have mail signed:"
+            f" give its folder the group {owner} and mode 2750, and the service UMask=0007",
+        )
+
+
+def _users_who_can(path: Path) -> set[str]:
+    """By mode, owner and group of the socket and of each folder on the way."""
+    way = [(folder.stat(), stat.S_IXOTH) for folder in path.parents]
+    way.append((path.stat(), stat.S_IWOTH))
+    return {
+        entry.pw_name
+        for entry in pwd.getpwall()
+        if all(_may(status, right, entry) for status, right in way)
+    }
+
+
+def _may(status: os.stat_result, right: int, entry: pwd.struct_passwd) -> bool:
+    """Whether a user has a right, which is given as that of others."""
+    if entry.pw_uid == status.st_uid:
+        return bool(status.st_mode & right << 6)
+    if status.st_gid in os.getgrouplist(entry.pw_name, entry.pw_gid):
+        return bool(status.st_mode & right << 3)
+    return bool(status.st_mode & right)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
