@@ -28,11 +28,12 @@ class AccessError(Exception):
     """Nothing can be tried as that user. Says why."""
 
 
-def as_user(user: str, question: Callable[[], str | None], jail: str | None = None) -> str | None:
+def as_user(user: str, question: Callable[[], str | None], jail: Path | None = None) -> str | None:
     """The answer that a user gets, with all of its groups, as a daemon of Postfix has them.
 
-    Needs root, unless we are that user. ``jail``: a directory to chroot(2) to, and to start in.
-    Raises AccessError.
+    Needs root, unless we are that user. ``question`` must import nothing: that user may not be
+    able to read Python's modules. ``jail``: a directory to chroot(2) to, and to start in. Raises
+    AccessError.
     """
     try:
         entry = pwd.getpwnam(user)
@@ -59,7 +60,7 @@ def as_user(user: str, question: Callable[[], str | None], jail: str | None = No
     return found
 
 
-def _become(entry: pwd.struct_passwd, jail: str | None) -> None:
+def _become(entry: pwd.struct_passwd, jail: Path | None) -> None:
     groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
     if jail is not None:
         os.chroot(jail)

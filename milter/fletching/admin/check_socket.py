@@ -12,6 +12,7 @@ import pwd
 import socket
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from fletching.admin.check_access import AccessError, as_user, barrier
@@ -21,7 +22,7 @@ from fletching.config import values
 from fletching.config.model import Config
 
 _PATIENCE = 5.0
-_NOBODY_LISTENS = "-"
+_NOBODY = "-"
 
 
 def check_listen(config: Config) -> Iterator[Finding]:
@@ -38,53 +39,71 @@ def check_listen(config: Config) -> Iterator[Finding]:
 
 def check_socket(config: Config, postfix: Installed) -> Iterator[Finding]:
     """Whether the milter runs, whether Postfix's user can connect, and who else can."""
+    place = values.inet_place(config.listen)
+    if place is not None:
+        yield _nobody_listens(config) if _refused(*place) else ok(
+            "listen", f"accepts connections at {config.listen}"
+        )
+        return
+    path = Path(os.path.realpath(config.listen.removeprefix("unix:")))
     owner = postfix.parameters["mail_owner"]
+    yield from _tried(config, path, owner, _jail(postfix, path))
+    yield from _others(path, owner)
+
+
+def _jail(postfix: Installed, path: Path) -> Path | None:
+    """The root directory of a chrooted smtpd(8), if it can see the socket at all."""
+    queue = Path(os.path.realpath(postfix.parameters["queue_directory"]))
     chrooted = any(each.chroot for each in postfix.smtp_servers)
-    path = config.listen.removeprefix("unix:")
-    queue = os.path.realpath(postfix.parameters["queue_directory"])
-    real = os.path.realpath(path)
-    jailed = chrooted and config.listen.startswith("unix:") and real.startswith(f"{queue}/")
-    inside = real.removeprefix(queue) if jailed else real
+    return queue if chrooted and path.is_relative_to(queue) else None
+
+
+def _tried(config: Config, path: Path, owner: str, jail: Path | None) -> Iterator[Finding]:
+    inside = path if jail is None else Path("/") / path.relative_to(jail)
     try:
-        barred = as_user(owner, lambda: _connect(config, inside), queue if jailed else None)
+        barred = as_user(owner, partial(_connect, inside), jail)
     except AccessError as trouble:
         yield warning("listen", f"not tried whether Postfix's user {owner} can connect: {trouble}")
-        barred = _connect(config, real)
-        if barred not in (None, _NOBODY_LISTENS):
-            return
+        if _connect(path) == _NOBODY:
+            yield _nobody_listens(config)
+        return
+    if barred is None:
+        yield ok("listen", f"Postfix's user {owner} can connect to {config.listen}")
+    elif barred == _NOBODY:
+        yield _nobody_listens(config)
     else:
-        if barred is None:
-            yield ok("listen", f"Postfix's user {owner} can connect to {config.listen}")
-    if barred == _NOBODY_LISTENS:
-        yield error(
-            "listen",
-            f"nothing accepts connections at {config.listen}, so mail gets 451: start the milter"
-            " (systemctl start fletching), and see its log (journalctl -u fletching)",
-        )
-    elif barred is not None:
-        where = f"{queue}{barred}" if jailed else barred
-        yield error("listen", _locked_out(owner, Path(where)))
-    if config.listen.startswith("unix:"):
-        yield from _others(Path(real), owner)
+        where = Path(barred) if jail is None else jail / barred[1:]
+        yield error("listen", _locked_out(owner, where))
 
 
-def _connect(config: Config, path: str) -> str | None:
+def _connect(path: Path) -> str | None:
     """What is in the way: a file or folder, or that nobody listens. None: a connection."""
-    place = values.inet_place(config.listen)
     try:
-        if place is not None:
-            host, port = place
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-            socket.create_connection((host, port), _PATIENCE).close()
-        else:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(_PATIENCE)
-                client.connect(path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(_PATIENCE)
+            client.connect(str(path))
     except PermissionError:
-        return str(barrier(Path(path)))
+        return str(barrier(path))
     except OSError:
-        return _NOBODY_LISTENS
+        return _NOBODY
     return None
+
+
+def _refused(host: str, port: int) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        socket.create_connection((host, port), _PATIENCE).close()
+    except OSError:
+        return True
+    return False
+
+
+def _nobody_listens(config: Config) -> Finding:
+    return error(
+        "listen",
+        f"nothing accepts connections at {config.listen}, so mail gets 451: start the milter"
+        " (systemctl start fletching), and see its log (journalctl -u fletching)",
+    )
 
 
 def _locked_out(owner: str, where: Path) -> str:
