@@ -72,7 +72,7 @@ def lacking(url: str, state_dir: Path) -> dict[str, str]:
             [campaign, f"{prefix}bounces:", counts],
             ["record", _MINUTE, 64, "0|mta|list"],
         ),
-        "warn.lua": ([campaign, key["warnings"]], [100, "a warning"]),
+        "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
             [campaign, counts, key["links"], f"{prefix}bits:"],
             ["opens", "0", 1, "", ""],
