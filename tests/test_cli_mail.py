@@ -293,6 +293,17 @@ def test_explain_what_is_left_alone_and_warned_of(host: Host) -> None:
     assert "\x1b" not in result.stdout
 
 
+def test_explain_html_that_ends_open(host: Host) -> None:
+    host.mail.write_text(
+        "X-GreenArrow-MailClass: newsletter\nContent-Type: text/html\n\n<p><a href='http://x/"
+    )
+    reason = "no open pixel: the HTML ends inside a tag, a comment or an element such as style"
+    shown = host.run("explain", str(host.mail)).stdout
+    assert f"warning: not tracked: {reason}" in shown
+    assert f"Message: {reason}" in shown
+    assert f"not tracked: {reason}" in host.json("explain", str(host.mail))["warnings"]
+
+
 @pytest.mark.parametrize(
     ("field", "options", "said"),
     [

@@ -25,6 +25,7 @@ DESTINATIONS = {
     "label-windows-874": (["https://a.example/1"], True),
     "meta-charset": (["https://a.example/1"], True),
     "boundary-2231": (["https://a.example/text", "https://a.example/html"], True),
+    "cut-in-attribute": ([], False),
     "content-md5": (["https://a.example/"], False),
 }
 
@@ -48,6 +49,8 @@ def test_case(name: str, tmp_path: Path) -> None:
     assert bool(OPEN.search(contents)) is pixel
     if name == "inline-file":
         assert b"c2VlIGh0dHBzOi8vbG9nLmV4YW1wbGUvIGhlcmUK" in sent
+    if name == "cut-in-attribute":
+        assert contents == mail.read_bytes().partition(b"\n\n")[2].replace(b"\n", b"\r\n")
     if name == "content-md5":
         assert {"Content-MD5", "Content-Length"}.isdisjoint(email.message_from_bytes(sent))
     if name == "meta-charset":

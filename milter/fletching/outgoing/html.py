@@ -10,6 +10,7 @@ from __future__ import annotations
 import html as entities
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -153,9 +154,13 @@ class _Lines:
 
 def read(text: str, wanted: Wanted) -> Found:
     """The links of an HTML text."""
+    page = _Page(text + _PROBE, wanted)
+    if page.read_probed():
+        return page.found(len(text))
+    # Read again without the probe, which may have completed a tag.
     page = _Page(text, wanted)
     page.read(0, len(text))
-    return page.found(len(text))
+    return replace(page.found(len(text)), ends_open=True)
 
 
 def read_on(text: str, wanted: Wanted) -> Found | None:
@@ -163,9 +168,8 @@ def read_on(text: str, wanted: Wanted) -> Found | None:
 
     None where a link, a comment or the like is open there: more of it has to be read together.
     """
-    # The probe is a tag, and at its place, only where no other, no comment and no raw text is open.
     page = _Page(text + _PROBE, wanted)
-    if page.read(0, len(text) + len(_PROBE)) != len(text):
+    if not page.read_probed() or page.ends_in_link:
         return None
     return page.found(len(text))
 
@@ -179,10 +183,19 @@ class _Page:
         self._ledger = Ledger()
         self._open_tag: tuple[int, int] | None = None
         self._body_end: int | None = None
+        self.ends_in_link = False
+
+    def read_probed(self) -> bool:
+        """Read the page, which ends with the probe; whether a tag may stand there.
+
+        The probe is a tag, and at its place, only where no other, no comment and no raw text is
+        open.
+        """
+        end = len(self._text)
+        return self.read(0, end) == end - len(_PROBE)
 
     def read(self, start: int, end: int, *, conditional: bool = False) -> int | None:
-        """Read that stretch of the page; where its last token stands if that is a start tag, in no
-        link.
+        """Read that stretch of the page; where its last token stands if that is a start tag.
 
         ``conditional``: it is the inside of one of Outlook's conditional comments.
         """
@@ -215,7 +228,8 @@ class _Page:
             elif kind is _COMMENT and not conditional:
                 self._comment(token, lines)
         self._settle(link)
-        if token is None or token.type is not _START_TAG or link is not None:
+        self.ends_in_link = link is not None
+        if token is None or token.type is not _START_TAG:
             return None
         return lines.range(token)[0]
 

@@ -16,9 +16,10 @@ from fletching.outgoing.splices import (
     Splice,
     added,
     additions,
+    has_place,
 )
 
 __all__ = [
     "Addition", "Finding", "Found", "Kind", "Link", "Splice", "Wanted", "added", "additions",
-    "html", "plaintext",
+    "has_place", "html", "plaintext",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from fletching.outgoing.urls import Urls
 
 # Parts of other types that readers follow links in, and that nobody may touch.
 _WITH_LINKS = {"text/x-amp-html": "AMP", "text/calendar": "calendar"}
+_ENDS_OPEN = "no open pixel: the HTML ends inside a tag, a comment or an element such as style"
 _MANY_BLANKS = re.compile(rb"[ \t]{100,}")
 _NOT_7BIT = frozenset({"8bit", "binary"})
 
@@ -57,6 +58,7 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
     changes: list[Encoded] = []
     notes: list[PartNote] = []
     pixel, trap = tracking.opens, tracking.trap and tracking.clicks
+    no_pixel = "no HTML part that an open pixel may go into"
     parts = mime.parts(message)
     for part in parts:
         if part.content_type not in ("text/html", "text/plain"):
@@ -67,17 +69,18 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
                 notes.append(PartNote(part.content_type, reason))
             continue
         try:
-            change, findings = _part(message.body, part, tracking, urls, pixel, trap)
+            change, findings, ends_open = _part(message.body, part, tracking, urls, pixel, trap)
         except LeftAloneError as reason:
             notes.append(PartNote(part.content_type, str(reason)))
             continue
         notes.append(PartNote(part.content_type, "", findings))
         if part.content_type == "text/html":
-            pixel = trap = False
+            pixel, trap = pixel and ends_open, trap and ends_open
+            no_pixel = _ENDS_OPEN if ends_open else no_pixel
         if change is not None:
             changes.append(change)
     if pixel:
-        notes.append(PartNote("message", "no HTML part that an open pixel may go into"))
+        notes.append(PartNote("message", no_pixel))
     labels = {part.encoding for part in parts} | {change.encoding for change in changes}
     return Rewritten(mime.with_parts(message, parts, changes), tuple(notes), frozenset(labels))
 
@@ -163,8 +166,11 @@ def _true_labels(
 
 def _part(
     body: bytes, part: Part, tracking: Tracking, urls: Urls, pixel: bool, trap: bool
-) -> tuple[Encoded | None, tuple[links.Finding, ...]]:
-    """The part rewritten, None if nothing changes. Raises `LeftAloneError`."""
+) -> tuple[Encoded | None, tuple[links.Finding, ...], bool]:
+    """The part rewritten, None if nothing changes; its links; whether it lacks a place for a pixel.
+
+    Raises `LeftAloneError`.
+    """
     if reason := _untouchable(part):
         raise LeftAloneError(reason)
     raw = body[part.start : part.end]
@@ -180,13 +186,15 @@ def _part(
         raise LeftAloneError("unknown Content-Transfer-Encoding")
     reader = _reader(part.content_type, part.encoding, wanted)
     stretches = reader.read(raw)
+    ends_open = not links.has_place([stretch.found for stretch in stretches])
     if part.content_type == "text/html":
         stretches = reader.with_pixel(stretches, pixel, trap)
     findings = tuple(finding for stretch in stretches for finding in stretch.found.findings)
     if not any(stretch.found.splices for stretch in stretches):
-        return None, findings
+        return None, findings, ends_open
     content = reader.filled(stretches, urls)
-    return Encoded(part, *transfer.encoded(content, part.encoding, raw.endswith(b"\r\n"))), findings
+    octets, encoding = transfer.encoded(content, part.encoding, raw.endswith(b"\r\n"))
+    return Encoded(part, octets, encoding), findings, ends_open
 
 
 # The mails of a campaign are read by the same readers, which know what they have read.

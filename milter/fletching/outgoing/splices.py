@@ -61,7 +61,8 @@ class Found:
     """Splices from left to right, none overlapping another, and findings in document order.
 
     ``length``: of the text, in characters. ``pixel_place``: which of the splices may be the pixel.
-    ``body_end``: where the text says that the body ends.
+    ``body_end``: where the text says that the body ends. ``ends_open``: it ends inside a tag, a
+    comment or raw text such as a style, so that nothing put behind it would be a tag.
     """
 
     splices: tuple[Splice, ...]
@@ -69,6 +70,7 @@ class Found:
     length: int
     pixel_place: int | None = None
     body_end: int | None = None
+    ends_open: bool = False
 
     def __post_init__(self) -> None:
         places = [0, *(place for splice in self.splices for place in splice[:2]), self.length]
@@ -89,7 +91,7 @@ def additions(
     """Which of the texts of a page get something. Where the splices say they stand is no matter.
 
     The pixel goes where the first open tag asks for it, without one to the end of the body, behind
-    ``last``.
+    ``last``. Where the page does not tell that end and ends open, what belongs there is left out.
     """
     added: dict[int, Addition] = {}
     if pixel is not None:
@@ -102,8 +104,16 @@ def additions(
     if last:
         ends = (at for at in reversed(range(len(page))) if page[at].body_end is not None)
         at = next(ends, len(page) - 1)
-        added[at] = added.get(at, Addition())._replace(last=last)
+        if page[at].body_end is not None or not page[at].ends_open:
+            added[at] = added.get(at, Addition())._replace(last=last)
     return added
+
+
+def has_place(page: Sequence[Found]) -> bool:
+    """Whether `additions` finds a place for the pixel in a page."""
+    return not page[-1].ends_open or any(
+        text.pixel_place is not None or text.body_end is not None for text in page
+    )
 
 
 def added(text: Found, addition: Addition) -> Found:

@@ -1,0 +1,119 @@
+"""HTML that ends inside a construct: nothing put at its end may become a part of that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fletching.outgoing.html import read
+from fletching.outgoing.links import Wanted, has_place
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.link_judges import html, sent, tokens
+from tests.rewriting import ALL, PIXEL, done, left_alone, many
+from tests.test_links_properties import PIECES
+
+HEADER = b"Content-Type: text/html; charset=utf-8\r\n\r\n"
+REASON = "no open pixel: the HTML ends inside a tag, a comment or an element such as style"
+
+# No pixel: what the HTML ends with, behind a link that is tracked.
+OPEN = {
+    "name of a tag": "<a",
+    "name of an end tag": "</p",
+    "end tag without a name": "</",
+    "between attributes": "<img alt='' ",
+    "name of an attribute": "<a hre",
+    "before a value": "<a href=",
+    "value without quotes": "<a href=http://b.example/",
+    "value in double quotes": '<a href="http://b.example/\r\n</body>\r\n</html>\r\n',
+    "value in single quotes": "<a href='http://b.example/</body>",
+    "value of another tag": '<img src="http://b.example/',
+    "behind a value": '<a href="http://b.example/"',
+    "slash of a tag": '<area href="http://b.example/" /',
+    "comment": "<!-- <a href='http://b.example/'>b</a>",
+    "comment, one dash": "<!-- b -",
+    "comment just begun": "<!-",
+    "condition for Outlook": "<!--[if mso]><v:rect>",
+    "declaration": "<!DOCTYPE html",
+    "processing instruction": "<?xml ",
+    "style": "<style>a { color: red }</body>",
+    "end of a style": "<style>a { color: red }</style",
+    "script": "<script>document.write('</body>')",
+    "script in a comment": "<script><!--<script></script>",
+    "title": "<title>b</body>",
+    "textarea": "<textarea>b</body>",
+    "iframe": "<iframe>b</body>",
+    "noembed": "<noembed>b",
+    "xmp": "<xmp>b",
+    "plaintext": "<plaintext>b</plaintext>",
+}
+
+# The pixel has its place: what the HTML ends with, and where it stands.
+CLOSED = {
+    "text": "b@",
+    "less-than sign": "b <@",
+    "ampersand": "b &am@",
+    "open link": "<a href='ftp://b.example/'>b@",
+    "empty end tag": "</>@",
+    "closed style": "<style>a {}</style>@",
+    "end of the body before it": "b@</body><a href='http://b.example/",
+}
+
+TRACKED = '<p><a href="http://a.example/">a</a>'
+
+
+def read_by_html5lib(page: str, tag: str) -> list[dict[str, str]]:
+    return [dict(token.attributes) for token in tokens(page) if token.tag == tag]
+
+
+@pytest.mark.parametrize("end", OPEN.values(), ids=OPEN)
+def test_nothing_is_put_behind_an_open_end(end: str) -> None:
+    found = done(HEADER + (TRACKED + end).encode(), replace(ALL, trap=True))
+    page = found.message.body.decode()
+    assert page.endswith(end)
+    for tag in ("a", "area", "img"):
+        assert len(read_by_html5lib(page, tag)) == len(read_by_html5lib(TRACKED + end, tag))
+    links = [[finding.url for finding in note.findings] for note in found.notes]
+    assert links == [["http://a.example/"], []]
+    assert found.notes[-1].left_alone == REASON
+
+
+@pytest.mark.parametrize("end", OPEN.values(), ids=OPEN)
+def test_without_links_nothing_changes(end: str) -> None:
+    left_alone(HEADER + end.encode(), REASON)
+
+
+@pytest.mark.parametrize("end", CLOSED.values(), ids=CLOSED)
+def test_a_closed_end_gets_the_pixel(end: str) -> None:
+    found = done(HEADER + (TRACKED + end.replace("@", "")).encode())
+    page = found.message.body.decode()
+    assert page.endswith(end.replace("@", PIXEL))
+    assert len(read_by_html5lib(page, "img")) == 1
+    assert [note.left_alone for note in found.notes] == [""]
+
+
+def test_an_open_tag_behind_which_the_html_ends_open() -> None:
+    page = done(HEADER + b"<p><opentag/><a href=", replace(ALL, trap=True)).message.body
+    assert page == f"<p>{PIXEL}<a href=".encode()
+
+
+def test_the_next_html_part_gets_the_pixel() -> None:
+    found = done(many(HEADER + b"<p>1<!--", HEADER + b"<p>2"))
+    assert f"<p>1<!--\r\n--=_b\r\n{HEADER.decode()}<p>2{PIXEL}\r\n" in found.message.body.decode()
+    assert [note.left_alone for note in found.notes] == ["", ""]
+
+
+def test_a_long_page_is_judged_by_its_end() -> None:
+    page = b"<table><tr><td>a</td></tr></table>\r\n" * 200
+    left_alone(HEADER + page + b"<style>", REASON)
+    assert PIXEL.encode() in done(HEADER + b"<style></style>" + page).message.body
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+def test_the_pixel_adds_an_image_and_no_link(text: str) -> None:
+    untracked = Wanted(clicks=False)
+    page = sent(lambda given, mint: html(given, untracked, mint, PIXEL), text).text
+    for tag in ("a", "area"):
+        assert read_by_html5lib(page, tag) == read_by_html5lib(text, tag)
+    assert len(read_by_html5lib(page, "img")) == has_place([read(text, untracked)])
