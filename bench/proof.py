@@ -62,17 +62,25 @@ def all_accepted(fletching: Setup, said_before: int, count: int) -> None:
 
     The line of a mail is written after its answer, so the last ones may come late.
     """
+    check_log(_told(fletching, said_before, count), count)
 
+
+def all_warned_of(fletching: Setup, said_before: int, count: int) -> None:
+    """The same, where each mail has a warning."""
+    check_log(_told(fletching, said_before, count), count, warned=True)
+
+
+def _told(fletching: Setup, said_before: int, count: int) -> list[str]:
     def told() -> list[str]:
         return re.findall(r"(?m)^mail queue_id=.*\n", fletching.log()[said_before:])
 
     wait_until("Fletching's log does not tell of all mails", lambda: len(told()) >= count)
-    check_log(told(), count)
+    return told()
 
 
-def check_log(told: Sequence[str], count: int) -> None:
-    """So many lines, each of a mail that was accepted without a warning."""
-    fine = [line for line in told if " verdict=accept " in line and " warning=" not in line]
+def check_log(told: Sequence[str], count: int, *, warned: bool = False) -> None:
+    """So many lines, each of a mail that was accepted, without a warning or with one."""
+    fine = [line for line in told if " verdict=accept " in line and (" warning=" in line) == warned]
     if len(fine) != count or len(told) != count:
         odd = next(iter(set(told) - set(fine)), "")
         raise IdleError(f"Fletching accepted {len(fine)} of {count} mails: {odd}")

@@ -116,8 +116,13 @@ ALL = (ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING)
 
 
 @contextmanager
-def house(names: Collection[str] = ALL) -> Iterator[House]:
-    """Starts these set-ups and what they need, and ends everything."""
+def house(
+    names: Collection[str] = ALL, environment: Mapping[str, str] | None = None
+) -> Iterator[House]:
+    """Starts these set-ups and what they need, and ends everything.
+
+    ``environment``: what the milters have in theirs beside the usual.
+    """
     with private_directory() as directory, ExitStack() as running:
         redis = running.enter_context(Redis(directory / "redis", appendfsync="always"))
         daemons: list[Daemon] = []
@@ -128,7 +133,7 @@ def house(names: Collection[str] = ALL) -> Iterator[House]:
         for name in (name for name in _STARTS if name in names):
             folder = directory / f"milter-{len(daemons)}"
             socket, command = _STARTS[name](_Place.make(folder), redis)
-            daemons.append(Daemon(command, folder / "log"))
+            daemons.append(Daemon(command, folder / "log", environment))
             daemons[-1].start(socket.exists)
             setups[name] = Setup(name, free_port(), daemons[-1])
             milters[setups[name].port] = f"unix:{socket}"

@@ -17,7 +17,18 @@ from pathlib import Path
 import pytest
 from fletching.outgoing.flow import Setup
 
-from bench import client, figures, machine, mails, outgoing, proof, rooms, store, throughput
+from bench import (
+    against,
+    client,
+    figures,
+    machine,
+    mails,
+    outgoing,
+    proof,
+    rooms,
+    store,
+    throughput,
+)
 from bench.course import Effort, in_turn
 from bench.machine import Clocks
 
@@ -328,3 +339,22 @@ def _bench(*words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+class TestAgainst:
+    """One version beside another."""
+
+    def test_a_ratio_is_made_round_by_round(self) -> None:
+        slow, fast = throughput.Run(1.1, 0.55), throughput.Run(1.0, 0.5)
+        runs = {turn: [slow if turn.version == against.BEFORE else fast] for turn in against.TURNS}
+        columns = [list(column.cells) for column in against.table(runs).columns]
+        assert columns[0] == [against.PLAIN, against.WARNED]
+        assert columns[3] == ["+10.0 %"] * 2
+        assert columns[6] == ["+9.1 %"] * 2
+
+    @pytest.mark.parametrize("told", ["", "warning=x "])
+    def test_a_mail_is_warned_of_or_not(self, told: str) -> None:
+        lines = [f"mail queue_id=1 verdict=accept {told}s=1"]
+        proof.check_log(lines, 1, warned=bool(told))
+        with pytest.raises(proof.IdleError):
+            proof.check_log(lines, 1, warned=not told)
