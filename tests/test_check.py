@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.redis_server import RedisServer
 # VirtualMTAs vmta-404 and vmta-496 would have the same four characters in a return path.
 COLLIDING = ("404", "496")
 DKIM = "{domain: example.com, selector: %s, file: %s.pem}"
-DEFAULT = "{domain: example.com, selector: s1, file: s1.pem, default: true}"
+DEFAULT = DKIM.replace("}", ", default: true}")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
     new_link_key(folder / "link-keys", 1)
     new_dkim_key(folder / "s1.pem", "ed25519")
     with RedisServer() as redis:
-        good = config(folder, f"link_keys: link-keys\ndkim: {{keys: [{DEFAULT}]}}")
+        good = config(folder, f"link_keys: link-keys\ndkim: {{keys: [{DEFAULT % ('s1', 's1')}]}}")
         good = good.model_copy(update={"redis": f"unix://{redis.socket}"})
         findings = check(good)
     assert {finding.level for finding in findings} == {Level.OK}
@@ -111,6 +112,86 @@ def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
     assert "No such file" in found(check(config(folder)), "state_dir").text
     (folder / "state").write_text("")
     assert found(check(config(folder)), "state_dir").level is Level.ERROR
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system is mounted by root")
+@pytest.mark.parametrize(
+    ("options", "level", "saying"),
+    [
+        ("size=4k,nr_inodes=2", Level.ERROR, "No space left"),
+        ("size=4k,nr_inodes=1", Level.ERROR, "No space left"),
+        ("size=32m,nr_inodes=1000", Level.WARNING, "only 32 MiB"),
+        ("size=128m,nr_inodes=50", Level.WARNING, "inodes are free"),
+        ("size=128m,nr_inodes=1000", Level.OK, "can be written to"),
+    ],
+)
+def test_state_dir_must_have_room_for_more_than_a_name(
+    folder: Path, options: str, level: Level, saying: str
+) -> None:
+    state = str(folder / "state")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", state], check=True)
+    try:
+        finding = found(check(config(folder)), "state_dir")
+    finally:
+        subprocess.run(["umount", state], check=True)
+    assert (finding.level, saying in finding.text) == (level, True), finding.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system is mounted by root")
+def test_full_state_dir_is_an_error(folder: Path) -> None:
+    state = folder / "state"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", state], check=True)
+    try:
+        (state / "filling").write_bytes(bytes(64 * 1024))
+        finding = found(check(config(folder)), "state_dir")
+    finally:
+        subprocess.run(["umount", state], check=True)
+    assert (finding.level, "No space left" in finding.text) == (Level.ERROR, True)
+
+
+CLASSES = "url_domain: https://x.example\nlink_keys: k\nmail_classes: {News: {%s}}\n"
+DESTINATION = "events: {destinations: [{name: d, webhook: 'https://d.example/', %s}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        (CLASSES % "", True),
+        (CLASSES % "" + "suppress: refuse", False),
+        (CLASSES % "" + "suppress: report", False),
+        (CLASSES % "suppress: refuse", False),
+        (CLASSES % "suppress: off" + "suppress: refuse", True),
+        (CLASSES % "list_unsubscribe: false", False),
+        (CLASSES % "" + DESTINATION % "", False),
+        (CLASSES % "" + DESTINATION % "types: [engine_unsub, engine_click]", False),
+        (CLASSES % "" + DESTINATION % "types: [engine_click]", True),
+        (CLASSES % "" + DESTINATION % "classes: [news]", False),
+        (CLASSES.replace("{News", "{crm: {suppress: refuse}, News") % ""
+         + DESTINATION % "classes: [crm]", True),
+        ("unsubscribe_mailbox: a@example.com\nlink_keys: k\nmail_classes: {News: }", False),
+        ("mail_classes: {News: }", False),
+    ],
+)  # fmt: skip
+def test_unsubscribes_that_nobody_acts_on(folder: Path, text: str, warned: bool) -> None:
+    findings = [each for each in check(config(folder, text)) if each.place == "suppress"]
+    assert [each.level for each in findings] == [Level.WARNING] * warned
+    assert all("unsubscribes of News:" in each.text for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("keys", "domains"),
+    [
+        ([DEFAULT % ("a", "a")], []),
+        ([DKIM % ("a", "a")], ["example.com"]),
+        ([DKIM % ("a", "a"), DEFAULT % ("b", "b")], []),
+        ([DEFAULT % ("a", "a"), (DKIM % ("b", "b")).replace("example.com", "b.example")],
+         ["b.example"]),
+    ],
+)  # fmt: skip
+def test_domain_without_default_key(folder: Path, keys: list[str], domains: list[str]) -> None:
+    findings = check(config(folder, f"dkim: {{keys: [{', '.join(keys)}]}}"))
+    texts = [each.text for each in findings if each.place == "dkim.keys"]
+    assert [text.split()[3] for text in texts] == domains
 
 
 @pytest.mark.parametrize(

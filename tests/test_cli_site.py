@@ -228,6 +228,34 @@ def test_check_tells_what_would_keep_a_daemon_from_its_start(
     assert line.replace("{folder}", str(host.folder)) in lines
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "refusing"),
+    [
+        ("link_keys", "link_keys", ()),
+        ("crm: {on_invalid", "CRM: {}\n  crm: {on_invalid", ("milter", "web", "courier")),
+        ("link_keys: link-keys", "link_keys: none", ("milter", "web")),
+        ("file: dkim.pem", "file: none.pem", ("milter",)),
+        ("link_keys:", "web: {templates: none}\nlink_keys:", ("web",)),
+        ("link_keys:", "web: {admin_password_file: none}\nlink_keys:", ("web",)),
+        (
+            "link_keys:",
+            "events: {destinations: [{name: a, webhook: 'https://x/', secret_file: none}]}"
+            "\nlink_keys:",
+            ("courier",),
+        ),
+    ],
+    ids=["good", "broken", "link keys", "DKIM key", "templates", "password", "secret"],
+)
+@pytest.mark.parametrize("daemon", ["milter", "web", "courier"])
+def test_daemon_that_would_not_load_the_configuration(
+    daemon: str, old: str, new: str, refusing: tuple[str, ...], host: Host
+) -> None:
+    host.edit(old, new)
+    result = host.run("check", "--daemon", daemon)
+    assert (result.exit_code, result.stdout) == (2 if daemon in refusing else 0, "")
+    assert result.stderr.startswith(f"{host.config}:") is (daemon in refusing)
+
+
 def test_postfix(host: Host) -> None:
     result = host.run("postfix")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -176,6 +176,19 @@ def test_services_reload_and_restart(root: CleanRoot) -> None:
     assert "reload=done" in root.run("journalctl --no-pager SYSLOG_IDENTIFIER=fletching")
 
 
+def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: CleanRoot) -> None:
+    services = "fletching fletching-web fletching-courier"
+    root.run("cd /etc/fletching && cp -p fletching.yaml good && echo nonsense: >>fletching.yaml")
+    for service in services.split():
+        status, printed = root.status(f"systemctl reload {service}")
+        assert (status, f"Job for {service}.service failed" in printed) == (1, True)
+        assert "nonsense: " in root.run(f"journalctl --no-pager --lines=9 --unit={service}")
+    assert root.run(f"systemctl is-active {services}").split() == ["active"] * 3
+    journal = "journalctl --no-pager SYSLOG_IDENTIFIER=fletching"
+    assert "reload=failed" not in root.run(journal), "no daemon was asked"
+    root.run(f"cd /etc/fletching && mv good fletching.yaml && systemctl reload {services}")
+
+
 def test_nginx_serves_the_links(root: CleanRoot) -> None:
     root.run(
         f"mkdir -p {CERTIFICATE} && openssl req -x509 -newkey rsa:2048 -nodes -days 2"

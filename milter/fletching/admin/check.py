@@ -143,8 +143,10 @@ def _redis(config: Config) -> Finding:
 def _state_dir(config: Config) -> Finding:
     folder = config.state_dir
     try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as trial:
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            # Buffered: a system call may write a part, and the next one fails.
             trial.write(bytes(_TRIAL))
+            trial.flush()
             os.fsync(trial.fileno())
         free = os.statvfs(folder)
     except OSError as wrong:

@@ -58,6 +58,7 @@ url_domain: https://click.example.com
 bounce_mailbox: bounces@example.com
 unsubscribe_mailbox: unsubscribe@example.com
 default_mail_class: newsletter
+suppress: refuse
 mail_classes:
   newsletter:
     list_id: news
