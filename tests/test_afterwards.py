@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import pytest
 from fletching.daemons import afterwards
 from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
+from fletching.store.statistics import Statistics
 
+from tests.milter_daemon import ACCEPT, MilterDaemon, body, header
 from tests.real.processes import wait_until
+from tests.redis_server import RedisServer
 
 
 def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:
@@ -98,3 +101,27 @@ def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[s
     assert 'not_told mails=1 error="OSError: no room"' in capfd.readouterr().err
     later.add(mail(2))
     wait_until("nothing is written", lambda: written == ["4Q2"])
+
+
+WARNED = header("X-GreenArrow-MtaID", "nobody")
+CLASSIFIED = "default_mail_class: news\nmail_classes: {news: {list_id: t100}}\n"
+MAILS = 60
+
+
+@pytest.mark.parametrize("config", ["", "worker_max_messages: 20\n"], ids=["stop", "recycling"])
+def test_all_is_told_at_the_end(config: str) -> None:
+    """SIGTERM comes right behind the last answer, with and without workers that retired before."""
+    with RedisServer() as redis, MilterDaemon(redis.url, CLASSIFIED + config, workers=2) as milter:
+        one = ("begin(conn)", "rcpt(conn)", header("From", "app@example.com"), WARNED)
+        script = ("conn = open()", *(*one, body(b"Hello.\r\n"), "finish(conn)") * (MAILS // 6))
+        talks = [milter.talk(*script) for _ in range(6)]
+        answers = [reply for talk in talks for reply in talk.end().replies]
+        milter.stop()
+        assert answers == [ACCEPT] * MAILS
+        assert milter.log().count("\nmail ") == MAILS
+        metrics = (milter.state_dir / "metrics.prom").read_text()
+        assert f'verdict="accept"}} {MAILS}.0' in metrics
+        statistics = Statistics(redis.url, milter.state_dir)
+        (campaign,) = statistics.campaigns()
+        counted = statistics.warnings(campaign.campaign)
+        assert [mails for text, mails in counted if "MtaID" in text] == [MAILS]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fletching.store.events import EventLog
 from fletching.store.statistics import Statistics
-from fletching.store.warnings import MOST, Warnings
+from fletching.store.warnings import LONGEST, MOST, Warnings
 
 from tests.milter_daemon import ACCEPT, MilterDaemon, header
 from tests.redis_server import RedisServer
@@ -89,3 +89,10 @@ def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -
     assert len(counted) == MOST
     assert counted[0] == ("warning 0", 2)
     assert 0 < redis.client.ttl("fletching:warnings:{cccccccccccc}") <= 1000
+
+
+def test_a_long_warning_is_cut(redis: RedisServer) -> None:
+    redis.client.hset("fletching:campaign:{dddddddddddd}", "sent", 1)
+    Warnings(redis.url, NOWHERE).count("d" * 12, {"y" * 9000: 2})
+    counted = Statistics(redis.url, NOWHERE).warnings("d" * 12)
+    assert counted == (("y" * LONGEST, 2),)

@@ -223,7 +223,7 @@ def spool_drained(events: int, lost: int) -> None:
 
 def _trace(who: tuple[str, object], error: BaseException) -> None:
     for line in "".join(traceback.format_exception(error)).splitlines():
-        _write(ERROR, "traceback", [who], behind=_printable(line[:_LONGEST_VALUE]))
+        _write(ERROR, "traceback", [who], behind=_printable(line)[:_LONGEST_VALUE])
 
 
 def _said(error: BaseException) -> str:

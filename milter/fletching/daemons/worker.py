@@ -249,10 +249,10 @@ def live(
         log.draining(in_hand)
     if left := worker.in_hand.wait(PATIENCE):
         log.cut_off(left)
-    worker.finish()
     # The last answers may still be on their way out of libmilter. It is not told to stop: that
     # takes it up to 5 seconds and gives nothing that the end of the process does not give.
     time.sleep(_ANSWER_LEAVES)
+    worker.finish()
     os._exit(0)
 
 

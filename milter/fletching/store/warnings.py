@@ -15,6 +15,9 @@ from fletching.store.script import Script
 MOST = 100
 """Different warnings of a campaign: some hold a part of what an application sent."""
 
+LONGEST = 255
+"""Characters of a warning that are kept: it may name a domain that the mail made up."""
+
 
 class Warnings:
     """The warnings of a fleet."""
@@ -25,7 +28,7 @@ class Warnings:
 
     def count(self, campaign: str, warnings: Mapping[str, int]) -> None:
         """So many mails of the campaign had each. Raises StoreAway."""
-        words = [word for pair in warnings.items() for word in pair]
+        words = [word for text, mails in warnings.items() for word in (text[:LONGEST], mails)]
         keys = [f"fletching:campaign:{{{campaign}}}", key(campaign)]
         self._connection.ask(
             lambda client: self._warn.run(client.execute_command, keys, [MOST, *words])
