@@ -27,11 +27,17 @@ ROOMS: dict[str, set[str]] = {
     "fletching": set(),
     "fletching.tokens": set(),
     "fletching.grouping": set(),
+    "fletching.domains": set(),
     "fletching.events": {"fletching.tokens"},
-    "fletching.returning.": {"fletching.returning.", "fletching.events", "fletching.tokens"},
+    "fletching.returning.": {
+        "fletching.returning.",
+        "fletching.domains",
+        "fletching.events",
+        "fletching.tokens",
+    },
     "fletching.log": set(),
     "fletching.metrics": set(),
-    "fletching.config.": {"fletching.config."},
+    "fletching.config.": {"fletching.config.", "fletching.domains"},
     "fletching.outgoing.": {"fletching.outgoing.", *VALUES},
     # What a mail is.
     "fletching.outgoing.envelope": set(),
@@ -45,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "fletching.outgoing.parameters": set(),
     "fletching.outgoing.charsets": set(),
     "fletching.outgoing.edits": {"fletching.outgoing.message"},
-    "fletching.outgoing.sign": {"fletching.config.values", "fletching.outgoing.message"},
+    "fletching.outgoing.sign": {"fletching.domains", "fletching.outgoing.message"},
     # Links know no mail.
     "fletching.outgoing.links": LINKS,
     "fletching.outgoing.html": LINKS,

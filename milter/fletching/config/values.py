@@ -8,7 +8,6 @@ rule, never with the value (it may hold a password). It knows no option and no h
 from __future__ import annotations
 
 import re
-import unicodedata
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -19,6 +18,8 @@ from ipaddress import (
     ip_network,
 )
 from urllib.parse import parse_qsl
+
+from fletching.domains import a_labels
 
 # The tag of a return path has 32 characters and stands behind a delimiter; a local part has at
 # most 64 octets (RFC 5321 section 4.5.3.1.1).
@@ -48,27 +49,6 @@ def host(value: str) -> str:
         except AddressValueError:
             raise ValueError("must be a host name or a complete IPv4 address") from None
     return value.lower()
-
-
-def a_labels(domain: str) -> str:
-    """A domain name with A-labels (RFC 5890) in place of what is not ASCII; ASCII stays.
-
-    Width, case and composition are mapped before labels are looked at (RFC 5895). Raises ValueError
-    for a label of other than letters, marks, digits and hyphens.
-    """
-    if domain.isascii():
-        return domain
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", domain).lower())
-    return ".".join(map(_a_label, folded.split(".")))
-
-
-def _a_label(label: str) -> str:
-    if label.isascii():
-        return label
-    kinds = {unicodedata.category(character)[0] for character in label if character != "-"}
-    if not kinds <= {"L", "M", "N"}:
-        raise ValueError("not a domain name")
-    return "xn--" + label.encode("punycode").decode("ascii")
 
 
 def host_pattern(value: str) -> str:

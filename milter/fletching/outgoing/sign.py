@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from fletching.config.values import a_labels
+from fletching.domains import a_labels
 from fletching.outgoing.message import Header, Message
 
 LEAST_RSA_BITS = 1024

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-from urllib.parse import quote, quote_from_bytes, urlencode
+from urllib.parse import quote, quote_from_bytes, unquote, urlencode
 
 from fletching import events
+from fletching.domains import a_labels
 from fletching.events import Event, Value
 from fletching.returning import bots
 from fletching.tokens import Keyring, Kind, Token, TokenError, found_in
@@ -45,6 +46,8 @@ _METHODS = {
 }
 
 _HTTP = re.compile(r"https?://[^/?#\\]", re.IGNORECASE | re.ASCII)
+# What stands before a host that is a name, and the host.
+_HOST = re.compile(r"\A(https?://(?:[^/?#\\]*@)?)([^/?#\\@:\[]+)", re.IGNORECASE | re.ASCII)
 # Printable ASCII without blank, `"`, `<` and `>`.
 _AS_IT_IS = "!#$%&'()*+,-./:;=?@[\\]^_`{|}~"
 _PLAIN = re.compile(r"[!#-;=?-~]+")
@@ -172,14 +175,27 @@ def answer(request: Request, moment: Moment, setup: Setup, recent: bots.Recent) 
 def location(destination: str) -> str | None:
     """A destination as a Location header has it, None for one that is no http or https URL.
 
-    What is not printable ASCII is percent-encoded, as are blanks, `"`, `<` and `>`, which no URL
-    has and every browser encodes (URL standard, query percent-encode set). Nothing else changes.
+    An international host becomes A-labels, as browsers have it: other programs do not follow it in
+    UTF-8. What else is not printable ASCII is percent-encoded, as are blanks, `"`, `<` and `>`,
+    which no URL has and every browser encodes (URL standard, query percent-encode set). Nothing
+    else changes.
     """
     if not _HTTP.match(destination):
         return None
+    destination = _HOST.sub(_with_a_labels, destination)
     if _PLAIN.fullmatch(destination):
         return destination
     return quote_from_bytes(destination.encode("utf-8", "surrogateescape"), safe=_AS_IT_IS)
+
+
+def _with_a_labels(url: re.Match[str]) -> str:
+    """The beginning of a URL up to the end of its host, which stays where it cannot be one."""
+    before, host = url.groups()
+    try:
+        named = unquote(host, errors="strict")
+        return url[0] if named.isascii() else before + a_labels(named, symbols=True)
+    except ValueError:
+        return url[0]
 
 
 def with_reader(destination: str, token: Token) -> str:
