@@ -171,7 +171,7 @@ def test_shutdown_is_right_where_postfix_knows_it(files: PostfixFiles, tmp_path:
         ("", ["recipient_delimiter=-+"], NOTHING),
         ("recipient_delimiter: '='", [], [(Level.WARNING, "recipient_delimiter")]),
         ("", ["sender_canonical_maps=texthash:/x"], [(Level.WARNING, "sender_canonical_maps")]),
-        ("", ["canonical_maps=texthash:/x"], [(Level.WARNING, "canonical_maps")]),
+        ("", ["canonical_maps=texthash:/x"], [(Level.WARNING, "canonical_maps")] * 2),
         ("", ["canonical_maps=texthash:/x", "canonical_classes=header_sender"], NOTHING),
         ("", ["masquerade_domains=example.com"], [(Level.WARNING, "masquerade_domains")]),
     ],

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from .fletching import Fletching
-from .mails import MIME, NEWSLETTER, READER, SENDER, mail
+from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
 from .odd_mails import HTML
 from .postfix import Postfix, Reply, send
+from .postfix_config import LOCAL_USER
 from .processes import free_port
 from .redis_server import Redis
 from .reinjector import Reinjector
@@ -154,3 +155,106 @@ def test_milter_before_a_proxy_filter_sees_no_mail(
         site.from_stranger(mail(b"X-Other: stays"))
         assert "x-other" in site.arrived().header_names
         assert site.fletching.mail_lines() == []
+
+
+ADDED = {
+    "always_bcc": LOCAL_USER,
+    "sender_bcc_maps": f"static:{LOCAL_USER}",
+    "recipient_bcc_maps": f"static:{LOCAL_USER}",
+    "virtual_alias_maps": f"inline:{{{{{READER}={READER}, {LOCAL_USER}}}}}",
+    "recipient_canonical_maps": f"inline:{{bob@gmail.example={LOCAL_USER}}}",
+}
+
+
+@pytest.mark.parametrize("parameter", ADDED)
+class TestRecipientsThatPostfixAdds:
+    TO = (READER, "bob@gmail.example")
+
+    def test_with_route_by_sender_stay_on_this_host(
+        self,
+        redis: Redis,
+        directory: Path,
+        postfix: Postfix,
+        sinks: Mapping[str, Sink],
+        parameter: str,
+    ) -> None:
+        change = {"route_by": "sender"}
+        with Fletching(directory / f"sender-{parameter}", redis.unix_url, change) as daemon:
+            daemon.join(postfix)
+            postfix.set(**{parameter: ADDED[parameter]})
+            assert postfix.submit(mail(TRANSACTIONAL), SENDER, self.TO).accepted
+            postfix.wait_empty()
+            assert len(postfix.mailbox("local")) >= 1
+            assert not sinks["smtp"].mails
+            routed = [to for each in sinks["vmta-transactional"].mails for to in each.recipients]
+            assert READER in routed
+            assert LOCAL_USER not in routed
+
+    def test_with_route_by_header_leave_for_the_network(
+        self,
+        fletching: Fletching,
+        postfix: Postfix,
+        sinks: Mapping[str, Sink],
+        parameter: str,
+    ) -> None:
+        """What `fletching check --postfix` tells of."""
+        postfix.set(**{parameter: ADDED[parameter]})
+        assert postfix.submit(mail(TRANSACTIONAL), SENDER, self.TO).accepted
+        postfix.wait_empty()
+        routed = [to for each in sinks["vmta-transactional"].mails for to in each.recipients]
+        assert LOCAL_USER in routed
+        assert not postfix.mailbox("local")
+        assert "not routed" not in fletching.log()
+
+
+class TestMailMadeByPostfix:
+    @pytest.fixture
+    def by_default(self, redis: Redis, directory: Path, postfix: Postfix) -> Iterator[Fletching]:
+        name = f"by-default-{len([*directory.iterdir()])}"
+        classes = {name: {"virtual_mta": None} for name in ("newsletter", "crm", "transactional")}
+        whole = {
+            "default_mail_class": "transactional",
+            "virtual_mtas": None,
+            "mail_classes": {
+                **classes,
+                "transactional": {"virtual_mta": None, "list_unsubscribe": True},
+            },
+        }
+        with Fletching(directory / name, redis.unix_url, whole) as daemon:
+            daemon.join(postfix)
+            postfix.set(
+                internal_mail_filter_classes="bounce,notify",
+                notify_classes="bounce,protocol",
+                bounce_notice_recipient=READER,
+                error_notice_recipient=READER,
+            )
+            yield daemon
+
+    def test_bounce_and_notices_get_no_class(
+        self, by_default: Fletching, postfix: Postfix, sinks: Mapping[str, Sink]
+    ) -> None:
+        sinks["relay"].answer = "550 5.1.1 unknown"
+        postfix.set(transport_maps="inline:{gone.example=relay:}")
+        assert postfix.submit(mail(), SENDER, ["nobody@gone.example"]).accepted
+        with postfix.client() as smtp:
+            smtp.docmd("DATA")
+        arrived = sinks["smtp"].wait(3)
+        senders = sorted(each.sender for each in arrived)
+        assert senders[0] == "<>"
+        assert all(each.startswith("double-bounce@") for each in senders[1:])
+        for each in arrived:
+            assert not {"x-mailer-info", "list-unsubscribe"} & set(each.header_names)
+        classes = [line.get("class") for line in by_default.mail_lines()]
+        assert sorted(classes, key=str) == [None, None, None, "transactional"]
+
+    @pytest.mark.parametrize("by", ["SMTP", "sendmail"])
+    def test_null_sender_of_an_application_gets_its_class(
+        self, by_default: Fletching, postfix: Postfix, sinks: Mapping[str, Sink], by: str
+    ) -> None:
+        if by == "SMTP":
+            assert postfix.submit(mail(), "", [READER]).accepted
+        else:
+            postfix.sendmail(mail().replace(b"\r\n", b"\n"), "-i", "-f", "<>", READER)
+        (arrived,) = sinks["smtp"].wait()
+        assert {"x-mailer-info", "list-unsubscribe"} <= set(arrived.header_names)
+        assert arrived.sender == "<>"

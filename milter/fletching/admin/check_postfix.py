@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from fletching.admin import postconf
+from fletching.admin.check_filters import PARAMETERS as OF_FILTERS
+from fletching.admin.check_filters import check_filters
 from fletching.admin.finding import Finding, error, ok, warning
 from fletching.admin.one_recipient import SPLIT
 from fletching.admin.postconf import Installed, MilterEntry, PostfixError, Service
@@ -36,6 +38,7 @@ _PARAMETERS = (
     *("sender_dependent_default_transport_maps", "content_filter", "recipient_delimiter"),
     "fletching_milter",
     *("receive_override_options", "smtpd_data_restrictions"),
+    *OF_FILTERS,
     *_CHANGE_SIGNED,
     *_CHANGE_SENDER,
     *(parameter for parameter in _CHANGE_SENDER.values() if parameter),
@@ -52,6 +55,8 @@ def check_postfix(config: Config, postconf_command: Sequence[str]) -> Iterator[F
     try:
         postfix = postconf.read(postconf_command, _PARAMETERS)
         yield from _milters(config, postfix)
+        asking = [each for each in postfix.smtp_servers if _asks(config, postfix, each)]
+        yield from check_filters(config, postfix, asking)
         yield from _local_mail(config, postfix)
         yield from _protocol(postfix)
         yield from _routes(config, postfix, postconf_command)
@@ -100,6 +105,12 @@ def _our_place(
         if postfix.reached(entry.endpoint, service) == postconf.listening(config.listen):
             return place
     return None
+
+
+def _asks(config: Config, postfix: Installed, service: Service) -> bool:
+    entries = _entries(postfix, "smtpd_milters", service)
+    disabled = "no_milters" in postfix.value("receive_override_options", service)
+    return not disabled and _our_place(entries, config, postfix, service) is not None
 
 
 def _default_action(
@@ -205,8 +216,7 @@ def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
     else:
         yield error(
             "non_smtpd_milters",
-            "Fletching is not in it: mail from sendmail(1) leaves with its"
-            " control headers",
+            "Fletching is not in it: mail from sendmail(1) leaves with its control headers",
         )
 
 

@@ -25,6 +25,9 @@ SPLIT = "fletching-split"
 OTHER_LOGIN = "forwarded"
 """The login that the milter sees in place of those that the configuration does not name."""
 
+LISTENER = "postfix/fletching-in"
+"""The syslog_name of the listeners."""
+
 _TABLE = "$config_directory/fletching_"
 
 
@@ -172,7 +175,7 @@ _TRANSPORT = (
 )
 
 _LISTENER = (
-    "syslog_name=postfix/fletching-in",
+    f"syslog_name={LISTENER}",
     "smtpd_milters=$fletching_milter",
     "smtpd_milter_maps=",
     "content_filter=",
@@ -210,7 +213,7 @@ def _master_cf(
         ),
         loopback="" if trusts_loopback else _LOOPBACK_IS_NOT_TRUSTED,
         transport=service_lines(f"{SPLIT} unix - - n - 20 smtp", _TRANSPORT),
-        listeners="\n".join(_service_of(listener) for listener in listeners),
+        listeners="\n".join(_service_of(listener, config) for listener in listeners),
     )
 
 
@@ -218,11 +221,13 @@ def _in_comment(commands: tuple[str, ...]) -> str:
     return "\n".join(f"#       {command}" for command in commands)
 
 
-def _service_of(listener: _Listener) -> str:
+def _service_of(listener: _Listener, config: Config) -> str:
     options: tuple[str, ...] = _LISTENER
     if listener.login is not None:
         claim = f"milter_macro_defaults={{auth_type=forwarded}},{{auth_authen={listener.login}}}"
         options = (*_LISTENER, claim)
+    elif config.trusted.services:
+        options = (*_LISTENER, f"milter_macro_daemon_name={config.trusted.services[0]}")
     service = f"127.0.0.1:{listener.port} inet n - n - - smtpd"
     return f"# {listener.about}\n{service_lines(service, options)}"
 

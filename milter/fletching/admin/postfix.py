@@ -158,7 +158,32 @@ _MASTER_CF = """\
 """
 
 
+_TRUSTED_SERVICES = """\
+# trusted.services: networks count at these services alone, which Postfix has to name to Fletching.
+# SERVICE is the first column of your master.cf, as in submission/inet.
+#
+# In:
+{on}
+#       postfix reload
+# Out:
+#       postconf -PX SERVICE/inet/milter_macro_daemon_name
+
+"""
+
+
 def _master_cf(config: Config) -> str:
+    return _named_services(config) + _transports(config)
+
+
+def _named_services(config: Config) -> str:
+    on = (
+        f"#       postconf -P 'SERVICE/inet/milter_macro_daemon_name={name}'"
+        for name in config.trusted.services
+    )
+    return _TRUSTED_SERVICES.format(on="\n".join(on)) if config.trusted.services else ""
+
+
+def _transports(config: Config) -> str:
     services = {
         mta.transport: _service(mta)
         for mta in config.virtual_mtas.values()

@@ -1,0 +1,150 @@
+"""Does mail pass Fletching where it should, with content filters and recipients that Postfix adds?
+
+Here lives what `fletching check --postfix` says about the way of a mail through Postfix's services:
+before-queue and after-queue filters, trust by service, and what cleanup(8) adds after the milters'
+RCPT. How Postfix is asked is in `postconf.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
+
+from fletching.admin.finding import Finding, error, warning
+from fletching.admin.one_recipient import LISTENER, SPLIT
+from fletching.admin.postconf import Installed, Service, words
+from fletching.config.model import Config
+
+# Each adds or changes recipients in cleanup(8), where milters have seen all of RCPT.
+_ADD_RECIPIENTS = (
+    *("always_bcc", "sender_bcc_maps", "recipient_bcc_maps"),
+    *("virtual_alias_maps", "canonical_maps", "recipient_canonical_maps"),
+)
+_LOCAL_DOMAINS = ("mydestination", "virtual_mailbox_domains")
+
+PARAMETERS = (
+    *("smtpd_proxy_filter", "content_filter", "milter_macro_daemon_name"),
+    *("receive_override_options", "cleanup_service_name", "canonical_classes"),
+    *_ADD_RECIPIENTS,
+    *_LOCAL_DOMAINS,
+)
+
+_LOOPBACK = tuple(ip_address(each) for each in ("127.0.0.1", "::1"))
+_PAGE = "docs/content-filters.md"
+
+
+def check_filters(
+    config: Config, postfix: Installed, asking: Sequence[Service]
+) -> Iterator[Finding]:
+    """Every finding. ``asking``: the smtpd services that have Fletching in their milters."""
+    for service in asking:
+        yield from _before_queue(postfix, service)
+        yield from _mail_that_comes_back(config, postfix, service)
+    yield from _services_without_mail(config, postfix, asking)
+    yield from _added_recipients(config, postfix, asking)
+
+
+def _before_queue(postfix: Installed, service: Service) -> Iterator[Finding]:
+    if proxy := postfix.value("smtpd_proxy_filter", service):
+        yield error(
+            f"{service} smtpd_proxy_filter",
+            f"Postfix sends the content of mail to {proxy} and to no milter: control headers leave;"
+            " set smtpd_milters= for this service, and have Fletching in the smtpd_milters of the"
+            f" service that takes the mail back ({_PAGE})",
+        )
+
+
+def _mail_that_comes_back(
+    config: Config, postfix: Installed, service: Service
+) -> Iterator[Finding]:
+    name = postfix.value("milter_macro_daemon_name", service)
+    services = config.trusted.services
+    trusted = not services or name in services
+    loopback = any(host in network for host in _LOOPBACK for network in config.trusted.networks)
+    if trusted and loopback and _takes_mail_back(postfix, service):
+        cure = (
+            f"take {name} out of trusted.services, or give this service a milter_macro_daemon_name"
+            " of its own"
+            if services
+            else "give the services that applications send to a milter_macro_daemon_name, and list"
+            " these names in trusted.services"
+        )
+        yield error(
+            f"{service} smtpd_milters",
+            "mail that a content filter sends back comes from a trusted network, whoever sent it:"
+            f" control headers of strangers take effect; {cure} ({_PAGE})",
+        )
+
+
+def _takes_mail_back(postfix: Installed, service: Service) -> bool:
+    """Whether this service is the way back from a filter, which has to be without that filter."""
+    if service.options.get("syslog_name") == LISTENER or _filter(postfix, service):
+        return False
+    if "smtpd_authorized_xforward_hosts" in service.options:
+        return True
+    filtered = any(_filter(postfix, other) for other in postfix.smtp_servers)
+    here_only = re.match(r"(127\.|localhost:|\[::1\])", service.name) is not None
+    return filtered and (here_only or "content_filter" in service.options)
+
+
+def _filter(postfix: Installed, service: Service) -> str:
+    """The content filter of either kind that mail of a service goes to; empty without one."""
+    after = postfix.value("content_filter", service)
+    if after.startswith(f"{SPLIT}:"):
+        after = ""
+    return postfix.value("smtpd_proxy_filter", service) or after
+
+
+def _services_without_mail(
+    config: Config, postfix: Installed, asking: Iterable[Service]
+) -> Iterator[Finding]:
+    names = {postfix.value("milter_macro_daemon_name", service) for service in asking}
+    for name in config.trusted.services:
+        if name not in names:
+            yield error(
+                "trusted.services",
+                f"no smtpd service that asks Fletching has milter_macro_daemon_name={name}, so"
+                f" no network is trusted by it; postconf -P"
+                f" 'SERVICE/inet/milter_macro_daemon_name={name}'",
+            )
+
+
+def _added_recipients(
+    config: Config, postfix: Installed, asking: Sequence[Service]
+) -> Iterator[Finding]:
+    if config.route_by != "header" or not config.transports:
+        return
+    pickup = postfix.service("pickup")
+    sources = [*asking, *([pickup] if pickup else [])]
+    cleanups = dict.fromkeys(
+        postfix.value("cleanup_service_name", source)
+        for source in sources
+        if "no_address_mappings" not in postfix.value("receive_override_options", source)
+    )
+    for name in cleanups:
+        cleanup = postfix.service(name)
+        for parameter in _ADD_RECIPIENTS:
+            value = postfix.value(parameter, cleanup)
+            if value and not _only_senders(parameter, postfix, cleanup):
+                yield _added(parameter, value, name, postfix)
+
+
+def _only_senders(parameter: str, postfix: Installed, cleanup: Service | None) -> bool:
+    classes = words(postfix.value("canonical_classes", cleanup))
+    return parameter == "canonical_maps" and "envelope_recipient" not in classes
+
+
+def _added(parameter: str, value: str, cleanup: str, postfix: Installed) -> Finding:
+    place = parameter if cleanup == "cleanup" else f"{cleanup}/unix {parameter}"
+    domain = value.rpartition("@")[2].lower() if "@" in value else ""
+    local = {word.lower() for name in _LOCAL_DOMAINS for word in words(postfix.value(name))}
+    is_local = parameter == "always_bcc" and (not domain or domain in local)
+    say = error if is_local else warning
+    return say(
+        place,
+        f"{'adds' if is_local else 'can add'} a recipient on this host: Fletching does not see it,"
+        " and in mail with a VirtualMTA it is sent out to the network and deferred; set route_by:"
+        " sender in fletching.yaml, or receive_override_options=no_address_mappings for the"
+        " services that ask Fletching",
+    )

@@ -1,0 +1,188 @@
+"""`fletching check --postfix` on content filters, trust by service, added recipients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fletching.admin.check import Level
+from fletching.admin.one_recipient import one_recipient
+from fletching.admin.postfix import pieces
+
+from tests.postfix_files import PostfixFiles
+from tests.test_check_postfix import config, placed, troubles
+
+BACK = "127.0.0.1:10025 inet n - n - - smtpd\n"
+ERROR, WARNING = Level.ERROR, Level.WARNING
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> PostfixFiles:
+    """A Postfix that is set up as `fletching postfix` says."""
+    files = PostfixFiles(tmp_path / "postfix")
+    files.add(pieces(config()))
+    return files
+
+
+def add(files: PostfixFiles, service: str) -> None:
+    with files.master_cf.open("a") as end:
+        end.write(service)
+
+
+@pytest.mark.parametrize(
+    ("settings", "places"),
+    [
+        ((), []),
+        (("smtp/inet/smtpd_proxy_filter=127.0.0.1:10024",), ["smtp/inet"]),
+        (
+            (
+                "smtp/inet/smtpd_proxy_filter=127.0.0.1:10024",
+                "submission/inet/smtpd_proxy_filter=inet:[::1]:10024",
+            ),
+            ["smtp/inet", "submission/inet"],
+        ),
+        (
+            (
+                "smtp/inet/smtpd_proxy_filter=127.0.0.1:10024",
+                "smtp/inet/smtpd_milters=inet:[::1]:9",
+            ),
+            [],
+        ),
+        (
+            (
+                "smtp/inet/smtpd_proxy_filter=127.0.0.1:10024",
+                "smtp/inet/receive_override_options=no_milters",
+            ),
+            [],
+        ),
+    ],
+)
+def test_proxy_filter_on_a_service_of_ours_is_an_error(
+    files: PostfixFiles, settings: tuple[str, ...], places: list[str]
+) -> None:
+    for setting in settings:
+        files.ask("postconf", "-P", setting)
+    found = [each for each in troubles(files, config()) if "proxy" in each.place]
+    assert placed(found) == [(ERROR, f"{place} smtpd_proxy_filter") for place in places]
+
+
+def test_proxy_filter_of_main_cf_is_an_error_with_its_cure(files: PostfixFiles) -> None:
+    files.set("smtpd_proxy_filter=127.0.0.1:10024")
+    found = [each for each in troubles(files, config()) if "proxy" in each.place]
+    assert len(found) == 2
+    assert "set smtpd_milters= for this service" in found[0].text
+
+
+CONTENT = "smtp/inet/content_filter=scan:[127.0.0.1]:10024"
+PROXY = "smtp/inet/smtpd_proxy_filter=127.0.0.1:10024"
+NAMED = BACK + "  -o milter_macro_daemon_name=back\n"
+XFORWARD = ":10025 inet n - n - - smtpd\n  -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n"
+SUBMISSION = "submission/inet/milter_macro_daemon_name=submission"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "service", "wrong"),
+    [
+        pytest.param("", (CONTENT,), BACK, True, id="content filter"),
+        pytest.param("", (PROXY,), BACK, True, id="proxy filter"),
+        pytest.param("", (), BACK, False, id="no filter"),
+        pytest.param("", (), XFORWARD, True, id="xforward"),
+        pytest.param("", (CONTENT,), BACK + "  -o smtpd_milters=\n", False, id="no milter"),
+        pytest.param("", (CONTENT,), BACK + "  -o content_filter=x:\n", False, id="filtered"),
+        pytest.param("trusted: {networks: []}", (CONTENT,), BACK, False, id="no network"),
+        pytest.param("trusted: {networks: [10.0.0.0/8]}", (CONTENT,), BACK, False, id="others"),
+        pytest.param(
+            "trusted: {services: [submission]}", (CONTENT, SUBMISSION), NAMED, False, id="service"
+        ),
+        pytest.param(
+            "trusted: {services: [submission, back]}",
+            (CONTENT, SUBMISSION),
+            NAMED,
+            True,
+            id="service is trusted",
+        ),
+    ],
+)
+def test_port_that_takes_mail_back_from_a_filter(
+    files: PostfixFiles, text: str, settings: tuple[str, ...], service: str, wrong: bool
+) -> None:
+    add(files, service)
+    for setting in settings:
+        files.ask("postconf", "-P", setting)
+    port = service.split()[0]
+    found = [
+        each for each in troubles(files, config(text)) if each.place == f"{port}/inet smtpd_milters"
+    ]
+    assert placed(found) == ([(ERROR, f"{port}/inet smtpd_milters")] if wrong else [])
+    assert all("trusted.services" in each.text for each in found)
+
+
+def test_content_filter_of_main_cf(files: PostfixFiles) -> None:
+    files.set("content_filter=scan:[127.0.0.1]:10024")
+    add(files, "10025 inet n - n - - smtpd\n  -o content_filter=\n")
+    found = placed(troubles(files, config()))
+    assert (ERROR, "10025/inet smtpd_milters") in found
+    assert (ERROR, "smtp/inet smtpd_milters") not in found
+
+
+def test_trusted_service_without_a_name_in_master_cf(files: PostfixFiles) -> None:
+    settings = config("trusted: {services: [submission, smtps]}")
+    assert placed(troubles(files, settings)) == [(ERROR, "trusted.services")] * 2
+    files.ask("postconf", "-P", SUBMISSION)
+    (found,) = troubles(files, settings)
+    assert "milter_macro_daemon_name=smtps" in found.text
+
+
+def test_recipe_with_trusted_services(tmp_path: Path) -> None:
+    settings = config("trusted: {services: [submission]}")
+    files = PostfixFiles(tmp_path / "postfix")
+    files.add(pieces(settings))
+    assert "postconf -P 'SERVICE/inet/milter_macro_daemon_name=submission'" in (
+        files.master_cf.read_text()
+    )
+    recipe = one_recipient(settings)
+    files.add(recipe)
+    files.shell(recipe.switch_on)
+    assert troubles(files, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "level"),
+    [
+        ("always_bcc=archive", ERROR),
+        ("always_bcc=archive@local.example", ERROR),
+        ("always_bcc=archive@Mailbox.Example", ERROR),
+        ("always_bcc=archive@other.example", WARNING),
+        ("sender_bcc_maps=static:archive", WARNING),
+        ("recipient_bcc_maps=static:archive", WARNING),
+        ("virtual_alias_maps=static:archive", WARNING),
+        ("virtual_maps=static:archive", WARNING),
+        ("canonical_maps=static:archive", WARNING),
+        ("recipient_canonical_maps=static:archive", WARNING),
+    ],
+)
+def test_recipients_that_postfix_adds(files: PostfixFiles, setting: str, level: Level) -> None:
+    name = setting.partition("=")[0].replace("virtual_maps", "virtual_alias_maps")
+    files.set("mydestination=local.example", "virtual_mailbox_domains=mailbox.example")
+    files.set(setting)
+
+    def named(text: str = "") -> list[tuple[Level, str]]:
+        texts = [each for each in troubles(files, config(text)) if "route_by" in each.text]
+        return placed([each for each in texts if each.place.endswith(name)])
+
+    assert named() == [(level, name)]
+    assert named("route_by: sender") == []
+    files.set("receive_override_options=no_address_mappings")
+    assert named() == []
+
+
+def test_recipients_that_a_cleanup_of_its_own_adds(files: PostfixFiles) -> None:
+    add(files, "pre-cleanup unix n - y - 0 cleanup\n  -o always_bcc=archive\n")
+    assert troubles(files, config()) == []
+    files.ask("postconf", "-P", "submission/inet/cleanup_service_name=pre-cleanup")
+    assert placed(troubles(files, config())) == [(ERROR, "pre-cleanup/unix always_bcc")]
+
+
+def test_canonical_maps_for_senders_alone_add_no_recipient(files: PostfixFiles) -> None:
+    files.set("canonical_maps=static:x", "canonical_classes=header_sender")
+    assert troubles(files, config()) == []
