@@ -95,6 +95,11 @@ class House:
     postfix: Postfix
     redis: Redis
 
+    def cleanup_cpu(self) -> float:
+        """Seconds of CPU that Postfix's cleanup(8) processes have taken so far."""
+        pids = processes(self.postfix.pid)
+        return sum(_cpu(p) for p in pids if Path(f"/proc/{p}/comm").read_text() == "cleanup\n")
+
     def idle(self) -> bool:
         """Whether Postfix's queue is empty."""
         # Not by postqueue(1): a process for each look would be a load of its own.

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fletching.daemons.processes import stay_on
 
-from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header
+from tests.milter_daemon import ACCEPT, REPLY, Conversation, MilterDaemon, body, header
 from tests.real.processes import free_port, wait_until
 from tests.redis_server import RedisServer
 
@@ -229,6 +230,53 @@ def test_a_killed_worker_is_replaced_and_its_mail_not_answered(milter: MilterDae
     metrics = (milter.state_dir / "metrics.prom").read_text()
     assert 'fletching_mails_total{mail_class="news",verdict="accept"} 2.0' in metrics
     assert len(list((milter.state_dir / "metrics").glob("counter_*.db"))) == 1
+
+
+def packet(command: bytes, content: bytes = b"") -> bytes:
+    """What an MTA sends to a milter."""
+    return struct.pack("!I", 1 + len(content)) + command + content
+
+
+def send_odd_macros(where: Path, odd: int) -> None:
+    """So many strings as macros of MAIL, where an even number is meant; until the peer has died or
+    has answered the end of the mail."""
+    with socket.socket(socket.AF_UNIX) as peer, suppress(ConnectionError):
+        peer.connect(str(where))
+        peer.sendall(packet(b"O", struct.pack("!III", 6, 0x1FF, 0x1FFFFF)))
+        peer.sendall(packet(b"C", b"host\x004" + struct.pack("!H", 25) + b"192.0.2.1\0"))
+        peer.sendall(packet(b"D", b"M" + b"odd\0" * odd) + packet(b"M", b"<a@example.com>\0"))
+        peer.sendall(packet(b"D", b"E" + b"odd\0" * odd) + packet(b"E") + packet(b"Q"))
+        while peer.recv(4096):
+            pass
+
+
+def was_answered(talk: Conversation) -> bool:
+    """Whether it came to its end; the connections of a dead worker are cut off."""
+    try:
+        return talk.end().replies == [ACCEPT]
+    except AssertionError:
+        return False
+
+
+def test_a_worker_that_a_peer_crashes_is_replaced_and_the_others_go_on(redis: RedisServer) -> None:
+    """A macro without a value makes libmilter read behind the end of its list."""
+    with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=3) as milter:
+        talks = [milter.talk("conn = open()", *BEGIN, 'gate("all")', *END) for _ in range(9)]
+        for talk in talks:
+            talk.reach("all")
+        before = milter.workers()
+        # What stands behind the list is not ours to choose: it takes a few lengths to hit.
+        for odd in range(1, 100, 2):
+            send_odd_macros(milter.socket, odd)
+            if milter.lines("child_died"):
+                break
+        for talk in talks:
+            talk.go()
+        answered = [was_answered(talk) for talk in talks]
+        wait_until("a worker is missing", lambda: len(milter.workers()) == 3)
+        assert len({*before} - {*milter.workers()}) == len(milter.lines("child_died")) == 1
+        assert any(answered)
+        assert milter.mail(FROM).replies == [ACCEPT]
 
 
 def test_a_worker_listens_to_its_parent_only(milter: MilterDaemon) -> None:

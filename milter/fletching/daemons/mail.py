@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fletching.outgoing.envelope import Envelope, Recipient
-from fletching.outgoing.flow import Setup
+from fletching.outgoing.flow import Setup, reads_body
 from fletching.outgoing.message import Header, Message
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -32,12 +32,23 @@ class Mail:
     headers: list[Header] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
     failure: Exception | None = None
+    keeps_body: bool = True
 
     def add_header(self, name: str, value: bytes) -> None:
         """A field as libmilter gives it: without the space behind the colon, folds as LF."""
         # Names are ASCII: Postfix takes a line with another name for the body.
         lines = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         self.headers.append(Header(name.encode("ascii"), b" " + lines, len(self.headers)))
+
+    def end_header(self, client: str, service: str | None) -> None:
+        """All fields are here: a body that nobody will read is not kept."""
+        envelope = self.envelope(client, "", service)
+        self.keeps_body = reads_body(tuple(self.headers), envelope, self.setup.config)
+
+    def add_body(self, chunk: bytes) -> None:
+        """A piece of the body."""
+        if self.keeps_body:
+            self.chunks.append(chunk)
 
     def message(self) -> Message:
         """The mail, taken out of here: a long body is not kept twice."""

@@ -47,11 +47,11 @@ def resolve(
     ``terms_of`` belongs to the configuration. ``now``: in the configuration's time zone.
     """
     ledger = Ledger()
-    trusted = _trusted(envelope, config, ledger)
+    counts = _trusted(envelope, config, ledger)
     if len(asked.places) > MOST_FIELDS:
         said = _said(ledger, refusal=TOO_MANY_FIELDS)
-        return Plan(trusted=trusted, remove=asked.places, **said)
-    if not trusted:
+        return Plan(trusted=counts, remove=asked.places, **said)
+    if not counts:
         return Plan(trusted=False, remove=asked.places, **_said(ledger))
     terms = terms_of(_kind(asked, message, envelope, now))
     ledger.problems += asked.problems
@@ -109,18 +109,18 @@ def second_pass(
 ) -> Plan:
     """The Plan for a mail of ours that comes again: the route that it had, and nothing else."""
     ledger = Ledger()
-    trusted = _trusted(envelope, config, ledger)
+    counts = _trusted(envelope, config, ledger)
     ledger.decided("second pass", f"{seen.campaign} {seen.number}", "X-Mailer-Info")
     by_sender = config.route_by == "sender"  # then the return path still says it
     route = None
-    if trusted and seen.mtaid and not by_sender:
+    if counts and seen.mtaid and not by_sender:
         route = ways.route_again(seen.mtaid, envelope, config, paused, ledger)
     elif seen.mtaid and not by_sender and not envelope.mailers_told:
         # Perhaps its client had authenticated; perhaps it is mail of ours that came back to us.
         ledger.warn("not routed: comes again from a client of no trusted network")
     forged = _places(message, ROUTE_HEADER.lower())
     refusal = TOO_MANY_FIELDS if len(forged) > MOST_FIELDS else None
-    return Plan(trusted=trusted, remove=forged, route=route, **_said(ledger, refusal=refusal))
+    return Plan(trusted=counts, remove=forged, route=route, **_said(ledger, refusal=refusal))
 
 
 def _classified(
@@ -178,6 +178,11 @@ def _said(ledger: Ledger, on_invalid: str = "ignore", refusal: Refuse | None = N
     }
 
 
+def trusted(envelope: Envelope, config: Config) -> bool:
+    """Whether the control headers of such a mail count."""
+    return _trusted(envelope, config, Ledger())
+
+
 def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
     """Authenticated, or from a trusted network at a service where networks count (SPEC 1, 13)."""
     # An empty name is nobody who could have authenticated.
@@ -189,9 +194,9 @@ def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
     if services and not envelope.local and envelope.service not in services:
         ledger.decided("trusted", False, "trusted.services")
         return False
-    trusted = _in_networks(envelope.client, config.trusted.networks)
-    ledger.decided("trusted", trusted, "trusted.networks")
-    return trusted
+    near = _in_networks(envelope.client, config.trusted.networks)
+    ledger.decided("trusted", near, "trusted.networks")
+    return near
 
 
 @lru_cache(maxsize=1024)

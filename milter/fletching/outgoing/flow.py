@@ -18,7 +18,7 @@ from fletching.outgoing.control import ROUTE_HEADER
 from fletching.outgoing.edits import Edit
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.marks import Marks
-from fletching.outgoing.message import Message
+from fletching.outgoing.message import Header, Message
 from fletching.outgoing.plan import Plan, Refuse
 from fletching.outgoing.rewrite import PartNote
 from fletching.outgoing.route import Member
@@ -90,6 +90,21 @@ def carry(
     if edits.are_too_much(message, outcome.edits):
         return replace(outcome, edits=(), refusal=TOO_MUCH_WORK)
     return outcome
+
+
+def reads_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) -> bool:
+    """Whether the body of such a mail can matter; where it cannot, an edge need not keep it.
+
+    Only mail with a Mail Class, or that is signed, has a body that is read.
+    """
+    if not decide.trusted(envelope, config):
+        return False
+    return (
+        config.dkim.sign_unclassified
+        or config.default_mail_class is not None
+        or config.user_name(envelope.login) is not None
+        or any(header.key.startswith(control.PREFIX) for header in headers)
+    )
 
 
 def _carried(

@@ -1,0 +1,38 @@
+"""A mail that would make Postfix work without end is refused before Postfix has done any of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .fletching import Fletching
+from .mails import READER, SENDER, mail
+from .postfix import Postfix
+from .sinks import Sink
+
+TROUBLE = re.compile(r"/cleanup\[.*(?:warning|error|fatal|panic):")
+MANY = tuple(b"X-GreenArrow-J: b" for _ in range(12_000))
+FEW = tuple(b"X-GreenArrow-J: b" for _ in range(100))
+ORDINARY = tuple(b"A: b" for _ in range(40_000))
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+def test_12000_control_headers_are_refused_and_postfix_is_content(
+    fletching: Fletching, postfix: Postfix, source: str
+) -> None:
+    reply = postfix.submit(mail(*MANY), SENDER, [READER], source=source)
+    assert (reply.code, reply.text) == (550, "5.6.0 more than 100 control headers")
+    assert not TROUBLE.search(postfix.log())
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+def test_the_most_edits_that_are_taken(
+    fletching: Fletching, postfix: Postfix, sinks: dict[str, Sink], source: str
+) -> None:
+    """`python -m bench --only budgets` says what such a mail costs cleanup(8)."""
+    reply = postfix.submit(mail(*ORDINARY, *FEW), SENDER, [READER], source=source)
+    assert reply.accepted, reply
+    (arrived,) = sinks["smtp"].wait()
+    assert not any(name.startswith("x-greenarrow") for name in arrived.header_names)
+    assert not TROUBLE.search(postfix.log())

@@ -1,0 +1,128 @@
+"""What one mail makes others do has a bound: Postfix, the log, our memory (docs/limits.md)."""
+
+from __future__ import annotations
+
+import pytest
+from fletching import log
+from fletching.outgoing import edits
+from fletching.outgoing.control import MOST_FIELDS
+from fletching.outgoing.decide import TOO_MANY_FIELDS
+from fletching.outgoing.envelope import Envelope
+from fletching.outgoing.flow import TOO_MUCH_WORK, Outcome, reads_body
+from fletching.outgoing.message import Message
+
+from tests.setting import CLASSIFIED, SITE, carried, envelope, mail, names, newsletter, setup
+
+STRANGER = "192.0.2.1"
+UNKNOWN = [f"X-GreenArrow-J{number}: b" for number in range(MOST_FIELDS)]
+SAME = ["X-GreenArrow-J: b"] * MOST_FIELDS
+ROUTES = ["X-Fletching-Route: vmta-a"] * MOST_FIELDS
+ONE_MORE = "X-GreenArrow-K: b"
+
+
+def goes(message: Message, client: str) -> Outcome:
+    return carried(message, envelope(client=client))
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", STRANGER])
+@pytest.mark.parametrize("fields", [UNKNOWN, SAME, ROUTES], ids=["unknown", "same", "routes"])
+class TestControlHeaders:
+    def test_so_many_are_removed(self, fields: list[str], client: str) -> None:
+        outcome = goes(mail(*fields), client)
+        assert outcome.refusal is None
+        assert not any(name.lower().startswith(b"x-greena") for name in names(outcome.final))
+
+    def test_one_more_is_refused(self, fields: list[str], client: str) -> None:
+        outcome = goes(mail(*fields, ONE_MORE), client)
+        assert (outcome.refusal, outcome.edits) == (TOO_MANY_FIELDS, ())
+
+
+def test_forged_routes_of_a_mail_that_comes_again_are_bounded() -> None:
+    (info,) = (header for header in carried(newsletter()).final.all(b"x-mailer-info"))
+    again = f"X-Mailer-Info:{info.value.decode()}".replace("\r\n", "\n")
+    assert carried(mail(again, *ROUTES)).refusal is None
+    assert carried(mail(again, *ROUTES, ROUTES[0])).refusal == TOO_MANY_FIELDS
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", STRANGER])
+def test_edits_of_a_mail_with_many_fields_are_refused(client: str) -> None:
+    # Each edit makes cleanup(8) read all fields before the one that is meant.
+    few = ["A: b"] * (edits.MOST_WORK // MOST_FIELDS - MOST_FIELDS - 10)
+    assert goes(mail(*few, *SAME), client).refusal is None
+    many = [*few, *["A: b"] * 20]
+    outcome = goes(mail(*many, *SAME), client)
+    assert (outcome.refusal, outcome.edits) == (TOO_MUCH_WORK, ())
+    assert goes(mail(*many), client).refusal is None
+
+
+def test_fields_that_we_would_fold_are_edits_too() -> None:
+    long = [f"A{number}: {'b ' * 600}" for number in range(3000)]
+    outcome = carried(mail(*long, "X-GreenArrow-MailClass: newsletter"))
+    assert outcome.refusal == TOO_MUCH_WORK
+
+
+# The log
+
+
+def line(capfd: pytest.CaptureFixture[str], *facts: tuple[str, object]) -> str:
+    log.mails([("4Abc", False, facts)])
+    return capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("facts", "left_out"),
+    [
+        ([("rcpt", f"recipient{number}@example.org") for number in range(5000)], True),
+        ([("warning", f"X-GreenArrow-J{number}: unknown") for number in range(8000)], True),
+        ([("warning", "\u2028" * 600), ("warning", "x" * 5000)], True),
+        ([("rcpt", "é" * 100)] * 20, True),
+        ([("rcpt", "ada@example.org")] * 20, False),
+    ],
+    ids=["recipients", "unknown headers", "escaped", "two octets each", "as usual"],
+)
+def test_a_line_has_a_bound(
+    capfd: pytest.CaptureFixture[str], facts: list[tuple[str, object]], left_out: bool
+) -> None:
+    text = line(capfd, ("verdict", "accept"), *facts)
+    assert len(text.encode()) <= log.LONGEST + 1
+    assert text.count("\n") == 1
+    assert text.startswith("mail queue_id=4Abc verdict=accept ")
+    assert ("left_out=" in text) == left_out
+    if left_out:
+        shown = len(text.split(" left_out=")[0].split(f" {facts[0][0]}=")) - 1
+        assert int(text.rsplit("=", 1)[1]) == len(facts) - shown
+
+
+def test_many_lines_at_once_stay_whole(capfd: pytest.CaptureFixture[str]) -> None:
+    facts = (("rcpt", "x" * 400),)
+    log.mails([(f"4Q{number}", bool(number % 2), facts) for number in range(100)])
+    lines = capfd.readouterr().err.splitlines()
+    assert [each.split()[1] for each in lines] == [f"queue_id=4Q{n}" for n in range(100)]
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("site", "fields", "around", "kept"),
+    [
+        (SITE, [CLASSIFIED], envelope(), True),
+        (SITE, ["X-GreenArrow-Nosuch: b"], envelope(), True),
+        (SITE, [], envelope(), False),
+        (SITE, [], envelope(login="nobody"), False),
+        (SITE, [CLASSIFIED], envelope(client=STRANGER), False),
+        (SITE + "default_mail_class: newsletter\n", [], envelope(), True),
+        (SITE + "default_mail_class: newsletter\n", [], envelope(client=STRANGER), False),
+        (SITE, [], envelope(login="shop"), True),
+        (SITE, [], envelope(login="a@b"), False),
+    ],
+)
+def test_a_body_is_kept_where_it_may_be_read(
+    site: str, fields: list[str], around: Envelope, kept: bool
+) -> None:
+    message, opened = mail(*fields), setup(site)
+    assert reads_body(message.headers, around, opened.config) == kept
+    outcome = carried(message, around, opened)
+    if not kept:
+        empty = Message(message.headers, b"")
+        assert carried(empty, around, opened).edits == outcome.edits
