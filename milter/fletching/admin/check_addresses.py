@@ -1,6 +1,6 @@
-"""Does mail leave from the addresses that VirtualMTAs have? Every answer is a finding.
+"""Does mail leave with the addresses and names that VirtualMTAs have? Every answer is a finding.
 
-Here live the addresses of this host and those of Postfix's transports, compared with the options.
+Here live the addresses of this host, and what Postfix's transports have, compared with the options.
 """
 
 from __future__ import annotations
@@ -10,37 +10,51 @@ import socket
 from collections.abc import Iterator
 
 from fletching.admin.finding import Finding, error
-from fletching.admin.postconf import Installed
-from fletching.config.model import Config
+from fletching.admin.postconf import Installed, Service
+from fletching.config.model import Config, VirtualMta
 
-PARAMETERS = ("smtp_bind_address", "smtp_bind_address6", "smtp_bind_address_enforce")
+PARAMETERS = (
+    *("smtp_bind_address", "smtp_bind_address6", "smtp_bind_address_enforce"),
+    "smtp_helo_name",
+)
 
 
 def check_addresses(config: Config, postfix: Installed) -> Iterator[Finding]:
-    """A finding for each VirtualMTA whose mail leaves from another address, or not at all."""
+    """A finding for each VirtualMTA whose mail leaves with another address or name, or waits."""
     for mta in config.virtual_mtas.values():
-        if mta.address is None or mta.transport is None:
-            continue
-        place, address = f"virtual_mtas.{mta.name}.address", str(mta.address)
-        service = postfix.service(mta.transport)
+        service = postfix.service(mta.transport) if mta.transport is not None else None
         if service is None:
-            continue  # told already
-        if not _is_here(address):
-            enforced = postfix.value("smtp_bind_address_enforce", service) == "yes"
-            yield error(
-                place,
-                f"{address} is not an address of this host, so that mail of {mta.transport}"
-                f" {'waits in the queue' if enforced else 'leaves from another address'}: add it to"
-                f" an interface (ip address add {address} dev INTERFACE), or change the option",
-            )
-        parameter = f"smtp_bind_address{'6' if ':' in address else ''}"
-        bound = postfix.value(parameter, service)
-        if _packed(bound) != _packed(address):
-            yield error(
-                f"master.cf {mta.transport}",
-                f"{parameter} is {bound or 'empty'}, but {place} is {address}: mail leaves from"
-                " what master.cf says; change one of them (`fletching postfix` prints the service)",
-            )
+            continue  # a pool, or told already
+        if mta.address is not None:
+            yield from _address(mta, str(mta.address), postfix, service)
+        greets = postfix.value("smtp_helo_name", service)
+        if mta.helo is not None and greets.lower() != mta.helo.lower():
+            yield _differs(mta, "helo", mta.helo, "smtp_helo_name", greets)
+
+
+def _address(
+    mta: VirtualMta, address: str, postfix: Installed, service: Service
+) -> Iterator[Finding]:
+    if not _is_here(address):
+        enforced = postfix.value("smtp_bind_address_enforce", service) == "yes"
+        yield error(
+            f"virtual_mtas.{mta.name}.address",
+            f"{address} is not an address of this host, so that mail of {mta.transport}"
+            f" {'waits in the queue' if enforced else 'leaves from another address'}: add it to"
+            f" an interface (ip address add {address} dev INTERFACE), or change the option",
+        )
+    parameter = f"smtp_bind_address{'6' if ':' in address else ''}"
+    bound = postfix.value(parameter, service)
+    if _packed(bound) != _packed(address):
+        yield _differs(mta, "address", address, parameter, bound)
+
+
+def _differs(mta: VirtualMta, option: str, wanted: str, parameter: str, there: str) -> Finding:
+    return error(
+        f"master.cf {mta.transport}",
+        f"{parameter} is {there or 'empty'}, but virtual_mtas.{mta.name}.{option} is {wanted}: mail"
+        " leaves as master.cf says; change one of them (`fletching postfix` prints the service)",
+    )
 
 
 def _is_here(address: str) -> bool:

@@ -13,7 +13,10 @@ from fletching.admin.postconf import Installed
 from fletching.admin.postfix import pieces
 from fletching.config.model import Config
 
-_LISTS = ("smtpd_milters", "non_smtpd_milters", "milter_header_checks")
+_LISTS = (
+    *("smtpd_milters", "non_smtpd_milters"),
+    *("milter_header_checks", "sender_dependent_default_transport_maps"),
+)
 
 
 def check_main_cf(config: Config, postfix: Installed) -> Iterator[Finding]:
