@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from fletching.admin.check_options import check_options
 from fletching.admin.check_postfix import check_postfix
 from fletching.admin.finding import Level
 from fletching.admin.one_recipient import one_recipient
@@ -166,6 +167,24 @@ def test_service_has_its_user_and_folders(service: str) -> None:
     assert {path.lstrip("-") for path in said.get("ReadWritePaths", "").split()} <= {*folders}
     command = said["ExecStart"].removeprefix("/opt/fletching/.venv/bin/fletching ")
     assert command in main.commands
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_reload_checks_before_it_tells_the_daemon(service: str) -> None:
+    text = (DEPLOY / f"systemd/{service}.service").read_text()
+    program = "/opt/fletching/.venv/bin/fletching"
+    daemon = settings(service)["ExecStart"].removeprefix(f"{program} ")
+    assert re.findall(r"(?m)^ExecReload=(.*)$", text) == [
+        f"{program} check --daemon {daemon}",
+        '/bin/sh -c "kill -HUP $$MAINPID"',
+    ]
+
+
+def test_example_consumes_unsubscribes(example: Config) -> None:
+    assert example.suppress == "refuse"
+    assert list(check_options(example)) == []
+    off = example.model_copy(update={"suppress": "off", "events": None})
+    assert [each.place for each in check_options(off)] == ["suppress"]
 
 
 def test_no_service_takes_away_the_folder_of_another() -> None:

@@ -189,6 +189,42 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
     root.run(f"cd /etc/fletching && mv good fletching.yaml && systemctl reload {services}")
 
 
+@pytest.mark.parametrize(
+    ("damage", "repair", "failing", "says"),
+    [
+        (
+            "chmod 600 /etc/fletching/dkim/*",
+            "chmod 640 /etc/fletching/dkim/*",
+            {"fletching"},
+            "dkim.keys.*: Permission denied",
+        ),
+        (
+            "chmod 600 /etc/fletching/link-keys",
+            "chmod 640 /etc/fletching/link-keys",
+            {"fletching", "fletching-web"},
+            "link_keys: .*: Permission denied",
+        ),
+    ],
+    ids=["DKIM key", "link keys"],
+)
+def test_reload_fails_for_the_daemons_that_cannot_read_a_key(
+    root: CleanRoot, damage: str, repair: str, failing: set[str], says: str
+) -> None:
+    services = ("fletching", "fletching-web", "fletching-courier")
+    root.run(damage)
+    try:
+        failed = {each for each in services if root.status(f"systemctl reload {each}")[0] != 0}
+        checked = root.status("fletching check")[1]
+    finally:
+        root.run(repair)
+    assert failed == failing
+    for service in failing:
+        log = root.run(f"journalctl --no-pager -u {service} -n 20")
+        assert re.search(says, log), log
+    assert "cannot read it: chgrp fletching " in checked, checked
+    root.run(f"systemctl is-active {' '.join(services)} && systemctl reload {' '.join(services)}")
+
+
 def test_nginx_serves_the_links(root: CleanRoot) -> None:
     root.run(
         f"mkdir -p {CERTIFICATE} && openssl req -x509 -newkey rsa:2048 -nodes -days 2"
