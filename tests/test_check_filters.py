@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,22 @@ SUBMISSION = "submission/inet/milter_macro_daemon_name=submission"
             "trusted: {services: [submission, back]}",
             (CONTENT, SUBMISSION),
             NAMED,
+            False,
+            id="service for applications",
+        ),
+        pytest.param(
+            "trusted: {services: [submission, back]}",
+            (CONTENT, SUBMISSION),
+            XFORWARD + "  -o milter_macro_daemon_name=back\n",
             True,
             id="service is trusted",
+        ),
+        pytest.param(
+            "trusted: {services: [mx]}",
+            (CONTENT, "submission/inet/milter_macro_daemon_name=mx"),
+            BACK + "  -o milter_macro_daemon_name=other\n",
+            False,
+            id="name of its own",
         ),
     ],
 )
@@ -141,6 +156,7 @@ def test_recipe_with_trusted_services(tmp_path: Path) -> None:
         files.master_cf.read_text()
     )
     recipe = one_recipient(settings)
+    assert "BEFORE USE: networks count at trusted.services alone (submission)" in recipe.master_cf
     files.add(recipe)
     files.shell(recipe.switch_on)
     assert troubles(files, settings) == []
@@ -186,3 +202,29 @@ def test_recipients_that_a_cleanup_of_its_own_adds(files: PostfixFiles) -> None:
 def test_canonical_maps_for_senders_alone_add_no_recipient(files: PostfixFiles) -> None:
     files.set("canonical_maps=static:x", "canonical_classes=header_sender")
     assert troubles(files, config()) == []
+
+
+# The set-ups of docs/content-filters.md
+
+PAGE = (Path(__file__).parent.parent / "docs" / "content-filters.md").read_text()
+
+
+def shown(heading: str) -> str:
+    """The lines of master.cf that a section of the page shows."""
+    section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
+    lines = re.findall(r"(?m)^    (.*)$", section)
+    return "".join(f"{line}\n" for line in lines if re.match(r" |\S+ +(?:inet|unix) ", line))
+
+
+@pytest.mark.parametrize("with_proxy_filter", [False, True])
+def test_set_ups_of_the_page_are_right(files: PostfixFiles, with_proxy_filter: bool) -> None:
+    content, proxy = shown("A content filter"), shown("A proxy filter")
+    parts = (content, proxy) if with_proxy_filter else (content,)
+    for text in parts:
+        for service in re.findall(r"(?m)^(\S+) +(?:inet|unix) ", text):
+            if files.ask("postconf", "-M").find(f"\n{service} ") >= 0:
+                files.ask("postconf", "-MX", f"{service}/inet")
+        add(files, text)
+    settings = config("trusted: {services: [applications]}")
+    found = troubles(files, settings)
+    assert placed(found) == ([] if with_proxy_filter else [(WARNING, "smtp/inet content_filter")])

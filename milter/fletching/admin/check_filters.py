@@ -8,7 +8,7 @@ RCPT. How Postfix is asked is in `postconf.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
 from fletching.admin.finding import Finding, error, warning
@@ -62,7 +62,7 @@ def _mail_that_comes_back(
     services = config.trusted.services
     trusted = not services or name in services
     loopback = any(host in network for host in _LOOPBACK for network in config.trusted.networks)
-    if trusted and loopback and _takes_mail_back(postfix, service):
+    if trusted and loopback and _takes_mail_back(postfix, service, services):
         cure = (
             f"take {name} out of trusted.services, or give this service a milter_macro_daemon_name"
             " of its own"
@@ -77,15 +77,27 @@ def _mail_that_comes_back(
         )
 
 
-def _takes_mail_back(postfix: Installed, service: Service) -> bool:
-    """Whether this service is the way back from a filter, which has to be without that filter."""
+def _takes_mail_back(postfix: Installed, service: Service, trusted: Container[str]) -> bool:
+    """Whether this service is the way back from a filter, which has to be without that filter.
+
+    One for applications on this host looks the same. It is none of these where it has a name of
+    its own in ``trusted``, the services that the operator has listed.
+    """
     if service.options.get("syslog_name") == LISTENER or _filter(postfix, service):
         return False
     if "smtpd_authorized_xforward_hosts" in service.options:
         return True
+    if service.options.get("milter_macro_daemon_name") in trusted:
+        return False
     filtered = any(_filter(postfix, other) for other in postfix.smtp_servers)
     here_only = re.match(r"(127\.|localhost:|\[::1\])", service.name) is not None
     return filtered and (here_only or "content_filter" in service.options)
+
+
+def passes_us_later(postfix: Installed, service: Service, asking: Iterable[Service]) -> bool:
+    """Whether a proxy filter gives mail of a service back to one of those that ask Fletching."""
+    proxied = bool(postfix.value("smtpd_proxy_filter", service))
+    return proxied and any(_takes_mail_back(postfix, each, ()) for each in asking)
 
 
 def _filter(postfix: Installed, service: Service) -> str:

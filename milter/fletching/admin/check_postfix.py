@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from fletching.admin import postconf
 from fletching.admin.check_filters import PARAMETERS as OF_FILTERS
-from fletching.admin.check_filters import check_filters
+from fletching.admin.check_filters import check_filters, passes_us_later
 from fletching.admin.finding import Finding, error, ok, warning
 from fletching.admin.one_recipient import SPLIT
 from fletching.admin.postconf import Installed, MilterEntry, PostfixError, Service
@@ -55,8 +55,7 @@ def check_postfix(config: Config, postconf_command: Sequence[str]) -> Iterator[F
     try:
         postfix = postconf.read(postconf_command, _PARAMETERS)
         yield from _milters(config, postfix)
-        asking = [each for each in postfix.smtp_servers if _asks(config, postfix, each)]
-        yield from check_filters(config, postfix, asking)
+        yield from check_filters(config, postfix, _asking(config, postfix))
         yield from _local_mail(config, postfix)
         yield from _protocol(postfix)
         yield from _routes(config, postfix, postconf_command)
@@ -105,6 +104,10 @@ def _our_place(
         if postfix.reached(entry.endpoint, service) == postconf.listening(config.listen):
             return place
     return None
+
+
+def _asking(config: Config, postfix: Installed) -> tuple[Service, ...]:
+    return tuple(each for each in postfix.smtp_servers if _asks(config, postfix, each))
 
 
 def _asks(config: Config, postfix: Installed, service: Service) -> bool:
@@ -180,6 +183,8 @@ def _without_us(
         yield _elsewhere(place, stale, config, postfix, service)
     elif postfix.value("content_filter", service).startswith(f"{SPLIT}:"):
         yield ok(place, "its mail comes to Fletching by the recipe for one recipient each")
+    elif passes_us_later(postfix, service, _asking(config, postfix)):
+        yield ok(place, "its mail comes to Fletching from the proxy filter")
     elif not re.match(r"(127\.|localhost:|\[::1\])", service.name):
         yield warning(place, "mail that comes in there passes without Fletching")
 

@@ -137,7 +137,7 @@ _MASTER_CF = """\
 # at the port it came to, as before, and loses its control headers there.
 # A login that `users` does not name is seen as {other}. Rules that ask for a client's network, or
 # for a login that `users` does not name, do not match mail that came this way.
-{loopback}
+{before_use}
 # From the first queue to the listeners. What main.cf says about mail to other hosts must not hold
 # here. No connection is kept: with default_action=tempfail one that saw Fletching restart would
 # answer 451 for as long as it lives.
@@ -151,6 +151,12 @@ _LOOPBACK_IS_NOT_TRUSTED = """\
 #
 # BEFORE USE: put 127.0.0.1 into trusted.networks. Without it, mail of the networks loses its
 # control headers at its listener.
+"""
+
+_ONLY_AT_SERVICES = """\
+#
+# BEFORE USE: networks count at trusted.services alone ({names}). Say what is said for smtp/inet for
+# the service of that name instead: where it is said, networks are trusted.
 """
 
 _TRANSPORT = (
@@ -203,6 +209,8 @@ def _master_cf(
     services = (f"{SPLIT}/unix", *(f"127.0.0.1:{listener.port}/inet" for listener in listeners))
     loopback = ip_address("127.0.0.1")
     trusts_loopback = any(loopback in network for network in config.trusted.networks)
+    names = ", ".join(config.trusted.services)
+    only_at_services = _ONLY_AT_SERVICES.format(names=names) if names else ""
     return _MASTER_CF.format(
         split=SPLIT,
         other=OTHER_LOGIN,
@@ -211,7 +219,7 @@ def _master_cf(
         remove=_in_comment(
             (*(f"postconf -MX {service}" for service in services), out_of_main_cf(MARK))
         ),
-        loopback="" if trusts_loopback else _LOOPBACK_IS_NOT_TRUSTED,
+        before_use=("" if trusts_loopback else _LOOPBACK_IS_NOT_TRUSTED) + only_at_services,
         transport=service_lines(f"{SPLIT} unix - - n - 20 smtp", _TRANSPORT),
         listeners="\n".join(_service_of(listener, config) for listener in listeners),
     )
