@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -42,9 +43,10 @@ def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
     new_link_key(folder / "link-keys", 0)
     new_link_key(folder / "link-keys", 1)
     new_dkim_key(folder / "s1.pem", "ed25519")
-    with RedisServer() as redis:
+    with RedisServer() as redis, socket.create_server(("127.0.0.1", 0)) as milter:
+        listen = f"inet:{milter.getsockname()[1]}@127.0.0.1"
         good = config(folder, f"link_keys: link-keys\ndkim: {{keys: [{DEFAULT % ('s1', 's1')}]}}")
-        good = good.model_copy(update={"redis": f"unix://{redis.socket}"})
+        good = good.model_copy(update={"redis": f"unix://{redis.socket}", "listen": listen})
         findings = check(good)
     assert {finding.level for finding in findings} == {Level.OK}
     assert [str(finding) for finding in findings] == [
@@ -53,6 +55,24 @@ def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
         "ok: redis: answers",
         f"ok: state_dir: {folder}/state can be written to",
     ]
+
+
+@pytest.mark.parametrize("listen", ["unix:{folder}/s", "inet:{port}@127.0.0.1"])
+def test_milter_that_does_not_run_is_a_warning_without_postfix(folder: Path, listen: str) -> None:
+    listen = listen.format(folder=folder, port=free_port())
+    away = config(folder).model_copy(update={"listen": listen})
+    finding = found(check(away), "listen")
+    assert finding.level is Level.WARNING
+    assert f"nothing accepts connections at {listen}" in finding.text
+    assert "systemctl start fletching" in finding.text
+
+
+def test_milter_that_runs_at_a_unix_socket(folder: Path) -> None:
+    running = config(folder).model_copy(update={"listen": f"unix:{folder}/s"})
+    with socket.socket(socket.AF_UNIX) as milter:
+        milter.bind(f"{folder}/s")
+        milter.listen()
+        assert not any(each.place == "listen" for each in check(running))
 
 
 def test_level_is_a_word() -> None:

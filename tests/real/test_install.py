@@ -111,6 +111,7 @@ def test_preview_before_any_mail(root: CleanRoot) -> None:
 def test_milter_starts_and_check_is_content(root: CleanRoot) -> None:
     said = root.run(INSTALL["5"], OPT)
     assert "error: " not in said
+    assert "warning: listen" not in said
 
 
 def records(root: CleanRoot) -> dict[str, str]:

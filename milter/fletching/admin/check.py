@@ -19,7 +19,7 @@ from fletching.admin.check_dns import check_dns
 from fletching.admin.check_main_cf import check_main_cf
 from fletching.admin.check_options import check_options
 from fletching.admin.check_postfix import check_postfix
-from fletching.admin.check_socket import check_listen, check_socket
+from fletching.admin.check_socket import check_listen, check_running, check_socket
 from fletching.admin.check_store import check_store
 from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.admin.postfix import pieces
@@ -65,6 +65,8 @@ def check(
     if postfix:
         findings += check_postfix(config, postconf_command)
         findings += _beside_postfix(config, postconf_command)
+    else:
+        findings += check_running(config)
     return findings
 
 

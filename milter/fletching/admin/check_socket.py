@@ -11,7 +11,7 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,14 @@ def check_listen(config: Config) -> Iterator[Finding]:
             " signed, and crash workers; listen on a Unix socket or 127.0.0.1, or let a firewall"
             " admit only Postfix",
         )
+
+
+def check_running(config: Config) -> Iterator[Finding]:
+    """Whether the milter runs, as far as we can see it. Not an error: it may be started later."""
+    place = values.inet_place(config.listen)
+    path = Path(config.listen.removeprefix("unix:"))
+    if _refused(*place) if place is not None else _connect(path) == _NOBODY:
+        yield _nobody_listens(config, warning)
 
 
 def check_socket(config: Config, postfix: Installed) -> Iterator[Finding]:
@@ -98,8 +106,8 @@ def _refused(host: str, port: int) -> bool:
     return False
 
 
-def _nobody_listens(config: Config) -> Finding:
-    return error(
+def _nobody_listens(config: Config, level: Callable[[str, str], Finding] = error) -> Finding:
+    return level(
         "listen",
         f"nothing accepts connections at {config.listen}, so mail gets 451: start the milter"
         " (systemctl start fletching), and see its log (journalctl -u fletching)",
