@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from .filter_programs import amavis, rspamd
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
 from .odd_mails import HTML
@@ -18,6 +19,7 @@ from .processes import free_port
 from .redis_server import Redis
 from .reinjector import Reinjector
 from .sinks import Sink, SunkMail
+from .verifiers import verify_dkimpy
 
 STRANGER = "127.0.0.2"
 NETWORKS = {"networks": ["127.0.0.1/32"]}
@@ -67,6 +69,7 @@ def build(
     way: str,
     milter_at: str,
     trusted: Mapping[str, object] = TRUSTED,
+    with_amavis: bool = False,
 ) -> Iterator[Site]:
     """``way``: content or proxy filter. ``milter_at``: of Postfix's ports, mx or back or both."""
     change = {"trusted": trusted, "default_mail_class": "newsletter"}
@@ -74,7 +77,7 @@ def build(
     sink = sinks["smtp"]
     name = f"{way}-{milter_at}-{len([*directory.iterdir()])}"
     with (
-        Reinjector(back) as filter_,
+        amavis(directory / f"amavis-{name}", back) if with_amavis else Reinjector(back) as filter_,
         Fletching(directory / f"fletching-{name}", redis.unix_url, change) as fletching,
         Postfix(directory / name, dict.fromkeys(sinks, sink.port)) as postfix,
     ):
@@ -258,3 +261,31 @@ class TestMailMadeByPostfix:
         (arrived,) = sinks["smtp"].wait()
         assert {"x-mailer-info", "list-unsubscribe"} <= set(arrived.header_names)
         assert arrived.sender == "<>"
+
+
+def test_amavis_as_content_filter(directory: Path, redis: Redis, sinks: Mapping[str, Sink]) -> None:
+    """The set-up of docs/content-filters.md."""
+    for site in build(directory, redis, sinks, way="content", milter_at="mx", with_amavis=True):
+        for raw in (STEERED, UNSTEERED):
+            site.from_stranger(raw)
+            arrived = site.arrived()
+            assert "(amavis" in str(arrived.message.get_all("Received"))
+            assert not {"x-mailer-info", "dkim-signature"} & set(arrived.header_names)
+            assert (arrived.sender, arrived.message.get_content()) == (SENDER, HTML.decode())
+        site.from_application(STEERED)
+        arrived = site.arrived()
+        verdicts = verify_dkimpy(arrived.raw, site.fletching.records)
+        assert [each.passed for each in verdicts] == [True]
+
+
+def test_rspamd_as_milter_before_fletching(
+    directory: Path, fletching: Fletching, postfix: Postfix, sinks: Mapping[str, Sink]
+) -> None:
+    """The set-up of docs/content-filters.md."""
+    with rspamd(directory / "rspamd") as scanner:
+        postfix.set(smtpd_milters=f"inet:127.0.0.1:{scanner.port}, $fletching_milter")
+        assert postfix.submit(mail(TRANSACTIONAL), SENDER, [READER]).accepted
+        (arrived,) = sinks["vmta-transactional"].wait()
+        verdicts = verify_dkimpy(arrived.raw, fletching.records)
+        assert [each.passed for each in verdicts] == [True]
+        assert "1@example.com" in scanner.log()
