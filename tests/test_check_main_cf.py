@@ -83,7 +83,7 @@ def test_later_line_that_overrides_ours(tmp_path: Path) -> None:
     files.add(pieces(config()))
     files.main_cf.write_text(f"{files.main_cf.read_text()}smtpd_milters = {RSPAMD}\n")
     ((_, text),) = overridden(files, config())
-    assert text.endswith(f"smtpd_milters = $fletching_milter, {RSPAMD}")
+    assert text.endswith(f"smtpd_milters = {RSPAMD}, $fletching_milter"), "who signs comes last"
 
 
 def test_map_of_senders_that_ours_overrides(tmp_path: Path) -> None:

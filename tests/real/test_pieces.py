@@ -220,6 +220,30 @@ def test_check_finds_a_table_that_is_not_there(check: Check) -> None:
     assert any("milter_header_checks" in line for line in found), found
 
 
+def test_check_finds_a_milter_that_does_not_run(check: Check) -> None:
+    check.fletching.stop()
+    try:
+        reply = check.postfix.submit(mail(), SENDER, [READER])
+        found = check.errors()
+    finally:
+        check.fletching.start()
+    assert reply.code == 451, reply
+    assert any("so mail gets 451: start the milter" in line for line in found), found
+    assert check.errors() == []
+
+
+def test_check_finds_a_listen_that_main_cf_does_not_follow(check: Check) -> None:
+    """The milter is there; Postfix asks at another place, and does what `check` says."""
+    entry = check.postfix.postconf("-h", "fletching_milter")
+    socket = str(check.fletching.socket)
+    check.break_by("-e", f"fletching_milter={entry.replace(socket, f'{socket}.old')}")
+    found = check.errors()
+    assert any("asks Fletching at" in line and "mail gets 451" in line for line in found), found
+    check.postfix.restart()
+    reply = check.postfix.submit(mail(), SENDER, [READER])
+    assert reply.code == 451, reply
+
+
 def test_check_finds_default_action_accept(check: Check) -> None:
     entry = check.postfix.postconf("-h", "fletching_milter")
     says = re.compile(r"milter_default_action: accept lets mail leave with its control headers")

@@ -13,6 +13,7 @@ from fletching.admin.postconf import Installed
 from fletching.admin.postfix import pieces
 from fletching.config.model import Config
 
+_OURS = "$fletching_milter"
 _LISTS = (
     *("smtpd_milters", "non_smtpd_milters"),
     *("milter_header_checks", "sender_dependent_default_transport_maps"),
@@ -31,7 +32,9 @@ def check_main_cf(config: Config, postfix: Installed) -> Iterator[Finding]:
     for name, number, value in _assignments(text):
         final, used = last[name]
         if name in ours and number != final and value and value != used:
-            kept = f"{value}, {used}" if name in _LISTS else used
+            # What changes mail has to come before us, who sign it.
+            both = (used, value) if _OURS in value else (value, used)
+            kept = ", ".join(both) if name in _LISTS else used
             yield error(
                 f"{path}:{number}",
                 f"{name} = {value} has no effect: line {final} sets it again; write one line,"
