@@ -218,6 +218,32 @@ def test_master_cf(
     assert placed(troubles(files, config())) == expected
 
 
+@pytest.mark.parametrize(
+    ("place", "spoken", "lacks"),
+    [
+        ("inet:7357@127.0.0.1", "ipv4", ""),
+        ("inet:7357@127.0.0.1", "all", ""),
+        ("inet:7357@127.0.0.1", "ipv6, ipv4", ""),
+        ("inet:7357@127.0.0.1", "ipv6", "ipv4"),
+        ("inet6:7357@[::1]", "ipv6", ""),
+        ("inet6:7357@[::1]", "all", ""),
+        ("inet6:7357@[::1]", "ipv4 ipv6", ""),
+        ("inet6:7357@[::1]", "ipv4", "ipv6"),
+        ("unix:/var/spool/postfix/fletching/milter.sock", "ipv6", ""),
+    ],
+)
+def test_inet_protocols_has_the_family_of_listen(
+    tmp_path: Path, place: str, spoken: str, lacks: str
+) -> None:
+    settings = config(listen=place)
+    files = PostfixFiles(tmp_path / "postfix")
+    files.add(pieces(settings))
+    files.set(f"inet_protocols={spoken}")
+    found = troubles(files, settings)
+    assert placed(found) == (everywhere(Level.ERROR, "inet_protocols") if lacks else [])
+    assert all(str(each).endswith(f"write inet_protocols = {spoken}, {lacks}") for each in found)
+
+
 def test_default_action_of_a_service(files: PostfixFiles) -> None:
     files.set("fletching_milter=unix:fletching/milter.sock")
     files.ask("postconf", "-P", "submission/inet/milter_default_action=accept")

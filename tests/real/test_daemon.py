@@ -144,6 +144,20 @@ class TestNotify:
                 told.recv(100)
 
 
+def test_it_listens_on_ipv6_where_postfix_speaks_it(
+    directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks
+) -> None:
+    port = free_port()
+    change = {"listen": f"inet6:{port}@[::1]"}
+    with Fletching(directory / "inet6", redis.unix_url, change) as fletching:
+        fletching.join(postfix)
+        assert f"inet:[::1]:{port}" in postfix.postconf("-hx", "smtpd_milters")
+        assert submit(postfix).code == 451, "inet_protocols is ipv4"
+        postfix.set(inet_protocols="all")
+        assert submit(postfix).accepted
+        sinks["vmta-a"].wait()
+
+
 def test_it_listens_on_tcp(directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks) -> None:
     port = free_port()
     change = {"listen": f"inet:{port}@127.0.0.1"}

@@ -5,8 +5,10 @@ Here lives what a good Postfix configuration is; how Postfix is asked is in `pos
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 
 from fletching.admin import postconf
 from fletching.admin.check_filters import PARAMETERS as OF_FILTERS
@@ -36,7 +38,7 @@ _PARAMETERS = (
     *("queue_directory", "smtpd_milters", "non_smtpd_milters", "smtpd_milter_maps"),
     *("milter_default_action", "milter_protocol", "milter_header_checks"),
     *("sender_dependent_default_transport_maps", "content_filter", "recipient_delimiter"),
-    "fletching_milter",
+    *("fletching_milter", "inet_protocols"),
     *("receive_override_options", "smtpd_data_restrictions"),
     *OF_FILTERS,
     *_CHANGE_SIGNED,
@@ -80,6 +82,7 @@ def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
             ours += 1
             wrong = [
                 *_default_action(entries[place], postfix, service),
+                *_family(entries[place], postfix, service),
                 *_order(entries, place, config, service),
                 *_filters(config, postfix, service),
             ]
@@ -131,6 +134,22 @@ def _default_action(
             f"{action} lets mail leave with its control headers while Fletching is away, and with"
             " the body that was not replaced where it fails within a mail; write tempfail",
         )
+
+
+def _family(entry: MilterEntry, postfix: Installed, service: Service | None) -> Iterator[Finding]:
+    """Postfix does not connect to an address of a family that it does not speak."""
+    kind, _, place = entry.endpoint.partition(":")
+    host = place.rpartition(":")[0].strip("[]").lower().removeprefix("ipv6:")
+    spoken = postfix.value("inet_protocols", service)
+    # A name may have addresses of both.
+    with contextlib.suppress(ValueError):
+        family = f"ipv{ip_address(host).version}"
+        if kind == "inet" and not {family, "all"} & set(postconf.words(spoken)):
+            yield error(
+                f"{service} inet_protocols",
+                f"is {spoken}, so Postfix cannot ask Fletching at {entry.endpoint} and mail gets"
+                f" 451; write inet_protocols = {spoken}, {family}",
+            )
 
 
 def _order(
@@ -214,7 +233,10 @@ def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
     entries = _entries(postfix, "non_smtpd_milters", cleanup)
     ours = _our_place(entries, config, postfix, cleanup)
     if ours is not None:
-        wrong = [*_default_action(entries[ours], postfix, cleanup)]
+        wrong = [
+            *_default_action(entries[ours], postfix, cleanup),
+            *_family(entries[ours], postfix, cleanup),
+        ]
         yield from wrong or [ok("non_smtpd_milters", "Fletching is asked")]
     elif stale := _stale(entries, postfix):
         yield _elsewhere("non_smtpd_milters", stale, config, postfix, cleanup)
