@@ -190,12 +190,32 @@ def test_a_clock_that_is_off_is_told(tmp_path: Path, off: int, saying: str | Non
     assert saying is None or saying in found[0]
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits less long for Redis than other tests do, and longer than the daemons."""
+    monkeypatch.setattr("fletching.store.connection.SOCKET_TIMEOUT", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_silence_halfway_is_told(tmp_path: Path) -> None:
     with RedisServer() as redis:
         # Writes wait, and PING is answered.
-        redis.client.client_pause(60_000, all=False)
+        redis.client.client_pause(10_000, all=False)
         (text,) = texts(redis.url, tmp_path)
+        redis.client.client_unpause()
     assert "stopped answering during this check, at DEL: Timeout" in text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_script_is_told_and_its_keys_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "for i = 1, 6e6 do redis.call('EXISTS', KEYS[1]) end return 1"
+    monkeypatch.setattr("fletching.store.lease._HOLD", slow)
+    with RedisServer("busy-reply-threshold 60000") as redis:
+        (text,) = texts(redis.url, tmp_path)
+        assert all(0 < redis.client.ttl(key) <= 60 for key in redis.client.scan_iter())
+    assert "stopped answering during this check, at the script that takes a lease: Time" in text
 
 
 @pytest.mark.parametrize(

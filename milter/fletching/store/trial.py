@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -147,7 +148,8 @@ def _commands(connection: Connection) -> Iterator[Refusal]:
             if name == _MAKES[-1] and forbidden == len(_MAKES):
                 return  # What would be written could neither expire nor be deleted.
     finally:
-        _forget(connection, [key])
+        _if_it_can(connection, "EXPIRE", key, _MINUTE)
+        _if_it_can(connection, "DEL", key)
 
 
 def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refusal]:
@@ -174,6 +176,9 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
     def run(name: str) -> None:
         script, (keys, arguments) = Script(name), runs[name]
         connection.ask(lambda client: script.run(client.execute_command, keys, arguments))
+        # At once: Redis may be away when they are to be deleted.
+        for each in keys:
+            connection.ask(partial(_execute, words=("EXPIRE", each, _MINUTE)))
 
     lease = Lease(url, state_dir, prefix.removeprefix("fletching:"))
     steps: dict[str, Callable[[], object]] = {
@@ -186,7 +191,7 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
             if refusal := _tried(what, step):
                 yield refusal
     finally:
-        _forget(connection, list(key.values()))
+        _if_it_can(connection, "DEL", *key.values())
 
 
 def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
@@ -210,19 +215,9 @@ def _execute(client: Any, words: Sequence[str | int]) -> Any:
     return client.execute_command(*words)
 
 
-def _forget(connection: Connection, keys: list[str]) -> None:
-    """Deletes keys, or lets them expire where that is forbidden."""
-
-    def succeeds(*words: str | int) -> bool:
-        try:
-            connection.ask(partial(_execute, words=words))
-        except StoreAway:
-            return False
-        return True
-
-    if not succeeds("DEL", *keys):
-        for key in keys:
-            succeeds("EXPIRE", key, _MINUTE)
+def _if_it_can(connection: Connection, *words: str | int) -> None:
+    with suppress(StoreAway):
+        connection.ask(partial(_execute, words=words))
 
 
 _KEYS = (
