@@ -19,6 +19,7 @@ KINDS = {number: name for name, number in tokenTypes.items()}
 CONDITIONAL = re.compile(r"\[if\b[^\]>]*\]>", re.IGNORECASE)
 TRACKER = "https://t.example"
 
+LINK_TAGS = {"a", "area", "v:rect", "v:roundrect"}
 EVERYTHING = Wanted(clicks=True, preserve_visible_urls=False)
 
 Mint = Callable[[Kind, str], str]
@@ -190,7 +191,7 @@ def hrefs(text: str) -> list[str]:
 
 def href_of(token: Token) -> str | None:
     """The href of a link; None for any other token."""
-    return dict(token.attributes).get("href") if token.tag in ("a", "area") else None
+    return dict(token.attributes).get("href") if token.tag in LINK_TAGS else None
 
 
 def with_href(token: Token, href: str) -> Token:

@@ -150,7 +150,6 @@ CONDITIONAL = {
     "comment inside": ('<!--[if mso]><!-- <a href="http://x/"> -->',) * 2,
     "condition inside": ('<!--[if mso]><!--[if IE]><a href="http://x/"> -->',) * 2,
     "script inside": ('<!--[if mso]><script>"<a href=http://x/>"</script><![endif]-->',) * 2,
-    "VML": ('<!--[if mso]><v:roundrect href="http://x/"><v:a href="http://x/"><![endif]-->',) * 2,
     "other words": ('<!--[iffy]><a href="http://x/">--><!-- [if mso]><a href="http://x/">-->',) * 2,
 }
 

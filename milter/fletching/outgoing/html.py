@@ -52,10 +52,18 @@ _ATTRIBUTE = re.compile(
 _NAME, _QUOTED = 1, (2, 3)
 _CONDITION = re.compile(r"<!--\[if\b[^\]>]*+\]>", IGNORE_CASE)
 # Without one of these, the inside of a condition is not worth reading.
-_OF_INTEREST = re.compile(r"<(?:a|/?opentag)", IGNORE_CASE)
+_OF_INTEREST = re.compile(r"<(?:a|v:|/?opentag)", IGNORE_CASE)
 # The raw text elements, whose content is not shown as the text of a link.
 _HIDDEN = frozenset({"script", "style", "title", "noscript", "noembed", "noframes", "iframe"})
-_LINKS = frozenset({"a", "area"})
+# What Outlook draws, and follows the `href` of: the elements of VML that have a shape of their own.
+_SHAPES = frozenset(
+    f"v:{name}"
+    for name in (
+        *("arc", "curve", "group", "image", "line"),
+        *("oval", "polyline", "rect", "roundrect", "shape"),
+    )
+)
+_LINKS = _SHAPES | {"a", "area"}
 _LONGEST_KNOWN = 2000
 _PROBE = "<fletching>"
 _URL_BEGINS = re.compile(r"https?://|www\.", IGNORE_CASE)
@@ -104,7 +112,7 @@ class _Value(NamedTuple):
 
 
 class _Tag(NamedTuple):
-    """What an ``a`` or ``area`` says wherever it stands; places are places in the tag.
+    """What a link's start tag says wherever it stands; places are places in the tag.
 
     ``marks``: where it is opted out, and ``opted_out`` by what. ``url``: what ``href`` holds.
     """
@@ -118,6 +126,7 @@ class _Tag(NamedTuple):
 class _Link(NamedTuple):
     """A link that will be rewritten, unless its visible text turns out to be a URL."""
 
+    tag: str
     url: str
     target: Target
     value: _Value
@@ -218,7 +227,7 @@ class _Page:
                     self._remove_open_tag(*lines.range(token), conditional)
             elif kind is _END_TAG:
                 hidden = False
-                if token.tag == "a":
+                if link is not None and token.tag == link.tag:
                     self._settle(link)
                     link = None
                 elif token.tag == "body" and not conditional:
@@ -259,7 +268,7 @@ class _Page:
             self.read(condition.end(), end - closing, conditional=True)
 
     def _link(self, token: Token, lines: _Lines) -> _Link | None:
-        """Deal with an ``a`` or ``area``; it is returned where its visible text decides."""
+        """Deal with a link's start tag; it is returned where its visible text decides."""
         start, end = lines.range(token)
         source = self._text[start:end]
         tag = _known_tag(source) if len(source) < _LONGEST_KNOWN else _tag(source)
@@ -282,8 +291,9 @@ class _Page:
         if isinstance(found, str):
             self._ledger.leave(value.start, url, found)
             return None
-        if token.tag == "a" and self._wanted.preserve_visible_urls:
-            return _Link(url, found, value, [])
+        has_text = token.tag == "a" or (token.tag in _SHAPES and not token.self_closing)
+        if has_text and self._wanted.preserve_visible_urls:
+            return _Link(token.tag or "", url, found, value, [])
         self._track(value, Kind.CLICK, url)
         return None
 
