@@ -141,7 +141,7 @@ ONLY_IN = {
     "Milter": {"fletching.daemons.milter"},
     "milter": {"fletching.daemons.milter"},
     "redis": {"fletching.store."},
-    "turbohtml": {"fletching.outgoing.html"},
+    "turbohtml": {"fletching.admin.link_selectors", "fletching.outgoing.html"},
     "prometheus_client": {"fletching.metrics"},
     "yaml": {"fletching.config.nodes"},
     "dns": {"fletching.admin."},

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fletching.admin import link_selectors
 from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
@@ -36,6 +37,8 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
     """The object of `fletching explain --json`: that of `preview`, and the reasons for it."""
     told = as_json(outcome, envelope)
     del told["message"]
+    notes = _notes(outcome, message)
+    told["warnings"] += link_selectors.warnings(message, notes, outcome.plan.tracking)
     return told | {
         "trusted": outcome.plan.trusted,
         "decisions": [
@@ -65,7 +68,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
                     for link in note.findings
                 ],
             }
-            for note in _notes(outcome, message)
+            for note in notes
         ],
     }
 
