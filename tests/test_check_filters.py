@@ -204,6 +204,25 @@ def test_canonical_maps_for_senders_alone_add_no_recipient(files: PostfixFiles) 
     assert troubles(files, config()) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "command", "warned"),
+    [
+        ("", "pipe user=nobody argv=/bin/filter", True),
+        ("trusted: {services: [mx]}", "pipe user=nobody argv=/bin/filter", True),
+        ("trusted: {networks: []}", "pipe user=nobody argv=/bin/filter", False),
+        ("", "smtp", False),
+        ("", "lmtp", False),
+    ],
+)
+def test_filter_that_may_give_mail_back_by_sendmail(
+    files: PostfixFiles, text: str, command: str, warned: bool
+) -> None:
+    add(files, f"scan unix - n n - 2 {command}\n")
+    files.ask("postconf", "-P", "smtp/inet/content_filter=scan:dummy")
+    found = [each for each in troubles(files, config(text)) if "sendmail" in each.text]
+    assert placed(found) == ([(WARNING, "smtp/inet content_filter")] if warned else [])
+
+
 # The set-ups of docs/content-filters.md
 
 PAGE = (Path(__file__).parent.parent / "docs" / "content-filters.md").read_text()

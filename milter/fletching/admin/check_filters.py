@@ -41,6 +41,7 @@ def check_filters(
     for service in asking:
         yield from _before_queue(postfix, service)
         yield from _mail_that_comes_back(config, postfix, service)
+    yield from _mail_that_comes_back_by_sendmail(config, postfix)
     yield from _services_without_mail(config, postfix, asking)
     yield from _added_recipients(config, postfix, asking)
 
@@ -61,8 +62,7 @@ def _mail_that_comes_back(
     name = postfix.value("milter_macro_daemon_name", service)
     services = config.trusted.services
     trusted = not services or name in services
-    loopback = any(host in network for host in _LOOPBACK for network in config.trusted.networks)
-    if trusted and loopback and _takes_mail_back(postfix, service, services):
+    if trusted and _trusts_loopback(config) and _takes_mail_back(postfix, service, services):
         cure = (
             f"take {name} out of trusted.services, or give this service a milter_macro_daemon_name"
             " of its own"
@@ -75,6 +75,22 @@ def _mail_that_comes_back(
             "mail that a content filter sends back comes from a trusted network, whoever sent it:"
             f" control headers of strangers take effect; {cure} ({_PAGE})",
         )
+
+
+def _mail_that_comes_back_by_sendmail(config: Config, postfix: Installed) -> Iterator[Finding]:
+    """A filter behind pipe(8) may give mail back as local mail, which no service is named for."""
+    for service in postfix.smtp_servers if _trusts_loopback(config) else ():
+        transport = postfix.service(postfix.value("content_filter", service).partition(":")[0])
+        if transport is not None and transport.command == "pipe":
+            yield warning(
+                f"{service} content_filter",
+                f"if {transport.name} gives mail back by sendmail(1), mail of strangers is trusted"
+                f" as local mail; have it given back by SMTP ({_PAGE})",
+            )
+
+
+def _trusts_loopback(config: Config) -> bool:
+    return any(host in network for host in _LOOPBACK for network in config.trusted.networks)
 
 
 def _takes_mail_back(postfix: Installed, service: Service, trusted: Container[str]) -> bool:
