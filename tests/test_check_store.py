@@ -10,15 +10,25 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
+from fletching import events
 from fletching.admin.check_store import check_store, connections
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.store import trial
+from fletching.store.campaigns import Campaigns
+from fletching.store.clock import Clock
+from fletching.store.events import EventLog
+from fletching.store.lease import Lease
+from fletching.store.statistics import Statistics
+from fletching.store.suppression import Suppression
 from fletching.store.trial import ahead, refused, server, version
+from fletching.store.warnings import Warnings
 
+from tests.courier_setting import event
 from tests.real.processes import program
 from tests.redis_cluster import running
 from tests.redis_server import RedisServer
+from tests.test_store import question
 
 STORE = Path(trial.__file__).parent
 COMMANDS = [str(words[0]) for words in trial._COMMANDS]
@@ -127,6 +137,36 @@ def test_what_check_asks_for_is_enough(redis: RedisServer, tmp_path: Path) -> No
     rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in COMMANDS)
     assert texts(allowed(redis, rights), tmp_path) == []
     assert redis.client.keys() == []
+
+
+def test_what_check_asks_for_is_enough_for_the_work(redis: RedisServer, tmp_path: Path) -> None:
+    """As that user: a mail, its events, a destination, suppression, statistics."""
+    rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in COMMANDS)
+    at = (allowed(redis, rights), tmp_path)
+    campaigns, stream, suppression = Campaigns(*at), EventLog(*at), Suppression(*at)
+    numbered = campaigns.campaign_of(question(suppress="record"))
+    assert numbered is not None
+    assert campaigns.bounce_record(numbered.campaign, numbered.number)
+    Warnings(*at).count(numbered.campaign, {"a part is not tracked": 1})
+    stream.join("shop", "0")
+    stream.append([event(1), event(2, events.UNSUBSCRIBE)])
+    taken = stream.take("shop", "one", 10, 10)
+    stream.bury("shop", [(*taken[0], "refused")])
+    stream.reclaim("shop", "two", 0, 10)
+    stream.done("shop", [taken[0][0]])
+    assert stream.progress("shop").undone == 1
+    assert (stream.rewind("shop", 0), len([*stream.dead("shop")])) == (2, 1)
+    assert (stream.last_id() > "0-0", stream.length()) == (True, 2)
+    stream.trim(Clock(*at).look().before(0))
+    assert stream.length() == 0
+    assert [*suppression.found("reader2@example.org")] == [*suppression.entries()]
+    assert suppression.remove("T100", "reader2@example.org")
+    redis.client.delete(f"fletching:campaign:{{{numbered.campaign}}}")
+    assert Statistics(*at).campaigns() == ()
+    lease = Lease(*at, "shop")
+    assert lease.hold()
+    lease.leave()
+    redis.client.flushall()
 
 
 def test_a_script_that_does_not_run_is_named(
