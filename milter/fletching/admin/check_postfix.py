@@ -131,8 +131,9 @@ def _default_action(
     elif action not in ("tempfail", "shutdown"):
         yield error(
             place,
-            f"{action} lets mail leave with its control headers while Fletching is away, and with"
-            " the body that was not replaced where it fails within a mail; write tempfail",
+            f"{action} lets mail leave with its control headers while Fletching is away, and"
+            " Postfix before 3.12 can queue the body that was not replaced where it fails within a"
+            " mail; write tempfail",
         )
 
 
