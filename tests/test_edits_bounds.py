@@ -47,6 +47,12 @@ def test_bounds(fields: int, octets: int, edits: list[Edit], too_much: bool) -> 
     assert are_too_much(Message(headers, b""), edits) == too_much
 
 
+@pytest.mark.parametrize(("folds", "too_much"), [(49, False), (50, True)])
+def test_each_line_of_a_folded_field_counts(folds: int, too_much: bool) -> None:
+    headers = (Header(b"A", b" b" + b"\r\n b" * folds),) * 1000
+    assert are_too_much(Message(headers, b""), [GONE] * 100) == too_much
+
+
 @pytest.mark.parametrize("fields", [MOST_CHANGES, MOST_CHANGES + 1])
 def test_long_fields_of_a_signed_mail_are_changes(fields: int) -> None:
     outcome = carried(newsletter(*LONG[:fields]))
