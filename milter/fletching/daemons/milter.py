@@ -275,7 +275,8 @@ def _answered(
 def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     """What the mail's log line says, in the words of the Plan, which knows what may be said.
 
-    What one mail may have many of stands last: a line has room for so much.
+    What one mail may have many of stands last, and of that the recipients: a line has room for
+    so much.
     """
     todo, facts = outcome.plan, outcome.facts
     if outcome.refusal is not None:
@@ -295,11 +296,12 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     if outcome.untracked:
         yield "untracked", "store"
     yield "edits", len(outcome.edits)
-    if todo.mail_class is not None:
-        for recipient in todo.logged:
-            yield "rcpt", recipient
+    for recipient in todo.logged[:1] if todo.mail_class is not None else ():
+        yield "rcpt", recipient
     for warning in outcome.warnings:
         yield "warning", warning
+    for recipient in todo.logged[1:] if todo.mail_class is not None else ():
+        yield "rcpt", recipient
 
 
 def serve(config_path: Path) -> int:
