@@ -7,7 +7,6 @@ RCPT. How Postfix is asked is in `postconf.py`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
@@ -106,8 +105,7 @@ def _takes_mail_back(postfix: Installed, service: Service, trusted: Container[st
     if service.options.get("milter_macro_daemon_name") in trusted:
         return False
     filtered = any(_filter(postfix, other) for other in postfix.smtp_servers)
-    here_only = re.match(r"(127\.|localhost:|\[::1\])", service.name) is not None
-    return filtered and (here_only or "content_filter" in service.options)
+    return filtered and (service.is_local or "content_filter" in service.options)
 
 
 def passes_us_later(postfix: Installed, service: Service, asking: Iterable[Service]) -> bool:

@@ -74,9 +74,7 @@ def check_postfix(config: Config, postconf_command: Sequence[str]) -> Iterator[F
 def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
     ours = 0
     for service in postfix.smtp_servers:
-        entries = _entries(postfix, "smtpd_milters", service)
-        if "no_milters" in postfix.value("receive_override_options", service):
-            entries = ()
+        entries = _smtpd_entries(postfix, service)
         place = _our_place(entries, config, postfix, service)
         if place is not None:
             ours += 1
@@ -100,6 +98,12 @@ def _entries(
     return postconf.milters(postfix.value(parameter, service))
 
 
+def _smtpd_entries(postfix: Installed, service: Service) -> tuple[MilterEntry, ...]:
+    if "no_milters" in postfix.value("receive_override_options", service):
+        return ()
+    return _entries(postfix, "smtpd_milters", service)
+
+
 def _our_place(
     entries: Sequence[MilterEntry], config: Config, postfix: Installed, service: Service | None
 ) -> int | None:
@@ -110,13 +114,11 @@ def _our_place(
 
 
 def _asking(config: Config, postfix: Installed) -> tuple[Service, ...]:
-    return tuple(each for each in postfix.smtp_servers if _asks(config, postfix, each))
-
-
-def _asks(config: Config, postfix: Installed, service: Service) -> bool:
-    entries = _entries(postfix, "smtpd_milters", service)
-    disabled = "no_milters" in postfix.value("receive_override_options", service)
-    return not disabled and _our_place(entries, config, postfix, service) is not None
+    return tuple(
+        each
+        for each in postfix.smtp_servers
+        if _our_place(_smtpd_entries(postfix, each), config, postfix, each) is not None
+    )
 
 
 def _default_action(
@@ -205,7 +207,7 @@ def _without_us(
         yield ok(place, "its mail comes to Fletching by the recipe for one recipient each")
     elif passes_us_later(postfix, service, _asking(config, postfix)):
         yield ok(place, "its mail comes to Fletching from the proxy filter")
-    elif not re.match(r"(127\.|localhost:|\[::1\])", service.name):
+    elif not service.is_local:
         yield warning(place, "mail that comes in there passes without Fletching")
 
 

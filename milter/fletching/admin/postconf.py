@@ -39,6 +39,11 @@ class Service:
     def __str__(self) -> str:
         return f"{self.name}/{self.kind}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens on loopback only."""
+        return re.match(r"(127\.|localhost:|\[::1\])", self.name) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class MilterEntry:

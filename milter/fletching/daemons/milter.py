@@ -72,6 +72,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._client: str | None = None
+        self._service: str | None = None
         self._mail: Mail | None = None
         self._not_begun: Exception | None = None
 
@@ -87,6 +88,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def connect(self, hostname: str, family: int, hostaddr: Any) -> int:
         # Not an IP address: nobody that could be trusted by its network.
         self._client = str(hostaddr[0]) if isinstance(hostaddr, tuple) else ""
+        self._service = self._macro("{daemon_name}")
         return int(Milter.CONTINUE)
 
     @_no_reply
@@ -118,8 +120,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
 
     @_no_reply
     def eoh(self) -> int:
-        service = self._macro("{daemon_name}")
-        return self._collect(lambda mail: mail.end_header(self._client or "", service))
+        return self._collect(lambda mail: mail.end_header(self._client or "", self._service))
 
     @_no_reply
     def body(self, chunk: bytes) -> int:
@@ -176,8 +177,8 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 raise mail.failure
             if mail.let_go is None:
                 return self._refuse(_RESTARTING)
-            service = self._macro("{daemon_name}")
-            outcome = self._worker.carry(mail, mail.envelope(self._client, queue_id, service))
+            envelope = mail.envelope(self._client, queue_id, self._service)
+            outcome = self._worker.carry(mail, envelope)
             verdict, facts = _verdict(outcome), (*self._source(mail), *_facts(outcome))
             requests = [request for edit in outcome.edits for request in self._requests(edit)]
             for request in requests:
