@@ -62,7 +62,7 @@ def main() -> None:
     \b
     Before the first mail:
       fletching key new && fletching dkim new && fletching check --postfix --dns
-      fletching preview newsletter.eml --rcpt reader@example.org | less
+      fletching preview newsletter.eml --rcpt joe@example.org | less
     """
 
 

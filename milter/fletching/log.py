@@ -117,7 +117,7 @@ def no_descriptors(most: int, left_out: int) -> None:
 def library(
     name: str, message: str, error: BaseException | None, left_out: int, *, is_error: bool
 ) -> None:
-    """A library tells of what went wrong in it, and told so often more since it was heard last."""
+    """A library reported an error. ``left_out``: its reports since the last line about it."""
     who = ("library", name)
     facts = [who, ("message", message), *([("left_out", left_out)] if left_out else [])]
     _write(ERROR if is_error else WARNING, "library", facts)
@@ -155,9 +155,9 @@ def not_counted(campaign: str, error: BaseException) -> None:
     _write(ERROR, "not_counted", [("campaign", campaign), ("error", _said(error))])
 
 
-def not_told(mails: int, error: BaseException) -> None:
+def not_logged(mails: int, error: BaseException) -> None:
     """Something unexpected happened while log lines and counts of answered mails were written."""
-    _write(ERROR, "not_told", [("mails", mails), ("error", _said(error))])
+    _write(ERROR, "not_logged", [("mails", mails), ("error", _said(error))])
     _trace(("daemon", "milter"), error)
 
 

@@ -25,7 +25,7 @@ _UNIT, _USER = "fletching.service", "fletching"
 
 
 class AccessError(Exception):
-    """Nothing can be tried as that user. Says why."""
+    """Nothing can be tested as that user. Says why."""
 
 
 def as_user(user: str, question: Callable[[], str | None], jail: Path | None = None) -> str | None:
@@ -40,7 +40,7 @@ def as_user(user: str, question: Callable[[], str | None], jail: Path | None = N
     except KeyError:
         raise AccessError(f"there is no user {user} on this host") from None
     if os.geteuid() not in (0, entry.pw_uid):
-        raise AccessError(f"only root can try it as {user}: run `fletching check` as root")
+        raise AccessError(f"only root can test as {user}: run `fletching check` as root")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -55,7 +55,7 @@ def as_user(user: str, question: Callable[[], str | None], jail: Path | None = N
         said = answer.read()
     os.waitpid(child, 0)
     if not said:
-        raise AccessError(f"this host does not let us become {user}")
+        raise AccessError(f"could not switch to user {user}")
     found: str | None = json.loads(said)
     return found
 
@@ -110,7 +110,7 @@ def check_service_user(config: Config, config_path: Path, user: str) -> Iterator
         except AccessError as trouble:
             yield warning(
                 "user",
-                f"not tried whether {user}, the service's user, can read its files: {trouble}",
+                f"could not test whether {user}, the service's user, can use its files: {trouble}",
             )
             return
         if blocked is not None:

@@ -49,7 +49,7 @@ def _before_queue(postfix: Installed, service: Service) -> Iterator[Finding]:
     if proxy := postfix.value("smtpd_proxy_filter", service):
         yield error(
             f"{service} smtpd_proxy_filter",
-            f"Postfix sends the content of mail to {proxy} and to no milter: control headers leave;"
+            f"Postfix sends the content of mail to {proxy}, not to milters: control headers leave;"
             " set smtpd_milters= for this service, and have Fletching in the smtpd_milters of the"
             f" service that takes the mail back ({_PAGE})",
         )
@@ -131,7 +131,7 @@ def _services_without_mail(
             yield error(
                 "trusted.services",
                 f"no smtpd service that asks Fletching has milter_macro_daemon_name={name}, so"
-                f" no network is trusted by it; postconf -P"
+                f" no network is trusted by it; set it: postconf -P"
                 f" 'SERVICE/inet/milter_macro_daemon_name={name}'",
             )
 

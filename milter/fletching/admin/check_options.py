@@ -25,7 +25,7 @@ def _no_default_key(config: Config) -> Iterator[Finding]:
     for domain in sorted({key.domain for key in config.dkim.keys} - defaults):
         yield warning(
             "dkim.keys",
-            f"no key of {domain} has default: true, so that its mail is signed only where"
+            f"no key of {domain} has default: true, so its mail is signed only where"
             " X-GreenArrow-DKIM names the selector; add default: true to one key",
         )
 
@@ -44,9 +44,9 @@ def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
     if lost:
         yield warning(
             "suppress",
-            f"nothing consumes unsubscribes of {', '.join(lost)}: their recipients are told that no"
-            " more mail comes, and it comes; set suppress: refuse, or add a destination that takes"
-            f" {UNSUBSCRIBE}",
+            f"nothing acts on unsubscribes of {', '.join(lost)}: recipients who unsubscribe"
+            " are told that they get no more mail, but still get it; set suppress: refuse, or add"
+            f" a destination that takes {UNSUBSCRIBE}",
         )
 
 

@@ -134,7 +134,7 @@ def _default_action(
         yield error(
             place,
             f"{action} lets mail leave with its control headers while Fletching is away, and"
-            " Postfix before 3.12 can queue the body that was not replaced where it fails within a"
+            " Postfix before 3.12 can queue the original body if Fletching fails in the middle of a"
             " mail; write tempfail",
         )
 
@@ -206,7 +206,7 @@ def _without_us(
     elif postfix.value("content_filter", service).startswith(f"{SPLIT}:"):
         yield ok(place, "its mail comes to Fletching by the recipe for one recipient each")
     elif passes_us_later(postfix, service, _asking(config, postfix)):
-        yield ok(place, "its mail comes to Fletching from the proxy filter")
+        yield ok(place, "the proxy filter passes its mail on to Fletching")
     elif not service.is_local:
         yield warning(place, "mail that comes in there passes without Fletching")
 
@@ -224,9 +224,9 @@ def _elsewhere(
     happens = {"accept": "passes without Fletching", "reject": "is refused for good"}
     return error(
         place,
-        f"asks Fletching at {stale.endpoint}, and listen is {config.listen}: unless something"
+        f"asks Fletching at {stale.endpoint}, but listen is {config.listen}: unless something"
         f" listens there too, mail {happens.get(action, 'gets 451')}; set fletching_milter in"
-        f" main.cf to {endpoint(config.listen)} (`fletching postfix`), or listen as before",
+        f" main.cf to {endpoint(config.listen)} (`fletching postfix`), or change listen back",
     )
 
 

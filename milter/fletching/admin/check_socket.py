@@ -71,7 +71,8 @@ def _tried(config: Config, path: Path, owner: str, jail: Path | None) -> Iterato
     try:
         barred = as_user(owner, partial(_connect, inside), jail)
     except AccessError as trouble:
-        yield warning("listen", f"not tried whether Postfix's user {owner} can connect: {trouble}")
+        untested = f"could not test whether Postfix's user {owner} can connect: {trouble}"
+        yield warning("listen", untested)
         if _connect(path) == _NOBODY:
             yield _nobody_listens(config)
         return
@@ -110,7 +111,7 @@ def _nobody_listens(config: Config, level: Callable[[str, str], Finding] = error
     return level(
         "listen",
         f"nothing accepts connections at {config.listen}, so mail gets 451: start the milter"
-        " (systemctl start fletching), and see its log (journalctl -u fletching)",
+        " (systemctl start fletching), or look at its log (journalctl -u fletching)",
     )
 
 

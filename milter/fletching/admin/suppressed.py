@@ -1,6 +1,6 @@
 """Suppression lists as the operator sees them: what stands there, and changes by hand.
 
-Here live the answers of `fletching suppression`, and what may be entered by hand. All raise
+Here live the answers of `fletching suppression`, and what may be added by hand. All raise
 NoAnswer where Redis does not answer.
 """
 
@@ -19,7 +19,7 @@ from fletching.outgoing.sign import ascii_domain
 from fletching.store.suppression import Entry, Suppression
 
 BY_HAND = "by_hand"
-"""The reason of what was entered by hand, beside those that events have."""
+"""The reason of what was added by hand, beside those that events have."""
 
 COLUMNS = ("listid", "address", "reason", "since")
 
@@ -28,7 +28,7 @@ _OBSCURED = re.compile(r"[ -~]{1,255}")
 
 
 class SuppressionError(Exception):
-    """It cannot be entered. Says what is allowed."""
+    """It cannot be added. Says what is allowed."""
 
 
 def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
@@ -77,7 +77,7 @@ class ByHand:
 
     @asking()
     def add(self, address: str, milliseconds: int) -> bool:
-        """Enters an address, since that unix time; False where it was there already.
+        """Adds an address, since that unix time; False where it was there already.
 
         Raises SuppressionError for what can stand for no recipient.
         """
@@ -85,12 +85,12 @@ class ByHand:
             if not _OBSCURED.fullmatch(address):
                 raise SuppressionError("must be 1 to 255 printable ASCII characters")
         elif not _is_address(address):
-            raise SuppressionError("must be a mail address such as name@example.com, and no more")
+            raise SuppressionError("must be a bare mail address such as name@example.com")
         return self._suppression.add(self._listid, address, BY_HAND, milliseconds)
 
     @asking()
     def remove(self, address: str) -> bool:
-        """Strikes an address out; False where it was not there."""
+        """Removes an address; False where it was not there."""
         return self._suppression.remove(self._listid, address)
 
 

@@ -47,7 +47,7 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
 @click.option(
     "--since",
     metavar="TIME",
-    help="Only what Redis got from that date or RFC 3339 time on. Default: all that is there.",
+    help="Show only events that Redis got since then (date or RFC 3339 time). Default: all.",
 )
 @click.option(
     "--type",

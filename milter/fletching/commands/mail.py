@@ -69,7 +69,7 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--suppressed",
         type=click.Choice(["unsubscribed", "complained", "bad_address", "by_hand"]),
-        help="Take the recipient as suppressed for its list, for this reason.",
+        help="Treat the recipient as suppressed on its list, for this reason.",
     ),
     as_json,
     configured,
@@ -94,7 +94,7 @@ def preview(wants_json: bool, **asked: Any) -> None:
 
     \b
     Example:
-      fletching preview newsletter.eml --rcpt reader@example.org --auth shop
+      fletching preview newsletter.eml --rcpt joe@example.org --auth shop
     """
     from fletching.admin.preview import as_json as told
 
@@ -117,7 +117,7 @@ def explain(wants_json: bool, **asked: Any) -> None:
 
     \b
     Example:
-      fletching explain newsletter.eml --rcpt reader@example.org
+      fletching explain newsletter.eml --rcpt joe@example.org
     """
     from rich.console import Console
 

@@ -13,15 +13,15 @@ from fletching.commands.terminal import write
 
 @click.command()
 @configured
-@click.option("--dns", is_flag=True, help="DKIM records, tracking hosts, the bounce domain's MX.")
-@click.option("--postfix", is_flag=True, help="Whether Postfix's configuration fits this one.")
+@click.option("--dns", is_flag=True, help="Check DKIM records, tracking hosts, bounce domain's MX.")
+@click.option("--postfix", is_flag=True, help="Check that Postfix's configuration fits this one.")
 @click.option(
     "--daemon",
     type=click.Choice(["milter", "web", "courier"]),
-    help="Only: would this daemon load the configuration (start, reload)?",
+    help="Only check that this daemon can load the configuration.",
 )
 def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> None:
-    """Check configuration, keys and Redis, perhaps DNS and Postfix.
+    """Check configuration, keys and Redis; on request DNS and Postfix.
 
     One line a finding. Exit 0: nothing is wrong; 1: something is; 2: the configuration is broken.
     Run it as root: only then are files and the milter socket tried as the users of Fletching and

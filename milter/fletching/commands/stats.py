@@ -26,12 +26,12 @@ _NEWEST = 20
 @click.option(
     "--by",
     type=click.Choice(["mail_class", "list", "mta", "link", "day"]),
-    help="The numbers apart by this; by link those of a CAMPAIGN only.",
+    help="Break the numbers down; by link needs a CAMPAIGN.",
 )
-@click.option("--all", "shows_all", is_flag=True, help="All campaigns, not the newest 20 only.")
-@click.option("--class", "mail_class", metavar="NAME", help="Only campaigns of this Mail Class.")
-@click.option("--since", metavar="TIME", help="Only campaigns opened from that date or time on.")
-@click.option("--search", metavar="TEXT", help="Only campaigns with this text in their SendID.")
+@click.option("--all", "shows_all", is_flag=True, help="Show all campaigns, not just 20.")
+@click.option("--class", "mail_class", metavar="NAME", help="Show campaigns of this Mail Class.")
+@click.option("--since", metavar="TIME", help="Show campaigns opened since this date or time.")
+@click.option("--search", metavar="TEXT", help="Show campaigns with TEXT in their SendID.")
 @as_json
 @as_csv
 @configured
@@ -63,7 +63,7 @@ def stats(
         raise click.UsageError("--by link needs a CAMPAIGN")
     chosen = (mail_class, since, search)
     if any(each is not None for each in chosen) and (campaign is not None or by is not None):
-        raise click.UsageError("--class, --since and --search go without CAMPAIGN and --by")
+        raise click.UsageError("CAMPAIGN and --by exclude --class, --since and --search")
     from fletching.admin.statistics import NoCampaign, Wanted
 
     config = load_or_fail(config_path)

@@ -87,13 +87,13 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
 
     The list's mail to it is refused where `suppress: refuse` is set.
 
-    With - for ADDRESS, all on stdin, one a line. An address that is there already stays as it
-    is, so the same may be added again. Warns of a LISTID that no Mail Class has and that has no
-    entries yet. Exit 1: some line is no address; the others are added.
+    If ADDRESS is -, read addresses from stdin, one per line. An address that is on the list
+    already stays as it is. Prints a warning if no Mail Class has LISTID and the list has no
+    entries yet. Exit 1: some line is not an address; the others are added.
 
     \b
     Example:
-      fletching suppression add t100 reader@example.org
+      fletching suppression add t100 joe@example.org
       fletching suppression add t100 - < addresses.txt
     """
     from fletching.admin.suppressed import ByHand, SuppressionError, check_list, is_known
@@ -106,7 +106,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
         fail(f"LISTID: {error}")
     with answered():
         if not is_known(config, listid):
-            say(f"warning: {listid}: no Mail Class has this list, nor has it entries", err=True)
+            say(f"warning: {listid}: no Mail Class has this list, and it has no entries", err=True)
         if address == "-":
             add_all(by_hand, sys.stdin.buffer)
             return
@@ -114,7 +114,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
             new = by_hand.add(address, milliseconds())
         except SuppressionError as error:
             fail(f"ADDRESS: {error}")
-        word = "entered in" if new else "was already in"
+        word = "added to" if new else "is already in"
         say(f"{address}: {word} {listid}")
 
 
@@ -131,7 +131,7 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
 
     \b
     Example:
-      fletching suppression remove t100 reader@example.org
+      fletching suppression remove t100 joe@example.org
     """
     from fletching.admin.suppressed import ByHand
 
@@ -153,7 +153,7 @@ def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
 
     \b
     Example:
-      fletching suppression find reader@example.org
+      fletching suppression find joe@example.org
     """
     from fletching.admin.suppressed import found
 
@@ -164,11 +164,11 @@ def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
 
 
 def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
-    """Enters an address a line, and says how many were new."""
+    """Adds an address a line, and says how many were new."""
     from fletching.admin.asking import NoAnswer
     from fletching.admin.suppressed import SuppressionError
 
-    entered = there = wrong = 0
+    added = there = wrong = 0
     at = milliseconds()
     try:
         for number, address in addresses(lines):
@@ -178,10 +178,10 @@ def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
                 wrong += 1
                 say(f"line {number}: {error}", err=True)
                 continue
-            entered, there = entered + new, there + (not new)
+            added, there = added + new, there + (not new)
     except NoAnswer as error:
-        fail(f"{error}; {entered} entered until then")
-    say(f"{entered} entered, {there} there already")
+        fail(f"{error}; {added} added before that")
+    say(f"{added} added, {there} already there")
     sys.exit(1 if wrong else 0)
 
 

@@ -68,7 +68,7 @@ class Afterwards:
                 if batch:
                     self._write(batch)
             except Exception as error:  # noqa: BLE001 an edge: these mails have their answers
-                log.not_told(len(batch), error)
+                log.not_logged(len(batch), error)
 
     def _run(self) -> None:
         while True:

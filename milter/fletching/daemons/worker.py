@@ -146,7 +146,7 @@ class Worker:
         self._afterwards.add(answered)
 
     def finish(self) -> None:
-        """Tells what is left to tell."""
+        """Writes the log lines and counts of all mails that were answered."""
         self._afterwards.finish()
 
     def _write(self, batch: Sequence[Answered]) -> None:
