@@ -56,8 +56,8 @@ def _what(error: Exception) -> str:
 def main() -> None:
     """Run and ask Fletching, a campaign filter for Postfix.
 
-    Exit 0: well; 1: the answer is no; 2: wrong usage, or the configuration is broken; 70: internal
-    error, with a traceback where PYTHONDEVMODE=1 is set.
+    Exit 0: success; 1: the answer is no; 2: wrong usage, or the configuration is broken; 70:
+    internal error, with a traceback where PYTHONDEVMODE=1 is set.
 
     \b
     Before the first mail:

@@ -1,6 +1,6 @@
 """What commands share: the configuration file, the form of answers, and how they end.
 
-Exit codes: 0 well, 1 the answer is no, 2 wrong usage or a broken configuration, 70 an internal
+Exit codes: 0 success, 1 the answer is no, 2 wrong usage or a broken configuration, 70 an internal
 error. What came from outside (mail, Redis, DNS, Postfix) is printed by `say` or as JSON in ASCII.
 """
 

@@ -21,7 +21,7 @@ from fletching.commands.terminal import write
     help="Only check that this daemon can load the configuration.",
 )
 def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> None:
-    """Check configuration, keys and Redis; on request DNS and Postfix.
+    """Check configuration, keys, Redis; optionally DNS, Postfix.
 
     One line a finding. Exit 0: nothing is wrong; 1: something is; 2: the configuration is broken.
     Run it as root: only then are files and the milter socket tried as the users of Fletching and
