@@ -74,7 +74,7 @@ def line(capfd: pytest.CaptureFixture[str], *facts: tuple[str, object]) -> str:
     [
         ([("rcpt", f"recipient{number}@example.org") for number in range(5000)], True),
         ([("warning", f"X-GreenArrow-J{number}: unknown") for number in range(8000)], True),
-        ([("warning", "\u2028" * 600), ("warning", "x" * 5000)], True),
+        ([("warning", "\u2028" * 600), ("warning", "x" * 5000)] * 3, True),
         ([("rcpt", "é" * 100)] * 20, True),
         ([("rcpt", "ada@example.org")] * 20, False),
     ],
@@ -98,6 +98,18 @@ def test_many_lines_at_once_stay_whole(capfd: pytest.CaptureFixture[str]) -> Non
     log.mails([(f"4Q{number}", bool(number % 2), facts) for number in range(100)])
     lines = capfd.readouterr().err.splitlines()
     assert [each.split()[1] for each in lines] == [f"queue_id=4Q{n}" for n in range(100)]
+
+
+@pytest.mark.parametrize("character", ["\U000e0001", "\x1b", "\n", '"', "\\", "é", "\udcff", "x"])
+def test_no_value_takes_the_room_of_those_behind_it(
+    capfd: pytest.CaptureFixture[str], character: str
+) -> None:
+    """A client chooses its login, and not whether the log says what it was answered."""
+    text = line(capfd, ("login", character * 600), ("reply", "550 5.6.0 no"), ("edits", 1))
+    assert text.endswith(' reply="550 5.6.0 no" edits=1\n')
+    login = text.partition(" login=")[2].partition(" reply=")[0]
+    assert '..."' in login or login == "x" * 512 + "..."
+    assert len(login.encode()) <= 517
 
 
 # Memory

@@ -24,6 +24,7 @@ LONGEST = 2048
 """Octets of a line; of what keeps a daemon from its start there is a line for each problem."""
 
 _LONGEST_VALUE = 512
+"""Octets of a value as it stands in a line."""
 
 # What may stand in a value without quotes: no blank, no quote, no `=`.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:;@/+*%<>()\[\]{}|~^!?#$&-]+")
@@ -269,10 +270,15 @@ def _put(lines: Iterable[bytes]) -> None:
 
 def value_text(value: object) -> str:
     """A value as it stands in a line: plain where it is harmless, else quoted and escaped; what is
-    too long is cut."""
+    too long then is cut, so that no value takes the room of those behind it."""
     text = str(value)
-    if len(text) > _LONGEST_VALUE:
-        text = f"{text[:_LONGEST_VALUE]}..."
+    shown = text[:_LONGEST_VALUE]
+    while (size := len(_quoted(shown).encode()) - len('""')) > _LONGEST_VALUE:
+        shown = shown[: len(shown) * _LONGEST_VALUE // size]
+    return _quoted(shown if shown == text else f"{shown}...")
+
+
+def _quoted(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
