@@ -363,6 +363,17 @@ def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guesses, "EACH", 3600.0)
 
 
+def twice(port: int, *forwarded: str) -> int:
+    """The status where each proxy adds a field of its own."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.putrequest("GET", "/")
+    for address in forwarded:
+        connection.putheader("X-Forwarded-For", address)
+    connection.putheader("Authorization", basic("x:guess"))
+    connection.endheaders()
+    return connection.getresponse().status
+
+
 @pytest.mark.usefixtures("long_pauses")
 def test_guesses_are_slowed_down_by_address(
     numbers: Numbers, capfd: pytest.CaptureFixture[str]
@@ -382,6 +393,8 @@ def test_guesses_are_slowed_down_by_address(
         # What he forges stands before what the proxy adds.
         assert ask("198.51.100.1, 192.0.2.9", "guess").status == 429
         assert ask("192.0.2.10", PASSWORD).status == 200
+        # Some proxies add a field of their own.
+        assert twice(port, "198.51.100.1", "192.0.2.9") == 429
         # Who gives no password is asked for one.
         assert get(port, "/", **{"X-Forwarded-For": "192.0.2.9"}).status == 401
     assert capfd.readouterr().err.splitlines() == ["dashboard_refused client=192.0.2.9"] * AT_ONCE

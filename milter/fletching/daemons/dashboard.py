@@ -217,7 +217,7 @@ class Dashboard:
         return self._guesses.wait(self._address(request), time.monotonic())
 
     def _address(self, request: _Request) -> str:
-        forwarded = request.header(b"x-forwarded-for").decode("latin-1")
+        forwarded = b",".join(request.values(b"x-forwarded-for")).decode("latin-1")
         return reader.address(request.client, forwarded, self._proxies)
 
     def _is_let_in(self, request: _Request) -> bool:
@@ -288,8 +288,12 @@ class _Request:
 
     def header(self, name: bytes) -> bytes:
         """The value of a header; empty where it is missing, or there twice."""
-        values = [value for found, value in self._headers if found == name]
-        return bytes(values[0]) if len(values) == 1 else b""
+        values = self.values(name)
+        return values[0] if len(values) == 1 else b""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a header: some proxies add a field of their own to a client's."""
+        return [bytes(value) for found, value in self._headers if found == name]
 
     async def page(self, render: Render) -> None:
         """Answers with a page, or that there is none."""
