@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fletching.admin.check import Finding, Level, check
+from fletching.admin.postconf import look_up
 from fletching.admin.postfix import pieces
 from fletching.config.load import parse
 from fletching.config.model import Config
@@ -135,3 +136,20 @@ def test_listen_that_main_cf_does_not_follow(
         assert happens in finding.text
         assert "set fletching_milter in main.cf to" in finding.text
     assert not any("passes without" in each.text for each in found) or action == "accept"
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_lf_ends_a_line(tmp_path: Path, character: str) -> None:
+    files = PostfixFiles(tmp_path / "postfix")
+    before = f"# before{character}smtpd_milters = {RSPAMD}\n"
+    files.main_cf.write_text(files.main_cf.read_text() + before, "utf-8")
+    files.add(pieces(config()))
+    assert overridden(files, config()) == []
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_table_may_have_any_text(tmp_path: Path, character: str) -> None:
+    files = PostfixFiles(tmp_path / "postfix")
+    table = tmp_path / "table"
+    table.write_text(f"/^a$/ REJECT one{character}two\n", "utf-8")
+    assert look_up(files.postconf, f"regexp:{table}", ["a"]) == {"a": f"REJECT one{character}two"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fletching.admin.finding import Finding, error
-from fletching.admin.postconf import Installed
+from fletching.admin.postconf import Installed, lines
 from fletching.admin.postfix import pieces
 from fletching.config.model import Config
 
@@ -45,7 +45,7 @@ def check_main_cf(config: Config, postfix: Installed) -> Iterator[Finding]:
 def _assignments(text: str) -> Iterator[tuple[str, int, str]]:
     """Name, line number and value of each logical line."""
     found: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines(text), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if line[0].isspace() and found:

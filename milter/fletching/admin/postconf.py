@@ -118,7 +118,7 @@ def read(command: Sequence[str], parameters: Iterable[str]) -> Installed:
     wanted = _run((*command, "-x", *parameters))
     return Installed(
         version=tuple(int(number) for number in re.findall(r"\d+", version)[:2]),
-        parameters=dict(_assignment(line) for line in wanted.splitlines()),
+        parameters=dict(_assignment(line) for line in lines(wanted)),
         services=_services(_run((*command, "-M")), _run((*command, "-Px"))),
     )
 
@@ -128,7 +128,12 @@ def look_up(command: Sequence[str], table: str, keys: Iterable[str]) -> dict[str
     postmap = (str(PurePath(command[0]).with_name("postmap")), *command[1:])
     # postmap -q tells by exit 1 that it found none of them.
     answer = _run((*postmap, "-q", "-", table), "".join(f"{key}\n" for key in keys), fine=(0, 1))
-    return dict(line.split("\t", 1) for line in answer.splitlines())
+    return dict(line.split("\t", 1) for line in lines(answer))
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text as Postfix has them: they end by LF alone."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def milters(text: str) -> tuple[MilterEntry, ...]:
@@ -155,16 +160,16 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(each for each in (*found, word) if each)
 
 
-def _services(lines: str, options: str) -> tuple[Service, ...]:
+def _services(told: str, options: str) -> tuple[Service, ...]:
     settings: dict[tuple[str, str], dict[str, str]] = {}
-    for line in options.splitlines():
+    for line in lines(options):
         place, value = _assignment(line)
         # The parameter is behind the last slash, the type before it: a name may be a path.
         service, _, parameter = place.rpartition("/")
         name, _, kind = service.rpartition("/")
         settings.setdefault((name, kind), {})[parameter] = value
     found = []
-    for line in lines.splitlines():
+    for line in lines(told):
         name, kind, _private, _unprivileged, chroot, _wakeup, _limit, command = line.split()[:8]
         found.append(Service(name, kind, chroot == "y", command, settings.get((name, kind), {})))
     return tuple(found)
