@@ -88,7 +88,7 @@ RIGHT = [
     (values.selector, "S1.Mail", "s1.mail"),
     (values.milter_socket, "inet:8899@127.0.0.1", "inet:8899@127.0.0.1"),
     (values.milter_socket, "inet:8899@LocalHost", "inet:8899@localhost"),
-    (values.milter_socket, "unix:/run/a b.sock", "unix:/run/a b.sock"),
+    (values.milter_socket, "unix:/run/a.b_c-d.sock", "unix:/run/a.b_c-d.sock"),
     (values.server_socket, "[::1]:8090", "[::1]:8090"),
     (values.server_socket, "unix:/run/web.sock", "unix:/run/web.sock"),
     *(
@@ -143,7 +143,9 @@ WRONG = [
     *(
         (values.milter_socket, each)
         for each in ("", "unix:", "unix:a", "inet:1", "inet:@a", "inet:0@a", "8899@a", "inet:1@",
-                     "/run/a.sock", "unix:/a\0", "inet:1@a b", "inet:1@::1", "inet6:1@a",
+                     "/run/a.sock", "unix:/a\0", "unix:/a b", "unix:/a\nb",
+                     "unix:/a\x1b", "unix:/a,b", "unix:/{a}", "unix:/$a", "unix:/a\u2028",
+                     "inet:1@a b", "inet:1@::1", "inet6:1@a",
                      "inet6:1@[fe80::1%lo]", "inet6:0@::1",
                      "inet6:1@127.0.0.1", "inet6:1@[::1", "unix:/" + "\u00e4" * 54)
     ),

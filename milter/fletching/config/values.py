@@ -213,10 +213,17 @@ def ip(value: object) -> IPv4Address | IPv6Address:
         raise ValueError("must be an IPv4 or IPv6 address") from None
 
 
+_ENDS_A_PATH = " ,{}$"
+"""In a list of milters (postconf(5), smtpd_milters)."""
+
+
 def milter_socket(value: str) -> str:
     """Where the milter listens, in libmilter's words."""
     if value.startswith("unix:"):
-        return "unix:" + socket_path(value.removeprefix("unix:"))
+        path = socket_path(value.removeprefix("unix:"))
+        if not path.isprintable() or any(sign in path for sign in _ENDS_A_PATH):
+            raise ValueError("must have a path without blanks, controls and , { } $ behind unix:")
+        return f"unix:{path}"
     rule = (
         "must be unix:/PATH, inet:PORT@HOST or inet6:PORT@[ADDRESS], such as inet:8899@127.0.0.1"
         " or inet6:8899@[::1]"
