@@ -109,7 +109,7 @@ MAILS = 60
 
 
 @pytest.mark.parametrize("config", ["", "worker_max_messages: 20\n"], ids=["stop", "recycling"])
-def test_all_is_told_at_the_end(config: str) -> None:
+def test_all_mails_are_logged_before_a_worker_ends(config: str) -> None:
     """SIGTERM comes right behind the last answer, with and without workers that retired before."""
     with RedisServer() as redis, MilterDaemon(redis.url, CLASSIFIED + config, workers=2) as milter:
         one = ("begin(conn)", "rcpt(conn)", header("From", "app@example.com"), WARNED)

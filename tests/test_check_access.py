@@ -101,7 +101,7 @@ def test_folder_that_only_root_can_write_to(folder: Path, name: str) -> None:
 
 
 @needs_root
-def test_missing_file_is_no_question_of_rights(folder: Path) -> None:
+def test_missing_file_is_not_a_missing_right(folder: Path) -> None:
     (folder / "keys/s1.pem").unlink()
     assert found(folder) == {}
 

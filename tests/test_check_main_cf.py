@@ -72,7 +72,7 @@ def test_earlier_line_that_ours_overrides(
         "mynetworks = 127.0.0.0/8\nmynetworks = 127.0.0.1\n",
     ],
 )
-def test_earlier_line_that_nothing_is_lost_by(tmp_path: Path, earlier: str) -> None:
+def test_earlier_line_that_loses_nothing(tmp_path: Path, earlier: str) -> None:
     files = PostfixFiles(tmp_path / "postfix")
     files.main_cf.write_text(files.main_cf.read_text() + earlier)
     files.add(pieces(config()))

@@ -110,7 +110,7 @@ def test_milter_that_postfix_cannot_reach(
         ("no-such-user", Level.WARNING, "there is no user no-such-user"),
     ],
 )
-def test_mail_owner_is_who_is_tried(
+def test_mail_owner_is_the_user_that_is_tested(
     queue: Path, listening: Path, owner: str, level: Level, says: str
 ) -> None:
     finding = found(queue, f"unix:{listening}", owner=owner)[0]

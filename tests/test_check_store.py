@@ -104,7 +104,7 @@ def allowed(redis: RedisServer, rights: str, keys: str = "~fletching:*") -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_one_right_that_lacks_is_singled_out(
+def test_one_missing_right_is_named(
     redis: RedisServer, tmp_path: Path, command: str
 ) -> None:
     right = command.lower().replace(" ", "|")
@@ -125,7 +125,7 @@ def test_one_right_that_lacks_is_singled_out(
         ("-@all", "~fletching:*", "+del +expire +pexpire +set"),
     ],
 )
-def test_rights_that_lack_are_told_together(
+def test_missing_rights_are_named_together(
     redis: RedisServer, tmp_path: Path, rights: str, keys: str, lacks: str
 ) -> None:
     (text,) = texts(allowed(redis, rights, keys), tmp_path)
@@ -202,7 +202,7 @@ def test_a_redis_before_7_is_refused(tmp_path: Path) -> None:
 # Connections, clock, silence
 
 
-def test_too_few_connections_are_told(tmp_path: Path) -> None:
+def test_too_few_connections_are_a_warning(tmp_path: Path) -> None:
     with RedisServer("maxclients 20") as redis:
         (text,) = texts(redis.url, tmp_path)
     assert f"maxclients is 20, and this host may open {connections(2)}" in text
@@ -217,7 +217,7 @@ def test_too_few_connections_are_told(tmp_path: Path) -> None:
         (-7, "its clock is 7 s behind this host's"),
     ],
 )
-def test_a_clock_that_is_off_is_told(tmp_path: Path, off: int, saying: str | None) -> None:
+def test_clock_offset_is_a_warning(tmp_path: Path, off: int, saying: str | None) -> None:
     library = tmp_path / "wrong_clock.so"
     source = Path(__file__).with_name("wrong_clock.c")
     compiler = program("cc", "gcc")
@@ -237,7 +237,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_silence_halfway_is_told(tmp_path: Path) -> None:
+def test_redis_that_stops_answering_is_an_error(tmp_path: Path) -> None:
     with RedisServer() as redis:
         # Writes wait, and PING is answered.
         redis.client.client_pause(10_000, all=False)
@@ -247,7 +247,7 @@ def test_silence_halfway_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_slow_script_is_told_and_its_keys_end(
+def test_a_slow_script_is_reported_and_its_keys_expire(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = "for i = 1, 6e6 do redis.call('EXISTS', KEYS[1]) end return 1"

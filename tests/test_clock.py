@@ -51,8 +51,8 @@ def test_age(name: str, now: int, jumps: tuple[tuple[int, int], ...], since: int
 
 
 @given(st.lists(st.integers(1, YEARS), max_size=12), st.integers(0, YEARS), st.booleans())
-def test_what_is_so_old_is_so_old(steps: list[int], age: int, ends_with_a_wait: bool) -> None:
-    """Waits and jumps forward in turn: `before` is the inverse of `age`."""
+def test_before_is_the_inverse_of_age(steps: list[int], age: int, ends_with_a_wait: bool) -> None:
+    """Waits and jumps forward in turn."""
     at, jumps = T, []
     for number, step in enumerate(steps):
         if number % 2:

@@ -61,5 +61,5 @@ def test_long_fields_of_a_signed_mail_are_changes(fields: int) -> None:
     assert bool(outcome.edits) != refused
 
 
-def test_long_fields_of_a_mail_that_is_not_ours_are_nobodys() -> None:
+def test_long_fields_of_a_mail_that_is_not_ours_are_accepted() -> None:
     assert carried(mail(*LONG)).refusal is None

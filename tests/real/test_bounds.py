@@ -18,7 +18,7 @@ ORDINARY = tuple(b"A: b" for _ in range(40_000))
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
-def test_12000_control_headers_are_refused_and_postfix_is_content(
+def test_12000_control_headers_are_refused_and_postfix_logs_no_trouble(
     fletching: Fletching, postfix: Postfix, source: str
 ) -> None:
     before = len(postfix.log())

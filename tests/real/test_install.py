@@ -108,7 +108,7 @@ def test_preview_before_any_mail(root: CleanRoot) -> None:
     assert "https://shop.example.com/1?a=b" in said
 
 
-def test_milter_starts_and_check_is_content(root: CleanRoot) -> None:
+def test_milter_starts_and_check_finds_nothing_wrong(root: CleanRoot) -> None:
     said = root.run(INSTALL["5"], OPT)
     assert "error: " not in said
     assert "warning: listen" not in said
@@ -245,7 +245,7 @@ def test_caddy_takes_its_configuration(root: CleanRoot) -> None:
     root.run(commands("deploy/caddy/README.md", "", "web:|curl "), f"{OPT}/deploy/caddy")
 
 
-def test_out_again(root: CleanRoot) -> None:
+def test_removal(root: CleanRoot) -> None:
     root.run(commands("deploy/postfix/README.md", "Out"))
     root.run(commands("deploy/systemd/README.md", "Out"))
     assert "milter" not in root.run("postconf -n; postconf -M")

@@ -68,8 +68,8 @@ class Trusted(Options):
     networks: Networks = (values.network("127.0.0.0/8"), values.network("::1/128"))
     """Trust a client whose address is in one of these networks."""
     services: Annotated[tuple[DaemonName, ...], Several, Different] = ()
-    """The smtpd services at which `networks` count, by `milter_macro_daemon_name`; empty: at all.
-    Needed where a content filter hands mail of strangers back to Postfix from a trusted address."""
+    """The smtpd services at which `networks` count, by `milter_macro_daemon_name`; empty: every
+    service. Needed where a content filter returns mail of strangers from a trusted address."""
 
 
 class User(Options):
