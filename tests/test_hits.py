@@ -331,6 +331,10 @@ POSTS = {
         b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n'
         b"Content-Type: text/plain\r\n\r\nOne-Click\r\n--x--"
     ),
+    "multipart with the name twice": (
+        b'--x\r\nContent-Disposition: form-data; name=a; filename=b; name="List-Unsubscribe";'
+        b" name=List-Unsubscribe; filename=c\r\nX: y\r\n\r\nOne-Click\r\n--x--"
+    ),
 }
 
 
@@ -355,6 +359,20 @@ def test_one_click(name: str, kind: Kind, url: str) -> None:
 def test_another_post_shows_the_page(body: bytes) -> None:
     hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=body)
     assert (hit.answer.status, hit.answer.body, hit.event) == (400, Body.UNSUBSCRIBE, None)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"name=List-Unsubscribe", b"name=List-Unsubscribe\nx", b'name="List-Unsubscribe"\r\nx\r\n',
+        b"name=", b"\r\n", b"\nx", b"&List-Unsubscribe=One-Click" + b" " * 2000 + b"x",
+    ],
+)  # fmt: skip
+def test_a_post_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+    """A hundred times as long as is read: were it not linear, it would take an hour."""
+    longest = 100 * hits.LONGEST_BODY
+    monkeypatch.setattr(hits, "LONGEST_BODY", longest)
+    test_another_post_shows_the_page((piece * longest)[: longest - 1] + b"x")
 
 
 def cors(hit: Hit) -> set[str]:

@@ -52,10 +52,12 @@ _HOST = re.compile(r"\A(https?://(?:[^/?#\\]*@)?)([^/?#\\@:\[]+)", re.IGNORECASE
 _AS_IT_IS = "!#$%&'()*+,-./:;=?@[\\]^_`{|}~"
 _PLAIN = re.compile(r"[!#-;=?-~]+")
 
-# RFC 8058, section 3.2: one pair, as of a form, in either of a form's two encodings.
+# RFC 8058, section 3.2: one pair, as of a form, in either of a form's two encodings. Of several
+# names in the header of a part the last one is read on from, so that no line is read twice.
+_NAME = rb'name="?List-Unsubscribe'
 _POSTED = re.compile(
-    rb"(?:^|&)List-Unsubscribe=One-Click(?:&|\s*$)"
-    rb'|name="?List-Unsubscribe"?[^\r\n]*(?:\r?\n[^\r\n]+)*\r?\n\r?\nOne-Click\s',
+    rb"(?:^|&)List-Unsubscribe=One-Click(?:&|\s*+$)"
+    rb"|%b(?:(?!%b)[^\r\n]|\r?\n(?=[^\r\n]))*+\r?\n\r?\nOne-Click\s" % (_NAME, _NAME),
     re.IGNORECASE,
 )
 _BUTTON = re.compile(rb"(?:^|&)from=page(?:&|$)")
