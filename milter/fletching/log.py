@@ -240,7 +240,8 @@ def _line(priority: int, name: str, facts: list[tuple[str, object]], behind: str
     words, room = [name], LONGEST - len(name) - len(" left_out=1000000")
     for place, (key, value) in enumerate(facts):
         word = f"{key}={value_text(value)}"
-        room -= 1 + len(word.encode("utf-8", "backslashreplace"))
+        ascii_only = word.isascii()
+        room -= 1 + (len(word) if ascii_only else len(word.encode("utf-8", "backslashreplace")))
         if room < 0:
             words.append(f"left_out={len(facts) - place}")
             break
@@ -272,6 +273,8 @@ def value_text(value: object) -> str:
     """A value as it stands in a line: plain where it is harmless, else quoted and escaped; what is
     too long then is cut, so that no value takes the room of those behind it."""
     text = str(value)
+    if len(text) <= _LONGEST_VALUE and _PLAIN.fullmatch(text):
+        return text
     shown = text[:_LONGEST_VALUE]
     while (size := len(_quoted(shown).encode()) - len('""')) > _LONGEST_VALUE:
         shown = shown[: len(shown) * _LONGEST_VALUE // size]

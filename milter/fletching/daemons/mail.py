@@ -32,7 +32,7 @@ class Mail:
     headers: list[Header] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
     failure: Exception | None = None
-    keeps_body: bool = True
+    keeps_body: bool | None = None
 
     def add_header(self, name: str, value: bytes) -> None:
         """A field as libmilter gives it: without the space behind the colon, folds as LF."""
@@ -40,13 +40,12 @@ class Mail:
         lines = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         self.headers.append(Header(name.encode("ascii"), b" " + lines, len(self.headers)))
 
-    def end_header(self, client: str, service: str | None) -> None:
-        """All fields are here: a body that nobody will read is not kept."""
-        envelope = self.envelope(client, "", service)
-        self.keeps_body = reads_body(tuple(self.headers), envelope, self.setup.config)
-
-    def add_body(self, chunk: bytes) -> None:
-        """A piece of the body."""
+    def add_body(self, chunk: bytes, client: str, service: str | None) -> None:
+        """A piece of the body, which is not kept where nobody will read it."""
+        if self.keeps_body is None:
+            # Not at the end of the header: that would be one more call from Postfix for each mail.
+            envelope = self.envelope(client, "", service)
+            self.keeps_body = reads_body(tuple(self.headers), envelope, self.setup.config)
         if self.keeps_body:
             self.chunks.append(chunk)
 

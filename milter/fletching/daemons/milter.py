@@ -119,12 +119,9 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         return self._collect(lambda mail: mail.add_header(name, value))
 
     @_no_reply
-    def eoh(self) -> int:
-        return self._collect(lambda mail: mail.end_header(self._client or "", self._service))
-
-    @_no_reply
     def body(self, chunk: bytes) -> int:
-        return self._collect(lambda mail: mail.add_body(chunk))
+        client, service = self._client or "", self._service
+        return self._collect(lambda mail: mail.add_body(chunk, client, service))
 
     def eom(self) -> int:
         mail, self._mail = self._mail, None
@@ -318,7 +315,6 @@ def _open_at(where: str) -> None:
     Milter.set_envrcpt_callback(lambda ctx, *words: ctx.getpriv().envrcpt_bytes(*words))
     # pymilter's own would have made text of the value.
     Milter.set_header_callback(lambda ctx, name, value: ctx.getpriv().header(name, value))
-    Milter.set_eoh_callback(lambda ctx: ctx.getpriv().eoh())
     Milter.set_body_callback(lambda ctx, chunk: ctx.getpriv().body(chunk))
     Milter.set_eom_callback(lambda ctx: ctx.getpriv().eom())
     Milter.set_abort_callback(lambda ctx: ctx.getpriv().abort())

@@ -108,7 +108,7 @@ class Worker:
             outcome = carry(mail.message(), envelope, mail.setup, self._campaign_of, now)
         finally:
             self._turns.put(None)
-        if not mail.keeps_body and (outcome.plan.mail_class or outcome.plan.signatures):
+        if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
             raise RuntimeError("a body was not kept that is needed")
         facts = outcome.facts
         if facts is None or not facts.campaign or not _tells_of_mails(mail.setup.config):

@@ -8,7 +8,7 @@ and the body in one run (requests between two pieces of a body end the replaceme
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fletching.outgoing.message import Header, Message
@@ -119,15 +119,18 @@ def from_sender(address: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return (*edits[: len(edits) - len(body)], ChangeSender(address), *body)
 
 
-def are_too_much(mail: Message, edits: Iterable[Edit]) -> bool:
+def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
     """Whether the edits would be more work for Postfix than one mail may be."""
+    octets = sum(len(header.name) + len(header.value) for header in mail.headers)
+    if len(edits) <= MOST_CHANGES and len(edits) * octets <= MOST_WORK:
+        # Nearly every mail: a header has no more lines than octets.
+        return False
     of_header = [each for each in edits if not isinstance(each, ChangeSender | ReplaceBody)]
     lines = sum(1 + header.value.count(b"\n") for header in mail.headers)
     if len(of_header) * lines > MOST_WORK:
         return True
     if sum(isinstance(each, ChangeHeader) for each in of_header) > MOST_CHANGES:
         return True
-    octets = sum(len(header.name) + len(header.value) for header in mail.headers)
     return len(of_header) * octets > MOST_OCTETS
 
 
