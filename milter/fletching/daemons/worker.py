@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NoReturn
 
 from fletching import log
@@ -73,10 +72,7 @@ class Worker:
         self._paused = Watch(self._state_dir)
         self._setup = setup
         self._changing = threading.Lock()
-        # A semaphore whose every turn is C: threading.Semaphore is Python, run with the lock held.
-        self._turns: SimpleQueue[None] = SimpleQueue()
-        for _ in range(_AT_ONCE):
-            self._turns.put(None)
+        self._computing = threading.Semaphore(_AT_ONCE)
         self._afterwards = Afterwards(self._write)
         self._metrics: Metrics | None = None
         try:
@@ -102,12 +98,9 @@ class Worker:
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
         """Everything that is to happen to a mail; nothing has happened yet."""
-        self._turns.get()
-        try:
+        with self._computing:
             now = stamp(zone(mail.setup.config))
             outcome = carry(mail.message(), envelope, mail.setup, self._campaign_of, now)
-        finally:
-            self._turns.put(None)
         if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
             raise RuntimeError("a body was not kept that is needed")
         facts = outcome.facts
@@ -130,11 +123,11 @@ class Worker:
 
     def _campaign_of(self, question: Question) -> Numbered | None:
         # Others compute meanwhile: where Redis is away, each would wait for all before it, too.
-        self._turns.put(None)
+        self._computing.release()
         try:
             return self._store.campaigns.campaign_of(question)
         finally:
-            self._turns.get()
+            self._computing.acquire()
 
     def was_answered(self, answered: Answered) -> None:
         """A mail has its answer as soon as this returns; what is left to tell of it is not lost."""
