@@ -92,7 +92,6 @@ def test_without_json(name: str, site: Path) -> None:
 # What holds for every mail that leaves, whoever looks at what is expected.
 
 
-
 def _leaves(name: str) -> bool:
     expected = CASES / name / "out.json"
     return expected.exists() and json.loads(expected.read_text("utf-8"))["verdict"] == "accept"

@@ -27,9 +27,7 @@ def found(files: PostfixFiles, settings: Config) -> list[Finding]:
     findings = check(settings, postfix=True, postconf_command=files.postconf)
     places = ("virtual_mtas.", "master.cf")
     return [
-        each
-        for each in findings
-        if each.place.startswith(places) and each.level is not Level.OK
+        each for each in findings if each.place.startswith(places) and each.level is not Level.OK
     ]
 
 

@@ -26,9 +26,7 @@ def config(folder: Path, text: str = "") -> Config:
 @pytest.fixture(params=["rsa", "ed25519"])
 def signing(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
     new_dkim_key(tmp_path / "s1.pem", request.param)
-    return config(
-        tmp_path, "dkim: {keys: [{domain: example.com, selector: s1, file: s1.pem}]}"
-    )
+    return config(tmp_path, "dkim: {keys: [{domain: example.com, selector: s1, file: s1.pem}]}")
 
 
 def record(settings: Config) -> str:

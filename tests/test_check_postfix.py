@@ -127,9 +127,7 @@ def test_shutdown_is_right_where_postfix_knows_it(files: PostfixFiles, tmp_path:
     # A later Postfix: the real commands, but for the version.
     tool = tmp_path / "postconf"
     real = program("postconf", "postfix")
-    tool.write_text(
-        f'#!/bin/sh\ncase "$*" in *-dh*) echo 3.11.6;; *) exec {real} "$@";; esac\n'
-    )
+    tool.write_text(f'#!/bin/sh\ncase "$*" in *-dh*) echo 3.11.6;; *) exec {real} "$@";; esac\n')
     tool.chmod(0o755)
     (tmp_path / "postmap").symlink_to(program("postmap", "postfix"))
     files.let_rest()
@@ -142,27 +140,43 @@ def test_shutdown_is_right_where_postfix_knows_it(files: PostfixFiles, tmp_path:
 @pytest.mark.parametrize(
     ("text", "assignments", "expected"),
     [
-        ("", ["smtpd_milters="], [
-            *both(Level.WARNING, "smtpd_milters"), (Level.ERROR, "smtpd_milters")
-        ]),
+        (
+            "",
+            ["smtpd_milters="],
+            [*both(Level.WARNING, "smtpd_milters"), (Level.ERROR, "smtpd_milters")],
+        ),
         ("", ["smtpd_milters=inet:127.0.0.1:7357, $fletching_milter"], NOTHING),
-        ("", ["smtpd_milters=unix:opendkim/x.sock $fletching_milter"],
-         both(Level.WARNING, "smtpd_milters")),
-        ("", ["smtpd_milters={ inet:localhost:11332, default_action=accept } $fletching_milter"],
-         both(Level.WARNING, "smtpd_milters")),
-        ("", ["smtpd_milters=$fletching_milter, inet:127.0.0.1:7357"],
-         both(Level.WARNING, "smtpd_milters")),
-        ("dkim: {enabled: false}", ["smtpd_milters=$fletching_milter, inet:127.0.0.1:8891"],
-         NOTHING),
+        (
+            "",
+            ["smtpd_milters=unix:opendkim/x.sock $fletching_milter"],
+            both(Level.WARNING, "smtpd_milters"),
+        ),
+        (
+            "",
+            ["smtpd_milters={ inet:localhost:11332, default_action=accept } $fletching_milter"],
+            both(Level.WARNING, "smtpd_milters"),
+        ),
+        (
+            "",
+            ["smtpd_milters=$fletching_milter, inet:127.0.0.1:7357"],
+            both(Level.WARNING, "smtpd_milters"),
+        ),
+        (
+            "dkim: {enabled: false}",
+            ["smtpd_milters=$fletching_milter, inet:127.0.0.1:8891"],
+            NOTHING,
+        ),
         ("", ["non_smtpd_milters="], [(Level.ERROR, "non_smtpd_milters")]),
         ("", ["milter_protocol=4"], [(Level.ERROR, "milter_protocol")]),
         ("", ["milter_header_checks="], [(Level.ERROR, "milter_header_checks")] * 2),
         ("", ["milter_header_checks=regexp:/nowhere/table"], [(Level.ERROR, "postfix")]),
         ("", ["content_filter=scan:[127.0.0.1]:10024"], both(Level.WARNING, "content_filter")),
         ("", ["smtpd_milter_maps=cidr:/etc/postfix/x"], both(Level.WARNING, "smtpd_milter_maps")),
-        ("", ["receive_override_options=no_milters"], [
-            *both(Level.WARNING, "smtpd_milters"), (Level.ERROR, "smtpd_milters")
-        ]),
+        (
+            "",
+            ["receive_override_options=no_milters"],
+            [*both(Level.WARNING, "smtpd_milters"), (Level.ERROR, "smtpd_milters")],
+        ),
         ("", ["smtp_header_checks=regexp:/etc/postfix/x"], [(Level.WARNING, "smtp_header_checks")]),
         ("", ["smtp_body_checks=regexp:/etc/postfix/x"], [(Level.WARNING, "smtp_body_checks")]),
         ("", ["smtp_generic_maps=texthash:/x"], [(Level.WARNING, "smtp_generic_maps")]),
@@ -190,24 +204,35 @@ def test_main_cf(
 @pytest.mark.parametrize(
     ("edits", "expected"),
     [
-        (["-P", "submission/inet/smtpd_milters="],
-         [(Level.WARNING, "submission/inet smtpd_milters")]),
+        (
+            ["-P", "submission/inet/smtpd_milters="],
+            [(Level.WARNING, "submission/inet smtpd_milters")],
+        ),
         (["-P", "submission/inet/milter_default_action=accept"], NOTHING),
-        (["-P", "submission/inet/content_filter=scan:"],
-         [(Level.WARNING, "submission/inet content_filter")]),
-        (["-P", "submission/inet/receive_override_options=no_milters"],
-         [(Level.WARNING, "submission/inet smtpd_milters")]),
-        (["-P", "vmta-b/unix/smtp_generic_maps=texthash:/x"],
-         [(Level.WARNING, "smtp_generic_maps")]),
-        (["-P", "cleanup/unix/milter_header_checks="],
-         [(Level.ERROR, "milter_header_checks")] * 2),
+        (
+            ["-P", "submission/inet/content_filter=scan:"],
+            [(Level.WARNING, "submission/inet content_filter")],
+        ),
+        (
+            ["-P", "submission/inet/receive_override_options=no_milters"],
+            [(Level.WARNING, "submission/inet smtpd_milters")],
+        ),
+        (
+            ["-P", "vmta-b/unix/smtp_generic_maps=texthash:/x"],
+            [(Level.WARNING, "smtp_generic_maps")],
+        ),
+        (["-P", "cleanup/unix/milter_header_checks="], [(Level.ERROR, "milter_header_checks")] * 2),
         (["-P", "cleanup/unix/non_smtpd_milters="], [(Level.ERROR, "non_smtpd_milters")]),
         (["-MX", "vmta-b/unix"], [(Level.ERROR, "master.cf vmta-b")]),
         (["-M", "10025/inet=127.0.0.1:10025 inet n - y - - smtpd -o smtpd_milters="], NOTHING),
-        (["-M", "10026/inet=10026 inet n - y - - smtpd -o smtpd_milters="],
-         [(Level.WARNING, "10026/inet smtpd_milters")]),
-        (["-M", "smtpd/pass=smtpd pass - - y - - smtpd -o smtpd_milters="],
-         [(Level.WARNING, "smtpd/pass smtpd_milters")]),
+        (
+            ["-M", "10026/inet=10026 inet n - y - - smtpd -o smtpd_milters="],
+            [(Level.WARNING, "10026/inet smtpd_milters")],
+        ),
+        (
+            ["-M", "smtpd/pass=smtpd pass - - y - - smtpd -o smtpd_milters="],
+            [(Level.WARNING, "smtpd/pass smtpd_milters")],
+        ),
         (["-M", "smtp/inet=smtp inet n - y - 1 postscreen"], NOTHING),
     ],
 )
@@ -259,8 +284,10 @@ def test_default_action_of_a_service(files: PostfixFiles) -> None:
         ("/^X-Fletching-Route: (vmta-a|vmta-b)$/ filter  $1:", NOTHING),
         ("/^X-Fletching-Route: (.*)$/ FILTER $1:", [(Level.WARNING, "milter_header_checks")]),
         ("/^X-Fletching-Route: vmta-a$/ FILTER vmta-a:", [(Level.ERROR, "milter_header_checks")]),
-        ("/^X-Fletching-Route: (vmta-[ab])$/ FILTER smtp:",
-         [(Level.ERROR, "milter_header_checks")] * 2),
+        (
+            "/^X-Fletching-Route: (vmta-[ab])$/ FILTER smtp:",
+            [(Level.ERROR, "milter_header_checks")] * 2,
+        ),
         ("/^X-Fletching-Route/ IGNORE", [(Level.ERROR, "milter_header_checks")] * 2),
     ],
 )

@@ -104,9 +104,7 @@ def allowed(redis: RedisServer, rights: str, keys: str = "~fletching:*") -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_one_missing_right_is_named(
-    redis: RedisServer, tmp_path: Path, command: str
-) -> None:
+def test_one_missing_right_is_named(redis: RedisServer, tmp_path: Path, command: str) -> None:
     right = command.lower().replace(" ", "|")
     (text,) = texts(allowed(redis, f"+@all -{right}"), tmp_path)
     assert f"its user lacks +{right} (" in text

@@ -94,8 +94,8 @@ def as_text(page: str) -> str:
     words: list[str] = []
     styled = False
     for token in tokens(page):
-        styled = (
-            (token.tag == "style" and token.kind == "StartTag") or (styled and token.kind == "Text")
+        styled = (token.tag == "style" and token.kind == "StartTag") or (
+            styled and token.kind == "Text"
         )
         words.append(token.data if token.kind == "Text" and not styled else "")
         if (href := href_of(token)) is not None:

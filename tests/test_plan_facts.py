@@ -261,9 +261,7 @@ def test_the_dkim_header_does_not_count_from_sendmail() -> None:
     assert "X-GreenArrow-DKIM: does not count in mail from sendmail" in local.warnings
 
 
-@pytest.mark.parametrize(
-    ("local", "dkim"), [(True, "dkim: {"), (False, "dkim: {enabled: false, ")]
-)
+@pytest.mark.parametrize(("local", "dkim"), [(True, "dkim: {"), (False, "dkim: {enabled: false, ")])
 def test_a_broken_dkim_header_that_does_not_count_refuses_nothing(local: bool, dkim: str) -> None:
     site = "on_invalid_header: reject\n" + SITE.replace("dkim: {", dkim)
     found = plan(mail(CLASSIFIED, "X-GreenArrow-DKIM: {"), envelope(local=local), site)

@@ -47,15 +47,18 @@ def test_a_mail_is_an_event_where_a_destination_asks_for_it(redis: RedisServer) 
         replies = [milter.mail(FROM, ID), milter.mail(FROM)]
         assert [reply.replies for reply in replies] == [[ACCEPT], [ACCEPT]]
     first, second = told(redis)
-    assert first.items() >= {
-        "event_type": "message_prepared",
-        "server_id": "mx1",
-        "email": "reader@example.org",
-        "listid": "t100",
-        "mail_class": "news",
-        "click_tracking_id": "4711",
-        "message_number": 1,
-    }.items()
+    assert (
+        first.items()
+        >= {
+            "event_type": "message_prepared",
+            "server_id": "mx1",
+            "email": "reader@example.org",
+            "listid": "t100",
+            "mail_class": "news",
+            "click_tracking_id": "4711",
+            "message_number": 1,
+        }.items()
+    )
     assert (second["campaign"], second["message_number"]) == (first["campaign"], 2)
 
 

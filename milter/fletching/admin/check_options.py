@@ -54,9 +54,6 @@ def _is_told(config: Config, mail_class: MailClass) -> bool:
     """Whether a destination gets the unsubscribes of the class."""
     return any(
         (to.types is None or UNSUBSCRIBE in to.types)
-        and (
-            to.classes is None
-            or mail_class.name.lower() in {name.lower() for name in to.classes}
-        )
+        and (to.classes is None or mail_class.name.lower() in {name.lower() for name in to.classes})
         for to in (config.events.destinations if config.events else ())
     )

@@ -49,8 +49,10 @@ def check_socket(config: Config, postfix: Installed) -> Iterator[Finding]:
     """Whether the milter runs, whether Postfix's user can connect, and who else can."""
     place = values.inet_place(config.listen)
     if place is not None:
-        yield _nobody_listens(config) if _refused(*place) else ok(
-            "listen", f"accepts connections at {config.listen}"
+        yield (
+            _nobody_listens(config)
+            if _refused(*place)
+            else ok("listen", f"accepts connections at {config.listen}")
         )
         return
     path = Path(os.path.realpath(config.listen.removeprefix("unix:")))

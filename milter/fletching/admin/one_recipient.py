@@ -51,9 +51,7 @@ def one_recipient(config: Config, first_port: int = FIRST_PORT) -> Pieces:
     )
     options = tuple(_options_of_services(listeners))
     on = tuple(f"postconf -P '{service}/{option}'" for service, option in options)
-    off = tuple(
-        f"postconf -PX {service}/{option.partition('=')[0]}" for service, option in options
-    )
+    off = tuple(f"postconf -PX {service}/{option.partition('=')[0]}" for service, option in options)
     return Pieces(
         main_cf=main_cf_block(MARK, _MAIN_CF),
         master_cf=_master_cf(config, listeners, on, off),

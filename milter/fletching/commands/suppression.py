@@ -78,9 +78,7 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 @suppression.command("add")
 @click.argument("listid")
 @click.argument("address")
-@click.option(
-    "--obscured", is_flag=True, help="ADDRESS is a value of X-GreenArrow-Obscured-Email."
-)
+@click.option("--obscured", is_flag=True, help="ADDRESS is a value of X-GreenArrow-Obscured-Email.")
 @configured
 def suppression_add(config_path: Path, listid: str, address: str, obscured: bool) -> None:
     """Add ADDRESS to the suppression list of LISTID.

@@ -85,9 +85,7 @@ class PasswordFileError(Exception):
     """The file of `web.admin_password_file` cannot be used; says why."""
 
 
-def run(
-    config_path: Path, config: Config, heard: socket.socket, opened_by: str | None
-) -> NoReturn:
+def run(config_path: Path, config: Config, heard: socket.socket, opened_by: str | None) -> NoReturn:
     """The process of the dashboard, from its fork to its end. ``opened_by``: the password now.
 
     ``config``: that of the start, by which the socket was opened.
