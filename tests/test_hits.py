@@ -79,6 +79,53 @@ def test_click_leads_to_its_destination(form: str, junk: str) -> None:
     assert fields(hit)["event_type"] == events.CLICK
 
 
+ROADS = {
+    "slash before the question mark": "/{noun}/?{token}",
+    "two of them": "/{noun}//?{token}",
+    "slash before qs": "/{noun}/?qs={token}",
+    "slash before other parameters": "/{noun}/?utm_source=x&{token}=&a=b",
+    "two slashes": "//{noun}?{token}",
+    "three slashes": "///{noun}?{token}",
+    "two slashes and a path": "//{noun}//{token}",
+    "slash behind the token": "/{noun}/{token}/",
+    "encoded token": "/{noun}?{encoded_token}",
+    "encoded token in small letters": "/{noun}/{small_encoded_token}",
+    "encoded qs": "/{noun}?%71%73={token}",
+    "encoded name": "/{encoded_noun}?{token}",
+    "all encoded": "//{encoded_noun}/?{encoded_token}=",
+}
+
+
+def encoded(text: str) -> str:
+    return "".join(f"%{ord(each):02X}" for each in text)
+
+
+def road(name: str, noun: str, made: str) -> str:
+    return ROADS[name].format(
+        noun=noun,
+        token=made,
+        encoded_noun=encoded(noun),
+        encoded_token=encoded(made),
+        small_encoded_token=encoded(made).lower(),
+    )
+
+
+@pytest.mark.parametrize("name", ROADS)
+def test_a_changed_link_still_leads_there(name: str) -> None:
+    click = ask(road(name, "click", token()))
+    assert (click.answer.status, header(click, "location")) == (302, URL)
+    assert ask(road(name, "open", token(Kind.OPEN, ""))).event is not None
+    target = road(name, "unsub", token(Kind.LIST_UNSUBSCRIBE, ""))
+    assert ask(target, "POST", body=ONE_CLICK).event is not None
+
+
+@pytest.mark.parametrize("name", ROADS)
+def test_a_changed_link_of_nobody_is_unknown(name: str) -> None:
+    for made in (token()[:-1], OTHERS_KEYS.seal(Kind.CLICK_HTML, FACTS, URL), "", "x"):
+        hit = ask(road(name, "click", made))
+        assert (hit.answer.status, hit.answer.body, hit.event) == (404, Body.UNKNOWN, None)
+
+
 def test_all_fields_of_a_click() -> None:
     assert fields(ask(f"/click?{token(Kind.CLICK_TEXT)}")) == {
         "event_type": "engine_click",
@@ -166,6 +213,13 @@ OF_NOBODY = {
     "a URL": "/click?https://evil.example/",
     "a URL behind qs": "/click?qs=https://evil.example/",
     "two slashes": "//evil.example/click?x",
+    "a host": f"//click/x?{token()}",
+    "below something and two slashes": f"/a//click?{token()}",
+    "an encoded slash": f"%2Fclick?{token()}",
+    "an encoded question mark": f"/click%3F{token()}",
+    "a name encoded twice": f"/%2563lick?{token()}",
+    "a token encoded twice": f"/click?{encoded(encoded(token()))}",
+    "slashes alone": "//click//?",
     "open's token": f"/click?{token(Kind.OPEN, '')}",
     "unsubscribe's token": f"/click?{token(Kind.UNSUBSCRIBE_HTML)}",
     "X-Mailer-Info": f"/click?{token(Kind.MAILER_INFO, '')}",
@@ -324,6 +378,11 @@ POSTS = {
     "with a line end": ONE_CLICK + b"\r\n",
     "with more": b"a=b&" + ONE_CLICK + b"&c=d",
     "in small letters": ONE_CLICK.lower(),
+    "with encoded hyphens": b"List%2DUnsubscribe=One%2dClick",
+    "with letters encoded": encoded("List-Unsubscribe").encode() + b"=" + b"%4fne-Click",
+    "the pair as a name": b"List-Unsubscribe%3DOne-Click=",
+    "the pair as a name between others": b"a=b&List-Unsubscribe%3dOne-Click=&c=d",
+    "the pair encoded": encoded("List-Unsubscribe=One-Click").encode(),
     "multipart": (
         b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--x--'
     ),
@@ -354,8 +413,15 @@ def test_one_click(name: str, kind: Kind, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"List-Unsubscribe=", b"xList-Unsubscribe=One-Click", b"One-Click", b"from=page"]
-)
+    "body",
+    [
+        b"", b"List-Unsubscribe=", b"xList-Unsubscribe=One-Click", b"One-Click", b"from=page",
+        b"List%252DUnsubscribe=One-Click", b"List-Unsubscribe%253DOne-Click",
+        b"x%3DList-Unsubscribe=One-Click", b"x%26List-Unsubscribe=One-Click",
+        b"List-Unsubscribe=One-Click%26", b"List-Unsubscribe=One-Clicks",
+        b"List-Unsubscribe==One-Click", b"List-Unsubscribe=One-Click==",
+    ],
+)  # fmt: skip
 def test_another_post_shows_the_page(body: bytes) -> None:
     hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=body)
     assert (hit.answer.status, hit.answer.body, hit.event) == (400, Body.UNSUBSCRIBE, None)
@@ -365,7 +431,8 @@ def test_another_post_shows_the_page(body: bytes) -> None:
     "piece",
     [
         b"name=List-Unsubscribe", b"name=List-Unsubscribe\nx", b'name="List-Unsubscribe"\r\nx\r\n',
-        b"name=", b"\r\n", b"\nx", b"&List-Unsubscribe=One-Click" + b" " * 2000 + b"x",
+        b"name=", b"\r\n", b"\nx", b"%", b"%2", b"%4C", b"&List-Unsubscribe%3D",
+        b"&List-Unsubscribe=One-Click" + b" " * 2000 + b"x",
     ],
 )  # fmt: skip
 def test_a_post_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:

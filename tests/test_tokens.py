@@ -556,11 +556,23 @@ def encoded(text: str, characters: str) -> str:
         f"?a=b&{encoded(TOKEN, '-_')}=&c=d",
         f"?{encoded(TOKEN, TOKEN)}=",
         f"/{TOKEN}?fbclid=1",
+        f"/?{TOKEN}",
+        f"/?{TOKEN}=&a=b",
+        f"/?qs={TOKEN}",
+        f"/?a=b&{encoded(TOKEN, '-_')}=&c=d",
+        f"//?{TOKEN}",
+        f"//{TOKEN}?fbclid=1",
+        f"/{TOKEN}/",
+        f"/{TOKEN}/?a=b",
+        f"?{encoded('qs', 'qs')}={TOKEN}",
     ],
 )
 def test_a_query_written_again(noun: str, query: str) -> None:
     assert found_in(f"{D}/{noun}{query}") == TOKEN
     assert found_in(f"/{noun}{query}") == TOKEN
+    assert found_in(f"{D}//{noun}{query}") == TOKEN
+    assert found_in(f"//{noun}{query}") == TOKEN
+    assert found_in(f"{D}/{encoded(noun, noun)}{query}") == TOKEN
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -578,7 +590,10 @@ def test_what_a_browsers_classes_write() -> None:
     assert [found_in(url) for url in json.loads(run.stdout)] == [TOKEN] * 15
 
 
-@pytest.mark.parametrize("text", ["", " ", ".", f"{D}/click?", f"{D}/click/", "ä", "?", "=x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", ".", f"{D}/click?", f"{D}/click/", f"{D}/click/?", f"{D}//click//", "ä", "?", "=x"],
+)
 def test_no_token_in_it(text: str) -> None:
     with pytest.raises(TokenError, match="no token"):
         found_in(text)
@@ -592,6 +607,11 @@ def test_search_is_linear() -> None:
         "/click?" + "a" * 1_000_000,
         "a" * 1_000_000,
         "://" * 300_000,
+        "/" * 1_000_000,
+        "/click" + "/" * 1_000_000,
+        "/click////////" * 100_000,
+        "%2" * 500_000,
+        "%63" * 300_000,
     ):
         try:
             found_in(text)

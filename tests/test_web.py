@@ -152,7 +152,10 @@ def web(tmp_path: Path, clean: RedisServer, request: pytest.FixtureRequest) -> I
 # Requests
 
 
-@pytest.mark.parametrize("form", ["/click/{}", "/click?{}", "/click?qs={}"])
+@pytest.mark.parametrize(
+    "form",
+    ["/click/{}", "/click?{}", "/click?qs={}", "/click/?{}", "//click?{}", "/%63lick?%71s={}"],
+)
 def test_click(web: Web, form: str) -> None:
     status, headers, body = web.ask("GET", form.format(web.token()), headers={"user-agent": "x"})
     assert (status, headers["location"], body) == (302, LOCATION, b"")

@@ -50,9 +50,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 # Debian 12's Python 3.11.2, CPython issue 106052.)
 _IN_URL = re.compile(
     r"/(?:click|open|unsub)"
-    r"(?:/|\?(?:(?!qs=|[A-Za-z0-9_-]{26,}=&)[^&#=]*=[^&#]*&)*(?:qs=)?)"
+    r"(?:/*\?(?:(?!qs=|[A-Za-z0-9_-]{26,}=&)[^&#=]*=[^&#]*&)*(?:qs=)?|/+)"
 )
-# Of the characters that never need to be percent-encoded (RFC 3986 section 6.2.2.2), a token's.
+# Of the characters that never need to be percent-encoded (RFC 3986 section 6.2.2.2), those of our
+# paths, parameters and tokens.
 _NEEDLESSLY_ENCODED = re.compile(r"%(2[Dd]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff])")
 _AUTHORITY = re.compile(r"://[^/?#]*")
 _MAC_BITS, _KEY_BITS, _NUMBER_BITS = 60, 10, 30
@@ -284,9 +285,7 @@ def found_in(text: str) -> str:
 
     What mail programs append (``&utm_x=y``, a full stop) and white space of folding is left away.
     """
-    text = "".join(text.split())
-    if "%" in text:
-        text = _NEEDLESSLY_ENCODED.sub(lambda octet: chr(int(octet[1], 16)), text)
+    text = decoded("".join(text.split()))
     # A host may be named like a part of our paths. Behind a path it is what somebody appended.
     authority = None if text.startswith("/") else _AUTHORITY.search(text)
     place = _IN_URL.search(text, authority.end() if authority else 0)
@@ -294,6 +293,11 @@ def found_in(text: str) -> str:
     if not match:
         raise TokenError("no token in it")
     return match[0]
+
+
+def decoded(text: str) -> str:
+    """A text without needless percent-encoding: letters, digits, `-` and `_` as themselves."""
+    return _NEEDLESSLY_ENCODED.sub(lambda octet: chr(int(octet[1], 16)), text)
 
 
 def campaign_id(seconds: int, entropy: bytes) -> str:

@@ -18,7 +18,7 @@ from fletching import events
 from fletching.domains import a_labels
 from fletching.events import Event, Value
 from fletching.returning import bots
-from fletching.tokens import Keyring, Kind, Token, TokenError, found_in
+from fletching.tokens import Keyring, Kind, Token, TokenError, decoded, found_in
 
 LONGEST_TARGET = 32 * 1024
 """Octets of path and query. A destination of 8,000 has a token of 11,000."""
@@ -35,7 +35,8 @@ ONE_CLICK = "List-Unsubscribe=One-Click"
 FROM_PAGE = "from=page"
 """What the page's own button sends beside `ONE_CLICK`."""
 
-_NOUN = re.compile(r"/(click|open|unsub)(?=[/?])")
+# A proxy that joins its own path to ours may double the slash.
+_NOUN = re.compile(r"/+(click|open|unsub)(?=[/?])")
 _CLICKS = frozenset({Kind.CLICK_HTML, Kind.CLICK_TEXT})
 _UNSUBSCRIBES = frozenset({Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT, Kind.LIST_UNSUBSCRIBE})
 _TEXT = frozenset({Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT})
@@ -52,15 +53,16 @@ _HOST = re.compile(r"\A(https?://(?:[^/?#\\]*@)?)([^/?#\\@:\[]+)", re.IGNORECASE
 _AS_IT_IS = "!#$%&'()*+,-./:;=?@[\\]^_`{|}~"
 _PLAIN = re.compile(r"[!#-;=?-~]+")
 
-# RFC 8058, section 3.2: one pair, as of a form, in either of a form's two encodings. Of several
+# RFC 8058, section 3.2: one pair, as of a form, in either of a form's two encodings. A program that
+# takes the whole pair for a name encodes its "=", and puts another one behind it. Of several
 # names in the header of a part the last one is read on from, so that no line is read twice.
-_NAME = rb'name="?List-Unsubscribe'
+_NAME = r'name="?List-Unsubscribe'
 _POSTED = re.compile(
-    rb"(?:^|&)List-Unsubscribe=One-Click(?:&|\s*+$)"
-    rb"|%b(?:(?!%b)[^\r\n]|\r?\n(?=[^\r\n]))*+\r?\n\r?\nOne-Click\s" % (_NAME, _NAME),
+    r"(?:^|&)List-Unsubscribe(?:=|%3D)One-Click=?(?:&|\s*+$)"
+    rf"|{_NAME}(?:(?!{_NAME})[^\r\n]|\r?\n(?=[^\r\n]))*+\r?\n\r?\nOne-Click\s",
     re.IGNORECASE,
 )
-_BUTTON = re.compile(rb"(?:^|&)from=page(?:&|$)")
+_BUTTON = re.compile(r"(?:^|&)from=page(?:&|$)")
 _LONGEST_AGENT = 500
 
 NO_REFERRER = ("referrer-policy", "no-referrer")
@@ -158,7 +160,7 @@ def answer(request: Request, moment: Moment, setup: Setup, recent: bots.Recent) 
         return Hit(TOO_LONG)
     if len(request.body) > LONGEST_BODY:
         return Hit(TOO_LARGE)
-    noun = _NOUN.match(request.target)
+    noun = _NOUN.match(decoded(request.target))
     if noun is None:
         return Hit(UNKNOWN)
     allowed = _METHODS[noun[1]]
@@ -268,10 +270,11 @@ class _Hit:
 
     def _posted(self) -> Hit:
         """From the page's button, or from a mailbox provider (RFC 8058)."""
-        if not _POSTED.search(self.request.body):
+        form = decoded(self.request.body.decode("latin-1"))
+        if not _POSTED.search(form):
             return Hit(Answer(400, _PLAINLY, Body.UNSUBSCRIBE, self._destination()))
         destination = self._destination()
-        if destination and _BUTTON.search(self.request.body):
+        if destination and _BUTTON.search(form):
             return Hit(_led_on(destination), self._unsubscribed())
         return Hit(Answer(200, _PLAINLY, Body.DONE), self._unsubscribed())
 
