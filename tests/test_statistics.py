@@ -30,6 +30,7 @@ from tests.redis_cluster import SHAPES, Stores, running
 NOWHERE = Path("/nonexistent")
 DAY, HOUR = 86400, 3600
 BEGAN = 1_795_248_000 // DAY * DAY
+HIGHEST = 2**50 - 1
 A, B, C = "a" * 12, "b" * 12, "c" * 12
 CLASSES = {A: "News", B: "News", C: "shop"}
 WHATS: tuple[What, ...] = ("mail_class", "listid", "mtaid", "day")
@@ -188,7 +189,7 @@ def happened(draw: st.DrawFn) -> Event:
         FACTS,
         # One that began, or did not, and none.
         campaign=draw(st.sampled_from([A, A, B, C, ""])),
-        number=draw(st.sampled_from([1, 2, 3, 63, 64, 1_000_000])),
+        number=draw(st.sampled_from([1, 2, 3, 63, 64, 1_000_000, HIGHEST])),
         listid=draw(LISTIDS),
         mtaid=draw(MTAIDS),
     )
@@ -309,6 +310,18 @@ def test_the_first_message_and_the_millionth(store: Stores) -> None:
     assert (found.opens, found.unique_opens) == (12, 4)
 
 
+def test_bits_of_the_highest_numbers_take_little_room(store: Stores) -> None:
+    begun(store, A)
+    numbers = (1, 65_535, 65_536, HIGHEST - 1, HIGHEST)
+    told = append(store, *(event(events.OPEN, number) for number in numbers * 2))
+    found = told.campaign(A)
+    assert found is not None
+    assert (found.opens, found.unique_opens) == (10, 5)
+    keys = store.keys("*seen*:opens:*")
+    assert len(keys) == 3
+    assert max(int(store.look.strlen(key)) for key in keys) <= 65_536 // 8
+
+
 def test_a_batch_larger_than_one_run_of_the_script(store: Stores) -> None:
     begun(store, A, B)
     opens = [event(events.OPEN, number, campaign=name) for name in (A, B) for number in range(555)]
@@ -330,7 +343,7 @@ def test_links_of_single_messages_take_little_room(store: Stores) -> None:
             for _ in range(2)
         ),
     )
-    keys = store.keys("*seen*:clicks:*")
+    keys = store.keys("*seen*:clicks:*:*")
     assert len(keys) == 200
     assert max(int(store.look.strlen(key)) for key in keys) <= 512
     assert all(link.unique_clicks == 1 for link in Statistics(store.url, NOWHERE).links(A))

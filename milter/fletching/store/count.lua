@@ -24,30 +24,37 @@ local function raise(key, field)
   raised[key][field] = (raised[key][field] or 0) + 1
 end
 
-local function first(key, number)
+-- In blocks of so many messages: a row of bits takes the room of all numbers below its highest one.
+local function first(kind, number, block)
+  local key = KEYS[4] .. kind .. string.format(':%.0f', math.floor(number / block))
   touched[key] = true
-  return redis.call('SETBIT', key, number, 1) == 0
+  return redis.call('SETBIT', key, number % block, 1) == 0
 end
 
--- In blocks: a link that only one message has would else take as much room as one that all have.
-local function first_of_link(key, number)
-  return first(key .. string.format(':%d', math.floor(number / 4096)), number % 4096)
+local function first_of_kind(kind, number)
+  return first(kind, number, 65536)
+end
+
+-- In small ones: a link that only one message has would take as much room as one that all have.
+local function first_of_link(kind, digest, number)
+  return first(kind .. ':' .. digest, number, 4096)
 end
 
 for i = 1, #ARGV, 5 do
-  local kind, place, number, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local kind, place, digest = ARGV[i], ARGV[i + 1], ARGV[i + 3]
+  local number = tonumber(ARGV[i + 2])
   -- A reader who unsubscribes twice has unsubscribed once.
-  if not once[kind] or first(KEYS[4] .. kind, number) then
+  if not once[kind] or first_of_kind(kind, number) then
     raise(KEYS[2], kind .. '|' .. place)
   end
-  if unique[kind] and first(KEYS[4] .. kind, number) then
+  if unique[kind] and first_of_kind(kind, number) then
     raise(KEYS[2], 'unique_' .. kind .. '|' .. place)
   end
   if digest ~= '' then
     touched[KEYS[3]] = true
     redis.call('HSETNX', KEYS[3], digest, ARGV[i + 4])
     raise(KEYS[3], digest .. '|' .. kind)
-    if unique[kind] and first_of_link(KEYS[4] .. kind .. ':' .. digest, tonumber(number)) then
+    if unique[kind] and first_of_link(kind, digest, number) then
       raise(KEYS[3], digest .. '|unique_' .. kind)
     end
   end

@@ -8,8 +8,8 @@ Cluster:
     fletching:campaigns              sorted set: campaign -> unix seconds of its first message
     fletching:counts:{<id>}          hash: kind|hour|VirtualMTA|list -> count
     fletching:links:{<id>}           hash: digest -> URL, digest|kind -> count
-    fletching:seen:{<id>}:<kind>     bits by message number; with :<digest>:<number // 4096> those
-                                     of one link
+    fletching:seen:{<id>}:<kind>:<number // 65536>            bits by message number % 65536
+    fletching:seen:{<id>}:<kind>:<digest>:<number // 4096>    those of one link, % 4096
 
 All keys of a campaign but its bounces end with it. Names of VirtualMTAs and lists are
 percent-encoded there; an hour is unix seconds / 3600.

@@ -221,7 +221,7 @@ def _if_it_can(connection: Connection, *words: str | int) -> None:
 
 
 _KEYS = (
-    *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens"),
+    *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
     *("events", "clock"),
 )
 
