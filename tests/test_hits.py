@@ -533,6 +533,47 @@ def test_immediate(name: str, how: dict[str, Any], is_at_once: bool) -> None:
         assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
 
 
+NOBODY = replace(FACTS, email="")
+MAILBOXES = {"": "all@example.com", "news": "news@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "body", "status"),
+    [
+        ("a look", "GET", b"", 200),
+        ("HEAD", "HEAD", b"", 200),
+        ("one click", "POST", ONE_CLICK, 422),
+        ("the page's button of before", "POST", BUTTON, 422),
+        ("another POST", "POST", b"", 422),
+    ],
+)
+@pytest.mark.parametrize("setup", [SETUP, AT_ONCE], ids=["confirm", "immediate"])
+@pytest.mark.parametrize("url", [URL, ""])
+@pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
+def test_nobody_is_unsubscribed_without_a_recorded_recipient(
+    kind: Kind, url: str, setup: hits.Setup, name: str, method: str, body: bytes, status: int
+) -> None:
+    link = f"/unsub?{token(kind, url, NOBODY)}"
+    hit = ask(link, method, body=body, setup=replace(setup, mailboxes=MAILBOXES))
+    assert (hit.answer.status, hit.answer.body, hit.event) == (status, Body.NO_RECIPIENT, None)
+    assert hit.answer.mailbox == "news@example.com"
+    assert header(hit, "location") is None
+
+
+def test_the_obscured_form_is_a_recorded_recipient() -> None:
+    facts = replace(FACTS, email="user-1", click_tracking_id="")
+    assert ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '', facts)}", "POST", body=ONE_CLICK).event
+
+
+@pytest.mark.parametrize(
+    ("mail_class", "mailbox"),
+    [("News", "news@example.com"), ("NEWS", "news@example.com"), ("x", "all@example.com")],
+)
+def test_the_mailbox_is_the_class_s(mail_class: str, mailbox: str) -> None:
+    assert replace(SETUP, mailboxes=MAILBOXES).mailbox(mail_class) == mailbox
+    assert SETUP.mailbox(mail_class) == ""
+
+
 def test_immediate_is_not_for_who_was_found_out_before() -> None:
     recent = bots.Recent()
     ask(f"/click?{token()}", "HEAD", recent=recent)

@@ -13,9 +13,11 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -204,6 +206,31 @@ def test_one_click_again_and_again(web: Web) -> None:
         status, headers, _ = web.ask("POST", target, ONE_CLICK, FORM)
         assert (status, "location" in headers, "set-cookie" in headers) == (200, False, False)
     assert [told["event_type"] for told in web.recorded()] == ["engine_unsub"] * 2
+
+
+@pytest.mark.parametrize(
+    "web",
+    [
+        {
+            "unsubscribe_mailbox": "all@example.com",
+            "mail_classes": {"news": {"unsubscribe_mailbox": "news@example.com"}, "shop": {}},
+        }
+    ],
+    indirect=True,
+)
+@pytest.mark.parametrize(
+    ("mail_class", "mailbox"),
+    [("News", "news@example.com"), ("shop", "all@example.com"), ("gone", "all@example.com")],
+)
+def test_unsubscribe_without_a_recorded_recipient(web: Web, mail_class: str, mailbox: str) -> None:
+    facts = Facts("abcdefghijkl", 7, mail_class, "01", "T100", "", "", "bulk", 1)
+    target = f"/unsub?{web.keys.seal(Kind.UNSUBSCRIBE_HTML, facts, 'https://example.com/bye')}"
+    for method, body, status in (("GET", "", 200), ("POST", ONE_CLICK, 422)):
+        found, _, page = web.ask(method, target, body, FORM if body else {})
+        assert found == status
+        assert f'href="mailto:{mailbox}"' in page.decode()
+        assert "form" not in Form.of(page.decode()).elements
+    assert web.recorded() == []
 
 
 def test_no_page_sets_a_cookie_or_lets_anything_in(web: Web) -> None:
@@ -551,7 +578,7 @@ def test_every_page_in_every_language() -> None:
     pages = Pages(None)
     assert pages.languages == ("en", "de", "fr", "es")
     texts = {pages.page(body, language) for body in PAGES for language in pages.languages}
-    assert len(texts) == 16
+    assert len(texts) == 4 * len(PAGES)
     for body in PAGES:
         for language in pages.languages:
             text = pages.page(body, language).decode()
@@ -563,19 +590,42 @@ def test_every_page_in_every_language() -> None:
             assert len(text) < 4096
 
 
-PAGES = (Body.UNSUBSCRIBE, Body.DONE, Body.UNKNOWN, Body.ERROR)
+PAGES = (Body.UNSUBSCRIBE, Body.NO_RECIPIENT, Body.DONE, Body.UNKNOWN, Body.ERROR)
 
 
 def test_pages_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "done.html").write_text("<p>Bye, {{ words.title }}")
     words = {
-        "nl": {body.value: {"title": "<b>Weg</b>", "text": "", "button": "x"} for body in PAGES}
+        "nl": {
+            body.value: {"title": "<b>Weg</b>", "text": "", "button": "x", "ask": ""}
+            for body in PAGES
+        }
     }
     (tmp_path / "words.json").write_text(json.dumps(words))
     pages = Pages(tmp_path)
     assert pages.languages == ("nl",)
     assert pages.page(Body.DONE, "nl") == b"<p>Bye, &lt;b&gt;Weg&lt;/b&gt;"
     assert b"<form" in pages.page(Body.UNSUBSCRIBE, "nl")
+
+
+@pytest.mark.parametrize("mailbox", ["u@example.com", "a+b?c&d%e@example.com", "<b>@example.com"])
+def test_the_page_without_a_recipient_shows_the_mailbox(mailbox: str) -> None:
+    pages = Pages(None, ["other@example.com", mailbox])
+    for language in pages.languages:
+        text = pages.page(Body.NO_RECIPIENT, language, mailbox).decode()
+        assert f'<a href="mailto:{quote(mailbox, safe="@")}">{escape(mailbox)}</a>' in text
+        assert "other@" not in text
+        assert "<a " not in pages.page(Body.NO_RECIPIENT, language).decode()
+
+
+@pytest.mark.parametrize(("language", "title"), [("de", "nicht abmelden"), ("nl", "cannot unsub")])
+def test_words_from_before_the_page_without_a_recipient(
+    tmp_path: Path, language: str, title: str
+) -> None:
+    said = {"title": "x", "text": "", "button": "x"}
+    known = {body.value: said for body in PAGES if body is not Body.NO_RECIPIENT}
+    (tmp_path / "words.json").write_text(json.dumps({language: known}))
+    assert title in Pages(tmp_path).page(Body.NO_RECIPIENT, language).decode()
 
 
 @pytest.mark.parametrize(

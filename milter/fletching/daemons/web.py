@@ -66,10 +66,11 @@ def opened(config: Config) -> Opened:
         with named_by("web", name, fault=OSError):
             if folder is not None and not folder.is_dir():
                 raise UnusableError(("web", name), f"{folder}: is no folder")
+    mailboxes = _mailboxes(config)
     with named_by("web", "templates", fault=PageError):
-        pages = Pages(web.templates)
+        pages = Pages(web.templates, mailboxes.values())
     lists = bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
-    setup = hits.Setup(keys, host_name(config), lists, _immediate(config))
+    setup = hits.Setup(keys, host_name(config), lists, _immediate(config), mailboxes)
     return Opened(setup, pages, web.trusted_proxies, _app_links(web.app_links))
 
 
@@ -79,6 +80,14 @@ def _immediate(config: Config) -> Mapping[str, bool]:
     for name, mail_class in config.mail_classes.items():
         found[name.lower()] = mail_class.unsubscribe_tag or config.unsubscribe_tag
     return {name: said == "immediate" for name, said in found.items()}
+
+
+def _mailboxes(config: Config) -> Mapping[str, str]:
+    """Where unsubscribes by mail go, by Mail Class, empty for nowhere; "" stands for the others."""
+    found = {"": config.unsubscribe_mailbox or ""}
+    for name, mail_class in config.mail_classes.items():
+        found[name.lower()] = mail_class.unsubscribe_mailbox or found[""]
+    return found
 
 
 def _app_links(folder: Path | None) -> Mapping[str, bytes]:
@@ -142,7 +151,7 @@ class Application:
             ("vary", "accept-language"),
             ("content-security-policy", POLICY + (LEADS_ON if answer.destination else "")),
         )
-        return more, pages.page(answer.body, language)
+        return more, pages.page(answer.body, language, answer.mailbox)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

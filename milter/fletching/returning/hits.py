@@ -89,6 +89,7 @@ class Body(enum.Enum):
     NOTHING = ""
     PIXEL = "pixel"
     UNSUBSCRIBE = "unsubscribe"
+    NO_RECIPIENT = "no_recipient"
     DONE = "done"
     UNKNOWN = "unknown"
     ERROR = "error"
@@ -107,12 +108,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. ``destination``: where a page may lead on to; empty for nowhere."""
+    """What is answered. ``destination``: where a page may lead on to; empty for nowhere.
+
+    ``mailbox``: the address that a page shows; empty for none.
+    """
 
     status: int
     headers: Headers = ()
     body: Body = Body.NOTHING
     destination: str = ""
+    mailbox: str = ""
 
 
 class Hit(NamedTuple):
@@ -134,17 +139,22 @@ class Moment:
 class Setup:
     """What stays from request to request.
 
-    ``immediate``: whether a link made by ##unsubscribetag## unsubscribes at once, by Mail Class in
-    lower case; the class "" is all others.
+    ``immediate``: whether a link made by ##unsubscribetag## unsubscribes at once; ``mailboxes``:
+    where unsubscribes by mail go, empty for none. Both by Mail Class in lower case; the class "" is
+    all others.
     """
 
     keys: Keyring
     server_id: str
     lists: bots.Lists = bots.NO_LISTS
     immediate: Mapping[str, bool] = field(default_factory=dict)
+    mailboxes: Mapping[str, str] = field(default_factory=dict)
 
     def is_immediate(self, mail_class: str) -> bool:
         return self.immediate.get(mail_class.lower(), self.immediate.get("", False))
+
+    def mailbox(self, mail_class: str) -> str:
+        return self.mailboxes.get(mail_class.lower(), self.mailboxes.get("", ""))
 
 
 _EMPTY_PIXEL = Answer(200, (("content-type", "image/gif"), *_PLAINLY), Body.PIXEL)
@@ -260,6 +270,8 @@ class _Hit:
         if self.request.method == "POST":
             hit = self._posted()
             return _with(hit, _ANY_ORIGIN) if is_one_click else hit
+        if not self.token.facts.email:
+            return Hit(self._no_recipient(200))
         destination = self._destination()
         if self._is_at_once() and destination:
             redirect = _led_on(destination)
@@ -270,6 +282,9 @@ class _Hit:
 
     def _posted(self) -> Hit:
         """From the page's button, or from a mailbox provider (RFC 8058)."""
+        if not self.token.facts.email:
+            # Understood, but nobody can be unsubscribed by it (RFC 9110, section 15.5.21).
+            return Hit(self._no_recipient(422))
         form = decoded(self.request.body.decode("latin-1"))
         if not _POSTED.search(form):
             return Hit(Answer(400, _PLAINLY, Body.UNSUBSCRIBE, self._destination()))
@@ -277,6 +292,10 @@ class _Hit:
         if destination and _BUTTON.search(form):
             return Hit(_led_on(destination), self._unsubscribed())
         return Hit(Answer(200, _PLAINLY, Body.DONE), self._unsubscribed())
+
+    def _no_recipient(self, status: int) -> Answer:
+        mailbox = self.setup.mailbox(self.token.facts.mail_class)
+        return Answer(status, _PLAINLY, Body.NO_RECIPIENT, mailbox=mailbox)
 
     def _destination(self) -> str:
         """Where the sender wants the reader to go from here; empty for nowhere."""
