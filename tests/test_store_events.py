@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,12 @@ from fletching.events import CLICK, COMPLAINT, OPEN, Event
 from fletching.grouping import Question
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
-from fletching.store.events import STREAM, Entry, EventLog, Progress
+from fletching.store.events import MARKS, STREAM, Entry, EventLog, Progress
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression
+from fletching.store.writing import Batch, Line
 from fletching.tokens import Facts
+from redis.crc import key_slot
 
 from tests.redis_cluster import SHAPES, Stores, running
 
@@ -135,6 +137,102 @@ class TestAppended:
         for writer in range(4):
             wanted = [each.id for each in several(200, writer * 1000)]
             assert [name for name in found if name in set(wanted)] == wanted
+
+
+RUN = "0" * 40
+
+
+@pytest.fixture
+def runs(log: EventLog) -> frozenset[str]:
+    """The runs of the masters."""
+    found = log.look([]).runs
+    assert found is not None
+    return found
+
+
+def lines(numbers: Iterable[int], type: str = CLICK) -> list[Line]:
+    made = [(number, event(f"e{number:04}", type, number)) for number in numbers]
+    return [Line(number, event, event.json()) for number, event in made]
+
+
+def clicks(store: Stores) -> tuple[int, int]:
+    found = Statistics(store.url, NOWHERE).campaign(A)
+    assert found is not None
+    return found.clicks, found.unique_clicks
+
+
+@pytest.fixture
+def campaign(store: Stores) -> None:
+    campaigns = Campaigns(store.url, NOWHERE)
+    campaigns.ping()
+    question = Question("news1", "News", "1", "", NOW // 1000, 86400, A, (), 86400)
+    assert campaigns.campaign_of(question)
+
+
+@pytest.mark.usefixtures("campaign")
+class TestOnce:
+    """Events of a journal, which may be written any number of times."""
+
+    def test_the_marks_are_in_the_slot_of_the_stream(self) -> None:
+        assert key_slot(MARKS.encode()) == key_slot(STREAM.encode())
+
+    def test_what_is_there_is_not_written_again(
+        self, log: EventLog, store: Stores, runs: frozenset[str]
+    ) -> None:
+        for numbers in ((1, 2), (1, 2), (2, 3), (1,)):
+            assert log.write(Batch(lines(numbers), "w", runs)).is_whole
+        assert names(log.read("0", 10)) == ["e0001", "e0002", "e0003"]
+        assert clicks(store) == (3, 3)
+        assert log.look(["w", "x"]).marks == {"w": 3, "x": 0}
+
+    def test_writers_have_their_own_sequences(
+        self, log: EventLog, store: Stores, runs: frozenset[str]
+    ) -> None:
+        for writer in ("one", "two"):
+            assert log.write(Batch(lines([1, 2]), writer, runs)).is_whole
+        assert log.length() == 4
+        assert clicks(store) == (4, 2)
+
+    def test_in_a_run_that_is_strange_nothing_happens(
+        self, log: EventLog, store: Stores, runs: frozenset[str]
+    ) -> None:
+        outcome = log.write(Batch(lines([1]), "w", frozenset([RUN])))
+        assert outcome.strange
+        assert outcome.strange <= runs
+        assert log.length() == 0
+        assert clicks(store) == (0, 0)
+
+    def test_a_stream_that_has_lost_events_takes_no_later_ones(
+        self, log: EventLog, runs: frozenset[str]
+    ) -> None:
+        log.write(Batch(lines([1]), "w", runs))
+        assert log.write(Batch(lines([3]), "w", runs, after=2)).lost
+        assert log.length() == 1
+        assert log.write(Batch(lines([2, 3]), "w", runs, after=1)).is_whole
+        assert log.length() == 3
+
+    def test_one_target_alone(self, log: EventLog, store: Stores, runs: frozenset[str]) -> None:
+        batch = Batch(lines([1]), "w", runs)
+        assert log.write(batch, lambda target: target != STREAM).is_whole
+        assert (log.length(), clicks(store)) == (0, (1, 1))
+        assert log.write(batch).is_whole
+        assert (log.length(), clicks(store)) == (1, (1, 1))
+
+    def test_what_is_counted_ends_with_its_campaign(
+        self, log: EventLog, store: Stores, runs: frozenset[str]
+    ) -> None:
+        log.write(Batch(lines([1]), "w", runs))
+        ends = [store.look.pttl(f"fletching:{name}:{{{A}}}") for name in ("campaign", "counted")]
+        assert 0 <= ends[0] - ends[1] < 60_000
+
+    def test_marks_of_writers_that_are_long_gone_are_forgotten(
+        self, log: EventLog, runs: frozenset[str]
+    ) -> None:
+        day = 86_400_000
+        log.write(Batch(lines([8 * day * 1000]), "old", runs))
+        log.write(Batch(lines([10 * day * 1000]), "young", runs))
+        log.trim(16 * day)
+        assert log.look(["old", "young"]).marks == {"old": 0, "young": 10 * day * 1000}
 
 
 class TestGroup:
@@ -337,8 +435,10 @@ class TestTrim:
 
 def test_without_redis_everything_says_so() -> None:
     log = EventLog("unix:///no/such/socket", NOWHERE)
+    assert set(log.write(Batch(lines([1]), "w")).failed) == {STREAM, f"fletching:campaign:{{{A}}}"}
     for ask in (
         lambda: log.append(several(1)),
+        lambda: log.look([]),
         lambda: log.read("0", 1),
         lambda: log.join("crm", "0"),
         lambda: log.take("crm", "one", 1, 0),

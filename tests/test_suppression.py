@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fletching.events import BAD_ADDRESS, BOUNCE, CLICK, COMPLAINT, UNSUBSCRIBE, Event
 from fletching.store.connection import StoreAway
+from fletching.store.events import EventLog
 from fletching.store.suppression import Entry, Suppression
 from fletching.tokens import Facts
 
@@ -41,6 +43,11 @@ def event(type: str, ms: int = 5000, **facts: object) -> Event:
     return Event(type, ms, "x", "mx1", told, {"click_url": "https://example.com/"})
 
 
+def record(store: Stores, happened: Sequence[Event]) -> None:
+    """Events as they come, which enter their addresses."""
+    EventLog(store.url, NOWHERE).append(happened)
+
+
 def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
     assert lists.add("t100", "a@example.net", "by_hand", 1000)
     assert lists.holds("t100", "a@example.net")
@@ -68,8 +75,8 @@ def test_case_makes_no_difference(lists: Suppression) -> None:
     assert not lists.holds("T100", "A@Example.NET")
 
 
-def test_the_first_entry_stays(lists: Suppression) -> None:
-    lists.record([event(UNSUBSCRIBE, 5000), event(COMPLAINT, 6000), event(COMPLAINT, 4000)])
+def test_the_first_entry_stays(store: Stores, lists: Suppression) -> None:
+    record(store, [event(UNSUBSCRIBE, 5000), event(COMPLAINT, 6000), event(COMPLAINT, 4000)])
     assert list(lists.entries()) == [Entry("t100", "reader@example.net", "unsubscribed", 5000)]
 
 
@@ -83,6 +90,28 @@ def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
     assert list(lists.entries()) == [Entry("t100", "a@example.net", "unsubscribed", 2000)]
 
 
+def test_what_was_removed_stays_removed_for_older_events(store: Stores, lists: Suppression) -> None:
+    """They may be written once more; what the reader does after that counts."""
+    now = time.time_ns() // 1_000_000
+    old, new = event(UNSUBSCRIBE, now - 60_000), event(UNSUBSCRIBE, now + 60_000)
+    record(store, [old])
+    assert lists.remove("t100", "reader@example.net")
+    record(store, [old])
+    assert not lists.holds("t100", "reader@example.net")
+    assert list(lists.entries()) == list(lists.found("reader@example.net")) == []
+    assert not lists.remove("t100", "reader@example.net")
+    record(store, [old, new])
+    wanted = Entry("t100", "reader@example.net", "unsubscribed", now + 60_000)
+    assert list(lists.entries()) == [wanted]
+
+
+def test_the_operator_adds_again_what_he_removed(lists: Suppression) -> None:
+    assert lists.add("t100", "a@example.net", "by_hand", 1000)
+    assert lists.remove("t100", "a@example.net")
+    assert lists.add("t100", "a@example.net", "by_hand", 500)
+    assert list(lists.entries()) == [Entry("t100", "a@example.net", "by_hand", 500)]
+
+
 @pytest.mark.parametrize(
     ("type", "reason"),
     [
@@ -93,15 +122,17 @@ def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
         (CLICK, None),
     ],
 )
-def test_the_events_that_are_reasons(lists: Suppression, type: str, reason: str | None) -> None:
-    lists.record([event(type, 5123)])
+def test_the_events_that_are_reasons(
+    store: Stores, lists: Suppression, type: str, reason: str | None
+) -> None:
+    record(store, [event(type, 5123)])
     wanted = [] if reason is None else [Entry("t100", "reader@example.net", reason, 5123)]
     assert list(lists.entries()) == wanted
 
 
-def test_who_is_unknown_is_not_entered(lists: Suppression) -> None:
+def test_who_is_unknown_is_not_entered(store: Stores, lists: Suppression) -> None:
     """Privacy, or a mail to several: the event names no address."""
-    lists.record([event(UNSUBSCRIBE, email="")])
+    record(store, [event(UNSUBSCRIBE, email="")])
     assert list(lists.entries()) == []
 
 
@@ -118,8 +149,10 @@ def test_odd_names_are_kept_apart(lists: Suppression, name: str) -> None:
     )
 
 
-def test_octets_that_are_no_characters_are_as_in_the_event(lists: Suppression) -> None:
-    lists.record([event(UNSUBSCRIBE, listid="t\udcff", email="\udce9@example.net")])
+def test_octets_that_are_no_characters_are_as_in_the_event(
+    store: Stores, lists: Suppression
+) -> None:
+    record(store, [event(UNSUBSCRIBE, listid="t\udcff", email="\udce9@example.net")])
     assert lists.holds("T\udcff", "\udce9@example.net")
     entry = Entry("t\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}@example.net", "", 0)
     assert list(lists.entries()) == [replace(entry, reason="unsubscribed", milliseconds=5000)]
@@ -148,7 +181,6 @@ def test_without_redis_everything_says_so() -> None:
         lambda: lists.remove("t", "a"),
         lambda: lists.holds("t", "a"),
         lambda: list(lists.entries()),
-        lambda: lists.record([event(COMPLAINT)]),
     ):
         with pytest.raises(StoreAway):
             ask()

@@ -1,16 +1,30 @@
 -- Counts what happened to messages of one campaign, and what happened to a message for the first
--- time. A bit per message and kind tells that; a second time, after a retry, it changes nothing.
+-- time. A bit per message and kind tells that. Events of a journal are counted once, however often
+-- they come.
 --
 -- KEYS[1] the campaign's key   KEYS[2] its counters   KEYS[3] its links
--- KEYS[4] what the keys of its bits begin with
--- ARGV for each: kind, when|VirtualMTA|list, message number, digest of the link, the link;
---            the last two are empty where it is no click
+-- KEYS[4] its marks: hash, writer -> sequence number of its last event that is counted
+-- KEYS[5] what the keys of its bits begin with
+-- ARGV[1] the writer, '' for events that no journal has   ARGV[2] the runs that it knows
+-- ARGV[3...] for each: sequence number, kind, when|VirtualMTA|list, message number, digest of the
+--            link, the link; the last two are empty where it is no click
+-- Gives the run and the mark before. In a run that the writer does not know it does nothing: events
+-- may be missing that must come first.
 -- All keys end together with the campaign: were bits gone before counters, a message would be
 -- unique twice. Of a campaign that is gone nothing is counted; nobody could ask for it.
 
+local run, mark = '', 0
+if ARGV[1] ~= '' then
+  run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+  mark = tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or 0)
+  if not string.find(ARGV[2], run, 1, true) then
+    return {run, mark}
+  end
+end
+
 local left = redis.call('PTTL', KEYS[1])
 if left == -2 then
-  return 0
+  return {run, mark}
 end
 
 local touched = {[KEYS[2]] = true}
@@ -26,7 +40,7 @@ end
 
 -- In blocks of so many messages: a row of bits takes the room of all numbers below its highest one.
 local function first(kind, number, block)
-  local key = KEYS[4] .. kind .. string.format(':%.0f', math.floor(number / block))
+  local key = KEYS[5] .. kind .. string.format(':%.0f', math.floor(number / block))
   touched[key] = true
   return redis.call('SETBIT', key, number % block, 1) == 0
 end
@@ -40,9 +54,7 @@ local function first_of_link(kind, digest, number)
   return first(kind .. ':' .. digest, number, 4096)
 end
 
-for i = 1, #ARGV, 5 do
-  local kind, place, digest = ARGV[i], ARGV[i + 1], ARGV[i + 3]
-  local number = tonumber(ARGV[i + 2])
+local function count(kind, place, number, digest, link)
   -- A reader who unsubscribes twice has unsubscribed once.
   if not once[kind] or first_of_kind(kind, number) then
     raise(KEYS[2], kind .. '|' .. place)
@@ -52,11 +64,19 @@ for i = 1, #ARGV, 5 do
   end
   if digest ~= '' then
     touched[KEYS[3]] = true
-    redis.call('HSETNX', KEYS[3], digest, ARGV[i + 4])
+    redis.call('HSETNX', KEYS[3], digest, link)
     raise(KEYS[3], digest .. '|' .. kind)
     if unique[kind] and first_of_link(kind, digest, number) then
       raise(KEYS[3], digest .. '|unique_' .. kind)
     end
+  end
+end
+
+local last
+for i = 3, #ARGV, 6 do
+  if ARGV[1] == '' or tonumber(ARGV[i]) > mark then
+    count(ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5])
+    last = ARGV[i]
   end
 end
 
@@ -65,10 +85,14 @@ for key, fields in pairs(raised) do
     redis.call('HINCRBY', key, field, by)
   end
 end
+if last and ARGV[1] ~= '' then
+  redis.call('HSET', KEYS[4], ARGV[1], last)
+  touched[KEYS[4]] = true
+end
 for key in pairs(touched) do
   -- To ask is cheaper than to write it, and the append-only file stays smaller.
   if left > 0 and redis.call('PTTL', key) == -1 then
     redis.call('PEXPIRE', key, left)
   end
 end
-return 1
+return {run, mark}

@@ -5,10 +5,12 @@ gets it, and how, may not be known here. Keys:
 
     fletching:events         stream: event = JSON; the oldest first. A consumer group is a
                              destination, under its name
+    fletching:marks:{frw}    hash: writer of a journal -> sequence number of its last event in the
+                             stream; the tag leads to the stream's slot
     fletching:dead:<group>   stream: id (in the stream above), event = JSON, why
 
 The id of an entry in the stream is the time at which Redis got it, in milliseconds, a hyphen and a
-number. Mostly that is the event's own time; one that waited in a spool has a later one.
+number. Mostly that is the event's own time; one that waited in a journal has a later one.
 
 A destination that is to get events once more is set back in the stream (`rewind`): it gets all that
 came since then, in order, and needs no second queue for that. Its reader notices nothing.
@@ -17,8 +19,9 @@ came since then, in order, and needs no second queue for that. Its reader notice
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +30,18 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from fletching import log
 from fletching.events import Event
-from fletching.store.connection import SOCKET_TIMEOUT, Connection
+from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway
 from fletching.store.script import Script
-from fletching.store.statistics import Counting, Run
+from fletching.store.statistics import CAMPAIGN, Counting
 from fletching.store.suppression import Suppression
+from fletching.store.writing import Batch, Line, Look, Outcome, Write
 
 STREAM = "fletching:events"
+MARKS = "fletching:marks:{frw}"
 DEAD_AT_MOST = 100_000
 """Dead letters of one destination; about so many, and the latest."""
 
+_STREAM = (STREAM, MARKS)
 _PAGE = 1000
 # A wait in Redis has to end before the socket gives up.
 _LONGEST_BLOCK = int(SOCKET_TIMEOUT * 1000 / 2)
@@ -76,18 +82,43 @@ class EventLog:
         self._suppression = Suppression(url, state_dir)
 
     def append(self, events: Sequence[Event]) -> None:
-        """Keeps events and counts them; they are in Redis when it returns.
+        """Keeps events that no journal has and counts them; they are in Redis when it returns.
 
         Where it raises, some of it may have happened. Called again with the same events, it makes
         duplicates in the stream, with the same ids, and counts no message as unique twice.
         """
-        if not events:
-            return
-        # First what may be done twice: where it fails, nothing is counted yet.
-        self._suppression.record(events)
-        lines = [event.json() for event in events]
-        runs = [(self._append, [STREAM], lines), *self._counting.runs(events)]
-        self._connection.ask(lambda client: _run(client, runs))
+        outcome = self.write(Batch([Line(0, event, event.json()) for event in events]))
+        for target, error in outcome.failed.items():
+            if not target.startswith(CAMPAIGN):
+                raise StoreAway(str(error) or type(error).__name__) from error
+            # The events are kept. Another attempt would keep them twice.
+            log.not_counted(target, error)
+
+    def write(self, batch: Batch, wanted: Callable[[str], bool] = lambda _: True) -> Outcome:
+        """Writes a batch to its targets, or to those that are wanted; it may be written again.
+
+        Raises StoreAway only where there is no client to be had.
+        """
+        writes = [write for write in self._writes(batch) if wanted(write.target)]
+        if not writes:
+            return Outcome()
+        answers = self._connection.ask(lambda client: _answers(client, writes))
+        return _outcome(batch, writes, answers)
+
+    def _writes(self, batch: Batch) -> Iterator[Write]:
+        yield from self._suppression.writes(batch)
+        if batch.lines:
+            words = [word for line in batch.lines for word in (line.sequence, line.json)]
+            arguments = [*batch.gate, batch.after, *words]
+            yield Write(STREAM, partial(self._append.run, keys=_STREAM, arguments=arguments))
+        yield from self._counting.writes(batch)
+
+    def look(self, writers: Sequence[str]) -> Look:
+        """Which masters there are, and how far the stream is for these writers."""
+        runs = self._connection.ask(_runs)
+        found = self._connection.ask(lambda client: client.hmget(MARKS, writers)) if writers else []
+        marks = {name: int(mark or 0) for name, mark in zip(writers, found, strict=True)}
+        return Look(runs, marks)
 
     def read(self, after: str, count: int) -> list[Entry]:
         """The next events behind an id, the oldest first; behind "0" stand all."""
@@ -113,7 +144,7 @@ class EventLog:
         """Forgets events that Redis got before that time; about so, and never a younger one."""
         arguments = [str(older_than_ms)]
         self._connection.ask(
-            lambda client: self._trim.run(client.execute_command, [STREAM], arguments)
+            lambda client: self._trim.run(client.execute_command, _STREAM, arguments)
         )
 
     def join(self, group: str, start: str) -> None:
@@ -230,35 +261,87 @@ class EventLog:
 _END_OF_TIME = 2**63 - 1
 
 
-def _run(client: Any, runs: Sequence[Run]) -> None:
-    """Runs scripts one after the other: in one round trip, but for those of a cluster."""
-    if isinstance(client, Redis):
-        answers = _together(client, runs)
-    else:
-        answers = [NoScriptError()] * len(runs)
-    for place, ((script, keys, arguments), said) in enumerate(zip(runs, answers, strict=True)):
-        if isinstance(said, NoScriptError):
-            said = _alone(client, script, keys, arguments)
-        if not isinstance(said, Exception):
-            continue
-        if place == 0:
-            raise said
-        # The events are kept. Another attempt would keep them twice, and not heal a campaign.
-        log.not_counted(keys[0], said)
-
-
-def _alone(client: Any, script: Script, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+def _answers(client: Any, writes: Sequence[Write]) -> list[Any]:
+    """What Redis says to each: in one round trip, but for those of a cluster."""
+    if not isinstance(client, Redis):
+        return list(_one_by_one(client, writes))
     try:
-        return script.run(client.execute_command, keys, arguments)
-    except ResponseError as error:
-        return error
+        answers = _together(client, writes)
+    except TROUBLE as error:
+        return [error] * len(writes)
+    # A script that the server does not have yet is sent to it.
+    return [
+        next(_one_by_one(client, [write])) if isinstance(said, NoScriptError) else said
+        for write, said in zip(writes, answers, strict=True)
+    ]
 
 
-def _together(client: Redis, runs: Sequence[Run]) -> list[Any]:
-    """What Redis says to each run. In one write: between two, it would wait for its disk twice."""
+def _one_by_one(client: Any, writes: Sequence[Write]) -> Iterator[Any]:
+    """A node that does not answer is not asked again: the others wait for each of its answers."""
+    away: dict[str, Exception] = {}
+    for write in writes:
+        node = _node(client, write.target)
+        if node in away:
+            yield away[node]
+            continue
+        try:
+            yield write.ask(client.execute_command)
+        except TROUBLE as error:
+            if type(error) is not ResponseError:
+                away[node] = error
+            yield error
+
+
+def _node(client: Any, key: str) -> str:
+    if isinstance(client, Redis):
+        return ""
+    try:
+        return str(client.get_node_from_key(key).name)
+    except TROUBLE:
+        return ""
+
+
+def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> Outcome:
+    failed: dict[str, Exception] = {}
+    strange: set[str] = set()
+    lost = False
+    for write, said in zip(writes, answers, strict=True):
+        if isinstance(said, Exception):
+            if write.target.startswith(CAMPAIGN) and _is_final(said):
+                log.not_counted(write.target, said)
+            else:
+                failed[write.target] = said
+        elif isinstance(said, list) and batch.writer:
+            run, mark = str(said[0]), int(said[1])
+            strange |= {run} - batch.runs - {""}
+            lost = lost or (write.target == STREAM and mark < batch.after)
+    return Outcome(failed, frozenset(strange), lost)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the fault is in what stands there: a state of the server has a name, and passes."""
+    name = str(error).partition(" ")[0]
+    return type(error) is ResponseError and (name == "WRONGTYPE" or not name.isupper())
+
+
+def _runs(client: Any) -> frozenset[str] | None:
+    if isinstance(client, Redis):
+        return frozenset([str(client.info("replication").get("master_replid", ""))])
+    found = set()
+    for node in client.get_primaries():
+        try:
+            said = client.info("replication", target_nodes=node)
+        except TROUBLE:
+            return None
+        found.add(str(said.get("master_replid", "")))
+    return frozenset(found)
+
+
+def _together(client: Redis, writes: Sequence[Write]) -> list[Any]:
+    """What Redis says to each. In one write: between two, it would wait for its disk twice."""
     commands: list[tuple[Any, ...]] = []
-    for script, keys, arguments in runs:
-        script.run(lambda *words: commands.append(words), keys, arguments)
+    for write in writes:
+        write.ask(lambda *words: commands.append(words))
     connection: Any = client.connection_pool.get_connection()
     try:
         connection.send_packed_command([b"".join(connection.pack_commands(commands))])

@@ -8,6 +8,8 @@ Cluster:
     fletching:campaigns              sorted set: campaign -> unix seconds of its first message
     fletching:counts:{<id>}          hash: kind|hour|VirtualMTA|list -> count
     fletching:links:{<id>}           hash: digest -> URL, digest|kind -> count
+    fletching:counted:{<id>}         hash: writer of a journal -> sequence number of its last event
+                                     that is counted
     fletching:seen:{<id>}:<kind>:<number // 65536>            bits by message number % 65536
     fletching:seen:{<id>}:<kind>:<digest>:<number // 4096>    those of one link, % 4096
 
@@ -19,10 +21,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -33,12 +35,12 @@ from fletching.store.connection import Connection
 from fletching.store.script import Script
 from fletching.store.warnings import key as warnings_key
 from fletching.store.warnings import sorted_by_mails
+from fletching.store.writing import Batch, Line, Write
 
 INDEX = "fletching:campaigns"
+CAMPAIGN = "fletching:campaign:"
+"""What the keys of campaigns begin with."""
 What = Literal["mail_class", "listid", "mtaid", "day"]
-
-_AT_ONCE = 200
-"""Events in one run of the script: others wait for it."""
 
 _KINDS = {
     events.OPEN: ("opens", "bot_opens"),
@@ -99,9 +101,6 @@ class Link:
 
 _NAMES = frozenset(each.name for each in fields(Counts))
 
-Run = tuple[Script, Sequence[str], Sequence[str]]
-"""A script, its keys and its arguments."""
-
 
 class Counting:
     """What writes."""
@@ -109,21 +108,21 @@ class Counting:
     def __init__(self) -> None:
         self._script = Script("count.lua")
 
-    def runs(self, happened: Sequence[Event]) -> Iterator[Run]:
-        """What counts events when it is run, campaign by campaign."""
+    def writes(self, batch: Batch) -> Iterator[Write]:
+        """What counts the events of a batch, campaign by campaign."""
         of_campaign: dict[str, list[str]] = defaultdict(list)
-        for event in happened:
+        for line in batch.lines:
             # A mail sent while the store was away belongs to none.
-            if event.facts.campaign and (kind := _kind(event)):
-                of_campaign[event.facts.campaign] += _words(kind, event)
+            if line.event.facts.campaign and (kind := _kind(line.event)):
+                of_campaign[line.event.facts.campaign] += _words(kind, line)
         for campaign, words in of_campaign.items():
             of = f"{{{campaign}}}"
             keys = (
-                *(f"fletching:campaign:{of}", counts_key(campaign), _links(campaign)),
-                f"fletching:seen:{of}:",
+                *(f"{CAMPAIGN}{of}", counts_key(campaign), _links(campaign)),
+                *(f"fletching:counted:{of}", f"fletching:seen:{of}:"),
             )
-            for start in range(0, len(words), 5 * _AT_ONCE):
-                yield self._script, keys, words[start : start + 5 * _AT_ONCE]
+            run = partial(self._script.run, keys=keys, arguments=[*batch.gate, *words])
+            yield Write(keys[0], run)
 
 
 @lru_cache(4096)
@@ -142,9 +141,10 @@ def _kind(event: Event) -> str:
     return bot if event.details.get("is_bot") else human
 
 
-def _words(kind: str, event: Event) -> Iterator[str]:
+def _words(kind: str, line: Line) -> Iterator[str]:
     """As count.lua takes them."""
-    facts = event.facts
+    event, facts = line.event, line.event.facts
+    yield str(line.sequence)
     yield kind
     yield place(event.milliseconds // 1000 // _HOUR, facts.mtaid, facts.listid)
     yield str(facts.number)

@@ -3,28 +3,36 @@
 Here live the keys of suppression. Who heeds it is decided elsewhere. Keys:
 
     fletching:suppression            set of the ListIDs that have entries, in lower case
-    fletching:suppressed:<ListID>    hash: address -> "<unix milliseconds> <reason>"
+    fletching:suppressed:<ListID>    hash: address -> "<unix milliseconds> <reason>", or
+                                     "<unix milliseconds> removed" where the operator removed it
 
 ListIDs are compared without regard to case (they are in lower case in events), and so are
 addresses, which are as they were recorded: where a mail has an Obscured-Email, that stands here.
-The first entry of an address stays: what comes later cannot make it later.
+The first entry of an address stays: what comes later cannot make it later. What was removed stays
+removed for the events before that, which may be written once more; it stands for nothing else.
 """
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fletching.events import BAD_ADDRESS, COMPLAINT, UNSUBSCRIBE, Event, text
+from fletching.events import BAD_ADDRESS, COMPLAINT, UNSUBSCRIBE, text
 from fletching.store.connection import Connection
+from fletching.store.script import Script
+from fletching.store.writing import Batch, Write
 
 LISTS = "fletching:suppression"
 REASONS = {UNSUBSCRIBE: "unsubscribed", COMPLAINT: "complained", BAD_ADDRESS: "bad_address"}
 """The reason that an event is for suppression, by its type."""
 
+_REMOVED = "removed"
 _AT_ONCE = 1000
 
 
@@ -46,31 +54,45 @@ class Suppression:
 
     def __init__(self, url: str, state_dir: Path) -> None:
         self._connection = Connection(url, state_dir)
+        self._script = Script("suppress.lua")
 
-    def record(self, events: Sequence[Event]) -> None:
-        """Enters the addresses of those events that are reasons."""
-        for event in events:
+    def writes(self, batch: Batch) -> Iterator[Write]:
+        """What enters the addresses of those events that are reasons, list by list."""
+        of_list: dict[str, list[str | int]] = defaultdict(list)
+        for event in (line.event for line in batch.lines):
             if event.type in REASONS and event.facts.email:
-                fields = event.fields()
-                listid, address = str(fields["listid"]), str(fields["email"])
-                self.add(listid, address, REASONS[event.type], event.milliseconds)
+                entry = (_plain(event.facts.email), event.milliseconds, REASONS[event.type])
+                of_list[_plain(event.facts.listid)] += entry
+        if of_list:
+            # The lists first: an entry that no list leads to would not be found.
+            yield Write(LISTS, lambda ask: ask("SADD", LISTS, *of_list))
+        for listid, words in of_list.items():
+            key = _key(listid)
+            yield Write(key, partial(self._script.run, keys=[key], arguments=["", *words]))
 
     def add(self, listid: str, address: str, reason: str, ms: int) -> bool:
-        """Enters an address; False where it was there already, and stays as it is."""
-        key, value = _key(listid), f"{ms} {reason}"
-        # The list first: an entry that no list leads to would not be found.
+        """Enters an address by hand; False where it was there already, and stays as it is."""
+        words: list[str | int] = ["1", _plain(address), ms, reason]
         self._connection.ask(lambda client: client.sadd(LISTS, _plain(listid)))
-        return bool(self._connection.ask(lambda client: client.hsetnx(key, _plain(address), value)))
+        return bool(
+            self._connection.ask(
+                lambda client: self._script.run(client.execute_command, [_key(listid)], words)
+            )
+        )
 
     def remove(self, listid: str, address: str) -> bool:
         """Strikes an address out; False where it was not there."""
-        key = _key(listid)
-        return bool(self._connection.ask(lambda client: client.hdel(key, _plain(address))))
+        key, plain = _key(listid), _plain(address)
+        if not self.holds(listid, address):
+            return False
+        removed = f"{time.time_ns() // 1_000_000} {_REMOVED}"
+        self._connection.ask(lambda client: client.hset(key, plain, removed))
+        return True
 
     def holds(self, listid: str, address: str) -> bool:
         """Whether the list must not write to the address."""
-        key = _key(listid)
-        return bool(self._connection.ask(lambda client: client.hexists(key, _plain(address))))
+        key, plain = _key(listid), _plain(address)
+        return bool(reason_in(self._connection.ask(lambda client: client.hget(key, plain))))
 
     def entries(self, listid: str | None = None) -> Iterator[Entry]:
         """The entries of a list, or of all lists, in no order; a list may be long."""
@@ -88,7 +110,7 @@ class Suppression:
         for start in range(0, len(lists), _AT_ONCE):
             page = lists[start : start + _AT_ONCE]
             for listid, value in zip(page, self._values(page, plain), strict=True):
-                if value is not None:
+                if value is not None and reason_in(value):
                     yield _entry(listid, plain, value)
 
     def _values(self, lists: Sequence[str], address: str) -> list[str | None]:
@@ -109,7 +131,8 @@ class Suppression:
                 lambda client, at=at: client.hscan(_key(listid), at, count=_AT_ONCE)  # type: ignore[misc]
             )
             for address, value in page.items():
-                yield _entry(listid, address, value)
+                if reason_in(value):
+                    yield _entry(listid, address, value)
 
 
 def _entry(listid: str, address: str, value: str) -> Entry:
@@ -125,7 +148,8 @@ def where(listid: str, address: str) -> tuple[str, str]:
 def reason_in(value: str | None) -> str:
     """The reason in what stands there; empty where nothing does."""
     # Who is entered without a reason is suppressed all the same.
-    return "" if value is None else value.partition(" ")[2] or "unknown"
+    reason = "" if value is None else value.partition(" ")[2] or "unknown"
+    return "" if reason == _REMOVED else reason
 
 
 def _key(listid: str) -> str:

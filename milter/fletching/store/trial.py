@@ -46,7 +46,7 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("EVAL", "return 1", 1, _KEY), ("EVALSHA", "0" * 40, 1, _KEY)),
     *(("HSET", _KEY, "f", "v"), ("HSETNX", _KEY, "f", "v"), ("HINCRBY", _KEY, "f", 1)),
     *(("HGET", _KEY, "f"), ("HGETALL", _KEY), ("HEXISTS", _KEY, "f"), ("HLEN", _KEY)),
-    *(("HSCAN", _KEY, 0), ("HDEL", _KEY, "f")),
+    *(("HSCAN", _KEY, 0), ("HDEL", _KEY, "f"), ("HMGET", _KEY, "f"), ("INFO", "replication")),
     *(("SADD", _KEY, "m"), ("SMEMBERS", _KEY)),
     *(("ZADD", _KEY, "NX", 1, "m"), ("ZREVRANGE", _KEY, 0, -1), ("ZREM", _KEY, "m")),
     *(("RPUSH", _KEY, "v"), ("LRANGE", _KEY, 0, -1)),
@@ -165,11 +165,12 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
         ),
         "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
-            [campaign, counts, key["links"], f"{prefix}bits:"],
-            ["opens", "0", 1, "", ""],
+            [campaign, counts, key["links"], key["counted"], f"{prefix}bits:"],
+            ["", "", 0, "opens", "0", 1, "", ""],
         ),
-        "append.lua": ([key["events"]], ["{}"]),
-        "trim.lua": ([key["events"]], ["0-1"]),
+        "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
+        "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
+        "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
         "clock.lua": ([key["clock"]], [_MINUTE * 1000, 0]),
     }
 
@@ -222,7 +223,7 @@ def _if_it_can(connection: Connection, *words: str | int) -> None:
 
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
-    *("events", "clock"),
+    *("events", "marks", "counted", "suppressed", "clock"),
 )
 
 

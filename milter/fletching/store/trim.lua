@@ -1,7 +1,18 @@
 -- Forgets events from before a time; and puts right how many wait for the groups that had not read
 -- all of those. Redis would count the forgotten ones as waiting, for ever.
 --
--- KEYS[1] the stream   ARGV[1] the least id that must stay
+-- KEYS[1] the stream   KEYS[2] its marks, hash: writer -> sequence number   ARGV[1] the least id
+--         that must stay
+
+-- Sequence numbers are times in microseconds. A journal keeps no event so much longer than the
+-- stream, so nobody will ask for its mark again.
+local longer = 7 * 86400000
+local marks = redis.call('HGETALL', KEYS[2])
+for i = 1, #marks, 2 do
+  if marks[i + 1] / 1000 < tonumber(string.match(ARGV[1], '^%d+')) - longer then
+    redis.call('HDEL', KEYS[2], marks[i])
+  end
+end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
