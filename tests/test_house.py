@@ -234,6 +234,7 @@ WORLDLY = {
     "fletching.store.lease",
     "fletching.store.trial",
     "fletching.store.script",
+    "fletching.store.suppression",
 }
 
 # They hold paths as values, and do not look where these lead.
@@ -243,7 +244,6 @@ OF_PATHS = {
     "fletching.config.model",
     "fletching.config.sections",
     "fletching.store.statistics",
-    "fletching.store.suppression",
     "fletching.store.warnings",
 }
 
