@@ -8,9 +8,9 @@ VENV := .venv
 
 RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
 DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
-BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light
+BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light iproute2
 TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core systemd chromium \
-	debootstrap systemd-container dnsmasq-base iproute2 util-linux \
+	debootstrap systemd-container dnsmasq-base util-linux \
 	amavisd-new rspamd postgresql caddy openssl libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help
@@ -35,6 +35,10 @@ lint: setup
 .PHONY: bench
 bench: bench-packages setup ## Speed beside OpenDKIM and dkimpy-milter: tables, JSON, pictures in build/
 	$(SUDO) $(VENV)/bin/python -m bench $(BENCH)
+
+.PHONY: drills
+drills: bench-packages setup ## Kill, fail over, hang and partition Redis under load: a table of what is kept
+	$(SUDO) $(VENV)/bin/python -m bench.drills $(DRILLS)
 
 .PHONY: docs
 docs: setup ## Write docs/configuration.md anew from the model

@@ -1,0 +1,1 @@
+"""Failure drills: what holds while Redis is killed, fails over, hangs or is cut in two."""

@@ -1,0 +1,189 @@
+"""`make drills`: every scenario, one after the other, with progress, a table and JSON.
+
+Here lives the command line. Exit 1 if a promise was broken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench.drills import drill
+from bench.drills.drill import Amount, Seen
+from bench.drills.fleet import CommandError, House, house
+from bench.drills.judge import Findings, missing_clicks, missing_unsubscribes, statistics_off, total
+from bench.drills.scenarios import SCENARIOS
+from tests.real.processes import DidNotHappenError, MissingProgramError
+
+_PER_SECOND = 100
+_SHORTEST = 12
+"""Seconds of load: mails that are few come more slowly, so that the fault is among them."""
+
+_COLUMNS = {
+    "rounds": "rounds",
+    "accepted": "mails\naccepted",
+    "tempfailed": "temp-\nfailed",
+    "numbers_twice": "numbers\ntwice",
+    "unsubscribes": "unsubs.\nanswered",
+    "unsubscribes_missing": "\nmissing",
+    "clicks": "clicks\nanswered",
+    "clicks_missing": "\nmissing",
+    "statistics_off": "statistics\noff by",
+    "same_id": "doubles,\nsame id",
+    "other_id": "doubles,\nother id",
+    "gap": "longest\ngap (s)",
+}
+
+
+def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    chosen = set[str]()
+    for word in (word.strip() for word in value.split(",")):
+        named = {word} & set(SCENARIOS) or {n for n in SCENARIOS if n.startswith(f"{word}-")}
+        if not named:
+            raise click.BadParameter(f"{word}: must be of {', '.join(SCENARIOS)}")
+        chosen |= named
+    return tuple(name for name in SCENARIOS if name in chosen)
+
+
+@click.command()
+@click.option(
+    *("--only", "names"),
+    default=",".join(SCENARIOS),
+    callback=_chosen,
+    metavar="SCENARIO,...",
+    help="Run these; redis, sentinel or cluster stands for all that begin so. Default: all.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    help="Rounds of each scenario. Default: 5 of redis-kill, 3 of the others.",
+)
+@click.option(
+    *("--mails", "count"),
+    default=2000,
+    show_default=True,
+    type=click.IntRange(10),
+    help="Mails in the campaign of a round.",
+)
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON instead of the table.")
+@click.option(
+    *("--out", "folder"),
+    default="build/drills",
+    type=click.Path(file_okay=False, path_type=Path),
+    show_default=True,
+    metavar="DIRECTORY",
+    help="Where the logs and details of rounds go that broke a promise.",
+)
+def main(
+    names: tuple[str, ...], rounds: int | None, count: int, wants_json: bool, folder: Path
+) -> None:
+    """Kill, fail over, hang and partition Redis under load, and compare what is kept.
+
+    A fleet of two hosts sends a campaign through a real Postfix while recipients click and
+    unsubscribe. As root, since Postfix's master wants root. Exit 1 if a promise was broken: a
+    number given twice, an answered unsubscribe or click lost, statistics that are not what the
+    events say.
+
+    \b
+    Examples:
+      make drills                                  all, about 45 minutes
+      python -m bench.drills --only sentinel-failover,cluster --rounds 1
+    """
+    if os.geteuid() != 0:
+        raise click.UsageError("Postfix's master wants root: sudo")
+    # Progress goes to stderr, so that stdout has nothing but the result.
+    console = Console(stderr=True, highlight=False)
+    found: dict[str, list[Findings]] = {}
+    try:
+        with house() as running:
+            for name in names:
+                found[name] = list(_rounds(running, name, rounds, count, folder, console))
+    except MissingProgramError as error:
+        raise click.ClickException(str(error)) from None
+    totals = {name: total(each) for name, each in found.items()}
+    if wants_json:
+        click.echo(json.dumps({name: _figures(each) for name, each in totals.items()}, indent=2))
+    else:
+        width = None if sys.stdout.isatty() else 150
+        Console(width=width, highlight=False).print(_table(totals))
+    sys.exit(1 if any(each.broken for each in totals.values()) else 0)
+
+
+def _rounds(
+    running: House, name: str, rounds: int | None, count: int, folder: Path, console: Console
+) -> list[Findings]:
+    scenario, amount = SCENARIOS[name], Amount(count, max(count / _PER_SECOND, _SHORTEST))
+    wanted = rounds or scenario.rounds
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    findings = []
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(name, total=wanted)
+        for number in range(wanted):
+
+            def tell(what: str, number: int = number) -> None:
+                progress.update(task, description=f"{name} {number + 1}/{wanted}: {what}")
+
+            try:
+                seen = drill.run(running, scenario, number, amount, tell)
+            except (DidNotHappenError, CommandError) as error:
+                console.print(f"{name} {number + 1}/{wanted}: {error}")
+                findings.append(Findings(unfinished=1))
+                continue
+            finally:
+                progress.advance(task)
+            findings.append(seen.findings)
+            if seen.findings.broken:
+                _write(folder / f"{name}-{number + 1}", seen, running)
+    verdict = ", ".join(f"{what} {n}" for what, n in total(findings).broken.items())
+    console.print(f"{name}: {verdict or 'all kept'}")
+    return findings
+
+
+def _write(folder: Path, seen: Seen, running: House) -> None:
+    """What one needs to find out why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    details = {
+        "findings": asdict(seen.findings),
+        "wrong_statuses": seen.wrong,
+        "unsubscribes_missing": sorted(missing_unsubscribes(seen.requests, seen.kept)),
+        "clicks_missing": sorted(missing_clicks(seen.requests, seen.kept)),
+        "statistics_off": statistics_off(seen.mails, seen.kept),
+        "mails": [asdict(mail) for mail in seen.mails],
+        "requests": [asdict(request) for request in seen.requests],
+        "events": list(seen.kept.events),
+        "campaigns": list(seen.kept.campaigns),
+    }
+    (folder / "details.json").write_text(json.dumps(details, indent=1) + "\n", "utf-8")
+    for number, host in enumerate(running.hosts):
+        (folder / f"host-{number}.log").write_text(host.log(), "utf-8")
+
+
+def _figures(findings: Findings) -> dict[str, object]:
+    return asdict(findings) | {"broken": findings.broken}
+
+
+def _table(totals: dict[str, Findings]) -> Table:
+    table = Table("scenario")
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name, findings in totals.items():
+        table.add_row(name, *(_cell(findings, each) for each in _COLUMNS))
+    return table
+
+
+def _cell(findings: Findings, name: str) -> str:
+    value = getattr(findings, name)
+    shown = f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+    return f"[red]{shown}[/]" if name in findings.broken else shown
+
+
+if __name__ == "__main__":
+    main()

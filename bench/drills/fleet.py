@@ -1,0 +1,178 @@
+"""The hosts of a fleet, and the Postfix before them: real daemons, each host with its own files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from fletching.admin.postfix import pieces
+from fletching.config.load import load
+from fletching.keyfiles import new_link_key
+
+from bench.drills.judge import Kept
+from bench.drills.network import LOOPBACK, Site
+from tests.real.postfix import Postfix
+from tests.real.processes import Daemon, Server, free_port, private_directory, wait_until
+from tests.real.sinks import Sink
+
+HOSTS = 2
+_TRANSPORT = "vmta-bulk"
+_PATIENCE = 60.0
+
+
+class Host(Server):
+    """All daemons of one host: ``fletching run``, at a site of its own."""
+
+    def __init__(self, number: int, directory: Path, sockets: Path, keys: Path) -> None:
+        self._site = LOOPBACK
+        self._sockets, self._keys, self._number = sockets, keys, number
+        self._directory = directory
+        self._daemon: Daemon | None = None
+
+    @property
+    def milter(self) -> Path:
+        """The socket that Postfix asks."""
+        return self._sockets / f"milter-{self._number}.sock"
+
+    @property
+    def web(self) -> Path:
+        """The socket that a proxy asks."""
+        return self._sockets / f"web-{self._number}.sock"
+
+    @property
+    def config(self) -> Path:
+        return self._directory / "fletching.yaml"
+
+    def configure(self, redis_url: str, site: Site) -> None:
+        """Writes the configuration; it holds from the next start on."""
+        self._site = site
+        self._directory.mkdir(exist_ok=True)
+        text = yaml.safe_dump(
+            {
+                "listen": f"unix:{self.milter}",
+                "redis": redis_url,
+                "state_dir": str(self._directory / "state"),
+                "workers": 2,
+                "server_id": f"host{self._number}",
+                "bounce_mailbox": "bounces@example.com",
+                "unsubscribe_mailbox": "unsubscribe@example.com",
+                "url_domain": "https://click.example.com",
+                "link_keys": str(self._keys),
+                "mail_classes": {
+                    "newsletter": {
+                        "list_id": "t100",
+                        "virtual_mta": "bulk",
+                        "track": {"clicks": True},
+                    }
+                },
+                "virtual_mtas": {"bulk": {"transport": _TRANSPORT}},
+                "web": {
+                    "listen": f"unix:{self.web}",
+                    "admin_listen": f"unix:{self._sockets}/dashboard-{self._number}.sock",
+                },
+            },
+            sort_keys=False,
+        )
+        self.config.write_text(text)
+
+    def start(self) -> None:
+        """Start, with nothing on disk."""
+        shutil.rmtree(self._directory / "state", ignore_errors=True)
+        log = self._directory / "log"
+        log.unlink(missing_ok=True)
+        for socket in (self.milter, self.web):
+            socket.unlink(missing_ok=True)
+        words = [*self._site.enter, sys.executable, "-m", "fletching", "run"]
+        self._daemon = Daemon([*words, "--config", str(self.config)], log)
+        self._daemon.start(lambda: self.milter.exists() and self.web.exists())
+
+    def stop(self) -> None:
+        """End all of it in order."""
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def log(self) -> str:
+        """All that it has said."""
+        return (self._directory / "log").read_text("utf-8", "replace")
+
+    def kept(self) -> Kept:
+        """What its commands show of Redis. Raises CommandError."""
+        events = [json.loads(line) for line in self._shown("events").splitlines()]
+        campaigns = json.loads(self._shown("stats", "--json"))["campaigns"]
+        listed = json.loads(self._shown("suppression", "list", "--json"))["suppression"]
+        return Kept(events, campaigns, frozenset(str(row["address"]) for row in listed))
+
+    def _shown(self, *words: str) -> str:
+        command = [*self._site.enter, sys.executable, "-m", "fletching", *words]
+        done = subprocess.run(
+            [*command, "--config", str(self.config)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise CommandError(f"{words[0]}: exit {done.returncode}: {done.stderr}")
+        return done.stdout
+
+
+class CommandError(Exception):
+    """A command did not show what it should: Redis may still be busy with itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all drills share: Postfix with a port for each host, and where its mail ends."""
+
+    directory: Path
+    postfix: Postfix
+    sink: Sink
+    ports: tuple[int, ...]
+    hosts: tuple[Host, ...]
+    keys: Path
+
+    @contextmanager
+    def fleet(self, redis_url: str, sites: Sequence[Site]) -> Iterator[tuple[Host, ...]]:
+        """The hosts, started with nothing in hand, each at its site."""
+        self.sink.clear()
+        with ExitStack() as running:
+            for host, site in zip(self.hosts, sites, strict=True):
+                host.configure(redis_url, site)
+                running.enter_context(host)
+            yield self.hosts
+
+    def drain(self) -> None:
+        """Waits until Postfix has delivered everything."""
+        wait_until("Postfix's queue does not empty", lambda: not self.postfix.queue(), _PATIENCE)
+
+
+@contextmanager
+def house() -> Iterator[House]:
+    """Starts Postfix and the sink, and ends them."""
+    with private_directory() as directory, ExitStack() as running:
+        keys = directory / "link-keys"
+        new_link_key(keys, 0)
+        sockets = directory / "sockets"
+        sockets.mkdir()
+        # What is made in there belongs to Postfix's group, as deploy/systemd arranges it.
+        shutil.chown(sockets, group="postfix")
+        sockets.chmod(0o2755)
+        hosts = tuple(Host(n, directory / f"host-{n}", sockets, keys) for n in range(HOSTS))
+        hosts[0].configure("redis://127.0.0.1", LOOPBACK)
+        sink = running.enter_context(Sink("recipient"))
+        ends = {"smtp": sink.port, _TRANSPORT: sink.port}
+        postfix = running.enter_context(Postfix(directory / "postfix", ends))
+        ports = tuple(free_port() for _ in hosts)
+        added = pieces(load(hosts[0].config))
+        postfix.apply(added.main_cf, added.master_cf + _smtpd(ports, hosts), added.tables)
+        yield House(directory, postfix, sink, ports, hosts, keys)
+
+
+def _smtpd(ports: Sequence[int], hosts: Sequence[Host]) -> str:
+    return "".join(
+        f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_milters=unix:{host.milter}\n"
+        for port, host in zip(ports, hosts, strict=True)
+    )

@@ -1,0 +1,195 @@
+"""What was promised to senders and recipients, compared with what Redis has afterwards.
+
+Pure: what was seen goes in, findings come out. A promise is broken where a number or a tag stands
+on two mails of one campaign, where an answered unsubscribe or click is missing, where statistics
+are not what the events say, and where one request became two events of different ids. Two entries
+of one event in the stream are no broken promise: whoever reads it knows them by their id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any
+
+CLICK, UNSUBSCRIBE = "engine_click", "engine_unsub"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail as it arrived at the recipient's server."""
+
+    recipient: str
+    campaign: str
+    number: int
+    return_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A click or an unsubscribe by one recipient. ``tries``: how often it was sent."""
+
+    event_type: str
+    recipient: str
+    tries: int
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What the application that sends the campaign saw. Times in seconds of one clock."""
+
+    wanted: int
+    began: float
+    accepted: tuple[float, ...]
+    tempfailed: int
+    """Answers 4xx, and sessions that ended without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What Redis has in the end: the stream in order, and what the commands show."""
+
+    events: Sequence[Mapping[str, Any]]
+    campaigns: Sequence[Mapping[str, Any]]
+    suppressed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """One round, or some of them together (`total`). Only some of the counts are broken promises
+    (`broken`)."""
+
+    rounds: int = 1
+    unfinished: int = 0
+    """Rounds that ended with an error: Redis did not become whole, for example."""
+    accepted: int = 0
+    tempfailed: int = 0
+    never_accepted: int = 0
+    campaigns: int = 0
+    numbers_twice: int = 0
+    tags_twice: int = 0
+    unsubscribes: int = 0
+    unsubscribes_missing: int = 0
+    clicks: int = 0
+    clicks_missing: int = 0
+    statistics_off: int = 0
+    same_id: int = 0
+    other_id: int = 0
+    gap: float = field(default=0.0, metadata={"total": max})
+    """The longest time without an accepted mail, in seconds."""
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """The promises that were broken, each with how often."""
+        counts = {name: getattr(self, name) for name in _PROMISES}
+        return {name: count for name, count in counts.items() if count}
+
+
+_PROMISES = (
+    *("unfinished", "never_accepted", "numbers_twice", "tags_twice"),
+    *("unsubscribes_missing", "clicks_missing", "statistics_off", "other_id"),
+)
+
+
+def judge(
+    mails: Sequence[Mail], requests: Sequence[Request], sending: Sending, kept: Kept
+) -> Findings:
+    """One round."""
+    events = {str(event["event_unique_id"]): event for event in kept.events}
+    return Findings(
+        accepted=len(sending.accepted),
+        tempfailed=sending.tempfailed,
+        never_accepted=sending.wanted - len(sending.accepted),
+        campaigns=len({mail.campaign for mail in mails}),
+        numbers_twice=_repeated((mail.campaign, mail.number) for mail in mails),
+        tags_twice=_repeated(mail.return_path for mail in mails),
+        unsubscribes=len(_answered(requests, UNSUBSCRIBE)),
+        unsubscribes_missing=len(missing_unsubscribes(requests, kept)),
+        clicks=len(_answered(requests, CLICK)),
+        clicks_missing=len(missing_clicks(requests, kept)),
+        statistics_off=sum(abs(off) for off in statistics_off(mails, kept).values()),
+        same_id=len(kept.events) - len(events),
+        other_id=_surplus(requests, events.values()),
+        gap=_gap(sending),
+    )
+
+
+def total(rounds: Sequence[Findings]) -> Findings:
+    """Some rounds together."""
+    return Findings(
+        **{
+            each.name: each.metadata.get("total", sum)(getattr(one, each.name) for one in rounds)
+            for each in fields(Findings)
+        }
+    )
+
+
+def missing_unsubscribes(requests: Sequence[Request], kept: Kept) -> frozenset[str]:
+    """Who unsubscribed and was answered, and is not suppressed, or has no event."""
+    has_event = _recipients(kept.events, UNSUBSCRIBE)
+    return _answered(requests, UNSUBSCRIBE) - (kept.suppressed & has_event)
+
+
+def missing_clicks(requests: Sequence[Request], kept: Kept) -> frozenset[str]:
+    """Whose click was answered and has no event."""
+    return _answered(requests, CLICK) - _recipients(kept.events, CLICK)
+
+
+def statistics_off(mails: Sequence[Mail], kept: Kept) -> dict[str, int]:
+    """Where the statistics of a campaign are not what arrived and what the events say.
+
+    By campaign and kind, how many they have too many (or, negative, too few).
+    """
+    shown = {str(row["campaign"]): row for row in kept.campaigns}
+    events = {str(event["event_unique_id"]): event for event in kept.events}
+    off = {}
+    for campaign in sorted({mail.campaign for mail in mails} | set(shown)):
+        row = shown.get(campaign, {})
+        for kind, count in _counted(campaign, mails, events.values()).items():
+            if difference := int(row.get(kind) or 0) - count:
+                off[f"{campaign} {kind}"] = difference
+    return off
+
+
+def _counted(
+    campaign: str, mails: Iterable[Mail], events: Iterable[Mapping[str, Any]]
+) -> dict[str, int]:
+    mine = [event for event in events if event["campaign"] == campaign]
+    clicks = [event for event in mine if event["event_type"] == CLICK and not event["is_bot"]]
+    gone = [event for event in mine if event["event_type"] == UNSUBSCRIBE]
+    return {
+        "sent": sum(mail.campaign == campaign for mail in mails),
+        "clicks": len(clicks),
+        "unique_clicks": len({event["message_number"] for event in clicks}),
+        "bot_clicks": sum(e["event_type"] == CLICK and bool(e["is_bot"]) for e in mine),
+        "unsubscribes": len({event["message_number"] for event in gone}),
+    }
+
+
+def _surplus(requests: Iterable[Request], events: Iterable[Mapping[str, Any]]) -> int:
+    """Events that are more than the requests that can have made them."""
+    tries = Counter[tuple[str, str]]()
+    for request in requests:
+        tries[request.event_type, request.recipient] += request.tries
+    made = Counter((str(event["event_type"]), str(event["email"])) for event in events)
+    return sum((made - tries).values())
+
+
+def _answered(requests: Iterable[Request], event_type: str) -> frozenset[str]:
+    return frozenset(r.recipient for r in requests if r.answered and r.event_type == event_type)
+
+
+def _recipients(events: Iterable[Mapping[str, Any]], event_type: str) -> frozenset[str]:
+    return frozenset(str(e["email"]) for e in events if e["event_type"] == event_type)
+
+
+def _repeated(values: Iterable[object]) -> int:
+    return sum(count - 1 for count in Counter(values).values())
+
+
+def _gap(sending: Sending) -> float:
+    times = (sending.began, *sorted(sending.accepted))
+    return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
