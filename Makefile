@@ -44,6 +44,10 @@ drills: bench-packages setup ## Kill, fail over, hang and partition Redis under 
 docs: setup ## Write docs/configuration.md anew from the model
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
 
+.PHONY: networks
+networks: setup ## Fetch the networks of Google's and Apple's proxies into returning/networks.txt
+	$(VENV)/bin/python -m networks
+
 .PHONY: lock
 lock: setup ## Take newer versions of all libraries into the lock files
 	$(VENV)/bin/python -m pip install --quiet pip-tools

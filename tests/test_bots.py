@@ -19,7 +19,9 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 @pytest.fixture(scope="module")
 def lists() -> bots.Lists:
-    return bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
+    folder = files("fletching.returning")
+    names = ("scanners.txt", "networks.txt")
+    return bots.lists("\n".join(folder.joinpath(name).read_text("utf-8") for name in names))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,11 @@ def lists() -> bots.Lists:
         ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", False),
         ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15", False),
         ("Mozilla/5.0 (X11; CUBOT) AppleWebKit/537.36 Chrome/120 Mobile", False),
+        ("Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 Chrome/120 Mobile", False),
+        ("Mozilla/5.0 (X11; Linux) Safari/537.36 link bot", True),
+        ("Checker/1.0 (+https://example.com/about)", True),
+        ("Checker/1.0 (admin@example.com)", True),
+        ("Mozilla/5.0 (compatible; MSIE 10.0; Windows NT 6.2; Trident/6.0)", False),
         ("curl/8.5.0", False),
         ("", False),
     ],
@@ -73,7 +80,8 @@ def test_privacy_opens(
     [
         ("robot x", "line 1"),
         ("# well\n\nscanner", "line 3"),
-        ("network 192.0.2.0/99", "192.0.2.0/99"),
+        ("google 192.0.2.0/99", "192.0.2.0/99"),
+        ("pattern (", "subpattern"),
     ],
 )
 def test_lists_that_are_none(text: str, said: str) -> None:

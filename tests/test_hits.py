@@ -600,6 +600,13 @@ LATER = replace(NOW, milliseconds=SENT * 1000 + bots.SOONEST)
         ("a scanner", {"agent": "x Barracuda y"}, bots.KNOWN_SCANNER),
         ("too soon", {"now": SOON}, bots.TOO_SOON),
         ("not too soon", {"now": LATER}, ""),
+        ("fetched ahead", {"headers": {"sec-purpose": "prefetch"}}, bots.PREFETCH),
+        ("to be shown", {"headers": {"sec-purpose": "prefetch;prerender"}}, bots.PREFETCH),
+        ("by a proxy", {"headers": {"sec-purpose": "Prefetch;Anonymous-Client-IP"}}, bots.PREFETCH),
+        ("by an older Chrome", {"headers": {"purpose": "prefetch"}}, bots.PREFETCH),
+        ("by Safari", {"headers": {"x-purpose": "PREVIEW"}}, bots.PREFETCH),
+        ("by Firefox", {"headers": {"x-moz": "prefetch"}}, bots.PREFETCH),
+        ("another purpose", {"headers": {"purpose": "reading"}}, ""),
     ],
 )
 @pytest.mark.parametrize("noun", ["click", "open"])
@@ -607,6 +614,13 @@ def test_bots(noun: str, name: str, how: dict[str, Any], reason: str) -> None:
     kind = Kind.CLICK_HTML if noun == "click" else Kind.OPEN
     told = fields(ask(f"/{noun}?{token(kind)}", **how))
     assert (told["is_bot"], told["bot_reason"]) == (bool(reason), reason)
+
+
+def test_click_by_a_program_that_fetches_images() -> None:
+    """No person's browser is called so; the image is another matter."""
+    assert fields(ask(f"/click?{token()}", agent="Mozilla/5.0"))["bot_reason"] == bots.KNOWN_SCANNER
+    opened = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent="Mozilla/5.0"))
+    assert (opened["is_bot"], opened["is_privacy_open"]) == (False, True)
 
 
 def test_who_asked_by_head_before() -> None:

@@ -343,6 +343,24 @@ def test_hostile_headers_get_nowhere(web: Web) -> None:
     assert "script" not in web.log()
 
 
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("Prüfer/1.0 日本".encode(), "Prüfer/1.0 日本"),
+        ("Probe ü".encode("latin-1"), "Probe ü"),
+    ],
+    ids=["UTF-8", "Latin-1"],
+)
+def test_a_user_agent_that_is_not_ascii(web: Web, sent: bytes, stored: str) -> None:
+    web.raw(
+        f"GET /click?{web.token()} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        + b"User-Agent: "
+        + sent
+        + b"\r\n\r\n"
+    )
+    assert web.recorded()[0]["user_agent"] == stored
+
+
 def test_app_links(tmp_path: Path, clean: RedisServer) -> None:
     links = tmp_path / "links"
     links.mkdir()

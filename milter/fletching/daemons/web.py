@@ -40,7 +40,8 @@ _APP_LINKS = {
     "/.well-known/assetlinks.json": "assetlinks.json",
 }
 _WANTED = {
-    b"user-agent", b"x-forwarded-for", b"accept-language", b"sec-purpose", b"purpose", b"x-moz",
+    b"user-agent", b"x-forwarded-for", b"accept-language",
+    b"sec-purpose", b"purpose", b"x-moz", b"x-purpose",
 }  # fmt: skip
 _JSON = (("content-type", "application/json"),)
 
@@ -69,9 +70,14 @@ def opened(config: Config) -> Opened:
     mailboxes = _mailboxes(config)
     with named_by("web", "templates", fault=PageError):
         pages = Pages(web.templates, mailboxes.values())
-    lists = bots.lists(files("fletching.returning").joinpath("scanners.txt").read_text("utf-8"))
-    setup = hits.Setup(keys, host_name(config), lists, _immediate(config), mailboxes)
+    setup = hits.Setup(keys, host_name(config), _lists(), _immediate(config), mailboxes)
     return Opened(setup, pages, web.trusted_proxies, _app_links(web.app_links))
+
+
+def _lists() -> bots.Lists:
+    folder = files("fletching.returning")
+    texts = [folder.joinpath(name).read_text("utf-8") for name in ("scanners.txt", "networks.txt")]
+    return bots.lists("\n".join(texts))
 
 
 def _immediate(config: Config) -> Mapping[str, bool]:
@@ -159,9 +165,17 @@ def _headers(scope: Scope) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         if name in _WANTED:
-            key, text = name.decode("latin-1"), value.decode("latin-1")
+            key, text = name.decode("latin-1"), _decoded(value)
             found[key] = f"{found[key]},{text}" if key in found else text
     return found
+
+
+def _decoded(value: bytes) -> str:
+    """UTF-8, which some programs send; what is none is Latin-1 (RFC 9110, section 5.5)."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _client(scope: Scope) -> str:

@@ -309,11 +309,7 @@ class _Hit:
             return False
         if not self.setup.is_immediate(self.token.facts.mail_class):
             return False
-        return not self._is_fetched_ahead() and not self._why_a_bot()
-
-    def _is_fetched_ahead(self) -> bool:
-        asked = (self._header("sec-purpose"), self._header("purpose"), self._header("x-moz"))
-        return any("prefetch" in each or "preview" in each for each in asked)
+        return not self._why_a_bot()
 
     def _why_a_bot(self) -> str:
         """The reason why this click is no person's; empty for a person's."""
@@ -326,7 +322,11 @@ class _Hit:
         return self._why_a_program() or before
 
     def _why_a_program(self) -> str:
-        if self.setup.lists.is_scanner(self._agent()):
+        agent, lists = self._agent(), self.setup.lists
+        if bots.is_prefetch(self.request.headers):
+            return bots.PREFETCH
+        is_open = self.token.kind is Kind.OPEN
+        if lists.is_scanner(agent) or (lists.is_prefetcher(agent) and not is_open):
             return bots.KNOWN_SCANNER
         if self.moment.milliseconds - self.token.facts.sent * 1000 < bots.SOONEST:
             return bots.TOO_SOON

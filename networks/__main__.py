@@ -1,0 +1,5 @@
+"""`python -m networks`"""
+
+from networks import renew
+
+renew()
