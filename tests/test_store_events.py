@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ from fletching.store.writing import Batch, Line
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
+from tests.real.processes import wait_until
 from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 NOW = 1_795_259_482_236
@@ -341,6 +344,146 @@ class TestProgress:
         log.take("crm", "one", 1, 0)
         store.look.xdel(STREAM, "7-0")
         assert log.progress("crm") == Progress(2, 1, 0, 5)
+
+    def test_a_long_backlog_is_counted_without_reading_it(
+        self, log: EventLog, store: Stores
+    ) -> None:
+        log.join("crm", "0")
+        for start in range(0, 12_000, 1000):
+            log.append(several(1000, start))
+        assert log.progress("crm").waiting == 12_000
+        assert len(log.take("crm", "one", 500, 0)) == 500
+        before = sum(_calls(server, "xrange") for server in store.servers)
+        assert log.progress("crm").waiting == 11_500
+        assert sum(_calls(server, "xrange") for server in store.servers) <= before + 2
+
+    def test_of_an_older_version_10_000_are_counted(self, log: EventLog, store: Stores) -> None:
+        put(store, *(f"{ms}-0" for ms in range(1, 101)))
+        assert log.rewind("crm", 0) == 100
+        log.append(several(1))
+        assert log.progress("crm").waiting == 101
+        log.take("crm", "one", 100, 0)
+        assert log.progress("crm").waiting == 1
+        put(store, *(f"{NOW * 2 + each}-0" for each in range(10_500)))
+        assert log.progress("crm").waiting == 10_000
+        assert log.rewind("crm", 0) == 10_000
+
+    def test_one_deleted_by_hand_is_counted_until_it_is_passed(
+        self, log: EventLog, store: Stores
+    ) -> None:
+        log.append(several(4))
+        log.join("crm", "0")
+        log.take("crm", "one", 1, 0)
+        store.look.xdel(STREAM, log.read("0", 4)[2][0])
+        assert log.progress("crm").waiting == 3
+        log.take("crm", "one", 1, 0)
+        assert log.progress("crm").waiting == 1
+        log.take("crm", "one", 1, 0)
+        assert log.progress("crm").waiting == 0
+
+
+def _calls(server: RedisServer, command: str) -> int:
+    return int(server.client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+class TestAnotherMaster:
+    """A replica, or a server that starts from its append-only file.
+
+    Neither knows how far a group has read since they began; they only know its last event.
+    """
+
+    @pytest.fixture(params=["promoted", "restarted"])
+    def change(self, request: pytest.FixtureRequest) -> Iterator[tuple[EventLog, Change]]:
+        """A group that has read 10 of 30 events, and what makes another server the master."""
+        if request.param == "promoted":
+            with RedisServer("appendonly no") as first, RedisServer("appendonly no") as second:
+                log = EventLog(first.url, NOWHERE)
+                _read_ten_of_thirty(log)
+                _ask(second, "REPLICAOF", "127.0.0.1", first.port)
+                wait_until("the replica has no link", lambda: _replicates(second))
+                yield log, partial(_promoted, first, second)
+        else:
+            with RedisServer() as server:
+                log = EventLog(server.url, NOWHERE)
+                _read_ten_of_thirty(log)
+                server.client.bgrewriteaof()
+                wait_until("the file is not rewritten", lambda: not _rewrites(server))
+                yield log, partial(_restarted, server)
+
+    def test_what_is_read_waits_no_more(self, change: tuple[EventLog, Change]) -> None:
+        log, become_another = change
+        log.done("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
+        other = become_another()
+        assert other.progress("crm").waiting == 10
+        other.done("crm", [id for id, _ in other.take("crm", "one", 100, 0)])
+        assert other.progress("crm") == Progress(0, 0, 0, 0)
+        other.append(several(3, 30))
+        assert other.progress("crm").waiting == 3
+        assert names(other.take("crm", "one", 100, 0)) == [each.id for each in several(3, 30)]
+        assert other.progress("crm").waiting == 0
+
+    def test_after_trimming(self, change: tuple[EventLog, Change]) -> None:
+        log, become_another = change
+        log.append(several(500, 30))
+        log.done("crm", [id for id, _ in log.take("crm", "one", 440, 0)])
+        log.append(several(500, 530))
+        other = become_another()
+        (*_, (at, _)) = other.read("0", 460)
+        other.trim(int(at.partition("-")[0]))
+        read = [id for id, _ in other.take("crm", "one", 50, 0)]
+        behind = len(other.read(read[-1], 2000))
+        assert other.progress("crm").waiting == behind > 400
+        other.done("crm", read + [id for id, _ in other.take("crm", "one", 2000, 0)])
+        assert other.progress("crm") == Progress(0, 0, 0, 0)
+
+    def test_going_back(self, change: tuple[EventLog, Change]) -> None:
+        log, become_another = change
+        log.done("crm", [id for id, _ in log.take("crm", "one", 30, 0)])
+        other = become_another()
+        assert other.rewind("crm", 0) == 30
+        assert other.progress("crm").waiting == 30
+        assert len(other.take("crm", "one", 100, 0)) == 30
+        assert other.progress("crm").waiting == 0
+
+
+Change = Callable[[], EventLog]
+"""Gives the stream at the server that has become the master."""
+
+
+def _read_ten_of_thirty(log: EventLog) -> None:
+    log.append(several(30))
+    log.join("crm", "0")
+    log.done("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
+
+
+def _promoted(first: RedisServer, second: RedisServer) -> EventLog:
+    wait_until("the replica lags behind", lambda: _offset(first) == _offset(second))
+    _ask(second, "REPLICAOF", "NO", "ONE")
+    return EventLog(second.url, NOWHERE)
+
+
+def _restarted(server: RedisServer) -> EventLog:
+    server.stop()
+    server.start()
+    return EventLog(server.url, NOWHERE)
+
+
+def _replicates(server: RedisServer) -> bool:
+    return bool(server.client.info("replication").get("master_link_status") == "up")
+
+
+def _rewrites(server: RedisServer) -> bool:
+    told = server.client.info("persistence")
+    return bool(told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"])
+
+
+def _offset(server: RedisServer) -> int:
+    told = server.client.info("replication")
+    return int(told.get("slave_repl_offset", told["master_repl_offset"]))
+
+
+def _ask(server: RedisServer, *words: object) -> object:
+    return server.client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 class TestDead:

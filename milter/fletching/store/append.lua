@@ -1,4 +1,5 @@
--- Puts events at the end of the stream, in order; those of a journal only once.
+-- Puts events at the end of the stream, in order; those of a journal only once. Each has its place
+-- there, one more than the last one's: so how many are between two of them is known without counting.
 --
 -- KEYS[1] the stream   KEYS[2] its marks: hash, writer -> sequence number of its last event there
 -- ARGV[1] the writer, '' for events that no journal has   ARGV[2] the runs that it knows
@@ -15,10 +16,13 @@ if ARGV[1] ~= '' then
   end
 end
 
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local place = newest and tonumber(newest[2][4]) or 0
 local last
 for i = 4, #ARGV, 2 do
   if ARGV[1] == '' or tonumber(ARGV[i]) > mark then
-    redis.call('XADD', KEYS[1], '*', 'event', ARGV[i + 1])
+    place = place + 1
+    redis.call('XADD', KEYS[1], '*', 'event', ARGV[i + 1], 'place', place)
     last = ARGV[i]
   end
 end

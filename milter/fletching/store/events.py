@@ -3,7 +3,7 @@
 Here live the keys of events. What an event means is in `statistics.py` and `suppression.py`; who
 gets it, and how, may not be known here. Keys:
 
-    fletching:events         stream: event = JSON; the oldest first. A consumer group is a
+    fletching:events         stream: event = JSON, place; the oldest first. A consumer group is a
                              destination, under its name
     fletching:marks:{frw}    hash: writer of a journal -> sequence number of its last event in the
                              stream; the tag leads to the stream's slot
@@ -11,6 +11,10 @@ gets it, and how, may not be known here. Keys:
 
 The id of an entry in the stream is the time at which Redis got it, in milliseconds, a hyphen and a
 number. Mostly that is the event's own time; one that waited in a journal has a later one.
+
+How many events wait for a group is the distance from its place to the end. Redis has a number for
+that, the lag of XINFO GROUPS; but a replica does not learn how far a group has read, nor does a
+server that starts from its append-only file, and the lag is too great there for ever.
 
 A destination that is to get events once more is set back in the stream (`rewind`): it gets all that
 came since then, in order, and needs no second queue for that. Its reader notices nothing.
@@ -43,6 +47,7 @@ DEAD_AT_MOST = 100_000
 
 _STREAM = (STREAM, MARKS)
 _PAGE = 1000
+_COUNTED_AT_MOST = 10_000
 # A wait in Redis has to end before the socket gives up.
 _LONGEST_BLOCK = int(SOCKET_TIMEOUT * 1000 / 2)
 
@@ -54,6 +59,8 @@ Entry = tuple[str, str]
 class Progress:
     """How far a group is: events that wait, those in hand, dead letters.
 
+    Of events that an older version wrote, which have no place, 10,000 are counted and no more.
+    One that was deleted by hand may be counted still.
     ``oldest``: when Redis got the oldest event that is not done, in unix milliseconds; 0 for none.
     """
 
@@ -223,42 +230,41 @@ class EventLog:
             first = self._range("-", "+", 1)
             return Progress(self.length(), 0, dead, _time(first[0][0]) if first else 0)
         undone = self._connection.ask(lambda client: client.xpending(STREAM, group))["min"]
-        behind = [id for id, _ in self.read(found["last-delivered-id"], 1)]
+        start = f"({found['last-delivered-id']}"
+        behind = [id for id, _ in self._range(start, "+", 1)]
         times = [_time(id) for id in (undone, *behind) if id]
-        return Progress(self._waiting(found), int(found["pending"]), dead, min(times, default=0))
+        waiting = self._count(start)
+        return Progress(waiting, int(found["pending"]), dead, min(times, default=0))
 
     def rewind(self, group: str, since_ms: int) -> int:
         """Sets a group back, or forth: it gets what came since then. How many events that are."""
         self.join(group, "$")
-        count = sum(1 for _ in self.between(since_ms, _END_OF_TIME))
-        stream = self._connection.ask(lambda client: client.xinfo_stream(STREAM))
-        # So Redis knows how many wait.
-        passed = int(stream["entries-added"]) - count
-        self._connection.ask(
-            lambda client: client.xgroup_setid(STREAM, group, _before(since_ms), passed)
-        )
-        return count
+        self._connection.ask(lambda client: client.xgroup_setid(STREAM, group, _before(since_ms)))
+        return self._count(str(since_ms))
 
     def _group(self, group: str) -> dict[str, Any] | None:
         groups = self._connection.ask(_groups)
         return next((each for each in groups if each["name"] == group), None)
 
-    def _waiting(self, group: dict[str, Any]) -> int:
-        if group["lag"] is not None:
-            return int(group["lag"])
-        # Where Redis cannot tell: something in the middle was deleted by hand.
-        count, at = 0, group["last-delivered-id"]
-        while page := self.read(at, _PAGE):
-            count, at = count + len(page), page[-1][0]
+    def _count(self, start: str) -> int:
+        """The events from there on."""
+        last = self._connection.ask(lambda client: client.xrevrange(STREAM, count=1))
+        first = self._connection.ask(lambda client: client.xrange(STREAM, start, "+", 1))
+        if not first:
+            return 0
+        begin, end = _place(first), _place(last)
+        return end - begin + 1 if 0 < begin <= end else self._count_by_reading(start)
+
+    def _count_by_reading(self, start: str) -> int:
+        count = 0
+        while count < _COUNTED_AT_MOST and (page := self._range(start, "+", _PAGE)):
+            count, start = count + len(page), f"({page[-1][0]}"
         return count
 
     def _range(self, start: str, end: str, count: int) -> list[Entry]:
         return _entries(
             self._connection.ask(lambda client: client.xrange(STREAM, start, end, count))
         )
-
-
-_END_OF_TIME = 2**63 - 1
 
 
 def _answers(client: Any, writes: Sequence[Write]) -> list[Any]:
@@ -359,6 +365,11 @@ def _reply(connection: Any) -> Any:
 
 def _entries(found: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:
     return [(id, told["event"]) for id, told in found]
+
+
+def _place(found: Sequence[tuple[str, dict[str, str]]]) -> int:
+    """The place of the first of some entries; 0 where there is none, or an older version's."""
+    return int(found[0][1].get("place", 0)) if found else 0
 
 
 def _dead(group: str) -> str:

@@ -55,7 +55,7 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("XGROUP CREATE", _KEY, "g", "$"), ("XGROUP SETID", _KEY, "g", "$")),
     ("XREADGROUP", "GROUP", "g", "c", "STREAMS", _KEY, ">"),
     *(("XAUTOCLAIM", _KEY, "g", "c", 0, "0-0"), ("XACK", _KEY, "g", "0-1")),
-    *(("XPENDING", _KEY, "g"), ("XINFO STREAM", _KEY), ("XINFO GROUPS", _KEY)),
+    *(("XPENDING", _KEY, "g"), ("XINFO GROUPS", _KEY)),
 )
 _MAKES = ("DEL", "EXPIRE", "PEXPIRE", "SET")
 _ALLOWED = ("WRONGTYPE", "NOSCRIPT", "No matching script")
