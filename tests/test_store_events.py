@@ -88,14 +88,6 @@ class TestAppended:
     def test_an_empty_stream(self, log: EventLog) -> None:
         log.append([])
         assert (log.length(), log.last_id(), log.read("0", 10)) == (0, "0-0", [])
-        assert list(log.between(0, 2**62)) == []
-
-    def test_between_has_both_ends_and_every_page(self, log: EventLog, store: Stores) -> None:
-        put(store, "5-0", "6-0", "6-1", "7-9", "8-0")
-        assert names(list(log.between(6, 7))) == ["6-0", "6-1", "7-9"]
-        assert names(list(log.between(9, 100))) == []
-        log.append(several(2500))
-        assert names(list(log.between(9, 2**62))) == [each.id for each in several(2500)]
 
     def test_twice_in_the_stream_and_once_in_the_numbers(
         self, log: EventLog, store: Stores

@@ -131,13 +131,6 @@ class EventLog:
         """The next events behind an id, the oldest first; behind "0" stand all."""
         return self._range(f"({after}", "+", count)
 
-    def between(self, since_ms: int, until_ms: int) -> Iterator[Entry]:
-        """The events that Redis got from one time to another, both included."""
-        at, end = str(since_ms), str(until_ms)
-        while page := self._range(at, end, _PAGE):
-            yield from page
-            at = f"({page[-1][0]}"
-
     def last_id(self) -> str:
         """The id of the newest event; "0-0" where there is none."""
         found = self._connection.ask(lambda client: client.xrevrange(STREAM, count=1))
