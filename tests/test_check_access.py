@@ -24,10 +24,13 @@ dkim: {keys: [{domain: example.com, selector: s1, file: keys/s1.pem, default: tr
 web: {admin_password_file: keys/password}
 events:
   destinations:
-    - {name: a, webhook: "https://x.example/", secret_file: keys/secret}
+    - {name: a, webhook: "https://x.example/", secret_file: keys/secret,
+       auth_file: keys/auth}
     - {name: b, file: log/events.jsonl}
 """
-FILES = ("fletching.yaml", "keys/link-keys", "keys/s1.pem", "keys/password", "keys/secret")
+FILES = (
+    "fletching.yaml", "keys/link-keys", "keys/s1.pem", "keys/password", "keys/secret", "keys/auth",
+)  # fmt: skip
 FOLDERS = ("state", "log")
 PLACES = {
     "fletching.yaml": "configuration",
@@ -35,6 +38,7 @@ PLACES = {
     "keys/s1.pem": "dkim.keys s1 of example.com",
     "keys/password": "web.admin_password_file",
     "keys/secret": "events.destinations[0].secret_file",
+    "keys/auth": "events.destinations[0].auth_file",
     "state": "state_dir",
     "log": "events.destinations[1].file",
 }

@@ -208,6 +208,11 @@ def test_check_well(host: Host) -> None:
             "error: events.destinations[0].secret_file: {folder}/none: No such file or directory",
         ),
         (
+            "events: {destinations: [{name: a, webhook: 'https://x/', auth_file: open}]}",
+            "warning: events.destinations[0].auth_file: {folder}/open: mode 0644:"
+            " should be 0600 or 0640",
+        ),
+        (
             "listen: unix:/none/s",
             "warning: listen: /none: is no folder, and must be one at the start",
         ),
@@ -216,12 +221,12 @@ def test_check_well(host: Host) -> None:
             "warning: web.listen: /none: is no folder, and must be one at the start",
         ),
     ],
-    ids=["templates", "no password", "mode", "no secret", "milter's folder", "web's folder"],
+    ids=["templates", "no password", "mode", "no secret", "auth", "socket", "web's"],
 )
 def test_check_tells_what_would_keep_a_daemon_from_its_start(
     options: str, line: str, host: Host
 ) -> None:
-    (host.folder / "open").write_text("a long enough password")
+    (host.folder / "open").write_text("user:a long enough password")
     (host.folder / "open").chmod(0o644)
     host.edit("link_keys:", f"{options}\nlink_keys:")
     lines = host.run("check").stdout.splitlines()

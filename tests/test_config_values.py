@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from fletching.config import units, values
+from fletching.config import http_values, units, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,8 +70,16 @@ RIGHT = [
     (values.address, "A@\u4f8b\u5b50.\u6d4b\u8bd5", "A@xn--fsqu00a.xn--0zwm56d"),
     (values.host, "bu\u0308cher.example", "xn--bcher-kva.example"),
     (values.host_pattern, "*.b\u00fccher.example", "*.xn--bcher-kva.example"),
-    (values.web_url, "https://b\u00fccher.example:8/B?c", "https://xn--bcher-kva.example:8/B?c"),
-    (values.web_url, "https://Hooks.example/B", "https://Hooks.example/B"),
+    (
+        http_values.web_url,
+        "https://b\u00fccher.example:8/B?c",
+        "https://xn--bcher-kva.example:8/B?c",
+    ),
+    (http_values.web_url, "https://Hooks.example/B", "https://Hooks.example/B"),
+    (http_values.web_url, "http://[2001:db8::1]:8080?a=@", "http://[2001:db8::1]:8080?a=@"),
+    (http_values.proxy_url, "HTTP://Proxy.example:3128", "http://proxy.example:3128"),
+    (http_values.header_name, "X-Api-Key", "X-Api-Key"),
+    (http_values.header_value, "Bearer a\tb", "Bearer a\tb"),
     (values.server_socket, "b\u00fccher.example:80", "xn--bcher-kva.example:80"),
     (values.milter_socket, "inet:1@b\u00fccher.example", "inet:1@xn--bcher-kva.example"),
     (values.milter_socket, "inet6:8899@[::1]", "inet6:8899@[::1]"),
@@ -138,6 +146,18 @@ WRONG = [
         for each in ("", " a", "a ", "a,b", "a#", "a@b", "\u00e4", "a\n", "a" * 201)
     ),
     *((values.host_pattern, each) for each in ("*", "*.", "a.*", "*a.b", "http://a", "a/b", ".a")),
+    *(
+        (http_values.web_url, each)
+        for each in ("", "https://", "https:///a", "//a", "ftp://a", "https://a:b@c/",
+                     "https://a/b c", "https://a/\n", "https://a/\u00e4", "https://a#b",
+                     "https://a\\b", "https://a:99999/", "https://a b/")
+    ),
+    *((http_values.proxy_url, each) for each in ("", "https://a:1", "socks5://a", "http://u:p@a:1")),
+    *(
+        (http_values.header_name, each)
+        for each in ("", "a b", "a:", "a\n", "\u00e4", "Host", "content-length", "X-Fletching-A")
+    ),
+    *((http_values.header_value, each) for each in ("", " a", "a ", "a\nb", "a\rb", "\u00e4")),
     *((values.service, each) for each in ("", "smtp:", "a.b", "a b", "a\n")),
     *((values.selector, each) for each in ("", ".", "a.", "a b", "a;", "a\n")),
     *(

@@ -86,6 +86,7 @@ class Begun:
         keep: int = WEEK,
         most: int = 100,
         lease: float = 10.0,
+        max_attempts: int = 10,
     ) -> Delivery:
         """Starts one; to a receiver, ``most`` at once."""
         destination: Destination
@@ -96,7 +97,7 @@ class Begun:
             destination = to
         url = self._redis.url
         begun = Delivery(
-            Order(name, wanted, destination, keep),
+            Order(name, wanted, destination, keep, max_attempts),
             EventLog(url, self._folder),
             Clock(url, self._folder),
             Lease(url, self._folder, f"courier:{name}", lease),
@@ -218,7 +219,7 @@ def test_what_is_not_acceptable_is_buried(
     assert 'buried destination=shop events=2 why="status 406"' in capfd.readouterr().err
 
 
-def test_what_is_too_much_at_once_is_sent_one_by_one(
+def test_what_is_too_much_at_once_is_sent_in_halves(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     told = [*several(3), event(4, click_url="https://x/" + "y" * 5000)]
@@ -227,7 +228,57 @@ def test_what_is_too_much_at_once_is_sent_one_by_one(
     deliveries.begin(receiver)
     all_done(stream)
     assert dead(stream) == [(told[3].json(), "status 413")]
-    assert [len(asked.events) for asked in receiver.requests] == [4, 1, 1, 1, 1]
+    assert [len(asked.events) for asked in receiver.requests] == [4, 2, 2, 1, 1]
+
+
+def test_an_event_that_is_refused_again_and_again_is_buried(
+    stream: EventLog,
+    receiver: Receiver,
+    deliveries: Begun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    told = several(8)
+    bad = told[5].id
+    receiver.answer = lambda asked: Reply(400 if bad in ids(asked.events) else 204)
+    stream.append(told)
+    deliveries.begin(receiver, max_attempts=3)
+    all_done(stream)
+    assert dead(stream) == [(told[5].json(), "status 400")]
+    arrived = [asked for asked in receiver.requests if bad not in ids(asked.events)]
+    good = [event["event_unique_id"] for asked in arrived for event in asked.events]
+    assert good == [each.id for each in told if each.id != bad]
+    alone = [asked for asked in receiver.requests if ids(asked.events) == [bad]]
+    assert [asked.headers["x-fletching-attempt"] for asked in alone] == ["1", "2", "3"]
+    said = capfd.readouterr().err
+    assert said.count("destination_failed") == said.count("destination_back") == 1
+
+
+def test_an_event_that_is_taken_at_last_is_not_buried(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    answers = itertools.chain([400, 400, 422], itertools.repeat(204))
+    receiver.answer = lambda _: Reply(next(answers))
+    told = several(1)
+    stream.append(told)
+    deliveries.begin(receiver, max_attempts=4)
+    all_done(stream)
+    assert len(receiver.requests) == 4
+    assert dead(stream) == []
+
+
+def test_retry_after_is_waited_for(stream: EventLog, receiver: Receiver, deliveries: Begun) -> None:
+    at: list[float] = []
+
+    def later(_: Request) -> Reply:
+        at.append(time.monotonic())
+        return Reply(503 if len(at) == 1 else 204, headers=(("Retry-After", "1"),))
+
+    receiver.answer = later
+    stream.append(several(1))
+    deliveries.begin(receiver)
+    all_done(stream)
+    # Pauses without it are of 50 ms at most here.
+    assert at[1] - at[0] >= 1
 
 
 def test_what_another_courier_took_late_is_seen_to(

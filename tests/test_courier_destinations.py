@@ -26,7 +26,7 @@ import psycopg
 import pytest
 from fletching import events
 from fletching.config.sections import Destination
-from fletching.destinations import lines, webhook
+from fletching.destinations import lines, rules, webhook
 from fletching.destinations.lines import Lines
 from fletching.destinations.opening import DestinationError, opened
 from fletching.destinations.rules import Answer, Verdict
@@ -34,7 +34,8 @@ from fletching.destinations.sql import Sql, row
 from fletching.destinations.webhook import Webhook
 
 from tests.courier_setting import Receiver, Reply, event, mailwizz, queued
-from tests.real.processes import Daemon, program
+from tests.real.processes import Daemon, free_port, program
+from tests.real.processes import answers as answers_at
 
 SECRET = b"what the shop and we know"
 
@@ -91,14 +92,30 @@ def test_a_form_is_what_mailwizz_takes() -> None:
 def test_a_form_without_an_ok_has_not_arrived() -> None:
     with Receiver(lambda _: Reply(200, b"")) as receiver:
         answer = Webhook(receiver.url, None, as_form=True).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.AGAIN, "the answer does not say ok")
+    assert answer == Answer(Verdict.AGAIN, "the answer does not begin with ok")
 
 
 def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     with Receiver(lambda _: Reply(307, headers=(("Location", receiver.url),))) as other:
         answer = Webhook(other.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.AGAIN, "status 307")
+    assert answer == rules.of_webhook(307)
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"), [("7", 7.0), ("Mon, 21 Sep 2099 14:13:20 GMT", rules.LONGEST_WAIT)]
+)
+def test_retry_after_is_read(receiver: Receiver, value: str, wait: float) -> None:
+    receiver.answer = lambda _: Reply(429, headers=(("Retry-After", value),))
+    answer = Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
+    assert answer == Answer(Verdict.AGAIN, "status 429", wait)
+
+
+def test_a_webhook_gets_more_headers(receiver: Receiver) -> None:
+    more = {"X-Api-Key": "k1", "Authorization": "Bearer b"}
+    Webhook(receiver.url, None, as_form=False, headers=more).deliver(queued(event(1)), 1)
+    (request,) = receiver.requests
+    assert (request.headers["x-api-key"], request.headers["authorization"]) == ("k1", "Bearer b")
 
 
 def test_one_connection_serves_many_requests(receiver: Receiver) -> None:
@@ -177,6 +194,9 @@ answers = contextmanager(_answers)
             id="broken chunks",
         ),
         pytest.param((b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999,), Verdict.AGAIN, id="headers"),
+        pytest.param((b"HTTP/1.1 103 Early Hints\r\n\r\n",), Verdict.AGAIN, id="103 alone"),
+        pytest.param((b"HTTP/1.1 103 Hi\r\n\r\n" * 10**5,), Verdict.AGAIN, id="103 for ever"),
+        pytest.param((b"HTTP/1.1 101 Switching\r\n\r\n",), Verdict.AGAIN, id="another protocol"),
     ],
 )
 def test_a_hostile_answer_does_no_harm(
@@ -186,6 +206,15 @@ def test_a_hostile_answer_does_no_harm(
     with answers(*octets) as url:
         post = Webhook(url, SECRET, as_form=False)
         assert post.deliver(queued(event(1)), 1).verdict is verdict
+        post.close()
+
+
+@pytest.mark.parametrize("interim", [(100,), (102,), (103,), (100, 102, 103, 103)])
+def test_interim_answers_are_skipped(interim: tuple[int, ...]) -> None:
+    octets = [b"HTTP/1.1 %d Wait\r\nLink: </a>\r\n\r\n" % status for status in interim]
+    with answers(*octets, b"HTTP/1.1 406 No\r\nContent-Length: 0\r\n\r\n") as url:
+        post = Webhook(url, None, as_form=False)
+        assert post.deliver(queued(event(1)), 1) == Answer(Verdict.BURY, "status 406")
         post.close()
 
 
@@ -219,8 +248,11 @@ def test_nobody_there_is_a_failure() -> None:
     assert answer.why.startswith("ConnectionRefusedError")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for localhost, with its key beside it."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
         [
             *(program("openssl", "openssl"), "req", "-x509", "-nodes", "-newkey", "rsa:2048"),
@@ -230,11 +262,22 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
         check=True,
         capture_output=True,
     )
+    return certificate
+
+
+@contextmanager
+def tls_receiver(certificate: Path) -> Iterator[Receiver]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls.load_cert_chain(certificate, certificate.with_name("key.pem"))
     with Receiver() as receiver:
         receiver.wrap(tls)
-        url = receiver.url.replace("http://127.0.0.1", "https://localhost")
+        receiver.url = receiver.url.replace("http://127.0.0.1", "https://localhost")
+        yield receiver
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
+    with tls_receiver(certificate) as receiver:
+        url = receiver.url
         refused = Webhook(url, SECRET, as_form=False).deliver(queued(event(1)), 1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", str(certificate))
@@ -245,6 +288,58 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
     assert "certificate verify failed" in refused.why
     assert trusted.verdict is Verdict.DONE
     assert len(receiver.requests) == 1
+
+
+# Through a proxy
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The URL of a private tinyproxy, and its log."""
+    port = free_port()
+    log = tmp_path / "tinyproxy.log"
+    config = tmp_path / "tinyproxy.conf"
+    config.write_text(f"Listen 127.0.0.1\nPort {port}\nAllow 127.0.0.1\nLogLevel Connect\n")
+    daemon = Daemon([program("tinyproxy", "tinyproxy-bin"), "-d", "-c", str(config)], log)
+    daemon.start(lambda: answers_at(port))
+    try:
+        yield f"http://127.0.0.1:{port}", log
+    finally:
+        daemon.stop()
+
+
+def test_a_proxy_carries_a_webhook(proxy: tuple[str, Path], receiver: Receiver) -> None:
+    url, log = proxy
+    post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
+    assert post.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    post.close()
+    (request,) = receiver.requests
+    assert request.path == "/hook?of=shop"
+    assert f"POST {receiver.url}" in log.read_text()
+
+
+def test_a_proxy_carries_tls_unread(
+    proxy: tuple[str, Path], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, log = proxy
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with tls_receiver(certificate) as receiver:
+        post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
+        for _ in range(2):
+            assert post.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+        post.close()
+        assert receiver.connections == 1
+        assert [request.path for request in receiver.requests] == ["/hook?of=shop"] * 2
+    assert "CONNECT localhost:" in log.read_text()
+
+
+def test_a_proxy_that_refuses_is_a_failure(proxy: tuple[str, Path]) -> None:
+    url, _ = proxy
+    # Nobody listens there.
+    post = Webhook(f"https://localhost:{free_port()}/", SECRET, as_form=False, proxy=url)
+    answer = post.deliver(queued(event(1)), 1)
+    assert answer.verdict is Verdict.AGAIN
+    assert "Tunnel connection failed" in answer.why
 
 
 # Files
@@ -505,6 +600,18 @@ def test_kinds(options: dict[str, Any], kind: type) -> None:
             id="no secret",
         ),
         pytest.param(
+            {"webhook": "https://example.com/", "auth_file": "{file}"},
+            "user\npassword\n",
+            "auth_file: {file}: must hold USER:PASSWORD in its first line",
+            id="no password",
+        ),
+        pytest.param(
+            {"webhook": "https://example.com/", "auth_file": "{file}"},
+            None,
+            "auth_file: {file}: No such file or directory",
+            id="no file of a password",
+        ),
+        pytest.param(
             {"sql": "mysql+hunter2://u:hunter2@h/d"},
             None,
             "sql: is no URL that SQLAlchemy understands",
@@ -539,3 +646,15 @@ def test_the_first_line_of_the_file_is_the_secret(tmp_path: Path, receiver: Rece
     found = re.fullmatch(r"t=(\d+),v1=(\w+)", request.headers["x-fletching-signature"])
     assert found is not None
     assert found[2] == hmac.digest(SECRET, f"{found[1]}.".encode() + request.body, "sha256").hex()
+
+
+def test_user_and_password_of_a_file_are_basic_authentication(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    file = tmp_path / "auth"
+    file.write_text("Aladdin:open sesame\n")
+    values = {"name": "a", "webhook": receiver.url, "auth_file": str(file)}
+    opened(Destination.model_validate(values)).deliver(queued(event(1)), 1)
+    (request,) = receiver.requests
+    # The example of RFC 7617, section 2.
+    assert request.headers["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="

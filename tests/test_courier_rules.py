@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 from fletching import events
 from fletching.destinations import form, rules
-from fletching.destinations.rules import FIRST_PAUSE, LONGEST_PAUSE, Filter, Queued, Verdict
+from fletching.destinations.rules import FIRST_PAUSE, LONGEST_PAUSE, Answer, Filter, Queued, Verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,13 +44,12 @@ def test_filter(
         (200, Verdict.DONE),
         (204, Verdict.DONE),
         (299, Verdict.DONE),
-        (301, Verdict.AGAIN),
-        (307, Verdict.AGAIN),
-        (400, Verdict.AGAIN),
+        (400, Verdict.REFUSED),
         (401, Verdict.AGAIN),
         (404, Verdict.AGAIN),
         (406, Verdict.BURY),
         (413, Verdict.APART),
+        (422, Verdict.REFUSED),
         (410, Verdict.STOP),
         (429, Verdict.AGAIN),
         (500, Verdict.AGAIN),
@@ -67,8 +66,12 @@ def test_what_a_status_means(status: int, verdict: Verdict) -> None:
     ("status", "body", "verdict"),
     [
         pytest.param(200, b"ok", Verdict.DONE, id="ok"),
-        pytest.param(200, b"<p>OK, thanks</p>", Verdict.DONE, id="the word among others"),
-        pytest.param(200, b'{"status":"ok"}', Verdict.DONE, id="in JSON"),
+        pytest.param(200, b"OK thanks", Verdict.DONE, id="the word before others"),
+        pytest.param(200, b"\r\nok\n", Verdict.DONE, id="the word between line ends"),
+        pytest.param(200, b"not ok", Verdict.AGAIN, id="the word behind others"),
+        pytest.param(200, b"<p>OK, thanks</p>", Verdict.AGAIN, id="the word within a page"),
+        pytest.param(200, b"okay", Verdict.AGAIN, id="as the beginning of another word"),
+        pytest.param(200, b"ok_not", Verdict.AGAIN, id="as the beginning of a name"),
         pytest.param(200, b"", Verdict.AGAIN, id="nothing"),
         pytest.param(200, b"broken", Verdict.AGAIN, id="only within a word"),
         pytest.param(200, b"not_ok", Verdict.AGAIN, id="as a part of a name"),
@@ -80,6 +83,47 @@ def test_what_a_status_means(status: int, verdict: Verdict) -> None:
 )
 def test_what_an_answer_to_a_form_means(status: int, body: bytes, verdict: Verdict) -> None:
     assert rules.of_form(status, body).verdict is verdict
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_a_failure_with_its_cure(status: int) -> None:
+    why = f"status {status}: redirects are not followed, so give the URL that it leads to"
+    assert rules.of_webhook(status) == Answer(Verdict.AGAIN, why)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        pytest.param(None, 0, id="none"),
+        pytest.param("", 0, id="empty"),
+        pytest.param("120", 120, id="seconds"),
+        pytest.param(" 5 ", 5, id="blanks"),
+        pytest.param("-5", 0, id="negative"),
+        pytest.param("1.5", 0, id="a fraction"),
+        pytest.param("9" * 500, rules.LONGEST_WAIT, id="for ever"),
+        pytest.param("Mon, 21 Sep 2026 14:14:20 GMT", 60, id="a date"),
+        pytest.param("Monday, 21-Sep-26 14:14:20 GMT", 60, id="a date of RFC 850"),
+        pytest.param("Mon, 21 Sep 2026 14:12:20 GMT", 0, id="a date in the past"),
+        pytest.param("Mon, 21 Sep 2099 14:13:20 GMT", rules.LONGEST_WAIT, id="a date far off"),
+        pytest.param("Mon, 99 Sep 2026 99:99:99 GMT", 0, id="no such date"),
+        pytest.param("soon", 0, id="a word"),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float) -> None:
+    assert rules.retry_after(value, 1_790_000_000) == seconds
+
+
+@given(st.text())
+def test_retry_after_takes_any_text(value: str) -> None:
+    assert 0 <= rules.retry_after(value, 1_790_000_000) <= rules.LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("status", "wait"), [(429, 7.0), (503, 7.0), (500, 0.0), (400, 0.0), (301, 0.0), (200, 0.0)]
+)
+def test_only_429_and_503_ask_for_a_wait(status: int, wait: float) -> None:
+    assert rules.of_webhook(status, 7.0).wait == wait
+    assert rules.of_form(status, b"ok", 7.0).wait == wait
 
 
 def test_what_a_log_is_told_is_short() -> None:

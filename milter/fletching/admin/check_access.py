@@ -131,8 +131,9 @@ def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
     yield _Needed("state_dir", config.state_dir, writes=True)
     for number, destination in enumerate(config.events.destinations if config.events else ()):
         place = f"events.destinations[{number}]"
-        if destination.secret_file is not None:
-            yield _Needed(f"{place}.secret_file", destination.secret_file)
+        for option in ("secret_file", "auth_file"):
+            if (path := getattr(destination, option)) is not None:
+                yield _Needed(f"{place}.{option}", path)
         if destination.file is not None:
             yield _Needed(f"{place}.file", destination.file.parent, writes=True)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict, ValidationInfo
 
-from fletching.config import units, values
+from fletching.config import http_values, units, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +144,8 @@ ServerSocket = Annotated[
     str, AfterValidator(values.server_socket), Kind("`unix:/PATH` or `HOST:PORT`")
 ]
 RedisUrl = Annotated[str, AfterValidator(values.redis_url), Kind("`embedded`, or a Redis URL")]
-WebUrl = Annotated[str, AfterValidator(values.web_url), Kind("http or https URL")]
+WebUrl = Annotated[str, AfterValidator(http_values.web_url), Kind("http or https URL")]
+ProxyUrl = Annotated[str, AfterValidator(http_values.proxy_url), Kind("`http://HOST:PORT`")]
+HeaderName = Annotated[str, AfterValidator(http_values.header_name), Kind("header name")]
+HeaderValue = Annotated[str, AfterValidator(http_values.header_value), Kind("text")]
 SqlUrl = Annotated[str, AfterValidator(values.sql_url), Kind("SQLAlchemy URL")]

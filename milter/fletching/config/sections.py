@@ -6,6 +6,8 @@ Here lives what these options are called, what they may be, and one sentence on 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,11 +20,16 @@ from fletching.config.fields import (
     DaemonName,
     Different,
     Duration,
+    Empty,
     File,
+    Frozen,
+    HeaderName,
+    HeaderValue,
     Host,
     InnerPath,
     Label,
     Networks,
+    ProxyUrl,
     Selector,
     ServerSocket,
     Several,
@@ -169,6 +176,8 @@ class Lmtp(Options):
     """Where the LMTP server listens."""
 
 
+_OF_A_WEBHOOK = ("secret_file", "auth_file", "headers", "proxy", "max_attempts", "format")
+
 SMALLEST_FILE = 1024
 """Octets: with less, every batch would turn the files, and ten batches be all that is left."""
 
@@ -186,9 +195,21 @@ class Destination(Options):
     """A database that gets a row an event."""
     secret_file: File | None = None
     """The secret that signs what a webhook gets: the first line, of at least 16 characters."""
+    auth_file: File | None = None
+    """The user and password that a webhook gets (HTTP basic authentication): `USER:PASSWORD` in the
+    first line."""
+    headers: Annotated[Mapping[HeaderName, HeaderValue], Empty, Frozen] = Field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
+    """Headers that a webhook gets with each request, beside our own."""
+    proxy: ProxyUrl | None = None
+    """An HTTP proxy on the way to a webhook."""
+    max_attempts: Count = 10
+    """How often a webhook is sent an event by itself that it answers with 400 or 422, before the
+    event becomes a dead letter; by default after 5 to 10 minutes."""
     format: Literal["json", "form"] = "json"
     """What a webhook gets: arrays of events in JSON, or one event as a form, as from GreenArrow;
-    then the answer must say `ok`."""
+    then the answer must begin with the word `ok`."""
     rotate: Size | None = None
     """The size from which on the file becomes FILE.1, and so on to FILE.10; default: it grows, and
     logrotate may move it and send SIGHUP."""
@@ -204,10 +225,14 @@ class Destination(Options):
             raise lack("has none of webhook, file and sql: must have one")
         if len(kinds) > 1:
             raise ValueError("has more than one of webhook, file and sql: must have one")
-        if self.secret_file is not None and self.webhook is None:
-            raise ValueError("is no webhook: must not have secret_file")
-        if "format" in self.model_fields_set and self.webhook is None:
-            raise ValueError("is no webhook: must not have format")
+        for option in _OF_A_WEBHOOK:
+            if option in self.model_fields_set and self.webhook is None:
+                raise ValueError(f"is no webhook: must not have {option}")
+        names = [name.lower() for name in self.headers]
+        if len(set(names)) < len(names):
+            raise ValueError("has the same header twice in headers: must differ by more than case")
+        if self.auth_file is not None and "authorization" in names:
+            raise ValueError("has Authorization in headers: must not have auth_file, too")
         if self.rotate is not None and self.file is None:
             raise ValueError("is no file: must not have rotate")
         if self.rotate is not None and self.rotate < SMALLEST_FILE:

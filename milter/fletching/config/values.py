@@ -69,12 +69,12 @@ def url_domain(value: str) -> str:
     if not mark or scheme.lower() not in ("http", "https"):
         raise ValueError(rule)
     try:
-        return f"{scheme.lower()}://{_authority(rest)}"
+        return f"{scheme.lower()}://{authority(rest)}"
     except ValueError:
         raise ValueError(rule) from None
 
 
-def _authority(value: str) -> str:
+def authority(value: str) -> str:
     """`host`, `host:port`, `[IPv6]` or `[IPv6]:port`, in lower case."""
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?", value)
     if not found:
@@ -257,7 +257,7 @@ def server_socket(value: str) -> str:
     try:
         if ":" not in value.rpartition("]")[2]:
             raise ValueError
-        return _authority(value)
+        return authority(value)
     except ValueError:
         raise ValueError("must be unix:/PATH or HOST:PORT, such as 127.0.0.1:8090") from None
 
@@ -362,22 +362,9 @@ def _are_nodes(value: str) -> bool:
 
 def _is_node(value: str) -> bool:
     try:
-        return bool(_authority(value))
+        return bool(authority(value))
     except ValueError:
         return False
-
-
-def web_url(value: str) -> str:
-    """An http or https URL with a host. It may hold a secret: it may stand in no message."""
-    rule = "must be an http or https URL"
-    found = re.fullmatch(r"https?://([^/?#@\\]+)(?:[/?][!-~]*)?", value)
-    try:
-        if not found:
-            raise ValueError
-        authority = _authority(found[1])
-    except ValueError:
-        raise ValueError(rule) from None
-    return value if found[1].isascii() else value.replace(found[1], authority, 1)
 
 
 def sql_url(value: str) -> str:

@@ -88,7 +88,7 @@ def _order(number: int, destination: Destination, keep: int) -> Order:
         None if classes is None else frozenset(name.lower() for name in classes),
     )
     try:
-        return Order(destination.name, wanted, opened(destination), keep)
+        return Order(destination.name, wanted, opened(destination), keep, destination.max_attempts)
     except DestinationError as error:
         place = ("events", "destinations", number, error.option)
         raise UnusableError(place, str(error)) from None

@@ -55,12 +55,17 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a delivery is to do. ``keep``: seconds for which an event is tried again."""
+    """What a delivery is to do.
+
+    ``keep``: seconds for which an event is tried again. ``max_attempts``: how often an event that
+    is refused is offered by itself.
+    """
 
     name: str
     filter: Filter
     destination: Destination
     keep: int
+    max_attempts: int
 
 
 class Delivery:
@@ -190,25 +195,27 @@ class Delivery:
                 return True
             attempt += 1
             answer = self._destination.deliver(batch, attempt)
-            if self._judge(batch, answer):
+            if len(batch) > 1 and answer.verdict in (Verdict.APART, Verdict.REFUSED):
+                half = len(batch) // 2
+                is_done = self._offer(batch[:half])
+                return is_done and self._goes_on() and self._offer(batch[half:])
+            if self._judge(batch, answer, attempt):
                 return True
-            self._rest(rules.pause(self._failures, random.random()))
+            self._rest(max(answer.wait, rules.pause(self._failures, random.random())))
             if not self._goes_on():
                 return False
 
-    def _judge(self, batch: Sequence[Queued], answer: Answer) -> bool:
-        """Whether a batch needs no other attempt."""
-        if answer.verdict is Verdict.AGAIN:
+    def _judge(self, batch: Sequence[Queued], answer: Answer, attempt: int) -> bool:
+        """Whether a batch that is not to be split needs no other attempt."""
+        is_refused = answer.verdict is Verdict.REFUSED
+        if answer.verdict is Verdict.AGAIN or (is_refused and attempt < self._order.max_attempts):
             self._failures += 1
             self._counted.failed(self.name)
             if self._failures == 1:
                 log.destination_failed(self.name, answer.why)
             return False
-        if answer.verdict is Verdict.APART:
-            if len(batch) > 1:
-                return all(self._offer([event]) for event in batch)
-            answer = Answer(Verdict.BURY, answer.why)
-        if self._failures and answer.verdict is not Verdict.STOP:
+        # Where every event is refused, nothing is back, and pauses stay long.
+        if self._failures and answer.verdict is not Verdict.STOP and not is_refused:
             self._failures = 0
             log.destination_back(self.name)
         if answer.verdict is Verdict.DONE:

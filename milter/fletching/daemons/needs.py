@@ -77,5 +77,6 @@ def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:
     if config.web is not None and config.web.admin_password_file is not None:
         yield ("web", "admin_password_file"), config.web.admin_password_file
     for number, destination in enumerate(config.events.destinations if config.events else ()):
-        if destination.secret_file is not None:
-            yield ("events", "destinations", number, "secret_file"), destination.secret_file
+        for option in ("secret_file", "auth_file"):
+            if (file := getattr(destination, option)) is not None:
+                yield ("events", "destinations", number, option), file

@@ -6,6 +6,7 @@ wrong here is wrong with the configuration.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 from fletching.config.sections import Destination
@@ -27,8 +28,7 @@ class DestinationError(Exception):
 def opened(destination: Destination) -> Webhook | Lines | Sql:
     """Raises DestinationError."""
     if destination.webhook is not None:
-        secret = None if destination.secret_file is None else _secret(destination.secret_file)
-        return Webhook(destination.webhook, secret, as_form=destination.format == "form")
+        return _webhook(destination, destination.webhook)
     if destination.file is not None:
         return Lines(destination.file, destination.rotate)
     assert destination.sql is not None, "a destination is one of three kinds"
@@ -38,13 +38,25 @@ def opened(destination: Destination) -> Webhook | Lines | Sql:
         raise DestinationError("sql", str(error)) from None
 
 
-def _secret(file: Path) -> bytes:
-    """The first line of the file."""
+def _webhook(destination: Destination, url: str) -> Webhook:
+    secret, headers = None, dict(destination.headers)
+    if destination.secret_file is not None:
+        secret = _first_line("secret_file", destination.secret_file)
+        if len(secret) < SHORTEST_SECRET:
+            rule = f"must hold at least {SHORTEST_SECRET} characters in its first line"
+            raise DestinationError("secret_file", f"{destination.secret_file}: {rule}")
+    if destination.auth_file is not None:
+        user_password = _first_line("auth_file", destination.auth_file)
+        if b":" not in user_password:
+            rule = "must hold USER:PASSWORD in its first line"
+            raise DestinationError("auth_file", f"{destination.auth_file}: {rule}")
+        headers["Authorization"] = f"Basic {b64encode(user_password).decode('ascii')}"
+    is_form = destination.format == "form"
+    return Webhook(url, secret, as_form=is_form, headers=headers, proxy=destination.proxy)
+
+
+def _first_line(option: str, file: Path) -> bytes:
     try:
-        secret = file.read_bytes().partition(b"\n")[0].strip()
+        return file.read_bytes().partition(b"\n")[0].strip()
     except OSError as error:
-        raise DestinationError("secret_file", f"{file}: {error.strerror}") from None
-    if len(secret) < SHORTEST_SECRET:
-        rule = f"must hold at least {SHORTEST_SECRET} characters in its first line"
-        raise DestinationError("secret_file", f"{file}: {rule}")
-    return secret
+        raise DestinationError(option, f"{file}: {error.strerror}") from None

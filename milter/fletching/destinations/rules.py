@@ -8,7 +8,8 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -17,8 +18,13 @@ from fletching import events
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 """Seconds after the first failure, and after many."""
 
-_OK = re.compile(rb"\bok\b", re.IGNORECASE)
+LONGEST_WAIT = 3600.0
+"""Seconds that a destination can ask for by Retry-After."""
+
+_OK = re.compile(rb"\s*ok\b", re.IGNORECASE)
 _NOT_ACCEPTABLE, _GONE, _TOO_LARGE = 406, 410, 413
+_MALFORMED = (400, 422)
+_LATER = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,9 @@ class Verdict(Enum):
     AGAIN = auto()
     """They have not, and may a moment later."""
     APART = auto()
-    """Together they never will: each is to be offered by itself, and buried if it is alone."""
+    """Together they never will: each half is to be offered by itself, and one alone is buried."""
+    REFUSED = auto()
+    """As `APART`, but one alone is tried again a few times before it is buried."""
     BURY = auto()
     """They never will: to the dead letters with them, and on with the next ones."""
     STOP = auto()
@@ -78,10 +86,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A verdict, and for the operator why it is not `DONE`."""
+    """A verdict, and for the operator why it is not `DONE`.
+
+    ``wait``: seconds until the next attempt, if the destination has asked for more than the usual.
+    """
 
     verdict: Verdict
     why: str = ""
+    wait: float = 0.0
 
 
 ARRIVED = Answer(Verdict.DONE)
@@ -92,8 +104,11 @@ def failed(why: object) -> Answer:
     return Answer(Verdict.AGAIN, str(why)[:200])
 
 
-def of_webhook(status: int) -> Answer:
-    """What the answer to a JSON webhook means, by its status (RFC 9110, section 15)."""
+def of_webhook(status: int, wait: float = 0.0) -> Answer:
+    """What the answer to a JSON webhook means, by its status (RFC 9110, section 15).
+
+    ``wait``: what its Retry-After says.
+    """
     if 200 <= status < 300:
         return ARRIVED
     why = f"status {status}"
@@ -103,15 +118,34 @@ def of_webhook(status: int) -> Answer:
         return Answer(Verdict.APART, why)
     if status == _NOT_ACCEPTABLE:
         return Answer(Verdict.BURY, why)
-    return failed(why)
+    if status in _MALFORMED:
+        return Answer(Verdict.REFUSED, why)
+    if 300 <= status < 400:
+        return failed(f"{why}: redirects are not followed, so give the URL that it leads to")
+    return replace(failed(why), wait=wait if status in _LATER else 0.0)
 
 
-def of_form(status: int, body: bytes) -> Answer:
-    """What the answer to a legacy form post means: it has arrived when it says the word `ok`."""
-    answer = of_webhook(status)
-    if answer.verdict is Verdict.DONE and not _OK.search(body):
-        return failed("the answer does not say ok")
+def of_form(status: int, body: bytes, wait: float = 0.0) -> Answer:
+    """What the answer to a legacy form post means: it has arrived when it begins with `ok`."""
+    answer = of_webhook(status, wait)
+    if answer.verdict is Verdict.DONE and not _OK.match(body):
+        return failed("the answer does not begin with ok")
     return answer
+
+
+def retry_after(value: str | None, now: float) -> float:
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), within bounds.
+
+    ``now``: unix time. 0 where there is no such header, or none that can be read.
+    """
+    text = (value or "").strip()
+    if text.isdecimal():
+        return min(float(text), LONGEST_WAIT)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 def pause(failures: int, chance: float) -> float:

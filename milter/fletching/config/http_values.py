@@ -1,0 +1,64 @@
+"""What a webhook's URL, its proxy and its headers may look like.
+
+Here live the rules of HTTP, in the manner of `values.py`: each function returns the value, or
+raises ValueError with the rule, never with the value. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fletching.config.values import authority, url_domain
+
+
+def web_url(value: str) -> str:
+    """An http or https URL with a host. It may hold a secret: it may stand in no message."""
+    found = re.fullmatch(r"https?://([^/?#\\]*)(.*)", value, re.DOTALL)
+    if not found:
+        raise ValueError("must be an http or https URL, such as https://www.example.com/hook")
+    place, behind = found.groups()
+    if "@" in place:
+        raise ValueError("must be a URL without a user or password: auth_file has them")
+    try:
+        ascii_place = authority(place)
+    except ValueError:
+        rule = "must have a host name or an IP address, and perhaps a port, behind ://"
+        raise ValueError(rule) from None
+    if not re.fullmatch(r"[!-~]*", behind):
+        raise ValueError("must have blanks and what is not ASCII percent-encoded (%20)")
+    if behind[:1] in ("#", "\\"):
+        raise ValueError("must have / or ? behind the host")
+    return value if place.isascii() else value.replace(place, ascii_place, 1)
+
+
+def proxy_url(value: str) -> str:
+    """An HTTP proxy."""
+    try:
+        found = url_domain(value)
+        if not found.startswith("http://"):
+            raise ValueError
+    except ValueError:
+        raise ValueError("must be http://HOST:PORT, such as http://127.0.0.1:3128") from None
+    return found
+
+
+_OWN_HEADERS = (
+    "Connection Content-Encoding Content-Length Content-Type Expect Host Keep-Alive"
+    " Proxy-Authorization Proxy-Connection TE Trailer Transfer-Encoding Upgrade User-Agent"
+).lower().split()  # fmt: skip
+
+
+def header_name(value: str) -> str:
+    """The name of an HTTP header that we do not write (RFC 9110, section 5.1)."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", value):
+        raise ValueError("must be the name of an HTTP header, such as X-Api-Key")
+    if value.lower() in _OWN_HEADERS or value.lower().startswith("x-fletching-"):
+        raise ValueError("must not be a header that Fletching or the connection needs")
+    return value
+
+
+def header_value(value: str) -> str:
+    """What stands in an HTTP header (RFC 9110, section 5.5). It may be a secret."""
+    if not re.fullmatch(r"[!-~](?:[ -~\t]{0,3998}[!-~])?", value):
+        raise ValueError("must be 1 to 4000 characters of printable ASCII, no blank at either end")
+    return value
