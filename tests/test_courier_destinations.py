@@ -618,9 +618,9 @@ def test_kinds(options: dict[str, Any], kind: type) -> None:
             id="no such database",
         ),
         pytest.param(
-            {"sql": "mysql+pymysql://u:hunter2@h/d"},
+            {"sql": "mysql+mysqldb://u:hunter2@h/d"},
             None,
-            "sql: needs the Python package pymysql",
+            "sql: needs the Python package MySQLdb",
             id="no driver",
         ),
     ],
