@@ -6,15 +6,12 @@ import contextlib
 import hashlib
 import hmac
 import json
-import os
 import re
 import resource
 import signal
 import socket
-import sqlite3
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from fletching import events
 from fletching.config.sections import Destination
@@ -30,7 +26,7 @@ from fletching.destinations import lines, rules, webhook
 from fletching.destinations.lines import Lines
 from fletching.destinations.opening import DestinationError, opened
 from fletching.destinations.rules import Answer, Verdict
-from fletching.destinations.sql import Sql, row
+from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 
 from tests.courier_setting import Receiver, Reply, event, mailwizz, queued
@@ -434,139 +430,6 @@ def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "no" / "file"
     answer = Lines(path, None).deliver(queued(event(1)), 1)
     assert answer == Answer(Verdict.AGAIN, f"{path}: No such file or directory")
-
-
-# Databases
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[Path]:
-    """The folder of the socket of a private PostgreSQL, which wants another user than root."""
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/var/tmp") as name:
-        folder = Path(name)
-        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        if user:
-            subprocess.run(["chown", "postgres", name], check=True)
-        # Debian keeps them off the path, a folder for each version.
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-        assert found, "postgres is missing: apt-get install postgresql"
-        programs = found[-1].parent
-        subprocess.run(
-            [*user, programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust"],
-            check=True,
-            capture_output=True,
-            cwd="/",
-        )
-        words = ["-D", str(folder / "data"), "-k", name, "-c", "listen_addresses="]
-        daemon = Daemon([*user, programs / "postgres", *words], folder / "log")
-
-        def ready() -> bool:
-            try:
-                psycopg.connect(host=name, user="postgres").close()
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        daemon.start(ready)
-        try:
-            yield folder
-        finally:
-            daemon.signal_all(signal.SIGTERM)
-            daemon.wait()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/events.sqlite"
-    folder = request.getfixturevalue("postgresql")
-    with psycopg.connect(host=str(folder), user="postgres", autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS fletching_events")
-    return f"postgresql+psycopg://postgres@/postgres?host={folder}"
-
-
-def ask(url: str, question: str) -> list[tuple[Any, ...]]:
-    """What a client of the database, without SQLAlchemy, is told."""
-    if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as file:
-            return file.execute(question).fetchall()
-    with psycopg.connect(host=url.partition("host=")[2], user="postgres") as connection:
-        return connection.execute(question.encode()).fetchall()
-
-
-def test_a_database_gets_a_row_an_event(database: str) -> None:
-    told = [event(1), event(2, events.OPEN, is_privacy_open=True)]
-    sql = Sql(database)
-    assert sql.deliver(queued(*told), 1).verdict is Verdict.DONE
-    columns = "event_unique_id, event_type, event_time, email, message_number, click_url"
-    found = ask(database, f"SELECT {columns} FROM fletching_events ORDER BY 1")
-    fields = [each.fields() for each in told]
-    assert found == [tuple(each[name] for name in columns.split(", ")) for each in fields]
-    ((whole,),) = ask(database, "SELECT event FROM fletching_events WHERE is_privacy_open")
-    assert (json.loads(whole) if isinstance(whole, str) else whole) == fields[1]
-    sql.close()
-
-
-def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
-    url, path = f"sqlite:///{tmp_path}/events.sqlite", tmp_path / "events.sqlite"
-    sql = Sql(url)
-    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
-    ask(url, "DROP TABLE fletching_events")
-    verdicts = [sql.deliver(queued(event(2)), attempt).verdict for attempt in (1, 2)]
-    assert verdicts == [Verdict.AGAIN, Verdict.DONE]
-    path.unlink()
-    verdicts = [sql.deliver(queued(event(3)), attempt).verdict for attempt in (1, 2)]
-    assert verdicts[-1] is Verdict.DONE
-    assert ask(url, "SELECT event_unique_id FROM fletching_events") == [("id000003",)]
-    sql.close()
-
-
-def test_an_event_that_comes_again_is_one_row(database: str) -> None:
-    told = [event(1), event(2), event(3)]
-    first, second = Sql(database), Sql(database)
-    assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DONE
-    assert second.deliver(queued(*told, told[2]), 2).verdict is Verdict.DONE
-    assert first.deliver(queued(*told), 3).verdict is Verdict.DONE
-    found = ask(database, "SELECT event_unique_id FROM fletching_events ORDER BY 1")
-    assert [id for (id,) in found] == ["id000001", "id000002", "id000003"]
-    first.close()
-    second.close()
-
-
-def test_texts_of_any_kind_and_length_fit(database: str) -> None:
-    odd = event(1, click_url="https://x/" + "y" * 50_000, user_agent="\0\ud800'; --\U0001f600")
-    sql = Sql(database)
-    assert sql.deliver(queued(odd), 1).verdict is Verdict.DONE
-    found = ask(database, "SELECT user_agent FROM fletching_events")
-    assert found == [("\ufffd\ufffd'; --\U0001f600",)]
-    sql.close()
-
-
-def test_a_row_that_a_database_never_takes_is_buried(postgresql: Path) -> None:
-    sql = Sql(f"postgresql+psycopg://postgres@/postgres?host={postgresql}")
-    answer = sql.deliver(queued(event(77, bounce_code=2**80)), 1)
-    assert answer.verdict is Verdict.APART
-    assert "reader77@example.org" not in answer.why
-    sql.close()
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        pytest.param("sqlite:////no/such/folder/events.sqlite", id="no folder"),
-        pytest.param("postgresql+psycopg://u:hunter2@/d?host=/no/such/folder", id="no server"),
-    ],
-)
-def test_a_database_that_is_away_is_a_failure(url: str) -> None:
-    answer = Sql(url).deliver(queued(event(1)), 1)
-    assert answer.verdict is Verdict.AGAIN
-    assert "hunter2" not in answer.why
-    assert "\n" not in answer.why
-
-
-def test_a_field_that_an_event_does_not_have_is_null() -> None:
-    assert row({"event_unique_id": "a", "event_type": "scomp"})["click_url"] is None
 
 
 # From the configuration

@@ -1,0 +1,384 @@
+"""The SQL destination at real servers: PostgreSQL and MariaDB in two character sets each, SQLite.
+
+`pytest -s tests/test_destination_sql.py -k bad_texts` prints what each of them stored.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fletching import events
+from fletching.daemons import delivery
+from fletching.daemons.delivery import Delivery, Order
+from fletching.destinations import rules
+from fletching.destinations.rules import Filter, Queued, Verdict
+from fletching.destinations.sql import Sql, row
+from fletching.metrics import Deliveries
+from fletching.store.clock import Clock
+from fletching.store.events import EventLog
+from fletching.store.lease import Lease
+from rich.console import Console
+from rich.table import Table
+
+from tests.courier_setting import event, queued
+from tests.database_servers import MariaDb, PostgreSql
+from tests.real.processes import wait_until
+from tests.redis_server import RedisServer
+
+EMOJI = "\U0001f600"
+DATABASES = (
+    "SQLite", "PostgreSQL utf8", "PostgreSQL latin1", "MariaDB utf8mb4", "MariaDB utf8mb3",
+)  # fmt: skip
+UNICODE = tuple(name for name in DATABASES if name != "PostgreSQL latin1")
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgreSql]:
+    with PostgreSql() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDb]:
+    with MariaDb() as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database without our table. ``ask``: what a client other than SQLAlchemy is told."""
+
+    name: str
+    url: str
+    ask: Callable[[str], Sequence[tuple[Any, ...]]]
+    server: PostgreSql | MariaDb | None
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    name: str = request.param
+    product, _, charset = name.partition(" ")
+    if product == "SQLite":
+        path = tmp_path / "events.sqlite"
+
+        def ask(question: str) -> Sequence[tuple[Any, ...]]:
+            with sqlite3.connect(path) as file:
+                return file.execute(question).fetchall()
+
+        return Database(name, f"sqlite:///{path}", ask, None)
+    server: PostgreSql | MariaDb = request.getfixturevalue(product.lower())
+    server.ask("DROP TABLE IF EXISTS fletching_events", charset)
+    return Database(name, server.url(charset), lambda asked: server.ask(asked, charset), server)
+
+
+everywhere = pytest.mark.parametrize("database", DATABASES, indirect=True)
+
+
+@everywhere
+def test_a_database_gets_a_row_an_event(database: Database) -> None:
+    told = [event(1), event(2, events.OPEN, is_privacy_open=True)]
+    sql = Sql(database.url)
+    assert sql.deliver(queued(*told), 1).verdict is Verdict.DONE
+    columns = "event_unique_id, event_type, event_time, email, message_number, click_url"
+    found = database.ask(f"SELECT {columns} FROM fletching_events ORDER BY 1")
+    fields = [each.fields() for each in told]
+    assert list(found) == [tuple(each[name] for name in columns.split(", ")) for each in fields]
+    ((whole,),) = database.ask("SELECT event FROM fletching_events WHERE is_privacy_open")
+    assert (json.loads(whole) if isinstance(whole, str) else whole) == fields[1]
+    sql.close()
+
+
+@everywhere
+def test_a_time_is_a_time(database: Database) -> None:
+    sql = Sql(database.url)
+    sql.deliver(queued(event(123)), 1)
+    sql.close()
+    ((found,),) = database.ask("SELECT timestamp FROM fletching_events")
+    # SQLite has texts; it and MariaDB have no zone: there it is UTC.
+    when = datetime.fromisoformat(found) if isinstance(found, str) else found
+    whole = datetime(2026, 9, 21, 14, 13, 20, 123_000, UTC)
+    assert when == (whole if database.name.startswith("PostgreSQL") else whole.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
+def test_a_time_of_another_zone_is_the_same_time(database: Database) -> None:
+    database.ask("SET timezone TO 'Asia/Kolkata'")
+    question = "SELECT timestamp AT TIME ZONE 'Asia/Kolkata' FROM fletching_events"
+    sql = Sql(database.url)
+    sql.deliver(queued(event(0)), 1)
+    sql.close()
+    there = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC).astimezone(
+        timezone(timedelta(hours=5, minutes=30))
+    )
+    assert list(database.ask(question)) == [(there.replace(tzinfo=None),)]
+
+
+@pytest.mark.parametrize("database", ["PostgreSQL utf8", "PostgreSQL latin1"], indirect=True)
+def test_json_can_be_asked(database: Database) -> None:
+    sql = Sql(database.url)
+    sql.deliver(queued(event(1)), 1)
+    sql.close()
+    question = "SELECT jsonb_typeof(event), event->>'listid' FROM fletching_events"
+    assert list(database.ask(question)) == [("object", "t100")]
+
+
+@everywhere
+def test_an_event_without_a_switch_is_false(database: Database) -> None:
+    fields = event(1, events.PREPARED).fields()
+    del fields["is_bot"]
+    sql = Sql(database.url)
+    sql.deliver([Queued.read("1-0", json.dumps(fields))], 1)
+    sql.close()
+    question = "SELECT is_bot, is_privacy_open, bot_reason FROM fletching_events WHERE NOT is_bot"
+    assert list(database.ask(question)) == [(False, False, None)]
+
+
+@pytest.mark.parametrize(
+    ("database", "question"),
+    [
+        (
+            "SQLite",
+            "SELECT group_concat(name) FROM pragma_index_info('fletching_events_campaign_time')",
+        ),
+        (
+            "PostgreSQL utf8",
+            "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute"
+            " WHERE attrelid = 'fletching_events_campaign_time'::regclass",
+        ),
+        (
+            "MariaDB utf8mb3",
+            "SELECT group_concat(column_name ORDER BY seq_in_index)"
+            " FROM information_schema.statistics WHERE table_schema = 'utf8mb3'"
+            " AND index_name = 'fletching_events_campaign_time'",
+        ),
+    ],
+    indirect=["database"],
+)
+def test_campaign_and_time_have_an_index(database: Database, question: str) -> None:
+    sql = Sql(database.url)
+    sql.deliver(queued(event(1)), 1)
+    sql.close()
+    assert list(database.ask(question)) == [("campaign,timestamp",)]
+
+
+@everywhere
+def test_an_event_that_comes_again_is_one_row(database: Database) -> None:
+    told = [event(1), event(2), event(3)]
+    first, second = Sql(database.url), Sql(database.url)
+    assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DONE
+    assert second.deliver(queued(*told, told[2]), 2).verdict is Verdict.DONE
+    assert first.deliver(queued(*told), 3).verdict is Verdict.DONE
+    found = database.ask("SELECT event_unique_id FROM fletching_events ORDER BY 1")
+    assert [id for (id,) in found] == ["id000001", "id000002", "id000003"]
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("database", UNICODE, indirect=True)
+def test_texts_of_any_kind_and_length_fit(database: Database) -> None:
+    url = "https://x/" + EMOJI * 50_000
+    odd = event(1, click_url=url, user_agent=f"\0\ud800'; --{EMOJI}")
+    sql = Sql(database.url)
+    assert sql.deliver(queued(odd), 1).verdict is Verdict.DONE
+    found = database.ask("SELECT click_url, user_agent FROM fletching_events")
+    assert list(found) == [(url, f"\ufffd\ufffd'; --{EMOJI}")]
+    sql.close()
+
+
+@everywhere
+def test_a_row_that_a_database_never_takes_is_its_own_fault(database: Database) -> None:
+    sql = Sql(database.url)
+    answer = sql.deliver(queued(event(77, bounce_code=2**80)), 1)
+    assert answer.verdict is Verdict.APART
+    assert "reader77@example.org" not in answer.why
+    assert len(answer.why) <= 200
+    sql.close()
+
+
+@everywhere
+def test_a_table_of_another_version_is_named_with_its_cure(database: Database) -> None:
+    database.ask(
+        "CREATE TABLE fletching_events (event_unique_id VARCHAR(64) PRIMARY KEY, timestamp TEXT)"
+    )
+    sql = Sql(database.url)
+    batch = queued(event(1), event(2))
+    answer = sql.deliver(batch, 9)
+    assert answer.verdict is Verdict.AGAIN
+    assert "is of another version (event_type, campaign" in answer.why
+    database.ask("ALTER TABLE fletching_events RENAME TO older")
+    assert sql.deliver(batch, 10).verdict is Verdict.DONE
+    sql.close()
+    database.ask("DROP TABLE older")
+
+
+def test_a_time_in_a_text_is_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    names = [name for name in row(event(1).fields()) if name != "event"]
+    with sqlite3.connect(path) as file:
+        file.execute(f"CREATE TABLE fletching_events ({' TEXT, '.join(names)} TEXT, event TEXT)")
+    sql = Sql(f"sqlite:///{path}")
+    answer = sql.deliver(queued(event(1)), 1)
+    assert (answer.verdict, "version (timestamp)" in answer.why) == (Verdict.AGAIN, True)
+    sql.close()
+
+
+@everywhere
+def test_a_table_that_nobody_may_write_is_no_fault_of_an_event(database: Database) -> None:
+    sql = Sql(database.url)
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    database.ask("ALTER TABLE fletching_events RENAME TO older")
+    database.ask("CREATE VIEW fletching_events AS SELECT * FROM older WHERE 1 = 0 LIMIT 0")
+    try:
+        assert sql.deliver(queued(event(2)), 9).verdict is Verdict.AGAIN
+    finally:
+        database.ask("DROP VIEW fletching_events")
+        database.ask("DROP TABLE older")
+    sql.close()
+
+
+def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    sql = Sql(f"sqlite:///{path}")
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    with sqlite3.connect(path) as file:
+        file.execute("DROP TABLE fletching_events")
+    verdicts = [sql.deliver(queued(event(2)), attempt).verdict for attempt in (1, 2)]
+    assert verdicts == [Verdict.AGAIN, Verdict.DONE]
+    path.unlink()
+    verdicts = [sql.deliver(queued(event(3)), attempt).verdict for attempt in (1, 2)]
+    assert verdicts[-1] is Verdict.DONE
+    with sqlite3.connect(path) as file:
+        found = file.execute("SELECT event_unique_id FROM fletching_events").fetchall()
+    assert found == [("id000003",)]
+    sql.close()
+
+
+def test_a_database_that_is_locked_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    sql = Sql(f"sqlite:///{path}?timeout=0")
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    with sqlite3.connect(path, isolation_level=None) as file:
+        file.execute("BEGIN IMMEDIATE")
+        verdicts = [sql.deliver(queued(event(2)), attempt).verdict for attempt in (1, 2, 3, 4)]
+        file.execute("ROLLBACK")
+    assert verdicts == [Verdict.AGAIN] * 4
+    assert sql.deliver(queued(event(2)), 5).verdict is Verdict.DONE
+    sql.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("sqlite:////no/such/folder/events.sqlite", id="no folder"),
+        pytest.param("postgresql+psycopg://u:hunter2@/d?host=/no/such/folder", id="no PostgreSQL"),
+        pytest.param("mysql+pymysql://u:hunter2@h/d?unix_socket=/no/such/socket", id="no MariaDB"),
+    ],
+)
+def test_a_database_that_is_away_is_a_failure(url: str) -> None:
+    for batch in (queued(event(1)), queued(event(1), event(2))):
+        answer = Sql(url).deliver(batch, 9)
+        assert answer.verdict is Verdict.AGAIN
+        assert "hunter2" not in answer.why
+        assert "\n" not in answer.why
+
+
+def test_a_field_that_an_event_does_not_have_is_null() -> None:
+    assert row(event(1, events.COMPLAINT, click_url="").fields())["bounce_text"] is None
+
+
+# All together, and a restart in between
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Iterator[Table]:
+    table = Table("database", "sent", "stored", "dead letters", "stuck", title="Bad texts")
+    yield table
+    Console(width=120).print(table)
+
+
+def _bad_texts() -> list[tuple[str, str]]:
+    """What is odd about an event, and the event in JSON. Ids are in this order."""
+    odd = {"plain": "a", "emoji": EMOJI, "NUL": "\0", "lone surrogate": "\ud800"}
+    told = []
+    for number, (name, text) in enumerate(odd.items()):
+        fields = event(number, html_or_text="", bot_reason="", bounce_type="").fields()
+        for field, value in fields.items():
+            if isinstance(value, str) and field not in ("event_type", "timestamp"):
+                fields[field] = value if field == "event_unique_id" else f"{value}{text}"
+        told.append((name, json.dumps(fields)))
+    return told
+
+
+DEAD = {
+    "SQLite": ["lone surrogate"],
+    "PostgreSQL utf8": ["NUL", "lone surrogate"],
+    "PostgreSQL latin1": ["emoji", "NUL", "lone surrogate"],
+    "MariaDB utf8mb4": ["lone surrogate"],
+    "MariaDB utf8mb3": ["lone surrogate"],
+}
+"""What no such database can store."""
+
+
+@everywhere
+def test_bad_texts_and_a_restart(
+    database: Database,
+    redis: RedisServer,
+    matrix: Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(rules, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(delivery, "_LOOK_EVERY", 0.02)
+    redis.client.flushall()
+    stream = EventLog(redis.url, tmp_path)
+    counted = Deliveries()
+    order = Order("base", Filter(None, None), Sql(database.url), 86400, 10)
+    clock, lease = Clock(redis.url, tmp_path), Lease(redis.url, tmp_path, "courier:base", 10.0)
+    carrying = Delivery(order, stream, clock, lease, counted)
+
+    def send(told: list[str]) -> None:
+        for each in told:
+            redis.client.xadd("fletching:events", {"event": each})
+
+    def nothing_left() -> bool:
+        return stream.progress("base").undone == 0
+
+    bad = _bad_texts()
+    before = [event(number).json() for number in range(100, 200)]
+    after = [event(number).json() for number in range(200, 300)]
+    send([*before[:50], *(each for _, each in bad), *before[50:]])
+    carrying.begin()
+    try:
+        wait_until("stuck before the restart", nothing_left)
+        if database.server is not None:
+            database.server.end()
+        send(after)
+        if database.server is not None:
+            database.server.start()
+        wait_until("stuck after the restart", nothing_left)
+    finally:
+        carrying.end()
+        assert carrying.wait(30)
+    left = stream.progress("base").undone
+    named = {text: name for name, text in bad}
+    dead = [named[text] for _, text, _ in stream.dead("base")]
+    found = [id for (id,) in database.ask("SELECT event_unique_id FROM fletching_events")]
+    sent = [json.loads(each)["event_unique_id"] for each in (*named, *before, *after)]
+    matrix.add_row(database.name, str(len(sent)), str(len(found)), ", ".join(dead), str(left))
+    assert dead == DEAD[database.name]
+    lost = {json.loads(text)["event_unique_id"] for text, name in named.items() if name in dead}
+    assert sorted(found) == sorted(set(sent) - lost)
