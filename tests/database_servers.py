@@ -48,7 +48,8 @@ class _Database(Server):
 
     def end(self) -> None:
         """Ends it; `start` has it go on with the same data."""
-        self._daemon.signal(self.end_by)
+        if self._daemon.running:
+            self._daemon.signal(self.end_by)
         self._daemon.stop()
 
     def stop(self) -> None:

@@ -213,6 +213,16 @@ def test_check_well(host: Host) -> None:
             " should be 0600 or 0640",
         ),
         (
+            "events: {destinations: [{name: a, file: none/events.jsonl}]}",
+            "error: events.destinations[0].file: {folder}/none: missing folder:"
+            " create it for the service's user: install -d -o fletching {folder}/none",
+        ),
+        (
+            "events: {destinations: [{name: a, file: .}]}",
+            "error: events.destinations[0].file: {folder}: is a folder:"
+            " name a file in it: {folder}/events.jsonl",
+        ),
+        (
             "listen: unix:/none/s",
             "warning: listen: /none: is no folder, and must be one at the start",
         ),
@@ -221,7 +231,17 @@ def test_check_well(host: Host) -> None:
             "warning: web.listen: /none: is no folder, and must be one at the start",
         ),
     ],
-    ids=["templates", "no password", "mode", "no secret", "auth", "socket", "web's"],
+    ids=[
+        "templates",
+        "no password",
+        "mode",
+        "no secret",
+        "auth",
+        "no folder",
+        "a folder",
+        "socket",
+        "web's",
+    ],
 )
 def test_check_tells_what_would_keep_a_daemon_from_its_start(
     options: str, line: str, host: Host
@@ -248,8 +268,13 @@ def test_check_tells_what_would_keep_a_daemon_from_its_start(
             "\nlink_keys:",
             ("courier",),
         ),
+        (
+            "link_keys:",
+            "events: {destinations: [{name: a, file: .}]}\nlink_keys:",
+            ("courier",),
+        ),
     ],
-    ids=["good", "broken", "link keys", "DKIM key", "templates", "password", "secret"],
+    ids=["good", "broken", "link keys", "DKIM key", "templates", "password", "secret", "file"],
 )
 @pytest.mark.parametrize("daemon", ["milter", "web", "courier"])
 def test_daemon_that_would_not_load_the_configuration(

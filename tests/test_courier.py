@@ -661,6 +661,16 @@ def test_what_it_counts(
             "events.destinations[0].secret_file: /no/such/file: No such file or directory",
             id="no secret",
         ),
+        pytest.param(
+            "{destinations: [{name: a, file: /no/such/events.jsonl}]}",
+            "events.destinations[0].file: /no/such: missing folder: create it",
+            id="no folder",
+        ),
+        pytest.param(
+            "{destinations: [{name: a, file: /tmp}]}",
+            "events.destinations[0].file: /tmp: is a folder: name a file in it",
+            id="a folder",
+        ),
         pytest.param("{destinations: [{name: a}]}", "has none of webhook, file and sql", id="none"),
     ],
 )
@@ -670,3 +680,18 @@ def test_it_does_not_start_with_what_is_wrong(section: str, said: str, tmp_path:
         ran.start()
     assert re.search(rf"(?m)^/.*/\S+\.yaml:\d+: .*{re.escape(said)}", ran.log())
     assert ran.daemon.wait() == 2
+
+
+def test_a_reload_with_a_folder_as_a_file_changes_nothing(
+    stream: EventLog, redis: RedisServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    with Courier(
+        tmp_path / "a", redis.url, f"{{destinations: [{{name: a, file: {path}}}]}}"
+    ) as ran:
+        ran.configure(f"{{destinations: [{{name: a, file: {tmp_path}}}]}}")
+        ran.reload()
+        assert "destinations[0].file" in ran.lines("configuration")[0]
+        told = event(1)
+        stream.append([told])
+        wait_until("not written", lambda: path.exists() and path.read_text() == told.json() + "\n")

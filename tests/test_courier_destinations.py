@@ -475,6 +475,32 @@ def test_kinds(options: dict[str, Any], kind: type) -> None:
             id="no file of a password",
         ),
         pytest.param(
+            {"file": "{file}/a/events.jsonl"},
+            None,
+            "file: {file}/a: missing folder:"
+            " create it for the service's user: install -d -o fletching {file}/a",
+            id="a missing folder",
+        ),
+        pytest.param(
+            {"file": "{file}/events.jsonl"},
+            "no folder",
+            "file: {file}: missing folder:"
+            " create it for the service's user: install -d -o fletching {file}",
+            id="a file as a folder",
+        ),
+        pytest.param(
+            {"file": "/var"},
+            None,
+            "file: /var: is a folder: name a file in it: /var/events.jsonl",
+            id="a folder as a file",
+        ),
+        pytest.param(
+            {"file": "/dev/null"},
+            None,
+            "file: /dev/null: must be a regular file, and is a device or a pipe",
+            id="a device as a file",
+        ),
+        pytest.param(
             {"sql": "mysql+hunter2://u:hunter2@h/d"},
             None,
             "sql: is no URL that SQLAlchemy understands",

@@ -28,12 +28,13 @@ OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
 
 def unusable(config: Config) -> Iterator[UnusableError]:
     """What keeps a daemon from its start."""
+    made_at_start = {doubt.key for doubt in _folders_of_service(config)}
     opens = [*OPENS["courier"], *(OPENS["web"] if "web" in needed(config) else ())]
     for each in opens:
         try:
             each(config)
         except UnusableError as wrong:
-            if wrong.place != ("link_keys",):
+            if wrong.place != ("link_keys",) and wrong.key not in made_at_start:
                 yield wrong
 
 
@@ -43,18 +44,22 @@ def doubtful(config: Config) -> Iterator[UnusableError]:
         folder = Path(where.removeprefix("unix:")).parent
         if where.startswith("unix:") and not stat.S_ISDIR(_mode(folder)):
             yield UnusableError(place, f"{folder}: is no folder, and must be one at the start")
-    for number, destination in enumerate(config.events.destinations if config.events else ()):
-        if destination.file is not None and not stat.S_ISDIR(_mode(destination.file.parent)):
-            yield UnusableError(
-                ("events", "destinations", number, "file"),
-                f"{destination.file.parent}: missing folder: events wait in Redis until it exists;"
-                " fletching-courier.service creates /var/log/fletching at its start, others you"
-                " create for the service's user",
-            )
+    yield from _folders_of_service(config)
     for place, file in _secrets(config):
         mode = stat.S_IMODE(_mode(file))
         if mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP):
             yield UnusableError(place, f"{file}: mode {mode:04o}: should be 0600 or 0640")
+
+
+def _folders_of_service(config: Config) -> Iterator[UnusableError]:
+    """What is missing until the courier's first start: its unit has LogsDirectory=."""
+    for number, destination in enumerate(config.events.destinations if config.events else ()):
+        folder = destination.file.parent if destination.file is not None else None
+        if folder == Path("/var/log/fletching") and not stat.S_ISDIR(_mode(folder)):
+            yield UnusableError(
+                ("events", "destinations", number, "file"),
+                f"{folder}: missing folder: fletching-courier.service creates it at its start",
+            )
 
 
 def _mode(path: Path) -> int:

@@ -1,11 +1,12 @@
 """From a destination in the configuration to one that events can be given to.
 
-Here live the reading of secret files and the choice of the way out. Nothing connects yet: what is
-wrong here is wrong with the configuration.
+Here live the reading of secret files, the look at a file's place, and the choice of the way out.
+Nothing connects yet: what is wrong here is wrong with the configuration.
 """
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from pathlib import Path
 
@@ -30,12 +31,25 @@ def opened(destination: Destination) -> Webhook | Lines | Sql:
     if destination.webhook is not None:
         return _webhook(destination, destination.webhook)
     if destination.file is not None:
+        _must_be_possible(destination.file)
         return Lines(destination.file, destination.rotate)
     assert destination.sql is not None, "a destination is one of three kinds"
     try:
         return Sql(destination.sql)
     except SqlUrlError as error:
         raise DestinationError("sql", str(error)) from None
+
+
+def _must_be_possible(file: Path) -> None:
+    if not os.path.isdir(file.parent):
+        cure = f"create it for the service's user: install -d -o fletching {file.parent}"
+        raise DestinationError("file", f"{file.parent}: missing folder: {cure}")
+    if os.path.isdir(file):
+        raise DestinationError(
+            "file", f"{file}: is a folder: name a file in it: {file}/events.jsonl"
+        )
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise DestinationError("file", f"{file}: must be a regular file, and is a device or a pipe")
 
 
 def _webhook(destination: Destination, url: str) -> Webhook:

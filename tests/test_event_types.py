@@ -1,0 +1,98 @@
+"""Each field of an event has one type, and docs/events.md says which, as DuckDB reads a file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from fletching import events
+from fletching.destinations.lines import Lines
+from fletching.destinations.rules import Queued
+from fletching.destinations.sql import TABLE
+from fletching.tokens import Kind
+
+from tests.courier_setting import event
+from tests.test_hits import ONE_CLICK, ask, fields, token
+
+PAGE = (Path(__file__).parent.parent / "docs" / "events.md").read_text("utf-8")
+BOUNCED = {"bounce_type": "h", "bounce_code": 550, "bounce_text": "no such user"}
+REQUEST = {"click_url": "https://shop.example/", "engine_ip": "192.0.2.1", "user_agent": "Mozilla"}
+FOLLOWED = {
+    **REQUEST,
+    "html_or_text": "html",
+    "is_privacy_open": False,
+    "is_bot": False,
+    "bot_reason": "",
+}
+DETAILS: Mapping[str, Mapping[str, Any]] = {
+    events.CLICK: FOLLOWED,
+    events.OPEN: FOLLOWED,
+    events.UNSUBSCRIBE: {**REQUEST, "html_or_text": "html"},
+    events.COMPLAINT: {},
+    events.BOUNCE: {**BOUNCED, "synchronous": False},
+    events.BAD_ADDRESS: BOUNCED,
+    events.DELIVERY: {"status": "success", "is_retry": 0, "message": "250 ok"},
+    events.PREPARED: {},
+    events.SEED: {},
+}
+"""What an event of each type has beside the fields that all have."""
+
+
+def told(kind: str) -> dict[str, Any]:
+    made = event(1, kind)
+    common = {name: each for name, each in made.fields().items() if name not in made.details}
+    return {**common, **DETAILS[kind]}
+
+
+def documented() -> dict[str, str]:
+    """The types on the page."""
+    table = PAGE.partition("## Types of the fields\n")[2].partition("\n## ")[0]
+    found = {}
+    for names, kind in re.findall(r"(?m)^\| (`.*`) \| `(.*)` \|$", table):
+        found.update(dict.fromkeys(re.findall(r"`(\w+)`", names), kind))
+    return found
+
+
+def read(path: Path) -> dict[str, str]:
+    """Each field and its type in a file of JSON lines."""
+    with duckdb.connect() as database:
+        question = "DESCRIBE SELECT * FROM read_json_auto(?)"
+        return {row[0]: row[1] for row in database.execute(question, [str(path)]).fetchall()}
+
+
+def test_duckdb_reads_the_types_that_the_page_says(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = Lines(path, None)
+    for kind in events.TYPES:
+        file.deliver([Queued.read("1-0", json.dumps(told(kind)))], 1)
+    file.close()
+    assert read(path) == documented()
+
+
+@pytest.mark.parametrize("kind", events.TYPES)
+def test_the_page_names_what_an_event_has_beside(kind: str) -> None:
+    (rest,) = re.findall(rf"(?m)^\| `{kind}` \| (.*) \|$", PAGE)
+    if "the same" not in rest:
+        assert set(re.findall(r"`(\w{2,})`", rest)) - {"types"} >= set(DETAILS[kind])
+
+
+def test_what_a_request_makes_has_these_fields_and_types() -> None:
+    made = [
+        fields(ask(f"/click?{token()}")),
+        fields(ask(f"/open?{token(Kind.OPEN, '')}")),
+        fields(ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=ONE_CLICK)),
+    ]
+    for each in made:
+        right = told(each["event_type"])
+        assert {name: type(value) for name, value in each.items()}.items() <= {
+            name: type(value) for name, value in right.items()
+        }.items()
+
+
+def test_columns_of_a_database_are_fields() -> None:
+    assert {column.name for column in TABLE.columns} - {"event"} <= set(documented())
