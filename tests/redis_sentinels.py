@@ -58,7 +58,7 @@ class Sentinels(Server):
         # Only now: a sentinel asks a master for its replicas at once, and then every ten seconds.
         for sentinel in self.sentinels:
             self._stack.enter_context(sentinel)
-        wait_until("the sentinels do not know all", self._knows_all)
+        wait_until("the sentinels do not know all", self.at_rest)
 
     def stop(self) -> None:
         """End all that run, those that hang as well."""
@@ -75,18 +75,28 @@ class Sentinels(Server):
         return next(server for server in self.servers if server.port == port)
 
     @property
+    def master_of_itself(self) -> RedisServer:
+        """The first server that says it is a master, also while the sentinels are away."""
+        roles = ((each, each.client.info("replication")["role"]) for each in self.servers)
+        return next(server for server, role in roles if role == "master")
+
+    @property
     def replicas(self) -> list[RedisServer]:
         """The servers but the master."""
         master = self.master
         return [server for server in self.servers if server is not master]
 
     def in_step(self) -> bool:
-        """Whether all replicas of the first server that is a master have what it has."""
-        master = next(s for s in self.servers if s.client.info("replication")["role"] == "master")
+        """Whether one server is the master, and the others have all that it has."""
+        master = self.master_of_itself
         told: dict[str, Any] = master.client.info("replication")
         offset = told["master_repl_offset"]
         others = [told.get(f"slave{place}", {}) for place in range(len(self.servers) - 1)]
         return all(each.get("state") == "online" and each["offset"] == offset for each in others)
+
+    def at_rest(self) -> bool:
+        """Whether all runs as at the start: a failover can begin."""
+        return self.in_step() and all(map(self._sees_all, self.sentinels))
 
     def order_failover(self) -> None:
         """SENTINEL FAILOVER, as an administrator gives it; it goes on by itself."""
@@ -107,13 +117,16 @@ class Sentinels(Server):
             lambda: all(self._named(each) != old.port for each in running),
         )
 
-    def _knows_all(self) -> bool:
-        return all(map(self._sees_all, self.sentinels))
-
     def _sees_all(self, sentinel: RedisServer) -> bool:
         of: Any = sentinel.client.sentinel_master(SERVICE)
-        others = (of["num-slaves"], of["num-other-sentinels"])
-        return others == (len(self.servers) - 1, len(self.sentinels) - 1)
+        replicas: Any = sentinel.client.sentinel_slaves(SERVICE)
+        return (
+            of["flags"] == "master"
+            and of["num-other-sentinels"] == len(self.sentinels) - 1
+            and len(replicas) == len(self.servers) - 1
+            and all(each["flags"] == "slave" for each in replicas)
+            and all(each["master-link-status"] == "ok" for each in replicas)
+        )
 
     def _named(self, sentinel: RedisServer) -> int:
         place: Any = sentinel.client.sentinel_get_master_addr_by_name(SERVICE)
@@ -121,7 +134,7 @@ class Sentinels(Server):
 
 
 # A first copy is made at once, and not after the five seconds in which others might want it too.
-_SERVER = ("repl-diskless-sync-delay 0",)
+_SERVER = ("repl-diskless-sync-delay 0", "enable-debug-command local")
 
 
 def ask(client: redis.Redis, *words: object) -> object:

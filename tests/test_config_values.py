@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from fletching.config import http_values, units, values
+from fletching.config.redis_url import redis_url
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +101,7 @@ RIGHT = [
     (values.server_socket, "[::1]:8090", "[::1]:8090"),
     (values.server_socket, "unix:/run/web.sock", "unix:/run/web.sock"),
     *(
-        (values.redis_url, url, url)
+        (redis_url, url, url)
         for url in (
             "embedded",
             "redis://127.0.0.1",
@@ -114,6 +115,12 @@ RIGHT = [
             "redis+sentinel://a:26379/mymaster",
             "redis+sentinel://:secret@a:26379,b:26379,[::1]:26379/mymaster/3",
             "redis+cluster://a:7000,b:7001",
+            "redis://a?password_file=/etc/fletching/redis.password",
+            "rediss+sentinel://crm:pw@a:1/m/2?ssl_ca_certs=/ca.pem&sentinel_password=x",
+            "rediss+sentinel://a:1/m?password_file=/a&sentinel_password_file=/b",
+            "redis+sentinel://a:1/m?sentinel_ssl=true&ssl_ca_path=/etc/ssl&sentinel_username=u",
+            "rediss+sentinel://a:1/m?sentinel_ssl=false",
+            "rediss+cluster://:pw@a:1,b:2?ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
         )
     ),
 ]
@@ -174,7 +181,7 @@ WRONG = [
         for each in ("", "8090", ":8090", "a", "a:", "a:b", "a:0", "::1:80", "[::1]", "unix:a")
     ),
     *(
-        (values.redis_url, each)
+        (redis_url, each)
         for each in (
             "", "redis", "Embedded", "redis://", "redis:///0", "redis://h:0", "redis://h:65536",
             "redis://h:x", "redis://h/a", "redis://a,b", "redis://u@v@h", "redis://h\n", "http://h",
@@ -186,7 +193,14 @@ WRONG = [
             "redis://a?socket_connect_timeout=20", "redis://a?retry_on_timeout=true",
             "redis://a?max_connections=1", "redis://a?health_check_interval=1",
             "redis://a?protocol=3", "redis://a?decode_responses=1", "redis://a?db=x",
-            "redis://a?db=1&db=2", "redis://a?db=", "redis://a?db", "redis://a?db=1&",
+            "redis://a?db=1&db=2", "redis://a?db=",
+            "redis://:pw@a?password_file=/a", "redis://a?password_file=a",
+            "redis://a?sentinel_password=x", "redis+cluster://a:1?sentinel_ssl=true",
+            "redis+sentinel://a:1/m?ssl_ca_certs=/ca", "redis+sentinel://a:1/m?sentinel_ssl=yes",
+            "redis+sentinel://a:1/m?sentinel_ssl=false&ssl_ca_certs=/ca",
+            "rediss+cluster://a:1?ssl_ciphers=x", "rediss+unix:///s", "redis+cluster://a:1?db=1",
+            "redis+sentinel://a:1/m?sentinel_password=x&sentinel_password_file=/x",
+            "redis://a?db", "redis://a?db=1&",
             "redis://a?ssl_cert_reqs=none", "rediss://a?ssl_cert_reqs=0",
             "rediss://a?ssl_ca_certs=ca.pem", "rediss://a?ssl_check_hostname=maybe",
             "rediss://a?ssl_min_version=TLSv1", "unix:///s?foo=1", "redis://a?%64b=1&db=1",

@@ -89,6 +89,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "fletching.store.": {
         "fletching.store.",
+        "fletching.config.redis_url",
         "fletching.events",
         "fletching.grouping",
         "fletching.log",
@@ -234,6 +235,8 @@ WORLDLY = {
     "fletching.store.lease",
     "fletching.store.trial",
     "fletching.store.script",
+    "fletching.store.sentinels",
+    "fletching.store.sockets",
     "fletching.store.suppression",
 }
 

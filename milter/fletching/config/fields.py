@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict, ValidationInfo
 
 from fletching.config import http_values, units, values
+from fletching.config.redis_url import redis_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ MilterSocket = Annotated[
 ServerSocket = Annotated[
     str, AfterValidator(values.server_socket), Kind("`unix:/PATH` or `HOST:PORT`")
 ]
-RedisUrl = Annotated[str, AfterValidator(values.redis_url), Kind("`embedded`, or a Redis URL")]
+RedisUrl = Annotated[str, AfterValidator(redis_url), Kind("`embedded`, or a Redis URL")]
 WebUrl = Annotated[str, AfterValidator(http_values.web_url), Kind("http or https URL")]
 ProxyUrl = Annotated[str, AfterValidator(http_values.proxy_url), Kind("`http://HOST:PORT`")]
 HeaderName = Annotated[str, AfterValidator(http_values.header_name), Kind("header name")]

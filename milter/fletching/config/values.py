@@ -17,7 +17,6 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from urllib.parse import parse_qsl
 
 from fletching.domains import a_labels
 
@@ -280,91 +279,6 @@ def socket_path(value: str) -> str:
     if len(value.encode("utf-8", "surrogatepass")) > 107:
         raise ValueError("must have a path of at most 107 octets behind unix:")
     return value
-
-
-def redis_url(value: str) -> str:
-    """Where Redis is. The password in it may stand in no message."""
-    if value != "embedded" and not _names_a_redis(value):
-        raise ValueError(
-            "must be embedded or a URL: redis://HOST:PORT/DB, rediss://..., unix:///PATH,"
-            " redis+sentinel://HOST:PORT[,HOST:PORT]/SERVICE[/DB] or"
-            " redis+cluster://HOST:PORT[,HOST:PORT]; the last two take no ?options"
-        )
-    _redis_options(value)
-    return value
-
-
-# What redis-py's `from_url` takes and we let it: nothing that changes how long a mail waits, how
-# often it is tried or what an answer looks like, and nothing that costs a round trip.
-_REDIS_OPTIONS = {
-    "db": r"[0-9]{1,5}",
-    "username": r".+",
-    "password": r".+",
-}
-_TLS_OPTIONS = {
-    "ssl_ca_certs": r"/.+",
-    "ssl_ca_path": r"/.+",
-    "ssl_certfile": r"/.+",
-    "ssl_keyfile": r"/.+",
-    "ssl_password": r".+",
-    "ssl_ciphers": r".+",
-    "ssl_cert_reqs": r"none|optional|required",
-    "ssl_check_hostname": r"true|false",
-}
-
-
-def _redis_options(value: str) -> None:
-    """Raises ValueError for an option that is not allowed, without its name: it may be a secret."""
-    scheme, _, rest = value.partition("://")
-    _, mark, query = rest.partition("?")
-    if not mark:
-        return
-    allowed = _REDIS_OPTIONS | (_TLS_OPTIONS if scheme == "rediss" else {})
-    options = parse_qsl(query, keep_blank_values=True, max_num_fields=64)
-    right = [name in allowed and re.fullmatch(allowed[name], text) for name, text in options]
-    if not all(right) or len(dict(options)) < len(query.split("&")):
-        raise ValueError(
-            "must have behind ? only db=NUMBER, username= and password=, and with rediss://"
-            " ssl_ca_certs=, ssl_ca_path=, ssl_certfile= and ssl_keyfile= (absolute paths),"
-            " ssl_password=, ssl_ciphers=, ssl_cert_reqs=none|optional|required and"
-            " ssl_check_hostname=true|false, each once"
-        )
-
-
-# A user and a password; host, path or nodes; a query. What separates these is percent-encoded
-# where it stands in one of them, and so is what is not ASCII.
-_REDIS = re.compile(r"([a-z+]+)://(?:[^\x00- /?#@\x7f-\U0010ffff]*@)?([!-\x22$->A-~]*)(\?[!-~]+)?")
-
-
-def _names_a_redis(value: str) -> bool:
-    found = _REDIS.fullmatch(value)
-    if not found:
-        return False
-    scheme, place, query = found.groups()
-    nodes, _, behind = place.partition("/")
-    match scheme:
-        case "unix":
-            return nodes == "" and behind != ""
-        case "redis" | "rediss":
-            return _is_node(nodes) and re.fullmatch(r"[0-9]{0,5}", behind) is not None
-        case "redis+sentinel" if not query:
-            service = re.fullmatch(r"[A-Za-z0-9._-]+(/[0-9]{1,5})?", behind)
-            return service is not None and _are_nodes(nodes)
-        case "redis+cluster" if not query:
-            return behind == "" and _are_nodes(nodes)
-        case _:
-            return False
-
-
-def _are_nodes(value: str) -> bool:
-    return all(":" in node.rpartition("]")[2] and _is_node(node) for node in value.split(","))
-
-
-def _is_node(value: str) -> bool:
-    try:
-        return bool(authority(value))
-    except ValueError:
-        return False
 
 
 def sql_url(value: str) -> str:

@@ -33,6 +33,7 @@ from fletching.store.connection import (
     Connection,
     Lines,
     StoreAway,
+    lent,
 )
 from fletching.store.script import Script
 from fletching.store.statistics import INDEX, counts_key, place
@@ -92,12 +93,10 @@ class Campaigns:
         if campaign is None or line is None:
             return None
         try:
-            numbered = self._in_known(line.ask, campaign, question, deadline)
+            with lent(line, self._lines.keep):
+                return self._in_known(line.ask, campaign, question, deadline)
         except TROUBLE:
-            line.close()
             return None
-        self._lines.keep(line)
-        return numbered
 
     def _in_known(
         self, ask: Ask, campaign: str, question: Question, deadline: float
@@ -125,13 +124,8 @@ class Campaigns:
         line = self._lines.open()
         if line is None:
             return self._heeding(self._connection.client().execute_command, question, deadline)
-        try:
-            numbered = self._heeding(line.ask, question, deadline)
-        except (*TROUBLE, StoreAway):
-            line.close()
-            raise
-        self._lines.keep(line)
-        return numbered
+        with lent(line, self._lines.keep):
+            return self._heeding(line.ask, question, deadline)
 
     def _heeding(self, ask: Ask, question: Question, deadline: float) -> Numbered:
         """The place of a message, unless suppression refuses it."""

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import unquote, urlsplit
+from weakref import WeakValueDictionary
 
-from redis import ConnectionPool, Redis, RedisCluster
+from redis import ConnectionPool, CredentialProvider, Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
-from redis.exceptions import RedisClusterException, RedisError
+from redis.connection import AbstractConnection
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+
+from fletching.config.redis_url import Credentials, RedisUrl, parse
+from fletching.store.sentinels import Master
+from fletching.store.sockets import (
+    MasterConnection,
+    MasterTlsConnection,
+    TcpConnection,
+    TlsConnection,
+    UnixConnection,
+)
 
 Client: TypeAlias = "Redis | RedisCluster"
 T = TypeVar("T")
@@ -77,10 +88,29 @@ class Line:
         self._pool = pool
         self._connection: Any = pool.get_connection()
 
+    @property
+    def ready(self) -> bool:
+        """Whether a question goes out at once; else it may take longer than one trip."""
+        return bool(self._connection.ready)
+
     def ask(self, *command: Any) -> Any:
         """The answer to a command; each wait for a part of it has `SOCKET_TIMEOUT`."""
         self._connection.send_command(*command)
         return self._connection.read_response()
+
+    def ask_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers to commands that go out in one write; an error is one, too.
+
+        Between two writes, Redis would wait for its disk twice.
+        """
+        self._connection.send_packed_command([b"".join(self._connection.pack_commands(commands))])
+        return [self._reply() for _ in commands]
+
+    def _reply(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:
+            return error
 
     def release(self) -> None:
         """It is the pool's again, which tries a connection before it gives it to anybody."""
@@ -92,6 +122,26 @@ class Line:
         self.release()
 
 
+@contextmanager
+def lent(line: Line, back: Callable[[Line], None] = Line.release) -> Iterator[Line]:
+    """A line, which is given back if all goes well. Whatever is raised, it is closed.
+
+    An answer that was not read to its end would be taken for that to the next question.
+    """
+    end: Callable[[Line], None] = Line.close
+    try:
+        yield line
+        end = back
+    finally:
+        end(line)
+
+
+def ask_together(client: Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The answers of one server to commands that go out in one write; an error is one, too."""
+    with lent(Line(client.connection_pool)) as line:
+        return line.ask_all(commands)
+
+
 class Lines:
     """Lines to the server of one URL that stay open; to a cluster there are none."""
 
@@ -100,11 +150,15 @@ class Lines:
         self._idle: deque[Line] = deque()
 
     def idle(self) -> Line | None:
-        """A line that is open and nobody's, the last one used first; None where there is none."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        """A line that is ready and nobody's, the last one used first; None where there is none."""
+        while True:
+            try:
+                line = self._idle.pop()
+            except IndexError:
+                return None
+            if line.ready:
+                return line
+            line.release()
 
     def open(self) -> Line | None:
         """A line from the pool: it may have to be made, which may take long."""
@@ -122,45 +176,69 @@ class Lines:
 def _maker(url: str, state_dir: Path) -> Callable[[], Client]:
     if url == "embedded":
         path = str(embedded_socket(state_dir))
-        return lambda: Redis(unix_socket_path=path, **_options())
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        raise ValueError("not a Redis URL")
-    if scheme == "redis+sentinel":
-        return lambda: _behind_sentinels(rest)
-    if scheme == "redis+cluster":
-        return lambda: _cluster(rest)
-    return lambda: Redis.from_url(url, **_options())
+        return lambda: _server(UnixConnection, path=path)
+    parsed = parse(url)
+    access = _access(parsed.credentials)
+    tls = parsed.tls_options if parsed.tls else {}
+    match parsed.kind:
+        case "unix":
+            options = {"path": parsed.path, "db": parsed.database, **access}
+            return lambda: _server(UnixConnection, **options)
+        case "server":
+            ((host, port),) = parsed.nodes
+            options = {"host": host, "port": port, "db": parsed.database, **access, **tls}
+            return lambda: _server(TlsConnection if parsed.tls else TcpConnection, **options)
+        case "sentinel":
+            options = {"db": parsed.database, **access, **tls}
+            kind = MasterTlsConnection if parsed.tls else MasterConnection
+            return lambda: _server(kind, master=_master(url, parsed), **options)
+        case "cluster":
+            return lambda: _cluster(parsed.nodes, ssl=parsed.tls, **access, **tls)
 
 
-def _behind_sentinels(rest: str) -> Redis:
-    """`[user:password@]host:port,host:port/service[/db]`; the credentials are the master's."""
-    credentials, nodes, path = _split(rest)
-    service, _, database = path.partition("/")
-    sentinels = Sentinel(nodes, sentinel_kwargs=_options())  # type: ignore[no-untyped-call]
-    options = {"db": int(database or 0), **credentials, **_options()}
-    master: Redis = sentinels.master_for(service, **options)  # type: ignore[no-untyped-call]
-    return master
+def _server(kind: Callable[..., AbstractConnection], **options: Any) -> Redis:
+    return Redis(connection_pool=ConnectionPool(kind, **options, **_options()))
 
 
-def _cluster(rest: str) -> RedisCluster:
-    """`[user:password@]host:port,host:port`"""
-    credentials, nodes, _ = _split(rest)
+def _cluster(nodes: Sequence[tuple[str, int]], **options: Any) -> RedisCluster:
     start = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
-    return RedisCluster(startup_nodes=start, **{**credentials, **_options()})
+    return RedisCluster(startup_nodes=start, **options, **_options())
 
 
-def _split(rest: str) -> tuple[dict[str, str], list[tuple[str, int]], str]:
-    before, mark, behind = rest.rpartition("@")
-    user, _, password = before.partition(":")
-    credentials = {"username": unquote(user), "password": unquote(password)} if mark else {}
-    hosts, _, path = behind.partition("/")
-    return {k: v for k, v in credentials.items() if v}, [_node(h) for h in hosts.split(",")], path
+_masters: WeakValueDictionary[str, Master] = WeakValueDictionary()
+_mastering = threading.Lock()
 
 
-def _node(text: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    return parts.hostname or "", parts.port or 6379
+def _master(url: str, parsed: RedisUrl) -> Master:
+    """The master behind sentinels: one for all clients of a process, since it has threads."""
+    with _mastering:
+        if (known := _masters.get(url)) is not None:
+            return known
+        tls = {"ssl": True, **parsed.tls_options} if parsed.sentinel_tls else {}
+        options = {**_access(parsed.sentinel_credentials), **tls, **_options()}
+        return _masters.setdefault(url, Master(parsed.nodes, parsed.service, options))
+
+
+def _access(credentials: Credentials) -> dict[str, Any]:
+    if credentials.password_file is not None:
+        provider = _PasswordFile(credentials.username, credentials.password_file)
+        return {"credential_provider": provider}
+    return {"username": credentials.username, "password": credentials.password}
+
+
+class _PasswordFile(CredentialProvider):
+    """A password in a file, read for each connection: one that was changed needs no restart."""
+
+    def __init__(self, username: str | None, file: str) -> None:
+        self._username = username
+        self._file = Path(file)
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            password = self._file.read_text("utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConnectionError(str(error)) from error
+        return (self._username, password) if self._username else (password,)
 
 
 def _options() -> dict[str, Any]:

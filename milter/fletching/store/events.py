@@ -34,7 +34,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from fletching import log
 from fletching.events import Event
-from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway
+from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway, ask_together
 from fletching.store.script import Script
 from fletching.store.statistics import CAMPAIGN, Counting
 from fletching.store.suppression import Suppression
@@ -341,19 +341,7 @@ def _together(client: Redis, writes: Sequence[Write]) -> list[Any]:
     commands: list[tuple[Any, ...]] = []
     for write in writes:
         write.ask(lambda *words: commands.append(words))
-    connection: Any = client.connection_pool.get_connection()
-    try:
-        connection.send_packed_command([b"".join(connection.pack_commands(commands))])
-        return [_reply(connection) for _ in commands]
-    finally:
-        client.connection_pool.release(connection)
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
+    return ask_together(client, commands)
 
 
 def _entries(found: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:

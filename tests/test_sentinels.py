@@ -1,0 +1,264 @@
+"""Behind sentinels: a client follows the master, and nothing goes to one that was it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from typing import Any
+
+import pytest
+from fletching.store.connection import TROUBLE, Connection, Lines, StoreAway, lent
+from fletching.store.sentinels import Master
+
+from tests.real.processes import wait_until
+from tests.redis_sentinels import SERVICE, Sentinels, ask
+from tests.redis_server import RedisServer
+
+NOWHERE = Path("/nonexistent")
+KEY = "fletching:n"
+
+
+def by_line(url: str) -> Callable[[], bool]:
+    """Counts on a line that stays open, as the milter does."""
+    lines = Lines(Connection(url, NOWHERE))
+
+    def count() -> bool:
+        try:
+            line = lines.idle() or lines.open()
+            assert line is not None
+            with lent(line, lines.keep):
+                line.ask("INCR", KEY)
+        except TROUBLE:
+            return False
+        return True
+
+    return count
+
+
+def by_client(url: str) -> Callable[[], bool]:
+    """Counts on a connection of the pool, as all others do."""
+    connection = Connection(url, NOWHERE)
+
+    def count() -> bool:
+        try:
+            connection.ask(lambda client: client.incr(KEY))
+        except StoreAway:
+            return False
+        return True
+
+    return count
+
+
+def counted(server: RedisServer) -> int:
+    return int(server.client.get(KEY) or 0)
+
+
+@pytest.fixture
+def sentinels() -> Iterator[Sentinels]:
+    """A new set for each test: one takes 20 seconds to come to rest after a failover."""
+    with Sentinels(replicas=2) as running:
+        yield running
+
+
+ways = pytest.mark.parametrize("way", [by_line, by_client])
+
+
+@ways
+def test_planned_failover_leaves_nothing_to_the_old_master(
+    sentinels: Sentinels, way: Callable[[str], Callable[[], bool]]
+) -> None:
+    count, old = way(sentinels.url), sentinels.master
+    assert count()
+    sentinels.order_failover()
+    wait_until("it stays with the old master", lambda: count() and sentinels.master is not old)
+    wait_until("it does not follow", lambda: count() and counted(sentinels.master) > counted(old))
+    before = counted(old)
+    assert all(count() for _ in range(100))
+    # The old one would have taken them.
+    assert old.client.info("replication")["role"] == "master"
+    assert counted(old) == before
+
+
+def kill(server: RedisServer) -> None:
+    server.daemon.kill()
+
+
+def stop(server: RedisServer) -> None:
+    server.daemon.signal(SIGSTOP)
+
+
+def sleep(server: RedisServer) -> None:
+    """DEBUG SLEEP: it hangs for longer than a failover takes, and then goes on."""
+    client = server.client
+    connection: Any = client.connection_pool.get_connection()
+    connection.send_command("DEBUG", "SLEEP", "6")
+
+
+def wake(server: RedisServer) -> None:
+    """However it was hurt, it answers."""
+    if server.daemon.running:
+        server.daemon.signal(SIGCONT)
+        wait_until("it does not wake", lambda: bool(server.client.ping()))
+    else:
+        server.start()
+
+
+@ways
+@pytest.mark.parametrize("hurt", [kill, stop, sleep])
+def test_old_master_that_comes_back_gets_nothing(
+    sentinels: Sentinels,
+    way: Callable[[str], Callable[[], bool]],
+    hurt: Callable[[RedisServer], None],
+) -> None:
+    count, old = way(sentinels.url), sentinels.master
+    assert count()
+    # All of the old one's connections: those that are idle now are open when it wakes.
+    hurt(old)
+    sentinels.wait_for_another(old)
+    wait_until("it does not follow", count)
+    # It comes back as the master that it was, and the sentinels let it be one for ten seconds.
+    wake(old)
+    new, before = sentinels.master, counted(sentinels.master)
+    assert all(count() for _ in range(100))
+    assert counted(new) == before + 100
+
+
+def test_a_sentinel_that_was_away_is_heard_again(sentinels: Sentinels) -> None:
+    count = by_client(sentinels.url)
+    for sentinel in sentinels.sentinels:
+        assert count()
+        sentinel.daemon.kill()
+        assert count()
+        sentinel.daemon.start(lambda it=sentinel: bool(it.client.ping()))  # type: ignore[misc]
+    wait_until("the sentinels do not find each other", sentinels.at_rest)
+    old = sentinels.failover()
+    wait_until("it does not follow", lambda: count() and counted(old) == counted(sentinels.master))
+
+
+def test_clients_work_while_all_sentinels_are_away(sentinels: Sentinels) -> None:
+    count = by_line(sentinels.url)
+    assert count()
+    for sentinel in sentinels.sentinels:
+        sentinel.daemon.signal(SIGSTOP)
+    try:
+        assert all(count() for _ in range(10))
+        ask(sentinels.master_of_itself.client, "CLIENT KILL TYPE normal SKIPME yes")
+        wait_until("it does not connect again", count)
+    finally:
+        for sentinel in sentinels.sentinels:
+            sentinel.daemon.signal(SIGCONT)
+
+
+def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
+    """The others hear of a failover later than the sentinel that carries it out."""
+    master = Master([("127.0.0.1", 1)], SERVICE, {})
+    old, new = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
+    master.heed(0, (5, old))
+    turn = master.turn
+    master.heed(1, (6, new))
+    assert master.turn == turn + 1
+    master.heed(0, (5, old))
+    assert master.turn == turn + 1
+    master.heed(0, (6, new))
+    assert master.turn == turn + 1
+
+
+def test_what_a_sentinel_said_that_is_gone_for_long_is_forgotten() -> None:
+    master = Master([("127.0.0.1", 1)], SERVICE, {})
+    master.heed(0, (5, ("10.0.0.1", 6379)))
+    master.heed(1, (0, ("10.0.0.2", 6379)))
+    turn = master.turn
+    master.forget(0)
+    assert master.turn == turn + 1
+    master.forget(1)
+    assert master.turn == turn + 1
+
+
+# One server behind one sentinel
+
+
+@pytest.fixture
+def lone() -> Iterator[tuple[RedisServer, str]]:
+    """A master, and the URL of a sentinel that never interferes."""
+    with RedisServer() as master:
+        monitor = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 1",
+            f"sentinel down-after-milliseconds {SERVICE} 600000",
+        )
+        with RedisServer(*monitor, sentinel=True) as sentinel:
+            yield master, f"redis+sentinel://127.0.0.1:{sentinel.port}/{SERVICE}"
+
+
+def test_a_master_that_is_demoted_by_hand_is_left(lone: tuple[RedisServer, str]) -> None:
+    master, url = lone
+    connection = Connection(url, NOWHERE)
+    connection.ask(lambda client: client.get(KEY))
+    ask(master.client, "REPLICAOF", "127.0.0.1", "1")
+
+    def left() -> bool:
+        try:
+            connection.ask(lambda client: client.get(KEY))
+        except StoreAway as away:
+            return "is no master any more" in str(away)
+        return False
+
+    # Within a second a read may still go there.
+    wait_until("it reads from a replica", left)
+    ask(master.client, "REPLICAOF", "NO", "ONE")
+    connection.ask(lambda client: client.set(KEY, 1))
+
+
+def test_a_user_who_may_not_ask_for_the_role_is_served(lone: tuple[RedisServer, str]) -> None:
+    master, url = lone
+    words = ("ACL SETUSER", "crm", "on", ">pw", "~*", "+@all", "-role")
+    ask(master.client, *words)
+    count = by_line(url.replace("//", "//crm:pw@"))
+    assert count()
+    time.sleep(1.1)  # a connection has to ask again after a second
+    assert count()
+
+
+def listening() -> int:
+    return sum(thread.name.startswith("sentinel-") for thread in threading.enumerate())
+
+
+def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -> None:
+    gc.collect()
+    wait_until("threads of other tests go on", lambda: not listening())
+    _, url = lone
+    connections = [Connection(url, NOWHERE) for _ in range(3)]
+    assert listening() == 0
+    for connection in connections:
+        connection.ask(lambda client: client.ping())
+    assert listening() == 1
+    del connection
+    connections.clear()
+    gc.collect()
+    wait_until("a thread goes on for nobody", lambda: not listening())
+
+
+def test_without_sentinels_nothing_listens() -> None:
+    gc.collect()
+    wait_until("threads of other tests go on", lambda: not listening())
+    with RedisServer() as server:
+        Connection(server.url, NOWHERE).ask(lambda client: client.ping())
+        assert listening() == 0
+
+
+def test_a_child_of_a_process_listens_itself(lone: tuple[RedisServer, str]) -> None:
+    _, url = lone
+    connection = Connection(url, NOWHERE)
+    connection.ask(lambda client: client.ping())
+    child = os.fork()
+    if child == 0:
+        try:
+            connection.ask(lambda client: client.ping())
+            os._exit(0 if listening() == 1 else 2)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
