@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from rich.table import Table
 
 from bench.drills import drill
 from bench.drills.drill import Amount, Seen
-from bench.drills.fleet import CommandError, House, house
+from bench.drills.fleet import House, house
 from bench.drills.judge import Findings, missing_clicks, missing_unsubscribes, statistics_off, total
 from bench.drills.scenarios import SCENARIOS
-from tests.real.processes import DidNotHappenError, MissingProgramError
+from tests.real.processes import MissingProgramError
 
 _PER_SECOND = 100
 _SHORTEST = 12
@@ -131,19 +132,23 @@ def _rounds(
             def tell(what: str, number: int = number) -> None:
                 progress.update(task, description=f"{name} {number + 1}/{wanted}: {what}")
 
+            began = time.monotonic()
             try:
                 seen = drill.run(running, scenario, number, amount, tell)
-            except (DidNotHappenError, CommandError) as error:
-                console.print(f"{name} {number + 1}/{wanted}: {error}")
+            except MissingProgramError:
+                raise
+            except Exception as error:  # noqa: BLE001 an edge: the other rounds go on
+                console.print(f"{name} {number + 1}/{wanted}: {type(error).__name__}: {error}")
                 findings.append(Findings(unfinished=1))
                 continue
             finally:
                 progress.advance(task)
             findings.append(seen.findings)
+            verdict = ", ".join(f"{what} {n}" for what, n in seen.findings.broken.items())
+            spent = f"{name} {number + 1}/{wanted}, {time.monotonic() - began:.0f} s"
+            console.print(f"{spent}: {verdict or 'all kept'}", soft_wrap=True)
             if seen.findings.broken:
                 _write(folder / f"{name}-{number + 1}", seen, running)
-    verdict = ", ".join(f"{what} {n}" for what, n in total(findings).broken.items())
-    console.print(f"{name}: {verdict or 'all kept'}")
     return findings
 
 
@@ -162,8 +167,9 @@ def _write(folder: Path, seen: Seen, running: House) -> None:
         "campaigns": list(seen.kept.campaigns),
     }
     (folder / "details.json").write_text(json.dumps(details, indent=1) + "\n", "utf-8")
-    for number, host in enumerate(running.hosts):
-        (folder / f"host-{number}.log").write_text(host.log(), "utf-8")
+    for host in running.hosts:
+        for name, text in host.logs().items():
+            (folder / name).write_text(text, "utf-8")
 
 
 def _figures(findings: Findings) -> dict[str, object]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import redis
 from fletching.keyfiles import read_link_keys
 from fletching.store.events import STREAM
 from fletching.tokens import Keyring
@@ -18,6 +19,7 @@ from bench.drills.judge import Findings, Kept, Mail, Request, Sending, judge
 from bench.drills.load import Application, Recipients
 from bench.drills.network import LOOPBACK, Network
 from bench.drills.scenarios import Scenario
+from bench.drills.stores import Store
 from tests.real.processes import wait_until
 from tests.real.sinks import SunkMail
 
@@ -33,6 +35,8 @@ _STILL = 6.0
 """Seconds without a change: then nothing comes any more. Clicks are held for some of them."""
 _SETTLED, _STUCK = 60.0, 20.0
 """Seconds, at most and without a change, until what is missing is given up."""
+_BETWEEN = 2.0
+"""Seconds between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def run(
             tell("failing")
             scenario.fault(store, _key(house, number), network)
             tell("healing")
-            wait_until("Redis is not whole again", store.is_whole, _WHOLE)
+            wait_until("Redis is not whole again", lambda: _is_whole(store), _WHOLE)
             tell("sending the rest")
         finally:
             application.wait(_ACCEPTED)
@@ -91,6 +95,13 @@ def run(
         keys = read_link_keys(house.keys)
         mails = tuple(_arrived(keys, mail) for mail in house.sink.mails)
         return _settled(hosts[-1], mails, recipients, application.seen())
+
+
+def _is_whole(store: Store) -> bool:
+    try:
+        return store.is_whole()
+    except redis.RedisError:  # a server goes away while it is asked
+        return False
 
 
 def _key(house: House, number: int) -> str:
@@ -117,11 +128,11 @@ def _settled(host: Host, mails: tuple[Mail, ...], recipients: Recipients, sendin
         except CommandError:
             if now > end:
                 raise
-            time.sleep(1)
+            time.sleep(_BETWEEN)
             continue
         if seen is None or seen.kept != kept:
             seen = Seen(mails, recipients.seen(), sending, kept, recipients.wrong())
             since = now
         if now > min(end, since + (_STUCK if seen.findings.broken else _STILL)):
             return seen
-        time.sleep(1)
+        time.sleep(_BETWEEN)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from fletching.keyfiles import new_link_key
 from bench.drills.judge import Kept
 from bench.drills.network import LOOPBACK, Site
 from tests.real.postfix import Postfix
-from tests.real.processes import Daemon, Server, free_port, private_directory, wait_until
+from tests.real.processes import Daemon, free_port, private_directory, wait_until
 from tests.real.sinks import Sink
 
 HOSTS = 2
@@ -27,14 +28,14 @@ _TRANSPORT = "vmta-bulk"
 _PATIENCE = 60.0
 
 
-class Host(Server):
-    """All daemons of one host: ``fletching run``, at a site of its own."""
+class Host:
+    """The milter and the web service of one host, at a site of its own."""
 
     def __init__(self, number: int, directory: Path, sockets: Path, keys: Path) -> None:
         self._site = LOOPBACK
         self._sockets, self._keys, self._number = sockets, keys, number
         self._directory = directory
-        self._daemon: Daemon | None = None
+        self._daemons: tuple[Daemon, ...] = ()
 
     @property
     def milter(self) -> Path:
@@ -85,22 +86,25 @@ class Host(Server):
     def start(self) -> None:
         """Start, with nothing on disk."""
         shutil.rmtree(self._directory / "state", ignore_errors=True)
-        log = self._directory / "log"
-        log.unlink(missing_ok=True)
-        for socket in (self.milter, self.web):
+        self._daemons = tuple(self._daemon(name) for name in ("milter", "web"))
+        for daemon, socket in zip(self._daemons, (self.milter, self.web), strict=True):
             socket.unlink(missing_ok=True)
-        words = [*self._site.enter, sys.executable, "-m", "fletching", "run"]
-        self._daemon = Daemon([*words, "--config", str(self.config)], log)
-        self._daemon.start(lambda: self.milter.exists() and self.web.exists())
+            daemon.log.unlink(missing_ok=True)
+            daemon.start(socket.exists)
+
+    def _daemon(self, name: str) -> Daemon:
+        words = [*self._site.enter, sys.executable, "-m", "fletching", name]
+        return Daemon([*words, "--config", str(self.config)], self._directory / f"{name}.log")
 
     def stop(self) -> None:
-        """End all of it in order."""
-        if self._daemon is not None:
-            self._daemon.stop()
+        """End both in order."""
+        for daemon in self._daemons:
+            daemon.stop()
 
-    def log(self) -> str:
-        """All that it has said."""
-        return (self._directory / "log").read_text("utf-8", "replace")
+    def logs(self) -> dict[str, str]:
+        """All that the daemons have said, by the name of the file."""
+        files = [daemon.log for daemon in self._daemons]
+        return {f"host{self._number}-{file.name}": file.read_text("utf-8") for file in files}
 
     def kept(self) -> Kept:
         """What its commands show of Redis. Raises CommandError."""
@@ -138,11 +142,14 @@ class House:
     def fleet(self, redis_url: str, sites: Sequence[Site]) -> Iterator[tuple[Host, ...]]:
         """The hosts, started with nothing in hand, each at its site."""
         self.sink.clear()
-        with ExitStack() as running:
-            for host, site in zip(self.hosts, sites, strict=True):
-                host.configure(redis_url, site)
-                running.enter_context(host)
-            yield self.hosts
+        for host, site in zip(self.hosts, sites, strict=True):
+            host.configure(redis_url, site)
+        with ThreadPoolExecutor() as pool:
+            try:
+                list(pool.map(Host.start, self.hosts))
+                yield self.hosts
+            finally:
+                list(pool.map(Host.stop, self.hosts))
 
     def drain(self) -> None:
         """Waits until Postfix has delivered everything."""

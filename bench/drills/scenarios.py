@@ -27,6 +27,8 @@ _HANGS = 6
 _APART = 4.0
 """Seconds that both sides of a cut network go on when the majority has a new master."""
 _PATIENCE = 60.0
+_FIRST_SLOT = "06S"
+"""A key in slot 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Scenario:
 
 
 def _kill_after_save(store: Single, key: str, _: Network | None) -> None:
-    node = store.holder(key)
+    node = _held(store, key)
     node.ask("BGSAVE")
     with node.client() as client:
         wait_until("no snapshot", lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
@@ -50,7 +52,7 @@ def _kill_after_save(store: Single, key: str, _: Network | None) -> None:
 
 def _restart(store: Single, key: str, _: Network | None) -> None:
     """As for an upgrade: everything is saved."""
-    node = store.holder(key)
+    node = _held(store, key)
     with node.client() as client:
         client.shutdown(save=True)
     node.wait()
@@ -60,7 +62,7 @@ def _restart(store: Single, key: str, _: Network | None) -> None:
 
 def _kill(store: Store, key: str, _: Network | None) -> None:
     """Killed and started again before anybody else takes over."""
-    node = store.holder(key)
+    node = _held(store, key)
     node.kill()
     time.sleep(_AWAY)
     node.start()
@@ -68,18 +70,27 @@ def _kill(store: Store, key: str, _: Network | None) -> None:
 
 def _kill_at_once(store: Store, key: str, _: Network | None) -> None:
     """Started again so soon that no sentinel notices, with what its last snapshot has."""
-    node = store.holder(key)
+    node = _held(store, key)
     node.kill()
     node.start()
 
 
+def _held(store: Store, key: str) -> Node:
+    node = store.holder(key)
+    assert node is not None, "all is whole before the fault"
+    return node
+
+
 def _replaced(store: Store, key: str, node: Node) -> None:
-    wait_until("no other took over", lambda: store.holder(key) is not node, _PATIENCE)
+    def is_replaced() -> bool:
+        return store.holder(key) not in (node, None)
+
+    wait_until("no other took over", is_replaced, _PATIENCE)
 
 
 def _kill_for_good(store: Store, key: str, _: Network | None) -> None:
     """Killed, and back when another has taken over."""
-    node = store.holder(key)
+    node = _held(store, key)
     node.kill()
     _replaced(store, key, node)
     time.sleep(_AWAY)
@@ -87,7 +98,7 @@ def _kill_for_good(store: Store, key: str, _: Network | None) -> None:
 
 
 def _shutdown(store: Store, key: str, _: Network | None) -> None:
-    node = store.holder(key)
+    node = _held(store, key)
     with node.client() as client:
         client.shutdown()
     node.wait()
@@ -97,32 +108,33 @@ def _shutdown(store: Store, key: str, _: Network | None) -> None:
 
 
 def _sleep(store: Store, key: str, _: Network | None) -> None:
-    store.holder(key).ask("DEBUG", "SLEEP", _HANGS)
+    _held(store, key).ask("DEBUG", "SLEEP", _HANGS)
 
 
 def _pause(store: Store, key: str, _: Network | None) -> None:
-    store.holder(key).ask("CLIENT", "PAUSE", _HANGS * 1000, "ALL")
+    _held(store, key).ask("CLIENT", "PAUSE", _HANGS * 1000, "ALL")
     time.sleep(_HANGS)
 
 
 def _sentinel_failover(store: Sentinels, key: str, _: Network | None) -> None:
-    node = store.holder(key)
+    node = _held(store, key)
     store.failover()
     _replaced(store, key, node)
 
 
 def _cluster_failover(store: Cluster, key: str, _: Network | None) -> None:
-    node = store.holder(key)
+    node = _held(store, key)
     store.replica_of(node).ask("CLUSTER", "FAILOVER")
     _replaced(store, key, node)
 
 
-def _partition(store: Store, key: str, network: Network | None) -> None:
+def _partition(store: Store, _: str, network: Network | None) -> None:
+    """The master, or the primary of the first slots, is alone with one host of the fleet."""
     assert network is not None, "the scenario has a network"
-    node = store.holder(key)
+    node = _held(store, _FIRST_SLOT)
     network.cut()
     try:
-        _replaced(store, key, node)
+        _replaced(store, _FIRST_SLOT, node)
         time.sleep(_APART)
     finally:
         network.heal()
@@ -130,7 +142,7 @@ def _partition(store: Store, key: str, network: Network | None) -> None:
 
 def _shard_away(store: Cluster, key: str, _: Network | None) -> None:
     """A primary and its replica are gone, so that nobody has its slots."""
-    node = store.holder(key)
+    node = _held(store, key)
     gone = (store.replica_of(node), node)
     for each in gone:
         each.kill()
@@ -141,7 +153,7 @@ def _shard_away(store: Cluster, key: str, _: Network | None) -> None:
 
 def _reshard(store: Cluster, key: str, _: Network | None) -> None:
     """The slots of the shard go to another one, from the first to the key's."""
-    node = store.holder(key)
+    node = _held(store, key)
     others = [each for each in store.nodes if each.replication()["role"] == "master"]
     target = next(each for each in others if each is not node)
     subprocess.run(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from bench.drills.network import Site
 from tests.real.processes import Daemon, Server, free_port, program, wait_until
@@ -21,6 +23,9 @@ SERVICE = "mails"
 _SLOTS = 16384
 _FORMING = 60.0
 """Seconds that replicas and nodes may take to find each other on a busy machine."""
+
+_PATIENCE = 30.0
+"""Seconds for an answer: a server that hangs in a drill gives it when it goes on."""
 
 _SAVES = ("save 3600 1 300 100 60 10000", "appendonly no", "enable-debug-command yes")
 _REPLICA = ("repl-diskless-sync-delay 0", "repl-timeout 10")
@@ -77,8 +82,13 @@ class Node(Server):
         self._daemon.wait()
 
     def client(self) -> redis.Redis:
-        """A client by the unix socket, which no network is between."""
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+        """A client by the unix socket, which no network is between. It asks once, and waits."""
+        return redis.Redis(
+            unix_socket_path=str(self.socket),
+            decode_responses=True,
+            socket_timeout=_PATIENCE,
+            retry=Retry(NoBackoff(), 0),
+        )
 
     def ask(self, *words: object) -> Any:
         """The answer to one command."""
@@ -105,8 +115,8 @@ class Store(Protocol):
     def url(self) -> str:
         """As a configuration names it."""
 
-    def holder(self, key: str) -> Node:
-        """The server that writes for this key, as the majority has it."""
+    def holder(self, key: str) -> Node | None:
+        """The server that writes for this key, as the majority has it; None for nobody."""
 
     def replica_of(self, node: Node) -> Node:
         """A server that follows this one."""
@@ -182,13 +192,11 @@ class Cluster:
     def url(self) -> str:
         return f"redis+cluster://{','.join(each.place for each in self.nodes)}"
 
-    def holder(self, key: str) -> Node:
+    def holder(self, key: str) -> Node | None:
         slot = int(self._living()[0].ask("CLUSTER", "KEYSLOT", key))
         views = [(self._view(node), node) for node in self._living()]
-        return max(
-            ((view.epoch, node) for view, node in views if view.is_primary and view.has(slot)),
-            key=lambda found: found[0],
-        )[1]
+        mine = [(view.epoch, node) for view, node in views if view.is_primary and view.has(slot)]
+        return max(mine, key=lambda found: found[0], default=(0, None))[1]
 
     def replica_of(self, node: Node) -> Node:
         mine = self._view(node).id
