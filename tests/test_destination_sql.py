@@ -243,6 +243,52 @@ def test_a_table_that_nobody_may_write_is_no_fault_of_an_event(database: Databas
     sql.close()
 
 
+@pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
+@pytest.mark.parametrize(
+    ("code", "verdicts"),
+    [
+        pytest.param("22000", [Verdict.APART] * 3, id="data"),
+        pytest.param("54000", [Verdict.AGAIN, Verdict.AGAIN, Verdict.APART], id="a limit"),
+        pytest.param("23514", [Verdict.AGAIN, Verdict.AGAIN, Verdict.APART], id="a constraint"),
+    ],
+)
+def test_an_error_of_any_class_is_the_fault_of_its_event(
+    database: Database, code: str, verdicts: list[Verdict]
+) -> None:
+    sql = Sql(database.url)
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    refuse = f"IF NEW.message_number = 3 THEN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END IF"
+    database.ask(
+        f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN {refuse}; RETURN NEW; END $$"
+    )
+    database.ask(
+        "CREATE TRIGGER refuse BEFORE INSERT ON fletching_events"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    assert sql.deliver(queued(event(2), event(3)), 1).verdict is Verdict.APART
+    alone = queued(event(3))
+    assert [sql.deliver(alone, attempt).verdict for attempt in (1, 2, 3)] == verdicts
+    assert sql.deliver(queued(event(4)), 1).verdict is Verdict.DONE
+    found = database.ask("SELECT message_number FROM fletching_events ORDER BY 1")
+    assert list(found) == [(1,), (4,)]
+    sql.close()
+
+
+@pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
+def test_a_table_in_parts_by_time_takes_all_but_the_bad_one(database: Database) -> None:
+    sql = Sql(database.url)
+    sql.deliver(queued(event(1)), 1)
+    database.ask("ALTER TABLE fletching_events RENAME TO whole")
+    database.ask("CREATE TABLE fletching_events (LIKE whole) PARTITION BY RANGE (timestamp)")
+    years = "FROM ('2020-01-01') TO ('2100-01-01')"
+    database.ask(f"CREATE TABLE part PARTITION OF fletching_events FOR VALUES {years}")
+    database.ask("DROP TABLE whole")
+    assert sql.deliver(queued(event(2)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(3, bounce_code=2**80)), 1).verdict is Verdict.APART
+    sql.close()
+
+
 def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     sql = Sql(f"sqlite:///{path}")

@@ -8,7 +8,7 @@ those that all of them have.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -34,6 +34,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from fletching.destinations.rules import ARRIVED, Answer, Queued, Verdict, failed
+from fletching.events import CLICK
 
 _KEY = "event_unique_id"
 _TEXTS = (
@@ -134,7 +135,7 @@ class Sql:
                 raise
             # It is these events' fault where the same connection takes one with nothing odd in it.
             with connection.begin() as trial:
-                connection.execute(insert(TABLE), _PLAIN)
+                connection.execute(insert(TABLE), _plain())
                 trial.rollback()
             return Answer(Verdict.APART, _said(error))
         return ARRIVED
@@ -168,7 +169,10 @@ def row(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_PLAIN = row({_KEY: "trial", "event_type": "trial", _TIME: "1970-01-01T00:00:00Z"})
+def _plain() -> dict[str, Any]:
+    """A row of now, since somebody may keep the table in parts by time."""
+    now = datetime.now(UTC).isoformat()
+    return row({_KEY: "trial", "event_type": CLICK, "campaign": "trial", _TIME: now})
 
 
 def _engine(url: str) -> Engine:
