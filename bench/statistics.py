@@ -40,6 +40,7 @@ LINKS = tuple(f"https://www.example.com/spring/offer-{number}?utm_id=4711" for n
 _MTAS = ("vmta-a", "vmta-b", "vmta-c", "vmta-d")
 _HOURS = 72
 _BOTS = 0.1
+_PROXIES = 0.2
 _QUICK_PART = 100
 _A_STEP = 500
 # A number of twelve digits, another one for each message: redis-benchmark puts it there.
@@ -87,6 +88,7 @@ class Played:
 
     kinds: Counter[str] = field(default_factory=Counter)
     opened: set[int] = field(default_factory=set)
+    confirmed: set[int] = field(default_factory=set)
     clicked: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
@@ -155,7 +157,7 @@ def _event(type: str, asked: Question, number: int, chance: random.Random) -> Ev
         "engine_ip": f"192.0.2.{number % 256}",
         "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15",
         "html_or_text": "html",
-        "is_privacy_open": False,
+        "is_privacy_open": type == OPEN and chance.random() < _PROXIES,
         "is_bot": chance.random() < _BOTS,
         "bot_reason": "",
         "click_url": chance.choice(LINKS) if type == CLICK else "",
@@ -167,11 +169,17 @@ def _event(type: str, asked: Question, number: int, chance: random.Random) -> Ev
 
 
 def _note(played: Played, event: Event) -> None:
+    number = event.facts.number
     if event.details["is_bot"]:
         played.kinds["bot_opens" if event.type == OPEN else "bot_clicks"] += 1
-    elif event.type == OPEN:
+        return
+    played.opened.add(number)
+    if event.details["is_privacy_open"]:
+        played.kinds["privacy_opens"] += 1
+        return
+    played.confirmed.add(number)
+    if event.type == OPEN:
         played.kinds["opens"] += 1
-        played.opened.add(event.facts.number)
     else:
         played.kinds["clicks"] += 1
         played.clicked[str(event.details["click_url"])].add(event.facts.number)
@@ -182,14 +190,19 @@ def _compare(told: Statistics, campaign: str, messages: int, played: Played) -> 
     found = told.campaign(campaign)
     assert found is not None, "the campaign is not there"
     kinds = played.kinds
-    wanted = (messages, kinds["opens"], len(played.opened), kinds["bot_opens"])
+    wanted: tuple[int, ...] = (
+        *(messages, kinds["opens"]),
+        *(len(played.opened), kinds["bot_opens"]),
+    )
     assert (found.sent, found.opens, found.unique_opens, found.bot_opens) == wanted
+    wanted = (kinds["privacy_opens"], len(played.confirmed))
+    assert (found.privacy_opens, found.confirmed_opens) == wanted
     clicked = len(set().union(*played.clicked.values()))
-    wanted = (kinds["clicks"], clicked, kinds["bot_clicks"], 0)
-    assert (found.clicks, found.unique_clicks, found.bot_clicks, found.seeds) == wanted
+    wanted = (kinds["clicks"], clicked, kinds["bot_clicks"])
+    assert (found.clicks, found.unique_clicks, found.bot_clicks) == wanted
     unique = {link.url: link.unique_clicks for link in told.links(campaign)}
     assert unique == {url: len(numbers) for url, numbers in played.clicked.items()}
-    assert sum(row.unique_opens for row in told.by("day", campaign)) == len(played.opened)
+    assert sum(row.unique_opens or 0 for row in told.by("day", campaign)) == len(played.opened)
 
 
 def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:

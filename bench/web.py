@@ -227,7 +227,7 @@ def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> No
     if peer.stream != STREAM:
         return
     campaigns = Statistics(running.store.unix_url, Path()).campaigns()
-    counted = sum(each.clicks + each.bot_clicks for each in campaigns)
+    counted = sum((each.clicks or 0) + (each.bot_clicks or 0) for each in campaigns)
     if counted != recorded:
         raise LostClicksError(f"{peer.name}: {recorded} recorded, {counted} counted")
 

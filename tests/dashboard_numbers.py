@@ -51,9 +51,9 @@ class Numbers:
     def set(self, name: str, **numbers: Any) -> None:
         self.all[name] = replace(self.all[name], **numbers)
 
-    def campaigns(self, limit: int | None = None) -> tuple[Campaign, ...]:
+    def campaigns(self, limit: int | None = None, skip: int = 0) -> tuple[Campaign, ...]:
         self._answer()
-        return tuple(self.all.values())[:limit]
+        return tuple(self.all.values())[skip:][:limit]
 
     def campaign(self, name: str) -> Campaign | None:
         self._answer()

@@ -53,7 +53,7 @@ events:
 KEYS = [
     "campaign", "sendid", "mail_class", "sent", "opens", "unique_opens", "clicks", "unique_clicks",
     "bot_clicks", "bot_opens", "unsubscribes", "complaints", "bounces_hard", "bounces_soft",
-    "delivered", "seeds", "opened",
+    "delivered", "seeds", "privacy_opens", "confirmed_opens", "opened",
 ]  # fmt: skip
 STEERING = "\x1b[31m\x9b2J\r\n\x07[bold]\u202e"
 """Escape sequences, and markup of rich."""
@@ -214,8 +214,12 @@ def test_help_has_examples_that_work(name: str, width: int, away: Host) -> None:
         pytest.param(("stats", "--json", "--csv"), "exclude each other", id="two forms"),
         pytest.param(("stats", "--by", "link"), "needs a CAMPAIGN", id="links of no campaign"),
         pytest.param(
-            ("stats", NEW, "--class", "news"), "CAMPAIGN and --by exclude", id="filter of one"
+            ("stats", NEW, "--class", "news"), "CAMPAIGN excludes --class", id="filter of one"
         ),
+        pytest.param(("stats", NEW, "--page", "2"), "CAMPAIGN excludes", id="page of one"),
+        pytest.param(("stats", "--page", "2", "--all"), "--page excludes", id="page of all"),
+        pytest.param(("stats", "--page", "2", "--by", "day"), "--page excludes", id="page by day"),
+        pytest.param(("stats", "--page", "0"), "0 is not in the range", id="page 0"),
         pytest.param(("stats", "--since", "yesterday"), "must be RFC 3339", id="stats since"),
         pytest.param(("stats", "--by", "nosuch"), "'nosuch' is not one of", id="by nothing"),
         pytest.param(("events", "--since", "yesterday"), "must be RFC 3339", id="no time"),
@@ -254,17 +258,19 @@ def test_campaigns_for_scripts(host: Host) -> None:
         "mail_class": "news",
         "sent": 8,
         "opens": 3,
-        "unique_opens": 2,
+        "unique_opens": 4,
         "clicks": 5,
         "unique_clicks": 4,
         "bot_clicks": 1,
         "bot_opens": 0,
         "unsubscribes": 1,
-        "complaints": 0,
+        "complaints": None,
         "bounces_hard": 1,
         "bounces_soft": 0,
-        "delivered": 0,
-        "seeds": 0,
+        "delivered": None,
+        "seeds": None,
+        "privacy_opens": 0,
+        "confirmed_opens": 4,
         "opened": "2026-09-21T14:00:00Z",
     }
     assert (older["campaign"], older["sent"]) == (OLD, 3)
@@ -305,6 +311,8 @@ def test_an_unknown_campaign(more: tuple[str, ...], host: Host) -> None:
         pytest.param(("--since", "2026-09-21"), 15, id="since a day"),
         pytest.param(("--since", "2026-09-21T14:00:10Z", "--class", "news"), 4, id="both"),
         pytest.param(("--search", "SEND1"), 11, id="a text in the SendID"),
+        pytest.param(("--page", "1"), 20, id="the first page"),
+        pytest.param(("--page", "2"), 5, id="the second page"),
     ],
 )
 def test_which_campaigns(
@@ -319,21 +327,50 @@ def test_which_campaigns(
     result = host.run("stats", *words)
     assert result.exit_code == 0
     assert sum("send" in line for line in result.stdout.splitlines()) == shown
-    assert result.stderr == {20: "and 5 more: --all\n", 0: "no campaigns\n"}.get(shown, "")
+    older = {20: "older campaigns: --page 2, or --all\n", 0: "no campaigns\n"}
+    assert result.stderr == older.get(shown, "")
     scripts = len(host.json("stats", *words)["campaigns"])
     assert scripts == (shown if words else 25)
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("--class", "NEWS"), ["news"]),
+        (("--since", "2026-09-21T00:00:00Z"), ["news"]),
+        (("--search", "crm"), ["crm"]),
+        (("--search", "nosuch"), []),
+    ],
+)
+def test_breakdown_of_some_campaigns(words: tuple[str, ...], names: list[str], host: Host) -> None:
+    rows = host.json("stats", "--by", "mail_class", *words)["rows"]
+    assert [row["mail_class"] for row in rows] == names
+
+
+def test_what_a_class_does_not_track_is_unknown(
+    host: Host, redis: RedisServer, tmp_path: Path
+) -> None:
+    host.edit("  crm: {", "  crm: {track: {clicks: true}, ")
+    for name, id in (("Newsletter", NEW), ("crm", OLD), ("gone", "c" * 12)):
+        sent(redis, tmp_path, 1, sendid=name, mail_class=name, candidate=id)
+    found = {row["mail_class"]: row for row in host.json("stats")["campaigns"]}
+    names = ("opens", "bot_opens", "unique_opens", "clicks", "unsubscribes", "delivered")
+    assert [found["Newsletter"][name] for name in names] == [0, 0, 0, 0, 0, None]
+    assert [found["crm"][name] for name in names] == [None, None, None, 0, 0, None]
+    assert [found["gone"][name] for name in names] == [0, 0, 0, 0, 0, None]
 
 
 @pytest.mark.usefixtures("counted")
 def test_campaigns_for_people(host: Host) -> None:
     titles, _, newer, older = host.run("stats").stdout.splitlines()
     assert cells(titles) == [
-        *("SendID", "Opened", "Campaign", "Sent", "Opened by", "Clicked by", "Unsub."),
-        *("Complaints", "Bounced"),
+        *("SendID", "Opened", "Campaign", "Sent", "Unique opens", "Confirmed", "Unique clicks"),
+        *("Unsub.", "Compl.", "Bounced"),
     ]
     assert cells(newer) == [
-        *("news20260921", "2026-09-21 14:00", NEW, "8", "2", "25.0%", "4", "50.0%"),
-        *("1", "0", "1"),
+        *("news20260921", "2026-09-21 14:00", NEW, "8", "4", "50.0%", "4", "4", "50.0%"),
+        *("1", "-", "1"),
     ]
     assert cells(older)[:4] == ["crm1", "2026-09-20 14:00", OLD, "3"]
 
@@ -347,8 +384,10 @@ def test_one_campaign_for_people(host: Host) -> None:
         "opened 2026-09-21 14:00 UTC",
         "",
     ]
-    numbers = {cells(line)[0]: cells(line)[1:] for line in lines[4:17]}
-    assert numbers["Opened by"] == ["2", "25.0%"]
+    numbers = {cells(line)[0]: cells(line)[1:] for line in lines[4:19]}
+    assert numbers["Unique opens"] == ["4", "50.0%"]
+    assert numbers["Delivered"] == ["-"]
+    assert (numbers["Hard bounces"], numbers["Soft bounces"]) == (["1"], ["0"])
     assert numbers["Opens"] == ["3"]
     assert numbers["Bot clicks"] == ["1"]
     assert "2026-09-21 14:00 to 2026-09-21 15:00 UTC, a column is an hour" in lines
@@ -400,6 +439,9 @@ def test_campaigns_in_csv(host: Host, counted: None) -> None:
     rows = list(csv.DictReader(io.StringIO(host.run("stats", "--csv").stdout)))
     assert list(rows[0]) == KEYS
     assert [(row["sendid"], row["sent"]) for row in rows] == [("news20260921", "8"), ("crm1", "3")]
+    # That nobody counts it is not 0; and the older one's class does not track opens.
+    assert [row["delivered"] for row in rows] == ["", ""]
+    assert [row["opens"] for row in rows] == ["3", ""]
 
 
 def test_nothing_was_counted(host: Host) -> None:
@@ -471,11 +513,11 @@ def test_eighty_columns(words: tuple[str, ...], host: Host) -> None:
 
 @pytest.mark.usefixtures("counted")
 def test_great_numbers_are_not_cut(host: Host, redis: RedisServer) -> None:
-    redis.client.hset(f"fletching:campaign:{{{NEW}}}", "sent", 1_234_567)
+    redis.client.hincrby(f"fletching:counts:{{{NEW}}}", "sent|1|a|t", 1_234_559)
     for kind in ("unique_opens", "unique_clicks", "unsubscribes"):
         redis.client.hincrby(f"fletching:counts:{{{NEW}}}", f"{kind}|1|a|t", 1_200_000)
     shown = in_terminal(host, "stats")
-    assert "  1,234,567  1,200,002  97.2%  1,200,004  97.2%  1,200,001" in shown
+    assert "  1,234,567  1,200,004  97.2%  1,200,004  97.2%  1,200,001" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
 

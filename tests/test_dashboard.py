@@ -163,11 +163,38 @@ def test_pages_are_html_without_errors(numbers: Numbers, path: str) -> None:
 
 def test_more_campaigns_than_a_page_has_room_for() -> None:
     most = dashboard_pages.MOST_CAMPAIGNS
-    found = [campaign(f"c{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(most + 5)]
+    found = [campaign(f"c{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(2 * most + 5)]
     with served(Numbers(*found)) as port:
-        page = body(port, "/")
-    assert page.count('<tr role="row"><th role="rowheader"') == most
-    assert f"The {most} newest are shown" in page
+        first, second = body(port, "/"), body(port, "/?page=2")
+        third, fourth = body(port, "/?page=3"), body(port, "/?page=4")
+    row = '<tr role="row"><th role="rowheader"'
+    assert [each.count(row) for each in (first, second, third, fourth)] == [most, most, 5, 0]
+    assert 'href="/?page=2">Older campaigns<' in first
+    assert "Newer" not in first
+    assert 'href="/">Newer campaigns<' in second
+    assert 'href="/?page=3">Older campaigns<' in second
+    assert 'href="/?page=2">Newer campaigns<' in third
+    assert "Older" not in third
+    assert "no campaigns that old" in fourth
+    assert ["data-live" in each for each in (first, second)] == [True, False]
+
+
+def test_what_nothing_measures_is_a_dash() -> None:
+    found = campaign("a", sent=2000, opens=0, unique_opens=0, delivered=None, complaints=None)
+    with served(Numbers(found)) as port:
+        page, first = body(port, "/campaign/a"), body(port, "/")
+    shown = cells(page)
+    assert (shown["delivered"], shown["complaints"]) == ("\N{EN DASH}", "\N{EN DASH}")
+    assert shown["unique_opens"] == "0 (0.0\N{NO-BREAK SPACE}%)"
+    assert (cells(first)["a.complaints"], cells(first)["a.opens"]) == ("\N{EN DASH}", "0")
+
+
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=x", "page=1&a=b", "page=-1", "page=9999999", "a"]
+)
+def test_another_query_is_the_first_page(numbers: Numbers, query: str) -> None:
+    with served(numbers) as port:
+        assert "12,345" in body(port, f"/?{query}")
 
 
 @given(st.dictionaries(st.integers(0, 400 * 24), st.integers(1, 10**9), min_size=1))

@@ -17,10 +17,20 @@ import pytest
 from fletching import events
 from fletching.events import Event
 from fletching.grouping import Numbered, Question
+from fletching.store import statistics
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
-from fletching.store.statistics import Campaign, Counts, Link, Row, Statistics, What
+from fletching.store.statistics import (
+    EVERY,
+    Campaign,
+    Counts,
+    Link,
+    Row,
+    Statistics,
+    Wanted,
+    What,
+)
 from fletching.tokens import Facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +46,14 @@ CLASSES = {A: "News", B: "News", C: "shop"}
 WHATS: tuple[What, ...] = ("mail_class", "listid", "mtaid", "day")
 FACTS = Facts(A, 1, "News", "1", "t100", "", "r@example.net", "vmta", BEGAN)
 KINDS = tuple(each.name for each in fields(Counts))
+NO_SOURCE = dict.fromkeys(("complaints", "bounces_hard", "bounces_soft", "delivered", "seeds"))
+ONE_OPEN: dict[str, Any] = {
+    "sent": 1,
+    "opens": 1,
+    "unique_opens": 1,
+    "confirmed_opens": 1,
+    **NO_SOURCE,
+}
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -99,8 +117,14 @@ class Model:
         at = event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid.lower()
         if kind not in ("unsubscribes", "complaints") or self._first(campaign, kind, number):
             self.counted.append((campaign, kind, *at))
-        if kind in ("opens", "clicks") and self._first(campaign, f"unique_{kind}", number):
-            self.counted.append((campaign, f"unique_{kind}", *at))
+        unique = {
+            "opens": ("unique_opens", "confirmed_opens"),
+            "privacy_opens": ("unique_opens",),
+            "clicks": ("unique_clicks", "unique_opens", "confirmed_opens"),
+        }
+        for each in unique.get(kind, ()):
+            if self._first(campaign, each, number):
+                self.counted.append((campaign, each, *at))
         if event.type == events.CLICK:
             url = str(event.details["click_url"])
             of_link = self.clicked.setdefault(campaign, {}).setdefault(url, Counter())
@@ -116,7 +140,9 @@ class Model:
     def campaign(self, name: str) -> Campaign | None:
         if name not in self.opened:
             return None
-        counts = Counter(kind for of, kind, *_ in self.counted if of == name)
+        counts = self._measured(
+            Counter(kind for of, kind, *_ in self.counted if of == name), [name]
+        )
         mail_class = CLASSES[name]
         sendid = (mail_class + name[0]).lower()
         return Campaign(
@@ -126,6 +152,15 @@ class Model:
             mail_class=mail_class,
             opened=self.opened[name],
         )
+
+    def _measured(self, counts: Counter[str], names: Sequence[str]) -> dict[str, int | None]:
+        """None for what has no source in any of the campaigns."""
+        seen = {kind for of, kind, *_ in self.counted if of in names}
+        alone = ("complaints", "delivered", "seeds")
+        unknown = {kind for kind in alone if kind not in seen}
+        if not seen & {"bounces_hard", "bounces_soft"}:
+            unknown |= {"bounces_hard", "bounces_soft"}
+        return {kind: None if kind in unknown else counts[kind] for kind in KINDS}
 
     def hours(self, name: str) -> dict[str, dict[int, int]]:
         told: dict[str, dict[int, int]] = {}
@@ -143,18 +178,24 @@ class Model:
 
     def by(self, what: What, name: str | None) -> tuple[Row, ...]:
         rows: dict[str, Counter[str]] = defaultdict(Counter)
+        of_row: dict[str, list[str]] = defaultdict(list)
         for campaign, kind, hour, mtaid, listid in self.counted:
             if name in (None, campaign):
                 day = datetime.fromtimestamp(hour * HOUR, UTC).date().isoformat()
                 told = {"mail_class": CLASSES[campaign], "listid": listid, "mtaid": mtaid}
-                rows[(told | {"day": day})[what]][kind] += 1
-        return tuple(Row(name=name, **counts) for name, counts in sorted(rows.items()))
+                row = (told | {"day": day})[what]
+                rows[row][kind] += 1
+                of_row[row].append(campaign)
+        return tuple(
+            Row(name=name, **self._measured(counts, of_row[name]))  # type: ignore[arg-type]
+            for name, counts in sorted(rows.items())
+        )
 
 
 def _kind(event: Event) -> str | None:
-    bot = bool(event.details.get("is_bot"))
+    bot, privacy = bool(event.details.get("is_bot")), bool(event.details.get("is_privacy_open"))
     return {
-        events.OPEN: "bot_opens" if bot else "opens",
+        events.OPEN: "bot_opens" if bot else "privacy_opens" if privacy else "opens",
         events.CLICK: "bot_clicks" if bot else "clicks",
         events.UNSUBSCRIBE: "unsubscribes",
         events.COMPLAINT: "complaints",
@@ -181,6 +222,7 @@ def happened(draw: st.DrawFn) -> Event:
         details["click_url"] = draw(st.sampled_from(urls))
     if type in (events.CLICK, events.OPEN):
         details["is_bot"] = draw(st.booleans())
+        details["is_privacy_open"] = type == events.OPEN and draw(st.booleans())
     if type == events.BOUNCE:
         details["bounce_type"] = draw(st.sampled_from(["h", "s", "other"]))
     if type == events.DELIVERY:
@@ -250,8 +292,8 @@ def counted_once(told: Statistics, name: str) -> tuple[object, ...]:
     found = told.campaign(name)
     assert found is not None
     links = sorted((link.url, link.unique_clicks) for link in told.links(name))
-    counts = found.unique_opens, found.unique_clicks, found.unsubscribes, found.complaints
-    return (*counts, tuple(links))
+    counts = found.unique_opens, found.confirmed_opens, found.unique_clicks, found.unsubscribes
+    return (*counts, found.complaints, tuple(links))
 
 
 def asking(store: Stores) -> Campaigns:
@@ -297,8 +339,97 @@ def test_a_bots_click_is_counted_apart(store: Stores) -> None:
     found = told.campaign(A)
     assert found is not None
     assert (found.clicks, found.unique_clicks, found.bot_clicks) == (1, 1, 2)
-    assert (found.opens, found.unique_opens, found.bot_opens) == (0, 0, 1)
+    assert (found.opens, found.unique_opens, found.bot_opens) == (0, 1, 1)
     assert told.links(A) == (Link("https://example.com/", 1, 1, 2),)
+
+
+OPENED, BY_PROXY, BY_BOT = "opened", "by a proxy", "by a bot"
+CLICKED, CLICKED_BY_BOT = "clicked", "clicked by a bot"
+HAPPENED: dict[str, Any] = {
+    OPENED: (events.OPEN, {"is_bot": False, "is_privacy_open": False}),
+    BY_PROXY: (events.OPEN, {"is_bot": False, "is_privacy_open": True}),
+    BY_BOT: (events.OPEN, {"is_bot": True, "is_privacy_open": True}),
+    CLICKED: (events.CLICK, {"is_bot": False}),
+    CLICKED_BY_BOT: (events.CLICK, {"is_bot": True}),
+}
+
+
+@pytest.mark.parametrize(
+    ("whats", "opens", "privacy", "unique", "confirmed", "unique_clicks"),
+    [
+        ([OPENED, OPENED], 2, 0, 1, 1, 0),
+        ([BY_PROXY, BY_PROXY], 0, 2, 1, 0, 0),
+        ([BY_PROXY, OPENED], 1, 1, 1, 1, 0),
+        ([OPENED, BY_PROXY], 1, 1, 1, 1, 0),
+        ([CLICKED], 0, 0, 1, 1, 1),
+        ([CLICKED, OPENED, CLICKED], 1, 0, 1, 1, 1),
+        ([BY_PROXY, CLICKED], 0, 1, 1, 1, 1),
+        ([BY_BOT, CLICKED_BY_BOT], 0, 0, 0, 0, 0),
+        ([BY_BOT, BY_PROXY], 0, 1, 1, 0, 0),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, list) else None,
+)
+def test_an_open_is_a_persons_a_proxys_or_a_bots(
+    store: Stores,
+    whats: list[str],
+    opens: int,
+    privacy: int,
+    unique: int,
+    confirmed: int,
+    unique_clicks: int,
+) -> None:
+    begun(store, A)
+    told = append(store, *(event(HAPPENED[each][0], 1, **HAPPENED[each][1]) for each in whats))
+    found = told.campaign(A)
+    assert found is not None
+    assert (found.opens, found.privacy_opens) == (opens, privacy)
+    assert (found.unique_opens, found.confirmed_opens) == (unique, confirmed)
+    assert found.unique_clicks == unique_clicks
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(HAPPENED)), st.integers(1, 9)), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_clicks_never_exceed_confirmed_opens_nor_these_all_opens(
+    running_store: Stores, played: list[tuple[str, int]]
+) -> None:
+    running_store.flush()
+    begun(running_store, A)
+    told = append(
+        running_store, *(event(HAPPENED[what][0], n, **HAPPENED[what][1]) for what, n in played)
+    )
+    found = told.campaign(A)
+    assert found is not None
+    unique = found.unique_clicks, found.confirmed_opens, found.unique_opens
+    assert sorted(each or 0 for each in unique) == list(unique)
+
+
+def test_what_nothing_measures_is_unknown(store: Stores) -> None:
+    begun(store, A, B)
+    log = EventLog(store.url, NOWHERE)
+    log.append([event(events.BOUNCE, campaign=B, bounce_type="s"), event(events.CLICK, 2)])
+    told = Statistics(store.url, NOWHERE, lambda name: NEWS if name == "News" else frozenset())
+    one, other = told.campaign(A), told.campaign(B)
+    assert one is not None
+    assert other is not None
+    assert (one.opens, one.unique_opens, one.clicks, one.unsubscribes) == (0, 1, 1, None)
+    assert (one.bounces_hard, one.bounces_soft, one.delivered) == (None, None, None)
+    assert (other.bounces_hard, other.bounces_soft, other.complaints) == (0, 1, None)
+    blind = Statistics(store.url, NOWHERE, lambda _: frozenset()).campaign(A)
+    assert blind is not None
+    # That somebody clicked is no measure of how many have opened.
+    assert (blind.clicks, blind.bot_clicks, blind.unique_opens) == (1, 0, None)
+
+
+NEWS = frozenset({"opens", "clicks"})
+
+
+def test_in_a_breakdown_a_campaign_with_a_source_is_enough(store: Stores) -> None:
+    begun(store, A, C)
+    told = append(store, event(events.BOUNCE, campaign=C, bounce_type="h"))
+    news, shop = told.by("mail_class")
+    assert (news.bounces_hard, shop.bounces_hard, shop.bounces_soft) == (None, 1, 0)
+    (day,) = told.by("day")
+    assert (day.bounces_hard, day.complaints) == (1, None)
 
 
 def test_the_first_message_and_the_millionth(store: Stores) -> None:
@@ -390,7 +521,7 @@ def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> 
     told = append(store, event(events.OPEN, listid=name, mtaid=name))
     whats: tuple[What, ...] = ("listid", "mtaid")
     for what in whats:
-        assert told.by(what) == (Row(name=name, sent=1, opens=1, unique_opens=1),)
+        assert told.by(what) == (Row(name=name, **ONE_OPEN),)
 
 
 @pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
@@ -398,9 +529,7 @@ def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -
     asking(store).campaign_of(Sent(A, name, "", 0).question)
     opened = event(events.OPEN, listid=name)
     told = append(store, opened)
-    assert told.by("listid") == (
-        Row(name=str(opened.fields()["listid"]), sent=1, opens=1, unique_opens=1),
-    )
+    assert told.by("listid") == (Row(name=str(opened.fields()["listid"]), **ONE_OPEN),)
 
 
 @pytest.mark.parametrize("url", ["https://e.example/\udcff", "https://e.example/\0|", "x" * 5000])
@@ -443,7 +572,7 @@ def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:
     told = append(store, *(event(type) for type in (events.CLICK, events.OPEN)))
     kept = store.look.ttl(f"fletching:campaign:{{{A}}}")
     keys = store.keys(f"*{A}*")
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert all(kept - 100 < store.look.ttl(key) <= kept for key in keys)
     store.look.delete(f"fletching:campaign:{{{A}}}")
     assert told.campaigns() == ()
@@ -458,12 +587,77 @@ def test_the_latest_campaigns_come_first(store: Stores) -> None:
     assert [each.campaign for each in told.campaigns(2)] == [A, C]
 
 
+@pytest.mark.parametrize(
+    ("name", "limit", "skip", "wanted", "found"),
+    [
+        ("all", None, 0, EVERY, [A, C, B]),
+        ("the newest", 1, 0, EVERY, [A]),
+        ("the next page", 2, 1, EVERY, [C, B]),
+        ("behind the last", 2, 3, EVERY, []),
+        ("of a class", None, 0, Wanted(mail_class="NEWS"), [A, B]),
+        ("the second of a class", 5, 1, Wanted(mail_class="news"), [B]),
+        ("of no class", None, 0, Wanted(mail_class="no"), []),
+        ("since then", None, 0, Wanted(since=BEGAN + HOUR), [A, C]),
+        ("with a text in the SendID", None, 0, Wanted(search="HOP"), [C]),
+    ],
+)
+def test_pages_of_campaigns(
+    store: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    limit: int | None,
+    skip: int,
+    wanted: Wanted,
+    found: list[str],
+) -> None:
+    monkeypatch.setattr(statistics, "_PAGE", 2)
+    campaigns = asking(store)
+    for hour, each in enumerate((B, C, A)):
+        campaigns.campaign_of(Sent(each, "", "", hour).question)
+    told = Statistics(store.url, NOWHERE)
+    assert [each.campaign for each in told.campaigns(limit, skip, wanted)] == found
+    by_class = {row.name: row.sent for row in told.by("mail_class", wanted=wanted)}
+    if limit is None:
+        assert by_class == Counter(CLASSES[each] for each in found)
+
+
+def test_campaigns_that_have_ended_leave_no_gap(
+    store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "_PAGE", 2)
+    begun(store, A)
+    for number in range(5):
+        store.look.zadd(statistics.INDEX, {f"ended{number}": BEGAN + DAY + number})
+    told = Statistics(store.url, NOWHERE)
+    assert [each.campaign for each in told.campaigns(1)] == [A]
+    assert store.look.zcard(statistics.INDEX) == 1
+
+
+def test_the_newest_campaign_of_a_sendid(store: Stores) -> None:
+    told = Statistics(store.url, NOWHERE)
+    assert told.newest("newsa") is None
+    begun(store, A)
+    assert told.newest("NewsA") == told.campaign(A)
+    # Its window is over.
+    store.look.delete("fletching:sendid:{newsa}")
+    assert told.newest("newsA") == told.campaign(A)
+    assert told.newest("news") is None
+    store.look.delete(f"{statistics.CAMPAIGN}{{{A}}}")
+    assert told.newest("newsa") is None
+
+
 def test_every_number_has_its_kind() -> None:
     """A field that nobody counts would always be 0."""
     model = Model()
     model.sent(Sent(A, "", "", 0))
     for type in events.TYPES:
-        for detail in ({"is_bot": True}, {"bounce_type": "h"}, {"bounce_type": "s"}, {}):
+        for detail in (
+            {"is_bot": True},
+            {"is_privacy_open": True},
+            {"bounce_type": "h"},
+            {"bounce_type": "s"},
+            {},
+        ):
             model.happened(event(type, status="success", **detail))
     assert {kind for _, kind, *_ in model.counted} == set(KINDS)
 

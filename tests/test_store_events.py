@@ -150,7 +150,7 @@ def lines(numbers: Iterable[int], type: str = CLICK) -> list[Line]:
     return [Line(number, event, event.json()) for number, event in made]
 
 
-def clicks(store: Stores) -> tuple[int, int]:
+def clicks(store: Stores) -> tuple[int | None, int | None]:
     found = Statistics(store.url, NOWHERE).campaign(A)
     assert found is not None
     return found.clicks, found.unique_clicks

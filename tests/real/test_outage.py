@@ -108,8 +108,9 @@ def test_nothing_is_lost(web: Web, store: Redis) -> None:
     # To Redis, an event may come twice; to the ones who count messages, it may not.
     told = Statistics(store.unix_url, Path()).campaign(CAMPAIGN)
     assert told is not None
+    assert told.clicks is not None
     assert told.unique_clicks == len(readers.answered)
-    assert told.clicks >= told.unique_clicks
+    assert told.clicks >= len(readers.answered)
 
 
 def recorded(web: Web) -> set[int]:

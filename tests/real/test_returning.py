@@ -293,7 +293,7 @@ def test_who_follows_the_link_that_nobody_sees_is_a_program(
     site.ask(offers, **{"X-Forwarded-For": "192.0.2.7"})
     reasons = [event["bot_reason"] for event in site.hook.wait(3)]
     assert sorted(reasons) in (["", "hidden_link", "hidden_link"], ["", "", "hidden_link"])
-    assert counted(site, str(site.hook.wait(3)[0]["campaign"])).bot_clicks >= 1
+    assert counted(site, str(site.hook.wait(3)[0]["campaign"])).bot_clicks in (1, 2)
 
 
 def counted(site: Site, campaign: str) -> Campaign:

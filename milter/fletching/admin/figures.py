@@ -26,29 +26,44 @@ _COUNTS = tuple(each.name for each in fields(Counts))
 _TITLES = {
     "sent": "Sent",
     "delivered": "Delivered",
-    "unique_opens": "Opened by",
+    "unique_opens": "Unique opens",
+    "confirmed_opens": "Confirmed opens",
     "opens": "Opens",
-    "unique_clicks": "Clicked by",
+    "privacy_opens": "Opens by privacy proxies",
+    "unique_clicks": "Unique clicks",
     "clicks": "Clicks",
     "unsubscribes": "Unsubscribed",
     "complaints": "Complaints",
-    "bounces_hard": "Bounced for good",
-    "bounces_soft": "Bounced for now",
+    "bounces_hard": "Hard bounces",
+    "bounces_soft": "Soft bounces",
     "bot_opens": "Bot opens",
     "bot_clicks": "Bot clicks",
     "seeds": "Seed copies",
 }
 # How many messages something happened to: of them, a share of those sent says something.
-_SHARED = {"delivered", "unique_opens", "unique_clicks", "unsubscribes", "complaints"}
+_SHARED = {
+    *("delivered", "unique_opens", "confirmed_opens", "unique_clicks"),
+    *("unsubscribes", "complaints"),
+}
 # In tables of many lines only these have it, for want of room; so titles are short there, too.
 _SHARED_IN_TABLES = {"unique_opens", "unique_clicks"}
 _IN_TABLES = {
     "sent": "Sent",
-    "unique_opens": "Opened by",
-    "unique_clicks": "Clicked by",
+    "unique_opens": "Unique opens",
+    "unique_clicks": "Unique clicks",
     "unsubscribes": "Unsub.",
 }
-_IN_WIDE_TABLES = {**_IN_TABLES, "complaints": "Complaints", "bounces_hard": "Bounced"}
+_IN_WIDE_TABLES = {
+    "sent": "Sent",
+    "unique_opens": "Unique opens",
+    "confirmed_opens": "Confirmed",
+    "unique_clicks": "Unique clicks",
+    "unsubscribes": "Unsub.",
+    "complaints": "Compl.",
+    "bounces_hard": "Bounced",
+}
+UNKNOWN = "-"
+"""Stands for a count that nothing measures."""
 
 _HOUR = 3600
 _SPANS = (1, 2, 3, 6, 12, 24)
@@ -67,8 +82,8 @@ def minute(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def counts(counted: Counts) -> dict[str, int]:
-    """The counts by the names that scripts know."""
+def counts(counted: Counts) -> dict[str, int | None]:
+    """The counts by the names that scripts know; None for what nothing measures."""
     return {name: getattr(counted, name) for name in _COUNTS}
 
 
@@ -113,8 +128,7 @@ def cells(counted: Counts, wide: bool) -> list[str]:
 def all_counts(counted: Counts) -> list[tuple[str, str, str]]:
     """Every count of one campaign: what it is, how many, and which share of the sent ones."""
     return [
-        (title, f"{getattr(counted, name):,}", _share(counted, name))
-        for name, title in _TITLES.items()
+        (title, _number(counted, name), _share(counted, name)) for name, title in _TITLES.items()
     ]
 
 
@@ -155,13 +169,19 @@ def _shown(wide: bool) -> Mapping[str, str]:
 
 
 def _share(counted: Counts, name: str) -> str:
-    if name not in _SHARED or not counted.sent:
+    count: int | None = getattr(counted, name)
+    if name not in _SHARED or not counted.sent or count is None:
         return ""
-    return f"{100 * getattr(counted, name) / counted.sent:.1f}%"
+    return f"{100 * count / counted.sent:.1f}%"
+
+
+def _number(counted: Counts, name: str) -> str:
+    count: int | None = getattr(counted, name)
+    return UNKNOWN if count is None else f"{count:,}"
 
 
 def _with_share(counted: Counts, name: str) -> str:
-    number = f"{getattr(counted, name):,}"
+    number = _number(counted, name)
     share = _share(counted, name) if name in _SHARED_IN_TABLES else ""
     return f"{number} {share:>6}" if share else number
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from fletching.admin.asking import asking
 from fletching.config.model import Config
-from fletching.store.statistics import Campaign, Link, Row, Statistics, What
+from fletching.store.statistics import EVERY, Campaign, Link, Row, Statistics, What
+from fletching.store.statistics import Wanted as Wanted
 
 BY: Mapping[str, What] = {
     "mail_class": "mail_class",
@@ -20,6 +21,10 @@ BY: Mapping[str, What] = {
     "day": "day",
 }
 """What the numbers can be told apart by, beside links, and what the store calls it."""
+
+
+A_PAGE = 20
+"""Campaigns of a page."""
 
 
 class NoCampaign(Exception):
@@ -38,40 +43,24 @@ class Details:
     warnings: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which campaigns: of a class, opened since a time (unix seconds), with a text in the SendID.
-
-    Case makes no difference.
-    """
-
-    mail_class: str = ""
-    since: float = 0
-    search: str = ""
-
-    def has(self, campaign: Campaign) -> bool:
-        """Whether it is one of them."""
-        return (
-            self.mail_class.lower() in ("", campaign.mail_class.lower())
-            and campaign.opened >= self.since
-            and self.search.lower() in campaign.sendid
-        )
-
-
 @asking()
-def campaigns(config: Config, wanted: Wanted) -> tuple[Campaign, ...]:
-    """Those campaigns, newest first."""
-    return tuple(filter(wanted.has, _statistics(config).campaigns()))
+def page(config: Config, wanted: Wanted, number: int | None) -> tuple[tuple[Campaign, ...], bool]:
+    """Those campaigns, newest first, and whether there are older ones behind.
+
+    ``number``: which page of `A_PAGE` of them, from 1; None for all.
+    """
+    asked = _statistics(config)
+    if number is None:
+        return asked.campaigns(wanted=wanted), False
+    found = asked.campaigns(A_PAGE + 1, (number - 1) * A_PAGE, wanted)
+    return found[:A_PAGE], len(found) > A_PAGE
 
 
 @asking()
 def campaign(config: Config, name: str) -> Campaign:
     """The campaign of that id, else the newest one of that SendID. Raises NoCampaign."""
     asked = _statistics(config)
-    found = asked.campaign(name)
-    if found is None:
-        of_sendid = (each for each in asked.campaigns() if each.sendid == name.lower())
-        found = next(of_sendid, None)
+    found = asked.campaign(name) or asked.newest(name)
     if found is None:
         raise NoCampaign(f"{name}: is no campaign: neither an id nor a SendID")
     return found
@@ -91,10 +80,12 @@ def links(config: Config, campaign: str) -> tuple[Link, ...]:
 
 
 @asking()
-def breakdown(config: Config, by: str, campaign: str | None) -> tuple[Row, ...]:
-    """The numbers of a campaign, by its id, or of all campaigns, by a word of `BY`."""
-    return _statistics(config).by(BY[by], campaign)
+def breakdown(
+    config: Config, by: str, campaign: str | None, wanted: Wanted = EVERY
+) -> tuple[Row, ...]:
+    """The numbers of a campaign, by its id, or of those campaigns, by a word of `BY`."""
+    return _statistics(config).by(BY[by], campaign, wanted)
 
 
 def _statistics(config: Config) -> Statistics:
-    return Statistics(config.redis, config.state_dir)
+    return Statistics(config.redis, config.state_dir, config.measured)

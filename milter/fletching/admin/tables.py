@@ -18,7 +18,7 @@ from fletching.admin.escapes import encodable, printable
 from fletching.admin.statistics import Details
 from fletching.store.statistics import Campaign, Link, Row
 
-_WIDE = 110
+_WIDE = 120
 """Columns of a terminal from which on tables tell more."""
 
 _WIDEST_CHART = 100
@@ -85,7 +85,7 @@ class Tables:
             for each in found
         ]
         if rows:
-            self._table([], ["Clicked by", "Clicks", "Bot clicks"], rows, last="Link")
+            self._table([], ["Unique clicks", "Clicks", "Bot clicks"], rows, last="Link")
         else:
             self._say("no link was followed")
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fletching.config.model import Config
 
 _WIDTH_OF_NO_TERMINAL = 120
-_NEWEST = 20
 
 
 @click.command()
@@ -27,6 +26,12 @@ _NEWEST = 20
     "--by",
     type=click.Choice(["mail_class", "list", "mta", "link", "day"]),
     help="Break the numbers down; by link needs a CAMPAIGN.",
+)
+@click.option(
+    "--page",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Show the Nth 20 campaigns, the newest first. Default: 1; with --json and --csv: all.",
 )
 @click.option("--all", "shows_all", is_flag=True, help="Show all campaigns, not just 20.")
 @click.option("--class", "mail_class", metavar="NAME", help="Show campaigns of this Mail Class.")
@@ -39,6 +44,7 @@ def stats(
     config_path: Path,
     campaign: str | None,
     by: str | None,
+    page: int | None,
     shows_all: bool,
     mail_class: str | None,
     since: str | None,
@@ -49,21 +55,31 @@ def stats(
     """Show what was sent, opened and clicked.
 
     The newest 20 campaigns; every one with --all, --json and --csv. Or CAMPAIGN, an id, or a
-    SendID for its newest campaign, with its links, hours and warnings. Programs that follow
-    links are counted apart, as bots. Days and hours are UTC. Exit 0: shown; 1: there is no such
-    campaign; 2: wrong usage, the configuration is broken, or Redis does not answer.
+    SendID for its newest campaign, with its links, hours and warnings. Days and hours are UTC.
+
+    Unique opens are messages that were opened, confirmed opens those that a person opened: a
+    privacy proxy of a mailbox provider loads images though nobody may have read. A person's click
+    counts as an open of that message. Opens and clicks are how often; those of privacy proxies and
+    of programs that follow links (bots) are counted apart. A dash, null in JSON and nothing in
+    CSV, is what nothing measures.
+
+    Exit 0: shown; 1: there is no such campaign; 2: wrong usage, the configuration is broken, or
+    Redis does not answer.
 
     \b
     Example:
       fletching stats newsletter20261121 --by link
+      fletching stats --by day --class newsletter --since 2026-11-01
     """
     if wants_json and wants_csv:
         raise click.UsageError("--json and --csv exclude each other")
     if by == "link" and campaign is None:
         raise click.UsageError("--by link needs a CAMPAIGN")
-    chosen = (mail_class, since, search)
-    if any(each is not None for each in chosen) and (campaign is not None or by is not None):
-        raise click.UsageError("CAMPAIGN and --by exclude --class, --since and --search")
+    chosen = (mail_class, since, search, page)
+    if campaign is not None and any(each is not None for each in chosen):
+        raise click.UsageError("CAMPAIGN excludes --class, --since, --search and --page")
+    if page is not None and (shows_all or by is not None):
+        raise click.UsageError("--page excludes --all and --by")
     from fletching.admin.statistics import NoCampaign, Wanted
 
     config = load_or_fail(config_path)
@@ -72,19 +88,24 @@ def stats(
     with answered():
         try:
             if wants_json or wants_csv:
-                tell_scripts(config, campaign, by, wants_json, wanted)
+                tell_scripts(config, campaign, by, wants_json, wanted, page)
             else:
-                tell_people(config, campaign, by, wanted, None if shows_all else _NEWEST)
+                tell_people(config, campaign, by, wanted, None if shows_all else page or 1)
         except NoCampaign as error:
             fail(error, 1)
 
 
 def tell_scripts(
-    config: Config, campaign: str | None, by: str | None, wants_json: bool, wanted: Wanted
+    config: Config,
+    campaign: str | None,
+    by: str | None,
+    wants_json: bool,
+    wanted: Wanted,
+    page: int | None,
 ) -> None:
     from fletching.admin.figures import columns
 
-    rows = rows_of(config, campaign, by, wanted)
+    rows = rows_of(config, campaign, by, wanted, page)
     if wants_json:
         told = {"campaigns": rows} if by is None else {"by": by, "rows": rows}
         click.echo(json.dumps(told, ensure_ascii=True))
@@ -93,22 +114,22 @@ def tell_scripts(
 
 
 def rows_of(
-    config: Config, campaign: str | None, by: str | None, wanted: Wanted
+    config: Config, campaign: str | None, by: str | None, wanted: Wanted, page: int | None
 ) -> list[dict[str, Any]]:
     from fletching.admin import figures, statistics
 
     found = None if campaign is None else statistics.campaign(config, campaign)
     if by is None:
-        listed = statistics.campaigns(config, wanted) if found is None else [found]
+        listed = [found] if found else statistics.page(config, wanted, page)[0]
         return [figures.campaign_row(each) for each in listed]
     if by == "link" and found is not None:
         return [figures.link_row(each) for each in statistics.links(config, found.campaign)]
-    rows = statistics.breakdown(config, by, found.campaign if found else None)
+    rows = statistics.breakdown(config, by, found.campaign if found else None, wanted)
     return [figures.breakdown_row(by, each) for each in rows]
 
 
 def tell_people(
-    config: Config, campaign: str | None, by: str | None, wanted: Wanted, most: int | None
+    config: Config, campaign: str | None, by: str | None, wanted: Wanted, page: int | None
 ) -> None:
     from fletching.admin import statistics
     from fletching.admin.tables import Tables
@@ -116,13 +137,13 @@ def tell_people(
     tables = Tables(None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL)
     found = None if campaign is None else statistics.campaign(config, campaign)
     if by is not None and by != "link":
-        rows = statistics.breakdown(config, by, found.campaign if found else None)
+        rows = statistics.breakdown(config, by, found.campaign if found else None, wanted)
         tables.breakdown(by, rows) if rows else say("no numbers", err=True)
     elif found is None:
-        listed = statistics.campaigns(config, wanted)
-        tables.campaigns(listed[:most]) if listed else say("no campaigns", err=True)
-        if len(listed) > len(listed[:most]):
-            say(f"and {len(listed) - len(listed[:most])} more: --all", err=True)
+        listed, has_older = statistics.page(config, wanted, page)
+        tables.campaigns(listed) if listed else say("no campaigns", err=True)
+        if has_older and page is not None:
+            say(f"older campaigns: --page {page + 1}, or --all", err=True)
     elif by == "link":
         tables.links(statistics.links(config, found.campaign))
     else:

@@ -50,7 +50,7 @@ def write(octets: bytes) -> None:
 
 
 def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows as they come: their values under these titles.
+    """Writes rows as they come: their values under these titles, None as an empty one.
 
     Values are exact, but escaped on a terminal.
     """
@@ -60,4 +60,5 @@ def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(named)
     for row in rows:
-        writer.writerow([clean(str(row[name]), encoding) for name in named])
+        values = ("" if row[name] is None else str(row[name]) for name in named)
+        writer.writerow([clean(value, encoding) for value in values])

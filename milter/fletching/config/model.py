@@ -314,6 +314,20 @@ class Config(Options):
         """The Mail Class of that name, in whatever case."""
         return self._mail_classes.get(name.lower())
 
+    def measured(self, mail_class: str) -> frozenset[str]:
+        """What is measured of mail of a class: `opens`, `clicks`, `unsubscribes`.
+
+        Of a class that is not there any more, all of it may have been. A daemon that comes to count
+        `bounces`, `complaints`, what was `delivered` or `seeds` says so here; without one, nothing
+        is known of these, and 0 would be a guess.
+        """
+        if self.link_keys is None:
+            return frozenset()
+        found = self.mail_class(mail_class)
+        track = Track(clicks=True, opens=True) if found is None else found.track
+        ways = {"opens": track.opens, "clicks": track.clicks, "unsubscribes": True}
+        return frozenset(way for way, is_open in ways.items() if is_open)
+
     def virtual_mta(self, name: str) -> VirtualMta | None:
         """The VirtualMTA of that name, in whatever case."""
         return self._virtual_mtas.get(name.lower())

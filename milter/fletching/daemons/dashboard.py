@@ -61,6 +61,7 @@ _STREAMS_END = 1
 """Seconds that open streams have at the end."""
 
 _BREAKDOWNS = {f"/by/{what}": what for what in pages.BREAKDOWNS}
+_PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
 _CAMPAIGN = re.compile(r"/campaign/([a-z2-7]{1,12})(/live)?")
 _HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
 _HEADERS = (
@@ -94,13 +95,16 @@ def run(config_path: Path, config: Config, heard: socket.socket, opened_by: str 
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     proxies = (config.web or Web()).trusted_proxies
-    shown = Dashboard(Statistics(config.redis, config.state_dir), opened_by, proxies)
+    statistics = Statistics(config.redis, config.state_dir, config.measured)
+    shown = Dashboard(statistics, opened_by, proxies)
     answering = server(shown)
 
     def reload() -> None:
         # The parent has said what is wrong, if anything is; then all stays as it was.
         with contextlib.suppress(ConfigError, UnusableError):
-            shown.password = password_after(load(config_path), config, shown.password)
+            new = load(config_path)
+            shown.password = password_after(new, config, shown.password)
+            statistics.measured = new.measured
 
     async def until_told() -> None:
         loop = asyncio.get_running_loop()
@@ -193,7 +197,8 @@ class Dashboard:
         elif request.method not in ("GET", "HEAD"):
             await request.trouble(405, "Not here", "Pages can only be read.", _ALLOW)
         elif request.path == "/":
-            await request.page(self._campaigns)
+            number = request.page_number
+            await request.page(lambda nonce: self._campaigns(number, nonce))
         elif request.path == "/live":
             await self._stream(request, live.stream(self._all, live.All().news))
         elif found and not found[2]:
@@ -239,8 +244,13 @@ class Dashboard:
 
     # Pages; each asks Redis, so it runs in a thread.
 
-    def _campaigns(self, nonce: str) -> str:
-        return pages.campaigns(self._all(), int(time.time()), nonce)
+    def _campaigns(self, number: int, nonce: str) -> str:
+        if number == 1:
+            found = self._all()
+        else:
+            most = pages.MOST_CAMPAIGNS
+            found = self._statistics.campaigns(most + 1, (number - 1) * most)
+        return pages.campaigns(found, number, int(time.time()), nonce)
 
     def _campaign(self, campaign: str, nonce: str) -> str:
         found, hours = self._with_hours(campaign)
@@ -278,6 +288,8 @@ class _Request:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method = str(scope["method"])
         self.path = str(scope["path"])
+        page = _PAGE.fullmatch(scope["query_string"])
+        self.page_number = int(page[1]) if page else 1
         self.client = str((scope.get("client") or ("",))[0])
         self._headers = tuple(scope["headers"])
         self._receive = receive

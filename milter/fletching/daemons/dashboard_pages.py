@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fletching.store.statistics import Campaign, Link, Row, What
 
 MOST_CAMPAIGNS = 100
-"""How many the first page shows."""
+"""How many a page shows."""
 
 MOST_LINKS = 50
 
@@ -31,43 +31,38 @@ _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
 )
-_COLUMNS = (
+_OF_READERS = (
     ("Sent", "sent"),
-    ("Opened by", "unique_opens"),
+    ("Unique opens", "unique_opens"),
+    ("Confirmed opens", "confirmed_opens"),
     ("Opens", "opens"),
-    ("Clicked by", "unique_clicks"),
+    ("Privacy opens", "privacy_opens"),
+    ("Unique clicks", "unique_clicks"),
     ("Clicks", "clicks"),
     ("Unsubscribed", "unsubscribes"),
     ("Complaints", "complaints"),
-    ("Bot opens", "bot_opens"),
-    ("Bot clicks", "bot_clicks"),
 )
+_OF_BOTS = (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))
+_COLUMNS = (*_OF_READERS, *_OF_BOTS)
 _GROUPS = (
-    (
-        "Readers",
-        (
-            ("Sent", "sent"),
-            ("Opened by", "unique_opens"),
-            ("Opens", "opens"),
-            ("Clicked by", "unique_clicks"),
-            ("Clicks", "clicks"),
-            ("Unsubscribed", "unsubscribes"),
-            ("Complaints", "complaints"),
-        ),
-    ),
-    ("Bots, counted apart", (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))),
+    ("Readers", _OF_READERS),
+    ("Bots, counted apart", _OF_BOTS),
     (
         "Delivery",
         (
             ("Delivered", "delivered"),
-            ("Bounced for good", "bounces_hard"),
-            ("Bounced for now", "bounces_soft"),
+            ("Hard bounces", "bounces_hard"),
+            ("Soft bounces", "bounces_soft"),
             ("Seed copies", "seeds"),
         ),
     ),
 )
 # With a share of the messages sent.
-_SHARED = {"unique_opens", "unique_clicks", "unsubscribes", "complaints", "delivered"}
+_SHARED = {
+    *("unique_opens", "confirmed_opens", "unique_clicks", "unsubscribes", "complaints"),
+    "delivered",
+}
+_UNKNOWN = "\N{EN DASH}"
 _PANELS = (
     ("Sent", ("sent",)),
     ("What readers did", ("opens", "clicks", "unsubscribes")),
@@ -142,8 +137,10 @@ class Curve:
     panels: tuple[Panel, ...]
 
 
-def campaigns(found: Sequence[Campaign], now: int, nonce: str) -> str:
-    """The first page, newest campaign first; of more than `MOST_CAMPAIGNS` it says so."""
+def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> str:
+    """A page of campaigns, newest first; one more than `MOST_CAMPAIGNS` shows that there are older
+    ones. The first page, number 1, is told of new numbers.
+    """
     rows = [
         TableRow(
             each.sendid,
@@ -153,9 +150,12 @@ def campaigns(found: Sequence[Campaign], now: int, nonce: str) -> str:
         )
         for each in found[:MOST_CAMPAIGNS]
     ]
-    more = len(found) > MOST_CAMPAIGNS
+    older = number + 1 if len(found) > MOST_CAMPAIGNS else 0
+    live = "/live" if number == 1 else ""
     table = Table("Campaigns, newest first", "Campaign", _titles(_COLUMNS), rows)
-    return _page("campaigns.html", "/", nonce, now, live="/live", more=more, table=table)
+    return _page(
+        "campaigns.html", "/", nonce, now, live=live, number=number, older=older, table=table
+    )
 
 
 def campaign(
@@ -200,7 +200,11 @@ def campaign(
     )
 
 
-_OF_A_LINK = (("Clicked by", "unique_clicks"), ("Clicks", "clicks"), ("Bot clicks", "bot_clicks"))
+_OF_A_LINK = (
+    ("Unique clicks", "unique_clicks"),
+    ("Clicks", "clicks"),
+    ("Bot clicks", "bot_clicks"),
+)
 
 
 def breakdown(what: What, found: Sequence[Row], now: int, nonce: str) -> str:
@@ -277,7 +281,9 @@ def _path(counts: Sequence[int], top: int) -> str:
 
 
 def _number(counters: Campaign | Row, name: str, *, share: bool = False) -> str:
-    number: int = getattr(counters, name)
+    number: int | None = getattr(counters, name)
+    if number is None:
+        return _UNKNOWN
     if not share or name not in _SHARED or not counters.sent:
         return f"{number:,}"
     return f"{number:,} ({100 * number / counters.sent:.1f}\N{NO-BREAK SPACE}%)"

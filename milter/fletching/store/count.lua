@@ -29,7 +29,13 @@ end
 
 local touched = {[KEYS[2]] = true}
 local once = {unsubscribes = true, complaints = true}
-local unique = {opens = true, clicks = true}
+-- What a message is counted as for the first time, and by which bits. Who clicks has opened, though
+-- no image was loaded; of a privacy proxy's load nobody knows whether a person read.
+local unique = {
+  opens = {unique_opens = 'opens', confirmed_opens = 'confirmed'},
+  privacy_opens = {unique_opens = 'opens'},
+  clicks = {unique_clicks = 'clicks', unique_opens = 'opens', confirmed_opens = 'confirmed'},
+}
 
 -- By key and field. Many events raise the same counters, and each of these is written once.
 local raised = {[KEYS[2]] = {}, [KEYS[3]] = {}}
@@ -59,15 +65,17 @@ local function count(kind, place, number, digest, link)
   if not once[kind] or first_of_kind(kind, number) then
     raise(KEYS[2], kind .. '|' .. place)
   end
-  if unique[kind] and first_of_kind(kind, number) then
-    raise(KEYS[2], 'unique_' .. kind .. '|' .. place)
+  for counted, bits in pairs(unique[kind] or {}) do
+    if first_of_kind(bits, number) then
+      raise(KEYS[2], counted .. '|' .. place)
+    end
   end
   if digest ~= '' then
     touched[KEYS[3]] = true
     redis.call('HSETNX', KEYS[3], digest, link)
     raise(KEYS[3], digest .. '|' .. kind)
-    if unique[kind] and first_of_link(kind, digest, number) then
-      raise(KEYS[3], digest .. '|unique_' .. kind)
+    if kind == 'clicks' and first_of_link(kind, digest, number) then
+      raise(KEYS[3], digest .. '|unique_clicks')
     end
   end
 end

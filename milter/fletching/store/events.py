@@ -35,8 +35,9 @@ from redis.exceptions import NoScriptError, ResponseError
 from fletching import log
 from fletching.events import Event
 from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway, ask_together
+from fletching.store.counting import Counting
 from fletching.store.script import Script
-from fletching.store.statistics import CAMPAIGN, Counting
+from fletching.store.statistics import CAMPAIGN
 from fletching.store.suppression import Suppression
 from fletching.store.writing import Batch, Line, Look, Outcome, Write
 

@@ -1,7 +1,7 @@
 """Statistics of campaigns: what was sent, opened, clicked, by hour, VirtualMTA, list and link.
 
-Here live the keys of the counters and the sums over them. All that is counted follows from events,
-but for what was sent: that is counted as the message gets its number. Uniqueness is exact: a bit
+Here live the keys of the counters and the sums over them. `counting.py` counts events;
+what was sent is counted as the message gets its number. Uniqueness is exact: a bit
 per message says whether it was there before. Keys, those of a campaign in one slot of Redis
 Cluster:
 
@@ -19,57 +19,64 @@ percent-encoded there; an hour is unix seconds / 3600.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from fletching import events
-from fletching.events import Event
 from fletching.store.connection import Connection
-from fletching.store.script import Script
 from fletching.store.warnings import key as warnings_key
 from fletching.store.warnings import sorted_by_mails
-from fletching.store.writing import Batch, Line, Write
 
 INDEX = "fletching:campaigns"
 CAMPAIGN = "fletching:campaign:"
 """What the keys of campaigns begin with."""
 What = Literal["mail_class", "listid", "mtaid", "day"]
 
-_KINDS = {
-    events.OPEN: ("opens", "bot_opens"),
-    events.CLICK: ("clicks", "bot_clicks"),
-    events.UNSUBSCRIBE: ("unsubscribes", "unsubscribes"),
-    events.COMPLAINT: ("complaints", "complaints"),
-    events.SEED: ("seeds", "seeds"),
-}
-_BOUNCES = {"h": "bounces_hard", "s": "bounces_soft"}
-_HOUR = 3600
+Count = int | None
+"""None: nothing measures it. 0 would say that it has not happened."""
+
+_PAGE = 200
+"""Campaigns in a round trip."""
+
+Fields = Mapping[str, str]
+"""What a hash in Redis holds."""
+
+HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What happened to messages. Unique: to how many of them."""
+    """What happened to messages.
+
+    ``opens``: loads of the pixel by people's programs; ``privacy_opens``: by a mailbox provider's
+    proxy, which loads what nobody may have read; ``bot_opens``: by programs that read for nobody.
+    ``unique_opens``: messages with a load that was no bot's, or with a person's click;
+    ``confirmed_opens``: those with a person's load or click. ``unique_clicks``: messages with a
+    person's click, so no more than confirmed opens, and these no more than unique opens.
+    """
 
     sent: int = 0
-    opens: int = 0
-    unique_opens: int = 0
-    clicks: int = 0
-    unique_clicks: int = 0
-    bot_clicks: int = 0
-    bot_opens: int = 0
-    unsubscribes: int = 0
-    complaints: int = 0
-    bounces_hard: int = 0
-    bounces_soft: int = 0
-    delivered: int = 0
-    seeds: int = 0
+    opens: Count = 0
+    unique_opens: Count = 0
+    clicks: Count = 0
+    unique_clicks: Count = 0
+    bot_clicks: Count = 0
+    bot_opens: Count = 0
+    unsubscribes: Count = 0
+    complaints: Count = 0
+    bounces_hard: Count = 0
+    bounces_soft: Count = 0
+    delivered: Count = 0
+    seeds: Count = 0
+    privacy_opens: Count = 0
+    confirmed_opens: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +106,25 @@ class Link:
     bot_clicks: int
 
 
-_NAMES = frozenset(each.name for each in fields(Counts))
+_NAMES = tuple(each.name for each in fields(Counts))
+
+# What counts a kind: where one of a source's kinds is counted, the others are measured, too.
+_SOURCES = {
+    "sent": "sent",
+    "bounces_hard": "bounces",
+    "bounces_soft": "bounces",
+    **dict.fromkeys(
+        ("opens", "privacy_opens", "unique_opens", "confirmed_opens", "bot_opens"), "opens"
+    ),
+    **dict.fromkeys(("clicks", "unique_clicks", "bot_clicks"), "clicks"),
+}
+
+Measured = Callable[[str], frozenset[str]]
+"""By Mail Class: what is measured of its mail, such as `Config.measured`."""
 
 
-class Counting:
-    """What writes."""
-
-    def __init__(self) -> None:
-        self._script = Script("count.lua")
-
-    def writes(self, batch: Batch) -> Iterator[Write]:
-        """What counts the events of a batch, campaign by campaign."""
-        of_campaign: dict[str, list[str]] = defaultdict(list)
-        for line in batch.lines:
-            # A mail sent while the store was away belongs to none.
-            if line.event.facts.campaign and (kind := _kind(line.event)):
-                of_campaign[line.event.facts.campaign] += _words(kind, line)
-        for campaign, words in of_campaign.items():
-            of = f"{{{campaign}}}"
-            keys = (
-                *(f"{CAMPAIGN}{of}", counts_key(campaign), _links(campaign)),
-                *(f"fletching:counted:{of}", f"fletching:seen:{of}:"),
-            )
-            run = partial(self._script.run, keys=keys, arguments=[*batch.gate, *words])
-            yield Write(keys[0], run)
+def _by_the_web_service(_: str) -> frozenset[str]:
+    return frozenset({"opens", "clicks", "unsubscribes"})
 
 
 @lru_cache(4096)
@@ -131,78 +133,72 @@ def place(hour: int, mtaid: str, listid: str) -> str:
     return f"{hour}|{_quoted(mtaid)}|{_quoted(listid.lower())}"
 
 
-def _kind(event: Event) -> str:
-    """What it counts as; empty for nothing."""
-    if event.type == events.BOUNCE:
-        return _BOUNCES.get(str(event.details.get("bounce_type")), "")
-    if event.type == events.DELIVERY:
-        return "delivered" if event.details.get("status") == "success" else ""
-    human, bot = _KINDS.get(event.type, ("", ""))
-    return bot if event.details.get("is_bot") else human
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which campaigns: of a class, opened since a time (unix seconds), with a text in the SendID.
+
+    Case makes no difference.
+    """
+
+    mail_class: str = ""
+    since: float = 0
+    search: str = ""
+
+    def has(self, campaign: Campaign) -> bool:
+        """Whether it is one of them."""
+        return (
+            self.mail_class.lower() in ("", campaign.mail_class.lower())
+            and campaign.opened >= self.since
+            and self.search.lower() in campaign.sendid
+        )
 
 
-def _words(kind: str, line: Line) -> Iterator[str]:
-    """As count.lua takes them."""
-    event, facts = line.event, line.event.facts
-    yield str(line.sequence)
-    yield kind
-    yield place(event.milliseconds // 1000 // _HOUR, facts.mtaid, facts.listid)
-    yield str(facts.number)
-    url = str(events.text(event.details["click_url"])) if event.type == events.CLICK else ""
-    yield _digest(url) if url else ""
-    yield url
-
-
-@lru_cache(4096)
-def _digest(url: str) -> str:
-    return hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
+EVERY = Wanted()
 
 
 class Statistics:
-    """What reads. All raise StoreAway where Redis does not answer."""
+    """What reads, many campaigns in each round trip. All raise StoreAway where Redis does not
+    answer."""
 
-    def __init__(self, url: str, state_dir: Path) -> None:
+    def __init__(self, url: str, state_dir: Path, measured: Measured = _by_the_web_service) -> None:
         self._connection = Connection(url, state_dir)
+        self.measured = measured
 
-    def campaigns(self, limit: int | None = None) -> tuple[Campaign, ...]:
-        """The campaigns, newest first."""
-        names = self._run("ZREVRANGE", INDEX, 0, -1 if limit is None else limit - 1)
-        found = {str(name): self.campaign(str(name)) for name in names}
-        # A campaign ends by itself, and its entry does not.
-        if ended := [name for name, campaign in found.items() if campaign is None]:
-            self._run("ZREM", INDEX, *ended)
-        return tuple(campaign for campaign in found.values() if campaign is not None)
+    def campaigns(
+        self, limit: int | None = None, skip: int = 0, wanted: Wanted = EVERY
+    ) -> tuple[Campaign, ...]:
+        """The campaigns that are wanted, newest first, without so many at the beginning."""
+        heads = islice(self._heads(wanted), skip, None if limit is None else skip + limit)
+        return tuple(self._whole(head, counters) for head, counters in self._with_counters(heads))
 
     def campaign(self, name: str) -> Campaign | None:
         """One campaign; None where it is not known, or not any more."""
-        told = self._hash(f"fletching:campaign:{{{name}}}")
-        if not told:
-            return None
-        counts = Counter[str]()
-        for kind, _, _, _, count in self._counted(name):
-            counts[kind] += count
-        counts["sent"] = int(told.get("sent", 0))
-        return Campaign(
-            **_known(counts),
-            campaign=name,
-            sendid=told.get("sendid", "").lower(),
-            mail_class=told.get("mail_class", ""),
-            opened=int(told.get("opened", 0)),
-        )
+        heads = self._there([name])
+        return next((self._whole(*each) for each in self._with_counters(heads)), None)
+
+    def newest(self, sendid: str) -> Campaign | None:
+        """The newest campaign of a SendID, in any case; None where there is none."""
+        sendid = sendid.lower()
+        open_one = self._run("GET", f"fletching:sendid:{{{sendid}}}")
+        if open_one and (found := self.campaign(str(open_one))):
+            return found
+        heads = self._heads(Wanted(search=sendid))
+        ended = next((head.campaign for head in heads if head.sendid == sendid), None)
+        return self.campaign(ended) if ended else None
 
     def hours(self, name: str) -> Mapping[str, Mapping[int, int]]:
         """By kind: the counts of a campaign by the hour that they are of, in unix seconds."""
         found: dict[str, Counter[int]] = {
             kind: Counter() for kind in ("sent", "opens", "clicks", "unsubscribes")
         }
-        for kind, hour, _, _, count in self._counted(name):
+        for kind, hour, _, _, count in _counted(self._hash(counts_key(name))):
             if kind in found:
-                found[kind][hour * _HOUR] += count
+                found[kind][hour * HOUR] += count
         return found
 
     def links(self, name: str) -> tuple[Link, ...]:
         """The links of a campaign that were followed, the most followed first."""
-        told = self._hash(_links(name))
+        told = self._hash(links_key(name))
         found = [
             Link(
                 url,
@@ -219,37 +215,112 @@ class Statistics:
         """What mails of a campaign were let through with, and how many; the most frequent first."""
         return sorted_by_mails(self._hash(warnings_key(name)))
 
-    def by(self, what: What, name: str | None = None) -> tuple[Row, ...]:
-        """The counts of all campaigns, or of one, by class, list, VirtualMTA or day (UTC)."""
+    def by(self, what: What, name: str | None = None, wanted: Wanted = EVERY) -> tuple[Row, ...]:
+        """The counts of the wanted campaigns, or of one, by class, list, VirtualMTA or UTC day."""
+        heads = self._heads(wanted) if name is None else self._there([name])
         sums: dict[str, Counter[str]] = defaultdict(Counter)
-        names = [name] if name is not None else self._run("ZREVRANGE", INDEX, 0, -1)
-        for each in map(str, names):
-            mail_class = self._hash(f"fletching:campaign:{{{each}}}").get("mail_class", "")
-            for kind, hour, mtaid, listid, count in self._counted(each):
-                day = datetime.fromtimestamp(hour * _HOUR, UTC).strftime("%Y-%m-%d")
-                of = {"mail_class": mail_class, "listid": listid, "mtaid": mtaid, "day": day}
-                sums[of[what]][kind] += count
-        return tuple(Row(**_known(counts), name=of) for of, counts in sorted(sums.items()))
+        sources: dict[str, set[str]] = defaultdict(set)
+        for head, counters in self._with_counters(heads):
+            measured = self._sources(head, _sums(counters))
+            for kind, hour, mtaid, listid, count in _counted(counters):
+                of = {"mail_class": head.mail_class, "listid": listid, "mtaid": mtaid}
+                row = _day(hour) if what == "day" else of[what]
+                sums[row][kind] += count
+                sources[row] |= measured
+        return tuple(Row(**_counts(sums[row], sources[row]), name=row) for row in sorted(sums))
 
-    def _counted(self, campaign: str) -> Iterator[tuple[str, int, str, str, int]]:
-        """Kind, hour, VirtualMTA, list, count."""
-        for field, count in self._hash(counts_key(campaign)).items():
-            kind, hour, mtaid, listid = field.split("|")
-            yield kind, int(hour), unquote(mtaid), unquote(listid), int(count)
+    def _heads(self, wanted: Wanted) -> Iterator[Campaign]:
+        """The campaigns that are wanted, newest first, without their counts."""
+        start, newest = 0, ("ZREVRANGEBYSCORE", INDEX, "+inf", wanted.since, "LIMIT")
+        while names := [str(name) for name in self._run(*newest, start, _PAGE)]:
+            found = self._there(names)
+            # A campaign ends by itself, and its entry does not.
+            if ended := set(names) - {each.campaign for each in found}:
+                self._run("ZREM", INDEX, *ended)
+            start += len(found)
+            yield from filter(wanted.has, found)
 
-    def _hash(self, key: str) -> dict[str, str]:
-        found = self._run("HGETALL", key)
-        if isinstance(found, dict):
-            return {str(field): str(value) for field, value in found.items()}
-        each = iter(found)
-        return {str(field): str(value) for field, value in zip(each, each, strict=True)}
+    def _there(self, names: Sequence[str]) -> list[Campaign]:
+        """Those of the campaigns that are there, without their counts."""
+        about = ("sendid", "mail_class", "opened")
+        told = self._all([("HMGET", f"{CAMPAIGN}{{{name}}}", *about) for name in names])
+        return [
+            Campaign(
+                campaign=name,
+                sendid=sendid.lower(),
+                mail_class=mail_class or "",
+                opened=int(opened or 0),
+            )
+            for name, (sendid, mail_class, opened) in zip(names, told, strict=True)
+            if sendid is not None
+        ]
+
+    def _with_counters(self, heads: Iterable[Campaign]) -> Iterator[tuple[Campaign, Fields]]:
+        left = iter(heads)
+        while page := list(islice(left, _PAGE)):
+            told = self._all([("HGETALL", counts_key(head.campaign)) for head in page])
+            yield from zip(page, map(_as_fields, told), strict=True)
+
+    def _whole(self, head: Campaign, counters: Fields) -> Campaign:
+        sums = _sums(counters)
+        return replace(head, **_counts(sums, self._sources(head, sums)))
+
+    def _sources(self, head: Campaign, sums: Mapping[str, int]) -> frozenset[str]:
+        """What measures a campaign. Opens by those who clicked prove no pixel."""
+        seen = {_source(kind) for kind in sums.keys() - {"unique_opens", "confirmed_opens"}}
+        return self.measured(head.mail_class) | seen | {"sent"}
+
+    def _hash(self, key: str) -> Fields:
+        return _as_fields(self._run("HGETALL", key))
+
+    def _all(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        """The answers to commands, in one round trip, to a cluster one for each node."""
+
+        def ask(client: Any) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute())
+
+        return self._connection.ask(ask)
 
     def _run(self, *command: Any) -> Any:
         return self._connection.ask(lambda client: client.execute_command(*command))
 
 
-def _known(counts: Mapping[str, int]) -> dict[str, int]:
-    return {kind: count for kind, count in counts.items() if kind in _NAMES}
+def _as_fields(found: Any) -> Fields:
+    if isinstance(found, dict):
+        return found
+    each = iter(found)
+    return dict(zip(each, each, strict=True))
+
+
+def _sums(counters: Fields) -> Counter[str]:
+    """All counts of a campaign by their kind."""
+    sums = Counter[str]()
+    for field, count in counters.items():
+        sums[field.partition("|")[0]] += int(count)
+    return sums
+
+
+def _counts(sums: Mapping[str, int], sources: Collection[str]) -> dict[str, Any]:
+    return {kind: sums.get(kind, 0) if _source(kind) in sources else None for kind in _NAMES}
+
+
+def _source(kind: str) -> str:
+    return _SOURCES.get(kind, kind)
+
+
+def _counted(counters: Fields) -> Iterator[tuple[str, int, str, str, int]]:
+    """Kind, hour, VirtualMTA, list, count."""
+    for field, count in counters.items():
+        kind, hour, mtaid, listid = field.split("|")
+        yield kind, int(hour), unquote(mtaid), unquote(listid), int(count)
+
+
+@lru_cache(4096)
+def _day(hour: int) -> str:
+    return datetime.fromtimestamp(hour * HOUR, UTC).strftime("%Y-%m-%d")
 
 
 def counts_key(campaign: str) -> str:
@@ -257,7 +328,8 @@ def counts_key(campaign: str) -> str:
     return f"fletching:counts:{{{campaign}}}"
 
 
-def _links(campaign: str) -> str:
+def links_key(campaign: str) -> str:
+    """The key of a campaign's links."""
     return f"fletching:links:{{{campaign}}}"
 
 

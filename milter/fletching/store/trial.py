@@ -223,6 +223,7 @@ def _if_it_can(connection: Connection, *words: str | int) -> None:
 
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
+    "bits:confirmed:0",
     *("events", "marks", "counted", "suppressed", "clock"),
 )
 

@@ -1,0 +1,79 @@
+"""What events count as, and what writes it: each campaign by itself, in one run of a script.
+
+Here live the kinds of events that are counted. The keys of the counters are in `statistics.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache, partial
+
+from fletching import events
+from fletching.events import Event
+from fletching.store.script import Script
+from fletching.store.statistics import CAMPAIGN, HOUR, counts_key, links_key, place
+from fletching.store.writing import Batch, Line, Write
+
+_KINDS = {
+    events.UNSUBSCRIBE: "unsubscribes",
+    events.COMPLAINT: "complaints",
+    events.SEED: "seeds",
+}
+_BOUNCES = {"h": "bounces_hard", "s": "bounces_soft"}
+
+
+class Counting:
+    """What writes."""
+
+    def __init__(self) -> None:
+        self._script = Script("count.lua")
+
+    def writes(self, batch: Batch) -> Iterator[Write]:
+        """What counts the events of a batch, campaign by campaign."""
+        of_campaign: dict[str, list[str]] = defaultdict(list)
+        for line in batch.lines:
+            # A mail sent while the store was away belongs to none.
+            if line.event.facts.campaign and (kind := _kind(line.event)):
+                of_campaign[line.event.facts.campaign] += _words(kind, line)
+        for campaign, words in of_campaign.items():
+            of = f"{{{campaign}}}"
+            keys = (
+                *(f"{CAMPAIGN}{of}", counts_key(campaign), links_key(campaign)),
+                *(f"fletching:counted:{of}", f"fletching:seen:{of}:"),
+            )
+            run = partial(self._script.run, keys=keys, arguments=[*batch.gate, *words])
+            yield Write(keys[0], run)
+
+
+def _kind(event: Event) -> str:
+    """What it counts as; empty for nothing."""
+    if event.type == events.BOUNCE:
+        return _BOUNCES.get(str(event.details.get("bounce_type")), "")
+    if event.type == events.DELIVERY:
+        return "delivered" if event.details.get("status") == "success" else ""
+    if event.type == events.OPEN:
+        if event.details.get("is_bot"):
+            return "bot_opens"
+        return "privacy_opens" if event.details.get("is_privacy_open") else "opens"
+    if event.type == events.CLICK:
+        return "bot_clicks" if event.details.get("is_bot") else "clicks"
+    return _KINDS.get(event.type, "")
+
+
+def _words(kind: str, line: Line) -> Iterator[str]:
+    """As count.lua takes them."""
+    event, facts = line.event, line.event.facts
+    yield str(line.sequence)
+    yield kind
+    yield place(event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid)
+    yield str(facts.number)
+    url = str(events.text(event.details["click_url"])) if event.type == events.CLICK else ""
+    yield _digest(url) if url else ""
+    yield url
+
+
+@lru_cache(4096)
+def _digest(url: str) -> str:
+    return hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
