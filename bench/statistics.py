@@ -5,8 +5,10 @@ with a bounce record, as redis-benchmark sends it (`store.py` says how); then pe
 and click, and their events go into Redis as in the product. What was played is counted here as
 well, in sets of Python: numbers that differ are an error and not a figure.
 
-Two budgets are told: bytes in Redis for a message, all in all but for the events in the stream,
-which are kept for a few days only; and the time to read everything that `fletching stats` shows.
+Then many campaigns of one mail each, as transactional mail makes them. Three budgets are told:
+bytes in Redis for a message, all in all but for the events in the stream, which are kept for a few
+days only; the time to read everything that `fletching stats CAMPAIGN` shows; and the time of a
+first page among the many.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from typing import Any
 import redis
 from fletching.events import CLICK, OPEN, Event
 from fletching.grouping import Question
+from fletching.store.campaigns import Campaigns
 from fletching.store.events import STREAM, EventLog
-from fletching.store.statistics import Statistics
+from fletching.store.statistics import Statistics, Wanted
 from fletching.tokens import Facts
 from rich.table import Table
 
@@ -34,8 +37,9 @@ from bench.figures import middle
 from tests.real.processes import private_directory
 from tests.real.redis_server import Redis
 
-BYTES_A_MESSAGE, READING_SECONDS = 200.0, 1.0
+BYTES_A_MESSAGE, READING_SECONDS, FIRST_PAGE_SECONDS = 200.0, 1.0, 1.0
 MESSAGES, OPENS, CLICKS = 1_000_000, 400_000, 120_000
+CAMPAIGNS = 12_000
 LINKS = tuple(f"https://www.example.com/spring/offer-{number}?utm_id=4711" for number in range(10))
 _MTAS = ("vmta-a", "vmta-b", "vmta-c", "vmta-d")
 _HOURS = 72
@@ -43,6 +47,8 @@ _BOTS = 0.1
 _PROXIES = 0.2
 _QUICK_PART = 100
 _A_STEP = 500
+_FIRST_PAGE, _ALL = "the first page", "all"
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
 # A number of twelve digits, another one for each message: redis-benchmark puts it there.
 _CHANCE = "__rand_int__"
 
@@ -50,7 +56,7 @@ _CHANCE = "__rand_int__"
 @dataclass(frozen=True, slots=True)
 class Results:
     """``key_bytes``: what Redis says of the campaign's keys, by their kind; ``added_bytes``: by how
-    much its memory grew; ``reading_ms``: by question."""
+    much its memory grew; ``reading_ms``: by question; ``many_ms``: the same of many campaigns."""
 
     messages: int
     events: int
@@ -59,6 +65,8 @@ class Results:
     stream_bytes: int
     counted_per_second: float
     reading_ms: dict[str, float]
+    campaigns: int
+    many_ms: dict[str, float]
 
     @property
     def bars(self) -> tuple[Budget, ...]:
@@ -78,6 +86,13 @@ class Results:
                 READING_SECONDS,
                 sum(self.reading_ms.values()) / 1000,
                 f"of it {slowest} {self.reading_ms[slowest]:.0f} ms",
+            ),
+            Budget(
+                f"the first page of {self.campaigns:,} campaigns",
+                "s",
+                FIRST_PAGE_SECONDS,
+                self.many_ms[_FIRST_PAGE] / 1000,
+                f"all of them in {self.many_ms[_ALL] / 1000:.1f} s",
             ),
         )
 
@@ -115,9 +130,12 @@ def measure(effort: Effort, tell: Tell) -> Results:
         reading_ms = _read(told, asked.candidate, effort)
         key_bytes = _key_bytes(client, asked.candidate)
         stream_bytes = _stream_bytes(client)
+        added_bytes = _used(client) - before
+        tell(f"{CAMPAIGNS // part:,} campaigns of one mail each", 0.95)
+        many_ms = _many(server, told, CAMPAIGNS // part, effort)
         return Results(
-            *(messages, opens + clicks, key_bytes, _used(client) - before, stream_bytes),
-            *((opens + clicks) / seconds, reading_ms),
+            *(messages, opens + clicks, key_bytes, added_bytes, stream_bytes),
+            *((opens + clicks) / seconds, reading_ms, CAMPAIGNS // part, many_ms),
         )
 
 
@@ -216,6 +234,37 @@ def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
         "by VirtualMTA": lambda: told.by("mtaid", campaign),
         "by day": lambda: told.by("day", campaign),
     }
+    return _timed(questions, effort)
+
+
+def _many(server: Redis, told: Statistics, count: int, effort: Effort) -> dict[str, float]:
+    """Milliseconds of each question where there are so many campaigns, each with its mail."""
+    campaigns, log = Campaigns(server.unix_url, Path()), EventLog(server.unix_url, Path())
+    chance, asked = random.Random(4712), store.newsletter_question()
+    happened = []
+    for number in range(count):
+        sendid, id = f"order{number}", f"{number:08}".translate(_LETTERS)
+        each = replace(asked, sendid=sendid, candidate=id, now=asked.now + number)
+        assert campaigns.campaign_of(each) is not None, "Redis does not answer in time"
+        happened.append(_event(CLICK, each, 1, chance))
+    # Each event is another campaign's, and so a script of its own.
+    for start in range(0, count, _A_STEP // 10):
+        log.append(happened[start : start + _A_STEP // 10])
+    questions: dict[str, Callable[[], object]] = {
+        _FIRST_PAGE: lambda: told.campaigns(21),
+        "the last page": lambda: told.campaigns(21, count - 20),
+        _ALL: told.campaigns,
+        "a SendID that nobody has": lambda: told.campaigns(21, wanted=Wanted(search="nosuch")),
+        "by class": lambda: told.by("mail_class"),
+        "by day": lambda: told.by("day"),
+        "one, by its SendID": lambda: told.newest("order1"),
+    }
+    assert len(told.campaigns()) == count + 1
+    return _timed(questions, effort)
+
+
+def _timed(questions: dict[str, Callable[[], object]], effort: Effort) -> dict[str, float]:
+    """Milliseconds of each question, the middle of some rounds."""
     rounds: dict[str, list[float]] = defaultdict(list)
     for _ in range(effort.rounds):
         for name, ask in questions.items():
@@ -263,6 +312,8 @@ def figures(results: Results) -> dict[str, object]:
         "stream_bytes_per_event": round(results.stream_bytes / results.events),
         "events_counted_per_second": round(results.counted_per_second),
         "reading_ms": {name: round(ms, 2) for name, ms in results.reading_ms.items()},
+        "campaigns": results.campaigns,
+        "reading_many_ms": {name: round(ms, 2) for name, ms in results.many_ms.items()},
         "budgets": budgets.figures(results.bars),
     }
 
@@ -279,11 +330,13 @@ def tables(results: Results) -> Iterator[Table]:
         table.add_row(name, f"{octets / 1e6:.1f}", f"{octets / results.messages:.1f}")
     table.add_row("beside that, the stream, bytes per event", "", _per_event(results))
     yield table
-    table = Table("reading", title="time to read", title_justify="left")
-    table.add_column("ms", justify="right")
-    for name, ms in results.reading_ms.items():
-        table.add_row(name, f"{ms:.1f}")
-    yield table
+    many = f"time to read, of {results.campaigns:,} campaigns of one mail"
+    for title, times in (("time to read", results.reading_ms), (many, results.many_ms)):
+        table = Table("reading", title=title, title_justify="left")
+        table.add_column("ms", justify="right")
+        for name, ms in times.items():
+            table.add_row(name, f"{ms:.1f}")
+        yield table
 
 
 def _per_event(results: Results) -> str:

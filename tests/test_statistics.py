@@ -146,7 +146,7 @@ class Model:
         mail_class = CLASSES[name]
         sendid = (mail_class + name[0]).lower()
         return Campaign(
-            **counts,
+            **counts,  # type: ignore[arg-type]
             campaign=name,
             sendid=sendid,
             mail_class=mail_class,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,8 @@ _WIDE = 120
 
 _WIDEST_CHART = 100
 _MOST_LINKS = 20
+_MOST_FOLDED = 500
+"""Lines of a table that may be folded: to find out which takes rich a millisecond a line."""
 
 
 class _Screen(Console):
@@ -106,6 +109,10 @@ class Tables:
         last: str = "",
     ) -> None:
         """The first name, and the last column where there is one, may fold."""
+        rows = list(rows)
+        if len(rows) > _MOST_FOLDED and not last:
+            self._lines([*names, *numbers], rows, left=len(names))
+            return
         table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for place, title in enumerate(names):
             table.add_column(title, overflow="fold", no_wrap=place > 0)
@@ -116,6 +123,17 @@ class Tables:
         for row in rows:
             table.add_row(*map(self._text, row))
         self._screen.print(table)
+
+    def _lines(self, titles: Sequence[str], rows: list[Sequence[str]], left: int) -> None:
+        """A table as it is; so many columns stand to the left."""
+        clean = [[printable(cell, self._screen.encoding) for cell in row] for row in rows]
+        table = [titles, *clean]
+        widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            room = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+            cells = [cell + pad for cell, pad in zip(row[:left], room[:left], strict=True)]
+            cells += [pad + cell for cell, pad in zip(row[left:], room[left:], strict=True)]
+            self._screen.out("  ".join(cells).rstrip(), highlight=False)
 
     def _say(self, text: str = "") -> None:
         self._screen.print(self._text(text), soft_wrap=True)

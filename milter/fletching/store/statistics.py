@@ -231,8 +231,10 @@ class Statistics:
 
     def _heads(self, wanted: Wanted) -> Iterator[Campaign]:
         """The campaigns that are wanted, newest first, without their counts."""
-        start, newest = 0, ("ZREVRANGEBYSCORE", INDEX, "+inf", wanted.since, "LIMIT")
-        while names := [str(name) for name in self._run(*newest, start, _PAGE)]:
+        start = 0
+        while names := self._run(
+            "ZREVRANGEBYSCORE", INDEX, "+inf", wanted.since, "LIMIT", start, _PAGE
+        ):
             found = self._there(names)
             # A campaign ends by itself, and its entry does not.
             if ended := set(names) - {each.campaign for each in found}:

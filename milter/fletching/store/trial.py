@@ -48,7 +48,7 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("HGET", _KEY, "f"), ("HGETALL", _KEY), ("HEXISTS", _KEY, "f"), ("HLEN", _KEY)),
     *(("HSCAN", _KEY, 0), ("HDEL", _KEY, "f"), ("HMGET", _KEY, "f"), ("INFO", "replication")),
     *(("SADD", _KEY, "m"), ("SMEMBERS", _KEY)),
-    *(("ZADD", _KEY, "NX", 1, "m"), ("ZREVRANGE", _KEY, 0, -1), ("ZREM", _KEY, "m")),
+    *(("ZADD", _KEY, "NX", 1, "m"), ("ZREVRANGEBYSCORE", _KEY, "+inf", 0), ("ZREM", _KEY, "m")),
     *(("RPUSH", _KEY, "v"), ("LRANGE", _KEY, 0, -1)),
     *(("XADD", _KEY, "*", "event", "{}"), ("XTRIM", _KEY, "MINID", "0-1"), ("XLEN", _KEY)),
     *(("XRANGE", _KEY, "-", "+"), ("XREVRANGE", _KEY, "+", "-")),
