@@ -180,7 +180,7 @@ def test_assistive_programs_are_told(chromium: Chromium, numbers: Numbers, width
         page = chromium.open(f"http://127.0.0.1:{port}/campaign/aaaabbbbcccc", width).named()
     for role in ("table", "row", "rowheader", "columnheader", "cell"):
         assert role in {role for role, _ in first}, f"at {width} px it is no table any more"
-    assert ("columnheader", "Clicked by") in first
+    assert ("columnheader", "Unique clicks") in first
     assert ("link", "newsletter20261121") in first
     assert ("heading", "newsletter20261121") in page
     pictures = [name for role, name in page if role in ("image", "img")]
