@@ -53,8 +53,10 @@ CONNECTIONS, PROCESSES = 50, 2
 TOKENS, CAMPAIGNS, LINKS = 10_000, 5, 40
 ALWAYS, EVERYSEC = "fletching web", "fletching web, fsync everysec"
 _SECONDS, _SECONDS_QUICK, _WARM_UP = 8, 1, 2
-_STILL = 0.2
+_STILL = 1.0
 """Seconds without a new entry: what wrk has left open at its end is there by then."""
+_HELD = 20.0
+"""Seconds until all that was answered must be there: clicks are held for a while."""
 _CLOCK = os.sysconf("SC_CLK_TCK")
 
 _NGINX = """\
@@ -221,7 +223,7 @@ def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> No
     """Raises LostClicksError where the clicks that were answered are not those in Redis."""
     if not peer.stream:
         return
-    recorded = _settled(client, peer.stream)
+    recorded = _settled(client, peer.stream, answered)
     if not answered <= recorded <= answered + CONNECTIONS:
         raise LostClicksError(f"{peer.name}: {answered} answered, {recorded} recorded")
     if peer.stream != STREAM:
@@ -232,10 +234,11 @@ def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> No
         raise LostClicksError(f"{peer.name}: {recorded} recorded, {counted} counted")
 
 
-def _settled(client: redis.Redis, stream: str) -> int:
+def _settled(client: redis.Redis, stream: str, answered: int) -> int:
     """How long a stream is, as soon as it does not grow any more."""
+    deadline = time.monotonic() + _HELD
     before, now = -1, int(client.xlen(stream))
-    while now != before:
+    while now != before or (now < answered and time.monotonic() < deadline):
         time.sleep(_STILL)
         before, now = now, int(client.xlen(stream))
     return now

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 from fletching.returning import bots
-from fletching.returning.bots import AT_ONCE, LINKS_AT_ONCE, REMEMBERED, Recent
-from fletching.tokens import Facts
-from hypothesis import given
-from hypothesis import strategies as st
 
-MAIL = Facts("abcdefghijkl", 7, "news", "1", "t100", "", "reader@example.org", "", 1_700_000_000)
-OTHER = replace(MAIL, number=8)
-HERE, THERE = "192.0.2.1", "192.0.2.2"
+HERE = "192.0.2.1"
 
 
 @pytest.fixture(scope="module")
@@ -93,73 +86,3 @@ def test_no_lists_find_nobody() -> None:
     for found in (bots.NO_LISTS, bots.lists("")):
         assert not found.is_scanner("anything")
         assert not found.is_privacy_open("Mozilla/5.0", HERE)
-
-
-def clicks(recent: Recent, *links: tuple[int, str], mail: Facts = MAIL) -> list[str]:
-    return [recent.reason(mail, HERE, link, at) for at, link in links]
-
-
-STEP = AT_ONCE // (LINKS_AT_ONCE + 1)
-
-
-def test_many_links_at_once() -> None:
-    links = [(number * STEP, f"https://example.com/{number}") for number in range(LINKS_AT_ONCE)]
-    assert clicks(Recent(), *links) == [""] * (LINKS_AT_ONCE - 1) + [bots.MANY_LINKS]
-
-
-@pytest.mark.parametrize(
-    ("name", "links"),
-    [
-        ("the same link again and again", [(number, "a") for number in range(20)]),
-        ("one after the other", [(number * AT_ONCE, str(number)) for number in range(20)]),
-        ("two in turn", [(number, "ab"[number % 2]) for number in range(20)]),
-    ],
-)
-def test_a_person_clicks_as_well(name: str, links: list[tuple[int, str]]) -> None:
-    assert set(clicks(Recent(), *links)) == {""}
-
-
-def test_readers_and_mails_are_told_apart() -> None:
-    recent = Recent()
-    for number in range(20):
-        assert recent.reason(replace(MAIL, number=number), HERE, str(number), number) == ""
-    recent.trap(MAIL, HERE, bots.HIDDEN_LINK, 100)
-    assert recent.reason(MAIL, THERE, "a", 101) == ""
-    assert recent.reason(OTHER, HERE, "a", 101) == ""
-
-
-@pytest.mark.parametrize("trap", [bots.HIDDEN_LINK, bots.HEAD_REQUEST])
-def test_who_touched_a_trap_is_known_for_a_while(trap: str) -> None:
-    recent = Recent()
-    recent.trap(MAIL, HERE, trap, 0)
-    assert recent.reason(MAIL, HERE, "a", 1) == trap
-    assert recent.reason(MAIL, HERE, "a", REMEMBERED - 1) == trap
-    assert recent.reason(MAIL, HERE, "a", REMEMBERED) == ""
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 10**6), st.integers(0, 50), st.booleans(), st.sampled_from("abcdefgh")
-        )
-    )
-)
-def test_memory_is_bounded(touches: list[tuple[int, int, bool, str]]) -> None:
-    """Whoever asks, and for whatever: a few values for each of the last messages."""
-    recent = Recent()
-    for at, (number, reader, is_trap, link) in enumerate(touches):
-        mail = replace(MAIL, number=number)
-        if is_trap:
-            recent.trap(mail, f"192.0.2.{reader}", bots.HEAD_REQUEST, at)
-        else:
-            recent.reason(mail, f"192.0.2.{reader}", link, at)
-        assert recent.size <= bots.MOST_REMEMBERED
-
-
-def test_memory_forgets_the_oldest_mails() -> None:
-    recent = Recent()
-    recent.trap(MAIL, HERE, bots.HIDDEN_LINK, 0)
-    for number in range(10, 10 + bots.MESSAGES):
-        recent.reason(replace(MAIL, number=number), HERE, "a", 1)
-    assert recent.size <= bots.MOST_REMEMBERED
-    assert recent.reason(MAIL, HERE, "a", 2) == ""

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from fletching import events
-from fletching.returning import bots, hits, reader
+from fletching.returning import bots, bursts, hits, reader
 from fletching.returning.hits import Body, Hit, Moment, Request, answer
 from fletching.tokens import Facts, Keyring, Kind, LinkKey
 from hypothesis import given
@@ -46,11 +46,10 @@ def ask(
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
     setup: hits.Setup = SETUP,
-    recent: bots.Recent | None = None,
     now: Moment = NOW,
 ) -> Hit:
     told = {"user-agent": agent, **(headers or {})}
-    return answer(Request(method, target, HERE, told, body), now, setup, recent or bots.Recent())
+    return answer(Request(method, target, HERE, told, body), now, setup)
 
 
 def header(hit: Hit, name: str) -> str | None:
@@ -245,7 +244,6 @@ def test_mutated_tokens_lead_nowhere() -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.%/?=&#\0ü"
     real = [token(kind, f"https://example.com/{kind}") for kind in Kind]
     real += [OTHERS_KEYS.seal(Kind.CLICK_HTML, FACTS, URL)]
-    recent = bots.Recent()
     seen = 0
     while seen < 100_000:
         was = chance.choice(real)
@@ -265,7 +263,7 @@ def test_mutated_tokens_lead_nowhere() -> None:
             continue  # a real one, with something behind it
         seen += 1
         noun = chance.choice(["click", "unsub"])
-        hit = ask(LINKS[chance.choice("abc")].format(noun, text), recent=recent)
+        hit = ask(LINKS[chance.choice("abc")].format(noun, text))
         assert hit.event is None, text
         assert hit.answer.status == 404, text
         assert header(hit, "location") is None, text
@@ -574,12 +572,10 @@ def test_the_mailbox_is_the_class_s(mail_class: str, mailbox: str) -> None:
     assert SETUP.mailbox(mail_class) == ""
 
 
-def test_immediate_is_not_for_who_was_found_out_before() -> None:
-    recent = bots.Recent()
-    ask(f"/click?{token()}", "HEAD", recent=recent)
-    link = f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}"
-    hit = ask(link, setup=AT_ONCE, recent=recent)
-    assert (hit.answer.body, hit.event) == (Body.UNSUBSCRIBE, None)
+def test_immediate_is_not_for_who_turns_out_to_be_a_program() -> None:
+    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", setup=AT_ONCE)
+    assert hit.otherwise is not None
+    assert (hit.otherwise.status, hit.otherwise.body) == (200, Body.UNSUBSCRIBE)
 
 
 def test_immediate_is_not_for_the_header() -> None:
@@ -623,26 +619,40 @@ def test_click_by_a_program_that_fetches_images() -> None:
     assert (opened["is_bot"], opened["is_privacy_open"]) == (False, True)
 
 
-def test_who_asked_by_head_before() -> None:
-    recent = bots.Recent()
-    ask(f"/click?{token()}", "HEAD", recent=recent)
-    assert fields(ask(f"/click?{token()}", recent=recent))["bot_reason"] == bots.HEAD_REQUEST
+@pytest.mark.parametrize(
+    ("noun", "kind", "url", "method", "what"),
+    [
+        ("click", Kind.CLICK_HTML, URL, "GET", bursts.LINK),
+        ("click", Kind.CLICK_TEXT, URL, "HEAD", bursts.HEAD),
+        ("click", Kind.CLICK_HTML, "", "GET", bursts.HIDDEN),
+        ("click", Kind.CLICK_HTML, "", "HEAD", bursts.HIDDEN),
+        ("unsub", Kind.UNSUBSCRIBE_HTML, URL, "GET", bursts.LINK),
+        ("unsub", Kind.LIST_UNSUBSCRIBE, "", "HEAD", bursts.HEAD),
+    ],
+)
+def test_what_others_are_told(noun: str, kind: Kind, url: str, method: str, what: str) -> None:
+    hit = ask(f"/{noun}?{token(kind, url)}", method)
+    assert hit.message == "abcdefghijkl:7"
+    assert hit.touch == (NOW.milliseconds, HERE, what, bursts.link_name(url))
+
+
+@pytest.mark.parametrize(
+    ("noun", "kind", "method"),
+    [
+        ("open", Kind.OPEN, "GET"),
+        ("open", Kind.OPEN, "HEAD"),
+        ("unsub", Kind.LIST_UNSUBSCRIBE, "POST"),
+        ("unsub", Kind.LIST_UNSUBSCRIBE, "OPTIONS"),
+    ],
+)
+def test_what_is_no_look_at_a_link(noun: str, kind: Kind, method: str) -> None:
+    assert ask(f"/{noun}?{token(kind, '')}", method).touch is None
 
 
 def test_hidden_link() -> None:
-    recent = bots.Recent()
-    hit = ask(f"/click?{token(url='')}", recent=recent)
+    hit = ask(f"/click?{token(url='')}")
     assert (hit.answer.status, header(hit, "location")) == (404, None)
     assert fields(hit)["bot_reason"] == bots.HIDDEN_LINK
-    assert fields(ask(f"/click?{token()}", recent=recent))["bot_reason"] == bots.HIDDEN_LINK
-
-
-def test_many_links_at_once() -> None:
-    recent = bots.Recent()
-    urls = [f"https://example.com/{number}" for number in range(bots.LINKS_AT_ONCE)]
-    told = [fields(ask(f"/click?{token(url=url)}", recent=recent)) for url in urls]
-    assert [each["is_bot"] for each in told] == [False] * (len(urls) - 1) + [True]
-    assert told[-1]["bot_reason"] == bots.MANY_LINKS
 
 
 def test_long_user_agent_is_cut() -> None:

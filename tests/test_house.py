@@ -206,6 +206,7 @@ WORLDLY = {
     "fletching.daemons.dashboard_live",
     "fletching.daemons.delivery",
     "fletching.daemons.embedded_redis",
+    "fletching.daemons.holding",
     "fletching.daemons.library_log",
     "fletching.daemons.listener",
     "fletching.daemons.mail",
@@ -247,6 +248,7 @@ OF_PATHS = {
     "fletching.config.model",
     "fletching.config.sections",
     "fletching.store.statistics",
+    "fletching.store.touches",
     "fletching.store.warnings",
 }
 
@@ -258,6 +260,7 @@ CATCH_ALL = {
     "fletching.cli",
     "fletching.daemons.dashboard",
     "fletching.daemons.delivery",
+    "fletching.daemons.holding",
     "fletching.daemons.milter",
     "fletching.daemons.processes",
     "fletching.daemons.recorder",

@@ -11,7 +11,6 @@ import pytest
 from fletching.keyfiles import read_link_keys
 from fletching.outgoing.links import Wanted
 from fletching.outgoing.message import parse
-from fletching.returning import bots
 from fletching.returning.hits import Moment, Request, Setup, answer
 from fletching.store.events import EventLog
 
@@ -118,12 +117,11 @@ def test_both_are_counted_as_one_link(redis: RedisServer, tmp_path: Path) -> Non
     assert len(links) == 2
     keys = read_link_keys(tmp_path / "link-keys")
     setup = Setup(keys, "mx1")
-    recent = bots.Recent()
     clicks = []
     for link in links:
         facts = keys.open(link.partition("?")[2]).facts
         moment = Moment((facts.sent + 3600) * 1000, bytes(10))
-        event = answer(Request("GET", link), moment, setup, recent).event
+        event = answer(Request("GET", link), moment, setup).event
         assert event is not None
         # The preview's campaign is none of the store's.
         clicks.append(replace(event, facts=replace(facts, campaign=NEW, number=1)))

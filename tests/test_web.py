@@ -29,6 +29,7 @@ from fletching.store.events import EventLog
 from fletching.tokens import Facts, Keyring, Kind
 
 from tests.real.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
+from tests.real.web import wait_for_held
 from tests.redis_server import RedisServer
 
 URL = "https://shop.example/ü?a=1&b=2#c"
@@ -117,6 +118,8 @@ class Web:
             return answer
 
     def recorded(self) -> list[dict[str, Any]]:
+        """The events of all that was answered."""
+        wait_for_held(self.folder / "state")
         return [json.loads(event) for _, event in self.events.read("0", 100_000)]
 
 

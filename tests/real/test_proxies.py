@@ -25,7 +25,7 @@ from fletching.tokens import Facts, Kind
 from .fletching import Fletching
 from .processes import Daemon, answers, free_port, program
 from .redis_server import Redis
-from .web import Answer, ask
+from .web import Answer, ask, wait_for_held
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 HOST = "click.example.com"
@@ -188,6 +188,8 @@ class Site:
         return context.wrap_socket(plain, server_hostname=HOST)
 
     def recorded(self) -> list[dict[str, Any]]:
+        """The events of all that was answered."""
+        wait_for_held(self.fletching.directory / "state")
         return [json.loads(event) for _, event in self.events.read("0", 1000)]
 
 

@@ -292,8 +292,8 @@ def test_who_follows_the_link_that_nobody_sees_is_a_program(
     assert site.ask(offers, **filtering).location == TO
     site.ask(offers, **{"X-Forwarded-For": "192.0.2.7"})
     reasons = [event["bot_reason"] for event in site.hook.wait(3)]
-    assert sorted(reasons) in (["", "hidden_link", "hidden_link"], ["", "", "hidden_link"])
-    assert counted(site, str(site.hook.wait(3)[0]["campaign"])).bot_clicks in (1, 2)
+    assert sorted(reasons) == ["", "hidden_link", "hidden_link"]
+    assert counted(site, str(site.hook.wait(3)[0]["campaign"])).bot_clicks == 2
 
 
 def counted(site: Site, campaign: str) -> Campaign:

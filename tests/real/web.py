@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,6 +54,12 @@ def ask(
         return Answer(response.status, told, response.read())
     finally:
         client.close()
+
+
+def wait_for_held(state_dir: Path) -> None:
+    """Until no click or open waits for its verdict any more: what was answered is recorded."""
+    held = state_dir / "held"
+    wait_until("clicks are held for ever", lambda: not any(held.glob("*.held")))
 
 
 class Webhook(Server):

@@ -46,7 +46,7 @@ class Recorder:
         self._events = events
         self._opened_spool = opened_spool
         self._spool: Spool | None = None
-        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="recorder")
         self._changing = threading.Lock()
@@ -62,13 +62,13 @@ class Recorder:
             with self._changing:
                 self._begin_draining()
 
-    async def record(self, event: Event) -> None:
-        """Returns when the event is kept, or there was no room for it even on disk.
+    async def record(self, *events: Event) -> None:
+        """Returns when the events are kept, or there was no room for them even on disk.
 
-        Raises what went wrong with us; the event may be lost then.
+        Raises what went wrong with us; the events may be lost then.
         """
         kept = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, kept))
+        self._waiting.append((events, kept))
         if self._task is None:
             self._task = asyncio.create_task(self._write())
         await kept
@@ -85,7 +85,7 @@ class Recorder:
         while self._waiting:
             batch = self._waiting[:MOST_AT_ONCE]
             del self._waiting[:MOST_AT_ONCE]
-            events = [event for event, _ in batch]
+            events = [event for each, _ in batch for event in each]
             error: Exception | None = None
             try:
                 await loop.run_in_executor(self._writing, self._keep, events)

@@ -20,6 +20,7 @@ from fletching import log
 from fletching.config.model import Config
 from fletching.config.named import UnusableError, named_by
 from fletching.config.sections import Web
+from fletching.daemons.holding import HELD, Holding
 from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
 from fletching.daemons.recorder import Recorder
 from fletching.keyfiles import KeyFileError, read_link_keys
@@ -108,10 +109,10 @@ def _app_links(folder: Path | None) -> Mapping[str, bytes]:
 class Application:
     """The ASGI application of one process."""
 
-    def __init__(self, opened: Opened, recorder: Recorder) -> None:
+    def __init__(self, opened: Opened, recorder: Recorder, holding: Holding) -> None:
         self.opened = opened
         self._recorder = recorder
-        self._recent = bots.Recent()
+        self._holding = holding
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "no other protocol is switched on"
@@ -138,10 +139,17 @@ class Application:
 
     async def _answer(self, request: Request) -> Answer:
         moment = Moment(time.time_ns() // 1_000_000, os.urandom(10))
-        answer, event = hits.answer(request, moment, self.opened.hits, self._recent)
-        if event is not None:
-            await self._recorder.record(event)
-        return answer
+        hit = hits.answer(request, moment, self.opened.hits)
+        if hit.touch is not None:
+            self._holding.note(hit.message, hit.touch)
+            if hit.otherwise and await self._holding.is_program(hit.message, hit.touch):
+                return hit.otherwise
+        if hit.event is not None:
+            if hit.event.type in HELD:
+                self._holding.hold(hit.event)
+            else:
+                await self._recorder.record(hit.event)
+        return hit.answer
 
     def _shown(self, answer: Answer, headers: Mapping[str, str]) -> tuple[hits.Headers, bytes]:
         """The body of an answer, and the headers that go with it."""

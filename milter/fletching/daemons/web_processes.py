@@ -20,7 +20,8 @@ from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.named import named_by, told_of
 from fletching.config.sections import Web
-from fletching.daemons import dashboard, library_log, prefork, spool
+from fletching.daemons import dashboard, holding, library_log, prefork, spool
+from fletching.daemons.holding import Holding
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import (
     END_WORKER,
@@ -35,6 +36,7 @@ from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.web import Application, Opened, opened
 from fletching.daemons.web_server import listening, server
 from fletching.store.events import EventLog
+from fletching.store.touches import Touches
 
 DAEMON = "web"
 
@@ -61,6 +63,7 @@ def serve(config_path: Path) -> int:
                 shown = _listen((config.web or Web()).admin_listen)
             with named_by("state_dir", fault=OSError), even_without_room("spool"):
                 spool.prepare(config.state_dir / "spool", prefork.count(config))
+                holding.prepare(config.state_dir / "held", prefork.count(config))
     except ConfigError as error:
         log.cannot_start(str(error))
         return prefork.WRONG_CONFIGURATION
@@ -206,7 +209,9 @@ def live(
     signal.set_wakeup_fd(-1)
     file = spool.spool_of(config.state_dir / "spool", place)
     recorder = Recorder(EventLog(config.redis, config.state_dir), lambda: spool.Spool(file))
-    application = Application(answers, recorder)
+    touches = Touches(config.redis, config.state_dir)
+    held = Holding(recorder, touches, answers.hits.lists, config.state_dir / "held", place)
+    application = Application(answers, recorder, held)
     answering = server(application)
 
     def reload() -> None:
@@ -219,7 +224,10 @@ def live(
         loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
         loop.add_signal_handler(RELOAD_WORKER, reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
+        judging = loop.create_task(held.run())
         await answering.serve(sockets=[heard])
+        held.end()
+        await judging
 
     asyncio.Runner(loop_factory=answering.config.get_loop_factory()).run(until_told())
     recorder.close()

@@ -1,21 +1,19 @@
 """Who was no person: the rules by which a click or an open is a program's, each with its reason.
 
-Here live the rules and the memory that two of them need. A rule is a guess: what it finds is
-flagged and never dropped. Nothing here reads a file or the clock; the lists are in `scanners.txt`
-and `networks.txt`.
+Here live the rules for a single request. A rule is a guess: what it finds is flagged and never
+dropped. What several requests tell together is in `bursts.py`. Nothing here reads a file or the
+clock; the lists are in `scanners.txt` and `networks.txt`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_network
 
 from fletching.returning.networks import NO_NETWORKS, Networks
-from fletching.tokens import Facts
 
 HEAD_REQUEST = "head_request"
 KNOWN_SCANNER = "known_scanner"
@@ -26,19 +24,6 @@ PREFETCH = "prefetch"
 
 SOONEST = 2000
 """Milliseconds from a mail's sending in which nobody has got, read and clicked it."""
-
-AT_ONCE = 5000
-LINKS_AT_ONCE = 4
-"""Nobody opens as many different links of one mail within `AT_ONCE` milliseconds."""
-
-REMEMBERED = 120_000
-"""Milliseconds for which who touched a trap is known by it: a filter looks at all of a mail."""
-
-_TRAPS = frozenset({HEAD_REQUEST, HIDDEN_LINK})
-MESSAGES = 4096
-READERS = 4
-"""Of so many messages, and of so many who asked for each, something is remembered."""
-MOST_REMEMBERED = MESSAGES * READERS * LINKS_AT_ONCE
 
 
 class ListError(ValueError):
@@ -115,65 +100,3 @@ def is_prefetch(headers: Mapping[str, str]) -> bool:
 
 
 _OF_PREFETCH = ("sec-purpose", "purpose", "x-moz", "x-purpose")
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """Something that one reader did with one message: a link that was followed, or a trap."""
-
-    milliseconds: int
-    what: str
-
-
-class Recent:
-    """What was done with the last messages, by whom: the memory of one process, and bounded.
-
-    Each process sees its own share of the requests, so that a program which spreads its requests
-    over connections is found by a part of them.
-    """
-
-    def __init__(self) -> None:
-        self._messages: OrderedDict[Facts, dict[str, list[Touch]]] = OrderedDict()
-
-    def trap(self, message: Facts, address: str, reason: str, milliseconds: int) -> None:
-        """Somebody did what no person does."""
-        self._of(message, address)[:] = [Touch(milliseconds, reason)]
-
-    def reason(self, message: Facts, address: str, link: str, milliseconds: int) -> str:
-        """Why this click is a program's, from what was done before; empty for a person's.
-
-        The first links of a program that takes many at once count as a person's: they were
-        answered before.
-        """
-        touches = self._of(message, address)
-        touches[:] = [each for each in touches if milliseconds < each.milliseconds + _kept(each)]
-        for each in touches:
-            if each.what in _TRAPS:
-                return each.what
-        links = {each.what for each in touches}
-        if link not in links and len(links) < LINKS_AT_ONCE:
-            touches.append(Touch(milliseconds, link))
-        return MANY_LINKS if len(links | {link}) >= LINKS_AT_ONCE else ""
-
-    @property
-    def size(self) -> int:
-        """How much is remembered: at most `MOST_REMEMBERED`."""
-        messages = self._messages.values()
-        return sum(len(touches) for readers in messages for touches in readers.values())
-
-    def _of(self, message: Facts, address: str) -> list[Touch]:
-        readers = self._messages.get(message)
-        if readers is None:
-            readers = self._messages[message] = {}
-            if len(self._messages) > MESSAGES:
-                self._messages.popitem(last=False)
-        touches = readers.get(address)
-        if touches is None:
-            touches = readers[address] = []
-            if len(readers) > READERS:
-                del readers[next(iter(readers))]
-        return touches
-
-
-def _kept(touch: Touch) -> int:
-    return REMEMBERED if touch.what in _TRAPS else AT_ONCE

@@ -17,7 +17,8 @@ from urllib.parse import quote, quote_from_bytes, unquote, urlencode
 from fletching import events
 from fletching.domains import a_labels
 from fletching.events import Event, Value
-from fletching.returning import bots
+from fletching.returning import bots, bursts
+from fletching.returning.bursts import Touch
 from fletching.tokens import Keyring, Kind, Token, TokenError, decoded, found_in
 
 LONGEST_TARGET = 32 * 1024
@@ -121,10 +122,17 @@ class Answer:
 
 
 class Hit(NamedTuple):
-    """An answer, and what is to be kept before it is given."""
+    """An answer, and what is to be kept before it is given.
+
+    ``touch``: what others who judge requests about the same message have to know. ``otherwise``:
+    the answer, without an event, where what they know makes the client a program.
+    """
 
     answer: Answer
     event: Event | None = None
+    touch: Touch | None = None
+    message: str = ""
+    otherwise: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +172,8 @@ TOO_LARGE = Answer(413, _PLAINLY, Body.ERROR)
 FAILED = Answer(500, _PLAINLY, Body.ERROR)
 
 
-def answer(request: Request, moment: Moment, setup: Setup, recent: bots.Recent) -> Hit:
-    """The answer to any request, and its event. ``recent`` is what bots are known by."""
+def answer(request: Request, moment: Moment, setup: Setup) -> Hit:
+    """The answer to any request, its event, and what it tells of the client."""
     if len(request.target) > LONGEST_TARGET:
         return Hit(TOO_LONG)
     if len(request.body) > LONGEST_BODY:
@@ -180,10 +188,11 @@ def answer(request: Request, moment: Moment, setup: Setup, recent: bots.Recent) 
         token = setup.keys.open(found_in(request.target))
     except TokenError:
         return Hit(_EMPTY_PIXEL if noun[1] == "open" else UNKNOWN)
-    hit = _Hit(request, moment, setup, recent, token)
-    if noun[1] == "click":
-        return hit.click()
-    return hit.open() if noun[1] == "open" else hit.unsubscribe()
+    hit = _Hit(request, moment, setup, token)
+    if noun[1] == "open":
+        return hit.open()
+    found = hit.click() if noun[1] == "click" else hit.unsubscribe()
+    return found._replace(message=bursts.message_name(token.facts), touch=hit.seen())
 
 
 def location(destination: str) -> str | None:
@@ -229,8 +238,17 @@ class _Hit:
     request: Request
     moment: Moment
     setup: Setup
-    recent: bots.Recent
     token: Token
+
+    def seen(self) -> Touch | None:
+        """What the client did with a link, unless it sent what a page had asked for."""
+        if self.request.method not in ("GET", "HEAD"):
+            return None
+        what = bursts.HEAD if self.request.method == "HEAD" else bursts.LINK
+        if self.token.kind in _CLICKS and not self.token.destination:
+            what = bursts.HIDDEN
+        link = bursts.link_name(self.token.destination)
+        return Touch(self.moment.milliseconds, self.request.address, what, link)
 
     def click(self) -> Hit:
         if self.token.kind not in _CLICKS:
@@ -242,13 +260,11 @@ class _Hit:
             return Hit(UNKNOWN)
         redirect = Answer(302, (("location", to), NO_STORE, NO_REFERRER, NO_INDEX))
         if self.request.method == "HEAD":
-            self._trapped(bots.HEAD_REQUEST)
             return Hit(redirect)
-        return Hit(redirect, self._event(events.CLICK, self._reader(self._why_a_bot())))
+        return Hit(redirect, self._event(events.CLICK, self._reader(self._why_a_program())))
 
     def _hidden(self) -> Hit:
         """The link that no person sees (`web.honeypot`); it leads nowhere."""
-        self._trapped(bots.HIDDEN_LINK)
         if self.request.method == "HEAD":
             return Hit(UNKNOWN)
         return Hit(UNKNOWN, self._event(events.CLICK, self._reader(bots.HIDDEN_LINK)))
@@ -273,12 +289,13 @@ class _Hit:
         if not self.token.facts.email:
             return Hit(self._no_recipient(200))
         destination = self._destination()
+        page = Answer(200, _PLAINLY, Body.UNSUBSCRIBE, destination)
         if self._is_at_once() and destination:
             redirect = _led_on(destination)
             if self.request.method == "HEAD":
                 return Hit(redirect)
-            return Hit(redirect, self._unsubscribed())
-        return Hit(Answer(200, _PLAINLY, Body.UNSUBSCRIBE, destination))
+            return Hit(redirect, self._unsubscribed(), otherwise=page)
+        return Hit(page)
 
     def _posted(self) -> Hit:
         """From the page's button, or from a mailbox provider (RFC 8058)."""
@@ -309,19 +326,10 @@ class _Hit:
             return False
         if not self.setup.is_immediate(self.token.facts.mail_class):
             return False
-        return not self._why_a_bot()
-
-    def _why_a_bot(self) -> str:
-        """The reason why this click is no person's; empty for a person's."""
-        before = self.recent.reason(
-            self.token.facts,
-            self.request.address,
-            self.token.destination,
-            self.moment.milliseconds,
-        )
-        return self._why_a_program() or before
+        return not self._why_a_program()
 
     def _why_a_program(self) -> str:
+        """Why this request alone is no person's; empty for a person's."""
         agent, lists = self._agent(), self.setup.lists
         if bots.is_prefetch(self.request.headers):
             return bots.PREFETCH
@@ -331,10 +339,6 @@ class _Hit:
         if self.moment.milliseconds - self.token.facts.sent * 1000 < bots.SOONEST:
             return bots.TOO_SOON
         return ""
-
-    def _trapped(self, reason: str) -> None:
-        at = self.moment.milliseconds
-        self.recent.trap(self.token.facts, self.request.address, reason, at)
 
     def _reader(self, reason: str) -> dict[str, Value]:
         """The fields of a click or an open."""

@@ -42,7 +42,8 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("DEL", _KEY), ("EXPIRE", _KEY, _MINUTE), ("PEXPIRE", _KEY, _MINUTE * 1000)),
     ("SET", _KEY, "a", "PX", _MINUTE * 1000),
     *(("PING",), ("TIME",), ("GET", _KEY), ("EXISTS", _KEY), ("PTTL", _KEY)),
-    ("SETBIT", _KEY, 0, 1),
+    *(("SETBIT", _KEY, 0, 1), ("MGET", _KEY), ("STRLEN", _KEY), ("GETRANGE", _KEY, 0, -1)),
+    ("APPEND", _KEY, "a"),
     *(("EVAL", "return 1", 1, _KEY), ("EVALSHA", "0" * 40, 1, _KEY)),
     *(("HSET", _KEY, "f", "v"), ("HSETNX", _KEY, "f", "v"), ("HINCRBY", _KEY, "f", 1)),
     *(("HGET", _KEY, "f"), ("HGETALL", _KEY), ("HEXISTS", _KEY, "f"), ("HLEN", _KEY)),
@@ -171,6 +172,7 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
         "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
         "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
+        "touch.lua": ([key["touches"]], [_MINUTE * 1000, 100, "a line"]),
         "clock.lua": ([key["clock"]], [_MINUTE * 1000, 0]),
     }
 
@@ -224,7 +226,7 @@ def _if_it_can(connection: Connection, *words: str | int) -> None:
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
     "bits:confirmed:0",
-    *("events", "marks", "counted", "suppressed", "clock"),
+    *("events", "marks", "counted", "suppressed", "touches", "clock"),
 )
 
 

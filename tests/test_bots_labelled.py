@@ -1,0 +1,174 @@
+"""How often the rules for bots are right: the labelled patterns, against the real service.
+
+All patterns are played at the same time, each with a message of its own, and a connection for each
+request, so that any process may get it. Printed, and asserted: precision (of what was flagged, the
+share that was a program's) and recall (of what was a program's, the share that was flagged), of
+events and of patterns. Shown with: pytest -s tests/test_bots_labelled.py
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fletching.tokens import Facts, Kind
+
+from tests.bots_labelled import ALL, OPEN, UNSUBSCRIBE, Pattern, Step
+from tests.real.processes import wait_until
+from tests.redis_server import RedisServer
+from tests.test_web import Web
+
+PRECISION, RECALL = 0.95, 0.85
+
+Key = tuple[int, str, str]
+"""Message number, address, link: all requests of one have one label."""
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+def target(web: Web, number: int, step: Step, sent: int) -> str:
+    facts = Facts("abcdefghijkl", number, "News", "1", "T1", "", "r@example.org", "", sent)
+    kinds = {OPEN: Kind.OPEN, UNSUBSCRIBE: Kind.LIST_UNSUBSCRIBE}
+    kind = kinds.get(step.link, Kind.CLICK_HTML)
+    noun = {Kind.OPEN: "open", Kind.LIST_UNSUBSCRIBE: "unsub"}.get(kind, "click")
+    return f"/{noun}?{web.keys.seal(kind, facts, url(step))}"
+
+
+def url(step: Step) -> str:
+    return f"https://shop.example/{step.link}" if step.link >= 0 else ""
+
+
+def key(number: int, step: Step) -> Key:
+    return number, step.by, "open" if step.link == OPEN else url(step)
+
+
+def play(web: Web, number: int, pattern: Pattern, start: float) -> None:
+    """Each step in its time, in a thread of its own: one that is slow delays no other."""
+    threads = []
+    for step in sorted(pattern.steps, key=lambda step: step.at):
+        time.sleep(max(0.0, start + step.at - time.monotonic()))
+        threads.append(threading.Thread(target=request, args=(web, number, pattern, step)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+
+
+def request(web: Web, number: int, pattern: Pattern, step: Step) -> None:
+    headers = {**step.headers, "User-Agent": step.agent, "X-Forwarded-For": step.by}
+    web.ask(step.method, target(web, number, step, int(time.time()) - pattern.age), "", headers)
+
+
+def recorded(web: Web) -> list[dict[str, Any]]:
+    """The clicks and opens of all that was asked."""
+    count = sum(
+        step.method == "GET" and step.link != UNSUBSCRIBE
+        for pattern in ALL
+        for step in pattern.steps
+    )
+    wait_until("an event is missing", lambda: len(web.recorded()) >= count)
+    told = web.recorded()
+    assert len(told) == count
+    return told
+
+
+def rates(flags: Sequence[tuple[bool, bool]]) -> tuple[float, float]:
+    """Precision and recall of pairs: was flagged, is a program's."""
+    counts = Counter(flags)
+    right = counts[True, True]
+    return right / (right + counts[True, False]), right / (right + counts[False, True])
+
+
+def test_labels_are_of_one_mind() -> None:
+    labels: dict[Key, set[bool]] = defaultdict(set)
+    for number, pattern in enumerate(ALL):
+        for step in pattern.steps:
+            labels[key(number, step)].add(step.is_bot)
+    # A browser that fetched ahead has the address of the one who clicks then.
+    both = {ALL[number].name for (number, *_), found in labels.items() if len(found) > 1}
+    assert both == {
+        "a browser fetches ahead, then a click",
+        "a filter at the same address, then a person",
+    }
+
+
+def test_there_are_enough() -> None:
+    assert len(ALL) >= 100
+    assert len({pattern.name for pattern in ALL}) == len(ALL)
+    share = sum(pattern.steps[-1].is_bot for pattern in ALL) / len(ALL)
+    assert 0.4 < share < 0.6
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_precision_and_recall(tmp_path: Path, redis: RedisServer, workers: int) -> None:
+    redis.client.flushall()
+    change = {"workers": workers, "web": {"trusted_proxies": ["127.0.0.1"], "honeypot": True}}
+    web = Web(tmp_path, redis.url, change)
+    web.start()
+    try:
+        start = time.monotonic() + 1
+        players = [
+            threading.Thread(target=play, args=(web, number, pattern, start))
+            for number, pattern in enumerate(ALL)
+        ]
+        for player in players:
+            player.start()
+        for player in players:
+            player.join()
+        told = recorded(web)
+    finally:
+        web.daemon.stop()
+    events = judged(told)
+    patterns = [
+        (sum(flag for flag, _ in flags) * 2 > len(flags), is_bot)
+        for (_, is_bot), flags in by_pattern(events).items()
+    ]
+    for what, flags in (("events", [flag for _, flag in events]), ("patterns", patterns)):
+        precision, recall = rates(flags)
+        print(f"{workers} workers, {len(flags)} {what}: {precision:.3f} {recall:.3f}")
+        print(wrong(events)) if what == "events" else None
+        assert precision >= PRECISION, wrong(events)
+        assert recall >= RECALL, wrong(events)
+
+
+Judged = Sequence[tuple[int, tuple[bool, bool]]]
+"""Of each event: which pattern; was flagged, is a program's."""
+
+
+def judged(told: Sequence[dict[str, Any]]) -> Judged:
+    """Events of one message, client and link are told apart by their order, as the steps are."""
+    labels: dict[Key, list[bool]] = defaultdict(list)
+    for number, pattern in enumerate(ALL):
+        for step in sorted(pattern.steps, key=lambda step: step.at):
+            if step.method == "GET":
+                labels[key(number, step)].append(step.is_bot)
+    found = []
+    for event in sorted(told, key=lambda event: str(event["timestamp"])):
+        kind = "open" if event["event_type"] == "engine_open" else str(event["click_url"])
+        at = (int(event["message_number"]), str(event["engine_ip"]), kind)
+        found.append((at[0], (bool(event["is_bot"]), labels[at].pop(0))))
+    return found
+
+
+def by_pattern(events: Judged) -> dict[tuple[int, bool], list[tuple[bool, bool]]]:
+    """Where a person and a program have asked for the same mail, they are two."""
+    found = defaultdict(list)
+    for number, flags in events:
+        found[number, flags[1]].append(flags)
+    return found
+
+
+def wrong(events: Judged) -> str:
+    counts = Counter((ALL[number].name, *flags) for number, flags in events if flags[0] != flags[1])
+    return "\n".join(
+        f"{name}: {count} {'flagged' if flagged else 'missed'}"
+        for (name, flagged, _), count in counts.items()
+    )

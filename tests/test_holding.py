@@ -1,0 +1,127 @@
+"""Clicks and opens that wait for their verdict: none is lost, whatever ends, and each has its own.
+
+What the verdicts are worth is in `test_bots_labelled.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fletching.store.touches import KEY
+from fletching.tokens import Kind
+
+from tests.real.processes import wait_until
+from tests.redis_server import RedisServer
+from tests.test_web import Web
+
+LINKS = [f"https://shop.example/{number}" for number in range(6)]
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def web(tmp_path: Path, redis: RedisServer, request: pytest.FixtureRequest) -> Iterator[Web]:
+    running = Web(tmp_path, redis.url, getattr(request, "param", {}))
+    running.start()
+    yield running
+    running.daemon.stop()
+
+
+def follow(web: Web, number: int = 7) -> None:
+    """As a program does: all links, a connection each."""
+    for link in LINKS:
+        assert web.ask("GET", f"/click?{web.token(url=link, number=number)}")[0] == 302
+
+
+def reasons(web: Web) -> list[str]:
+    return [event["bot_reason"] for event in web.recorded()]
+
+
+def held(web: Web) -> list[Path]:
+    return list((web.folder / "state" / "held").glob("*.held"))
+
+
+MANY = ["many_links_at_once"] * len(LINKS)
+
+
+@pytest.mark.parametrize("web", [{"workers": 8}], indirect=True)
+def test_a_burst_is_one_however_many_processes_got_it(web: Web) -> None:
+    web.ask("GET", f"/open?{web.token(Kind.OPEN, '')}")
+    follow(web)
+    web.ask("GET", f"/click?{web.token(url=LINKS[0], number=8)}")
+    told = {(event["message_number"], event["bot_reason"]) for event in web.recorded()}
+    assert told == {(7, "many_links_at_once"), (8, "")}
+    assert len(web.recorded()) == len(LINKS) + 2
+
+
+def test_nothing_is_recorded_before_its_verdict(web: Web) -> None:
+    follow(web)
+    assert held(web) != []
+    assert web.events.length() == 0
+    assert reasons(web) == MANY
+
+
+def test_the_end_judges_what_is_held(web: Web) -> None:
+    follow(web)
+    assert web.daemon.stop() == 0
+    assert held(web) == []
+    assert sorted(reasons(web)) == MANY
+
+
+def test_a_process_that_is_killed_loses_none(web: Web) -> None:
+    follow(web)
+    for pid in web.workers:
+        os.kill(pid, signal.SIGKILL)
+    web.says("child_died")
+    wait_until("not all are recorded", lambda: len(web.recorded()) == len(LINKS))
+    assert reasons(web) == MANY
+
+
+def test_what_was_left_behind_is_recorded_by_fewer_processes(web: Web) -> None:
+    follow(web)
+    web.daemon.kill()
+    web.configure({"workers": 1})
+    web.start()
+    wait_until("not all are recorded", lambda: len(web.recorded()) == len(LINKS))
+    assert reasons(web) == MANY
+
+
+@pytest.mark.parametrize("web", [{"workers": 1}], indirect=True)
+def test_without_redis_a_process_judges_by_what_it_knows(web: Web, redis: RedisServer) -> None:
+    redis.stop()
+    follow(web)
+    web.says("store_away")
+    redis.start()
+    wait_until("not all are recorded", lambda: len(web.recorded()) == len(LINKS))
+    assert set(reasons(web)) == set(MANY)
+
+
+def test_half_a_line_costs_no_other(web: Web) -> None:
+    follow(web)
+    web.daemon.kill()
+    for path in held(web):
+        with path.open("ab") as file:
+            file.write(b'\n{"event_type":"engine_cl')
+    web.start()
+    wait_until("not all are recorded", lambda: len(web.recorded()) == len(LINKS))
+
+
+@pytest.mark.parametrize("web", [{"unsubscribe_tag": "immediate"}], indirect=True)
+def test_a_program_that_others_have_seen_unsubscribes_nobody(web: Web, redis: RedisServer) -> None:
+    follow(web)
+    key = f"{KEY}abcdefghijkl:7"
+    wait_until("not told", lambda: str(redis.client.get(key)).count("link") == len(LINKS))
+    target = f"/unsub?{web.token(Kind.UNSUBSCRIBE_HTML, 'https://example.com/bye')}"
+    assert web.ask("GET", target)[0] == 200
+    other = web.token(Kind.UNSUBSCRIBE_HTML, "https://example.com/bye", 8)
+    assert web.ask("GET", f"/unsub?{other}")[0] == 303
+    told = [e["message_number"] for e in web.recorded() if e["event_type"] == "engine_unsub"]
+    assert told == [8]

@@ -1,0 +1,52 @@
+"""Touches in a real Redis, one server and a cluster: told to all, bounded, and soon gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fletching.store.connection import StoreAway
+from fletching.store.touches import KEPT, KEY, LARGEST, Touches
+
+from tests.redis_cluster import SHAPES, Stores, running
+
+NOWHERE = Path("/nonexistent")
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def _store(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with running(request.param) as store:
+        yield store
+
+
+@pytest.fixture
+def store(_store: Stores) -> Stores:
+    _store.flush()
+    return _store
+
+
+def test_what_one_adds_another_reads(store: Stores) -> None:
+    one, other = Touches(store.url, NOWHERE), Touches(store.url, NOWHERE)
+    one.add({"a:1": "first\n", "b:2": "of b\n"})
+    other.add({"a:1": "second\nthird\n"})
+    assert one.of(["a:1", "none:0", "b:2"]) == ["first\nsecond\nthird\n", "", "of b\n"]
+
+
+def test_they_are_soon_gone(store: Stores) -> None:
+    Touches(store.url, NOWHERE).add({"a:1": "first\n"})
+    assert 0 < store.look.pttl(f"{KEY}a:1") <= KEPT
+
+
+def test_of_too_many_the_latest_stay(store: Stores) -> None:
+    touches = Touches(store.url, NOWHERE)
+    for number in range(LARGEST // 100):
+        touches.add({"a:1": "".join(f"{number:05}-{at:04}\n" for at in range(100))})
+    (found,) = touches.of(["a:1"])
+    assert len(found) < 2 * LARGEST
+    assert found.endswith(f"{number:05}-0099\n")
+
+
+def test_without_redis() -> None:
+    with pytest.raises(StoreAway):
+        Touches("redis://127.0.0.1:1/0", NOWHERE).of(["a:1"])
