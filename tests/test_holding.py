@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,9 +35,9 @@ def web(tmp_path: Path, redis: RedisServer, request: pytest.FixtureRequest) -> I
     running.daemon.stop()
 
 
-def follow(web: Web, number: int = 7) -> None:
+def follow(web: Web, links: Sequence[str] = LINKS, number: int = 7) -> None:
     """As a program does: all links, a connection each."""
-    for link in LINKS:
+    for link in links:
         assert web.ask("GET", f"/click?{web.token(url=link, number=number)}")[0] == 302
 
 
@@ -57,8 +57,8 @@ def test_a_burst_is_one_however_many_processes_got_it(web: Web) -> None:
     web.ask("GET", f"/open?{web.token(Kind.OPEN, '')}")
     follow(web)
     web.ask("GET", f"/click?{web.token(url=LINKS[0], number=8)}")
-    told = {(event["message_number"], event["bot_reason"]) for event in web.recorded()}
-    assert told == {(7, "many_links_at_once"), (8, "")}
+    verdicts = {(event["message_number"], event["bot_reason"]) for event in web.recorded()}
+    assert verdicts == {(7, "many_links_at_once"), (8, "")}
     assert len(web.recorded()) == len(LINKS) + 2
 
 
@@ -67,6 +67,23 @@ def test_nothing_is_recorded_before_its_verdict(web: Web) -> None:
     assert held(web) != []
     assert web.events.length() == 0
     assert reasons(web) == MANY
+
+
+def told(redis: RedisServer, count: int) -> None:
+    """Waits until all processes can know of so many links."""
+    key = f"{KEY}abcdefghijkl:7"
+    wait_until("not told", lambda: str(redis.client.get(key)).count("link") == count)
+
+
+@pytest.mark.parametrize("web", [{"workers": 1}], indirect=True)
+def test_the_first_of_a_burst_waits_for_the_last(web: Web, redis: RedisServer) -> None:
+    """Also after a silence that is longer than any wait."""
+    follow(web, LINKS[:1], number=8)
+    assert reasons(web) == [""]
+    follow(web, LINKS[:1])
+    told(redis, 1)
+    follow(web, LINKS[1:])
+    assert reasons(web) == ["", *MANY]
 
 
 def test_the_end_judges_what_is_held(web: Web) -> None:
@@ -117,11 +134,10 @@ def test_half_a_line_costs_no_other(web: Web) -> None:
 @pytest.mark.parametrize("web", [{"unsubscribe_tag": "immediate"}], indirect=True)
 def test_a_program_that_others_have_seen_unsubscribes_nobody(web: Web, redis: RedisServer) -> None:
     follow(web)
-    key = f"{KEY}abcdefghijkl:7"
-    wait_until("not told", lambda: str(redis.client.get(key)).count("link") == len(LINKS))
+    told(redis, len(LINKS))
     target = f"/unsub?{web.token(Kind.UNSUBSCRIBE_HTML, 'https://example.com/bye')}"
     assert web.ask("GET", target)[0] == 200
     other = web.token(Kind.UNSUBSCRIBE_HTML, "https://example.com/bye", 8)
     assert web.ask("GET", f"/unsub?{other}")[0] == 303
-    told = [e["message_number"] for e in web.recorded() if e["event_type"] == "engine_unsub"]
-    assert told == [8]
+    left = [e["message_number"] for e in web.recorded() if e["event_type"] == "engine_unsub"]
+    assert left == [8]

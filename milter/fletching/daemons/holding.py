@@ -29,7 +29,7 @@ from fletching.returning import bursts
 from fletching.returning.bots import Lists
 from fletching.returning.bursts import HIDDEN, Touch
 from fletching.store.connection import StoreAway
-from fletching.store.touches import Touches
+from fletching.store.touches import LARGEST, Touches
 
 HELD = frozenset({CLICK, OPEN})
 """The types of events that wait. Nobody who unsubscribes waits for anything."""
@@ -54,7 +54,7 @@ class Batch:
 
     def __init__(self, path: Path) -> None:
         self.events: list[Event] = []
-        self.due = time.monotonic() + TURN + HOLD
+        self.due = time.monotonic() + HOLD
         self._path = path
         self._file: int | None = None
 
@@ -104,7 +104,8 @@ class Holding:
     def note(self, message: str, touch: Touch) -> None:
         """A client did something with a message."""
         line = touch.line
-        self._untold[message] += line
+        if len(self._untold[message]) < LARGEST:
+            self._untold[message] += line
         known = self._known.setdefault(message, [])
         known.append(line)
         del known[:-TOUCHES]
@@ -153,6 +154,7 @@ class Holding:
 
     async def _turn(self) -> None:
         if self._batch.events:
+            self._batch.due = time.monotonic() + HOLD
             self._waiting.append(self._batch)
             self._batch = self._begun()
         await self._tell()
