@@ -167,6 +167,27 @@ def test_sections_without_a_line_are_empty() -> None:
     assert read(text) == Config()
 
 
+@pytest.mark.parametrize(
+    ("mail_class", "found"),
+    [
+        ("all", {"opens", "clicks", "unsubscribes"}),
+        ("ALL", {"opens", "clicks", "unsubscribes"}),
+        ("bare", {"unsubscribes"}),
+        ("clicked", {"clicks", "unsubscribes"}),
+        ("aggregate", {"opens"}),
+        ("gone", {"opens", "clicks", "unsubscribes"}),
+    ],
+)
+def test_what_is_measured(mail_class: str, found: set[str]) -> None:
+    classes = (
+        "{all: {track: {opens: true, clicks: true}}, bare: {}, clicked: {track: {clicks: true}},"
+        " aggregate: {track: {opens: true}, privacy: aggregate}}"
+    )
+    options = f"url_domain: https://c.example.com\nmail_classes: {classes}\n"
+    assert read(f"{options}link_keys: keys\n").measured(mail_class) == found
+    assert read("{}").measured(mail_class) == frozenset()
+
+
 def test_names_are_found_in_whatever_case() -> None:
     config = read("mail_classes: {News: }\nvirtual_mtas: {VMTA 1: {transport: a}}")
     news, vmta = config.mail_class("nEWS"), config.virtual_mta("vmta 1")

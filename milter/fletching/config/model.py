@@ -324,8 +324,14 @@ class Config(Options):
         if self.link_keys is None:
             return frozenset()
         found = self.mail_class(mail_class)
-        track = Track(clicks=True, opens=True) if found is None else found.track
-        ways = {"opens": track.opens, "clicks": track.clicks, "unsubscribes": True}
+        if found is None:
+            return frozenset({"opens", "clicks", "unsubscribes"})
+        ways = {
+            "opens": found.track.opens,
+            "clicks": found.track.clicks,
+            # No link of ours names anybody to unsubscribe.
+            "unsubscribes": found.privacy == "full",
+        }
         return frozenset(way for way, is_open in ways.items() if is_open)
 
     def virtual_mta(self, name: str) -> VirtualMta | None:
