@@ -22,13 +22,19 @@ TAKEN = (
 
 def invented() -> Numbers:
     """Three campaigns as they might be."""
-    went = {"sent": 61_240, "delivered": 60_871, "bounces_hard": 301, "bounces_soft": 68}
-    read = {"opens": 31_212, "unique_opens": 19_884, "clicks": 4_120, "unique_clicks": 2_977}
-    came = {"bot_opens": 6_033, "bot_clicks": 1_418, "unsubscribes": 87, "complaints": 4}
+    read = {"opens": 25_180, "privacy_opens": 6_032, "clicks": 4_120}
+    unique = {"unique_opens": 19_884, "confirmed_opens": 15_006, "unique_clicks": 2_977}
+    came = {"bot_opens": 6_033, "bot_clicks": 1_418, "unsubscribes": 87}
+    shop = {"opens": 5_102, "unique_opens": 3_877, "confirmed_opens": 3_201, "privacy_opens": 877}
+    kinds = ("delivered", "bounces_hard", "bounces_soft", "complaints", "seeds")
+    unknown = dict.fromkeys(kinds)
+    untracked = dict.fromkeys((*read, *unique, *came, *kinds))
     numbers = Numbers(
-        campaign("aaaabbbbcccc", "newsletter20261121", **went | read | came),
-        campaign("aaaabbbbdddd", "shop20261120", sent=8_400, opens=5_102, unique_opens=3_877),
-        campaign("aaaabbbbeeee", "transactional20261121", sent=1_022, delivered=1_020),
+        campaign(
+            "aaaabbbbcccc", "newsletter20261121", sent=61_240, **read | unique | came | unknown
+        ),
+        campaign("aaaabbbbdddd", "shop20261120", sent=8_400, **shop | unknown),
+        campaign("aaaabbbbeeee", "transactional20261121", sent=1_022, **untracked),
     )
     numbers.counted = {
         "sent": {OPENED: 24_000, OPENED + HOUR: 30_100, OPENED + 2 * HOUR: 7_140},
@@ -42,7 +48,12 @@ def invented() -> Numbers:
         Link(f"{SHOP}/new/boots", 1_102, 870, 390),
         Link(f"{SHOP}/imprint", 41, 40, 377),
     )
-    numbers.rows = {"mtaid": (row("a", sent=45_930), row("b", sent=15_310))}
+    numbers.rows = {
+        "mtaid": (
+            row("a", sent=45_930, complaints=None),
+            row("b", sent=15_310, complaints=None),
+        )
+    }
     return numbers
 
 
