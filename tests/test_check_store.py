@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fletching import events
+from fletching.admin.check_durability import _NOTHING_ON_DISK
 from fletching.admin.check_store import check_store, connections
 from fletching.config.load import parse
 from fletching.config.model import Config
@@ -25,7 +26,7 @@ from fletching.store.trial import ahead, refused, server, version
 from fletching.store.warnings import Warnings
 
 from tests.courier_setting import event
-from tests.real.processes import program
+from tests.real.processes import program, wait_until
 from tests.redis_cluster import running
 from tests.redis_server import RedisServer
 from tests.test_store import question
@@ -50,8 +51,16 @@ def test_a_right_server_lacks_nothing_and_keeps_nothing(tmp_path: Path) -> None:
         assert server(redis.url, tmp_path).max_clients is not None
 
 
-def test_in_a_cluster(tmp_path: Path) -> None:
+def test_each_primary_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
     with running("cluster") as stores:
+        # The nodes keep nothing on disk.
+        found = texts(stores.url, tmp_path)
+        assert sorted(found) == sorted(
+            f"warning: redis 127.0.0.1:{server.port}: {_NOTHING_ON_DISK}"
+            for server in stores.servers
+        )
+        for server in stores.servers:
+            server.client.config_set("appendonly", "yes")
         assert texts(stores.url, tmp_path) == []
         assert stores.keys() == []
 
@@ -60,9 +69,71 @@ def test_behind_sentinels(tmp_path: Path) -> None:
     with RedisServer("maxclients 20") as master:
         monitor = f"sentinel monitor mails 127.0.0.1 {master.port} 1"
         with RedisServer(monitor, sentinel=True) as sentinel:
-            (text,) = texts(f"redis+sentinel://127.0.0.1:{sentinel.port}/mails", tmp_path)
-        assert "maxclients is 20" in text
+            url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mails"
+            alone, few = texts(url, tmp_path)
+            assert "has no replica" in alone
+            assert "maxclients is 20" in few
+            with RedisServer(f"replicaof 127.0.0.1 {master.port}"):
+                wait_until("no replica", lambda: "has no replica" not in texts(url, tmp_path)[0])
+                assert "min-replicas-to-write is 0" in texts(url, tmp_path)[0]
+                master.client.config_set("min-replicas-to-write", "1")
+                wait_until("it has too few", lambda: len(texts(url, tmp_path)) == 1)
         assert master.client.keys() == []
+
+
+# Durability
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (('save ""', "appendonly no"), "keeps nothing on disk"),
+        (("save 60 1000", "appendonly no"), "has no append-only file"),
+        (("maxmemory-policy allkeys-lru",), "maxmemory-policy allkeys-lru lets it forget"),
+        (("maxmemory-policy volatile-ttl",), "maxmemory-policy volatile-ttl lets it forget"),
+    ],
+    ids=["nothing-on-disk", "snapshots-alone", "allkeys", "volatile"],
+)
+def test_what_a_server_may_lose_is_a_warning(
+    tmp_path: Path, options: tuple[str, ...], warning: str
+) -> None:
+    with RedisServer(*options) as redis:
+        (text,) = texts(redis.url, tmp_path)
+    assert text.startswith(f"warning: redis: {warning}")
+
+
+def test_memory_is_told_before_it_is_full_and_when_it_is(tmp_path: Path) -> None:
+    with RedisServer() as redis:
+        redis.client.set("ballast", bytes(20_000_000))
+        used = int(redis.client.info("memory")["used_memory"])
+        redis.client.config_set("maxmemory", int(used * 1.08))
+        (text,) = texts(redis.url, tmp_path)
+        assert "warning: redis: its memory is almost full (9" in text
+        redis.client.config_set("maxmemory", used // 2)
+        full, refusal = texts(redis.url, tmp_path)
+    assert "warning: redis: its memory is full (" in full
+    assert re.match(r"error: redis: does not run \w+: .*used memory > 'maxmemory'", refusal)
+
+
+def test_a_save_that_failed_is_told(tmp_path: Path) -> None:
+    with RedisServer("save 3600 1", "dbfilename taken") as redis:
+        (redis.directory / "taken").mkdir()
+        assert texts(redis.url, tmp_path) == []
+        redis.client.bgsave()
+        status = "rdb_last_bgsave_status"
+        wait_until("it can save", lambda: redis.client.info("persistence")[status] != "ok")
+        failed, refusal = texts(redis.url, tmp_path)
+        redis.client.config_set("save", "")  # it does not end before it has saved
+    assert "warning: redis: could not write to its disk (rdb_last_bgsave_status)" in failed
+    assert "error: redis: does not run DEL: MISCONF" in refusal
+
+
+def test_a_server_whose_settings_may_not_be_read(tmp_path: Path, redis: RedisServer) -> None:
+    """CONFIG alone tells whether it makes snapshots."""
+    with RedisServer("appendonly no") as forgetful:
+        (text,) = texts(allowed(forgetful, "+@all -config"), tmp_path)
+        assert "has no append-only file" in text
+    assert texts(allowed(redis, "+@all -config"), tmp_path) == []
 
 
 # Rights
@@ -77,12 +148,14 @@ def called() -> set[str]:
             " ".join(pair).strip()
             for pair in re.findall(r"redis\.p?call\('(\w+)'(?:, '(SETID|STREAM|GROUPS)')?", text)
         )
-        found.update(re.findall(r"\b(?:ask|_run|_read|execute_command)\(\s*\"([A-Z]+)\"", text))
+        found.update(
+            re.findall(r"\b(?:ask|_run|_read|(?:execute|send)_command)\(\s*\"([A-Z]+)\"", text)
+        )
         methods = re.findall(r"\b(?:client|pipeline)\.([a-z_]+)\(", text)
         found.update(each.upper().replace("_", " ") for each in methods)
-    # Methods of redis-py that are no commands.
+    # Methods of redis-py that are no commands, and a command of sentinels.
     ours = {"EXECUTE COMMAND", "EXECUTE", "PIPELINE", "GET NODE FROM KEY", "GET PRIMARIES"}
-    return found - ours
+    return found - ours - {"GET REDIS CONNECTION", "SUBSCRIBE"}
 
 
 def test_each_command_of_the_store_is_tried() -> None:
@@ -99,7 +172,7 @@ def redis() -> Iterator[RedisServer]:
 def allowed(redis: RedisServer, rights: str, keys: str = "~fletching:*") -> str:
     """The URL for a user with these rights alone."""
     redis.client.acl_setuser("crm", reset=True)
-    words = ("ACL", "SETUSER", "crm", "on", ">pw", keys, *rights.split())
+    words = ("ACL", "SETUSER", "crm", "on", keys, *rights.split(), ">pw")
     redis.client.execute_command(*words)  # type: ignore[no-untyped-call]
     return redis.url.replace("//", "//crm:pw@")
 
@@ -133,15 +206,13 @@ def test_missing_rights_are_named_together(
 
 
 def test_what_check_asks_for_is_enough(redis: RedisServer, tmp_path: Path) -> None:
-    rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in COMMANDS)
-    assert texts(allowed(redis, rights), tmp_path) == []
+    assert texts(allowed(redis, trial.acl()), tmp_path) == []
     assert redis.client.keys() == []
 
 
 def test_what_check_asks_for_is_enough_for_the_work(redis: RedisServer, tmp_path: Path) -> None:
     """As that user: a mail, its events, a destination, suppression, statistics."""
-    rights = " ".join(f"+{command.lower().replace(' ', '|')}" for command in COMMANDS)
-    at = (allowed(redis, rights), tmp_path)
+    at = (allowed(redis, trial.acl()), tmp_path)
     campaigns, stream, suppression = Campaigns(*at), EventLog(*at), Suppression(*at)
     numbered = campaigns.campaign_of(question(suppress="record"))
     assert numbered is not None
@@ -177,11 +248,10 @@ def test_a_script_that_does_not_run_is_named(
     assert "nknown Redis command" in refusal.why
 
 
-def test_a_server_that_may_not_write_says_why(redis: RedisServer, tmp_path: Path) -> None:
+def test_a_replica_is_an_error(redis: RedisServer, tmp_path: Path) -> None:
     with RedisServer(f"replicaof 127.0.0.1 {redis.port}") as replica:
-        found = texts(replica.url, tmp_path)
-    assert found
-    assert "does not run DEL: You can't write against a read only replica" in found[0]
+        (text,) = texts(replica.url, tmp_path)
+    assert text.startswith("error: redis: is a replica, which takes no writes")
 
 
 # Version

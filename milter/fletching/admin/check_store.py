@@ -1,4 +1,4 @@
-"""Does this Redis do what Fletching asks of it? Rights, version, connections, clock.
+"""Does this Redis do what Fletching asks of it? Rights, version, connections, clock, durability.
 
 Here live the sentences; what is tried is in `store/trial.py`.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from fletching.admin.finding import Finding, error, warning
+from fletching.admin.check_durability import check_durability
+from fletching.admin.finding import Finding, Level, error, warning
 from fletching.config.model import Config
 from fletching.store.connection import StoreAway
 from fletching.store.trial import numbers, refused, server, version
@@ -32,6 +33,10 @@ def _findings(config: Config) -> Iterator[Finding]:
     if numbers(found_version) < _OLDEST:
         told = f"is version {found_version}" if found_version else "is older than 6.0"
         yield error("redis", f"{told}: install Redis 7.0 or later")
+        return
+    findings = [*check_durability(config)]
+    yield from findings
+    if any(each.level is Level.ERROR for each in findings):
         return
     refusals = refused(config.redis, config.state_dir)
     if rights := " ".join(dict.fromkeys(each.right for each in refusals if each.right)):

@@ -41,7 +41,7 @@ _KEY = "KEY"
 _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("DEL", _KEY), ("EXPIRE", _KEY, _MINUTE), ("PEXPIRE", _KEY, _MINUTE * 1000)),
     ("SET", _KEY, "a", "PX", _MINUTE * 1000),
-    *(("PING",), ("TIME",), ("GET", _KEY), ("EXISTS", _KEY), ("PTTL", _KEY)),
+    *(("PING",), ("TIME",), ("ROLE",), ("GET", _KEY), ("EXISTS", _KEY), ("PTTL", _KEY)),
     *(("SETBIT", _KEY, 0, 1), ("MGET", _KEY), ("STRLEN", _KEY), ("GETRANGE", _KEY, 0, -1)),
     ("APPEND", _KEY, "a"),
     *(("EVAL", "return 1", 1, _KEY), ("EVALSHA", "0" * 40, 1, _KEY)),
@@ -60,6 +60,16 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
 )
 _MAKES = ("DEL", "EXPIRE", "PEXPIRE", "SET")
 _ALLOWED = ("WRONGTYPE", "NOSCRIPT", "No matching script")
+
+
+def acl() -> str:
+    """What the user of Fletching needs, for ACL SETUSER."""
+    rights = " ".join(f"+{_right(str(name))}" for name, *_ in _COMMANDS)
+    return f"on >PASSWORD resetkeys ~fletching:* resetchannels -@all {rights}"
+
+
+def _right(command: str) -> str:
+    return command.lower().replace(" ", "|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,8 @@ def _commands(connection: Connection) -> Iterator[Refusal]:
             if refusal := _tried(str(name), lambda ask=ask: connection.ask(ask)):  # type: ignore[misc]
                 forbidden += refusal.right.startswith("+")
                 yield refusal
+                if name in _MAKES and not refusal.right:
+                    return  # It takes no writes, and says so to each.
             if name == _MAKES[-1] and forbidden == len(_MAKES):
                 return  # What would be written could neither expire nor be deleted.
     finally:
@@ -204,7 +216,7 @@ def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
     except StoreAway as away:
         cause = away.__cause__
         if isinstance(cause, NoPermissionError):
-            command = f"+{what.lower().replace(' ', '|')}"
+            command = f"+{_right(what)}"
             # Its other words: "... no permissions to run the 'xadd' command".
             right = "~fletching:*" if " to access " in str(cause) else command
             return Refusal(what, str(away), right)
@@ -215,6 +227,9 @@ def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
 
 
 def _execute(client: Any, words: Sequence[str | int]) -> Any:
+    if words[0] == "ROLE" and isinstance(client, RedisCluster):
+        # It names no key to find a node by.
+        return client.execute_command(*words, target_nodes=client.get_primaries())  # type: ignore[no-untyped-call]
     return client.execute_command(*words)
 
 

@@ -1,0 +1,84 @@
+"""How a Redis keeps what it is given: what each of its servers says of its disk, memory, replicas.
+
+Here lives what is looked at, for `fletching check`. What follows from it is for
+`admin/check_durability.py` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from fletching.store.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """One server that takes writes, or should. ``place``: HOST:PORT in a cluster, else empty.
+
+    ``snapshots``: whether it makes some by itself; None where CONFIG is forbidden, which alone
+    tells it. ``memory_limit``: octets, 0 for none. ``needs_replicas``: whether it refuses writes
+    while it has too few (min-replicas-to-write).
+    """
+
+    place: str
+    replica: bool
+    replicas: int
+    needs_replicas: bool
+    append_only: bool
+    snapshots: bool | None
+    failed: tuple[str, ...]
+    memory: int
+    memory_limit: int
+    eviction: str
+
+
+def durability(url: str, state_dir: Path) -> tuple[Durability, ...]:
+    """Of the server, or of each primary of a cluster. Nothing where INFO is forbidden.
+
+    Raises StoreAway.
+    """
+    return Connection(url, state_dir).ask(_look)
+
+
+def _look(client: Any) -> tuple[Durability, ...]:
+    if isinstance(client, Redis):
+        servers = {"": client}
+    else:
+        servers = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
+    try:
+        return tuple(_of(place, server) for place, server in servers.items())
+    except ResponseError:
+        return ()
+
+
+def _of(place: str, server: Redis) -> Durability:
+    info: Mapping[str, Any] = server.info()
+    statuses = ("aof_last_write_status", "rdb_last_bgsave_status", "aof_last_bgrewrite_status")
+    return Durability(
+        place=place,
+        replica=info.get("role") == "slave",
+        replicas=int(info.get("connected_slaves", 0)),
+        # Redis tells the number of good ones where it counts them.
+        needs_replicas="min_slaves_good_slaves" in info,
+        append_only=bool(info.get("aof_enabled")),
+        snapshots=_snapshots(server),
+        failed=tuple(each for each in statuses if info.get(each, "ok") != "ok"),
+        memory=int(info.get("used_memory", 0)),
+        memory_limit=int(info.get("maxmemory", 0)),
+        eviction=str(info.get("maxmemory_policy", "noeviction")),
+    )
+
+
+def _snapshots(server: Redis) -> bool | None:
+    # Some providers do not have the command at all.
+    with suppress(ResponseError):
+        found: Any = server.config_get("save")
+        return bool(found["save"]) if "save" in found else None
+    return None
