@@ -16,6 +16,7 @@ from redis.cluster import ClusterNode
 
 from tests.real.processes import free_port, wait_until
 from tests.redis_server import RedisServer
+from tests.redis_tls import Certificates
 
 SHAPES = ("server", "cluster")
 _SLOTS = 16384
@@ -57,10 +58,10 @@ def client(nodes: Sequence[RedisServer], *, decode_responses: bool = True) -> re
 
 
 @contextmanager
-def cluster() -> Iterator[list[RedisServer]]:
+def cluster(tls: Certificates | None = None) -> Iterator[list[RedisServer]]:
     """Three masters that share the slots."""
     with ExitStack() as stack:
-        nodes = [_node(stack) for _ in range(3)]
+        nodes = [_node(stack, tls) for _ in range(3)]
         for place, node in enumerate(nodes):
             first, last = place * _SLOTS // 3, (place + 1) * _SLOTS // 3 - 1
             at = node.client
@@ -77,13 +78,14 @@ def cluster_url(nodes: list[RedisServer]) -> str:
     return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
 
-def _node(stack: ExitStack) -> RedisServer:
+def _node(stack: ExitStack, tls: Certificates | None) -> RedisServer:
     options = ("cluster-enabled yes", f"cluster-port {free_port()}", "appendonly no")
-    return stack.enter_context(RedisServer(*options))
+    bus = ("tls-cluster yes",) if tls else ()
+    return stack.enter_context(RedisServer(*options, *bus, tls=tls))
 
 
 def _knows_all(node: RedisServer) -> bool:
-    client = redis.Redis(port=node.port, decode_responses=True)
+    client = node.client
     client.set_response_callback("CLUSTER INFO", str)
     return "cluster_state:ok" in str(_ask(client, "CLUSTER INFO"))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import redis
 
 from tests.real.processes import Daemon, Server, free_port, program
+from tests.redis_tls import Certificates
 
 
 class RedisServer(Server):
@@ -21,11 +22,14 @@ class RedisServer(Server):
         password: str | None = None,
         environment: Mapping[str, str] | None = None,
         command: Path | None = None,
+        tls: Certificates | None = None,
     ) -> None:
+        """``tls``: on the port, and nothing else there."""
         self.port = free_port()
         self._password = password
         self._sentinel = sentinel
-        self._options = options
+        self._options = (*(tls.options if tls else ()), *options)
+        self._tls = tls
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
         self.directory = Path(self._folder.name)
         self.socket = self.directory / "redis.sock"
@@ -36,7 +40,7 @@ class RedisServer(Server):
 
     def start(self) -> None:
         lines = [
-            f"port {self.port}",
+            *((f"tls-port {self.port}", "port 0") if self._tls else (f"port {self.port}",)),
             "bind 127.0.0.1",
             f"unixsocket {self.socket}",
             f"dir {self.directory}",
@@ -67,4 +71,6 @@ class RedisServer(Server):
     @property
     def client(self) -> redis.Redis:
         """A client beside the tested one, to look with."""
-        return redis.Redis(port=self.port, password=self._password, decode_responses=True)
+        return redis.Redis(
+            unix_socket_path=str(self.socket), password=self._password, decode_responses=True
+        )

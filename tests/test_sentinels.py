@@ -156,7 +156,7 @@ def test_clients_work_while_all_sentinels_are_away(sentinels: Sentinels) -> None
 
 def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
     """The others hear of a failover later than the sentinel that carries it out."""
-    master = Master([("127.0.0.1", 1)], SERVICE, {})
+    master = Master([], SERVICE)
     old, new = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
     master.heed(0, (5, old))
     turn = master.turn
@@ -169,7 +169,7 @@ def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
 
 
 def test_what_a_sentinel_said_that_is_gone_for_long_is_forgotten() -> None:
-    master = Master([("127.0.0.1", 1)], SERVICE, {})
+    master = Master([], SERVICE)
     master.heed(0, (5, ("10.0.0.1", 6379)))
     master.heed(1, (0, ("10.0.0.2", 6379)))
     turn = master.turn

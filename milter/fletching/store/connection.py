@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -29,6 +29,7 @@ from fletching.store.sockets import (
     TcpConnection,
     TlsConnection,
     UnixConnection,
+    read_tickets,
 )
 
 Client: TypeAlias = "Redis | RedisCluster"
@@ -179,7 +180,7 @@ def _maker(url: str, state_dir: Path) -> Callable[[], Client]:
         return lambda: _server(UnixConnection, path=path)
     parsed = parse(url)
     access = _access(parsed.credentials)
-    tls = parsed.tls_options if parsed.tls else {}
+    tls: Mapping[str, Any] = parsed.tls_options if parsed.tls else {}
     match parsed.kind:
         case "unix":
             options = {"path": parsed.path, "db": parsed.database, **access}
@@ -193,7 +194,9 @@ def _maker(url: str, state_dir: Path) -> Callable[[], Client]:
             kind = MasterTlsConnection if parsed.tls else MasterConnection
             return lambda: _server(kind, master=_master(url, parsed), **options)
         case "cluster":
-            return lambda: _cluster(parsed.nodes, ssl=parsed.tls, **access, **tls)
+            if parsed.tls:
+                tls = {"ssl": True, "redis_connect_func": read_tickets, **tls}
+            return lambda: _cluster(parsed.nodes, **access, **tls)
 
 
 def _server(kind: Callable[..., AbstractConnection], **options: Any) -> Redis:
@@ -214,9 +217,11 @@ def _master(url: str, parsed: RedisUrl) -> Master:
     with _mastering:
         if (known := _masters.get(url)) is not None:
             return known
-        tls = {"ssl": True, **parsed.tls_options} if parsed.sentinel_tls else {}
-        options = {**_access(parsed.sentinel_credentials), **tls, **_options()}
-        return _masters.setdefault(url, Master(parsed.nodes, parsed.service, options))
+        kind = TlsConnection if parsed.sentinel_tls else TcpConnection
+        tls = parsed.tls_options if parsed.sentinel_tls else {}
+        options = {**_access(parsed.sentinel_credentials), **tls}
+        sentinels = [_server(kind, host=host, port=port, **options) for host, port in parsed.nodes]
+        return _masters.setdefault(url, Master(sentinels, parsed.service))
 
 
 def _access(credentials: Credentials) -> dict[str, Any]:

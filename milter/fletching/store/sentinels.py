@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -34,11 +34,9 @@ _CHANNELS = ("+failover-state-reconf-slaves", "+switch-master")
 class Master:
     """The master of a service. Any number of threads may ask; nothing connects before that."""
 
-    def __init__(
-        self, sentinels: Sequence[Place], service: str, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, sentinels: Sequence[Redis], service: str) -> None:
         self._service = service
-        self._sentinels = [Redis(host=host, port=port, **options) for host, port in sentinels]
+        self._sentinels = sentinels
         self._answers: dict[int, tuple[int, Place]] = {}
         self._place: Place | None = None
         self._turn = 0

@@ -10,7 +10,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.exceptions import (
     ConnectionError,
     MasterDownError,
@@ -22,7 +27,7 @@ from redis.exceptions import (
 from fletching.store.sentinels import Master
 
 if TYPE_CHECKING:
-    from redis.connection import AbstractConnection as _Redis
+    _Redis = AbstractConnection
 else:
     _Redis = object
 
@@ -58,8 +63,21 @@ class TcpConnection(_Own, Connection):
     """To a server of a known address."""
 
 
+def read_tickets(connection: AbstractConnection) -> None:
+    """Reads what a server with TLS 1.3 sends of its own after the handshake.
+
+    redis-py would take it for an answer that nobody has read, and not use the connection.
+    """
+    connection.send_command("PING", check_health=False)  # type: ignore[no-untyped-call]
+    connection.read_response()
+
+
 class TlsConnection(_Own, SSLConnection):
     """To a server of a known address, with TLS."""
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        super().on_connect_check_health(check_health)
+        read_tickets(self)
 
 
 class UnixConnection(_Own, UnixDomainSocketConnection):
