@@ -58,10 +58,10 @@ def client(nodes: Sequence[RedisServer], *, decode_responses: bool = True) -> re
 
 
 @contextmanager
-def cluster(tls: Certificates | None = None) -> Iterator[list[RedisServer]]:
+def cluster(*options: str, tls: Certificates | None = None) -> Iterator[list[RedisServer]]:
     """Three masters that share the slots."""
     with ExitStack() as stack:
-        nodes = [_node(stack, tls) for _ in range(3)]
+        nodes = [_node(stack, options, tls) for _ in range(3)]
         for place, node in enumerate(nodes):
             first, last = place * _SLOTS // 3, (place + 1) * _SLOTS // 3 - 1
             at = node.client
@@ -69,8 +69,13 @@ def cluster(tls: Certificates | None = None) -> Iterator[list[RedisServer]]:
             _ask(at, "CLUSTER SET-CONFIG-EPOCH", place + 1)
             bus = int(str(nodes[0].client.config_get("cluster-port")["cluster-port"]))
             _ask(at, "CLUSTER MEET", "127.0.0.1", nodes[0].port, bus)
-        wait_until("the nodes do not find each other", lambda: all(map(_knows_all, nodes)))
+        wait_until("the nodes do not find each other", lambda: is_whole(nodes))
         yield nodes
+
+
+def is_whole(nodes: Sequence[RedisServer]) -> bool:
+    """Whether each node takes the cluster for whole."""
+    return all(map(_knows_all, nodes))
 
 
 def cluster_url(nodes: list[RedisServer]) -> str:
@@ -78,10 +83,10 @@ def cluster_url(nodes: list[RedisServer]) -> str:
     return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
 
-def _node(stack: ExitStack, tls: Certificates | None) -> RedisServer:
-    options = ("cluster-enabled yes", f"cluster-port {free_port()}", "appendonly no")
+def _node(stack: ExitStack, options: Sequence[str], tls: Certificates | None) -> RedisServer:
+    own = ("cluster-enabled yes", f"cluster-port {free_port()}", "appendonly no")
     bus = ("tls-cluster yes",) if tls else ()
-    return stack.enter_context(RedisServer(*options, *bus, tls=tls))
+    return stack.enter_context(RedisServer(*own, *bus, *options, tls=tls))
 
 
 def _knows_all(node: RedisServer) -> bool:

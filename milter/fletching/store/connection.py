@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
@@ -205,7 +206,11 @@ def _server(kind: Callable[..., AbstractConnection], **options: Any) -> Redis:
 
 def _cluster(nodes: Sequence[tuple[str, int]], **options: Any) -> RedisCluster:
     start = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
-    return RedisCluster(startup_nodes=start, **options, **_options())
+    client = RedisCluster(startup_nodes=start, **options, **_options())
+    # Those of the URL are asked, too, where none of the nodes that they named is there any more.
+    known: Any = client.nodes_manager
+    known.initialize = partial(known.initialize, additional_startup_nodes_info=nodes)
+    return client
 
 
 _masters: WeakValueDictionary[str, Master] = WeakValueDictionary()
