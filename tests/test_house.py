@@ -217,6 +217,7 @@ WORLDLY = {
     "fletching.daemons.prefork",
     "fletching.daemons.processes",
     "fletching.daemons.recorder",
+    "fletching.daemons.redis_files",
     "fletching.daemons.seldom",
     "fletching.daemons.spool",
     "fletching.daemons.supervisor",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fletching.admin.finding import Finding, error, warning
 from fletching.config.model import Config
+from fletching.config.redis_url import parse
 
 _UNIT, _USER = "fletching.service", "fletching"
 
@@ -121,6 +122,8 @@ def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
     yield _Needed("configuration", config_path.absolute())
     if config.link_keys is not None:
         yield _Needed("link_keys", config.link_keys)
+    for file in parse(config.redis).files if config.redis != "embedded" else ():
+        yield _Needed("redis", Path(file))
     for key in config.dkim.keys:
         yield _Needed(f"dkim.keys {key.selector} of {key.domain}", key.file)
     if config.web is not None:

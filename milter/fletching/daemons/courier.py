@@ -21,6 +21,7 @@ from fletching.config.sections import Destination
 from fletching.daemons import library_log
 from fletching.daemons.delivery import Delivery, Order
 from fletching.daemons.processes import Signals, even_without_room, notify
+from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.seldom import Seldom
 from fletching.daemons.tending import Tender
 from fletching.destinations.opening import DestinationError, opened
@@ -52,6 +53,7 @@ def serve(config_path: Path) -> int:
     try:
         with told_of(config_path):
             config = load(config_path)
+            open_redis_files(config)
             orders = orders_of(config)
             with named_by("state_dir", fault=OSError), even_without_room("state_dir"):
                 config.state_dir.mkdir(parents=True, exist_ok=True)
@@ -124,6 +126,7 @@ class Courier:
         try:
             with told_of(self._config_path):
                 config = load(self._config_path)
+                open_redis_files(config)
                 orders = orders_of(config)
         except ConfigError as error:
             log.reload_failed(DAEMON, str(error).splitlines())

@@ -13,15 +13,17 @@ from pathlib import Path
 from fletching.config.model import Config
 from fletching.config.named import UnusableError
 from fletching.config.nodes import Place
+from fletching.config.redis_url import parse
 from fletching.config.sections import Web
 from fletching.daemons import courier, dashboard, web
+from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.supervisor import needed
 from fletching.opening import open_setup
 
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
-    "milter": (open_setup,),
-    "web": (web.opened, dashboard.password),
-    "courier": (courier.orders_of,),
+    "milter": (open_redis_files, open_setup),
+    "web": (open_redis_files, web.opened, dashboard.password),
+    "courier": (open_redis_files, courier.orders_of),
 }
 """By daemon, what opens everything that it opens at a start and a reload. Raise UnusableError."""
 
@@ -30,7 +32,7 @@ def unusable(config: Config) -> Iterator[UnusableError]:
     """What keeps a daemon from its start."""
     made_at_start = {doubt.key for doubt in _folders_of_service(config)}
     opens = [*OPENS["courier"], *(OPENS["web"] if "web" in needed(config) else ())]
-    for each in opens:
+    for each in dict.fromkeys(opens):
         try:
             each(config)
         except UnusableError as wrong:
@@ -79,6 +81,9 @@ def _sockets(config: Config) -> Iterator[tuple[Place, str]]:
 
 def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:
     """Files of secrets beside those of keys, whose modes are looked at when they are read."""
+    if config.redis != "embedded":
+        for file in parse(config.redis).secret_files:
+            yield ("redis",), Path(file)
     if config.web is not None and config.web.admin_password_file is not None:
         yield ("web", "admin_password_file"), config.web.admin_password_file
     for number, destination in enumerate(config.events.destinations if config.events else ()):

@@ -28,6 +28,7 @@ from fletching.daemons.processes import (
     spawn,
     stay_on,
 )
+from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.seldom import Seldom
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.worker import Retirement, Worker, live
@@ -73,7 +74,9 @@ def serve(
 def open_configuration(config_path: Path) -> Setup:
     """The configuration with its key files. Raises ConfigError."""
     with told_of(config_path):
-        return open_setup(load(config_path))
+        config = load(config_path)
+        open_redis_files(config)
+        return open_setup(config)
 
 
 def prepare(config: Config) -> None:

@@ -32,6 +32,7 @@ from fletching.daemons.processes import (
     spawn,
 )
 from fletching.daemons.recorder import Recorder
+from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.web import Application, Opened, opened
 from fletching.daemons.web_server import listening, server
@@ -76,6 +77,7 @@ def _open(config_path: Path) -> tuple[Config, Opened]:
     with told_of(config_path):
         config = load(config_path)
         dashboard.password(config)
+        open_redis_files(config)
         return config, opened(config)
 
 

@@ -1,0 +1,22 @@
+"""The files that the option `redis` names: passwords, certificates, keys.
+
+Here lives that a daemon does not start, and keeps its old configuration at a reload, where one of
+them cannot be read. What is in them is read with each connection (`store/connection.py`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from fletching.config.model import Config
+from fletching.config.named import named_by
+from fletching.config.redis_url import parse
+
+
+def open_redis_files(config: Config) -> None:
+    """Raises UnusableError."""
+    if config.redis == "embedded":
+        return
+    with named_by("redis", fault=OSError):
+        for file in parse(config.redis).files:
+            os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK))
