@@ -253,6 +253,15 @@ def test_check_tells_what_would_keep_a_daemon_from_its_start(
     assert line.replace("{folder}", str(host.folder)) in lines
 
 
+def test_check_tells_who_may_read_the_password_of_redis(host: Host) -> None:
+    (host.folder / "open").write_text("pw")
+    (host.folder / "open").chmod(0o644)
+    host.edit("127.0.0.1:1/0", f"127.0.0.1:1/0?password_file={host.folder}/open")
+    lines = host.run("check").stdout.splitlines()
+    told = f"warning: redis: {host.folder}/open: mode 0644: should be 0600 or 0640"
+    assert told in lines
+
+
 @pytest.mark.parametrize(
     ("old", "new", "refusing"),
     [
@@ -273,8 +282,16 @@ def test_check_tells_what_would_keep_a_daemon_from_its_start(
             "events: {destinations: [{name: a, file: .}]}\nlink_keys:",
             ("courier",),
         ),
+        (
+            "redis://127.0.0.1:1/0",
+            "redis://127.0.0.1:1/0?password_file=/none",
+            ("milter", "web", "courier"),
+        ),
     ],
-    ids=["good", "broken", "link keys", "DKIM key", "templates", "password", "secret", "file"],
+    ids=[
+        *("good", "broken", "link keys", "DKIM key", "templates", "password", "secret", "file"),
+        "redis password",
+    ],
 )
 @pytest.mark.parametrize("daemon", ["milter", "web", "courier"])
 def test_daemon_that_would_not_load_the_configuration(

@@ -233,6 +233,7 @@ WORLDLY = {
     "fletching.store.campaigns",
     "fletching.store.clock",
     "fletching.store.connection",
+    "fletching.store.durability",
     "fletching.store.events",
     "fletching.store.lease",
     "fletching.store.trial",
