@@ -234,9 +234,9 @@ def _kept(
 def _all_there(client: redis.Redis, what: str, count: int) -> None:
     """An error where Redis has less than the messages must have left."""
     keys = client.dbsize()
-    # A campaign and its counters, and a key of records for each 64 messages, 0 to 63, 64 to 127,
-    # ...; or campaign, SendID, counters and records for each message, beside the one campaign.
-    wanted = 2 + count // 64 + 1 if what == "one campaign" else 1 + 4 * count
+    # A campaign, and a key of records for each 64 messages, 0 to 63, 64 to 127, ...; or campaign,
+    # SendID and records for each message, beside the one campaign.
+    wanted = 1 + count // 64 + 1 if what == "one campaign" else 1 + 3 * count
     # Numbers drawn twice are few.
     assert wanted * 0.99 <= keys <= wanted, f"{keys} keys and not {wanted}"
 

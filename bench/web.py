@@ -29,10 +29,11 @@ from pathlib import Path
 
 import redis
 import yaml
+from fletching.grouping import campaign_id
 from fletching.keyfiles import new_link_key, read_link_keys
 from fletching.store.events import STREAM
 from fletching.store.statistics import INDEX, Statistics
-from fletching.tokens import Facts, Kind, campaign_id
+from fletching.tokens import Facts, Kind
 from rich.table import Table
 
 from bench import bare

@@ -180,8 +180,8 @@ def checks(
     ]
     yield f"{min(rewritten)} to {max(rewritten)} links a newsletter are ours", min(rewritten) > 30
     yield (
-        f"one campaign in Redis, {stored.get('sent')} messages",
-        stored.get("sent") == str(len(news)),
+        f"one campaign in Redis, {stored.get('number')} messages",
+        stored.get("number") == str(len(news)),
     )
     senders = {mail.sender for _, mail in news.values()}
     yield "every newsletter has its own return path", len(senders) == len(news)

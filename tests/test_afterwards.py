@@ -9,6 +9,7 @@ import pytest
 from fletching.daemons import afterwards
 from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
 from fletching.store.statistics import Statistics
+from fletching.tokens import Facts
 
 from tests.milter_daemon import ACCEPT, MilterDaemon, body, header
 from tests.real.processes import wait_until
@@ -16,7 +17,8 @@ from tests.redis_server import RedisServer
 
 
 def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:
-    return Answered(f"4Q{number}", "accept", 0.0, campaign=campaign, warnings=warnings)
+    message = Facts(campaign, number, "news", "1", "", "", "", "", 0)
+    return Answered(f"4Q{number}", "accept", 0.0, message=message, warnings=warnings)
 
 
 class Written:
@@ -27,12 +29,13 @@ class Written:
         self.overlapped = False
         self._alone = threading.Lock()
 
-    def __call__(self, batch: Sequence[Answered]) -> None:
+    def __call__(self, batch: Sequence[Answered]) -> bool:
         if not self._alone.acquire(blocking=False):
             self.overlapped = True
-            return
+            return False
         self.batches.append(batch)
         self._alone.release()
+        return False
 
     @property
     def ids(self) -> list[str]:
@@ -76,6 +79,21 @@ def test_no_more_than_so_many_are_gathered_and_none_is_lost() -> None:
     assert not written.overlapped
 
 
+def test_what_is_left_is_written_again_without_a_mail() -> None:
+    sizes: list[int] = []
+
+    def write(batch: Sequence[Answered]) -> bool:
+        sizes.append(len(batch))
+        return len(sizes) < 3
+
+    later = Afterwards(write)
+    later.add(mail(1))
+    wait_until("it is not written again", lambda: len(sizes) == 3)
+    assert sizes == [1, 0, 0]
+    later.finish()
+    assert sizes == [1, 0, 0]
+
+
 def test_warnings_are_summed_up_by_campaign() -> None:
     batch = [
         mail(1, "a", "b"),
@@ -90,10 +108,11 @@ def test_warnings_are_summed_up_by_campaign() -> None:
 def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[str]) -> None:
     written: list[str] = []
 
-    def write(batch: Sequence[Answered]) -> None:
+    def write(batch: Sequence[Answered]) -> bool:
         if batch[0].queue_id == "4Q1":
             raise OSError("no room")
         written.extend(each.queue_id for each in batch)
+        return False
 
     later = Afterwards(write)
     later.add(mail(1))

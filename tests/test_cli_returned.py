@@ -31,6 +31,7 @@ from fletching.grouping import Question
 from fletching.opening import since
 from fletching.store.campaigns import Campaigns
 from fletching.store.events import EventLog
+from fletching.store.sent import Sent
 from fletching.store.suppression import Suppression
 from fletching.store.warnings import Warnings
 
@@ -38,6 +39,7 @@ from tests.courier_setting import event
 from tests.host import Host
 from tests.real.processes import wait_until
 from tests.redis_server import RedisServer
+from tests.sending import send
 
 AWAY = "redis://127.0.0.1:1/0"
 OPENED = 1_789_999_200
@@ -92,7 +94,7 @@ def stream(redis: RedisServer, tmp_path: Path) -> EventLog:
 
 
 def sent(redis: RedisServer, folder: Path, count: int, **more: Any) -> None:
-    """Messages that got their numbers."""
+    """Messages that Postfix took."""
     asked: dict[str, Any] = {
         "sendid": "news20260921",
         "mail_class": "news",
@@ -104,11 +106,9 @@ def sent(redis: RedisServer, folder: Path, count: int, **more: Any) -> None:
         "remember": (),
         "bounce_memory": 0,
         "listid": "T100",
-        "mtaid": "a",
     }
     campaigns = Campaigns(redis.url, folder)
-    for _ in range(count):
-        assert campaigns.campaign_of(Question(**asked | more)) is not None
+    send(campaigns, Sent(redis.url, folder), Question(**asked | more), "a", count)
 
 
 def of(campaign: str, number: int, type: str = events.CLICK, **more: Any) -> Event:

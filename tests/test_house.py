@@ -26,7 +26,7 @@ DECIDING = {"fletching.config.", "fletching.outgoing.", *VALUES}
 ROOMS: dict[str, set[str]] = {
     "fletching": set(),
     "fletching.tokens": set(),
-    "fletching.grouping": set(),
+    "fletching.grouping": {"fletching.tokens"},
     "fletching.domains": set(),
     "fletching.events": {"fletching.tokens"},
     "fletching.returning.": {
@@ -240,6 +240,7 @@ WORLDLY = {
     "fletching.store.script",
     "fletching.store.sentinels",
     "fletching.store.sockets",
+    "fletching.store.sent",
     "fletching.store.suppression",
 }
 

@@ -83,7 +83,7 @@ def test_warnings_are_counted_with_the_campaign(redis: RedisServer) -> None:
 
 
 def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -> None:
-    redis.client.hset("fletching:campaign:{cccccccccccc}", "sent", 1)
+    redis.client.hset("fletching:campaign:{cccccccccccc}", "opened", 1)
     redis.client.expire("fletching:campaign:{cccccccccccc}", 1000)
     warnings = Warnings(redis.url, NOWHERE)
     warnings.count("c" * 12, {f"warning {number}": 1 for number in range(MOST + 5)})
@@ -95,7 +95,7 @@ def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -
 
 
 def test_a_long_warning_is_cut(redis: RedisServer) -> None:
-    redis.client.hset("fletching:campaign:{dddddddddddd}", "sent", 1)
+    redis.client.hset("fletching:campaign:{dddddddddddd}", "opened", 1)
     Warnings(redis.url, NOWHERE).count("d" * 12, {"y" * 9000: 2})
     counted = Statistics(redis.url, NOWHERE).warnings("d" * 12)
     assert counted == (("y" * LONGEST, 2),)

@@ -1,7 +1,7 @@
 """What is counted, in a real Redis, one server and a cluster: against a model in plain Python.
 
-Events go in where they do in the product, through `EventLog.append`; what was sent is counted as
-messages get their numbers.
+Events go in where they do in the product, through `EventLog.append`, and what was sent through
+`Sent`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fletching.store import statistics
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
+from fletching.store.sent import Sent
 from fletching.store.statistics import (
     EVERY,
     Campaign,
@@ -36,6 +37,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.redis_cluster import SHAPES, Stores, running
+from tests.sending import send
 
 NOWHERE = Path("/nonexistent")
 DAY, HOUR = 86400, 3600
@@ -69,8 +71,8 @@ def store(running_store: Stores) -> Stores:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that gets its number."""
+class Mail:
+    """A mail that gets its number and is sent."""
 
     campaign: str
     listid: str
@@ -90,7 +92,6 @@ class Sent:
             remember=(),
             bounce_memory=DAY,
             listid=self.listid,
-            mtaid=self.mtaid,
         )
 
 
@@ -103,7 +104,7 @@ class Model:
         self.clicked: dict[str, dict[str, Counter[str]]] = {}
         self._seen: set[tuple[object, ...]] = set()
 
-    def sent(self, message: Sent) -> None:
+    def sent(self, message: Mail) -> None:
         self.opened.setdefault(message.campaign, BEGAN + message.hour * HOUR)
         at = BEGAN // HOUR + message.hour
         where = at, message.mtaid, message.listid.lower()
@@ -210,7 +211,7 @@ def _kind(event: Event) -> str | None:
 LISTIDS = st.sampled_from(["t100", "T100", "t200", "", "a|b%7C"])
 MTAIDS = st.sampled_from(["", "a", "b"])
 HOURS = st.sampled_from([0, 1, 23, 24, 50])
-SENT = st.builds(Sent, st.sampled_from([A, B, C]), LISTIDS, MTAIDS, HOURS)
+SENT = st.builds(Mail, st.sampled_from([A, B, C]), LISTIDS, MTAIDS, HOURS)
 
 
 @st.composite
@@ -245,13 +246,14 @@ def happened(draw: st.DrawFn) -> Event:
 )
 @settings(max_examples=60, deadline=None)
 def test_the_numbers_are_those_of_a_plain_model(
-    running_store: Stores, messages: list[Sent], batches: list[list[Event]]
+    running_store: Stores, messages: list[Mail], batches: list[list[Event]]
 ) -> None:
     running_store.flush()
     model, campaigns = Model(), asking(running_store)
     log, told = EventLog(running_store.url, NOWHERE), Statistics(running_store.url, NOWHERE)
+    sent = Sent(running_store.url, NOWHERE)
     for message in messages:
-        assert campaigns.campaign_of(message.question) is not None
+        send(campaigns, sent, message.question, message.mtaid)
         model.sent(message)
     for batch in batches:
         log.append(batch)
@@ -306,7 +308,7 @@ def asking(store: Stores) -> Campaigns:
 def begun(store: Stores, *names: str) -> None:
     campaigns = asking(store)
     for name in names:
-        asked = Sent(name, "t100", "vmta", 0).question
+        asked = Mail(name, "t100", "vmta", 0).question
         assert campaigns.campaign_of(asked) == Numbered(name, 1)
 
 
@@ -516,8 +518,8 @@ def test_a_link_is_unique_by_itself(store: Stores) -> None:
     ids=ascii,
 )
 def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> None:
-    asked = replace(Sent(A, name, name, 0).question, mail_class="News")
-    assert asking(store).campaign_of(asked) is not None
+    asked = replace(Mail(A, name, name, 0).question, mail_class="News")
+    send(asking(store), Sent(store.url, NOWHERE), asked, name)
     told = append(store, event(events.OPEN, listid=name, mtaid=name))
     whats: tuple[What, ...] = ("listid", "mtaid")
     for what in whats:
@@ -526,7 +528,7 @@ def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> 
 
 @pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
 def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -> None:
-    asking(store).campaign_of(Sent(A, name, "", 0).question)
+    send(asking(store), Sent(store.url, NOWHERE), Mail(A, name, "", 0).question)
     opened = event(events.OPEN, listid=name)
     told = append(store, opened)
     assert told.by("listid") == (Row(name=str(opened.fields()["listid"]), **ONE_OPEN),)
@@ -581,7 +583,7 @@ def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:
 def test_the_latest_campaigns_come_first(store: Stores) -> None:
     campaigns = asking(store)
     for hour, name in enumerate((B, C, A)):
-        campaigns.campaign_of(Sent(name, "", "", hour).question)
+        campaigns.campaign_of(Mail(name, "", "", hour).question)
     told = Statistics(store.url, NOWHERE)
     assert [each.campaign for each in told.campaigns()] == [A, C, B]
     assert [each.campaign for each in told.campaigns(2)] == [A, C]
@@ -613,7 +615,7 @@ def test_pages_of_campaigns(
     monkeypatch.setattr(statistics, "_PAGE", 2)
     campaigns = asking(store)
     for hour, each in enumerate((B, C, A)):
-        campaigns.campaign_of(Sent(each, "", "", hour).question)
+        campaigns.campaign_of(Mail(each, "", "", hour).question)
     told = Statistics(store.url, NOWHERE)
     assert [each.campaign for each in told.campaigns(limit, skip, wanted)] == found
     by_class = {row.name: row.sent for row in told.by("mail_class", wanted=wanted)}
@@ -649,7 +651,7 @@ def test_the_newest_campaign_of_a_sendid(store: Stores) -> None:
 def test_every_number_has_its_kind() -> None:
     """A field that nobody counts would always be 0."""
     model = Model()
-    model.sent(Sent(A, "", "", 0))
+    model.sent(Mail(A, "", "", 0))
     for type in events.TYPES:
         for detail in (
             {"is_bot": True},

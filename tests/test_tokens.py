@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from fletching.grouping import campaign_id, opened_at, opened_before
 from fletching.tokens import (
     HIGHEST_KEY_ID,
     PURPOSES,
@@ -21,9 +22,7 @@ from fletching.tokens import (
     LinkKey,
     Purpose,
     TokenError,
-    campaign_id,
     found_in,
-    next_campaign_id,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -432,6 +431,7 @@ def test_the_highest_key_id() -> None:
 # Tags.
 
 TAG = KEYS.tag("mbyyqiavuxqo", 4711)
+HIGH_TAG = KEYS.tag("mbyyqiavuxqo", 2**44 + 4711)
 BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -442,6 +442,14 @@ def test_tags_both_ways(campaign: str, number: int) -> None:
     assert re.fullmatch(r"[a-z2-7]{21,32}", tag)
     assert KEYS.open_tag(tag) == (campaign, number)
     assert KEYS.tag(*KEYS.open_tag(tag)) == tag
+
+
+@pytest.mark.parametrize("number", [2**30, 2**30 + 1, 2**44 + 5, 2**50 - 1])
+@pytest.mark.parametrize("campaign", ["mbyyqiavuxqo", "aaaaaaaaaaaa", "777777777777"])
+def test_a_tag_of_a_high_number_is_no_longer(campaign: str, number: int) -> None:
+    tag = KEYS.tag(campaign, number)
+    assert re.fullmatch(r"[a-z2-7]{32}", tag)
+    assert KEYS.open_tag(tag.upper()) == (campaign, number)
 
 
 def test_a_tag_fits_into_a_local_part() -> None:
@@ -458,17 +466,19 @@ def test_case_does_not_count() -> None:
     assert KEYS.open_tag(TAG.title()) == ("mbyyqiavuxqo", 4711)
 
 
-def test_every_single_character_of_a_tag_counts() -> None:
-    for place in range(len(TAG)):
-        for letter in BASE32.replace(TAG[place], ""):
+@pytest.mark.parametrize("tag", [TAG, HIGH_TAG], ids=["ordinary", "high"])
+def test_every_single_character_of_a_tag_counts(tag: str) -> None:
+    for place in range(len(tag)):
+        for letter in BASE32.replace(tag[place], ""):
             with pytest.raises(TokenError):
-                KEYS.open_tag(TAG[:place] + letter + TAG[place + 1 :])
+                KEYS.open_tag(tag[:place] + letter + tag[place + 1 :])
 
 
-def test_a_tag_cut_off() -> None:
-    for length in range(len(TAG)):
+@pytest.mark.parametrize("tag", [TAG, HIGH_TAG], ids=["ordinary", "high"])
+def test_a_tag_cut_off(tag: str) -> None:
+    for length in range(len(tag)):
         with pytest.raises(TokenError):
-            KEYS.open_tag(TAG[:length])
+            KEYS.open_tag(tag[:length])
 
 
 # The sign for Kelvin is a k in lower case.
@@ -485,7 +495,7 @@ def test_other_text_is_no_tag(tag: str) -> None:
 @pytest.mark.parametrize(
     ("campaign", "number"),
     [("", 1), ("x" * 13, 1), ("UPPER", 1), ("a-b", 1), ("mbyyqiavuxqo", -1),
-     ("mbyyqiavuxqo", 2**30), ("abc\n", 1)],
+     ("mbyyqiavuxqo", 2**50), ("mbyyqiavuxq", 2**30), ("abc\n", 1)],
 )  # fmt: skip
 def test_what_no_tag_can_name(campaign: str, number: int) -> None:
     with pytest.raises(ValueError, match=r"a tag holds|does not fit"):
@@ -636,12 +646,15 @@ def test_a_campaign_id_differs_by_chance() -> None:
     assert campaign_id(1772355600, b"\0\0\0\x10") != campaign_id(1772355600, b"\0\0\0\x20")
 
 
-def test_another_campaign_id_of_a_second() -> None:
-    last = campaign_id(1772355600, b"\xff" * 4)
-    others = [last]
-    for _ in range(3):
-        others.append(next_campaign_id(others[-1]))
-    assert others[1:] == [campaign_id(1772355600, bytes((0, 0, 0, n << 4))) for n in range(3)]
+def test_which_campaign_was_opened_first() -> None:
+    ids = [
+        campaign_id(seconds, entropy)
+        for seconds in (0, 1_772_355_600, 1_772_355_601, 2**32 - 1)
+        for entropy in (bytes(4), bytes((0, 0, 0, 16)), b"\xff" * 4)
+    ]
+    assert [opened_at(each) for each in ids[::3]] == [0, 1_772_355_600, 1_772_355_601, 2**32 - 1]
+    for place, each in enumerate(ids):
+        assert [opened_before(each, other) for other in ids] == [place < i for i in range(len(ids))]
 
 
 def test_a_campaign_id_can_be_in_a_tag() -> None:

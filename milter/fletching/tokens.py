@@ -29,6 +29,7 @@ import enum
 import hashlib
 import hmac
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -56,7 +57,12 @@ _IN_URL = re.compile(
 # paths, parameters and tokens.
 _NEEDLESSLY_ENCODED = re.compile(r"%(2[Dd]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff])")
 _AUTHORITY = re.compile(r"://[^/?#]*")
-_MAC_BITS, _KEY_BITS, _NUMBER_BITS = 60, 10, 30
+_MAC_BITS, _KEY_BITS = 60, 10
+# A tag has so many characters of authentication and so many of the message number. The high numbers
+# that follow where Redis has lost some (docs/decisions/0019) take 20 bits of the authentication, so
+# that no return path becomes longer. Of such a tag the campaign has 12 characters.
+_ORDINARY, _HIGH = (12, 6), (8, 10)
+_KEY_END = _KEY_BITS // 5
 _HEAD, _SIV = 4, 16
 _TAG = re.compile(rf"[a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}}")
 
@@ -231,9 +237,11 @@ class Keyring:
     def tag(self, campaign: str, number: int) -> str:
         """The tag of a return path: base32 of authentication, key id, message number, campaign."""
         key = self.keys[-1]
-        named = _base32(key.id, _KEY_BITS) + _base32(number, _NUMBER_BITS) + campaign
-        tag = _tag_mac(key, named) + named
-        if not _TAG.fullmatch(tag):
+        high = number >= 1 << 5 * _ORDINARY[1]
+        mac, digits = _HIGH if high else _ORDINARY
+        named = base32(key.id, _KEY_BITS) + base32(number, 5 * digits) + campaign
+        tag = _tag_mac(key, named)[:mac] + named
+        if not _TAG.fullmatch(tag) or (high and len(tag) < TAG_LENGTH):
             raise ValueError(f"campaign {campaign!r}: a tag holds 1 to 12 of a-z, 2-7")
         return tag
 
@@ -242,13 +250,23 @@ class Keyring:
         # Of the letters beyond ASCII, some are ASCII in lower case: a second spelling.
         if not tag.isascii() or not _TAG.fullmatch(tag := tag.lower()):
             raise TokenError("not the form of a tag")
-        mac, named = tag[: _MAC_BITS // 5], tag[_MAC_BITS // 5 :]
-        key = self._by_id.get(_from_base32(named[:2]))
+        try:
+            return self._opened_tag(tag, *_ORDINARY)
+        except TokenError:
+            if len(tag) == TAG_LENGTH:
+                with suppress(TokenError):
+                    return self._opened_tag(tag, *_HIGH)
+            raise
+
+    def _opened_tag(self, tag: str, mac: int, digits: int) -> tuple[str, int]:
+        named = tag[mac:]
+        key = self._by_id.get(from_base32(named[:_KEY_END]))
         if key is None:
             raise TokenError("made with a key that is not in the key file")
-        if not hmac.compare_digest(mac, _tag_mac(key, named)):
+        if not hmac.compare_digest(tag[:mac], _tag_mac(key, named)[:mac]):
             raise TokenError("not made with our key, or changed")
-        return named[8:], _from_base32(named[2:8])
+        end = _KEY_END + digits
+        return named[end:], from_base32(named[_KEY_END:end])
 
 
 def _opened(key: LinkKey, sealed: bytes) -> Token:
@@ -300,34 +318,19 @@ def decoded(text: str) -> str:
     return _NEEDLESSLY_ENCODED.sub(lambda octet: chr(int(octet[1], 16)), text)
 
 
-def campaign_id(seconds: int, entropy: bytes) -> str:
-    """A new campaign's id: 12 of a-z and 2-7, from the second it opened in and 28 random bits.
-
-    The time makes sure that no id returns, even where the store has lost its memory.
-    """
-    random = int.from_bytes(entropy[:4], "big") >> 4
-    return _base32((seconds & 0xFFFFFFFF) << 28 | random, 60)
-
-
-def next_campaign_id(campaign: str) -> str:
-    """Another id of the same second, where that one was begun and lost."""
-    number = _from_base32(campaign)
-    random = (1 << 28) - 1
-    return _base32(number & ~random | (number + 1) & random, 60)
-
-
 def _tag_mac(key: LinkKey, named: str) -> str:
     digest = hmac.digest(key.tag_key, named.encode("ascii"), hashlib.sha256)
-    return _base32(int.from_bytes(digest[:8], "big") >> (64 - _MAC_BITS), _MAC_BITS)
+    return base32(int.from_bytes(digest[:8], "big") >> (64 - _MAC_BITS), _MAC_BITS)
 
 
-def _base32(number: int, bits: int) -> str:
+def base32(number: int, bits: int) -> str:
+    """A number as text; a campaign's id and the fields of a tag are made of it."""
     if not 0 <= number < 1 << bits:
         raise ValueError(f"{number} does not fit in {bits} bits")
     return "".join(_BASE32[number >> shift & 31] for shift in range(bits - 5, -1, -5))
 
 
-def _from_base32(text: str) -> int:
+def from_base32(text: str) -> int:
     number = 0
     for character in text:
         number = number << 5 | _BASE32.index(character)

@@ -73,9 +73,9 @@ def test_store(redis: Redis) -> None:
     with redis.client() as client:
         (campaign,) = client.keys("fletching:campaign:*")
         # One more was numbered while the words were written down.
-        assert client.hget(campaign, "sent") == b"131"
-        # The index, the SendID, the campaign, its counters, three keys of records.
-        assert client.dbsize() == 7
+        assert client.hget(campaign, "number") == b"131"
+        # The index, the SendID, the campaign, three keys of records.
+        assert client.dbsize() == 6
 
 
 def test_what_messages_leave(redis: Redis) -> None:

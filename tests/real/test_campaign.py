@@ -220,7 +220,7 @@ def test_a_return_path_leads_to_the_bounce_record(
         assert said == (each.recipients[0], "t7", "order 1")
     whole = campaigns.campaign(_tag(fletching, arrived[0])[0])
     assert whole is not None
-    assert (whole["sendid"].lower(), whole["sent"]) == ("newsletter7spring", "2")
+    assert (whole["sendid"].lower(), whole["number"]) == ("newsletter7spring", "2")
 
 
 def _tag(fletching: Fletching, arrived: SunkMail) -> tuple[str, int]:

@@ -75,6 +75,7 @@ def test_a_pool_spreads(fletching: Fletching, postfix: Postfix, sinks: Sinks) ->
     # By chance, one of them has none in one of thirty million runs.
     assert shares.keys() == {"vmta-a", "vmta-b"}, shares
     assert sum(shares.values()) == count
+    fletching.settled_log()
     told = json.loads(fletching.command("stats", "--by", "mta", "--json"))
     assert {f"vmta-{row['mta']}": row["sent"] for row in told["rows"]} == shares
 

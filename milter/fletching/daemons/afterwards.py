@@ -14,9 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fletching import log
+from fletching.tokens import Facts
 
 GATHER = 0.2
 """Seconds that are gathered. A crash loses no more than what they left."""
+
+AGAIN = 1.0
+"""Seconds after which what could not be written is written again."""
 
 MOST = 1000
 """Mails that are gathered; the answer of one more waits until they are written."""
@@ -26,7 +30,7 @@ MOST = 1000
 class Answered:
     """What is told of one mail. ``facts``: for its log line; none where that was written already.
 
-    ``campaign`` is empty for a mail without one. ``seconds``: from its end to its answer.
+    ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to its answer.
     """
 
     queue_id: str
@@ -34,7 +38,7 @@ class Answered:
     seconds: float
     facts: tuple[tuple[str, object], ...] = ()
     mail_class: str = ""
-    campaign: str = ""
+    message: Facts | None = None
     warnings: tuple[str, ...] = ()
     untracked: bool = False
 
@@ -42,12 +46,14 @@ class Answered:
 class Afterwards:
     """Hands mails that were answered to ``write``, those of a moment at once.
 
-    ``write`` is called by one thread at a time.
+    ``write`` is called by one thread at a time. Where it says that something is left, it is called
+    again, also without mails.
     """
 
-    def __init__(self, write: Callable[[Sequence[Answered]], None]) -> None:
+    def __init__(self, write: Callable[[Sequence[Answered]], bool]) -> None:
         self._write = write
         self._answered: deque[Answered] = deque()
+        self._left = False
         self._wake = threading.Event()
         self._writing = threading.Lock()
         threading.Thread(target=self._run, name="afterwards", daemon=True).start()
@@ -65,14 +71,14 @@ class Afterwards:
         with self._writing:
             batch = [self._answered.popleft() for _ in range(len(self._answered))]
             try:
-                if batch:
-                    self._write(batch)
+                if batch or self._left:
+                    self._left = self._write(batch)
             except Exception as error:  # noqa: BLE001 an edge: these mails have their answers
                 log.not_logged(len(batch), error)
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(AGAIN if self._left else None)
             self._wake.clear()
             time.sleep(GATHER)
             self.finish()
@@ -82,6 +88,7 @@ def warnings_of(batch: Sequence[Answered]) -> dict[str, Counter[str]]:
     """How many mails of each campaign had which warning."""
     told: dict[str, Counter[str]] = {}
     for answered in batch:
-        if answered.campaign and answered.warnings:
-            told.setdefault(answered.campaign, Counter()).update(answered.warnings)
+        message = answered.message
+        if message is not None and message.campaign and answered.warnings:
+            told.setdefault(message.campaign, Counter()).update(answered.warnings)
     return told

@@ -264,7 +264,7 @@ def _answered(
         seconds,
         facts=(("verdict", verdict), ("seconds", f"{seconds:.3f}"), *facts),
         mail_class=mail_class.name if mail_class else "",
-        campaign=outcome.facts.campaign if outcome.facts else "",
+        message=outcome.facts,
         warnings=outcome.warnings,
         untracked=outcome.untracked,
     )

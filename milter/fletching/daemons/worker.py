@@ -33,6 +33,7 @@ from fletching.outgoing.flow import STORE_AWAY, Outcome, Setup, carry
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
+from fletching.store.sent import Sent
 from fletching.store.warnings import Warnings
 from fletching.tokens import Facts
 
@@ -142,8 +143,11 @@ class Worker:
         """Writes the log lines and counts of all mails that were answered."""
         self._afterwards.finish()
 
-    def _write(self, batch: Sequence[Answered]) -> None:
-        """Of mails that were answered: log lines, counts, and the warnings of their campaigns."""
+    def _write(self, batch: Sequence[Answered]) -> bool:
+        """Of mails that were answered: log lines, counts, and the warnings of their campaigns.
+
+        Whether Redis is still to get some of what was sent.
+        """
         log.mails(
             (each.queue_id, each.verdict != "accept", each.facts) for each in batch if each.facts
         )
@@ -153,10 +157,15 @@ class Worker:
                 metrics.warnings(each.warnings)
                 if each.untracked:
                     metrics.untracked()
+        store = self._store
+        for each in batch:
+            if each.verdict == "accept" and each.message is not None:
+                store.sent.add(each.message)
         # These mails have their numbers; where Redis is away since, the log has their warnings.
         with contextlib.suppress(StoreAway):
             for campaign, warnings in warnings_of(batch).items():
-                self._store.warnings.count(campaign, warnings)
+                store.warnings.count(campaign, warnings)
+        return store.sent.write()
 
     def is_done(self) -> bool:
         """Whether it has answered as many mails as it is to answer."""
@@ -174,6 +183,7 @@ class _Store:
     campaigns: Campaigns
     events: EventLog
     warnings: Warnings
+    sent: Sent
 
     @classmethod
     def of(cls, config: Config, state_dir: Path) -> _Store:
@@ -181,6 +191,7 @@ class _Store:
             Campaigns(config.redis, state_dir, config.stats_retention),
             EventLog(config.redis, state_dir),
             Warnings(config.redis, state_dir),
+            Sent(config.redis, state_dir),
         )
 
 

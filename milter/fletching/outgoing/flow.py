@@ -12,7 +12,7 @@ from datetime import datetime
 
 from fletching import tokens
 from fletching.config.model import Config
-from fletching.grouping import CampaignOf, Numbered, Question
+from fletching.grouping import CampaignOf, Numbered, Question, campaign_id
 from fletching.outgoing import control, decide, edits, rewrite, sign
 from fletching.outgoing.control import ROUTE_HEADER
 from fletching.outgoing.edits import Edit
@@ -127,7 +127,7 @@ def _carried(
         requests = edits.between(message, signed)
         return Outcome(todo, signed, requests, warnings=todo.warnings + unsafe)
     member = _member(todo, envelope, stamp)
-    numbered = campaign_of(_question(todo, member, stamp))
+    numbered = campaign_of(_question(todo, stamp))
     if (refusal := _kept_back(todo, numbered)) is not None:
         return Outcome(todo, message, refusal=refusal, warnings=todo.warnings)
     if numbered is None and todo.by_sender:
@@ -179,10 +179,7 @@ def _requests(
 
 
 def _member(todo: Plan, envelope: Envelope, stamp: Stamp) -> Member | None:
-    """The single VirtualMTA that carries the mail.
-
-    It is known before the store is asked, which counts what each of them carries.
-    """
+    """The single VirtualMTA that carries the mail."""
     if todo.route is None:
         return None
     sticks_to = {
@@ -193,7 +190,7 @@ def _member(todo: Plan, envelope: Envelope, stamp: Stamp) -> Member | None:
     return todo.route.pick(sticks_to[todo.route.sticky])
 
 
-def _question(todo: Plan, member: Member | None, stamp: Stamp) -> Question:
+def _question(todo: Plan, stamp: Stamp) -> Question:
     remember = {
         "listid": todo.listid,
         "click_tracking_id": todo.click_tracking_id,
@@ -206,11 +203,10 @@ def _question(todo: Plan, member: Member | None, stamp: Stamp) -> Question:
         monitor=todo.monitor,
         now=stamp.seconds,
         window=todo.window,
-        candidate=tokens.campaign_id(stamp.seconds, stamp.entropy),
+        candidate=campaign_id(stamp.seconds, stamp.entropy),
         remember=tuple(remember.items()) if todo.verp else (),
         bounce_memory=todo.bounce_memory,
         listid=todo.listid,
-        mtaid=member.name if member else "",
         suppress=todo.suppress,
         email=todo.email,
     )

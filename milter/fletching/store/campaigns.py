@@ -5,27 +5,29 @@ share one Redis; what must be one step there is a Lua script beside this file. K
 
     fletching:sendid:{<SendID in lower case>}  the id of its campaign; gone after its window
     fletching:campaign:{<id>}                  hash: sendid mail_class instance_id monitor opened
-                                               sent (the last message number)
+                                               number (the last one) run (of Redis, that gave it)
     fletching:bounces:{<id>}:<number // 64>     list: number % 64, a space, record as JSON
 
-and the index of campaigns and the counters of what was sent, which `statistics.py` describes, and
-the suppression lists of `suppression.py`, which are only read.
+and the index of campaigns, which `statistics.py` describes, and the suppression lists of
+`suppression.py`, which are only read.
 
-Keys of one campaign share a hash tag and so a slot of Redis Cluster.
+Keys of one campaign share a hash tag and so a slot of Redis Cluster. Redis may forget any of them:
+what this process knows of a campaign outlives that (docs/decisions/0019).
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fletching import log
-from fletching.grouping import Numbered, Question
+from fletching.grouping import Numbered, Question, opened_at, opened_before
 from fletching.store.connection import (
     SOCKET_TIMEOUT,
     TROUBLE,
@@ -36,9 +38,8 @@ from fletching.store.connection import (
     lent,
 )
 from fletching.store.script import Script
-from fletching.store.statistics import INDEX, counts_key, place
+from fletching.store.statistics import INDEX
 from fletching.store.suppression import reason_in, where
-from fletching.tokens import next_campaign_id
 
 LIMIT = 0.3
 """Seconds within which a mail has its answer, or none."""
@@ -48,8 +49,10 @@ KEPT_LONGER = 400 * 86400
 """Seconds that a campaign outlives its window and its bounces, with all that was counted of it."""
 
 _TOO_LATE = f"no answer within {LIMIT * 1000:.0f} ms"
-_CACHED_FOR = 600.0
-_CACHED_AT_MOST = 4096
+_LED_FOR = 600.0
+"""Seconds until it is asked again where a SendID leads."""
+_REMEMBERED_AT_MOST = 4096
+_CHANCE_BITS = 16
 # Compact ASCII; octets that are no UTF-8 survive as \udcXX.
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
 _AT_ONCE = 16
@@ -64,7 +67,7 @@ class Campaigns:
         self._lines = Lines(self._connection)
         self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store")
         self._begun = Script("begin.lua")
-        self._open = Script("open.lua")
+        self._opening = Script("open.lua")
         self._number = Script("number.lua")
         self._known = _Known()
         self._outage = _Outage()
@@ -88,7 +91,7 @@ class Campaigns:
         A line that fails may have closed while nobody used it, so the question is asked again. If
         it had been answered, a number is left out, which harms nobody.
         """
-        campaign = self._known.get(question.sendid.lower())
+        campaign = self._known.led_to(question.sendid.lower())
         line = self._lines.idle() if campaign is not None else None
         if campaign is None or line is None:
             return None
@@ -136,66 +139,81 @@ class Campaigns:
         return replace(self._numbered(ask, question, deadline), suppressed=suppressed)
 
     def _numbered(self, ask: Ask, question: Question, deadline: float) -> Numbered:
-        """Joins or opens campaigns until one gives a number.
-
-        A campaign that a SendID leads to but that is not there was lost by Redis. Nobody but who
-        begins a campaign makes its hash, and before others hear of it, so a lost one does not
-        begin again at 1; each one that is begun has a new id.
-        """
-        sendid, candidate, lost = question.sendid.lower(), question.candidate, ""
+        """Joins or opens campaigns until one gives a number."""
+        sendid = question.sendid.lower()
         while True:
-            campaign = self._known.get(sendid)
+            campaign = self._known.led_to(sendid)
             if campaign is None:
-                campaign = self._join(ask, sendid, question, lost, "")
-            if campaign is None:
-                _in_time(deadline)
-                self._begin(ask, candidate, question)
-                campaign = self._join(ask, sendid, question, lost, candidate)
-                if campaign != candidate:
-                    ask("DEL", _campaign_key(candidate))
-                candidate = next_campaign_id(candidate)
-            assert campaign is not None, "a candidate is taken where there is no other"
+                campaign = self._led_to(ask, sendid, question, deadline)
             _in_time(deadline)
             number = self._next_number(ask, campaign, question)
             if number is not None:
                 return Numbered(campaign, number)
-            self._known.forget(sendid, campaign)
-            lost = campaign
+            self._begin_again(ask, campaign, question)
+            self._known.ask_again(sendid)
 
-    def _begin(self, ask: Ask, candidate: str, question: Question) -> None:
+    def _led_to(self, ask: Ask, sendid: str, question: Question, deadline: float) -> str:
+        """The campaign of a SendID. Of one that Redis has and one that we remember, the first."""
+        found, ours = self._open(ask, sendid), self._known.remembered(sendid)
+        if ours is not None:
+            while found is None or opened_before(ours.campaign, found.campaign):
+                found = self._open(ask, sendid, ours, found.campaign if found else "")
+            if ours.campaign != found.campaign:
+                # Its mails are out, and what comes back of them is counted.
+                self._begin_again(ask, ours.campaign, question)
+        elif found is None:
+            _in_time(deadline)
+            new = _Led(question.candidate, _now() + question.window)
+            self._begin(ask, new.campaign, question)
+            found = self._open(ask, sendid, new)
+            if found is not None and found.campaign != new.campaign:
+                ask("DEL", _campaign_key(new.campaign))
+        assert found is not None, "a candidate is taken where there is no other"
+        ask("ZADD", INDEX, "NX", _opened(found.campaign, question), found.campaign)
+        self._known.put(sendid, found)
+        return found.campaign
+
+    def _open(
+        self, ask: Ask, sendid: str, candidate: _Led | None = None, gives_way: str = ""
+    ) -> _Led | None:
+        asked_at, words = _now(), [gives_way, "", "0"]
+        if candidate is not None:
+            left = max(1, round(1000 * (candidate.end - asked_at)))
+            words[1:] = [candidate.campaign, str(left)]
+        found = self._opening.run(ask, [f"fletching:sendid:{{{sendid}}}"], words)
+        return None if found is None else _Led(str(found[0]), asked_at + found[1] / 1000)
+
+    def _begin(self, ask: Ask, campaign: str, question: Question, *more: str) -> None:
         fields: list[str | int] = [
             *("sendid", question.sendid),
             *("mail_class", question.mail_class),
             *("instance_id", question.instance_id),
             *("monitor", question.monitor),
-            *("opened", question.now),
+            *("opened", _opened(campaign, question)),
+            *more,
         ]
-        self._begun.run(ask, [_campaign_key(candidate)], [self._kept(question), *fields])
+        self._begun.run(ask, [_campaign_key(campaign)], [self._kept(question), *fields])
 
-    def _join(
-        self, ask: Ask, sendid: str, question: Question, lost: str, candidate: str
-    ) -> str | None:
-        asked_at = time.monotonic()
-        key = f"fletching:sendid:{{{sendid}}}"
-        found = self._open.run(ask, [key], [lost, candidate, question.window * 1000])
-        if found is None:
-            return None
-        campaign, left = found
-        ask("ZADD", INDEX, "NX", question.now, campaign)
-        self._known.put(sendid, campaign, asked_at + left / 1000)
-        return str(campaign)
+    def _begin_again(self, ask: Ask, campaign: str, question: Question) -> None:
+        """A campaign that Redis may have lost. Then nobody may know all numbers that it had."""
+        self._begin(ask, campaign, question, "run", "lost")
+        ask("ZADD", INDEX, "NX", _opened(campaign, question), campaign)
 
     def _next_number(self, ask: Ask, campaign: str, question: Question) -> int | None:
+        sendid = question.sendid.lower()
         number: int | None = self._number.run(
             ask,
-            [_campaign_key(campaign), _bounce_key(campaign), counts_key(campaign)],
+            [_campaign_key(campaign), _bounce_key(campaign)],
             [
                 _as_json(dict(question.remember)) if question.remember else "",
                 question.bounce_memory,
                 RECORDS_PER_KEY,
-                place(question.now // 3600, question.mtaid, question.listid),
+                self._known.highest(sendid, campaign),
+                secrets.randbits(_CHANCE_BITS),
             ],
         )
+        if number is not None:
+            self._known.saw(sendid, campaign, number)
         return number
 
     def bounce_record(self, campaign: str, number: int) -> dict[str, str] | None:
@@ -252,31 +270,84 @@ def _in_time(deadline: float) -> None:
         raise StoreAway(_TOO_LATE)
 
 
+def _opened(campaign: str, question: Question) -> int:
+    """Unix seconds of a campaign's first message, which may be this one."""
+    return question.now if campaign == question.candidate else opened_at(campaign)
+
+
+def _now() -> float:
+    """Seconds on a clock that goes on while a virtual machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class _Led:
+    """The campaign that a SendID leads to, and the end of its window on the clock of `_now`.
+
+    ``ask_again``: when it is to be asked again where the SendID leads. ``highest``: the highest
+    number that this process had of the campaign.
+    """
+
+    campaign: str
+    end: float
+    ask_again: float = 0.0
+    highest: int = 0
+
+
 class _Known:
-    """The campaigns that this process was told of: it need not ask for each mail."""
+    """The campaigns that this process was told of: it need not ask for each mail.
+
+    They are remembered until their window ends, should Redis forget them; those that had no message
+    for the longest time may be left out.
+    """
 
     def __init__(self) -> None:
-        self._campaigns: dict[str, tuple[str, float]] = {}
+        self._led: dict[str, _Led] = {}
         self._lock = threading.Lock()
 
-    def get(self, sendid: str) -> str | None:
+    def led_to(self, sendid: str) -> str | None:
+        """The campaign of a SendID; None where it is time to ask."""
         with self._lock:
-            campaign, end = self._campaigns.get(sendid, (None, 0.0))
-        return campaign if time.monotonic() < end else None
+            led = self._led.get(sendid)
+        return led.campaign if led is not None and _now() < led.ask_again else None
 
-    def put(self, sendid: str, campaign: str, end: float) -> None:
-        # Not for the whole window: this clock stands still while a virtual machine sleeps.
-        end = min(end, time.monotonic() + _CACHED_FOR)
+    def remembered(self, sendid: str) -> _Led | None:
+        """The campaign of a SendID while its window lasts, whatever Redis says."""
         with self._lock:
-            self._campaigns.pop(sendid, None)
-            self._campaigns[sendid] = (campaign, end)
-            if len(self._campaigns) > _CACHED_AT_MOST:
-                del self._campaigns[next(iter(self._campaigns))]
+            led = self._led.get(sendid)
+        return led if led is not None and _now() < led.end else None
 
-    def forget(self, sendid: str, campaign: str) -> None:
+    def put(self, sendid: str, led: _Led) -> None:
+        # Another host may remember one that was opened before.
+        led.ask_again = min(led.end, _now() + _LED_FOR)
         with self._lock:
-            if self._campaigns.get(sendid, ("", 0.0))[0] == campaign:
-                del self._campaigns[sendid]
+            before = self._led.pop(sendid, led)
+            if before.campaign == led.campaign:
+                led.highest = max(led.highest, before.highest)
+            self._led[sendid] = led
+            if len(self._led) > _REMEMBERED_AT_MOST:
+                del self._led[next(iter(self._led))]
+
+    def ask_again(self, sendid: str) -> None:
+        """Where the SendID leads is to be asked before its next message."""
+        with self._lock:
+            if led := self._led.get(sendid):
+                led.ask_again = 0.0
+
+    def highest(self, sendid: str, campaign: str) -> int:
+        """The highest number that this process had of a campaign; 0 for none."""
+        with self._lock:
+            led = self._led.get(sendid)
+        return led.highest if led is not None and led.campaign == campaign else 0
+
+    def saw(self, sendid: str, campaign: str, number: int) -> None:
+        """A number of the campaign."""
+        with self._lock:
+            led = self._led.get(sendid)
+            if led is not None and led.campaign == campaign:
+                led.highest = max(led.highest, number)
+                # The last one used is the last to be left out.
+                self._led[sendid] = self._led.pop(sendid)
 
 
 class _Outage:

@@ -110,8 +110,8 @@ class EventLog:
         writes = [write for write in self._writes(batch) if wanted(write.target)]
         if not writes:
             return Outcome()
-        answers = self._connection.ask(lambda client: _answers(client, writes))
-        return _outcome(batch, writes, answers)
+        said = self._connection.ask(lambda client: answers(client, writes))
+        return _outcome(batch, writes, said)
 
     def _writes(self, batch: Batch) -> Iterator[Write]:
         yield from self._suppression.writes(batch)
@@ -261,18 +261,18 @@ class EventLog:
         )
 
 
-def _answers(client: Any, writes: Sequence[Write]) -> list[Any]:
+def answers(client: Any, writes: Sequence[Write]) -> list[Any]:
     """What Redis says to each: in one round trip, but for those of a cluster."""
     if not isinstance(client, Redis):
         return list(_one_by_one(client, writes))
     try:
-        answers = _together(client, writes)
+        together = _together(client, writes)
     except TROUBLE as error:
         return [error] * len(writes)
     # A script that the server does not have yet is sent to it.
     return [
         next(_one_by_one(client, [write])) if isinstance(said, NoScriptError) else said
-        for write, said in zip(writes, answers, strict=True)
+        for write, said in zip(writes, together, strict=True)
     ]
 
 

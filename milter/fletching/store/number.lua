@@ -1,34 +1,50 @@
 -- The next message number of a campaign, and the record by which a bounce of that message is
 -- attributed later.
 --
+-- A number must never be given twice, also where Redis has lost its last seconds, or where the two
+-- sides of a partition go on. So a server that cannot know all numbers so far takes a new range:
+--   6 bits: how many ranges there were before   16 bits of chance   28 bits: goes on counting
+-- It cannot know them where it is another one, or was restarted or promoted, since the last number
+-- (each has a replication id of its own), where the campaign was lost and made again, and where the
+-- asker has seen a higher one.
+--
 -- KEYS[1] the campaign's key
 -- KEYS[2] what the keys of its bounce records begin with; the number makes them whole, and the
 --         hash tag keeps all of them in the slot of KEYS[1]
--- KEYS[3] the campaign's counters
 -- ARGV[1] the record of this message, '' for none
 -- ARGV[2] seconds that the record is kept
 -- ARGV[3] messages per key of records
--- ARGV[4] where the message is counted as sent: hour|VirtualMTA|list
+-- ARGV[4] the highest number that the asker has seen in this campaign, 0 for none
+-- ARGV[5] chance, 16 bits
 -- Returns the number, or nil where the campaign is gone.
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+local opened, last, run = unpack(redis.call('HMGET', KEYS[1], 'opened', 'number', 'run'))
+if not opened then
   return nil
 end
 
-local number = redis.call('HINCRBY', KEYS[1], 'sent', 1)
-if redis.call('HINCRBY', KEYS[3], 'sent|' .. ARGV[4], 1) == 1 then
-  -- Counters end with their campaign.
-  local left = redis.call('PTTL', KEYS[1])
-  if left > 0 then
-    redis.call('PEXPIRE', KEYS[3], left)
-  end
+local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
+local number, seen = tonumber(last or 0), tonumber(ARGV[4])
+if (run or server) ~= server or seen > number then
+  number = math.max(number, seen)
+  local range = math.min(math.floor(number / 2 ^ 44) + 1, 63) * 2 ^ 16 + ARGV[5]
+  -- The last generation goes on where it is.
+  number = math.max(number, range * 2 ^ 28 + number % 2 ^ 28)
+end
+number = number + 1
+
+local digits = string.format('%.0f', number)
+if run == server then
+  redis.call('HSET', KEYS[1], 'number', digits)
+else
+  redis.call('HSET', KEYS[1], 'number', digits, 'run', server)
 end
 if ARGV[1] ~= '' then
   local per_key = tonumber(ARGV[3])
-  local block = KEYS[2] .. string.format('%d', math.floor(number / per_key))
+  local block = KEYS[2] .. string.format('%.0f', math.floor(number / per_key))
   -- Which one it is stands before it: a message without a record leaves no gap in a list. A hash
   -- would be no smaller than its entries, one by one, as soon as one of them is over 64 octets.
-  redis.call('RPUSH', block, string.format('%d ', number % per_key) .. ARGV[1])
+  redis.call('RPUSH', block, string.format('%.0f ', number % per_key) .. ARGV[1])
   redis.call('EXPIRE', block, ARGV[2])
 end
 return number

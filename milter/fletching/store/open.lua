@@ -3,7 +3,7 @@
 -- The time left is never made longer: the window counts from the first message.
 --
 -- KEYS[1] the SendID's key
--- ARGV[1] the campaign that the SendID opened but that Redis has lost, '' for none
+-- ARGV[1] the campaign that gives way to the candidate, '' for none
 -- ARGV[2] candidate, '' where none shall be opened
 -- ARGV[3] window in milliseconds
 -- Returns the campaign's id and the milliseconds that its window has left, or nil for none.

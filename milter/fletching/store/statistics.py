@@ -1,15 +1,14 @@
 """Statistics of campaigns: what was sent, opened, clicked, by hour, VirtualMTA, list and link.
 
-Here live the keys of the counters and the sums over them. `counting.py` counts events;
-what was sent is counted as the message gets its number. Uniqueness is exact: a bit
-per message says whether it was there before. Keys, those of a campaign in one slot of Redis
-Cluster:
+Here live the keys of the counters and the sums over them. `counting.py` counts events, and
+`sent.py` what was sent, once Postfix has it. Uniqueness is exact: a bit per message says whether it
+was there before. Keys, those of a campaign in one slot of Redis Cluster:
 
     fletching:campaigns              sorted set: campaign -> unix seconds of its first message
     fletching:counts:{<id>}          hash: kind|hour|VirtualMTA|list -> count
     fletching:links:{<id>}           hash: digest -> URL, digest|kind -> count
     fletching:counted:{<id>}         hash: writer of a journal -> sequence number of its last event
-                                     that is counted
+                                     that is counted; name of a count of `sent.py` -> how many
     fletching:seen:{<id>}:<kind>:<number // 65536>            bits by message number % 65536
     fletching:seen:{<id>}:<kind>:<digest>:<number // 4096>    those of one link, % 4096
 

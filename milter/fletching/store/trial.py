@@ -171,11 +171,9 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
     campaign, counts = key["campaign"], key["counts"]
     runs: dict[str, tuple[list[str], list[str | int]]] = {
         "open.lua": ([key["sendid"]], ["", "c", _MINUTE * 1000]),
-        "begin.lua": ([campaign], [_MINUTE, "sendid", "c"]),
-        "number.lua": (
-            [campaign, f"{prefix}bounces:", counts],
-            ["record", _MINUTE, 64, "0|mta|list"],
-        ),
+        "begin.lua": ([campaign], [_MINUTE, "sendid", "c", "opened", 0]),
+        "number.lua": ([campaign, f"{prefix}bounces:"], ["record", _MINUTE, 64, 0, 0]),
+        "sent.lua": ([campaign, counts, key["counted"]], ["0|mta|list", "a count", 1]),
         "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
             [campaign, counts, key["links"], key["counted"], f"{prefix}bits:"],

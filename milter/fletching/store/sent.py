@@ -1,0 +1,102 @@
+"""How many mails Postfix took, by campaign and place: each counted once, also while Redis is away.
+
+Here lives what is not in Redis yet, and what in the campaign's key `fletching:counted:{<id>}` is of
+it: name of a count -> how many of it are counted. When a mail was taken may not be known here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fletching.store.connection import Connection, StoreAway
+from fletching.store.events import answers
+from fletching.store.script import Script
+from fletching.store.statistics import CAMPAIGN, counts_key, place
+from fletching.store.writing import Write
+from fletching.tokens import Facts
+
+MOST = 10_000
+"""Counts that are remembered; of more, the oldest is forgotten, written or not."""
+
+_IN_VAIN = 60
+"""So often a campaign that Redis does not have is written: another worker may make it again."""
+
+_Of = tuple[str, str]
+"""A campaign, and hour|VirtualMTA|list."""
+
+
+@dataclass(slots=True)
+class _Count:
+    """``name``: of its own, so that one that was forgotten here and begins anew is another."""
+
+    name: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    mails: int = 0
+    in_vain: int = 0
+
+
+class Sent:
+    """The counts of one process, which only grow. To be used by one thread at a time."""
+
+    def __init__(self, url: str, state_dir: Path) -> None:
+        self._connection = Connection(url, state_dir)
+        self._script = Script("sent.lua")
+        self._counts: dict[_Of, _Count] = {}
+        self._unwritten: dict[_Of, None] = {}
+        self._runs: set[str] = set()
+
+    def add(self, message: Facts) -> None:
+        """Postfix took one more mail."""
+        if not message.campaign:
+            return  # Sent while the store was away.
+        of = message.campaign, place(message.sent // 3600, message.mtaid, message.listid)
+        count = self._counts.pop(of) if of in self._counts else _Count()
+        count.mails += 1
+        count.in_vain = 0
+        # The last one used is the last to be forgotten.
+        self._counts[of] = count
+        self._unwritten[of] = None
+        if len(self._counts) > MOST:
+            oldest = next(iter(self._counts))
+            del self._counts[oldest]
+            self._unwritten.pop(oldest, None)
+
+    def write(self) -> bool:
+        """Writes what is not in Redis yet; whether some of it is still not."""
+        campaigns: dict[str, list[_Of]] = {}
+        for of in self._unwritten:
+            campaigns.setdefault(of[0], []).append(of)
+        writes = [self._write(campaign, counts) for campaign, counts in campaigns.items()]
+        try:
+            said = self._connection.ask(lambda client: answers(client, writes)) if writes else []
+        except StoreAway:
+            return True
+        for counts, answer in zip(campaigns.values(), said, strict=True):
+            self._written(counts, answer)
+        return bool(self._unwritten)
+
+    def _write(self, campaign: str, counts: Sequence[_Of]) -> Write:
+        of = f"{{{campaign}}}"
+        keys = f"{CAMPAIGN}{of}", counts_key(campaign), f"fletching:counted:{of}"
+        words: list[str | int] = []
+        for count in counts:
+            words += [count[1], self._counts[count].name, self._counts[count].mails]
+        return Write(keys[0], partial(self._script.run, keys=keys, arguments=words))
+
+    def _written(self, counts: Sequence[_Of], answer: Any) -> None:
+        if isinstance(answer, Exception):
+            return
+        for of in counts:
+            count = self._counts[of]
+            count.in_vain = count.in_vain + 1 if answer is None else 0
+            if not 0 < count.in_vain < _IN_VAIN:
+                del self._unwritten[of]
+        if answer is not None and answer not in self._runs:
+            # Redis was restarted, or is another one: it may have lost what it had.
+            if self._runs:
+                self._unwritten.update(dict.fromkeys(self._counts))
+            self._runs.add(answer)

@@ -1,0 +1,316 @@
+"""How many mails Postfix took: each counted once, whatever Redis does meanwhile."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fletching.grouping import Question, campaign_id
+from fletching.outgoing.control import MOST_FIELDS
+from fletching.outgoing.edits import MOST_WORK
+from fletching.store import sent as sent_module
+from fletching.store.campaigns import Campaigns
+from fletching.store.sent import Sent
+from fletching.store.statistics import Statistics
+from fletching.tokens import Facts
+
+from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, header
+from tests.real.processes import wait_until
+from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_server import RedisServer
+from tests.sending import send
+
+NOWHERE = Path("/nonexistent")
+BEGAN, HOUR, DAY = 1_795_248_000, 3600, 86400
+A, B = "a" * 12, "b" * 12
+UNSAVED = ("appendonly no",)
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def running_store(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    with running(request.param) as store:
+        yield store
+
+
+@pytest.fixture
+def store(running_store: Stores) -> Stores:
+    running_store.flush()
+    return running_store
+
+
+def question(campaign: str = A) -> Question:
+    return Question(f"news{campaign}", "news", campaign, "", BEGAN, DAY, campaign, (), DAY)
+
+
+def message(campaign: str = A, hour: int = 0, listid: str = "t100", mtaid: str = "a") -> Facts:
+    return Facts(campaign, 1, "news", "1", listid, "", "", mtaid, BEGAN + hour * HOUR)
+
+
+def begun(url: str, *campaigns: str) -> Campaigns:
+    asking = Campaigns(url, NOWHERE)
+    asking.ping()
+    for campaign in campaigns:
+        assert asking.campaign_of(question(campaign)) is not None
+    return asking
+
+
+def count(url: str, campaign: str = A) -> int:
+    found = Statistics(url, NOWHERE).campaign(campaign)
+    assert found is not None
+    return found.sent
+
+
+def add(sent: Sent, mails: int, campaign: str = A) -> None:
+    for _ in range(mails):
+        sent.add(message(campaign))
+
+
+def write_all(sent: Sent) -> None:
+    """Until it is there: all is written again for each server that is heard for the first time."""
+    wait_until("what was sent is not counted", lambda: not sent.write())
+
+
+def test_number_alone_is_not_counted(store: Stores) -> None:
+    begun(store.url, A)
+    assert count(store.url) == 0
+
+
+def test_mails_are_counted_by_hour_list_and_virtual_mta(store: Stores) -> None:
+    begun(store.url, A, B)
+    sent = Sent(store.url, NOWHERE)
+    for each in (
+        *(message(), message(), message(hour=1), message(listid="T100", mtaid="b")),
+        *(message(B), message("")),
+    ):
+        sent.add(each)
+    assert not sent.write()
+    found = Statistics(store.url, NOWHERE)
+    assert (count(store.url), count(store.url, B)) == (4, 1)
+    assert found.hours(A)["sent"] == {BEGAN: 3, BEGAN + HOUR: 1}
+    assert {row.name: row.sent for row in found.by("mtaid")} == {"a": 4, "b": 1}
+    assert {row.name: row.sent for row in found.by("listid")} == {"t100": 5}
+
+
+def test_two_processes_count_one_campaign(store: Stores) -> None:
+    begun(store.url, A)
+    here, there = Sent(store.url, NOWHERE), Sent(store.url, NOWHERE)
+    for sent, mails in ((here, 3), (there, 4), (here, 2), (here, 0)):
+        add(sent, mails)
+        assert not sent.write()
+    assert count(store.url) == 9
+
+
+def test_counters_end_with_their_campaign(store: Stores) -> None:
+    begun(store.url, A)
+    store.look.expire(f"fletching:campaign:{{{A}}}", 1000)
+    sent = Sent(store.url, NOWHERE)
+    add(sent, 1)
+    assert not sent.write()
+    for name in ("counts", "counted"):
+        assert 990 < store.look.ttl(f"fletching:{name}:{{{A}}}") <= 1000
+
+
+def test_campaign_that_is_gone_waits_until_it_is_made_again(store: Stores) -> None:
+    campaigns, sent = begun(store.url, A, B), Sent(store.url, NOWHERE)
+    add(sent, 2)
+    add(sent, 3, B)
+    store.look.delete(f"fletching:campaign:{{{A}}}")
+    assert sent.write()
+    assert store.keys("*counts*") == [f"fletching:counts:{{{B}}}"]
+    assert campaigns.campaign_of(question()) is not None
+    assert not sent.write()
+    assert (count(store.url), count(store.url, B)) == (2, 3)
+
+
+def test_campaign_that_stays_away_is_given_up(store: Stores) -> None:
+    sent = Sent(store.url, NOWHERE)
+    add(sent, 2)
+    wait_until("it is tried for ever", lambda: not sent.write())
+    assert store.keys() == []
+    begun(store.url, A)
+    add(sent, 1)
+    assert not sent.write()
+    assert count(store.url) == 3
+
+
+def test_count_that_was_forgotten_here_begins_anew(
+    store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sent_module, "MOST", 2)
+    names = [campaign_id(BEGAN + place, bytes(4)) for place in range(4)]
+    begun(store.url, *names)
+    sent = Sent(store.url, NOWHERE)
+    for _ in range(3):
+        for name in names:
+            add(sent, 2, name)
+            write_all(sent)
+    assert [count(store.url, name) for name in names] == [6] * 4
+
+
+def test_many_campaigns_are_written_at_once(store: Stores) -> None:
+    names = [campaign_id(BEGAN + place, bytes(4)) for place in range(60)]
+    begun(store.url, *names)
+    sent = Sent(store.url, NOWHERE)
+    for place, name in enumerate(names):
+        add(sent, 1 + place % 3, name)
+    write_all(sent)
+    assert [count(store.url, name) for name in names] == [1 + place % 3 for place in range(60)]
+
+
+def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
+    """Redis hangs, gets the counts, and answers nobody."""
+    names = [campaign_id(BEGAN + place, bytes(4)) for place in range(6)]
+    begun(store.url, *names)
+    sent = Sent(store.url, NOWHERE)
+    for name in names:
+        add(sent, 1, name)
+    write_all(sent)
+    for name in names:
+        add(sent, 5, name)
+    for server in store.servers:
+        server.daemon.signal(signal.SIGSTOP)
+    try:
+        assert sent.write()
+    finally:
+        for server in store.servers:
+            server.daemon.signal(signal.SIGCONT)
+    for name in names:
+        add(sent, 1, name)
+    write_all(sent)
+    assert [count(store.url, name) for name in names] == [7] * 6
+
+
+def test_mails_wait_while_redis_is_away() -> None:
+    with RedisServer() as server:
+        begun(server.url, A)
+        sent = Sent(server.url, NOWHERE)
+        server.stop()
+        for mails in (1, 2, 3):
+            add(sent, mails)
+            assert sent.write()
+        server.start()
+        assert not sent.write()
+        assert count(server.url) == 6
+
+
+def test_what_redis_forgot_is_counted_again() -> None:
+    with RedisServer(*UNSAVED) as server:
+        begun(server.url, A, B)
+        sent = Sent(server.url, NOWHERE)
+        add(sent, 5)
+        assert not sent.write()
+        server.client.save()
+        for campaign in (A, B):
+            add(sent, 7, campaign)
+        assert not sent.write()
+        server.daemon.kill()
+        server.start()
+        assert (count(server.url), count(server.url, B)) == (5, 0)
+        # One mail makes known that Redis was restarted.
+        add(sent, 1)
+        write_all(sent)
+        assert (count(server.url), count(server.url, B)) == (13, 7)
+
+
+def test_lost_campaign_has_its_counts_again(store: Stores) -> None:
+    campaigns, sent = begun(store.url), Sent(store.url, NOWHERE)
+    send(campaigns, sent, question(), count=5)
+    store.flush()
+    send(campaigns, sent, question())
+    assert count(store.url) == 6
+
+
+def test_shard_that_hangs_holds_no_other_up() -> None:
+    names = [campaign_id(BEGAN + place, bytes(4)) for place in range(12)]
+    with running("cluster") as store:
+        begun(store.url, *names)
+        sent = Sent(store.url, NOWHERE)
+        for name in names:
+            add(sent, 1, name)
+        write_all(sent)
+        hangs = store.servers[0]
+        there = {name for name in names if hangs.client.keys(f"fletching:campaign:{{{name}}}")}
+        assert 0 < len(there) < len(names)
+        for name in names:
+            add(sent, 1, name)
+        hangs.daemon.signal(signal.SIGSTOP)
+        try:
+            keys = [f"fletching:counts:{{{name}}}" for name in names if name not in there]
+
+            def others_counted() -> bool:
+                assert sent.write()
+                found = [
+                    server.client.hvals(key)
+                    for server in store.servers[1:]
+                    for key in keys
+                    if server.client.keys(key)
+                ]
+                return found == [["2"]] * len(keys)
+
+            wait_until("the others are not counted", others_counted)
+        finally:
+            hangs.daemon.signal(signal.SIGCONT)
+        write_all(sent)
+        assert [count(store.url, name) for name in names] == [2] * len(names)
+
+
+# A milter and a Redis.
+
+CONFIG = "default_mail_class: news\nmail_classes: {news: {list_id: t100}}\n"
+FROM = header("From", "app@example.com")
+
+
+def milter_counts(milter: MilterDaemon, redis: RedisServer) -> tuple[int, int]:
+    """How many numbers were given and how many mails were counted, once the log is at rest."""
+    milter.lines("mail")
+    (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()
+    number = redis.client.hget(f"fletching:campaign:{{{campaign.campaign}}}", "number")
+    return int(str(number)), campaign.sent
+
+
+def test_mail_that_is_refused_after_its_number_is_not_counted() -> None:
+    """To find and delete each of these fields, Postfix would read all lines of the header."""
+    lines = [header("A", "b" + "\n b" * 300)] * (MOST_WORK // MOST_FIELDS // 300)
+    removed = [header("X-GreenArrow-J", "b")] * MOST_FIELDS
+    with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
+        assert milter.mail(FROM).replies == [ACCEPT]
+        assert milter.mail(FROM, *lines, *removed).replies == [REPLY]
+        assert milter.mail(FROM).replies == [ACCEPT]
+        assert milter_counts(milter, redis) == (3, 2)
+
+
+def test_late_answer_is_not_counted() -> None:
+    """Redis gives a number when Postfix has its 451 already; the mail comes again."""
+    with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
+        assert milter.mail(FROM).replies == [ACCEPT]
+        redis.daemon.signal(signal.SIGSTOP)
+        try:
+            assert milter.mail(FROM).replies == [REPLY]
+        finally:
+            redis.daemon.signal(signal.SIGCONT)
+        wait_until("451 again", lambda: milter.mail(FROM).replies == [ACCEPT])
+        number, counted = milter_counts(milter, redis)
+        assert number >= counted == 2
+
+
+def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
+    """They wait in the worker, and it needs no other mail to write them."""
+    with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
+        for _ in range(3):
+            assert milter.mail(FROM).replies == [ACCEPT]
+        redis.daemon.kill()
+        milter.lines("mail")
+        redis.start()
+        (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()
+        wait_until("not counted", lambda: count(redis.url, campaign.campaign) == 3)
+
+
+def test_mails_are_counted_before_a_worker_ends() -> None:
+    with RedisServer() as redis, MilterDaemon(redis.url, CONFIG, workers=2) as milter:
+        for _ in range(6):
+            assert milter.mail(FROM).replies == [ACCEPT]
+        milter.stop()
+        (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()
+        assert campaign.sent == 6
