@@ -280,7 +280,7 @@ def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Led:
     """The campaign that a SendID leads to, and the end of its window on the clock of `_now`.
 
@@ -319,12 +319,11 @@ class _Known:
 
     def put(self, sendid: str, led: _Led) -> None:
         # Another host may remember one that was opened before.
-        led.ask_again = min(led.end, _now() + _LED_FOR)
+        again = min(led.end, _now() + _LED_FOR)
         with self._lock:
             before = self._led.pop(sendid, led)
-            if before.campaign == led.campaign:
-                led.highest = max(led.highest, before.highest)
-            self._led[sendid] = led
+            highest = before.highest if before.campaign == led.campaign else 0
+            self._led[sendid] = replace(led, ask_again=again, highest=highest)
             if len(self._led) > _REMEMBERED_AT_MOST:
                 del self._led[next(iter(self._led))]
 
@@ -332,7 +331,7 @@ class _Known:
         """Where the SendID leads is to be asked before its next message."""
         with self._lock:
             if led := self._led.get(sendid):
-                led.ask_again = 0.0
+                self._led[sendid] = replace(led, ask_again=0.0)
 
     def highest(self, sendid: str, campaign: str) -> int:
         """The highest number that this process had of a campaign; 0 for none."""
@@ -345,9 +344,9 @@ class _Known:
         with self._lock:
             led = self._led.get(sendid)
             if led is not None and led.campaign == campaign:
-                led.highest = max(led.highest, number)
                 # The last one used is the last to be left out.
-                self._led[sendid] = self._led.pop(sendid)
+                del self._led[sendid]
+                self._led[sendid] = replace(led, highest=max(led.highest, number))
 
 
 class _Outage:

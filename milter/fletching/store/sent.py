@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _Of = tuple[str, str]
 """A campaign, and hour|VirtualMTA|list."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Count:
     """``name``: of its own, so that one that was forgotten here and begins anew is another."""
 
@@ -55,10 +55,8 @@ class Sent:
             return  # Sent while the store was away.
         of = message.campaign, place(message.sent // 3600, message.mtaid, message.listid)
         count = self._counts.pop(of) if of in self._counts else _Count()
-        count.mails += 1
-        count.in_vain = 0
         # The last one used is the last to be forgotten.
-        self._counts[of] = count
+        self._counts[of] = replace(count, mails=count.mails + 1, in_vain=0)
         self._unwritten[of] = None
         if len(self._counts) > MOST:
             oldest = next(iter(self._counts))
@@ -91,9 +89,9 @@ class Sent:
         if isinstance(answer, Exception):
             return
         for of in counts:
-            count = self._counts[of]
-            count.in_vain = count.in_vain + 1 if answer is None else 0
-            if not 0 < count.in_vain < _IN_VAIN:
+            in_vain = self._counts[of].in_vain + 1 if answer is None else 0
+            self._counts[of] = replace(self._counts[of], in_vain=in_vain)
+            if not 0 < in_vain < _IN_VAIN:
                 del self._unwritten[of]
         if answer is not None and answer not in self._runs:
             # Redis was restarted, or is another one: it may have lost what it had.
