@@ -15,7 +15,7 @@ import pytest
 import yaml
 from fletching.config.load import ConfigError, load, parse
 from fletching.config.model import Config
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -391,6 +391,7 @@ def test_no_bytes_raise_anything_else(content: bytes) -> None:
 
 
 @given(st.dictionaries(KEYS, TREES, max_size=6))
+@settings(deadline=None)
 def test_no_tree_raises_anything_else(tree: dict[str, object]) -> None:
     try:
         read(yaml.safe_dump(tree, allow_unicode=True))
