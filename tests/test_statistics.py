@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fletching import events
 from fletching.events import Event
-from fletching.grouping import Numbered, Question
+from fletching.grouping import Question
 from fletching.store import statistics
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
@@ -306,10 +306,9 @@ def asking(store: Stores) -> Campaigns:
 
 
 def begun(store: Stores, *names: str) -> None:
-    campaigns = asking(store)
+    campaigns, sent = asking(store), Sent(store.url, NOWHERE)
     for name in names:
-        asked = Mail(name, "t100", "vmta", 0).question
-        assert campaigns.campaign_of(asked) == Numbered(name, 1)
+        send(campaigns, sent, Mail(name, "t100", "vmta", 0).question, "vmta")
 
 
 def event(type: str, number: int = 1, ms: int = BEGAN * 1000, **given: Any) -> Event:
@@ -613,9 +612,9 @@ def test_pages_of_campaigns(
     found: list[str],
 ) -> None:
     monkeypatch.setattr(statistics, "_PAGE", 2)
-    campaigns = asking(store)
+    campaigns, sent = asking(store), Sent(store.url, NOWHERE)
     for hour, each in enumerate((B, C, A)):
-        campaigns.campaign_of(Mail(each, "", "", hour).question)
+        send(campaigns, sent, Mail(each, "", "", hour).question)
     told = Statistics(store.url, NOWHERE)
     assert [each.campaign for each in told.campaigns(limit, skip, wanted)] == found
     by_class = {row.name: row.sent for row in told.by("mail_class", wanted=wanted)}
