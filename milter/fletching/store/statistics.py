@@ -248,12 +248,12 @@ class Statistics:
         return [
             Campaign(
                 campaign=name,
-                sendid=sendid.lower(),
+                sendid=(sendid or "").lower(),
                 mail_class=mail_class or "",
                 opened=int(opened or 0),
             )
             for name, (sendid, mail_class, opened) in zip(names, told, strict=True)
-            if sendid is not None
+            if any(each is not None for each in (sendid, mail_class, opened))
         ]
 
     def _with_counters(self, heads: Iterable[Campaign]) -> Iterator[tuple[Campaign, Fields]]:
