@@ -213,12 +213,17 @@ def not_kept(what: str, error: BaseException) -> None:
 
 
 def events_lost(count: int) -> None:
-    """Redis is away and the spool is full, or its disk: so many events of this process are gone."""
+    """Redis is away and the disk or the journal full: so many events of this process are gone."""
     _write(ERROR, "events_lost", [("count", count)])
 
 
+def replaying() -> None:
+    """Redis started again, or another one took over: it gets all again that the journal has."""
+    _write(NOTICE, "replaying", [])
+
+
 def spool_drained(events: int, lost: int) -> None:
-    """Redis has the events that waited on disk; so many were lost since this process began."""
+    """Redis has all that the journal has; so many events were lost since this process began."""
     _write(NOTICE, "spool_drained", [("events", events), ("lost", lost)])
 
 

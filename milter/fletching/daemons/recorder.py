@@ -1,66 +1,71 @@
-"""From an event to its being kept: the events of a moment go to Redis together.
+"""From an event to its being kept: the events of a moment go to disk and to Redis together.
 
-Here live the batches, and the way round by the spool while Redis is away. An event is kept when
-`record` returns: in Redis, or on this host's disk. What an event means is not known here.
+Here live the batches, the threads, and the waiting. An event is kept when `record` returns: in the
+journal on this host's disk, and in Redis too unless that is away or has something to catch up with.
+Where the disk is full, Redis alone has it. What an event means is not known here.
 
-One thread writes, and while the spool has something, another drains it. All that comes meanwhile
-goes to the spool, too, so that events reach Redis in the order in which they came.
+One thread takes the events. Another looks after Redis: while something is missing there, it alone
+writes, from the journal, so that events reach each target in the order in which they came.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from fletching import log
+from fletching.daemons import drain
+from fletching.daemons.drain import MOST_AT_ONCE, SAY_EVERY, TRY_EVERY, Drain
+from fletching.daemons.journal import Journal, Position
 from fletching.daemons.seldom import Seldom
-from fletching.daemons.spool import Spool
 from fletching.events import Event
 from fletching.store.connection import StoreAway
+from fletching.store.writing import Line
 
-MOST_AT_ONCE = 500
-"""Events in one batch: Redis answers others between two of them."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether Redis has all that it had."""
 
-TRY_EVERY = 0.5
-"""Seconds between two questions whether Redis is back."""
-
-TELL_EVERY = 10.0
-"""Seconds between two lines about Redis that is away, a full disk, events that are lost."""
+TIDY_EVERY = 60.0
+"""Seconds between two looks for what the journal need not have any more."""
 
 
-class Log(Protocol):
+class Log(drain.Log, Protocol):
     """Where events go: `store.events.EventLog`."""
 
     def append(self, events: Sequence[Event]) -> None:
-        """Keeps them. Raises StoreAway."""
+        """Keeps events that no journal has. Raises StoreAway."""
 
 
 class Recorder:
     """Keeps the events of one process. All but its threads is of one event loop."""
 
-    def __init__(self, events: Log, opened_spool: Callable[[], Spool]) -> None:
-        """``opened_spool`` raises OSError where a disk has no room even for an empty file."""
+    def __init__(self, events: Log, opened_journal: Callable[[], Journal]) -> None:
+        """``opened_journal`` raises OSError where a disk has no room even for an empty file."""
         self._events = events
-        self._opened_spool = opened_spool
-        self._spool: Spool | None = None
+        self._opened_journal = opened_journal
+        self._journal: Journal | None = None
+        self._drain: Drain | None = None
         self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="recorder")
-        self._changing = threading.Lock()
-        self._ended = threading.Event()
-        self._drainer: threading.Thread | None = None
         self._lost = 0
-        self._away, self._full, self._losing = (Seldom(TELL_EVERY) for _ in range(3))
+        self._away, self._full, self._losing = (Seldom(SAY_EVERY) for _ in range(3))
+        self._tidying = Seldom(TIDY_EVERY)
+        # Whether Redis lacks something that the journal has: then one thread alone writes to it.
+        self._is_behind = True
+        # Held for the end of the journal and whether that is reached; and by who writes to Redis.
+        self._changing, self._draining = threading.Lock(), threading.Lock()
+        self._ended, self._woken = threading.Event(), threading.Event()
+        self._tending = threading.Thread(target=self._tend, name="drainer", daemon=True)
         try:
-            self._spool = opened_spool()
+            self._opened()
         except OSError as error:
             log.not_kept("spool", error)
-        if self._spool:
-            with self._changing:
-                self._begin_draining()
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="recorder")
+        self._writing.submit(self._begin)
 
     async def record(self, *events: Event) -> None:
         """Returns when the events are kept, or there was no room for them even on disk.
@@ -74,11 +79,14 @@ class Recorder:
         await kept
 
     def close(self) -> None:
-        """Ends the threads; what the spool has by now waits for the next start."""
-        self._ended.set()
+        """Ends the threads; what Redis has not by now waits for the next start."""
         self._writing.shutdown()
-        if self._drainer is not None:
-            self._drainer.join()
+        self._ended.set()
+        self._woken.set()
+        self._tending.join()
+        if self._journal is not None and self._drain is not None:
+            self._note(self._drain)
+            self._journal.close()
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -96,70 +104,89 @@ class Recorder:
                     kept.set_exception(error) if error else kept.set_result(None)
         self._task = None
 
+    def _opened(self) -> tuple[Journal, Drain]:
+        if self._journal is None or self._drain is None:
+            self._journal = self._opened_journal()
+            self._drain = Drain(self._journal, self._events)
+            self._is_behind = True
+        return self._journal, self._drain
+
     def _keep(self, events: Sequence[Event]) -> None:
-        with self._changing:
-            if self._drainer is not None:
-                self._to_spool(events)
-                return
+        try:
+            with self._changing:
+                journal, drain = self._opened()
+                lines, end = journal.append(events), journal.end
+        except OSError as error:
+            if self._full.is_due():
+                log.not_kept("spool", error)
+            self._keep_in_redis_alone(events)
+            return
+        if not self._is_behind and self._is_written(drain, lines, end):
+            return
+        self._woken.set()
+
+    def _is_written(self, drain: Drain, lines: Sequence[Line], end: Position) -> bool:
+        with self._draining:
+            if not self._is_behind:
+                try:
+                    self._is_behind = not drain.write_next(lines, end)
+                except Exception as error:  # noqa: BLE001 an edge: no event is lost by it
+                    self._is_behind = True
+                    log.not_recorded(error)
+            return not self._is_behind
+
+    def _keep_in_redis_alone(self, events: Sequence[Event]) -> None:
         try:
             self._events.append(events)
             return
         except StoreAway as error:
             if self._away.is_due():
                 log.store_away(str(error))
-        except Exception as error:  # noqa: BLE001 an edge: whatever it is, no event is lost by it
+        except Exception as error:  # noqa: BLE001 an edge: the next event may fare better
             log.not_recorded(error)
-        with self._changing:
-            self._to_spool(events)
-            self._begin_draining()
-
-    def _to_spool(self, events: Sequence[Event]) -> None:
-        try:
-            if self._spool is None:
-                self._spool = self._opened_spool()
-            lost = self._spool.append(events)
-        except OSError as error:
-            if self._full.is_due():
-                log.not_kept("spool", error)
-            lost = len(events)
-        self._lost += lost
-        if lost and self._losing.is_due():
+        self._lost += len(events)
+        if self._losing.is_due():
             log.events_lost(self._lost)
 
-    def _begin_draining(self) -> None:
-        """To be called with the lock, which the drainer's end waits for."""
-        drainer = threading.Thread(target=self._drain, name="drainer", daemon=True)
-        drainer.start()
-        self._drainer = drainer
+    def _begin(self) -> None:
+        """Before the first event, which need not wait then for the one who drains."""
+        with contextlib.suppress(StoreAway):
+            if self._drain is not None:
+                self._is_behind = not (self._drain.look() and self._drain.is_done)
+        self._tending.start()
 
-    def _drain(self) -> None:
-        drained, is_over = 0, False
-        while not is_over and not self._ended.wait(0 if drained else TRY_EVERY):
+    def _tend(self) -> None:
+        """Looks after Redis, and brings it what it lacks."""
+        while not self._ended.is_set():
+            self._woken.clear()
             try:
-                count, is_over = self._drain_some()
-                drained += count
-            except StoreAway:
+                if self._drain is None or not self._step(self._drain):
+                    self._woken.wait(TRY_EVERY if self._is_behind else LOOK_EVERY)
+            except StoreAway as error:
+                if self._away.is_due():
+                    log.store_away(str(error))
                 self._ended.wait(TRY_EVERY)
             except Exception as error:  # noqa: BLE001 an edge: it waits on disk, and is tried again
                 log.not_recorded(error)
-                self._ended.wait(TELL_EVERY)
-        if drained:
-            log.spool_drained(drained, self._lost)
+                self._ended.wait(SAY_EVERY)
 
-    def _drain_some(self) -> tuple[int, bool]:
-        """How many went to Redis, and whether they were the last ones."""
+    def _step(self, drain: Drain) -> bool:
+        """Whether it got on, and there may be more."""
+        if not self._is_behind:
+            with self._draining:
+                self._is_behind = not drain.look()
+        got_on = self._is_behind and drain.step()
         with self._changing:
-            spool = self._spool
-            events = spool.first(MOST_AT_ONCE) if spool is not None else []
-            if spool is None or spool.gave_all:
-                # Nobody may add to it meanwhile: the next event goes straight to Redis.
-                if events:
-                    self._events.append(events)
-                if spool is not None:
-                    spool.forget()
-                self._drainer = None
-                return len(events), True
-        self._events.append(events)
-        with self._changing:
-            spool.forget()
-        return len(events), False
+            if self._is_behind and drain.is_done:
+                self._is_behind = False
+                if drained := drain.drained():
+                    log.spool_drained(drained, self._lost)
+        self._note(drain)
+        return got_on
+
+    def _note(self, drain: Drain) -> None:
+        # On a full disk there may be no room; then more is written once more at the next start.
+        with contextlib.suppress(OSError):
+            drain.note()
+            if self._tidying.is_due():
+                drain.tidy()

@@ -19,9 +19,10 @@ from fletching import log
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.named import named_by, told_of
-from fletching.config.sections import Web
-from fletching.daemons import dashboard, holding, library_log, prefork, spool
+from fletching.config.sections import Events, Web
+from fletching.daemons import dashboard, holding, journal, library_log, prefork
 from fletching.daemons.holding import Holding
+from fletching.daemons.journal import Journal
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import (
     END_WORKER,
@@ -63,7 +64,7 @@ def serve(config_path: Path) -> int:
             with named_by("web", "admin_listen", fault=ListenError):
                 shown = _listen((config.web or Web()).admin_listen)
             with named_by("state_dir", fault=OSError), even_without_room("spool"):
-                spool.prepare(config.state_dir / "spool", prefork.count(config))
+                journal.prepare(_spool(config), prefork.count(config), _kept(config))
                 holding.prepare(config.state_dir / "held", prefork.count(config))
     except ConfigError as error:
         log.cannot_start(str(error))
@@ -79,6 +80,15 @@ def _open(config_path: Path) -> tuple[Config, Opened]:
         dashboard.password(config)
         open_redis_files(config)
         return config, opened(config)
+
+
+def _spool(config: Config) -> Path:
+    return config.state_dir / "spool"
+
+
+def _kept(config: Config) -> int:
+    """Seconds for which this host keeps what suppresses an address, as long as the stream."""
+    return (config.events or Events()).keep
 
 
 class _Heard:
@@ -209,8 +219,10 @@ def live(
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
-    file = spool.spool_of(config.state_dir / "spool", place)
-    recorder = Recorder(EventLog(config.redis, config.state_dir), lambda: spool.Spool(file))
+    folder = journal.journal_of(_spool(config), place)
+    recorder = Recorder(
+        EventLog(config.redis, config.state_dir), lambda: Journal(folder, _kept(config))
+    )
     touches = Touches(config.redis, config.state_dir)
     held = Holding(recorder, touches, answers.hits.lists, config.state_dir / "held", place)
     application = Application(answers, recorder, held)

@@ -103,14 +103,15 @@ class EventLog:
             log.not_counted(target, error)
 
     def write(self, batch: Batch, wanted: Callable[[str], bool] = lambda _: True) -> Outcome:
-        """Writes a batch to its targets, or to those that are wanted; it may be written again.
+        """Writes a batch to its targets, or to those that are wanted; raises nothing.
 
-        Raises StoreAway only where there is no client to be had.
+        Events of a journal may be written any number of times.
         """
         writes = [write for write in self._writes(batch) if wanted(write.target)]
-        if not writes:
-            return Outcome()
-        said = self._connection.ask(lambda client: answers(client, writes))
+        try:
+            said = self._connection.ask(lambda client: answers(client, writes))
+        except StoreAway as away:
+            said = [away] * len(writes)
         return _outcome(batch, writes, said)
 
     def _writes(self, batch: Batch) -> Iterator[Write]:
@@ -304,7 +305,7 @@ def _node(client: Any, key: str) -> str:
 def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> Outcome:
     failed: dict[str, Exception] = {}
     strange: set[str] = set()
-    lost = False
+    lost, mark = False, 0
     for write, said in zip(writes, answers, strict=True):
         if isinstance(said, Exception):
             if write.target.startswith(CAMPAIGN) and _is_final(said):
@@ -312,10 +313,11 @@ def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> O
             else:
                 failed[write.target] = said
         elif isinstance(said, list) and batch.writer:
-            run, mark = str(said[0]), int(said[1])
-            strange |= {run} - batch.runs - {""}
-            lost = lost or (write.target == STREAM and mark < batch.after)
-    return Outcome(failed, frozenset(strange), lost)
+            strange |= {str(said[0])} - batch.runs - {""}
+            if write.target == STREAM:
+                lost = int(said[1]) < batch.after
+                mark = max(int(said[1]), batch.lines[-1].sequence)
+    return Outcome(failed, len(failed) < len(writes), mark, frozenset(strange), lost)
 
 
 def _is_final(error: Exception) -> bool:

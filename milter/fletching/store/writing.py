@@ -61,10 +61,13 @@ class Write:
 class Outcome:
     """What became of a batch. ``failed``: why, by the targets that may not have it.
 
+    ``written``: some target has it. ``mark``: the stream's by now; 0 where that is not known.
     ``strange``: runs that the writer does not know. ``lost``: the stream has not what it must have.
     """
 
     failed: Mapping[str, Exception] = field(default_factory=dict)
+    written: bool = False
+    mark: int = 0
     strange: frozenset[str] = frozenset()
     lost: bool = False
 
