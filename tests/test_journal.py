@@ -1,38 +1,35 @@
-"""The spool on disk, and the recorder that goes round by it while Redis is away."""
+"""The journal on disk: what was appended is there, in order, for as long as it is kept."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fletching import events
-from fletching.daemons.recorder import MOST_AT_ONCE, Recorder
-from fletching.daemons.spool import Spool, prepare, restored, spool_of
+from fletching.daemons import journal as module
+from fletching.daemons.journal import START, Journal, Position, journal_of, prepare, restored
 from fletching.events import Event
-from fletching.store.connection import StoreAway
+from fletching.store.writing import Line
 from fletching.tokens import Facts
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.real.processes import wait_until
-
+KEPT = 7 * 86400
 FACTS = Facts("abcdefghijkl", 7, "News", "0101", "T100", "uid|sid", "r@example.org", "bulk", 12345)
 
 
-def event(number: int) -> Event:
+def event(number: int, type: str = events.CLICK) -> Event:
     facts = replace(FACTS, number=number)
     told = events.unique_id(number, bytes(10))
-    return Event(events.CLICK, 1_700_000_000_000 + number, told, "mx1", facts, {"click_url": "ü"})
+    return Event(type, 1_700_000_000_000 + number, told, "mx1", facts, {"click_url": "ü"})
 
 
 def event_line(**wrong: object) -> bytes:
@@ -40,21 +37,46 @@ def event_line(**wrong: object) -> bytes:
     return json.dumps(json.loads(event(1).json()) | wrong).encode()
 
 
-def numbers(found: Sequence[Event]) -> list[int]:
-    return [each.facts.number for each in found]
+def some(numbers: Iterable[int]) -> list[Event]:
+    return [event(number) for number in numbers]
 
 
-def drained(spool: Spool, at_once: int = 3) -> list[int]:
-    found = []
-    while spool:
-        found += numbers(spool.first(at_once))
-        spool.forget()
-    return found
+def numbers(found: Sequence[Line]) -> list[int]:
+    return [line.event.facts.number for line in found]
+
+
+def lines_of(journal: Journal, at: Position = START, at_once: int = 3) -> list[tuple[str, Line]]:
+    """All lines behind a position, and their writers."""
+    found: list[tuple[str, Line]] = []
+    while True:
+        writer, lines, at = journal.read(at, at_once)
+        if not lines:
+            assert at >= journal.end
+            return found
+        found += [(writer, line) for line in lines]
+
+
+def read(journal: Journal, at: Position = START, at_once: int = 3) -> list[int]:
+    return numbers([line for _, line in lines_of(journal, at, at_once)])
+
+
+def sequences(journal: Journal) -> list[int]:
+    return [line.sequence for _, line in lines_of(journal)]
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.recent"), *folder.glob("*.kept")])
+
+
+def grow_old(folder: Path, seconds: float) -> None:
+    for path in segments(folder):
+        at = path.stat().st_mtime - seconds
+        os.utime(path, (at, at))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return spool_of(tmp_path / "spool", 0)
+def folder(tmp_path: Path) -> Path:
+    return journal_of(tmp_path / "spool", 0)
 
 
 TEXT = st.text() | st.text(st.characters(categories=["Cs"]))
@@ -101,324 +123,292 @@ def test_what_is_no_event(line: bytes) -> None:
         restored(line)
 
 
-def test_first_in_first_out(path: Path) -> None:
-    spool = Spool(path)
-    assert not spool
-    assert spool.append([event(1), event(2)]) == 0
-    assert spool.append([event(3)]) == 0
-    assert numbers(spool.first(2)) == [1, 2]
-    assert not spool.gave_all
-    spool.forget()
-    spool.append([event(4)])
-    assert numbers(spool.first(10)) == [3, 4]
-    assert spool.gave_all
-    spool.forget()
-    assert not spool
-    assert path.stat().st_size == 0
+def test_first_in_first_out(folder: Path) -> None:
+    journal = Journal(folder, KEPT)
+    assert read(journal) == []
+    journal.append(some([1, 2]))
+    middle = journal.end
+    journal.append(some([3]))
+    assert read(journal) == [1, 2, 3]
+    assert read(journal, middle) == [3]
+    assert read(journal, journal.end) == []
 
 
-def test_what_was_not_forgotten_is_there_again(path: Path) -> None:
-    spool = Spool(path)
-    spool.append([event(number) for number in range(9)])
-    spool.first(3)
-    spool.forget()
-    spool.first(3)
-    spool.close()
-    assert drained(Spool(path)) == [3, 4, 5, 6, 7, 8]
+def test_what_is_read_is_what_was_appended(folder: Path) -> None:
+    journal = Journal(folder, KEPT)
+    appended = journal.append([event(1), event(2, events.UNSUBSCRIBE)])
+    found = lines_of(journal)
+    assert [(line.sequence, line.json) for _, line in found] == [
+        (line.sequence, line.json) for line in appended
+    ]
+    assert {writer for writer, _ in found} == {journal.writer}
 
 
-@pytest.mark.parametrize("left", [b"{", b'{"event_type":"engine_click","ev', b"x" * 100_000])
-def test_half_a_last_line_is_dropped(path: Path, left: bytes) -> None:
-    spool = Spool(path)
-    spool.append([event(1), event(2)])
-    spool.close()
-    with path.open("ab") as file:
-        file.write(left)
-    again = Spool(path)
-    again.append([event(3)])
-    assert drained(again) == [1, 2, 3]
+def test_the_next_process_has_the_lines_of_the_one_before_and_a_name_of_its_own(
+    folder: Path,
+) -> None:
+    first = Journal(folder, KEPT)
+    first.append(some([1, 2]))
+    second = Journal(folder, KEPT)
+    second.append(some([3]))
+    assert lines_of(second)[0][0] == first.writer
+    assert lines_of(second)[2][0] == second.writer != first.writer
+    assert read(second) == [1, 2, 3]
 
 
-def test_nothing_but_half_a_line(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"{" * 200_000)
-    assert not Spool(path)
+def test_what_was_noted_is_known_at_the_next_start(folder: Path) -> None:
+    journal = Journal(folder, KEPT)
+    journal.append(some(range(4)))
+    place = journal.end
+    journal.note(place, frozenset("ab"))
+    journal.append(some([4]))
+    again = Journal(folder, KEPT)
+    assert (again.done, again.runs) == (place, frozenset("ab"))
+    assert read(again, again.done) == [4]
 
 
-def test_a_lost_block_costs_its_own_lines(path: Path) -> None:
-    spool = Spool(path)
-    spool.append([event(1), event(2), event(3)])
-    spool.close()
+@pytest.mark.parametrize("note", [b"", b"x", b"- 0", b"x 5 a", b"\0" * 60, b"\xff"])
+def test_a_note_that_is_none_gives_all_again(folder: Path, note: bytes) -> None:
+    journal = Journal(folder, KEPT)
+    journal.append(some([1, 2]))
+    journal.note(journal.end, frozenset("a"))
+    (folder / "done").write_bytes(note)
+    again = Journal(folder, KEPT)
+    assert (again.done, again.runs) == (START, frozenset())
+    assert read(again, again.done) == [1, 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=st.lists(st.integers(1, 5), min_size=1, max_size=6), data=st.data())
+def test_a_file_that_is_cut_anywhere_gives_its_beginning(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[int], data: st.DataObject
+) -> None:
+    folder, count = tmp_path_factory.mktemp("cut"), 0
+    journal = Journal(folder, KEPT)
+    for size in batches:
+        journal.append(some(range(count, count + size)))
+        count += size
+    (path,) = segments(folder)
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:cut])
+    again = Journal(folder, KEPT)
+    found = read(again)
+    assert found == list(range(len(found)))
+    assert len(found) >= whole[:cut].count(b"\n")
+    again.append(some([1000]))
+    assert read(again) == [*found, 1000]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_octets_that_the_disk_changed_cost_their_own_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("changed")
+    Journal(folder, KEPT).append(some(range(5)))
+    (path,) = segments(folder)
+    octets = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(octets) - 2))
+    octets[at] ^= data.draw(st.integers(1, 255))
+    hit = bytes(octets[:at]).count(b"\n")
+    path.write_bytes(octets)
+    found = read(Journal(folder, KEPT))
+    # A line end that is gone, or a new one, makes no third line wrong.
+    assert set(range(5)) - {hit, hit + 1} <= set(found)
+    assert found == sorted(found)
+    assert len(found) >= 3
+
+
+def test_a_lost_block_costs_its_own_lines(folder: Path) -> None:
+    journal = Journal(folder, KEPT)
+    journal.append(some([1, 2, 3]))
+    (path,) = segments(folder)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"\0" * (len(lines[1]) - 1) + b"\n" + lines[2])
-    assert drained(Spool(path), 1) == [1, 3]
+    assert read(Journal(folder, KEPT), at_once=1) == [1, 3]
 
 
-@pytest.mark.parametrize("place", [b"", b"x", b"-5", b"99999999999", b"\0" * 20])
-def test_a_place_that_is_none_gives_all_again(path: Path, place: bytes) -> None:
-    spool = Spool(path)
-    spool.append([event(1), event(2)])
-    spool.close()
-    path.with_suffix(".at").write_bytes(place)
-    assert drained(Spool(path)) == [1, 2]
+CLOCKS = st.lists(st.integers(-(10**7), 10**7), min_size=1, max_size=12)
 
 
-def test_the_place_is_on_the_disk_before_the_file_is_emptied(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@settings(max_examples=40, deadline=None)
+@given(jumps=CLOCKS, lives=st.lists(st.booleans(), min_size=12, max_size=12))
+def test_sequence_numbers_and_segments_grow_whatever_the_clock_does(
+    tmp_path_factory: pytest.TempPathFactory, jumps: list[int], lives: list[bool]
 ) -> None:
-    """Else a place from before a power failure would skip what came into the emptied file."""
-    spool = Spool(path)
-    spool.append([event(1), event(2)])
-    spool.first(1)
-    spool.forget()
-    done: list[str] = []
-    names = {os.stat(name).st_ino: name.suffix for name in (path, path.with_suffix(".at"))}
-
-    def noted(what: str, file: int) -> None:
-        done.append(f"{names[os.fstat(file).st_ino]} {what}")
-
-    monkeypatch.setattr(os, "fdatasync", lambda file: noted("synced", file))
-    monkeypatch.setattr(os, "ftruncate", lambda file, size: noted("emptied", file))
-    spool.first(1)
-    spool.forget()
-    assert done == [".at emptied", ".at synced", ".events emptied"]
+    folder, now = tmp_path_factory.mktemp("clock"), 1_700_000_000
+    journal = Journal(folder, KEPT)
+    with pytest.MonkeyPatch.context() as patch:
+        for count, (jump, is_next) in enumerate(zip(jumps, lives, strict=False)):
+            now += jump
+            patch.setattr(time, "time_ns", lambda now=now: now * 1_000_000_000)
+            if is_next:
+                journal = Journal(folder, KEPT)
+            journal.append(some([count]))
+    found = [(writer, line.sequence) for writer, line in lines_of(journal)]
+    for name in {writer for writer, _ in found}:
+        of_writer = [sequence for writer, sequence in found if writer == name]
+        assert of_writer == sorted(set(of_writer))
+    assert read(journal) == list(range(len(jumps)))
 
 
-def test_full_keeps_the_oldest(path: Path) -> None:
-    size = len(event(1).json()) + 1
-    spool = Spool(path, largest=size * 3 + 1)
-    assert spool.append([event(1), event(2)]) == 0
-    assert spool.append([event(3), event(4), event(5)]) == 2
-    assert spool.append([event(6)]) == 1
-    assert drained(spool) == [1, 2, 3]
-    assert spool.append([event(7)]) == 0
+def test_full_keeps_the_oldest(folder: Path) -> None:
+    journal = Journal(folder, KEPT, largest=1500)
+    journal.append(some([1, 2]))
+    with pytest.raises(OSError, match="has its 1500 octets"):
+        journal.append(some([3, 4]))
+    assert read(journal) == [1, 2]
 
 
-def test_files_of_processes_that_are_no_more(path: Path) -> None:
-    for place in range(4):
-        spool = Spool(spool_of(path.parent, place))
-        spool.append([event(place * 10 + number) for number in range(3)])
-        spool.close()
-    (path.parent / "notes.events").write_text("mine")
-    prepare(path.parent, 2)
-    assert drained(Spool(path)) == [0, 1, 2, 20, 21, 22, 30, 31, 32]
-    assert {each.name for each in path.parent.iterdir()} == {
-        "0.events", "0.at", "1.events", "1.at", "notes.events",
-    }  # fmt: skip
+class TestTidy:
+    """What goes when, and what stays."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "SEGMENT", 1)  # a segment for each append
+
+    def test_what_redis_has_goes_after_its_time(self, folder: Path) -> None:
+        journal = Journal(folder, KEPT)
+        journal.append(some([1]))
+        journal.append(some([2]))
+        journal.tidy(journal.end)
+        assert read(journal) == [1, 2]
+        grow_old(folder, module.KEPT + 1)
+        journal.append(some([3]))
+        journal.tidy(journal.end)
+        assert read(journal) == [3]
+
+    def test_what_redis_has_not_stays(self, folder: Path) -> None:
+        journal = Journal(folder, KEPT, largest=4000)
+        journal.append(some([1]))
+        done = journal.end
+        for number in range(2, 7):
+            journal.append(some([number]))
+        grow_old(folder, 10 * KEPT)
+        journal.tidy(done)
+        assert read(journal) == [2, 3, 4, 5, 6]
+
+    def test_the_oldest_goes_where_room_runs_out(self, folder: Path) -> None:
+        journal = Journal(folder, KEPT, largest=4000)
+        for number in range(7):
+            journal.append(some([number]))
+        journal.tidy(journal.end)
+        left = read(journal)
+        assert left == list(range(7))[-len(left) :]
+        assert 1 < len(left) < 7
+        assert sum(path.stat().st_size for path in segments(folder)) <= 2000
+        journal.append(some([7]))
+
+    @pytest.mark.parametrize("type", [events.UNSUBSCRIBE, events.COMPLAINT, events.BAD_ADDRESS])
+    def test_what_suppresses_an_address_stays_for_its_own_time(
+        self, folder: Path, type: str
+    ) -> None:
+        journal = Journal(folder, KEPT)
+        for number in range(0, 6, 2):
+            journal.append([event(number), event(number + 1, type)])
+        was = dict(zip(read(journal), sequences(journal), strict=True))
+        grow_old(folder, module.KEPT + 1)
+        journal.append(some([6]))
+        journal.tidy(journal.end)
+        assert read(journal) == [1, 3, 5, 6]
+        assert sequences(journal)[:3] == [was[1], was[3], was[5]]
+        again = Journal(folder, KEPT)
+        assert read(again) == [1, 3, 5, 6]
+        grow_old(folder, KEPT + 1)
+        again.append(some([7]))
+        again.tidy(again.end)
+        assert read(again) == [7]
+
+    @settings(max_examples=30, deadline=None)
+    @given(
+        kinds=st.lists(
+            st.lists(st.sampled_from([events.CLICK, events.UNSUBSCRIBE]), min_size=1, max_size=4),
+            min_size=1,
+            max_size=8,
+        ),
+        lives=st.lists(st.booleans(), min_size=8, max_size=8),
+        tidies=st.lists(st.booleans(), min_size=8, max_size=8),
+    )
+    def test_no_line_that_suppresses_is_lost_and_all_stay_in_order(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        kinds: list[list[str]],
+        lives: list[bool],
+        tidies: list[bool],
+    ) -> None:
+        folder, number, wanted = tmp_path_factory.mktemp("tidy"), 0, []
+        journal = Journal(folder, KEPT)
+        for types, is_next, is_tidied in zip(kinds, lives, tidies, strict=False):
+            journal = Journal(folder, KEPT) if is_next else journal
+            batch = [event(number + at, type) for at, type in enumerate(types)]
+            number += len(types)
+            wanted += [each.facts.number for each in batch if each.type == events.UNSUBSCRIBE]
+            journal.append(batch)
+            if is_tidied:
+                grow_old(folder, module.KEPT + 1)
+                journal.tidy(journal.end)
+        found = lines_of(journal)
+        assert [n for n in numbers([line for _, line in found]) if n in wanted] == wanted
+        of_writer = [line.sequence for writer, line in found if writer == journal.writer]
+        assert of_writer == sorted(set(of_writer))
 
 
-def test_what_others_left_behind_has_room_whatever_is_there(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Spool.__init__, "__defaults__", (1,))
-    for place in range(2):
-        left = Spool(spool_of(path.parent, place), largest=10_000)
-        left.append([event(place * 10 + number) for number in range(3)])
-        left.close()
-    prepare(path.parent, 1)
-    assert drained(Spool(path)) == [0, 1, 2, 10, 11, 12]
+class TestPrepared:
+    """Journals of processes that are no more."""
 
+    def test_the_first_process_gets_what_others_have_left(self, folder: Path) -> None:
+        for place in range(4):
+            journal = Journal(journal_of(folder.parent, place), KEPT)
+            journal.append(some(range(place * 10, place * 10 + 3)))
+            journal.note(journal.end, frozenset("a"))
+        (folder.parent / "notes").write_text("mine")
+        prepare(folder.parent, 2, KEPT)
+        first = Journal(folder, KEPT)
+        assert first.done == START
+        assert read(first) == [0, 1, 2, 20, 21, 22, 30, 31, 32]
+        assert len({writer for writer, _ in lines_of(first)}) == 3
+        assert {each.name for each in folder.parent.iterdir()} == {"0", "1", "notes"}
 
-def test_a_page_of_broken_lines_does_not_end_it(path: Path) -> None:
-    path.parent.mkdir()
-    spool_of(path.parent, 1).write_text("broken\n" * 1500 + event(1).json() + "\n")
-    prepare(path.parent, 1)
-    assert drained(Spool(path)) == [1]
+    def test_as_many_as_before_stay_as_they_are(self, folder: Path) -> None:
+        journal = Journal(folder, KEPT)
+        journal.append(some([1]))
+        journal.note(journal.end, frozenset("a"))
+        prepare(folder.parent, 1, KEPT)
+        assert Journal(folder, KEPT).done == journal.end
 
 
 KEEPS_WRITING = """
 import sys
 from pathlib import Path
-from fletching.daemons import spool
-from fletching.daemons.spool import Spool
-from tests.test_spool import event
-spool = Spool(Path(sys.argv[1]))
+from fletching.daemons.journal import Journal
+from tests.test_journal import KEPT, some
+journal = Journal(Path(sys.argv[1]), KEPT)
 for number in range(10**9):
-    spool.append([event(number)])
+    journal.append(some([number]))
     print(number, flush=True)
 """
 
 
-def test_nothing_is_lost_by_a_kill(path: Path) -> None:
-    argv = [sys.executable, "-c", KEEPS_WRITING, str(path)]
+def test_nothing_is_lost_by_a_kill(folder: Path) -> None:
+    argv = [sys.executable, "-c", KEEPS_WRITING, str(folder)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) as writer:
         assert writer.stdout is not None
         for _ in range(200):
             said = writer.stdout.readline()
         os.kill(writer.pid, signal.SIGKILL)
         said = (writer.stdout.read() or said).splitlines()[-1]
-    found = drained(Spool(path), 100)
+    found = read(Journal(folder, KEPT), at_once=100)
     assert found == list(range(len(found)))
     assert len(found) > int(said)
 
 
-# The recorder
-
-
-class Store:
-    """Stands in for Redis, which real tests have: away when told so, and remembers what it got."""
-
-    def __init__(self) -> None:
-        self.away = False
-        self.batches: list[list[int]] = []
-        self.let_in = threading.Event()
-        self.let_in.set()
-
-    def append(self, events: Sequence[Event]) -> None:
-        self.let_in.wait()
-        if self.away:
-            raise StoreAway("away")
-        self.batches.append(numbers(events))
-
-    @property
-    def got(self) -> list[int]:
-        return list(itertools.chain(*self.batches))
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-async def record(recorder: Recorder, found: Sequence[Event]) -> None:
-    await asyncio.gather(*(recorder.record(each) for each in found))
-
-
-def in_a_loop(act: Callable[[], object]) -> None:
-    async def loop() -> None:
-        await act()  # type: ignore[misc]
-
-    asyncio.run(loop())
-
-
-def test_events_of_a_moment_go_together(store: Store, path: Path) -> None:
-    async def act() -> None:
-        recorder = Recorder(store, lambda: Spool(path))
-        store.let_in.clear()
-        first = asyncio.create_task(recorder.record(event(0)))
-        rest = asyncio.create_task(record(recorder, [event(number) for number in range(1, 1200)]))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not first.done()
-        store.let_in.set()
-        await asyncio.gather(first, rest)
-        recorder.close()
-
-    in_a_loop(act)
-    assert store.got == list(range(1200))
-    assert [len(batch) for batch in store.batches][1:] == [MOST_AT_ONCE, MOST_AT_ONCE, 199]
-
-
-def test_redis_goes_and_comes_back(
-    store: Store, path: Path, capfd: pytest.CaptureFixture[str]
+def test_what_suppresses_is_on_the_disk_before_it_is_answered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def act() -> None:
-        recorder = Recorder(store, lambda: Spool(path))
-        await recorder.record(event(0))
-        store.away = True
-        for number in range(1, 1001):
-            await recorder.record(event(number))
-        assert store.got == [0]
-        store.away = False
-        for number in range(1001, 1101):
-            await recorder.record(event(number))
-        while len(store.got) < 1101:
-            await asyncio.sleep(0.01)
-        recorder.close()
-
-    in_a_loop(lambda: asyncio.wait_for(act(), 60))
-    assert store.got == list(range(1101))
-    said = capfd.readouterr().err.splitlines()
-    assert said[0] == "store_away reason=away"
-    assert said[-1].startswith("spool_drained events=")
-    assert said[-1].endswith("lost=0")
-
-
-def test_what_waits_at_the_end_comes_at_the_next_start(store: Store, path: Path) -> None:
-    async def away() -> None:
-        store.away = True
-        recorder = Recorder(store, lambda: Spool(path))
-        await record(recorder, [event(number) for number in range(10)])
-        recorder.close()
-
-    async def back() -> None:
-        store.away = False
-        recorder = Recorder(store, lambda: Spool(path))
-        await recorder.record(event(10))
-        while len(store.got) < 11:
-            await asyncio.sleep(0.01)
-        recorder.close()
-
-    in_a_loop(away)
-    assert store.got == []
-    in_a_loop(lambda: asyncio.wait_for(back(), 60))
-    assert store.got == list(range(11))
-
-
-def test_no_room_is_said_and_the_reader_is_answered(
-    store: Store, path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    async def act() -> None:
-        store.away = True
-        recorder = Recorder(store, lambda: Spool(path, largest=1000))
-        await record(recorder, [event(number) for number in range(10)])
-        recorder.close()
-
-    in_a_loop(act)
-    kept = len(drained(Spool(path)))
-    assert 0 < kept < 10
-    assert f"events_lost count={10 - kept}" in capfd.readouterr().err.splitlines()
-
-
-def test_what_nobody_expected_loses_no_event(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    class Broken:
-        def append(self, events: Sequence[Event]) -> None:
-            raise RuntimeError("broken")
-
-    async def act() -> None:
-        recorder = Recorder(Broken(), lambda: Spool(path))
-        for number in range(3):
-            await recorder.record(event(number))
-        recorder.close()
-
-    in_a_loop(act)
-    assert 'not_recorded error="RuntimeError: broken"' in capfd.readouterr().err
-    assert drained(Spool(path)) == [0, 1, 2]
-
-
-def test_a_fault_of_ours_keeps_nobody_waiting(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reader hears of it, and the next one is served."""
-    real = Spool.append
-
-    def broken(self: Spool, events: Sequence[Event]) -> int:
-        monkeypatch.setattr(Spool, "append", real)
-        raise RuntimeError("broken")
-
-    async def act() -> None:
-        recorder = Recorder(store, lambda: Spool(path))
-        monkeypatch.setattr(Spool, "append", broken)
-        store.away = True
-        with pytest.raises(RuntimeError, match="broken"):
-            await recorder.record(event(1))
-        store.away = False
-        await asyncio.wait_for(recorder.record(event(2)), 30)
-        recorder.close()
-
-    in_a_loop(act)
-
-
-def test_a_reader_who_does_not_wait_loses_nothing(store: Store, path: Path) -> None:
-    async def act() -> None:
-        recorder = Recorder(store, lambda: Spool(path))
-        store.let_in.clear()
-        gone = asyncio.create_task(recorder.record(event(1)))
-        await asyncio.sleep(0)
-        gone.cancel()
-        store.let_in.set()
-        await recorder.record(event(2))
-        recorder.close()
-
-    in_a_loop(act)
-    wait_until("the store has both", lambda: store.got == [1, 2])
+    journal, synced = Journal(folder, KEPT), []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    journal.append(some([1]))
+    assert synced == []
+    journal.append([event(2), event(3, events.UNSUBSCRIBE)])
+    assert len(synced) == 1

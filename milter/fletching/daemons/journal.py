@@ -3,9 +3,10 @@
 Here live the form of the files and the care for them. A journal is a folder; whoever opens it is a
 writer of a new name, and adds segments of its own to those of the writers before it:
 
-    <microseconds>-<writer>.events   a line per event: sequence number, "!" where it suppresses an
+    <microseconds>-<writer>.recent   a line per event: sequence number, "!" where it suppresses an
                                      address, else a space, CRC-32 of the line, its JSON
-    <microseconds>-<writer>.kept     the lines with "!" of that writer's segments that are gone
+    <microseconds>-<writer>.kept     the lines with "!" of that writer's segments that are gone;
+                                     in the order of names it stands before the segments
     done                             up to where Redis has everything, and in which of its runs
 
 A segment is written by one process in its life and never again, so no line of it can get another
@@ -62,7 +63,7 @@ _OF_EVENT = {
 }  # fmt: skip
 _TYPES = {"message_number": int}
 
-_NAME = re.compile(r"(\d{16})-([0-9a-f]{12})\.(events|kept)")
+_NAME = re.compile(r"(\d{16})-([0-9a-f]{12})\.(recent|kept)")
 _LINE = re.compile(rb"(\d{1,17})([ !])([0-9a-f]{8})")
 
 
@@ -170,7 +171,7 @@ class Journal:
         return self.end.offset >= SEGMENT or age > SEGMENT_SECONDS * 1_000_000
 
     def _begin(self, first: int) -> None:
-        name = f"{first:016}-{self.writer}.events"
+        name = f"{first:016}-{self.writer}.recent"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         file = os.open(self._folder / name, flags, 0o600)
         _sync_folder(self._folder)

@@ -172,8 +172,8 @@ class Recorder:
 
     def _step(self, drain: Drain) -> bool:
         """Whether it got on, and there may be more."""
-        if not self._is_behind:
-            with self._draining:
+        with self._draining:
+            if not self._is_behind:
                 self._is_behind = not drain.look()
         got_on = self._is_behind and drain.step()
         with self._changing:

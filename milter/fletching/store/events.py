@@ -46,11 +46,17 @@ MARKS = "fletching:marks:{frw}"
 DEAD_AT_MOST = 100_000
 """Dead letters of one destination; about so many, and the latest."""
 
+_LEFT_ALONE = 1.0
+"""Seconds for which a node of a cluster is not asked that did not answer."""
+
 _STREAM = (STREAM, MARKS)
 _PAGE = 1000
 _COUNTED_AT_MOST = 10_000
 # A wait in Redis has to end before the socket gives up.
 _LONGEST_BLOCK = int(SOCKET_TIMEOUT * 1000 / 2)
+
+Away = dict[str, tuple[float, Exception]]
+"""Nodes of a cluster: until when they are not asked, and why."""
 
 Entry = tuple[str, str]
 """An event in the stream: its id there, and its JSON."""
@@ -88,6 +94,7 @@ class EventLog:
         self._trim = Script("trim.lua")
         self._counting = Counting()
         self._suppression = Suppression(url, state_dir)
+        self._away: Away = {}
 
     def append(self, events: Sequence[Event]) -> None:
         """Keeps events that no journal has and counts them; they are in Redis when it returns.
@@ -109,7 +116,7 @@ class EventLog:
         """
         writes = [write for write in self._writes(batch) if wanted(write.target)]
         try:
-            said = self._connection.ask(lambda client: answers(client, writes))
+            said = self._connection.ask(lambda client: answers(client, writes, self._away))
         except StoreAway as away:
             said = [away] * len(writes)
         return _outcome(batch, writes, said)
@@ -262,40 +269,45 @@ class EventLog:
         )
 
 
-def answers(client: Any, writes: Sequence[Write]) -> list[Any]:
-    """What Redis says to each: in one round trip, but for those of a cluster."""
+def answers(client: Any, writes: Sequence[Write], away: Away | None = None) -> list[Any]:
+    """What Redis says to each: in one round trip, but for those of a cluster.
+
+    ``away``: the nodes of a cluster that did not answer last, which is written there.
+    """
     if not isinstance(client, Redis):
-        return list(_one_by_one(client, writes))
+        nodes: Away = {} if away is None else away
+        return [_answer(client, write, nodes) for write in writes]
     try:
         together = _together(client, writes)
     except TROUBLE as error:
         return [error] * len(writes)
     # A script that the server does not have yet is sent to it.
     return [
-        next(_one_by_one(client, [write])) if isinstance(said, NoScriptError) else said
+        _alone(client, write) if isinstance(said, NoScriptError) else said
         for write, said in zip(writes, together, strict=True)
     ]
 
 
-def _one_by_one(client: Any, writes: Sequence[Write]) -> Iterator[Any]:
-    """A node that does not answer is not asked again: the others wait for each of its answers."""
-    away: dict[str, Exception] = {}
-    for write in writes:
-        node = _node(client, write.target)
-        if node in away:
-            yield away[node]
-            continue
-        try:
-            yield write.ask(client.execute_command)
-        except TROUBLE as error:
-            if type(error) is not ResponseError:
-                away[node] = error
-            yield error
+def _answer(client: Any, write: Write, away: Away) -> Any:
+    """Of a node of a cluster that does not answer, others would wait for each time-out."""
+    node = _node(client, write.target)
+    until, error = away.get(node, (0.0, None))
+    if time.monotonic() < until:
+        return error
+    said = _alone(client, write)
+    if isinstance(said, TROUBLE) and type(said) is not ResponseError:
+        away[node] = time.monotonic() + _LEFT_ALONE, said
+    return said
+
+
+def _alone(client: Any, write: Write) -> Any:
+    try:
+        return write.ask(client.execute_command)
+    except TROUBLE as error:
+        return error
 
 
 def _node(client: Any, key: str) -> str:
-    if isinstance(client, Redis):
-        return ""
     try:
         return str(client.get_node_from_key(key).name)
     except TROUBLE:
