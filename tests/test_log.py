@@ -105,6 +105,7 @@ LEVELS: dict[str, tuple[int, Callable[[], None]]] = {
     "events that are given up": (4, lambda: log.buried("shop", 1, "status 406")),
     "a clock that jumps": (4, lambda: log.clock_jumped(1, 9999)),
     "a file that is not written": (4, lambda: log.not_kept("spool", FAULT)),
+    "events that are written again": (5, log.replaying),
     "a destination that works again": (5, lambda: log.destination_back("shop")),
 }
 

@@ -26,6 +26,7 @@ from fletching.keyfiles import new_link_key, read_link_keys
 from fletching.returning import hits
 from fletching.returning.hits import Body
 from fletching.store.events import EventLog
+from fletching.store.suppression import Suppression
 from fletching.tokens import Facts, Keyring, Kind
 
 from tests.real.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
@@ -540,6 +541,24 @@ def test_redis_is_away_and_nothing_is_lost(tmp_path: Path) -> None:
             told = web.recorded()
             assert len({each["event_unique_id"] for each in told}) == len(asked)
             assert "lost=0" in web.log()
+
+
+def test_answered_unsubscribes_survive_a_redis_that_forgets(tmp_path: Path) -> None:
+    """SIGKILL without an append-only file: Redis starts with nothing, as some set-ups have it."""
+    with RedisServer("appendonly no") as redis:
+        for web in made(tmp_path, redis, {}):
+            for number in range(200):
+                target = f"/unsub?{web.token(Kind.LIST_UNSUBSCRIBE, '', number)}"
+                assert web.ask("POST", target, ONE_CLICK, FORM)[0] == 200
+            redis.daemon.kill()
+            redis.start()
+            wait_until("not each is there once", partial(has_each_once, web, range(200)))
+            lists = Suppression(redis.url, tmp_path)
+            wait_until("nobody is suppressed", partial(lists.holds, "t100", "r@example.org"))
+
+
+def has_each_once(web: Web, asked: Sequence[int]) -> bool:
+    return sorted(told["message_number"] for told in web.recorded()) == list(asked)
 
 
 def has_all(web: Web, asked: Sequence[int]) -> bool:
