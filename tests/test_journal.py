@@ -406,7 +406,8 @@ def test_nothing_is_lost_by_a_kill(folder: Path) -> None:
 def test_what_suppresses_is_on_the_disk_before_it_is_answered(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal, synced = Journal(folder, KEPT), []
+    journal = Journal(folder, KEPT)
+    synced: list[int] = []
     monkeypatch.setattr(os, "fdatasync", synced.append)
     journal.append(some([1]))
     assert synced == []

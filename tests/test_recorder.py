@@ -373,9 +373,8 @@ class TestForgetfulRedis:
                 place.record(happened(range(20)))
                 wait_until("the replica is not in step", sentinels.in_step)
                 # From here on the master has what no replica will have.
-                old.client.config_set("client-output-buffer-limit", "replica 1 1 1")
-                old.client.execute_command("CLIENT", "KILL", "TYPE", "replica")
                 new.daemon.signal(SIGSTOP)
+                old.client.client_kill_filter(_type="replica")
                 place.record(happened(range(20, 60)))
                 old.daemon.kill()
                 new.daemon.signal(SIGCONT)
