@@ -5,11 +5,29 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import redis
+from fletching.store.events import MARKS
 
 from tests.real.processes import Daemon, Server, free_port, program
 from tests.redis_tls import Certificates
+
+
+def emptied(client: redis.Redis) -> None:
+    """Nothing is there any more but the marks of journals.
+
+    Without those, web processes that run would write again what they have recorded.
+    """
+    try:
+        marks: Any = client.hgetall(MARKS)
+    except redis.exceptions.MovedError:
+        marks = {}
+    with client.pipeline() as step:
+        step.flushall()
+        if marks:
+            step.hset(MARKS, mapping=marks)
+        step.execute()
 
 
 class RedisServer(Server):

@@ -31,7 +31,7 @@ from fletching.tokens import Facts, Keyring, Kind
 
 from tests.real.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
 from tests.real.web import wait_for_held
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, emptied
 
 URL = "https://shop.example/ü?a=1&b=2#c"
 LOCATION = "https://shop.example/%C3%BC?a=1&b=2#c"
@@ -132,7 +132,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def clean(redis: RedisServer) -> RedisServer:
-    redis.client.flushall()
+    emptied(redis.client)
     return redis
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests import redis_cluster
+from tests.redis_server import emptied
 
 from .processes import Server
 
@@ -45,4 +46,5 @@ class Cluster(Server):
     def reset(self) -> None:
         """Empty."""
         assert self._stores is not None
-        self._stores.flush()
+        for server in self._stores.servers:
+            emptied(server.client)

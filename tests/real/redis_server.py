@@ -9,6 +9,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.redis_server import emptied
+
 from .processes import Daemon, Server, free_port, program
 
 
@@ -86,4 +88,4 @@ class Redis(Server):
         else:
             self.start()
         with self.client() as client:
-            client.flushall()
+            emptied(client)
