@@ -86,7 +86,6 @@ def test_clicks_are_redirected_and_what_comes_when_there_is_room_is_kept(
             click()
             asked.remove(lost)
             redis.start()
-            web.says("spool_drained")
             wait_until("what had room is in Redis", partial(has_all, web, asked))
             assert lost == 2
             assert "child_died" not in web.log()
