@@ -58,7 +58,7 @@ def begin(look: object, *campaigns: str) -> None:
     """Campaigns as a worker begins them."""
     for campaign in campaigns:
         key = f"fletching:campaign:{{{campaign}}}"
-        look.hset(key, "mail_class", "News")  # type: ignore[attr-defined]
+        look.hset(key, "sendid", "news")  # type: ignore[attr-defined]
         look.expire(key, 86400)  # type: ignore[attr-defined]
 
 

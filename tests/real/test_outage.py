@@ -77,7 +77,7 @@ def store(fresh: Path) -> Iterator[Redis]:
         with running.client() as client:
             key = f"fletching:campaign:{{{CAMPAIGN}}}"
             client.zadd(INDEX, {CAMPAIGN: 1})
-            client.hset(key, "mail_class", "News")
+            client.hset(key, "sendid", "news")
             client.expire(key, 86400)
         yield running
 
