@@ -15,6 +15,7 @@ import yaml
 from fletching.keyfiles import new_link_key
 
 from tests.real.processes import Daemon, DidNotHappenError, free_port, wait_until
+from tests.real.web import wait_for_held
 from tests.redis_server import RedisServer
 from tests.test_web import LOCATION, Web, has_all
 
@@ -85,6 +86,7 @@ def test_clicks_are_redirected_and_what_comes_when_there_is_room_is_kept(
             asked.append(lost)
             click()
             asked.remove(lost)
+            wait_for_held(tmp_path / "state")
             redis.start()
             wait_until("what had room is in Redis", partial(has_all, web, asked))
             assert lost == 2

@@ -72,6 +72,8 @@ class Batch:
         """Raises OSError where the event is in memory alone."""
         self.events.append(event)
         if self._file is None:
+            # There may have been no room for it at the start.
+            self._path.parent.mkdir(exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
         # The end of the line before, of which a full disk may have taken half, comes first.

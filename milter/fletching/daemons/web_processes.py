@@ -65,6 +65,7 @@ def serve(config_path: Path) -> int:
                 shown = _listen((config.web or Web()).admin_listen)
             with named_by("state_dir", fault=OSError), even_without_room("spool"):
                 journal.prepare(_spool(config), prefork.count(config), _kept(config))
+            with named_by("state_dir", fault=OSError), even_without_room("held"):
                 holding.prepare(config.state_dir / "held", prefork.count(config))
     except ConfigError as error:
         log.cannot_start(str(error))
