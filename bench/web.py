@@ -284,7 +284,7 @@ def _campaigns_there(client: redis.Redis) -> None:
         name = _campaign(number)
         client.zadd(INDEX, {name: 1_700_000_000 + number})
         key = f"fletching:campaign:{{{name}}}"
-        client.hset(key, mapping={"mail_class": "Newsletter"})
+        client.hset(key, mapping={"sendid": "newsletter20250101", "mail_class": "Newsletter"})
         client.expire(key, 86400)
 
 
