@@ -186,6 +186,8 @@ def _table(totals: dict[str, Findings]) -> Table:
 
 
 def _cell(findings: Findings, name: str) -> str:
+    if name == "rounds" and findings.unfinished:
+        return f"[red]{findings.rounds - findings.unfinished} of {findings.rounds}[/]"
     value = getattr(findings, name)
     shown = f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
     return f"[red]{shown}[/]" if name in findings.broken else shown

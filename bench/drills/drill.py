@@ -18,7 +18,7 @@ from bench.drills.fleet import CommandError, Host, House
 from bench.drills.judge import Findings, Kept, Mail, Request, Sending, judge
 from bench.drills.load import Application, Recipients
 from bench.drills.network import LOOPBACK, Network
-from bench.drills.scenarios import Scenario
+from bench.drills.scenarios import Scenario, Scene
 from bench.drills.stores import Store
 from tests.real.processes import wait_until
 from tests.real.sinks import SunkMail
@@ -82,7 +82,7 @@ def run(
         time.sleep(amount.seconds * FAULT_AT)
         try:
             tell("failing")
-            scenario.fault(store, _key(house, number), network)
+            scenario.fault(Scene(store, _key(house, number), hosts, network))
             tell("healing")
             wait_until("Redis is not whole again", lambda: _is_whole(store), _WHOLE)
             tell("sending the rest")

@@ -35,7 +35,7 @@ class Host:
         self._site = LOOPBACK
         self._sockets, self._keys, self._number = sockets, keys, number
         self._directory = directory
-        self._daemons: tuple[Daemon, ...] = ()
+        self._daemons: dict[str, Daemon] = {}
 
     @property
     def milter(self) -> Path:
@@ -49,12 +49,15 @@ class Host:
 
     @property
     def config(self) -> Path:
+        """Its configuration file."""
         return self._directory / "fletching.yaml"
 
     def configure(self, redis_url: str, site: Site) -> None:
-        """Writes the configuration; it holds from the next start on."""
+        """A new host of this configuration, with nothing on its disk."""
         self._site = site
-        self._directory.mkdir(exist_ok=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir()
+        self._daemons = {name: self._daemon(name) for name in ("milter", "web")}
         text = yaml.safe_dump(
             {
                 "listen": f"unix:{self.milter}",
@@ -84,26 +87,32 @@ class Host:
         self.config.write_text(text)
 
     def start(self) -> None:
-        """Start, with nothing on disk."""
-        shutil.rmtree(self._directory / "state", ignore_errors=True)
-        self._daemons = tuple(self._daemon(name) for name in ("milter", "web"))
-        for daemon, socket in zip(self._daemons, (self.milter, self.web), strict=True):
-            socket.unlink(missing_ok=True)
-            daemon.log.unlink(missing_ok=True)
-            daemon.start(socket.exists)
+        """Start both."""
+        self.milter.unlink(missing_ok=True)
+        self._daemons["milter"].start(self.milter.exists)
+        self.start_web()
+
+    def start_web(self) -> None:
+        """Start the web service, also after `kill_web`."""
+        self.web.unlink(missing_ok=True)
+        self._daemons["web"].start(self.web.exists)
 
     def _daemon(self, name: str) -> Daemon:
         words = [*self._site.enter, sys.executable, "-m", "fletching", name]
         return Daemon([*words, "--config", str(self.config)], self._directory / f"{name}.log")
 
+    def kill_web(self) -> None:
+        """End the web service as a crash would."""
+        self._daemons["web"].kill()
+
     def stop(self) -> None:
         """End both in order."""
-        for daemon in self._daemons:
+        for daemon in self._daemons.values():
             daemon.stop()
 
     def logs(self) -> dict[str, str]:
         """All that the daemons have said, by the name of the file."""
-        files = [daemon.log for daemon in self._daemons]
+        files = [daemon.log for daemon in self._daemons.values()]
         return {f"host{self._number}-{file.name}": file.read_text("utf-8") for file in files}
 
     def kept(self) -> Kept:

@@ -1,7 +1,6 @@
 """What goes wrong, by name: a set-up of Redis, and what is done to it while mail and clicks run.
 
-A fault returns when it is over: servers are started again, the network is healed. ``key`` says
-which shard of a cluster is hurt: the one that has it.
+A fault returns when it is over: servers are started again, the network is healed.
 """
 
 from __future__ import annotations
@@ -9,14 +8,17 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from bench.drills import stores
+from bench.drills.fleet import Host
 from bench.drills.network import Network
 from bench.drills.stores import Cluster, Making, Node, Sentinels, Single, Store
 from tests.real.processes import program, wait_until
+
+S = TypeVar("S", bound=Store, covariant=True)
 
 _FORGOTTEN = 2.0
 """Seconds that a Redis forgets which is killed so long behind its last save."""
@@ -31,28 +33,44 @@ _FIRST_SLOT = "06S"
 """A key in slot 0."""
 
 
+@dataclass(frozen=True)
+class Scene(Generic[S]):
+    """What runs. Of a cluster, the shard of ``key`` is hurt."""
+
+    store: S
+    key: str
+    hosts: tuple[Host, ...]
+    network: Network | None
+
+    @property
+    def master(self) -> Node:
+        """The server that writes for the key, before the fault."""
+        node = self.store.holder(self.key)
+        assert node is not None, "all is whole before the fault"
+        return node
+
+    def wait_replaced(self, node: Node) -> None:
+        """Until another one writes for the key."""
+
+        def is_replaced() -> bool:
+            return self.store.holder(self.key) not in (node, None)
+
+        wait_until("no other took over", is_replaced, _PATIENCE)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``rounds``: how often it is to hold. ``fault`` gets the store, a key and the network."""
+    """``rounds``: how often it is to hold."""
 
     store: Making
-    fault: Callable[[Any, str, Network | None], None]
+    fault: Callable[[Scene[Any]], None]
     rounds: int = 3
     has_network: bool = False
 
 
-def _kill_after_save(store: Single, key: str, _: Network | None) -> None:
-    node = _held(store, key)
-    node.ask("BGSAVE")
-    with node.client() as client:
-        wait_until("no snapshot", lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
-    time.sleep(_FORGOTTEN)
-    _kill(store, key, None)
-
-
-def _restart(store: Single, key: str, _: Network | None) -> None:
+def _restart(scene: Scene[Single]) -> None:
     """As for an upgrade: everything is saved."""
-    node = _held(store, key)
+    node = scene.master
     with node.client() as client:
         client.shutdown(save=True)
     node.wait()
@@ -60,90 +78,104 @@ def _restart(store: Single, key: str, _: Network | None) -> None:
     node.start()
 
 
-def _kill(store: Store, key: str, _: Network | None) -> None:
-    """Killed and started again before anybody else takes over."""
-    node = _held(store, key)
+def _kill(scene: Scene[Single]) -> None:
+    node = scene.master
     node.kill()
     time.sleep(_AWAY)
     node.start()
 
 
-def _kill_at_once(store: Store, key: str, _: Network | None) -> None:
+def _kill_after_save(scene: Scene[Single]) -> None:
+    _save(scene.master)
+    _kill(scene)
+
+
+def _save(node: Node) -> None:
+    node.ask("BGSAVE")
+    with node.client() as client:
+        wait_until("no snapshot", lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
+    time.sleep(_FORGOTTEN)
+
+
+def _kill_with_web(scene: Scene[Single]) -> None:
+    """Redis and the web services of the fleet at once: what was answered is on the disks alone."""
+    node = scene.master
+    _save(node)
+    node.kill()
+    for host in scene.hosts:
+        host.kill_web()
+    time.sleep(_AWAY)
+    node.start()
+    for host in scene.hosts:
+        host.start_web()
+
+
+def _kill_unnoticed(scene: Scene[Sentinels]) -> None:
     """Started again so soon that no sentinel notices, with what its last snapshot has."""
-    node = _held(store, key)
+    node = scene.master
     node.kill()
     node.start()
 
 
-def _held(store: Store, key: str) -> Node:
-    node = store.holder(key)
-    assert node is not None, "all is whole before the fault"
-    return node
-
-
-def _replaced(store: Store, key: str, node: Node) -> None:
-    def is_replaced() -> bool:
-        return store.holder(key) not in (node, None)
-
-    wait_until("no other took over", is_replaced, _PATIENCE)
-
-
-def _kill_for_good(store: Store, key: str, _: Network | None) -> None:
+def _kill_for_good(scene: Scene[Store]) -> None:
     """Killed, and back when another has taken over."""
-    node = _held(store, key)
+    node = scene.master
     node.kill()
-    _replaced(store, key, node)
-    time.sleep(_AWAY)
-    node.start()
+    _back_later(scene, node)
 
 
-def _shutdown(store: Store, key: str, _: Network | None) -> None:
-    node = _held(store, key)
+def _shutdown(scene: Scene[Store]) -> None:
+    node = scene.master
     with node.client() as client:
         client.shutdown()
     node.wait()
-    _replaced(store, key, node)
+    _back_later(scene, node)
+
+
+def _back_later(scene: Scene[Store], node: Node) -> None:
+    scene.wait_replaced(node)
     time.sleep(_AWAY)
     node.start()
 
 
-def _sleep(store: Store, key: str, _: Network | None) -> None:
-    _held(store, key).ask("DEBUG", "SLEEP", _HANGS)
+def _sleep(scene: Scene[Store]) -> None:
+    scene.master.ask("DEBUG", "SLEEP", _HANGS)
 
 
-def _pause(store: Store, key: str, _: Network | None) -> None:
-    _held(store, key).ask("CLIENT", "PAUSE", _HANGS * 1000, "ALL")
+def _pause(scene: Scene[Store]) -> None:
+    scene.master.ask("CLIENT", "PAUSE", _HANGS * 1000, "ALL")
     time.sleep(_HANGS)
 
 
-def _sentinel_failover(store: Sentinels, key: str, _: Network | None) -> None:
-    node = _held(store, key)
-    store.failover()
-    _replaced(store, key, node)
+def _sentinel_failover(scene: Scene[Sentinels]) -> None:
+    node = scene.master
+    scene.store.failover()
+    scene.wait_replaced(node)
 
 
-def _cluster_failover(store: Cluster, key: str, _: Network | None) -> None:
-    node = _held(store, key)
-    store.replica_of(node).ask("CLUSTER", "FAILOVER")
-    _replaced(store, key, node)
+def _cluster_failover(scene: Scene[Cluster]) -> None:
+    node = scene.master
+    scene.store.replica_of(node).ask("CLUSTER", "FAILOVER")
+    scene.wait_replaced(node)
 
 
-def _partition(store: Store, _: str, network: Network | None) -> None:
+def _partition(scene: Scene[Store]) -> None:
     """The master, or the primary of the first slots, is alone with one host of the fleet."""
+    network, scene = scene.network, replace(scene, key=_FIRST_SLOT)
     assert network is not None, "the scenario has a network"
-    node = _held(store, _FIRST_SLOT)
+    node = scene.master
     network.cut()
     try:
-        _replaced(store, _FIRST_SLOT, node)
+        scene.wait_replaced(node)
         time.sleep(_APART)
     finally:
         network.heal()
 
 
-def _shard_away(store: Cluster, key: str, _: Network | None) -> None:
+def _shard_away(scene: Scene[Cluster]) -> None:
     """A primary and its replica are gone, so that nobody has its slots."""
-    node = _held(store, key)
-    gone = (store.replica_of(node), node)
+    node = scene.master
+    gone = (scene.store.replica_of(node), node)
     for each in gone:
         each.kill()
     time.sleep(_HANGS)
@@ -151,17 +183,17 @@ def _shard_away(store: Cluster, key: str, _: Network | None) -> None:
         each.start()
 
 
-def _reshard(store: Cluster, key: str, _: Network | None) -> None:
+def _reshard(scene: Scene[Cluster]) -> None:
     """The slots of the shard go to another one, from the first to the key's."""
-    node = _held(store, key)
-    others = [each for each in store.nodes if each.replication()["role"] == "master"]
-    target = next(each for each in others if each is not node)
+    node = scene.master
+    primaries = [each for each in scene.store.nodes if each.replication()["role"] == "master"]
+    target = next(each for each in primaries if each is not node)
     subprocess.run(
         [
             *(program("redis-cli", "redis-tools"), "--cluster", "reshard", node.place),
             *("--cluster-from", str(node.ask("CLUSTER", "MYID"))),
             *("--cluster-to", str(target.ask("CLUSTER", "MYID"))),
-            *("--cluster-slots", str(store.slots_to(node, key)), "--cluster-yes"),
+            *("--cluster-slots", str(scene.store.slots_to(node, scene.key)), "--cluster-yes"),
         ],
         check=True,
         capture_output=True,
@@ -174,9 +206,10 @@ SCENARIOS = {
     "redis-restart": Scenario(stores.single, _restart),
     "redis-kill": Scenario(stores.single, _kill_after_save, rounds=5),
     "redis-kill-empty": Scenario(stores.single, _kill),
+    "redis-kill-web": Scenario(stores.single, _kill_with_web),
     "sentinel-failover": Scenario(stores.sentinels, _sentinel_failover),
     "sentinel-kill": Scenario(stores.sentinels, _kill_for_good),
-    "sentinel-restart": Scenario(stores.sentinels, _kill_at_once),
+    "sentinel-restart": Scenario(stores.sentinels, _kill_unnoticed),
     "sentinel-shutdown": Scenario(stores.sentinels, _shutdown),
     "sentinel-sleep": Scenario(stores.sentinels, _sleep),
     "sentinel-pause": Scenario(stores.sentinels, _pause),
