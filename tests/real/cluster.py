@@ -29,6 +29,11 @@ class Cluster(Server):
         assert self._stores is not None
         return self._stores.url
 
+    def nodes(self) -> list[Any]:
+        """A client of each node."""
+        assert self._stores is not None
+        return [server.client for server in self._stores.servers]
+
     def client(self) -> Any:
         """A client that knows all of its nodes."""
         assert self._stores is not None

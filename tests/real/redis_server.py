@@ -52,6 +52,10 @@ class Redis(Server):
         """A connection to look into it from outside the product."""
         return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
 
+    def nodes(self) -> list[redis.Redis]:
+        """As of a cluster: a client of each server."""
+        return [self.client()]
+
     def start(self) -> None:
         """Start, also again after ``stop`` or ``kill``."""
         self._daemon.start(self._answers)

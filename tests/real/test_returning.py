@@ -15,6 +15,7 @@ from fletching.returning.bots import SOONEST
 from fletching.store.statistics import Campaign, Statistics
 from fletching.store.suppression import Suppression
 
+from . import redis_rights
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, links, mail
 from .postfix import Postfix
@@ -75,9 +76,12 @@ def running_site(directory: Path, running_redis: Redis) -> Iterator[Site]:
             },
         }
         place = directory / f"site-{hook.url.rpartition(':')[2].partition('/')[0]}"
-        daemons = Fletching(place, running_redis.unix_url, change, command="run")
+        # All of this file with no more rights than docs/redis.md asks for.
+        redis_url = redis_rights.limited(running_redis)
+        daemons = Fletching(place, redis_url, change, command="run")
         running = stack.enter_context(daemons)
-        yield Site(running, hook, web, dashboard, running_redis.unix_url)
+        yield Site(running, hook, web, dashboard, redis_url)
+        assert redis_rights.denied(running_redis) == []
 
 
 @pytest.fixture
@@ -301,3 +305,22 @@ def counted(site: Site, campaign: str) -> Campaign:
     found = Statistics(site.redis_url, Path("/nowhere")).campaign(campaign)
     assert found is not None
     return found
+
+
+def test_commands_that_ask_redis(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    """Each of them once: the fixture sees whether Redis denied them anything."""
+    arrived = delivered(postfix, sinks, "7commands")
+    site.ask(links(arrived)[0])
+    (event,) = site.hook.wait(1)
+    command, campaign = site.fletching.command, str(event["campaign"])
+    assert campaign in command("stats")
+    assert campaign in command("stats", campaign, "--json")
+    assert campaign in command("events")
+    assert "crm" in command("events", "status")
+    assert command("events", "dead", "crm") == ""
+    command("suppression", "add", "T100", "joe@example.org")
+    for words in (("list",), ("export",), ("find", "joe@example.org")):
+        assert "joe@example.org" in command("suppression", *words)
+    command("suppression", "remove", "T100", "joe@example.org")
+    command("events", "--replay", "crm", "--since", "2099-01-01")
+    assert "redis: answers" in command("check")

@@ -58,13 +58,15 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("XAUTOCLAIM", _KEY, "g", "c", 0, "0-0"), ("XACK", _KEY, "g", "0-1")),
     *(("XPENDING", _KEY, "g"), ("XINFO GROUPS", _KEY)),
 )
+# What redis-py says of itself: for a database, and in a cluster.
+_CONNECTING = (("SELECT",), ("CLUSTER SLOTS",), ("COMMAND",), ("ASKING",))
 _MAKES = ("DEL", "EXPIRE", "PEXPIRE", "SET")
 _ALLOWED = ("WRONGTYPE", "NOSCRIPT", "No matching script")
 
 
 def acl() -> str:
     """What the user of Fletching needs, for ACL SETUSER."""
-    rights = " ".join(f"+{_right(str(name))}" for name, *_ in _COMMANDS)
+    rights = " ".join(f"+{_right(str(name))}" for name, *_ in (*_COMMANDS, *_CONNECTING))
     return f"on >PASSWORD resetkeys ~fletching:* resetchannels -@all {rights}"
 
 
