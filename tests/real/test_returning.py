@@ -323,5 +323,4 @@ def test_commands_that_ask_redis(site: Site, postfix: Postfix, sinks: Sinks) -> 
         assert "joe@example.org" in command("suppression", *words)
     command("suppression", "remove", "T100", "joe@example.org")
     command("events", "--replay", "crm", "--since", str(event["timestamp"]))
-    wait_until("it does not come again", lambda: len(site.hook.events) > 1)
     assert "redis: answers" in command("check")
