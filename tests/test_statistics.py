@@ -561,11 +561,32 @@ def test_days_are_those_of_utc(store: Stores) -> None:
     assert only(told.by("day"), "unique_opens") == {"2026-11-21": 1}
 
 
-def test_of_a_campaign_that_is_gone_nothing_is_counted(store: Stores) -> None:
-    told = append(store, event(events.OPEN), event(events.OPEN, campaign=""))
-    assert told.campaign(A) is None
-    assert told.by("day") == ()
+def test_events_of_a_campaign_that_redis_lost_count_when_it_is_made_again(store: Stores) -> None:
+    figures = append(store, event(events.OPEN), event(events.CLICK))
+    assert figures.campaign(A) is None
+    counters = store.keys(f"*{A}*")
+    assert counters
+    assert all(29 * DAY < store.look.ttl(key) <= 30 * DAY for key in counters)
+    begun(store, A)
+    append(store, event(events.OPEN))
+    found = figures.campaign(A)
+    assert found is not None
+    assert (found.opens, found.unique_opens, found.clicks) == (2, 1, 1)
+    campaign = store.look.ttl(f"fletching:campaign:{{{A}}}")
+    assert campaign - 100 < store.look.ttl(f"fletching:counts:{{{A}}}") <= campaign
+
+
+def test_events_without_a_campaign_count_nowhere(store: Stores) -> None:
+    figures = append(store, event(events.OPEN, campaign=""))
+    assert figures.by("day") == ()
     assert store.keys("*counts*") + store.keys("*seen*") == []
+
+
+def test_counters_of_a_campaign_in_its_last_minute_end_with_it(store: Stores) -> None:
+    begun(store, A)
+    store.look.expire(f"fletching:campaign:{{{A}}}", 50)
+    append(store, event(events.OPEN))
+    assert 0 < store.look.ttl(f"fletching:seen:{{{A}}}:opens:0") <= 50
 
 
 def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:

@@ -11,7 +11,8 @@
 -- Gives the run and the mark before. In a run that the writer does not know it does nothing: events
 -- may be missing that must come first.
 -- All keys end together with the campaign: were bits gone before counters, a message would be
--- unique twice. Of a campaign that is gone nothing is counted; nobody could ask for it.
+-- unique twice. Redis may have lost the campaign's key, and a worker makes it again with its next
+-- message: until then the counts are kept for 30 days.
 
 local run, mark = '', 0
 if ARGV[1] ~= '' then
@@ -24,7 +25,7 @@ end
 
 local left = redis.call('PTTL', KEYS[1])
 if left == -2 then
-  return {run, mark}
+  left = 30 * 86400 * 1000
 end
 
 local touched = {[KEYS[2]] = true}
@@ -98,8 +99,10 @@ if last and ARGV[1] ~= '' then
   touched[KEYS[4]] = true
 end
 for key in pairs(touched) do
-  -- To ask is cheaper than to write it, and the append-only file stays smaller.
-  if left > 0 and redis.call('PTTL', key) == -1 then
+  -- To ask is cheaper than to write it, and the append-only file stays smaller. A minute is the
+  -- room for what a clock and a rounding make of the same end.
+  local has = left > 0 and redis.call('PTTL', key)
+  if has and (has == -1 or has < left - 60000) then
     redis.call('PEXPIRE', key, left)
   end
 end
