@@ -212,15 +212,17 @@ def test_a_return_path_leads_to_the_bounce_record(
             assert send(smtp, raw, SENDER, [reader]).accepted
     campaigns = Campaigns(redis.unix_url, fletching.directory)
     arrived = sinks["vmta-a"].wait(2)
+    numbers = []
     for each in arrived:
         campaign, number = _tag(fletching, each)
+        numbers.append(number)
         record = campaigns.bounce_record(campaign, number)
         assert record is not None, f"no record of number {number}"
         said = (record["email"], record["listid"], record["click_tracking_id"])
         assert said == (each.recipients[0], "t7", "order 1")
     whole = campaigns.campaign(_tag(fletching, arrived[0])[0])
     assert whole is not None
-    assert (whole["sendid"].lower(), whole["number"]) == ("newsletter7spring", "2")
+    assert (whole["sendid"].lower(), int(whole["number"])) == ("newsletter7spring", max(numbers))
 
 
 def _tag(fletching: Fletching, arrived: SunkMail) -> tuple[str, int]:
