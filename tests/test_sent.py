@@ -112,6 +112,19 @@ def test_counters_end_with_their_campaign(store: Stores) -> None:
         assert 990 < store.look.ttl(f"fletching:{name}:{{{A}}}") <= 1000
 
 
+def test_counters_of_a_campaign_that_was_lost_end_with_it(store: Stores) -> None:
+    begun(store.url, A)
+    key = f"fletching:counts:{{{A}}}"
+    store.look.hset(key, "clicks|0|a|t100", 1)
+    store.look.expire(key, 1000)
+    sent = Sent(store.url, NOWHERE)
+    add(sent, 1)
+    assert not sent.write()
+    assert store.look.ttl(key) == pytest.approx(
+        store.look.ttl(f"fletching:campaign:{{{A}}}"), abs=9
+    )
+
+
 def test_campaign_that_is_gone_waits_until_it_is_made_again(store: Stores) -> None:
     campaigns, sent = begun(store.url, A, B), Sent(store.url, NOWHERE)
     add(sent, 2)

@@ -19,9 +19,9 @@ for i = 1, #ARGV, 3 do
     redis.call('HSET', KEYS[3], name, mails)
   end
 end
--- Both end with the campaign.
+-- Both end with the campaign. Where events were counted while that was lost, they end too early.
 for i = 2, 3 do
-  if left > 0 and redis.call('PTTL', KEYS[i]) == -1 then
+  if left > 0 and redis.call('PTTL', KEYS[i]) < left - 60000 then
     redis.call('PEXPIRE', KEYS[i], left)
   end
 end
