@@ -1,9 +1,9 @@
 """How often the rules for bots are right: the labelled patterns, against the real service.
 
 All patterns are played at the same time, each with a message of its own, and a connection for each
-request, so that any process may get it. Printed, and asserted: precision (of what was flagged, the
-share that was a program's) and recall (of what was a program's, the share that was flagged), of
-events and of patterns. Shown with: pytest -s tests/test_bots_labelled.py
+request, so that any process may get it. Precision is the share of what was flagged that was a
+program's, recall the share of what was a program's that was flagged: of events, which is asserted,
+and of patterns. Shown with: pytest -s tests/test_bots_labelled.py
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from typing import Any
 import pytest
 from fletching.tokens import Facts, Kind
 
-from tests.bots_labelled import ALL, OPEN, UNSUBSCRIBE, Pattern, Step
+from tests.bots_labelled import ALL, OPEN, UNSUBSCRIBE, Step
 from tests.real.processes import wait_until
 from tests.redis_server import RedisServer
 from tests.test_web import Web
 
 PRECISION, RECALL = 0.95, 0.85
+
+LATE = 0.3
+"""Seconds; what is answered later was asked at another time than its pattern says."""
 
 Key = tuple[int, str, str]
 """Message number, address, link: all requests of one have one label."""
@@ -51,20 +54,24 @@ def key(number: int, step: Step) -> Key:
     return number, step.by, "open" if step.link == OPEN else url(step)
 
 
-def play(web: Web, number: int, pattern: Pattern, start: float) -> None:
+def play(web: Web, number: int, start: float, late: set[int]) -> None:
     """Each step in its time, in a thread of its own: one that is slow delays no other."""
+    pattern = ALL[number]
     threads = []
     for step in sorted(pattern.steps, key=lambda step: step.at):
         time.sleep(max(0.0, start + step.at - time.monotonic()))
-        threads.append(threading.Thread(target=request, args=(web, number, pattern, step)))
+        threads.append(threading.Thread(target=request, args=(web, number, step, start, late)))
         threads[-1].start()
     for thread in threads:
         thread.join()
 
 
-def request(web: Web, number: int, pattern: Pattern, step: Step) -> None:
+def request(web: Web, number: int, step: Step, start: float, late: set[int]) -> None:
+    """Adds the pattern to ``late`` where a busy machine makes another one of it."""
     headers = {**step.headers, "User-Agent": step.agent, "X-Forwarded-For": step.by}
-    web.ask(step.method, target(web, number, step, int(time.time()) - pattern.age), "", headers)
+    web.ask(step.method, target(web, number, step, int(time.time()) - ALL[number].age), "", headers)
+    if time.monotonic() > start + step.at + LATE:
+        late.add(number)
 
 
 def recorded(web: Web) -> list[dict[str, Any]]:
@@ -114,10 +121,10 @@ def test_precision_and_recall(tmp_path: Path, redis: RedisServer, workers: int) 
     web = Web(tmp_path, redis.url, change)
     web.start()
     try:
-        start = time.monotonic() + 1
+        start, late = time.monotonic() + 1, set[int]()
         players = [
-            threading.Thread(target=play, args=(web, number, pattern, start))
-            for number, pattern in enumerate(ALL)
+            threading.Thread(target=play, args=(web, number, start, late))
+            for number in range(len(ALL))
         ]
         for player in players:
             player.start()
@@ -126,17 +133,19 @@ def test_precision_and_recall(tmp_path: Path, redis: RedisServer, workers: int) 
         told = recorded(web)
     finally:
         web.daemon.stop()
-    events = judged(told)
+    print(f"left out, since this machine was busy: {len(late)} of {len(ALL)}")
+    events = [each for each in judged(told) if each[0] not in late]
     patterns = [
         (sum(flag for flag, _ in flags) * 2 > len(flags), is_bot)
         for (_, is_bot), flags in by_pattern(events).items()
     ]
-    for what, flags in (("events", [flag for _, flag in events]), ("patterns", patterns)):
-        precision, recall = rates(flags)
-        print(f"{workers} workers, {len(flags)} {what}: {precision:.3f} {recall:.3f}")
-        print(wrong(events)) if what == "events" else None
-        assert precision >= PRECISION, wrong(events)
-        assert recall >= RECALL, wrong(events)
+    flags = [flag for _, flag in events]
+    for what, found in (("events", flags), ("patterns", patterns)):
+        print(f"{workers} workers, {len(found)} {what}: {rates(found)}")
+    print(wrong(events))
+    precision, recall = rates(flags)
+    assert precision >= PRECISION
+    assert recall >= RECALL
 
 
 Judged = Sequence[tuple[int, tuple[bool, bool]]]
