@@ -118,9 +118,6 @@ class Store(Protocol):
     def holder(self, key: str) -> Node | None:
         """The server that writes for this key, as the majority has it; None for nobody."""
 
-    def replica_of(self, node: Node) -> Node:
-        """A server that follows this one."""
-
     def is_whole(self) -> bool:
         """Whether every server is there, and follows whom it should."""
 
@@ -137,9 +134,6 @@ class Single:
 
     def holder(self, key: str) -> Node:
         return self.node
-
-    def replica_of(self, node: Node) -> Node:
-        raise NotImplementedError("a single Redis has none")
 
     def is_whole(self) -> bool:
         return self.node.running and self.node.answers()
@@ -158,9 +152,6 @@ class Sentinels:
 
     def holder(self, key: str) -> Node:
         return self._named_by(self.sentinels[-1])
-
-    def replica_of(self, node: Node) -> Node:
-        return next(each for each in self.nodes if each is not node)
 
     def is_whole(self) -> bool:
         if not all(each.running for each in self.nodes):
@@ -199,6 +190,7 @@ class Cluster:
         return max(mine, key=lambda found: found[0], default=(0, None))[1]
 
     def replica_of(self, node: Node) -> Node:
+        """A server that follows this one."""
         mine = self._view(node).id
         return next(each for each in self._living() if self._view(each).follows == mine)
 
