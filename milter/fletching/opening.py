@@ -59,8 +59,11 @@ def since(text: str, in_zone: tzinfo | None) -> int:
             f"{text}: must be RFC 3339, such as 2026-03-01T09:00:00Z, or a date, such as 2026-03-01"
         ) from None
     if when.tzinfo is None:
-        # astimezone takes a time without one as the system's.
-        text = (when.replace(tzinfo=in_zone) if in_zone else when.astimezone()).isoformat()
+        try:
+            # astimezone takes a time without one as the system's.
+            text = (when.replace(tzinfo=in_zone) if in_zone else when.astimezone()).isoformat()
+        except (ValueError, OverflowError):
+            raise ValueError(f"{text}: must be from 1970 to 2105") from None
     return int(at_time(text, in_zone).time.timestamp() * 1000)
 
 

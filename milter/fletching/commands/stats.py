@@ -29,7 +29,7 @@ _WIDTH_OF_NO_TERMINAL = 120
 )
 @click.option(
     "--page",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 999_999),
     metavar="N",
     help="Show the Nth 20 campaigns, the newest first. Default: 1; with --json and --csv: all.",
 )
