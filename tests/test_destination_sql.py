@@ -202,6 +202,18 @@ def test_a_row_that_a_database_never_takes_is_its_own_fault(database: Database) 
     sql.close()
 
 
+@pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
+def test_reason_has_no_row_of_the_database(database: Database) -> None:
+    sql = Sql(database.url)
+    sql.deliver(queued(event(77)), 1)
+    database.ask("CREATE UNIQUE INDEX own ON fletching_events (email)")
+    answer = sql.deliver(queued(event(78, email="reader77@example.org")), 9)
+    sql.close()
+    assert answer.verdict is Verdict.APART
+    assert 'violates unique constraint "own"' in answer.why
+    assert "reader77" not in answer.why
+
+
 @everywhere
 def test_a_table_of_another_version_is_named_with_its_cure(database: Database) -> None:
     database.ask(

@@ -188,4 +188,6 @@ def _engine(url: str) -> Engine:
 def _said(error: Exception) -> str:
     """In the database's own words, on one line that a log bears."""
     cause = getattr(error, "orig", None) or error
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
+    # PostgreSQL's details show rows.
+    text = f"{type(cause).__name__}: {cause}".partition("\nDETAIL:")[0]
+    return " ".join(text.split())[:200]
