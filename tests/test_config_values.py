@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from fletching.config import http_values, units, values
-from fletching.config.redis_url import redis_url
+from fletching.config.redis_url import parse, redis_url
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,6 +222,11 @@ def test_right_values(check: Check, text: str, meant: str) -> None:
 def test_wrong_values(check: Check, text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         check(text)
+
+
+@pytest.mark.parametrize("url", ["redis://crm:a+b%2B@h", "redis://crm@h?password=a+b%2B"])
+def test_plus_in_a_redis_password_is_no_blank(url: str) -> None:
+    assert parse(url).credentials.password == "a+b+"
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def parse(value: str) -> RedisUrl:
 def _options(kind: Kind, tls: bool, query: str | None) -> dict[str, str]:
     if query is None:
         return {}
-    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=64)
+    # A plus sign is one, as everywhere else in the URL.
+    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, max_num_fields=64)
     tls = tls or ("sentinel_ssl", "true") in pairs
     allowed = {**_OPTIONS[kind], **(_TLS if tls else {})}
     if kind == "cluster":
