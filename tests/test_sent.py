@@ -16,6 +16,7 @@ from fletching.store.sent import Sent
 from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 
+from tests.cut_line import CutLine
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, header
 from tests.real.processes import wait_until
 from tests.redis_cluster import SHAPES, Stores, running
@@ -206,6 +207,24 @@ def test_mails_wait_while_redis_is_away() -> None:
         server.start()
         assert not sent.write()
         assert count(server.url) == 6
+
+
+def test_what_is_too_much_at_once_is_written_in_parts() -> None:
+    """On a line that is so slow, or so bad, that all of it never gets through."""
+    names = [campaign_id(BEGAN + place, bytes(4)) for place in range(600)]
+    with RedisServer() as server, CutLine(server.port, 100_000) as line:
+        begun(server.url, A)
+        for name in names:
+            server.client.hset(f"fletching:campaign:{{{name}}}", "sendid", name)
+        sent = Sent(line.url, NOWHERE)
+        add(sent, 1)  # Redis has the script by that.
+        write_all(sent)
+        for name in names:
+            add(sent, 1, name)
+        for _ in range(20):
+            sent.write()
+        assert not sent.write()
+        assert [count(server.url, name) for name in names[::50]] == [1] * 12
 
 
 def test_what_redis_forgot_is_counted_again() -> None:

@@ -52,6 +52,8 @@ class Drain:
         self._behind: dict[str, Position] = {}
         self._acknowledged: dict[str, int] = {}
         self._next_try = 0.0
+        # How many events are tried at once; behind, of those that are behind.
+        self._most = self._most_behind = MOST_AT_ONCE
         self._count = 0
         self._away = Seldom(SAY_EVERY)
 
@@ -108,11 +110,12 @@ class Drain:
         if self._behind and time.monotonic() >= self._next_try:
             self._write_behind()
             self._next_try = time.monotonic() + TRY_EVERY
-        writer, lines, behind = self._journal.read(self._at, MOST_AT_ONCE)
+        writer, lines, behind = self._journal.read(self._at, self._most)
         if not lines:
             self._at = behind
             return False
         outcome = self._write(writer, lines, lambda target: target not in self._behind)
+        self._most = _most_after(self._most, outcome)
         if outcome.strange or outcome.lost:
             return True
         if outcome.failed and (
@@ -128,8 +131,9 @@ class Drain:
         """Brings those that are behind to where the others are, as far as each of them goes."""
         left, at = set(self._behind), self.done
         while left and at < self._at:
-            writer, lines, behind = self._journal.read(at, MOST_AT_ONCE)
+            writer, lines, behind = self._journal.read(at, self._most_behind)
             outcome = self._write(writer, lines, left.__contains__)
+            self._most_behind = _most_after(self._most_behind, outcome)
             if outcome.strange or outcome.lost:
                 return
             for target in left & outcome.failed.keys():
@@ -156,6 +160,13 @@ class Drain:
         self._at, self._runs = START, runs
         self._behind.clear()
         self._acknowledged.clear()
+
+
+def _most_after(most: int, outcome: Outcome) -> int:
+    """How many events are tried next: on a slow line, many take longer than a time-out."""
+    if outcome.failed:
+        return most if outcome.written else max(1, most // 2)
+    return min(MOST_AT_ONCE, 2 * most)
 
 
 def _why(outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fletching.store.connection import Connection, StoreAway
-from fletching.store.events import answers
+from fletching.store.events import Away, answers
 from fletching.store.script import Script
 from fletching.store.statistics import CAMPAIGN, counts_key, place
 from fletching.store.writing import Write
@@ -22,6 +22,9 @@ from fletching.tokens import Facts
 
 MOST = 10_000
 """Counts that are remembered; of more, the oldest is forgotten, written or not."""
+
+AT_ONCE = 200
+"""Campaigns that are written in one go, which is over within a time-out."""
 
 _IN_VAIN = 60
 """So often a campaign that Redis does not have is written: another worker may make it again."""
@@ -68,13 +71,18 @@ class Sent:
         campaigns: dict[str, list[_Of]] = {}
         for of in self._unwritten:
             campaigns.setdefault(of[0], []).append(of)
-        writes = [self._write(campaign, counts) for campaign, counts in campaigns.items()]
-        try:
-            said = self._connection.ask(lambda client: answers(client, writes)) if writes else []
-        except StoreAway:
-            return True
-        for counts, answer in zip(campaigns.values(), said, strict=True):
-            self._written(counts, answer)
+        left, away = list(campaigns.items()), Away()
+        while left:
+            some, left = left[:AT_ONCE], left[AT_ONCE:]
+            writes = [self._write(campaign, counts) for campaign, counts in some]
+            try:
+                said = self._connection.ask(partial(answers, writes=writes, away=away))
+            except StoreAway:
+                return True
+            for (_, counts), answer in zip(some, said, strict=True):
+                self._written(counts, answer)
+            if all(isinstance(answer, Exception) for answer in said):
+                break
         return bool(self._unwritten)
 
     def _write(self, campaign: str, counts: Sequence[_Of]) -> Write:
