@@ -26,6 +26,7 @@ from fletching.store.suppression import Suppression
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
+from tests.cut_line import CutLine
 from tests.real.processes import wait_until
 from tests.redis_cluster import client, cluster, cluster_url
 from tests.redis_sentinels import Sentinels
@@ -254,6 +255,20 @@ def test_what_nobody_expected_loses_no_event(
     assert "not_recorded" in capfd.readouterr().err
 
 
+def test_what_nobody_expected_at_the_start_keeps_nothing_from_redis(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "look", lambda *_: 1 / 0)
+        place = Place(redis.url, tmp_path)
+        place.record(happened(range(3)))
+    try:
+        place.again()
+        place.wait()
+    finally:
+        place.recorder.close()
+
+
 def test_a_fault_of_ours_keeps_nobody_waiting(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,6 +491,22 @@ def test_a_target_that_is_behind_gets_its_events_in_order(
         place.wait()
         place.wait_for_counts()
         assert place.there() == [event.id for event in place.answered]
+
+
+def test_what_is_too_much_at_once_comes_in_parts(redis: RedisServer, tmp_path: Path) -> None:
+    """On a line that is so slow, or so bad, that a whole batch never gets through."""
+    campaigns = [f"{number:012}" for number in range(MOST_AT_ONCE)]
+    begin(redis.client, *campaigns)
+    batch = [event for name in campaigns for event in happened([1], campaign=name)]
+    with CutLine(redis.port, 50_000) as line, placed(line.url, tmp_path) as place:
+        place.record(batch)
+        wanted = [event.id for event in batch]
+        look = EventLog(redis.url, tmp_path)
+
+        def there() -> list[str]:
+            return [json.loads(event)["event_unique_id"] for _, event in look.read("0", 1000)]
+
+        wait_until("not all events are there", lambda: there() == wanted, 60)
 
 
 def test_the_drain_forgets_which_targets_are_behind_when_they_are_not(

@@ -150,9 +150,13 @@ class Recorder:
 
     def _begin(self) -> None:
         """Before the first event, which need not wait then for the one who drains."""
-        with contextlib.suppress(StoreAway):
+        try:
             if self._drain is not None:
                 self._is_behind = not (self._drain.look() and self._drain.is_done)
+        except StoreAway:
+            pass
+        except Exception as error:  # noqa: BLE001 an edge: the thread below tries it again
+            log.not_recorded(error)
         self._tending.start()
 
     def _tend(self) -> None:
