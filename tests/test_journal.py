@@ -370,6 +370,20 @@ class TestPrepared:
         assert len({writer for writer, _ in lines_of(first)}) == 3
         assert {each.name for each in folder.parent.iterdir()} == {"0", "1", "notes"}
 
+    def test_what_is_not_ours_keeps_nothing_from_its_start(self, folder: Path) -> None:
+        others = folder.parent / "3"
+        Journal(others, KEPT).append(some([1]))
+        (others / "core").write_text("theirs")
+        (folder.parent / "7").write_text("theirs")
+        for _ in range(2):
+            prepare(folder.parent, 1, KEPT)
+            first = Journal(folder, KEPT)
+            assert read(first) == [1]
+            first.note(first.end, frozenset("a"))
+        prepare(folder.parent, 1, KEPT)
+        assert Journal(folder, KEPT).done == first.end
+        assert (others / "core").exists()
+
     def test_as_many_as_before_stay_as_they_are(self, folder: Path) -> None:
         journal = Journal(folder, KEPT)
         journal.append(some([1]))

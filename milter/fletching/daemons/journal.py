@@ -24,6 +24,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,6 +65,7 @@ _OF_EVENT = {
 _TYPES = {"message_number": int}
 
 _NAME = re.compile(r"(\d{16})-([0-9a-f]{12})\.(recent|kept)")
+_PLACE = re.compile(r"[0-9]+")
 _LINE = re.compile(rb"(\d{1,17})([ !])([0-9a-f]{8})")
 
 
@@ -258,14 +260,18 @@ def prepare(folder: Path, processes: int, kept: int) -> None:
         Journal(journal_of(folder, place), kept).close()
     first = journal_of(folder, 0)
     for path in sorted(folder.iterdir()):
-        if not path.name.isdecimal() or int(path.name) < processes:
+        if not _PLACE.fullmatch(path.name) or int(path.name) < processes or not path.is_dir():
             continue
-        # Nobody has noted of the first one's journal that these are done.
-        (first / "done").unlink(missing_ok=True)
-        for segment in filter(lambda each: _NAME.fullmatch(each.name), sorted(path.iterdir())):
-            segment.rename(first / segment.name)
+        segments = sorted(name for name in os.listdir(path) if _NAME.fullmatch(name))
+        if segments:
+            # Nobody has noted of the first one's journal that these are done.
+            (first / "done").unlink(missing_ok=True)
+        for name in segments:
+            (path / name).rename(first / name)
         (path / "done").unlink(missing_ok=True)
-        path.rmdir()
+        # What is not ours stays, in its folder.
+        with suppress(OSError):
+            path.rmdir()
 
 
 def restored(json: bytes) -> Event:
