@@ -5,17 +5,29 @@ What the verdicts are worth is in `test_bots_labelled.py`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fletching.store.touches import KEY
+from fletching.daemons.holding import Holding
+from fletching.daemons.journal import Journal
+from fletching.daemons.recorder import Recorder
+from fletching.returning import bots
+from fletching.returning.bursts import LINK, Touch
+from fletching.store.events import EventLog
+from fletching.store.touches import KEY, Touches
 from fletching.tokens import Kind
 
 from tests.real.processes import wait_until
 from tests.redis_server import RedisServer
+from tests.test_recorder import KEPT, happened
 from tests.test_web import Web
 
 LINKS = [f"https://shop.example/{number}" for number in range(6)]
@@ -119,6 +131,77 @@ def test_without_redis_a_process_judges_by_what_it_knows(web: Web, redis: RedisS
     redis.start()
     wait_until("not all are recorded", lambda: len(web.recorded()) == len(LINKS))
     assert set(reasons(web)) == set(MANY)
+
+
+@contextmanager
+def holding(url: str, folder: Path) -> Iterator[Holding]:
+    """That of one process, within an event loop."""
+    recorder = Recorder(EventLog(url, folder), lambda: Journal(folder / "spool", KEPT))
+    yield Holding(recorder, Touches(url, folder), bots.NO_LISTS, folder / "held", 0)
+    recorder.close()
+
+
+def test_the_end_within_a_turn_leaves_nothing_held(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Touches.add
+
+    async def act() -> None:
+        loop = asyncio.get_running_loop()
+        with holding(redis.url, tmp_path) as waiting:
+
+            def added(*arguments: Any) -> None:
+                loop.call_soon_threadsafe(waiting.hold, happened([2])[0])
+                loop.call_soon_threadsafe(waiting.end)
+                add(*arguments)
+
+            monkeypatch.setattr(Touches, "add", added)
+            waiting.hold(happened([1])[0])
+            waiting.note("m", Touch(1, "192.0.2.1", LINK, "0" * 12))
+            await waiting.run()
+
+    asyncio.run(act())
+    assert EventLog(redis.url, tmp_path).length() == 2
+    assert list((tmp_path / "held").iterdir()) == []
+
+
+def test_a_redis_that_hangs_is_not_asked_for_each_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would wait for one another's time-outs."""
+    asked, of = [], Touches.of
+
+    def of_these(touches: Touches, messages: Sequence[str]) -> list[str]:
+        asked.append(messages)
+        return of(touches, messages)
+
+    monkeypatch.setattr(Touches, "of", of_these)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+
+        async def act() -> None:
+            with holding(url, tmp_path) as waiting:
+                touch = Touch(1, "192.0.2.1", LINK, "0" * 12)
+                for number in range(9):
+                    assert not await waiting.is_program(str(number), touch)
+
+        asyncio.run(act())
+    assert 0 < len(asked) < 9
+
+
+def test_what_is_not_ours_costs_nothing_else(tmp_path: Path, redis: RedisServer) -> None:
+    (tmp_path / "held" / "0-1.held").mkdir(parents=True)
+    whole, other = happened([1, 2])
+    whole = replace(whole, details={**whole.details, "engine_ip": "192.0.2.1"})
+    (tmp_path / "held" / "0-2.held").write_text(f"{whole.json()}\n{other.json()}")
+
+    async def act() -> None:
+        with holding(redis.url, tmp_path) as waiting:
+            waiting.end()
+            await waiting.run()
+
+    asyncio.run(act())
+    assert EventLog(redis.url, tmp_path).length() == 1
 
 
 def test_half_a_line_costs_no_other(web: Web) -> None:

@@ -44,8 +44,13 @@ HOLD = 3.5
 MESSAGES, TOUCHES = 16_384, 100
 """Of so many messages, so many touches each are remembered here, for when Redis is away."""
 
+LEFT_ALONE = 1.0
+"""Seconds for which Redis is not asked about touches after it did not answer: readers wait."""
+
 SAY_EVERY = 10.0
 """Seconds between two lines about a full disk."""
+
+_JUDGED_BY = {"click_url", "engine_ip", "is_bot"}
 
 _NAME = re.compile(r"(\d+)-\d+\.held")
 
@@ -65,7 +70,9 @@ class Batch:
         batch = cls(path)
         for line in path.read_bytes().split(b"\n"):
             with suppress(ValueError):
-                batch.events.append(restored(line))
+                event = restored(line)
+                if event.type in HELD and event.details.keys() >= _JUDGED_BY:
+                    batch.events.append(event)
         return batch
 
     def add(self, event: Event) -> None:
@@ -98,6 +105,7 @@ class Holding:
         self._known: OrderedDict[str, list[str]] = OrderedDict()
         self._untold: dict[str, str] = defaultdict(str)
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="touches")
+        self._ask_again = 0.0
         self._full = Seldom(SAY_EVERY)
         self._waiting: deque[Batch] = deque()
         self._take_up()
@@ -132,9 +140,12 @@ class Holding:
 
     async def run(self) -> None:
         """Until the end, at which everything is judged by what is known then."""
-        while not self._ends.is_set():
+        is_last = False
+        while not is_last:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ends.wait(), TURN)
+            # The end may come within a turn, and the events of that turn are still to be judged.
+            is_last = self._ends.is_set()
             try:
                 await self._turn()
             except Exception as error:  # noqa: BLE001 an edge: they wait, and are tried again
@@ -147,10 +158,11 @@ class Holding:
 
     def _take_up(self) -> None:
         """What was left behind waits once more: the one who was killed may have told nobody."""
-        try:
-            self._waiting += map(Batch.left_behind, sorted(self._folder.glob(f"{self._place}-*")))
-        except OSError as error:
-            log.not_kept("held", error)
+        for path in sorted(self._folder.glob(f"{self._place}-*.held")):
+            try:
+                self._waiting.append(Batch.left_behind(path))
+            except OSError as error:
+                log.not_kept("held", error)
         for event in (event for batch in self._waiting for event in batch.events):
             if event.type == CLICK:
                 self.note(bursts.message_name(event.facts), bursts.touch_of(event))
@@ -200,9 +212,13 @@ class Holding:
     def _lines(self, messages: Sequence[str]) -> dict[str, set[str]]:
         """What was done with messages, as far as it is known."""
         found = {message: set(self._known.get(message, ())) for message in messages}
-        with suppress(StoreAway):
+        if time.monotonic() < self._ask_again:
+            return found
+        try:
             for message, text in zip(found, self._touches.of(list(found)), strict=True):
                 found[message].update(text.splitlines(keepends=True))
+        except StoreAway:
+            self._ask_again = time.monotonic() + LEFT_ALONE
         return found
 
     def _begun(self) -> Batch:
