@@ -242,6 +242,20 @@ def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -
     wait_until("a thread goes on for nobody", lambda: not listening())
 
 
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        pytest.param("", "unknown command 'SENTINEL'", id="no sentinel"),
+        pytest.param("?sentinel_password=wrong", "AUTH <password> called", id="wrong password"),
+    ],
+)
+def test_reason_tells_what_a_sentinel_answered(query: str, why: str) -> None:
+    with RedisServer() as server:
+        url = f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}{query}"
+        with pytest.raises(StoreAway, match=f"no sentinel names a master of {SERVICE}: {why}"):
+            Connection(url, NOWHERE).ask(lambda client: client.ping())
+
+
 def test_without_sentinels_nothing_listens() -> None:
     gc.collect()
     wait_until("threads of other tests go on", lambda: not listening())

@@ -52,11 +52,10 @@ class Master:
         """The turn, and where the master is. Raises ConnectionError where no sentinel names it."""
         if self._process != os.getpid():
             self._start()
-        if self._place is None:
-            self._ask_around()
+        why = "" if self._place else self._ask_around()
         with self._lock:
             if self._place is None:
-                raise ConnectionError(f"no sentinel names a master of {self._service}")
+                raise ConnectionError(f"no sentinel names a master of {self._service}: {why}")
             return self._turn, self._place
 
     def _start(self) -> None:
@@ -73,11 +72,17 @@ class Master:
                 daemon=True,
             ).start()
 
-    def _ask_around(self) -> None:
+    def _ask_around(self) -> str:
+        """Why the last of the sentinels does not name a master; empty where one does."""
+        why = ""
         for number, sentinel in enumerate(self._sentinels):
-            with suppress(RedisError, OSError):
+            try:
                 self.heed(number, _answer(sentinel, self._service))
-                return
+            except (RedisError, OSError) as error:
+                why = str(error)
+            else:
+                return ""
+        return why
 
     def heed(self, sentinel: int, answer: tuple[int, Place]) -> None:
         """A sentinel says this now: the epoch, and where the master is."""
