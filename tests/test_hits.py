@@ -574,8 +574,8 @@ def test_the_mailbox_is_the_class_s(mail_class: str, mailbox: str) -> None:
 
 def test_immediate_is_not_for_who_turns_out_to_be_a_program() -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", setup=AT_ONCE)
-    assert hit.otherwise is not None
-    assert (hit.otherwise.status, hit.otherwise.body) == (200, Body.UNSUBSCRIBE)
+    assert hit.for_program is not None
+    assert (hit.for_program.status, hit.for_program.body) == (200, Body.UNSUBSCRIBE)
 
 
 def test_immediate_is_not_for_the_header() -> None:

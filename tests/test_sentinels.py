@@ -159,24 +159,24 @@ def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
     master = Master([], SERVICE)
     old, new = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
     master.heed(0, (5, old))
-    turn = master.turn
+    term = master.term
     master.heed(1, (6, new))
-    assert master.turn == turn + 1
+    assert master.term == term + 1
     master.heed(0, (5, old))
-    assert master.turn == turn + 1
+    assert master.term == term + 1
     master.heed(0, (6, new))
-    assert master.turn == turn + 1
+    assert master.term == term + 1
 
 
 def test_what_a_sentinel_said_that_is_gone_for_long_is_forgotten() -> None:
     master = Master([], SERVICE)
     master.heed(0, (5, ("10.0.0.1", 6379)))
     master.heed(1, (0, ("10.0.0.2", 6379)))
-    turn = master.turn
+    term = master.term
     master.forget(0)
-    assert master.turn == turn + 1
+    assert master.term == term + 1
     master.forget(1)
-    assert master.turn == turn + 1
+    assert master.term == term + 1
 
 
 # One server behind one sentinel

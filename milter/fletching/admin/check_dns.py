@@ -122,14 +122,8 @@ def _mailbox_domains(config: Config) -> set[str]:
 def _mail_exchanger(domain: str, resolver: dns.resolver.Resolver) -> Finding:
     try:
         exchangers = _answers(domain, "MX", resolver)
-        addresses = (
-            []
-            if exchangers
-            else [
-                *_answers(domain, "A", resolver),
-                *_answers(domain, "AAAA", resolver),
-            ]
-        )
+        kinds = () if exchangers else ("A", "AAAA")
+        addresses = [each for kind in kinds for each in _answers(domain, kind, resolver)]
     except dns.exception.DNSException as trouble:
         return error(domain, f"no answer: {trouble}")
     names = [str(record.exchange).rstrip(".") for record in exchangers]  # type: ignore[attr-defined]

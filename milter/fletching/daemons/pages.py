@@ -1,5 +1,5 @@
-"""The pages that a reader may see, made once at the start: one for each kind and language, and of
-the one that shows an address, one for each of those.
+"""The pages that a recipient may see, made once at the start: one for each kind and language; of
+the page that shows an address, one for each address.
 
 Here lives where templates and words come from: the folder of `web.templates`, then our own. They
 are small, have no script and load nothing. What a page is shown for is decided in `returning/`.

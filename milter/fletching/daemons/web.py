@@ -142,8 +142,8 @@ class Application:
         hit = hits.answer(request, moment, self.opened.hits)
         if hit.touch is not None:
             self._holding.note(hit.message, hit.touch)
-            if hit.otherwise and await self._holding.is_program(hit.message, hit.touch):
-                return hit.otherwise
+            if hit.for_program and await self._holding.is_program(hit.message, hit.touch):
+                return hit.for_program
         if hit.event is not None:
             if hit.event.type in HELD:
                 self._holding.hold(hit.event)

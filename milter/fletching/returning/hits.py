@@ -124,7 +124,7 @@ class Answer:
 class Hit(NamedTuple):
     """An answer, and what is to be kept before it is given.
 
-    ``touch``: what others who judge requests about the same message have to know. ``otherwise``:
+    ``touch``: what others who judge requests about the same message have to know. ``for_program``:
     the answer, without an event, where what they know makes the client a program.
     """
 
@@ -132,7 +132,7 @@ class Hit(NamedTuple):
     event: Event | None = None
     touch: Touch | None = None
     message: str = ""
-    otherwise: Answer | None = None
+    for_program: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +294,7 @@ class _Hit:
             redirect = _led_on(destination)
             if self.request.method == "HEAD":
                 return Hit(redirect)
-            return Hit(redirect, self._unsubscribed(), otherwise=page)
+            return Hit(redirect, self._unsubscribed(), for_program=page)
         return Hit(page)
 
     def _posted(self) -> Hit:

@@ -62,7 +62,7 @@ local function first_of_link(kind, digest, number)
 end
 
 local function count(kind, place, number, digest, link)
-  -- A reader who unsubscribes twice has unsubscribed once.
+  -- A recipient who unsubscribes twice has unsubscribed once.
   if not once[kind] or first_of_kind(kind, number) then
     raise(KEYS[2], kind .. '|' .. place)
   end

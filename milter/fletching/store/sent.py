@@ -27,7 +27,7 @@ AT_ONCE = 200
 """Campaigns that are written in one go, which is over within a time-out."""
 
 _IN_VAIN = 60
-"""So often a campaign that Redis does not have is written: another worker may make it again."""
+"""Attempts to count for a campaign that Redis does not have: another worker may make it again."""
 
 _Of = tuple[str, str]
 """A campaign, and hour|VirtualMTA|list."""

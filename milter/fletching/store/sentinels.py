@@ -19,7 +19,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
-Place = tuple[str, int]
+Address = tuple[str, int]
 """Host and port."""
 
 _PAUSE = 1.0
@@ -37,26 +37,26 @@ class Master:
     def __init__(self, sentinels: Sequence[Redis], service: str) -> None:
         self._service = service
         self._sentinels = sentinels
-        self._answers: dict[int, tuple[int, Place]] = {}
-        self._place: Place | None = None
-        self._turn = 0
+        self._answers: dict[int, tuple[int, Address]] = {}
+        self._address: Address | None = None
+        self._term = 0
         self._process = 0
         self._lock = threading.Lock()
 
     @property
-    def turn(self) -> int:
-        """Another number for each master: what was opened in an earlier turn leads elsewhere."""
-        return self._turn
+    def term(self) -> int:
+        """Another number for each master: what was opened in an earlier term leads elsewhere."""
+        return self._term
 
-    def now(self) -> tuple[int, Place]:
-        """The turn, and where the master is. Raises ConnectionError where no sentinel names it."""
+    def now(self) -> tuple[int, Address]:
+        """The term, and where the master is. Raises ConnectionError where no sentinel names it."""
         if self._process != os.getpid():
             self._start()
-        why = "" if self._place else self._ask_around()
+        why = "" if self._address else self._ask_around()
         with self._lock:
-            if self._place is None:
+            if self._address is None:
                 raise ConnectionError(f"no sentinel names a master of {self._service}: {why}")
-            return self._turn, self._place
+            return self._term, self._address
 
     def _start(self) -> None:
         """The threads of a process: those of a parent do not come along at a fork."""
@@ -84,7 +84,7 @@ class Master:
                 return ""
         return why
 
-    def heed(self, sentinel: int, answer: tuple[int, Place]) -> None:
+    def heed(self, sentinel: int, answer: tuple[int, Address]) -> None:
         """A sentinel says this now: the epoch, and where the master is."""
         with self._lock:
             self._answers[sentinel] = answer
@@ -98,20 +98,20 @@ class Master:
                 self._decide()
 
     def _decide(self) -> None:
-        _, place = max(self._answers.values(), key=lambda answer: answer[0])
-        if place != self._place:
-            self._place = place
-            self._turn += 1
+        _, address = max(self._answers.values(), key=lambda answer: answer[0])
+        if address != self._address:
+            self._address = address
+            self._term += 1
 
 
-def _answer(sentinel: Redis, service: str) -> tuple[int, Place]:
-    # The place before the epoch: where a failover comes between, news of it follow, and the
+def _answer(sentinel: Redis, service: str) -> tuple[int, Address]:
+    # The address before the epoch: where a failover comes between, news of it follow, and the
     # question is asked again.
-    place: Any = sentinel.sentinel_get_master_addr_by_name(service)
-    if place is None:
+    address: Any = sentinel.sentinel_get_master_addr_by_name(service)
+    if address is None:
         raise ConnectionError(f"a sentinel does not know {service}")
     state: Any = sentinel.sentinel_master(service)
-    return int(state["config-epoch"]), (str(place[0]), int(place[1]))
+    return int(state["config-epoch"]), (str(address[0]), int(address[1]))
 
 
 def _listen(master: weakref.ref[Master], number: int, sentinel: Redis, service: str) -> None:

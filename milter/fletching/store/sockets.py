@@ -89,14 +89,14 @@ class MasterConnection(_Own, Connection):
 
     def __init__(self, *, master: Master, **options: Any) -> None:
         self._master = master
-        self._turn = -1
+        self._term = -1
         self._sure_until = 0.0
         super().__init__(**options)  # type: ignore[no-untyped-call]
 
     @property
     def ready(self) -> bool:  # type: ignore[override]
         """Whether the master is surely the same, and a command goes out at once."""
-        return self._turn == self._master.turn and time.monotonic() < self._sure_until
+        return self._term == self._master.term and time.monotonic() < self._sure_until
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if check_health and self._sock is not None:
@@ -105,7 +105,7 @@ class MasterConnection(_Own, Connection):
 
     def _stay(self) -> None:
         """Closes itself where its server is the master no longer; the next command connects."""
-        if self._turn != self._master.turn:
+        if self._term != self._master.term:
             self.disconnect()  # type: ignore[no-untyped-call]
         elif time.monotonic() >= self._sure_until:
             try:
@@ -114,7 +114,7 @@ class MasterConnection(_Own, Connection):
                 self.disconnect()  # type: ignore[no-untyped-call]
 
     def _connect(self) -> Any:
-        self._turn, (self.host, self.port) = self._master.now()
+        self._term, (self.host, self.port) = self._master.now()
         # The handshake comes first, and the question for the role is its end.
         self._sure_until = time.monotonic() + ROLE_SURE
         return super()._connect()  # type: ignore[no-untyped-call]
