@@ -320,6 +320,17 @@ class TestTidy:
         again.tidy(again.end)
         assert read(again) == [7]
 
+    def test_half_a_line_costs_none_that_suppresses(self, folder: Path) -> None:
+        journal = Journal(folder, KEPT)
+        for number in (1, 3):
+            journal.append([event(number, events.UNSUBSCRIBE)])
+            grow_old(folder, module.KEPT + 1)
+            journal.append(some([number + 1]))
+            journal.tidy(journal.end)
+            for kept in folder.glob("*.kept"):
+                kept.write_bytes(kept.read_bytes() + b'1234567890123456!0badc0de{"event')
+        assert read(journal) == [1, 3, 4]
+
     @settings(max_examples=30, deadline=None)
     @given(
         kinds=st.lists(

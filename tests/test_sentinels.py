@@ -12,6 +12,7 @@ from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
+from fletching.store import sentinels as sentinels_module
 from fletching.store.connection import TROUBLE, Connection, Lines, StoreAway, lent
 from fletching.store.sentinels import Master
 
@@ -254,6 +255,24 @@ def test_reason_tells_what_a_sentinel_answered(query: str, why: str) -> None:
         url = f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}{query}"
         with pytest.raises(StoreAway, match=f"no sentinel names a master of {SERVICE}: {why}"):
             Connection(url, NOWHERE).ask(lambda client: client.ping())
+
+
+def test_a_thread_outlives_what_nobody_expected(
+    lone: tuple[RedisServer, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would hear of the next failover."""
+    answer, heard = sentinels_module._answer, []
+
+    def strange(*asked: Any) -> Any:
+        if threading.current_thread().name.startswith("sentinel-"):
+            heard.append(asked)
+            raise ValueError("not what a sentinel says")
+        return answer(*asked)
+
+    monkeypatch.setattr(sentinels_module, "_answer", strange)
+    connection = Connection(lone[1], NOWHERE)
+    connection.ask(lambda client: client.ping())
+    wait_until("it does not ask again", lambda: len(heard) > 1)
 
 
 def test_without_sentinels_nothing_listens() -> None:

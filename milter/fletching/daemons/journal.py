@@ -208,6 +208,8 @@ class Journal:
         of_day = max(self._folder.glob(f"*-{writer}.kept"), default=path.with_suffix(".kept"))
         if began - _microseconds(of_day.name) > _DAY * 1_000_000:
             of_day = path.with_suffix(".kept")
+        # A crash, or a full disk, may have left half a line there: its end comes first.
+        data = b"\n" + data
         with of_day.open("ab") as file:
             file.write(data)
             file.flush()

@@ -118,7 +118,8 @@ def _listen(master: weakref.ref[Master], number: int, sentinel: Redis, service: 
     """Tells a `Master` what one sentinel says, for as long as anybody else has that."""
     answered = time.monotonic()
     while master() is not None:
-        with suppress(RedisError, OSError), closing(_news(sentinel)) as news:
+        # Whatever went wrong: nobody would hear of a failover where this thread ended.
+        with suppress(Exception), closing(_news(sentinel)) as news:
             for _ in news:
                 answer = _answer(sentinel, service)
                 answered = time.monotonic()
