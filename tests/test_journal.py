@@ -17,7 +17,7 @@ from fletching import events
 from fletching.daemons import journal as module
 from fletching.daemons.journal import START, Journal, Position, journal_of, prepare, restored
 from fletching.events import Event
-from fletching.store.writing import Line
+from fletching.store.writing import JournalLine
 from fletching.tokens import Facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,13 +41,15 @@ def some(numbers: Iterable[int]) -> list[Event]:
     return [event(number) for number in numbers]
 
 
-def numbers(found: Sequence[Line]) -> list[int]:
+def numbers(found: Sequence[JournalLine]) -> list[int]:
     return [line.event.facts.number for line in found]
 
 
-def lines_of(journal: Journal, at: Position = START, at_once: int = 3) -> list[tuple[str, Line]]:
+def lines_of(
+    journal: Journal, at: Position = START, at_once: int = 3
+) -> list[tuple[str, JournalLine]]:
     """All lines behind a position, and their writers."""
-    found: list[tuple[str, Line]] = []
+    found: list[tuple[str, JournalLine]] = []
     while True:
         writer, lines, at = journal.read(at, at_once)
         if not lines:

@@ -17,7 +17,7 @@ from fletching.store.connection import StoreAway
 from fletching.store.events import MARKS, STREAM, Entry, EventLog, Progress
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression
-from fletching.store.writing import Batch, Line
+from fletching.store.writing import Batch, JournalLine
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
@@ -145,9 +145,9 @@ def runs(log: EventLog) -> frozenset[str]:
     return found
 
 
-def lines(numbers: Iterable[int], type: str = CLICK) -> list[Line]:
+def lines(numbers: Iterable[int], type: str = CLICK) -> list[JournalLine]:
     made = [(number, event(f"e{number:04}", type, number)) for number in numbers]
-    return [Line(number, event, event.json()) for number, event in made]
+    return [JournalLine(number, event, event.json()) for number, event in made]
 
 
 def clicks(store: Stores) -> tuple[int | None, int | None]:
@@ -192,8 +192,8 @@ class TestOnce:
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         outcome = log.write(Batch(lines([1]), "w", frozenset([RUN])))
-        assert outcome.strange
-        assert outcome.strange <= runs
+        assert outcome.unknown_runs
+        assert outcome.unknown_runs <= runs
         assert log.length() == 0
         assert clicks(store) == (0, 0)
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from fletching import log
 from fletching.daemons.journal import START, Journal, Position
 from fletching.daemons.seldom import Seldom
 from fletching.store.connection import StoreAway
-from fletching.store.writing import Batch, Line, Look, Outcome
+from fletching.store.events import EventLog
+from fletching.store.writing import Batch, JournalLine, Outcome
 
 MOST_AT_ONCE = 500
 """Events in one batch: Redis answers others between two of them."""
@@ -32,20 +32,10 @@ MOST_BEHIND = 10_000
 """Targets that are behind while others go on; where there are more, all wait."""
 
 
-class Log(Protocol):
-    """Where events go: `store.events.EventLog`."""
-
-    def write(self, batch: Batch, wanted: Callable[[str], bool]) -> Outcome:
-        """Writes a batch to the targets that are wanted."""
-
-    def look(self, writers: Sequence[str]) -> Look:
-        """What Redis is and has. Raises StoreAway."""
-
-
 class Drain:
     """Writes out one journal. For one thread at a time; methods raise StoreAway and OSError."""
 
-    def __init__(self, journal: Journal, events: Log) -> None:
+    def __init__(self, journal: Journal, events: EventLog) -> None:
         self._journal, self._events = journal, events
         # What is before `_at` is written to all targets that are not behind.
         self._at, self._runs = journal.done, journal.runs
@@ -67,7 +57,7 @@ class Drain:
         """Whether there is nothing in the journal that a target has not."""
         return self.done >= self._journal.end
 
-    def write_next(self, lines: Sequence[Line], behind: Position) -> bool:
+    def write_next(self, lines: Sequence[JournalLine], behind: Position) -> bool:
         """Writes the events that follow; whether all targets have them.
 
         ``behind``: the position behind them. To be called where all before them is done.
@@ -116,7 +106,7 @@ class Drain:
             return False
         outcome = self._write(writer, lines, lambda target: target not in self._behind)
         self._most = _most_after(self._most, outcome)
-        if outcome.strange or outcome.lost:
+        if outcome.unknown_runs or outcome.lost:
             return True
         if outcome.failed and (
             not outcome.written or len(self._behind) + len(outcome.failed) > MOST_BEHIND
@@ -134,7 +124,7 @@ class Drain:
             writer, lines, behind = self._journal.read(at, self._most_behind)
             outcome = self._write(writer, lines, left.__contains__)
             self._most_behind = _most_after(self._most_behind, outcome)
-            if outcome.strange or outcome.lost:
+            if outcome.unknown_runs or outcome.lost:
                 return
             for target in left & outcome.failed.keys():
                 self._behind[target] = max(self._behind[target], at)
@@ -143,11 +133,13 @@ class Drain:
         for target in left:
             del self._behind[target]
 
-    def _write(self, writer: str, lines: Sequence[Line], wanted: Callable[[str], bool]) -> Outcome:
+    def _write(
+        self, writer: str, lines: Sequence[JournalLine], wanted: Callable[[str], bool]
+    ) -> Outcome:
         after = self._acknowledged.get(writer, 0)
         outcome = self._events.write(Batch(lines, writer, self._runs, after), wanted)
-        if outcome.strange or outcome.lost:
-            self._begin_again(self._runs | outcome.strange)
+        if outcome.unknown_runs or outcome.lost:
+            self._begin_again(self._runs | outcome.unknown_runs)
         elif outcome.mark:
             self._acknowledged[writer] = outcome.mark
         if outcome.failed and self._away.is_due():

@@ -32,7 +32,7 @@ from zlib import crc32
 
 from fletching.events import Event, parse
 from fletching.store.suppression import REASONS
-from fletching.store.writing import Line
+from fletching.store.writing import JournalLine
 from fletching.tokens import Facts
 
 LARGEST = 512 * 2**20
@@ -97,11 +97,13 @@ class Journal:
         self._file = -1
         self._changing = threading.Lock()
 
-    def append(self, events: Sequence[Event]) -> list[Line]:
+    def append(self, events: Sequence[Event]) -> list[JournalLine]:
         """Keeps events, all of them or none."""
         with self._changing:
             first = max(self._last + 1, time.time_ns() // 1000)
-            lines = [Line(first + at, event, event.json()) for at, event in enumerate(events)]
+            lines = [
+                JournalLine(first + at, event, event.json()) for at, event in enumerate(events)
+            ]
             self._last = first + len(lines) - 1
             data = b"".join(map(_octets, lines))
             if self._size + len(data) > self._largest:
@@ -112,7 +114,7 @@ class Journal:
             self._size += len(data)
         return lines
 
-    def read(self, at: Position, count: int) -> tuple[str, list[Line], Position]:
+    def read(self, at: Position, count: int) -> tuple[str, list[JournalLine], Position]:
         """The next lines, which are of one writer, that writer, and the position behind them."""
         end = self.end
         for name in self._names():
@@ -298,20 +300,20 @@ def restored(json: bytes) -> Event:
         raise ValueError(f"not an event: {error}") from None
 
 
-def _octets(line: Line) -> bytes:
+def _octets(line: JournalLine) -> bytes:
     head = b"%d%c" % (line.sequence, b"!" if line.event.type in REASONS else b" ")
     json = line.json.encode()
     return b"%s%08x%s\n" % (head, crc32(json, crc32(head)), json)
 
 
-def _restored(line: bytes) -> Line | None:
+def _restored(line: bytes) -> JournalLine | None:
     """None for what the disk has lost or changed: the lines after it are to get on."""
     found = _LINE.match(line)
     json = line[found.end() :].removesuffix(b"\n") if found else b""
     if found is None or crc32(json, crc32(found[1] + found[2])) != int(found[3], 16):
         return None
     try:
-        return Line(int(found[1]), restored(json), json.decode())
+        return JournalLine(int(found[1]), restored(json), json.decode())
     except ValueError:
         return None
 

@@ -15,16 +15,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 from fletching import log
-from fletching.daemons import drain
 from fletching.daemons.drain import MOST_AT_ONCE, SAY_EVERY, TRY_EVERY, Drain
 from fletching.daemons.journal import Journal, Position
 from fletching.daemons.seldom import Seldom
 from fletching.events import Event
 from fletching.store.connection import StoreAway
-from fletching.store.writing import Line
+from fletching.store.events import EventLog
+from fletching.store.writing import JournalLine
 
 LOOK_EVERY = 1.0
 """Seconds between two looks whether Redis has all that it had."""
@@ -33,17 +32,10 @@ TIDY_EVERY = 60.0
 """Seconds between two looks for what the journal need not have any more."""
 
 
-class Log(drain.Log, Protocol):
-    """Where events go: `store.events.EventLog`."""
-
-    def append(self, events: Sequence[Event]) -> None:
-        """Keeps events that no journal has. Raises StoreAway."""
-
-
 class Recorder:
     """Keeps the events of one process. All but its threads is of one event loop."""
 
-    def __init__(self, events: Log, opened_journal: Callable[[], Journal]) -> None:
+    def __init__(self, events: EventLog, opened_journal: Callable[[], Journal]) -> None:
         """``opened_journal`` raises OSError where a disk has no room even for an empty file."""
         self._events = events
         self._opened_journal = opened_journal
@@ -125,7 +117,7 @@ class Recorder:
             return
         self._woken.set()
 
-    def _is_written(self, drain: Drain, lines: Sequence[Line], end: Position) -> bool:
+    def _is_written(self, drain: Drain, lines: Sequence[JournalLine], end: Position) -> bool:
         with self._draining:
             if not self._is_behind:
                 try:

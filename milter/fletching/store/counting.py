@@ -14,7 +14,7 @@ from fletching import events
 from fletching.events import Event
 from fletching.store.script import Script
 from fletching.store.statistics import CAMPAIGN, HOUR, counts_key, links_key, place
-from fletching.store.writing import Batch, Line, Write
+from fletching.store.writing import Batch, JournalLine, Write
 
 _KINDS = {
     events.UNSUBSCRIBE: "unsubscribes",
@@ -43,7 +43,7 @@ class Counting:
                 *(f"{CAMPAIGN}{of}", counts_key(campaign), links_key(campaign)),
                 *(f"fletching:counted:{of}", f"fletching:seen:{of}:"),
             )
-            run = partial(self._script.run, keys=keys, arguments=[*batch.gate, *words])
+            run = partial(self._script.run, keys=keys, arguments=[*batch.writer_and_runs, *words])
             yield Write(keys[0], run)
 
 
@@ -62,7 +62,7 @@ def _kind(event: Event) -> str:
     return _KINDS.get(event.type, "")
 
 
-def _words(kind: str, line: Line) -> Iterator[str]:
+def _words(kind: str, line: JournalLine) -> Iterator[str]:
     """As count.lua takes them."""
     event, facts = line.event, line.event.facts
     yield str(line.sequence)

@@ -39,7 +39,7 @@ from fletching.store.counting import Counting
 from fletching.store.script import Script
 from fletching.store.statistics import CAMPAIGN
 from fletching.store.suppression import Suppression
-from fletching.store.writing import Batch, Line, Look, Outcome, Write
+from fletching.store.writing import Batch, JournalLine, Look, Outcome, Write
 
 STREAM = "fletching:events"
 MARKS = "fletching:marks:{frw}"
@@ -102,7 +102,7 @@ class EventLog:
         Where it raises, some of it may have happened. Called again with the same events, it makes
         duplicates in the stream, with the same ids, and counts no message as unique twice.
         """
-        outcome = self.write(Batch([Line(0, event, event.json()) for event in events]))
+        outcome = self.write(Batch([JournalLine(0, event, event.json()) for event in events]))
         for target, error in outcome.failed.items():
             if not target.startswith(CAMPAIGN):
                 raise StoreAway(str(error) or type(error).__name__) from error
@@ -125,7 +125,7 @@ class EventLog:
         yield from self._suppression.writes(batch)
         if batch.lines:
             words = [word for line in batch.lines for word in (line.sequence, line.json)]
-            arguments = [*batch.gate, batch.after, *words]
+            arguments = [*batch.writer_and_runs, batch.after, *words]
             yield Write(STREAM, partial(self._append.run, keys=_STREAM, arguments=arguments))
         yield from self._counting.writes(batch)
 
@@ -316,7 +316,7 @@ def _node(client: Any, key: str) -> str:
 
 def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> Outcome:
     failed: dict[str, Exception] = {}
-    strange: set[str] = set()
+    unknown: set[str] = set()
     lost, mark = False, 0
     for write, said in zip(writes, answers, strict=True):
         if isinstance(said, Exception):
@@ -325,11 +325,11 @@ def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> O
             else:
                 failed[write.target] = said
         elif isinstance(said, list) and batch.writer:
-            strange |= {str(said[0])} - batch.runs - {""}
+            unknown |= {str(said[0])} - batch.runs - {""}
             if write.target == STREAM:
                 lost = int(said[1]) < batch.after
                 mark = max(int(said[1]), batch.lines[-1].sequence)
-    return Outcome(failed, len(failed) < len(writes), mark, frozenset(strange), lost)
+    return Outcome(failed, len(failed) < len(writes), mark, frozenset(unknown), lost)
 
 
 def _is_final(error: Exception) -> bool:

@@ -23,7 +23,7 @@ from fletching.store.connection import Ask
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """An event in a journal. ``sequence``: greater than that of any line before it."""
 
     sequence: int
@@ -38,13 +38,13 @@ class Batch:
     ``runs``: those that the writer knows. ``after``: the sequence number that the stream must have.
     """
 
-    lines: Sequence[Line]
+    lines: Sequence[JournalLine]
     writer: str = ""
     runs: frozenset[str] = frozenset()
     after: int = 0
 
     @property
-    def gate(self) -> tuple[str, str]:
+    def writer_and_runs(self) -> tuple[str, str]:
         """Writer and runs, as scripts take them."""
         return self.writer, " ".join(sorted(self.runs))
 
@@ -62,19 +62,20 @@ class Outcome:
     """What became of a batch. ``failed``: why, by the targets that may not have it.
 
     ``written``: some target has it. ``mark``: the stream's by now; 0 where that is not known.
-    ``strange``: runs that the writer does not know. ``lost``: the stream has not what it must have.
+    ``unknown_runs``: those that the writer does not know. ``lost``: the stream has not what it must
+    have.
     """
 
     failed: Mapping[str, Exception] = field(default_factory=dict)
     written: bool = False
     mark: int = 0
-    strange: frozenset[str] = frozenset()
+    unknown_runs: frozenset[str] = frozenset()
     lost: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether every target has the batch."""
-        return not (self.failed or self.strange or self.lost)
+        return not (self.failed or self.unknown_runs or self.lost)
 
 
 @dataclass(frozen=True, slots=True)
