@@ -226,8 +226,8 @@ def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> No
     if not peer.stream:
         return
     recorded = _settled(client, peer.stream, answered)
-    # Where wrk ends, each connection has a click in hand. It is held and recorded later, in the next
-    # run perhaps.
+    # Where wrk ends, each connection has a click in hand, which is held and recorded later: in the
+    # next run perhaps.
     if not answered <= recorded <= answered + 2 * CONNECTIONS:
         raise LostClicksError(f"{peer.name}: {answered} answered, {recorded} recorded")
     if peer.stream != STREAM:

@@ -200,12 +200,14 @@ class Holding:
 
     def _judged(self, events: Sequence[Event]) -> list[Event]:
         names = [bursts.message_name(event.facts) for event in events]
-        lines = self._lines(names)
+        # Most messages are touched once. One that is touched often has many events here.
+        touches = {
+            name: bursts.touches_in(lines)
+            for name, lines in self._lines(names).items()
+            if len(lines) > 1 or any(f" {HIDDEN} " in line for line in lines)
+        }
         return [
-            # Most messages are touched once.
-            bursts.judged(event, bursts.touches_in(lines[name]), self._lists)
-            if len(lines[name]) > 1 or any(f" {HIDDEN} " in line for line in lines[name])
-            else event
+            bursts.judged(event, touches[name], self._lists) if name in touches else event
             for event, name in zip(events, names, strict=True)
         ]
 
