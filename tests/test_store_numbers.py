@@ -206,6 +206,32 @@ def test_where_a_new_range_begins(store: Stores, last: int, least: int, most: in
         assert first % RANGE == last % RANGE + 1
 
 
+@pytest.mark.parametrize(
+    ("options", "last_at", "is_plain"),
+    [
+        pytest.param(("appendonly yes",), None, True, id="append_only_file"),
+        pytest.param(("appendonly no", "save 1 1"), None, False, id="snapshots_alone"),
+        pytest.param(("appendonly yes",), -3600, False, id="last_number_an_hour_before"),
+        pytest.param(("appendonly yes",), 3600, False, id="last_number_after_the_start"),
+    ],
+)
+def test_restarted_redis_goes_on_in_its_range(
+    options: tuple[str, ...], last_at: int | None, is_plain: bool
+) -> None:
+    with RedisServer(*options) as server:
+        (before,) = workers(server.url, 1)
+        assert numbers(before, 2, question()) == [1, 2]
+        at = int(server.client.hget(CAMPAIGN, "at") or 0)
+        if last_at is not None:
+            server.client.hset(CAMPAIGN, "at", str(at + last_at))
+        server.client.save()
+        server.daemon.kill()
+        server.start()
+        (after,) = workers(server.url, 1)
+        (third,) = numbers(after, 1, question())
+        assert (third == 3) is is_plain
+
+
 def number_on(campaigns: Campaigns, ended: threading.Event, got: list[list[int]]) -> None:
     own: list[int] = []
     got.append(own)

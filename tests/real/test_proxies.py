@@ -227,9 +227,10 @@ def running_site(
 
 
 @pytest.fixture
-def site(running_site: Site, redis: Redis) -> Site:
-    """The site, without events."""
-    return running_site
+def site(running_site: Site, redis: Redis) -> Iterator[Site]:
+    """The site, without events; also for the next test."""
+    yield running_site
+    wait_for_held(running_site.fletching.directory / "state")
 
 
 # Readers
