@@ -239,6 +239,7 @@ WORLDLY = {
     "fletching.store.lease",
     "fletching.store.trial",
     "fletching.store.script",
+    "fletching.store.sending",
     "fletching.store.sentinels",
     "fletching.store.sockets",
     "fletching.store.sent",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from fletching.tokens import Facts
 from tests.cut_line import CutLine
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, header
 from tests.real.processes import wait_until
-from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_cluster import Stores, running
 from tests.redis_server import RedisServer
 from tests.sending import send
 
@@ -27,18 +26,6 @@ NOWHERE = Path("/nonexistent")
 BEGAN, HOUR, DAY = 1_795_248_000, 3600, 86400
 A, B = "a" * 12, "b" * 12
 UNSAVED = ("appendonly no",)
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def running_store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    with running(request.param) as store:
-        yield store
-
-
-@pytest.fixture
-def store(running_store: Stores) -> Stores:
-    running_store.flush()
-    return running_store
 
 
 def question(campaign: str = A) -> Question:

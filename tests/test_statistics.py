@@ -7,7 +7,7 @@ Events go in where they do in the product, through `EventLog.append`, and what w
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from fletching.tokens import Facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_cluster import Stores
 from tests.sending import send
 
 NOWHERE = Path("/nonexistent")
@@ -56,18 +56,6 @@ ONE_OPEN: dict[str, Any] = {
     "confirmed_opens": 1,
     **NO_SOURCE,
 }
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def running_store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    with running(request.param) as store:
-        yield store
-
-
-@pytest.fixture
-def store(running_store: Stores) -> Stores:
-    running_store.flush()
-    return running_store
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,24 +22,12 @@ from fletching.tokens import Facts
 from redis.crc import key_slot
 
 from tests.real.processes import wait_until
-from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_cluster import Stores
 from tests.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 NOW = 1_795_259_482_236
 A = "a" * 12
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def _store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    with running(request.param) as store:
-        yield store
-
-
-@pytest.fixture
-def store(_store: Stores) -> Stores:
-    _store.flush()
-    return _store
 
 
 @pytest.fixture

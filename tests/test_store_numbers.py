@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from fletching.grouping import Numbered, Question, campaign_id
 from fletching.store.campaigns import Campaigns
 
 from tests.real.processes import wait_until
-from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_cluster import Stores
 from tests.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
@@ -66,18 +66,6 @@ def follow(server: RedisServer, master: RedisServer) -> None:
     """The server has all that the master has, and nothing else."""
     server.client.replicaof("127.0.0.1", str(master.port))
     wait_until("no sync", lambda: server.client.info("replication")["master_link_status"] == "up")
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def running_store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    with running(request.param) as store:
-        yield store
-
-
-@pytest.fixture
-def store(running_store: Stores) -> Stores:
-    running_store.flush()
-    return running_store
 
 
 FORGETS: dict[str, Callable[[Stores], object]] = {

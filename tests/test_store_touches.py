@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fletching.store.connection import StoreAway
 from fletching.store.touches import KEPT, KEY, LARGEST, Touches
 
-from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_cluster import Stores
 
 NOWHERE = Path("/nonexistent")
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def _store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    with running(request.param) as store:
-        yield store
-
-
-@pytest.fixture
-def store(_store: Stores) -> Stores:
-    _store.flush()
-    return _store
 
 
 def test_what_one_adds_another_reads(store: Stores) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +14,11 @@ from fletching.store.events import EventLog
 from fletching.store.suppression import Entry, Suppression
 from fletching.tokens import Facts
 
-from tests.redis_cluster import SHAPES, Stores, running
+from tests.redis_cluster import Stores
 
 NOWHERE = Path("/nonexistent")
 FACTS = Facts("c" * 12, 7, "News", "1", "T100", "", "Reader@Example.net", "", 1_795_000_000)
 ODD = ["", "a b", "a|b", "50%", "{t}", "t\n\0", "t:*?[x]", "ünï", "news/7", "\U0001f4ee", "x" * 500]
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def _store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    with running(request.param) as store:
-        yield store
-
-
-@pytest.fixture
-def store(_store: Stores) -> Stores:
-    _store.flush()
-    return _store
 
 
 @pytest.fixture

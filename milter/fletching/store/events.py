@@ -30,13 +30,14 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from fletching import log
 from fletching.events import Event
-from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway, ask_together
+from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway
 from fletching.store.counting import Counting
 from fletching.store.script import Script
+from fletching.store.sending import Away, answers
 from fletching.store.statistics import CAMPAIGN
 from fletching.store.suppression import Suppression
 from fletching.store.writing import Batch, JournalLine, Look, Outcome, Write
@@ -46,17 +47,11 @@ MARKS = "fletching:marks:{frw}"
 DEAD_AT_MOST = 100_000
 """Dead letters of one destination; about so many, and the latest."""
 
-_LEFT_ALONE = 1.0
-"""Seconds for which a node of a cluster is not asked that did not answer."""
-
 _STREAM = (STREAM, MARKS)
 _PAGE = 1000
 _COUNTED_AT_MOST = 10_000
 # A wait in Redis has to end before the socket gives up.
 _LONGEST_BLOCK = int(SOCKET_TIMEOUT * 1000 / 2)
-
-Away = dict[str, tuple[float, Exception]]
-"""Nodes of a cluster: until when they are not asked, and why."""
 
 Entry = tuple[str, str]
 """An event in the stream: its id there, and its JSON."""
@@ -269,51 +264,6 @@ class EventLog:
         )
 
 
-def answers(client: Any, writes: Sequence[Write], away: Away | None = None) -> list[Any]:
-    """What Redis says to each: in one round trip, but for those of a cluster.
-
-    ``away``: the nodes of a cluster that did not answer last, which is written there.
-    """
-    if not isinstance(client, Redis):
-        nodes: Away = {} if away is None else away
-        return [_answer(client, write, nodes) for write in writes]
-    try:
-        together = _together(client, writes)
-    except TROUBLE as error:
-        return [error] * len(writes)
-    # A script that the server does not have yet is sent to it.
-    return [
-        _alone(client, write) if isinstance(said, NoScriptError) else said
-        for write, said in zip(writes, together, strict=True)
-    ]
-
-
-def _answer(client: Any, write: Write, away: Away) -> Any:
-    """Of a node of a cluster that does not answer, others would wait for each time-out."""
-    node = _node(client, write.target)
-    until, error = away.get(node, (0.0, None))
-    if time.monotonic() < until:
-        return error
-    said = _alone(client, write)
-    if isinstance(said, TROUBLE) and type(said) is not ResponseError:
-        away[node] = time.monotonic() + _LEFT_ALONE, said
-    return said
-
-
-def _alone(client: Any, write: Write) -> Any:
-    try:
-        return write.ask(client.execute_command)
-    except TROUBLE as error:
-        return error
-
-
-def _node(client: Any, key: str) -> str:
-    try:
-        return str(client.get_node_from_key(key).name)
-    except TROUBLE:
-        return ""
-
-
 def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> Outcome:
     failed: dict[str, Exception] = {}
     unknown: set[str] = set()
@@ -349,14 +299,6 @@ def _runs(client: Any) -> frozenset[str] | None:
             return None
         found.add(str(said.get("master_replid", "")))
     return frozenset(found)
-
-
-def _together(client: Redis, writes: Sequence[Write]) -> list[Any]:
-    """What Redis says to each. In one write: between two, it would wait for its disk twice."""
-    commands: list[tuple[Any, ...]] = []
-    for write in writes:
-        write.ask(lambda *words: commands.append(words))
-    return ask_together(client, commands)
 
 
 def _entries(found: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:

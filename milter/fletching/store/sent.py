@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fletching.store.connection import Connection, StoreAway
-from fletching.store.events import Away, answers
 from fletching.store.script import Script
+from fletching.store.sending import Away, answers
 from fletching.store.statistics import CAMPAIGN, counts_key, place
 from fletching.store.writing import Write
 from fletching.tokens import Facts
