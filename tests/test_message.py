@@ -199,6 +199,9 @@ ADDRESSES: dict[str, list[str]] = {
     "Ann": [],
     '"a@b.example': [],
     "(a@b.example": [],
+    "<;a@b.example>": [],
+    "<a,c@b.example>": [],
+    '<"a,c"@b.example>': ['"a,c"@b.example'],
 }
 
 

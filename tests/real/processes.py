@@ -5,6 +5,7 @@ Here lives what every server of this folder needs to run privately. Nothing here
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
@@ -24,7 +26,7 @@ from fletching.daemons.afterwards import GATHER
 PATIENCE = 30.0
 """Seconds until waiting for something that must come is given up; never a measure of speed."""
 
-_reserved: list[socket.socket] = []
+_reserved: set[int] = set()
 
 
 class MissingProgramError(Exception):
@@ -47,22 +49,25 @@ def free_port() -> int:
     """A loopback port for a server that cannot take port 0.
 
     The ports lie below the kernel's ephemeral range, so no outgoing connection takes one between
-    now and the server's start. An abstract unix socket, held until this process ends, keeps other
-    test processes off the number.
+    now and the server's start. A lock on its octet of a file, held until this process ends, keeps
+    other test processes off the number.
     """
     for number in random.sample(range(20000, 32000), 1000):
-        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            mark.bind(f"\0fletching-test-port-{number}")
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", number))
-        except OSError:
-            mark.close()
+        if number in _reserved:
             continue
-        _reserved.append(mark)
-        return number
+        with suppress(OSError), socket.socket() as probe:
+            fcntl.lockf(_ports(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            _reserved.add(number)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", number))
+            return number
     raise DidNotHappenError("no free port between 20000 and 32000")
+
+
+@lru_cache
+def _ports() -> int:
+    """The file that all test processes of this host lock; closing it would give up every port."""
+    return os.open("/tmp/fletching-test-ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def wait_until(what: str, happened: Callable[[], bool], patience: float = PATIENCE) -> None:

@@ -165,7 +165,7 @@ def test_a_mail_arrives_signed_and_tracked_and_its_link_leads_on(root: CleanRoot
     follow = "curl -s -o /dev/null -w '%{redirect_url}' -H 'Host: click.example.com'"
     at = link[1].decode().replace("https://click.example.com", "http://127.0.0.1:8090")
     assert root.run(f"{follow} '{at}'").strip() == "https://shop.example.com/1?a=b"
-    assert "20261130" in root.run("fletching stats")
+    wait_until("it is counted", lambda: "20261130" in root.run("fletching stats"))
 
 
 def _whole(file: Path) -> bool:

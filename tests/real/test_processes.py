@@ -44,11 +44,11 @@ class TestEnd:
         # A test process of its own, that is killed in the middle of its work.
         script = """\
 import os, pathlib, signal, sys
-from real.postfix import Postfix
-from real.processes import processes
-from real.redis_server import Redis
-from real.sasl import Sasl
-from real.sinks import FastSink
+from tests.real.postfix import Postfix
+from tests.real.processes import processes
+from tests.real.redis_server import Redis
+from tests.real.sasl import Sasl
+from tests.real.sinks import FastSink
 root = pathlib.Path(sys.argv[1])
 postfix = Postfix(root / "postfix", {"smtp": 9})
 login = Sasl(root / "dovecot", postfix.sasl_socket, {"crm": "secret"})
@@ -62,7 +62,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         done = subprocess.run(
             [sys.executable, "-c", script, root],
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             check=False,
         )
         assert done.returncode == -signal.SIGKILL

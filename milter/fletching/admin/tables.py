@@ -35,9 +35,13 @@ class _Screen(Console):
 
 
 class Tables:
-    """Tables for one terminal. ``width``: its columns; None where it can be asked."""
+    """Tables for one terminal. ``width``: None for a terminal, which is asked.
+
+    With a width it is a file or a pipe: what is searched for there may not be split over two lines.
+    """
 
     def __init__(self, width: int | None) -> None:
+        self._folds = width is None
         self._screen = _Screen(width=width, highlight=False)
         self._wide = self._screen.width >= _WIDE
 
@@ -110,7 +114,7 @@ class Tables:
     ) -> None:
         """The first name, and the last column where there is one, may fold."""
         rows = list(rows)
-        if len(rows) > _MOST_FOLDED and not last:
+        if not last and not (self._folds and len(rows) <= _MOST_FOLDED):
             self._lines([*names, *numbers], rows, left=len(names))
             return
         table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FIELD = re.compile(rb"([!-9;-~]+[ \t]*):")
 _MBOX_LINE = re.compile(rb">*From ")
+_LOCAL = re.compile(r'(?:"[^"\\]*(?:\\.[^"\\]*)*"|[^"(),:;<>\\])+', re.DOTALL)
 _DOMAIN = re.compile(r"[^\x00-\x20\"(),:;<>@\\\x7f\ud800-\udfff\ufffd]+")
 
 
@@ -120,13 +121,14 @@ def addresses(field: bytes) -> list[str]:
 
     Quoted strings and comments may hold anything: a quoted local part keeps its quotes, comments
     are passed over (RFC 5322 section 3.4). So is what has no domain: the first half of a name with
-    a comma that nobody quoted. Octets that are not UTF-8 are surrogate escapes.
+    a comma that nobody quoted, or an unquoted special character before the @. Octets that are not
+    UTF-8 are surrogate escapes.
     """
     found = []
     for mailbox in _mailboxes(field):
         local, _, domain = mailbox.rpartition("@")
         domain = domain.rstrip(".")
-        if local and _DOMAIN.fullmatch(domain):
+        if _LOCAL.fullmatch(local) and _DOMAIN.fullmatch(domain):
             found.append(f"{local}@{domain}")
     return found
 
