@@ -36,7 +36,7 @@ def example(text: str) -> bytes:
 def test_every_control_header_is_explained(name: str) -> None:
     text = section(name)
     assert "**Valid:**" in text
-    assert "ot valid" in text
+    assert "nvalid" in text
     asked = control.read(parse(example(text)).headers)
     assert asked.problems == ()
     assert f"    {name}: " in text
@@ -99,7 +99,37 @@ def test_no_page_gives_a_command_that_is_not_there(page: Path) -> None:
     assert {command.rstrip() for command in called(text)} <= COMMANDS
 
 
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and GitLab make them."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", text)
+    titles = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def dead_links(page: Path, text: str) -> list[str]:
+    """The links of a page to files and headings that do not exist."""
+    found = []
+    for link in re.findall(r"\]\((?!https?:)([^()\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text("utf-8"))):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    assert dead_links(page, page.read_text("utf-8")) == []
+
+
 def test_the_tests_can_fail() -> None:
+    page = ROOT / "README.md"
+    assert dead_links(page, "[a](docs/nosuch.md) [b](docs/mail.md#nosuch) [c](#nosuch)") == [
+        "docs/nosuch.md",
+        "docs/mail.md#nosuch",
+        "#nosuch",
+    ]
+    assert dead_links(page, "[a](docs/mail.md#mail-class) [b](#redis)") == []
     assert section("X-GreenArrow-Nosuch") == ""
     assert called("`fletching nosuch`\n\n    fletching key new && fletching mta stop x") == {
         "fletching nosuch",

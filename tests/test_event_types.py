@@ -51,7 +51,7 @@ def told(kind: str) -> dict[str, Any]:
 
 def documented() -> dict[str, str]:
     """The types on the page."""
-    table = PAGE.partition("## Types of the fields\n")[2].partition("\n## ")[0]
+    table = PAGE.partition("## Field types\n")[2].partition("\n## ")[0]
     found = {}
     for names, kind in re.findall(r"(?m)^\| (`.*`) \| `(.*)` \|$", table):
         found.update(dict.fromkeys(re.findall(r"`(\w+)`", names), kind))
