@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench import budgets, latency, machine, outgoing, plots, statistics, store, throughput, web
 from bench.course import Effort, Tell
-from tests.real.processes import MissingProgramError
+from sandbox.processes import MissingProgramError
 
 R = TypeVar("R")
 

@@ -26,7 +26,7 @@ from bench.figures import middle, percentile
 from bench.outgoing import milliseconds, opened
 from bench.setups import BLIND, COLLECTS, FLETCHING, House, house
 from bench.throughput import Cell, mail_file, run_once
-from tests.real.instruments import smtp_source
+from sandbox.instruments import smtp_source
 
 NEWSLETTER_MS, ATTACHED_MS, UNCLASSIFIED_MS = 2.0, 40.0, 0.3
 CLEANUP_S = 0.5

@@ -23,7 +23,7 @@ from bench.course import Effort, Tell, in_turn
 from bench.figures import percentile
 from bench.proof import all_accepted, prove
 from bench.setups import BLIND, FLETCHING, OPENDKIM, House, Setup, house
-from tests.real.processes import wait_until
+from sandbox.processes import wait_until
 
 SIZE = "23 kB"
 SHARES = (0.10, 0.25, 0.50, 0.75)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.backends.openssl import backend
 
-from tests.real.processes import MissingProgramError, program
+from sandbox.processes import MissingProgramError, program
 
 _ROOT = Path(__file__).parent.parent
 _UNKNOWN = "unknown"

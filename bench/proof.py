@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from bench import mails
 from bench.setups import DKIMPY, FLETCHING, OPENDKIM, House, Setup
-from tests.real.postfix import send
-from tests.real.postfix_config import VIRTUAL_DOMAIN
-from tests.real.processes import wait_until
-from tests.real.verifiers import verify_opendkim
+from sandbox.postfix import send
+from sandbox.postfix_config import VIRTUAL_DOMAIN
+from sandbox.processes import wait_until
+from sandbox.verifiers import verify_opendkim
 
 _SIGN = (OPENDKIM, DKIMPY, FLETCHING)
 _READER = f"reader@{VIRTUAL_DOMAIN}"

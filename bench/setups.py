@@ -23,9 +23,9 @@ from fletching.config.load import load
 from fletching.keyfiles import dkim_record, new_dkim_key, new_link_key
 from fletching.outgoing.sign import SigningKey
 
-from tests.real.postfix import Postfix
-from tests.real.processes import Daemon, free_port, private_directory, processes, program
-from tests.real.redis_server import Redis
+from sandbox.postfix import Postfix
+from sandbox.processes import Daemon, free_port, private_directory, processes, program
+from sandbox.redis_server import RedisServer
 
 _QUEUES = ("maildrop", "incoming", "active", "deferred")
 _CLOCK = os.sysconf("SC_CLK_TCK")
@@ -93,7 +93,7 @@ class House:
     directory: Path
     setups: Mapping[str, Setup]
     postfix: Postfix
-    redis: Redis
+    redis: RedisServer
 
     def cleanup_cpu(self) -> float:
         """Seconds of CPU that Postfix's cleanup(8) processes have taken so far."""
@@ -129,7 +129,7 @@ def house(
     ``environment``: what the milters have in theirs beside the usual.
     """
     with private_directory() as directory, ExitStack() as running:
-        redis = running.enter_context(Redis(directory / "redis", appendfsync="always"))
+        redis = running.enter_context(RedisServer("appendfsync always"))
         daemons: list[Daemon] = []
         running.callback(_stop, daemons)
         setups = {ALONE: Setup(ALONE, free_port(), None)}
@@ -182,25 +182,25 @@ class _Place:
 _Command = list[str | Path]
 
 
-def _collecting(place: _Place, _: Redis) -> tuple[Path, _Command]:
+def _collecting(place: _Place, _: RedisServer) -> tuple[Path, _Command]:
     return place.socket, [sys.executable, "-m", "bench.collecting", place.socket]
 
 
-def _blind(place: _Place, _: Redis) -> tuple[Path, _Command]:
+def _blind(place: _Place, _: RedisServer) -> tuple[Path, _Command]:
     return place.socket, [sys.executable, "-m", "bench.blind", place.socket, place.key]
 
 
-def _opendkim(place: _Place, _: Redis) -> tuple[Path, _Command]:
+def _opendkim(place: _Place, _: RedisServer) -> tuple[Path, _Command]:
     config = place.configured(_OPENDKIM.format(place=place))
     return place.socket, [program("opendkim", "opendkim"), "-f", "-x", config]
 
 
-def _dkimpy(place: _Place, _: Redis) -> tuple[Path, _Command]:
+def _dkimpy(place: _Place, _: RedisServer) -> tuple[Path, _Command]:
     config = place.configured(_DKIMPY.format(place=place))
     return place.socket, [program("dkimpy-milter", "dkimpy-milter"), config]
 
 
-def _fletching(place: _Place, redis: Redis) -> tuple[Path, _Command]:
+def _fletching(place: _Place, redis: RedisServer) -> tuple[Path, _Command]:
     new_link_key(place.folder / "link-keys", 0)
     config = place.configured(_FLETCHING.format(place=place, redis=redis.unix_url))
     return place.socket, [sys.executable, "-m", "fletching", "milter", "--config", config]

@@ -35,8 +35,7 @@ from bench import budgets, store
 from bench.budgets import Budget
 from bench.course import Effort, Tell
 from bench.figures import middle
-from tests.real.processes import private_directory
-from tests.real.redis_server import Redis
+from sandbox.redis_server import RedisServer
 
 BYTES_A_MESSAGE, READING_SECONDS, FIRST_PAGE_SECONDS = 200.0, 1.0, 1.0
 MESSAGES, OPENS, CLICKS = 1_000_000, 400_000, 120_000
@@ -112,11 +111,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Starts a Redis of its own."""
     part = _QUICK_PART if effort.quick else 1
     messages, opens, clicks = MESSAGES // part, OPENS // part, CLICKS // part
-    with (
-        private_directory() as directory,
-        Redis(directory / "redis") as server,
-        server.client() as client,
-    ):
+    with RedisServer() as server, server.raw_client() as client:
         client.config_set("appendonly", "no")
         asked = question()
         before, words = _empty(client), store.recorded(server, asked)
@@ -141,7 +136,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
         )
 
 
-def _count_as_sent(server: Redis, asked: Question, messages: int) -> None:
+def _count_as_sent(server: RedisServer, asked: Question, messages: int) -> None:
     sent = Sent(server.unix_url, Path())
     message = Facts(
         *(asked.candidate, 1, asked.mail_class, asked.instance_id, asked.listid),
@@ -162,7 +157,9 @@ def question() -> Question:
     return replace(store.newsletter_question(), remember=tuple(remember.items()))
 
 
-def _play(server: Redis, asked: Question, amounts: tuple[int, int, int], tell: Tell) -> Played:
+def _play(
+    server: RedisServer, asked: Question, amounts: tuple[int, int, int], tell: Tell
+) -> Played:
     messages, opens, clicks = amounts
     chance, played = random.Random(4711), Played()
     log = EventLog(server.unix_url, Path())
@@ -250,7 +247,7 @@ def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
     return _timed(questions, effort)
 
 
-def _many(server: Redis, told: Statistics, count: int, effort: Effort) -> dict[str, float]:
+def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> dict[str, float]:
     """Milliseconds of each question where there are so many campaigns, each with its mail."""
     campaigns, log = Campaigns(server.unix_url, Path()), EventLog(server.unix_url, Path())
     chance, asked = random.Random(4712), store.newsletter_question()

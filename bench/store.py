@@ -31,8 +31,8 @@ from rich.table import Table
 from bench import mails
 from bench.course import Effort, Tell
 from bench.outgoing import opened, way_of
-from tests.real.processes import PATIENCE, private_directory, program
-from tests.real.redis_server import Redis
+from sandbox.processes import PATIENCE, program
+from sandbox.redis_server import RedisServer
 
 SIZE = "23 kB"
 NUMBER_ONE, NUMBER_EACH, BEGIN_ONE, BEGIN_EACH, OPEN_ONE, OPEN_EACH = (
@@ -91,11 +91,7 @@ class Results:
 
 def measure(effort: Effort, tell: Tell) -> Results:
     """Starts a Redis of its own."""
-    with (
-        private_directory() as directory,
-        Redis(directory / "redis") as server,
-        server.client() as client,
-    ):
+    with RedisServer() as server, server.raw_client() as client:
         client.config_set("auto-aof-rewrite-percentage", 0)
         words = recorded(server, newsletter_question())
         rates = tuple(_rates(server, client, words, effort, tell))
@@ -117,14 +113,14 @@ def newsletter_question() -> Question:
     return asked[0]
 
 
-def recorded(server: Redis, question: Question) -> dict[str, Words]:
+def recorded(server: RedisServer, question: Question) -> dict[str, Words]:
     """The commands that the product sends for a question, by what they do; Redis has the scripts.
 
     Those of the first message of a campaign: it is told all there is to know of the campaign.
     """
     # The first asking makes sure that Redis has the scripts; Redis itself then tells of the second.
     assert Campaigns(server.unix_url, Path()).campaign_of(question) is not None
-    with server.client() as client, _monitored(server) as sent:
+    with server.raw_client() as client, _monitored(server) as sent:
         client.flushall()
         numbered = Campaigns(server.unix_url, Path()).campaign_of(question)
         assert numbered is not None, "Redis did not answer"
@@ -148,7 +144,7 @@ def recorded(server: Redis, question: Question) -> dict[str, Words]:
 
 
 @contextmanager
-def _monitored(server: Redis) -> Iterator[Iterator[Words]]:
+def _monitored(server: RedisServer) -> Iterator[Iterator[Words]]:
     """The commands that Redis gets from its clients from now on, as they come."""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(PATIENCE)
@@ -166,7 +162,7 @@ def monitored(line: str) -> Words:
 
 
 def _rates(
-    server: Redis, client: redis.Redis, words: dict[str, Words], effort: Effort, tell: Tell
+    server: RedisServer, client: redis.Redis, words: dict[str, Words], effort: Effort, tell: Tell
 ) -> Iterator[Rate]:
     runs = list(itertools.product(words, FSYNC, CONNECTIONS))
     if effort.quick:
@@ -186,7 +182,7 @@ def _rates(
         )
 
 
-def benchmark(server: Redis, words: Words, count: int, connections: int) -> dict[str, float]:
+def benchmark(server: RedisServer, words: Words, count: int, connections: int) -> dict[str, float]:
     """What redis-benchmark says of so many calls, by its own names."""
     done = subprocess.run(
         [
@@ -213,7 +209,7 @@ def told(output: str) -> dict[str, float]:
 
 
 def _kept(
-    server: Redis, client: redis.Redis, words: dict[str, Words], effort: Effort
+    server: RedisServer, client: redis.Redis, words: dict[str, Words], effort: Effort
 ) -> Iterator[Kept]:
     client.config_set("appendfsync", "no")
     count = _REMEMBERED // (_QUICK_PART if effort.quick else 1)

@@ -26,8 +26,8 @@ from bench.course import Effort, Tell, in_turn
 from bench.figures import middle, ratio
 from bench.proof import all_accepted, prove
 from bench.setups import ALONE, FLETCHING, OPENDKIM, House, Setup, house
-from tests.real.instruments import smtp_source
-from tests.real.processes import wait_until
+from sandbox.instruments import smtp_source
+from sandbox.processes import wait_until
 
 CONNECTIONS = (1, 10, 50)
 _USUAL = 10

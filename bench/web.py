@@ -39,7 +39,7 @@ from rich.table import Table
 from bench import bare
 from bench.course import Effort, Tell
 from bench.figures import middle
-from tests.real.processes import (
+from sandbox.processes import (
     Daemon,
     answers,
     free_port,
@@ -47,8 +47,8 @@ from tests.real.processes import (
     processes,
     program,
 )
-from tests.real.redis_server import Redis
-from tests.real.web import AGENT
+from sandbox.redis_server import RedisServer
+from sandbox.web import AGENT
 
 CONNECTIONS, PROCESSES = 50, 2
 TOKENS, CAMPAIGNS, LINKS = 10_000, 5, 40
@@ -147,7 +147,7 @@ Results = Sequence[Run]
 class House:
     """What runs, and the environment of wrk."""
 
-    store: Redis
+    store: RedisServer
     peers: Sequence[Peer]
     script: Path
     environment: Mapping[str, str]
@@ -174,7 +174,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 @contextmanager
 def house() -> Iterator[House]:
     """All servers, each with a port of its own."""
-    with private_directory() as folder, Redis(folder / "redis") as store, ExitStack() as running:
+    with private_directory() as folder, RedisServer() as store, ExitStack() as running:
         new_link_key(folder / "link-keys", 1)
         targets = folder / "targets"
         targets.write_text("".join(f"{line}\n" for line in _targets(folder / "link-keys")))
@@ -187,7 +187,7 @@ def house() -> Iterator[House]:
 
 def run_once(running: House, peer: Peer, seconds: int) -> Run:
     """One run of wrk, from an empty Redis on."""
-    with running.store.client() as client:
+    with running.store.raw_client() as client:
         # Without its marks, the journal would write the clicks of all runs again.
         client.delete(*{*client.keys(), b"-"} - {MARKS.encode()})
         client.config_set("appendfsync", peer.fsync)
@@ -290,7 +290,7 @@ def _campaigns_there(client: redis.Redis) -> None:
         client.expire(key, 86400)
 
 
-def _peers(folder: Path, store: Redis, running: ExitStack) -> Iterator[Peer]:
+def _peers(folder: Path, store: RedisServer, running: ExitStack) -> Iterator[Peer]:
     yield _peer("nginx, return 302", _nginx(folder), running)
     for name, application, stream in (
         ("bare", "bench.bare:answer", ""),
@@ -322,7 +322,7 @@ def _nginx(folder: Path) -> Made:
     return port, Daemon(argv, folder / "nginx.log")
 
 
-def _uvicorn(folder: Path, store: Redis, application: str) -> Made:
+def _uvicorn(folder: Path, store: RedisServer, application: str) -> Made:
     port = free_port()
     argv: list[str | Path] = [
         *(sys.executable, "-m", "uvicorn", application),
@@ -333,7 +333,7 @@ def _uvicorn(folder: Path, store: Redis, application: str) -> Made:
     return port, Daemon(argv, folder / "uvicorn.log", {bare.REDIS_SOCKET: str(store.socket)})
 
 
-def _granian(folder: Path, store: Redis, application: str) -> Made:
+def _granian(folder: Path, store: RedisServer, application: str) -> Made:
     port = free_port()
     argv: list[str | Path] = [
         *(sys.executable, "-m", "granian", application, "--interface", "asginl"),
@@ -343,7 +343,7 @@ def _granian(folder: Path, store: Redis, application: str) -> Made:
     return port, Daemon(argv, folder / "granian.log", {bare.REDIS_SOCKET: str(store.socket)})
 
 
-def _fletching(folder: Path, store: Redis) -> Made:
+def _fletching(folder: Path, store: RedisServer) -> Made:
     port, path = free_port(), folder / "fletching.yaml"
     config = {
         "redis": store.unix_url,

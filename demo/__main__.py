@@ -19,8 +19,8 @@ from rich.text import Text
 
 from demo import newsletter, readers, show
 from demo.house import House, fletching, house
-from tests.real.sinks import SunkMail
-from tests.real.verifiers import verify_dkimpy, verify_opendkim
+from sandbox.sinks import SunkMail
+from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
 READERS = 60
 INSTANCE = "20261121"

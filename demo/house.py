@@ -19,10 +19,10 @@ from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.config.model import Config
 
-from tests.real.postfix import Postfix
-from tests.real.processes import Daemon, free_port, private_directory
-from tests.real.sinks import Sink
-from tests.real.web import Webhook
+from sandbox.postfix import Postfix
+from sandbox.processes import Daemon, free_port, private_directory
+from sandbox.sinks import Sink
+from sandbox.web import Webhook
 
 SECRET = "what the customer's webhook and we know"
 TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b")

@@ -16,8 +16,8 @@ from html import unescape
 from fletching.returning.bots import SOONEST
 
 from demo import show
-from tests.real.sinks import SunkMail
-from tests.real.web import Answer, Webhook, ask
+from sandbox.sinks import SunkMail
+from sandbox.web import Answer, Webhook, ask
 
 SCANNER = "Barracuda Sentinel (EE)"
 ONE_CLICK = "List-Unsubscribe=One-Click"

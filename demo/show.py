@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tests.real.sinks import SunkMail
+from sandbox.sinks import SunkMail
 
 
 def side_by_side(console: Console, title: str, before: Sequence[str], after: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from fletching.store import campaigns, connection
 
-from tests.redis_cluster import SHAPES, Stores, running
+from sandbox.redis_cluster import SHAPES, Stores, running
 
 
 def pytest_configure() -> None:

@@ -25,7 +25,7 @@ from fletching.destinations.rules import Queued
 from fletching.events import Event
 from fletching.tokens import Facts
 
-from tests.real.processes import Daemon, Server, wait_until
+from sandbox.processes import Daemon, Server, wait_until
 
 NOW = 1_790_000_000_000
 

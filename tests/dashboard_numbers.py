@@ -18,7 +18,7 @@ from fletching.returning.reader import Network
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Link, Row
 
-from tests.real.processes import wait_until
+from sandbox.processes import wait_until
 
 OPENED = 1_795_248_000
 """2026-11-21 08:00 UTC."""

@@ -15,14 +15,14 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.real.processes import (
+from sandbox.processes import (
     Daemon,
     Server,
     processes,
     program,
-    wait_for_rest,
     wait_until,
 )
+from tests.waiting import wait_for_rest
 
 KEYS = Path(__file__).parent
 

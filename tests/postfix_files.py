@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fletching.admin.postfix_text import Pieces
 
-from tests.real.processes import program
+from sandbox.processes import program
 
 _DEBIAN = Path("/usr/share/postfix/master.cf.dist")
 _SUBMISSION = """\

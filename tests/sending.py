@@ -7,7 +7,7 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.sent import Sent
 from fletching.tokens import Facts
 
-from tests.real.processes import wait_until
+from sandbox.processes import wait_until
 
 
 def send(

@@ -11,9 +11,9 @@ from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
 from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, MilterDaemon, body, header
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
 
 
 def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from fletching.tokens import Facts, Kind
 
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.bots_labelled import ALL, OPEN, UNSUBSCRIBE, Step
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
 from tests.test_web import Web
 
 PRECISION, RECALL = 0.95, 0.85

@@ -13,8 +13,8 @@ from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.keyfiles import new_dkim_key, new_link_key
 
-from tests.real.processes import free_port
-from tests.redis_server import RedisServer
+from sandbox.processes import free_port
+from sandbox.redis_server import RedisServer
 
 # VirtualMTAs vmta-404 and vmta-496 would have the same four characters in a return path.
 COLLIDING = ("404", "496")

@@ -11,7 +11,7 @@ from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.keyfiles import dkim_record, dkim_zone_line, new_dkim_key, read_dkim_keys
 
-from tests.name_server import NameServer
+from sandbox.name_server import NameServer
 
 NAME = "s1._domainkey.example.com"
 REVOKED = "v=DKIM1; k=rsa; p="

@@ -13,8 +13,8 @@ from fletching.admin.postfix import pieces
 from fletching.config.load import parse
 from fletching.config.model import Config
 
+from sandbox.processes import program
 from tests.postfix_files import PostfixFiles
-from tests.real.processes import program
 
 SOCKET = "unix:/var/spool/postfix/fletching/milter.sock"
 BASE = """

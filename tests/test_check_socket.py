@@ -16,7 +16,7 @@ from fletching.admin.postconf import Installed, Service
 from fletching.config.load import parse
 from fletching.config.model import Config
 
-from tests.real.processes import free_port
+from sandbox.processes import free_port
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 

@@ -25,10 +25,10 @@ from fletching.store.suppression import Suppression
 from fletching.store.trial import ahead, refused, server, version
 from fletching.store.warnings import Warnings
 
+from sandbox.processes import program, wait_until
+from sandbox.redis_cluster import running
+from sandbox.redis_server import RedisServer
 from tests.courier_setting import event
-from tests.real.processes import program, wait_until
-from tests.redis_cluster import running
-from tests.redis_server import RedisServer
 from tests.test_store import question
 
 STORE = Path(trial.__file__).parent

@@ -35,10 +35,10 @@ from fletching.store.sent import Sent
 from fletching.store.suppression import Suppression
 from fletching.store.warnings import Warnings
 
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.courier_setting import event
 from tests.host import Host
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
 from tests.sending import send
 
 AWAY = "redis://127.0.0.1:1/0"

@@ -13,9 +13,9 @@ from fletching.store.events import EventLog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.processes import program, wait_until
+from sandbox.redis_server import RedisServer
 from tests.courier_setting import Courier, Receiver, Reply, event
-from tests.real.processes import program, wait_until
-from tests.redis_server import RedisServer
 
 HOUR, DAY = 3_600_000, 86_400_000
 T = 1_800_000_000_000

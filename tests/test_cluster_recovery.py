@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
 
 import pytest
 from fletching.store.connection import Connection, StoreAway
 from redis.crc import key_slot
 
-from tests import redis_cluster
-from tests.real.processes import free_port, wait_until
-from tests.redis_sentinels import ask
-from tests.redis_server import RedisServer
+from sandbox import redis_cluster
+from sandbox.processes import free_port, wait_until
+from sandbox.redis_sentinels import ask
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 
@@ -38,23 +37,11 @@ def works(connection: Connection, key: str) -> bool:
     return True
 
 
-def kill(node: RedisServer) -> None:
-    node.daemon.kill()
-
-
-def start(node: RedisServer) -> None:
-    node.daemon.start(lambda: bool(node.client.ping()))
-
-
-def hang(node: RedisServer) -> None:
-    node.daemon.signal(SIGSTOP)
-
-
-def wake(node: RedisServer) -> None:
-    node.daemon.signal(SIGCONT)
-
-
-@pytest.mark.parametrize(("hurt", "heal"), [(kill, start), (hang, wake)], ids=["killed", "hung"])
+@pytest.mark.parametrize(
+    ("hurt", "heal"),
+    [(RedisServer.kill, RedisServer.start), (RedisServer.pause, RedisServer.resume)],
+    ids=["killed", "hung"],
+)
 def test_client_serves_all_again_when_the_cluster_is_whole(
     nodes: list[RedisServer],
     hurt: Callable[[RedisServer], None],
@@ -79,7 +66,7 @@ def test_other_shards_are_served_where_the_cluster_allows_that(nodes: list[Redis
     connection = Connection(redis_cluster.cluster_url(nodes), NOWHERE)
     keys = [key_on(place) for place in range(3)]
     assert all(works(connection, key) for key in keys)
-    kill(nodes[1])
+    nodes[1].kill()
     for _ in range(20):
         assert not works(connection, keys[1])
         assert works(connection, keys[0])
@@ -93,11 +80,11 @@ def lone_node() -> RedisServer:
 def test_nodes_of_the_url_are_asked_where_none_that_was_found_is_left() -> None:
     """All nodes have new addresses, which their names in the URL lead to."""
     with lone_node() as old, lone_node() as new:
-        new.daemon.kill()
+        new.kill()
         ask(old.client, "CLUSTER ADDSLOTSRANGE", 0, 16383)
         connection = Connection(redis_cluster.cluster_url([old, new]), NOWHERE)
         wait_until("the old node does not serve", lambda: works(connection, "a"))
-        old.daemon.kill()
-        start(new)
+        old.kill()
+        new.start()
         ask(new.client, "CLUSTER ADDSLOTSRANGE", 0, 16383)
         wait_until("the new node is not found", lambda: works(connection, "a"))

@@ -12,8 +12,8 @@ import pytest
 from fletching.store.connection import TROUBLE, Connection, Lines, StoreAway, ask_together, lent
 from redis import Redis
 
-from tests.redis_sentinels import SERVICE, ask
-from tests.redis_server import RedisServer
+from sandbox.redis_sentinels import SERVICE, ask
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 DEBUG = "enable-debug-command local"

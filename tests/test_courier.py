@@ -30,9 +30,9 @@ from fletching.store.clock import Clock
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
 
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.courier_setting import Courier, Receiver, Reply, Request, event, mailwizz
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
 
 WEEK = 7 * 86400
 ALL = Filter(None, None)

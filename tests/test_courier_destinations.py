@@ -29,9 +29,9 @@ from fletching.destinations.rules import Answer, Verdict
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 
+from sandbox.processes import Daemon, free_port, program
+from sandbox.processes import answers as answers_at
 from tests.courier_setting import Receiver, Reply, event, mailwizz, queued
-from tests.real.processes import Daemon, free_port, program
-from tests.real.processes import answers as answers_at
 
 SECRET = b"what the shop and we know"
 

@@ -20,8 +20,8 @@ from fletching.store.statistics import Link
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.processes import wait_until
 from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
-from tests.real.processes import wait_until
 
 PASSWORD = "correct horse battery"
 HOSTILE = "<script>alert(1)</script>\"'&\r\n"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.processes import free_port, private_directory, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.web import Answer, ask
 from tests.real.fletching import Fletching
-from tests.real.processes import free_port, private_directory, wait_until
-from tests.real.web import Answer, ask
-from tests.redis_server import RedisServer
 
 FIRST, SECOND = "the first password", "the second password"
 

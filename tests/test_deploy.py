@@ -21,8 +21,8 @@ from fletching.cli import main
 from fletching.config.load import load
 from fletching.config.model import Config
 
+from sandbox.processes import program
 from tests.postfix_files import PostfixFiles
-from tests.real.processes import program
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 UNITS = Path("/usr/lib/systemd/system")

@@ -27,10 +27,10 @@ from fletching.store.lease import Lease
 from rich.console import Console
 from rich.table import Table
 
+from sandbox.database_servers import MariaDb, PostgreSql
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.courier_setting import event, queued
-from tests.database_servers import MariaDb, PostgreSql
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
 
 EMOJI = "\U0001f600"
 DATABASES = (

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from fletching.keyfiles import new_link_key
 
-from tests.real.processes import Daemon, DidNotHappenError, free_port, wait_until
-from tests.real.web import wait_for_held
-from tests.redis_server import RedisServer
+from sandbox.processes import Daemon, DidNotHappenError, free_port, wait_until
+from sandbox.redis_server import RedisServer
 from tests.test_web import LOCATION, Web, has_all
+from tests.waiting import wait_for_held
 
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="a file system is mounted by root")
 

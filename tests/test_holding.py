@@ -25,8 +25,8 @@ from fletching.store.events import EventLog
 from fletching.store.touches import KEY, Touches
 from fletching.tokens import Kind
 
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.test_recorder import KEPT, happened
 from tests.test_web import Web
 

@@ -448,6 +448,31 @@ def test_lists_name_files_that_exist() -> None:
         assert set(listed) <= MODULES
 
 
+# The packages beside the product.
+BESIDE = {
+    "sandbox": {"sandbox"},
+    "demo": {"demo", "fletching", "sandbox"},
+    "bench": {"bench", "fletching", "sandbox"},
+    "networks": {"fletching", "networks"},
+}
+"""Which packages of the repository each may import; only tests import `tests`."""
+
+
+def foreign_imports(package: str, tree: ast.AST) -> set[str]:
+    """What a package beside the product imports and may not."""
+    ours = {*BESIDE, "fletching", "tests"}
+    found = {wanted.partition(".")[0] for wanted in imports(tree)} & ours
+    return found - BESIDE[package]
+
+
+@pytest.mark.parametrize("package", BESIDE)
+def test_imports_of_packages_beside_the_product(package: str) -> None:
+    files = sorted((ROOT.parent / package).rglob("*.py"))
+    assert files
+    wrong = {str(path): foreign_imports(package, tree_of(path)) for path in files}
+    assert {path: found for path, found in wrong.items() if found} == {}
+
+
 # The tests above can fail.
 
 
@@ -477,6 +502,19 @@ def test_lists_name_files_that_exist() -> None:
 def test_upward_imports_are_seen(name: str, source: str, wrong: str | None) -> None:
     found = wrong_imports(name, ast.parse(source))
     assert found if wrong is None else found == {wrong}
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "wrong"),
+    [
+        ("sandbox", "from fletching.log import lost", {"fletching"}),
+        ("sandbox", "from tests.setting import NEWSLETTER", {"tests"}),
+        ("bench", "import tests.setting", {"tests"}),
+        ("demo", "from sandbox.sinks import Sink\nimport redis", set()),
+    ],
+)
+def test_imports_from_tests_are_seen(package: str, source: str, wrong: set[str]) -> None:
+    assert foreign_imports(package, ast.parse(source)) == wrong
 
 
 def test_a_module_without_a_room_is_seen() -> None:

@@ -9,8 +9,8 @@ import pytest
 from fletching.store.connection import StoreAway
 from fletching.store.lease import Lease
 
-from tests.real.processes import wait_until
-from tests.redis_server import RedisServer
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nowhere")
 

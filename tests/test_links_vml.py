@@ -14,9 +14,9 @@ from fletching.outgoing.message import parse
 from fletching.returning.hits import Moment, Request, Setup, answer
 from fletching.store.events import EventLog
 
+from sandbox.redis_server import RedisServer
 from tests.host import Host
 from tests.link_judges import EVERYTHING, html, sent
-from tests.redis_server import RedisServer
 from tests.rewriting import read
 from tests.test_cli_returned import NEW
 from tests.test_cli_returned import sent as messages_sent

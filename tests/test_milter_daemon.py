@@ -12,9 +12,9 @@ from fletching.config.load import load
 from fletching.keyfiles import read_dkim_keys
 from fletching.outgoing.message import Header, Message
 
+from sandbox.redis_server import RedisServer
 from tests.dkim_judges import plainly_verifies
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header, lua
-from tests.redis_server import RedisServer
 
 CONFIG = """
 trusted: {authenticated: true, networks: [127.0.0.0/8]}

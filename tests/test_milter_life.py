@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 from fletching.daemons.processes import stay_on
 
+from sandbox.processes import free_port, wait_until
+from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header
-from tests.real.processes import free_port, wait_until
-from tests.redis_server import RedisServer
 
 CONFIG = """
 default_mail_class: news

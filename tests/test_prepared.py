@@ -11,8 +11,8 @@ from fletching.store.events import EventLog
 from fletching.store.statistics import Statistics
 from fletching.store.warnings import LONGEST, MOST, Warnings
 
+from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, MilterDaemon, header
-from tests.redis_server import RedisServer
 
 NOWHERE = Path("/nowhere")
 CONFIG = """

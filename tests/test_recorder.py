@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
 
 import pytest
 from fletching import events
@@ -26,11 +25,11 @@ from fletching.store.suppression import Suppression
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
-from tests.cut_line import CutLine
-from tests.real.processes import wait_until
-from tests.redis_cluster import client, cluster, cluster_url
-from tests.redis_sentinels import Sentinels
-from tests.redis_server import RedisServer
+from sandbox.cut_line import CutLine
+from sandbox.processes import wait_until
+from sandbox.redis_cluster import client, cluster, cluster_url
+from sandbox.redis_sentinels import Sentinels
+from sandbox.redis_server import RedisServer
 
 KEPT = 7 * 86400
 A = "a" * 12
@@ -152,7 +151,7 @@ def forgetful() -> Iterator[RedisServer]:
 
 def killed(server: RedisServer) -> None:
     """SIGKILL and a new start."""
-    server.daemon.kill()
+    server.kill()
     server.start()
 
 
@@ -350,7 +349,7 @@ class TestForgetfulRedis:
             dump = (forgetful.directory / "dump.rdb").read_bytes()
             place.record(happened(range(20, 40)))
             forgetful.client.save()
-            forgetful.daemon.kill()
+            forgetful.kill()
             (forgetful.directory / "dump.rdb").write_bytes(dump)
             place.record(happened(range(40, 60)))
             forgetful.start()
@@ -388,11 +387,11 @@ class TestForgetfulRedis:
                 place.record(happened(range(20)))
                 wait_until("the replica is not in step", sentinels.in_step)
                 # From here on the master has what no replica will have.
-                new.daemon.signal(SIGSTOP)
+                new.pause()
                 old.client.client_kill_filter(_type="replica")
                 place.record(happened(range(20, 60)))
-                old.daemon.kill()
-                new.daemon.signal(SIGCONT)
+                old.kill()
+                new.resume()
                 sentinels.wait_for_another(old)
                 place.record(happened(range(60, 80)), one_by_one=True)
                 place.wait()
@@ -424,7 +423,7 @@ class TestCluster:
             yield running
             for node in running:
                 with suppress(Exception):
-                    node.daemon.signal(SIGCONT)
+                    node.resume()
 
     def test_a_shard_is_away_and_comes_back(self, nodes: list[RedisServer], tmp_path: Path) -> None:
         look, url = client(nodes), cluster_url(nodes)
@@ -440,7 +439,7 @@ class TestCluster:
                         place.record(happened([number], campaign=campaign))
 
             click(1)
-            nodes[away].daemon.signal(SIGSTOP)
+            nodes[away].pause()
             click(3)
             reachable = [c for c in campaigns if _shard(c) != away]
             assert 0 < len(reachable) < 60
@@ -451,7 +450,7 @@ class TestCluster:
                 "the others are not counted",
                 lambda: all(told.campaign(each).clicks == 4 for each in reachable),  # type: ignore[union-attr]
             )
-            nodes[away].daemon.signal(SIGCONT)
+            nodes[away].resume()
             click(1)
             place.wait()
             place.wait_for_counts()
@@ -466,10 +465,10 @@ class TestCluster:
         with placed(url, tmp_path) as place:
             for campaign in campaigns:
                 place.record(happened([1], campaign=campaign))
-            nodes[of_stream].daemon.signal(SIGSTOP)
+            nodes[of_stream].pause()
             for campaign in campaigns:
                 place.record(happened([2, 3], campaign=campaign))
-            nodes[of_stream].daemon.signal(SIGCONT)
+            nodes[of_stream].resume()
             place.wait()
             place.wait_for_counts()
 

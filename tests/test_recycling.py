@@ -22,9 +22,9 @@ from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import notify
 from fletching.daemons.recycling import free_place, share
 
+from sandbox.processes import free_port, wait_until
+from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, Conversation, MilterDaemon
-from tests.real.processes import free_port, wait_until
-from tests.redis_server import RedisServer
 from tests.test_milter_life import BEGIN, CONFIG, END, FROM, gone, listen
 
 # The rules

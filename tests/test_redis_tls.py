@@ -10,11 +10,11 @@ import pytest
 from fletching.config.redis_url import Credentials, parse
 from fletching.store.connection import Connection, StoreAway
 
-from tests import redis_cluster
-from tests.real.processes import wait_until
-from tests.redis_sentinels import SERVICE, ask
-from tests.redis_server import RedisServer
-from tests.redis_tls import Certificates, certificates
+from sandbox import redis_cluster
+from sandbox.processes import wait_until
+from sandbox.redis_sentinels import SERVICE, ask
+from sandbox.redis_server import RedisServer
+from sandbox.redis_tls import Certificates, certificates
 
 NOWHERE = Path("/nonexistent")
 # As docs/redis.md has it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,11 @@ from fletching.store.sent import Sent
 from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 
-from tests.cut_line import CutLine
+from sandbox.cut_line import CutLine
+from sandbox.processes import wait_until
+from sandbox.redis_cluster import Stores, running
+from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, header
-from tests.real.processes import wait_until
-from tests.redis_cluster import Stores, running
-from tests.redis_server import RedisServer
 from tests.sending import send
 
 NOWHERE = Path("/nonexistent")
@@ -171,12 +170,12 @@ def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
     for name in names:
         add(sent, 5, name)
     for server in store.servers:
-        server.daemon.signal(signal.SIGSTOP)
+        server.pause()
     try:
         assert sent.write()
     finally:
         for server in store.servers:
-            server.daemon.signal(signal.SIGCONT)
+            server.resume()
     for name in names:
         add(sent, 1, name)
     write_all(sent)
@@ -224,7 +223,7 @@ def test_what_redis_forgot_is_counted_again() -> None:
         for campaign in (A, B):
             add(sent, 7, campaign)
         assert not sent.write()
-        server.daemon.kill()
+        server.kill()
         server.start()
         assert (count(server.url), count(server.url, B)) == (5, 0)
         # One mail makes known that Redis was restarted.
@@ -254,7 +253,7 @@ def test_shard_that_hangs_holds_no_other_up() -> None:
         assert 0 < len(there) < len(names)
         for name in names:
             add(sent, 1, name)
-        hangs.daemon.signal(signal.SIGSTOP)
+        hangs.pause()
         try:
             keys = [f"fletching:counts:{{{name}}}" for name in names if name not in there]
 
@@ -270,7 +269,7 @@ def test_shard_that_hangs_holds_no_other_up() -> None:
 
             wait_until("the others are not counted", others_counted)
         finally:
-            hangs.daemon.signal(signal.SIGCONT)
+            hangs.resume()
         write_all(sent)
         assert [count(store.url, name) for name in names] == [2] * len(names)
 
@@ -304,11 +303,11 @@ def test_late_answer_is_not_counted() -> None:
     """Redis gives a number when Postfix has its 451 already; the mail comes again."""
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
         assert milter.mail(FROM).replies == [ACCEPT]
-        redis.daemon.signal(signal.SIGSTOP)
+        redis.pause()
         try:
             assert milter.mail(FROM).replies == [REPLY]
         finally:
-            redis.daemon.signal(signal.SIGCONT)
+            redis.resume()
         wait_until("451 again", lambda: milter.mail(FROM).replies == [ACCEPT])
         number, counted = milter_counts(milter, redis)
         assert number >= counted == 2
@@ -319,7 +318,7 @@ def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
         for _ in range(3):
             assert milter.mail(FROM).replies == [ACCEPT]
-        redis.daemon.kill()
+        redis.kill()
         milter.lines("mail")
         redis.start()
         (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()

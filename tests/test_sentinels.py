@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
@@ -16,9 +15,9 @@ from fletching.store import sentinels as sentinels_module
 from fletching.store.connection import TROUBLE, Connection, Lines, StoreAway, lent
 from fletching.store.sentinels import Master
 
-from tests.real.processes import wait_until
-from tests.redis_sentinels import SERVICE, Sentinels, ask
-from tests.redis_server import RedisServer
+from sandbox.processes import wait_until
+from sandbox.redis_sentinels import SERVICE, Sentinels, ask
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 KEY = "fletching:n"
@@ -85,14 +84,6 @@ def test_planned_failover_leaves_nothing_to_the_old_master(
     assert counted(old) == before
 
 
-def kill(server: RedisServer) -> None:
-    server.daemon.kill()
-
-
-def stop(server: RedisServer) -> None:
-    server.daemon.signal(SIGSTOP)
-
-
 def sleep(server: RedisServer) -> None:
     """DEBUG SLEEP: it hangs for longer than a failover takes, and then goes on."""
     client = server.client
@@ -102,15 +93,15 @@ def sleep(server: RedisServer) -> None:
 
 def wake(server: RedisServer) -> None:
     """However it was hurt, it answers."""
-    if server.daemon.running:
-        server.daemon.signal(SIGCONT)
+    if server.running:
+        server.resume()
         wait_until("it does not wake", lambda: bool(server.client.ping()))
     else:
         server.start()
 
 
 @ways
-@pytest.mark.parametrize("hurt", [kill, stop, sleep])
+@pytest.mark.parametrize("hurt", [RedisServer.kill, RedisServer.pause, sleep])
 def test_old_master_that_comes_back_gets_nothing(
     sentinels: Sentinels,
     way: Callable[[str], Callable[[], bool]],
@@ -133,9 +124,9 @@ def test_a_sentinel_that_was_away_is_heard_again(sentinels: Sentinels) -> None:
     count = by_client(sentinels.url)
     for sentinel in sentinels.sentinels:
         assert count()
-        sentinel.daemon.kill()
+        sentinel.kill()
         assert count()
-        sentinel.daemon.start(lambda it=sentinel: bool(it.client.ping()))  # type: ignore[misc]
+        sentinel.start()
     wait_until("the sentinels do not find each other", sentinels.at_rest)
     old = sentinels.failover()
     wait_until("it does not follow", lambda: count() and counted(old) == counted(sentinels.master))
@@ -145,14 +136,14 @@ def test_clients_work_while_all_sentinels_are_away(sentinels: Sentinels) -> None
     count = by_line(sentinels.url)
     assert count()
     for sentinel in sentinels.sentinels:
-        sentinel.daemon.signal(SIGSTOP)
+        sentinel.pause()
     try:
         assert all(count() for _ in range(10))
         ask(sentinels.master_of_itself.client, "CLIENT KILL TYPE normal SKIPME yes")
         wait_until("it does not connect again", count)
     finally:
         for sentinel in sentinels.sentinels:
-            sentinel.daemon.signal(SIGCONT)
+            sentinel.resume()
 
 
 def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:

@@ -36,7 +36,7 @@ from fletching.tokens import Facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.redis_cluster import Stores
+from sandbox.redis_cluster import Stores
 from tests.sending import send
 
 NOWHERE = Path("/nonexistent")

@@ -21,9 +21,9 @@ from fletching.store.connection import Ask, StoreAway
 from fletching.store.statistics import Statistics
 from redis.crc import key_slot
 
-from tests import redis_cluster
-from tests.real.processes import free_port
-from tests.redis_server import RedisServer
+from sandbox import redis_cluster
+from sandbox.processes import free_port
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 DAY = 86400

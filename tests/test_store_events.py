@@ -21,9 +21,9 @@ from fletching.store.writing import Batch, JournalLine
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
-from tests.real.processes import wait_until
-from tests.redis_cluster import Stores
-from tests.redis_server import RedisServer
+from sandbox.processes import wait_until
+from sandbox.redis_cluster import Stores
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 NOW = 1_795_259_482_236

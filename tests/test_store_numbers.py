@@ -14,9 +14,9 @@ import pytest
 from fletching.grouping import Numbered, Question, campaign_id
 from fletching.store.campaigns import Campaigns
 
-from tests.real.processes import wait_until
-from tests.redis_cluster import Stores
-from tests.redis_server import RedisServer
+from sandbox.processes import wait_until
+from sandbox.redis_cluster import Stores
+from sandbox.redis_server import RedisServer
 
 NOWHERE = Path("/nonexistent")
 BEGAN, DAY = 1_795_248_000, 86400

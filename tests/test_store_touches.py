@@ -8,7 +8,7 @@ import pytest
 from fletching.store.connection import StoreAway
 from fletching.store.touches import KEPT, KEY, LARGEST, Touches
 
-from tests.redis_cluster import Stores
+from sandbox.redis_cluster import Stores
 
 NOWHERE = Path("/nonexistent")
 

@@ -16,8 +16,8 @@ from fletching.config.load import parse
 from fletching.daemons import embedded_redis
 from fletching.daemons.supervisor import needed
 
+from sandbox.processes import processes, wait_until
 from tests.milter_daemon import ACCEPT, MilterDaemon, command_line, header
-from tests.real.processes import processes, wait_until
 from tests.test_milter_life import gone
 
 CONFIG = """

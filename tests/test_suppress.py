@@ -19,10 +19,10 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression, reason_in, where
 
+from sandbox.processes import free_port, wait_until
+from sandbox.redis_cluster import SHAPES, Stores, running
+from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, REPLY, Conversation, MilterDaemon, body, header, lua
-from tests.real.processes import free_port, wait_until
-from tests.redis_cluster import SHAPES, Stores, running
-from tests.redis_server import RedisServer
 from tests.setting import (
     CAMPAIGN,
     NOW,

@@ -14,7 +14,7 @@ from fletching.store.events import EventLog
 from fletching.store.suppression import Entry, Suppression
 from fletching.tokens import Facts
 
-from tests.redis_cluster import Stores
+from sandbox.redis_cluster import Stores
 
 NOWHERE = Path("/nonexistent")
 FACTS = Facts("c" * 12, 7, "News", "1", "T100", "", "Reader@Example.net", "", 1_795_000_000)

@@ -25,13 +25,13 @@ from fletching.daemons.pages import PageError, Pages
 from fletching.keyfiles import new_link_key, read_link_keys
 from fletching.returning import hits
 from fletching.returning.hits import Body
-from fletching.store.events import EventLog
+from fletching.store.events import MARKS, EventLog
 from fletching.store.suppression import Suppression
 from fletching.tokens import Facts, Keyring, Kind
 
-from tests.real.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
-from tests.real.web import wait_for_held
-from tests.redis_server import RedisServer, emptied
+from sandbox.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
+from sandbox.redis_server import RedisServer
+from tests.waiting import wait_for_held
 
 URL = "https://shop.example/ü?a=1&b=2#c"
 LOCATION = "https://shop.example/%C3%BC?a=1&b=2#c"
@@ -132,7 +132,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def clean(redis: RedisServer) -> RedisServer:
-    emptied(redis.client)
+    redis.empty(keep=(MARKS,))
     return redis
 
 

@@ -22,7 +22,7 @@ from bench.drills.drill import Amount, Seen
 from bench.drills.fleet import House, house
 from bench.drills.judge import Findings, missing_clicks, missing_unsubscribes, statistics_off, total
 from bench.drills.scenarios import SCENARIOS
-from tests.real.processes import MissingProgramError
+from sandbox.processes import MissingProgramError
 
 _PER_SECOND = 100
 _SHORTEST = 12

@@ -20,8 +20,8 @@ from bench.drills.load import Application, Recipients
 from bench.drills.network import LOOPBACK, Network
 from bench.drills.scenarios import Scenario, Scene
 from bench.drills.stores import Store
-from tests.real.processes import wait_until
-from tests.real.sinks import SunkMail
+from sandbox.processes import wait_until
+from sandbox.sinks import SunkMail
 
 FAULT_AT = 0.3
 """The share of the campaign after which the fault begins."""

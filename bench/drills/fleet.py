@@ -19,9 +19,9 @@ from fletching.keyfiles import new_link_key
 
 from bench.drills.judge import Kept
 from bench.drills.network import LOOPBACK, Site
-from tests.real.postfix import Postfix
-from tests.real.processes import Daemon, free_port, private_directory, wait_until
-from tests.real.sinks import Sink
+from sandbox.postfix import Postfix
+from sandbox.processes import Daemon, free_port, private_directory, wait_until
+from sandbox.sinks import Sink
 
 HOSTS = 2
 _TRANSPORT = "vmta-bulk"

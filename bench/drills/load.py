@@ -21,9 +21,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.drills.judge import CLICK, UNSUBSCRIBE, Request, Sending
-from tests.real.postfix import send
-from tests.real.sinks import Sink, SunkMail
-from tests.real.web import AGENT
+from sandbox.postfix import send
+from sandbox.sinks import Sink, SunkMail
+from sandbox.web import AGENT
 
 SENDER = "shop@example.com"
 LINK = "https://shop.example/offers?utm_source=newsletter"

@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Self
 
-from tests.real.processes import program
+from sandbox.processes import program
 
 _NAMES = ("north", "south")
 _SWITCH = "switch"

@@ -16,7 +16,7 @@ from bench.drills import stores
 from bench.drills.fleet import Host
 from bench.drills.network import Network
 from bench.drills.stores import Cluster, Making, Node, Sentinels, Single, Store
-from tests.real.processes import program, wait_until
+from sandbox.processes import program, wait_until
 
 S = TypeVar("S", bound=Store, covariant=True)
 

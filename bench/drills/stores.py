@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from bench.drills.network import Site
-from tests.real.processes import Daemon, Server, free_port, program, wait_until
+from sandbox.processes import Daemon, Server, free_port, program, wait_until
 
 SERVICE = "mails"
 _SLOTS = 16384

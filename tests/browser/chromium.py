@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from tests.real.processes import PATIENCE, DidNotHappenError, program
+from sandbox.processes import PATIENCE, DidNotHappenError, program
 
 
 class Chromium:

@@ -16,9 +16,9 @@ from fletching.keyfiles import new_link_key, read_link_keys
 from fletching.store.events import EventLog
 from fletching.tokens import Facts, Kind
 
+from sandbox.processes import Daemon, answers, free_port
+from sandbox.redis_server import RedisServer
 from tests.browser.chromium import Chromium, Page
-from tests.real.processes import Daemon, answers, free_port
-from tests.redis_server import RedisServer
 
 FACTS = Facts("abcdefghijkl", 7, "News", "01", "T100", "u|s", "r@example.org", "bulk", 1)
 

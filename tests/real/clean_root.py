@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGRTMIN
 
-from .processes import Daemon, Server, program, wait_until
+from sandbox.processes import Daemon, Server, program, wait_until
 
 _SIGPOWEROFF = SIGRTMIN + 4
 """What systemd as process 1 takes for the order to power off (systemd(1), SIGNALS)."""

@@ -8,17 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from fletching.store.events import MARKS
 
-from tests import redis_cluster
+from sandbox import redis_cluster
+from sandbox import sinks as sinks_module
+from sandbox.postfix import Postfix
+from sandbox.processes import private_directory
+from sandbox.redis_cluster import Cluster
+from sandbox.redis_server import RedisServer
+from sandbox.sasl import Sasl
+from sandbox.sinks import Sink
 
-from . import sinks as sinks_module
-from .cluster import Cluster
 from .fletching import Fletching
-from .postfix import Postfix
-from .processes import private_directory
-from .redis_server import Redis
-from .sasl import Sasl
-from .sinks import Sink
 
 TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b", "vmta-transactional")
 """Delivery agents of the private Postfix; each leads to the sink of its name."""
@@ -67,13 +68,13 @@ def running_postfix(directory: Path, running_sinks: Mapping[str, Sink]) -> Itera
 
 
 @pytest.fixture(scope="session")
-def running_redis(request: pytest.FixtureRequest, directory: Path) -> Iterator[Redis | Cluster]:
+def running_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer | Cluster]:
     """Redis; a cluster where the test is one of those that run on both."""
     if getattr(request, "param", "server") == "cluster":
         with Cluster() as nodes:
             yield nodes
     else:
-        with Redis(directory / f"redis-{len([*directory.iterdir()])}") as server:
+        with RedisServer() as server:
             yield server
 
 
@@ -102,15 +103,18 @@ def postfix(running_postfix: Postfix, sinks: Mapping[str, Sink]) -> Iterator[Pos
 
 
 @pytest.fixture
-def redis(running_redis: Redis) -> Iterator[Redis]:
-    """Redis, running and empty."""
-    running_redis.reset()
+def redis(running_redis: RedisServer) -> Iterator[RedisServer]:
+    """Redis, running and empty.
+
+    Daemons that run keep their marks: they would write again what they have recorded.
+    """
+    running_redis.reset(keep=(MARKS,))
     yield running_redis
-    running_redis.reset()
+    running_redis.reset(keep=(MARKS,))
 
 
 @pytest.fixture(scope="session")
-def running_fletching(directory: Path, running_redis: Redis) -> Iterator[Fletching]:
+def running_fletching(directory: Path, running_redis: RedisServer) -> Iterator[Fletching]:
     """The milter with its first configuration, for all tests that neither change nor hurt it."""
     with Fletching(
         directory / f"fletching-{len([*directory.iterdir()])}", running_redis.unix_url
@@ -119,7 +123,7 @@ def running_fletching(directory: Path, running_redis: Redis) -> Iterator[Fletchi
 
 
 @pytest.fixture
-def fletching(running_fletching: Fletching, redis: Redis, postfix: Postfix) -> Fletching:
+def fletching(running_fletching: Fletching, redis: RedisServer, postfix: Postfix) -> Fletching:
     """The milter before Postfix, with an empty Redis."""
     running_fletching.join(postfix)
     return running_fletching

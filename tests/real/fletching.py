@@ -23,8 +23,9 @@ from fletching.config.load import load
 from fletching.keyfiles import read_link_keys
 from fletching.tokens import Keyring
 
-from .postfix import Postfix, Reply
-from .processes import Daemon, Server, processes, wait_for_rest, wait_until
+from sandbox.postfix import Postfix, Reply
+from sandbox.processes import Daemon, Server, processes, wait_until
+from tests.waiting import wait_for_rest
 
 CONFIG: Mapping[str, Any] = {
     "workers": 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .sinks import SunkMail
+from sandbox.sinks import SunkMail
 
 SENDER = "shop@example.com"
 READER = "ada@gmail.example"

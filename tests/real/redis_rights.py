@@ -8,13 +8,13 @@ from typing import Any
 import redis
 from fletching.store.trial import acl
 
-from .cluster import Cluster
-from .redis_server import Redis
+from sandbox.redis_cluster import Cluster
+from sandbox.redis_server import RedisServer
 
 USER, PASSWORD = "limited", "a-password"
 
 
-def limited(server: Redis | Cluster) -> str:
+def limited(server: RedisServer | Cluster) -> str:
     """The URL for that user, who is made by it."""
     words = acl().replace(">PASSWORD", f">{PASSWORD}").split()
     for node in server.nodes():
@@ -23,14 +23,14 @@ def limited(server: Redis | Cluster) -> str:
     return server.unix_url.replace("://", f"://{USER}:{PASSWORD}@", 1)
 
 
-def denied(server: Redis | Cluster) -> list[str]:
+def denied(server: RedisServer | Cluster) -> list[str]:
     """What the user tried and may not do, but for what `check` can do without."""
     entries: list[Any] = [entry for node in server.nodes() for entry in node.acl_log()]
     what = (_text(entry["object"]) for entry in entries if _text(entry["username"]) == USER)
     return [each for each in what if each != "config|get"]
 
 
-def remove(server: Redis | Cluster) -> None:
+def remove(server: RedisServer | Cluster) -> None:
     """It is gone."""
     for node in server.nodes():
         with suppress(redis.ConnectionError):

@@ -8,8 +8,7 @@ from bench import client, latency, mails, proof, statistics, store, throughput, 
 from bench.course import Effort, silent
 from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, house
 from bench.throughput import Cell
-
-from .redis_server import Redis
+from sandbox.redis_server import RedisServer
 
 
 def test_throughput_of_all_set_ups() -> None:
@@ -64,13 +63,13 @@ class TestLatency:
         assert times.begun < times.dot < times.answered
 
 
-def test_store(redis: Redis) -> None:
+def test_store(redis: RedisServer) -> None:
     words = store.recorded(redis, store.newsletter_question())
     each = {store.NUMBER_EACH, store.BEGIN_EACH, store.OPEN_EACH}
     assert set(words) == {store.NUMBER_ONE, store.BEGIN_ONE, store.OPEN_ONE, *each}
     said = store.benchmark(redis, words[store.NUMBER_ONE], 130, 2)
     assert said["rps"] > 0
-    with redis.client() as client:
+    with redis.raw_client() as client:
         (campaign,) = client.keys("fletching:campaign:*")
         # One more was numbered while the words were written down.
         assert client.hget(campaign, "number") == b"131"
@@ -78,7 +77,7 @@ def test_store(redis: Redis) -> None:
         assert client.dbsize() == 6
 
 
-def test_what_messages_leave(redis: Redis) -> None:
+def test_what_messages_leave(redis: RedisServer) -> None:
     results = store.measure(Effort(quick=True), silent)
     assert [kept.what for kept in results.kept] == ["one campaign", "a campaign each"]
     assert all(kept.bytes_per_1000 > 10_000 for kept in results.kept)

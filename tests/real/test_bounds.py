@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from sandbox.postfix import Postfix
+from sandbox.sinks import Sink
+
 from .fletching import Fletching
 from .mails import READER, SENDER, mail
-from .postfix import Postfix
-from .sinks import Sink
 
 TROUBLE = re.compile(r"/cleanup\[.*(?:warning|error|fatal|panic):")
 MANY = tuple(b"X-GreenArrow-J: b" for _ in range(12_000))

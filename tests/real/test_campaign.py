@@ -20,12 +20,13 @@ from fletching.store.campaigns import Campaigns
 from fletching.tokens import Keyring
 from prometheus_client.mmap_dict import MmapedDict
 
+from sandbox.postfix import Postfix, Reply, send
+from sandbox.processes import free_port, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import FastSink, Sink, SunkMail
+
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, mail
-from .postfix import Postfix, Reply, send
-from .processes import free_port, wait_until
-from .redis_server import Redis
-from .sinks import FastSink, Sink, SunkMail
 
 Sinks = Mapping[str, Sink]
 Numbers = Sequence[tuple[str, int]]
@@ -139,7 +140,7 @@ def test_1000_mails_by_20_connections_and_two_workers_are_one_campaign(
 
 
 def test_two_daemons_with_one_redis_share_a_campaign(
-    fresh: Path, redis: Redis, postfix: Postfix, sinks: Sinks
+    fresh: Path, redis: RedisServer, postfix: Postfix, sinks: Sinks
 ) -> None:
     """Two hosts of a fleet, but for the host."""
     one = Fletching(fresh.with_name(f"{fresh.name}-one"), redis.unix_url)
@@ -162,7 +163,7 @@ def test_two_daemons_with_one_redis_share_a_campaign(
 
 
 def test_after_its_window_a_sendid_opens_another_campaign(
-    fresh: Path, redis: Redis, postfix: Postfix
+    fresh: Path, redis: RedisServer, postfix: Postfix
 ) -> None:
     found: list[tuple[str, int]] = []
     with Fletching(fresh, redis.unix_url, {"campaign_window": "3s"}) as fletching:
@@ -183,7 +184,7 @@ def test_after_its_window_a_sendid_opens_another_campaign(
 
 @pytest.mark.parametrize("timezone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def test_without_an_instance_id_it_is_the_date_there(
-    fresh: Path, redis: Redis, postfix: Postfix, sinks: Sinks, timezone: str
+    fresh: Path, redis: RedisServer, postfix: Postfix, sinks: Sinks, timezone: str
 ) -> None:
     """The two are 25 hours apart: it is never the same day in both."""
 
@@ -201,7 +202,7 @@ def test_without_an_instance_id_it_is_the_date_there(
 
 
 def test_a_return_path_leads_to_the_bounce_record(
-    fletching: Fletching, postfix: Postfix, sinks: Sinks, redis: Redis
+    fletching: Fletching, postfix: Postfix, sinks: Sinks, redis: RedisServer
 ) -> None:
     raw = mail(
         *(NEWSLETTER, TO_A, b"X-GreenArrow-InstanceID: 7spring", b"X-GreenArrow-ListID: t7"),
@@ -232,12 +233,12 @@ def _tag(fletching: Fletching, arrived: SunkMail) -> tuple[str, int]:
 
 
 def test_when_redis_loses_its_memory_the_campaign_goes_on(
-    fletching: Fletching, postfix: Postfix, redis: Redis
+    fletching: Fletching, postfix: Postfix, redis: RedisServer
 ) -> None:
     before = len(fletching.log())
     replies = send_many(postfix, [postfix.port], 60)
     first = logged(fletching, replies)
-    with redis.client() as client:
+    with redis.raw_client() as client:
         client.flushall()
     second = logged(fletching, send_many(postfix, [postfix.port], 60))
     postfix.wait_empty()
@@ -247,13 +248,13 @@ def test_when_redis_loses_its_memory_the_campaign_goes_on(
 
 
 def test_when_redis_loses_its_memory_amid_mail_no_number_comes_twice(
-    fletching: Fletching, postfix: Postfix, redis: Redis
+    fletching: Fletching, postfix: Postfix, redis: RedisServer
 ) -> None:
     before = len(fletching.log())
     sent = threading.Event()
 
     def lose() -> None:
-        with redis.client() as client:
+        with redis.raw_client() as client:
             while not sent.wait(0.02):
                 client.flushall()
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.postfix import Postfix, Reply, send
+from sandbox.processes import answers, free_port, processes, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink
+from sandbox.verifiers import verify_opendkim
+
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, body_of, links, mail
-from .postfix import Postfix, Reply, send
-from .processes import answers, free_port, processes, wait_until
-from .redis_server import Redis
-from .sinks import Sink
-from .verifiers import verify_opendkim
 
 Sinks = Mapping[str, Sink]
 
@@ -126,7 +127,9 @@ class TestRun:
 
 class TestNotify:
     @pytest.mark.parametrize("command", ["milter", "run"])
-    def test_it_is_ready_when_it_says_so(self, directory: Path, redis: Redis, command: str) -> None:
+    def test_it_is_ready_when_it_says_so(
+        self, directory: Path, redis: RedisServer, command: str
+    ) -> None:
         folder = directory / f"notify-{command}"
         address = directory / f"notify-{command}.sock"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
@@ -145,7 +148,7 @@ class TestNotify:
 
 
 def test_it_listens_on_ipv6_where_postfix_speaks_it(
-    directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks
+    directory: Path, redis: RedisServer, postfix: Postfix, sinks: Sinks
 ) -> None:
     port = free_port()
     change = {"listen": f"inet6:{port}@[::1]"}
@@ -158,7 +161,9 @@ def test_it_listens_on_ipv6_where_postfix_speaks_it(
         sinks["vmta-a"].wait()
 
 
-def test_it_listens_on_tcp(directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks) -> None:
+def test_it_listens_on_tcp(
+    directory: Path, redis: RedisServer, postfix: Postfix, sinks: Sinks
+) -> None:
     port = free_port()
     change = {"listen": f"inet:{port}@127.0.0.1"}
     with Fletching(directory / "inet", redis.unix_url, change) as fletching:
@@ -185,7 +190,11 @@ CPUS = sorted(os.sched_getaffinity(0))
     ],
 )
 def test_as_many_workers_as_wanted(
-    directory: Path, redis: Redis, postfix: Postfix, workers: int | str, where: list[list[int]]
+    directory: Path,
+    redis: RedisServer,
+    postfix: Postfix,
+    workers: int | str,
+    where: list[list[int]],
 ) -> None:
     def they_are_there() -> bool:
         with suppress(ProcessLookupError):
@@ -324,7 +333,7 @@ main()
 
 
 def test_2000_mails_leave_nothing_in_memory(
-    directory: Path, redis: Redis, postfix: Postfix
+    directory: Path, redis: RedisServer, postfix: Postfix
 ) -> None:
     change = {"workers": 1, "mail_classes": {"quiet": {}}}
     counting = Fletching(directory / "memory", redis.unix_url, change, program=("-c", _COUNTS))

@@ -23,13 +23,14 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.postfix import Postfix, Reply, send
+from sandbox.processes import processes, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink
+
 from .fletching import Fletching
 from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, links, mail
 from .odd_mails import ODD
-from .postfix import Postfix, Reply, send
-from .processes import processes, wait_until
-from .redis_server import Redis
-from .sinks import Sink
 
 Sinks = Mapping[str, Sink]
 
@@ -66,7 +67,7 @@ def number_of(fletching: Fletching, reply: Reply) -> tuple[str, int]:
 
 
 @pytest.fixture
-def own(fresh: Path, redis: Redis, postfix: Postfix) -> Iterator[Fletching]:
+def own(fresh: Path, redis: RedisServer, postfix: Postfix) -> Iterator[Fletching]:
     """A milter of this test alone, before Postfix."""
     with Fletching(fresh, redis.unix_url) as fletching:
         fletching.join(postfix)
@@ -75,7 +76,7 @@ def own(fresh: Path, redis: Redis, postfix: Postfix) -> Iterator[Fletching]:
 
 class TestRedis:
     def test_killed_amid_a_campaign(
-        self, fletching: Fletching, postfix: Postfix, sinks: Sinks, redis: Redis
+        self, fletching: Fletching, postfix: Postfix, sinks: Sinks, redis: RedisServer
     ) -> None:
         # Of a campaign of its own: the milter remembers those of other tests, and their numbers.
         own = mail(NEWSLETTER, TO_A, b"X-GreenArrow-InstanceID: 1killed")
@@ -94,7 +95,7 @@ class TestRedis:
         numbers = [number_of(fletching, reply) for reply in (*before, after)]
         assert numbers == [(numbers[0][0], number) for number in (1, 2, 4)]
 
-    def test_hanging(self, fletching: Fletching, postfix: Postfix, redis: Redis) -> None:
+    def test_hanging(self, fletching: Fletching, postfix: Postfix, redis: RedisServer) -> None:
         assert submit(postfix).accepted
         redis.pause()
         hangs = [submit(postfix) for _ in range(3)]
@@ -103,14 +104,16 @@ class TestRedis:
         wait_until("mail is refused for ever", lambda: submit(postfix).accepted)
 
     def test_mail_without_a_campaign_does_not_need_it(
-        self, fletching: Fletching, postfix: Postfix, sinks: Sinks, redis: Redis
+        self, fletching: Fletching, postfix: Postfix, sinks: Sinks, redis: RedisServer
     ) -> None:
         redis.kill()
         assert submit(postfix, mail()).accepted
         (arrived,) = sinks["smtp"].wait()
         assert arrived.below_received == mail()
 
-    def test_untracked(self, directory: Path, postfix: Postfix, sinks: Sinks, redis: Redis) -> None:
+    def test_untracked(
+        self, directory: Path, postfix: Postfix, sinks: Sinks, redis: RedisServer
+    ) -> None:
         change = {"on_store_failure": "untracked"}
         unsubscribe = b'<a href="##unsubscribetag##https://shop.example/bye">Bye</a>\r\n'
         raw = mail(NEWSLETTER, TO_A, MIME + b"Content-Type: text/html", body=HTML + unsubscribe)
@@ -180,7 +183,7 @@ class TestKilled:
     """SIGKILL, at whatever moment: Postfix says 4xx, and nothing half-done leaves."""
 
     def test_while_it_asks_redis(
-        self, directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks
+        self, directory: Path, redis: RedisServer, postfix: Postfix, sinks: Sinks
     ) -> None:
         milter: list[Fletching] = []
         with _redis_that(lambda: milter[0].kill(), directory / "deadly.sock") as url:
@@ -197,7 +200,7 @@ class TestKilled:
 
     @pytest.mark.parametrize("edit", ["addheader", "chgheader", "chgfrom", "replacebody"])
     def test_amid_its_edits(
-        self, directory: Path, redis: Redis, postfix: Postfix, sinks: Sinks, edit: str
+        self, directory: Path, redis: RedisServer, postfix: Postfix, sinks: Sinks, edit: str
     ) -> None:
         changed = Fletching(
             directory / f"dies-{edit}",
@@ -396,7 +399,7 @@ class TestStart:
         return done.stderr
 
     @pytest.fixture
-    def stopped(self, fresh: Path, redis: Redis) -> Fletching:
+    def stopped(self, fresh: Path, redis: RedisServer) -> Fletching:
         return Fletching(fresh, redis.unix_url)
 
     def test_a_broken_configuration(self, stopped: Fletching) -> None:
@@ -462,7 +465,7 @@ main()
 
 
 @pytest.fixture(scope="module")
-def failing(directory: Path, running_redis: Redis) -> Iterator[Fletching]:
+def failing(directory: Path, running_redis: RedisServer) -> Iterator[Fletching]:
     change = {"workers": 1}
     program = ("-c", _FAILS)
     url = running_redis.unix_url
@@ -487,7 +490,7 @@ class TestCallback:
     def test_that_fails(
         self,
         failing: Fletching,
-        redis: Redis,
+        redis: RedisServer,
         postfix: Postfix,
         sinks: Sinks,
         raw: bytes,

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from .filter_programs import amavis, rspamd
+from sandbox.filter_programs import amavis, rspamd
+from sandbox.postfix import Postfix, Reply, send
+from sandbox.postfix_config import LOCAL_USER
+from sandbox.processes import free_port
+from sandbox.redis_server import RedisServer
+from sandbox.reinjector import Reinjector
+from sandbox.sinks import Sink, SunkMail
+from sandbox.verifiers import verify_dkimpy
+
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
 from .odd_mails import HTML
-from .postfix import Postfix, Reply, send
-from .postfix_config import LOCAL_USER
-from .processes import free_port
-from .redis_server import Redis
-from .reinjector import Reinjector
-from .sinks import Sink, SunkMail
-from .verifiers import verify_dkimpy
 
 STRANGER = "127.0.0.2"
 NETWORKS = {"networks": ["127.0.0.1/32"]}
@@ -63,7 +64,7 @@ class Site:
 
 def build(
     directory: Path,
-    redis: Redis,
+    redis: RedisServer,
     sinks: Mapping[str, Sink],
     *,
     way: str,
@@ -116,7 +117,7 @@ scan unix - - n - 1 smtp
 def site(
     request: pytest.FixtureRequest,
     directory: Path,
-    redis: Redis,
+    redis: RedisServer,
     sinks: Mapping[str, Sink],
 ) -> Iterator[Site]:
     way, milter_at = request.param
@@ -142,7 +143,7 @@ def test_stranger_achieves_nothing_through_a_filter(site: Site) -> None:
 
 @pytest.mark.parametrize("way", ["content", "proxy"])
 def test_without_trusted_services_reinjected_mail_is_trusted(
-    directory: Path, redis: Redis, sinks: Mapping[str, Sink], way: str
+    directory: Path, redis: RedisServer, sinks: Mapping[str, Sink], way: str
 ) -> None:
     """What `fletching check --postfix` calls an error."""
     for site in build(directory, redis, sinks, way=way, milter_at="back", trusted=NETWORKS):
@@ -151,7 +152,7 @@ def test_without_trusted_services_reinjected_mail_is_trusted(
 
 
 def test_milter_before_a_proxy_filter_sees_no_mail(
-    directory: Path, redis: Redis, sinks: Mapping[str, Sink]
+    directory: Path, redis: RedisServer, sinks: Mapping[str, Sink]
 ) -> None:
     """What `fletching check --postfix` calls an error."""
     for site in build(directory, redis, sinks, way="proxy", milter_at="mx"):
@@ -175,7 +176,7 @@ class TestRecipientsThatPostfixAdds:
 
     def test_with_route_by_sender_stay_on_this_host(
         self,
-        redis: Redis,
+        redis: RedisServer,
         directory: Path,
         postfix: Postfix,
         sinks: Mapping[str, Sink],
@@ -212,7 +213,9 @@ class TestRecipientsThatPostfixAdds:
 
 class TestMailMadeByPostfix:
     @pytest.fixture
-    def by_default(self, redis: Redis, directory: Path, postfix: Postfix) -> Iterator[Fletching]:
+    def by_default(
+        self, redis: RedisServer, directory: Path, postfix: Postfix
+    ) -> Iterator[Fletching]:
         name = f"by-default-{len([*directory.iterdir()])}"
         classes = {name: {"virtual_mta": None} for name in ("newsletter", "crm", "transactional")}
         whole = {
@@ -263,7 +266,9 @@ class TestMailMadeByPostfix:
         assert arrived.sender == "<>"
 
 
-def test_amavis_as_content_filter(directory: Path, redis: Redis, sinks: Mapping[str, Sink]) -> None:
+def test_amavis_as_content_filter(
+    directory: Path, redis: RedisServer, sinks: Mapping[str, Sink]
+) -> None:
     """The set-up of docs/content-filters.md."""
     for site in build(directory, redis, sinks, way="content", milter_at="mx", with_amavis=True):
         for raw in (STEERED, UNSTEERED):

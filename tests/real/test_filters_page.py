@@ -11,14 +11,14 @@ from fletching.admin.check import check
 from fletching.admin.finding import Level
 from fletching.config.load import load
 
+from sandbox.postfix import Postfix
+from sandbox.processes import free_port
+from sandbox.redis_server import RedisServer
+from sandbox.reinjector import Reinjector
+from sandbox.sinks import Sink
 from tests.test_check_filters import shown
 
 from .fletching import Fletching
-from .postfix import Postfix
-from .processes import free_port
-from .redis_server import Redis
-from .reinjector import Reinjector
-from .sinks import Sink
 from .test_filters import STEERED, Site, is_plain
 
 CHANGE = {
@@ -33,7 +33,7 @@ CHANGE = {
     ids=["content", "proxy"],
 )
 def site(
-    request: pytest.FixtureRequest, directory: Path, redis: Redis, sinks: Mapping[str, Sink]
+    request: pytest.FixtureRequest, directory: Path, redis: RedisServer, sinks: Mapping[str, Sink]
 ) -> Iterator[Site]:
     """As the page says, but with ports of this test, and without the chroot."""
     back, applications, sink = free_port(), free_port(), sinks["smtp"]

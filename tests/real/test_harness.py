@@ -16,13 +16,13 @@ from fletching.store.events import MARKS
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from . import processes
-from . import sinks as sinks_module
-from .instruments import miltertest, smtp_source
-from .postfix import Postfix, send
-from .postfix_config import LOCAL_USER, VIRTUAL_DOMAIN
-from .redis_server import Redis
-from .sinks import FastSink, Sink
+from sandbox import processes
+from sandbox import sinks as sinks_module
+from sandbox.instruments import miltertest, smtp_source
+from sandbox.postfix import Postfix, send
+from sandbox.postfix_config import LOCAL_USER, VIRTUAL_DOMAIN
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import FastSink, Sink
 
 SENDER = "news@shop.example.com"
 READER = "ada@gmail.example"
@@ -292,22 +292,22 @@ class TestSinks:
 class TestRedis:
     """Redis, and what can be done to it."""
 
-    def test_is_reached_both_ways(self, redis: Redis) -> None:
+    def test_is_reached_both_ways(self, redis: RedisServer) -> None:
         redis_client.Redis.from_url(redis.url).set("k", "v")
         assert redis_client.Redis.from_url(redis.unix_url).get("k") == b"v"
 
-    def test_keeps_what_was_written_when_killed(self, redis: Redis) -> None:
-        with redis.client() as client:
+    def test_keeps_what_was_written_when_killed(self, redis: RedisServer) -> None:
+        with redis.raw_client() as client:
             client.set("k", "v")
         redis.kill()
         assert not redis.running
-        with pytest.raises(redis_client.ConnectionError), redis.client() as client:
+        with pytest.raises(redis_client.ConnectionError), redis.raw_client() as client:
             client.ping()
         redis.start()
-        with redis.client() as client:
+        with redis.raw_client() as client:
             assert client.get("k") == b"v"
 
-    def test_a_paused_one_accepts_and_does_not_answer(self, redis: Redis) -> None:
+    def test_a_paused_one_accepts_and_does_not_answer(self, redis: RedisServer) -> None:
         impatient = redis_client.Redis(
             unix_socket_path=str(redis.socket), socket_timeout=0.2, retry=Retry(NoBackoff(), 0)
         )
@@ -319,12 +319,12 @@ class TestRedis:
         assert impatient.ping()
         impatient.close()
 
-    def test_reset_brings_it_back_empty(self, redis: Redis) -> None:
-        with redis.client() as client:
+    def test_reset_brings_it_back_empty(self, redis: RedisServer) -> None:
+        with redis.raw_client() as client:
             client.set("k", "v")
         redis.kill()
         redis.reset()
-        with redis.client() as client:
+        with redis.raw_client() as client:
             assert not {*client.keys()} - {MARKS.encode()}
 
 

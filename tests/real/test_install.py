@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.processes import DidNotHappenError, program, wait_until
+from sandbox.sinks import _below_dump_lines, find_leaks
+from sandbox.verifiers import verify_dkimpy, verify_opendkim
+
 from .clean_root import CleanRoot
-from .processes import DidNotHappenError, program, wait_until
-from .sinks import _below_dump_lines, find_leaks
-from .verifiers import verify_dkimpy, verify_opendkim
 
 ROOT = Path(__file__).parent.parent.parent
 OPT = "/opt/fletching"

@@ -22,11 +22,11 @@ from fletching.config.load import load
 from fletching.config.model import Config
 from fletching.keyfiles import new_link_key
 
-from .postfix import Postfix
-from .postfix_config import LOCAL_USER
-from .processes import Daemon, free_port, wait_until
-from .redis_server import Redis
-from .sinks import Sink, SunkMail
+from sandbox.postfix import Postfix
+from sandbox.postfix_config import LOCAL_USER
+from sandbox.processes import Daemon, free_port, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink, SunkMail
 
 UNTRUSTED = "127.0.0.9"
 SENDER = "shop@example.com"
@@ -81,7 +81,7 @@ class Site:
 
 
 @pytest.fixture
-def site(postfix: Postfix, redis: Redis, tmp_path: Path) -> Iterator[Site]:
+def site(postfix: Postfix, redis: RedisServer, tmp_path: Path) -> Iterator[Site]:
     # As deploy/systemd/fletching.tmpfiles makes it: the socket belongs to Postfix's group.
     folder = postfix.queue_directory / "fletching"
     folder.mkdir(exist_ok=True)

@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 from fletching.store.statistics import INDEX, Statistics
 
+from sandbox.processes import wait_until
+from sandbox.redis_server import RedisServer
 from tests.test_web import LOCATION, Web
-
-from .processes import wait_until
-from .redis_server import Redis
 
 CAMPAIGN = "abcdefghijkl"
 READERS = 4
@@ -71,10 +70,10 @@ class Readers:
 
 
 @pytest.fixture
-def store(fresh: Path) -> Iterator[Redis]:
+def store() -> Iterator[RedisServer]:
     """A Redis that others do not use: it is killed."""
-    with Redis(fresh) as running:
-        with running.client() as client:
+    with RedisServer() as running:
+        with running.raw_client() as client:
             key = f"fletching:campaign:{{{CAMPAIGN}}}"
             client.zadd(INDEX, {CAMPAIGN: 1})
             client.hset(key, "sendid", "news")
@@ -83,7 +82,7 @@ def store(fresh: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def web(tmp_path: Path, store: Redis) -> Iterator[Web]:
+def web(tmp_path: Path, store: RedisServer) -> Iterator[Web]:
     """The tracking service over that Redis."""
     running = Web(tmp_path, store.unix_url, {})
     running.start()
@@ -91,7 +90,7 @@ def web(tmp_path: Path, store: Redis) -> Iterator[Web]:
     running.daemon.stop()
 
 
-def test_nothing_is_lost(web: Web, store: Redis) -> None:
+def test_nothing_is_lost(web: Web, store: RedisServer) -> None:
     readers = Readers(web)
     readers.click(BEFORE)
     store.kill()

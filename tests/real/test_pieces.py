@@ -16,11 +16,12 @@ import pytest
 from fletching.admin.one_recipient import one_recipient
 from fletching.config.load import load
 
+from sandbox.postfix import Postfix
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink
+
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, mail
-from .postfix import Postfix
-from .redis_server import Redis
-from .sinks import Sink
 
 Sinks = Mapping[str, Sink]
 
@@ -98,7 +99,7 @@ class Jail:
 
 
 @pytest.fixture
-def jail(directory: Path, redis: Redis, sinks: Sinks) -> Iterator[Jail]:
+def jail(directory: Path, redis: RedisServer, sinks: Sinks) -> Iterator[Jail]:
     # A short name: those of unix sockets below it may have 107 octets.
     root = Path(tempfile.mkdtemp(dir=directory))
     root.chmod(0o755)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from . import processes
+from sandbox import processes
+from sandbox.postfix import Postfix
+from sandbox.redis_server import RedisServer
+from sandbox.sasl import Sasl
+from sandbox.sinks import FastSink
+
 from .mails import READER, SENDER, mail
-from .postfix import Postfix
-from .redis_server import Redis
-from .sasl import Sasl
-from .sinks import FastSink
 
 
 class TestEnd:
@@ -26,7 +27,7 @@ class TestEnd:
         root.mkdir()
         with (
             FastSink("end", root / "sink") as fast,
-            Redis(root / "redis") as redis,
+            RedisServer() as redis,
             Postfix(root / "postfix", {"smtp": fast.port}) as postfix,
             Sasl(root / "dovecot", postfix.sasl_socket, {"crm": "secret"}) as sasl,
         ):  # the login service ends first, while Postfix is still connected to it
@@ -44,15 +45,15 @@ class TestEnd:
         # A test process of its own, that is killed in the middle of its work.
         script = """\
 import os, pathlib, signal, sys
-from tests.real.postfix import Postfix
-from tests.real.processes import processes
-from tests.real.redis_server import Redis
-from tests.real.sasl import Sasl
-from tests.real.sinks import FastSink
+from sandbox.postfix import Postfix
+from sandbox.processes import processes
+from sandbox.redis_server import RedisServer
+from sandbox.sasl import Sasl
+from sandbox.sinks import FastSink
 root = pathlib.Path(sys.argv[1])
 postfix = Postfix(root / "postfix", {"smtp": 9})
 login = Sasl(root / "dovecot", postfix.sasl_socket, {"crm": "secret"})
-for server in FastSink("orphan", root / "sink"), Redis(root / "redis"), login, postfix:
+for server in FastSink("orphan", root / "sink"), RedisServer(), login, postfix:
     server.start()
     print(*processes(server.pid), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

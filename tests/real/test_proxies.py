@@ -22,10 +22,12 @@ from fletching.returning.hits import PIXEL
 from fletching.store.events import EventLog
 from fletching.tokens import Facts, Kind
 
+from sandbox.processes import Daemon, answers, free_port, program
+from sandbox.redis_server import RedisServer
+from sandbox.web import Answer, ask
+from tests.waiting import wait_for_held
+
 from .fletching import Fletching
-from .processes import Daemon, answers, free_port, program
-from .redis_server import Redis
-from .web import Answer, ask, wait_for_held
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 HOST = "click.example.com"
@@ -194,7 +196,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def running_web(directory: Path, running_redis: Redis) -> Iterator[tuple[Fletching, int, int]]:
+def running_web(
+    directory: Path, running_redis: RedisServer
+) -> Iterator[tuple[Fletching, int, int]]:
     """`fletching web`, its port and the dashboard's."""
     port, dashboard = free_port(), free_port()
     web = {
@@ -212,7 +216,7 @@ def running_site(
     request: pytest.FixtureRequest,
     directory: Path,
     running_web: tuple[Fletching, int, int],
-    running_redis: Redis,
+    running_redis: RedisServer,
 ) -> Iterator[Site]:
     fletching, port, dashboard = running_web
     place = Place(directory / f"{request.param}-{port}", free_port(), free_port(), port)
@@ -227,7 +231,7 @@ def running_site(
 
 
 @pytest.fixture
-def site(running_site: Site, redis: Redis) -> Iterator[Site]:
+def site(running_site: Site, redis: RedisServer) -> Iterator[Site]:
     """The site, without events; also for the next test."""
     yield running_site
     wait_for_held(running_site.fletching.directory / "state")

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
+from sandbox.instruments import smtp_source
+from sandbox.postfix import Postfix, Reply, send
+from sandbox.processes import processes, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import FastSink, Sink
+
 from .fletching import Fletching
-from .instruments import smtp_source
 from .mails import NEWSLETTER, READER, SENDER, mail
-from .postfix import Postfix, Reply, send
-from .processes import processes, wait_until
-from .redis_server import Redis
-from .sinks import FastSink, Sink
 from .test_campaign import numbers_in
 
 Sinks = Mapping[str, Sink]
@@ -42,7 +43,7 @@ def fast_sink(fresh: Path, postfix: Postfix) -> Iterator[FastSink]:
 
 
 @pytest.fixture
-def begin(fresh: Path, redis: Redis, postfix: Postfix) -> Iterator[Callable[..., Fletching]]:
+def begin(fresh: Path, redis: RedisServer, postfix: Postfix) -> Iterator[Callable[..., Fletching]]:
     """Starts a milter of this test alone, before Postfix, with these options."""
     begun: list[Fletching] = []
 

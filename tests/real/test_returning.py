@@ -15,14 +15,15 @@ from fletching.returning.bots import SOONEST
 from fletching.store.statistics import Campaign, Statistics
 from fletching.store.suppression import Suppression
 
+from sandbox.postfix import Postfix
+from sandbox.processes import free_port, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink, SunkMail
+from sandbox.web import AGENT, Answer, Webhook, ask
+
 from . import redis_rights
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, links, mail
-from .postfix import Postfix
-from .processes import free_port, wait_until
-from .redis_server import Redis
-from .sinks import Sink, SunkMail
-from .web import AGENT, Answer, Webhook, ask
 
 Sinks = Mapping[str, Sink]
 
@@ -56,7 +57,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def running_site(directory: Path, running_redis: Redis) -> Iterator[Site]:
+def running_site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
     running_redis.reset()
     secret = directory / "hook.secret"
     secret.write_text(f"{SECRET}\n")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.postfix import Postfix, Reply, send
+from sandbox.postfix_config import LOCAL_USER, VIRTUAL_DOMAIN
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink
+
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
-from .postfix import Postfix, Reply, send
-from .postfix_config import LOCAL_USER, VIRTUAL_DOMAIN
-from .redis_server import Redis
-from .sinks import Sink
 
 Sinks = Mapping[str, Sink]
 UNTRUSTED = "127.0.0.2"
@@ -154,7 +155,7 @@ class TestForgery:
         assert arrived.below_received == mail()
 
     def test_nor_does_it_from_an_untrusted_client(
-        self, redis: Redis, directory: Path, postfix: Postfix, sinks: Sinks
+        self, redis: RedisServer, directory: Path, postfix: Postfix, sinks: Sinks
     ) -> None:
         change = {"trusted": {"networks": ["127.0.0.1/32"]}}
         with Fletching(directory / "distrustful", redis.unix_url, change) as daemon:
@@ -194,7 +195,9 @@ class TestLocalMail:
         assert [len(postfix.mailbox(name)) for name in ("local", "virtual")] == [1, 1]
 
 
-def test_route_by_sender(redis: Redis, directory: Path, postfix: Postfix, sinks: Sinks) -> None:
+def test_route_by_sender(
+    redis: RedisServer, directory: Path, postfix: Postfix, sinks: Sinks
+) -> None:
     """The table that `fletching postfix` prints reads the return path that the milter writes."""
     with Fletching(directory / "by-sender", redis.unix_url, {"route_by": "sender"}) as daemon:
         daemon.join(postfix)

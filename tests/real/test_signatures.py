@@ -17,12 +17,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from sandbox.postfix import Postfix
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink, SunkMail
+from sandbox.verifiers import Verdict, verify_dkimpy, verify_opendkim
+
 from .fletching import Fletching
 from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, body_of, mail
-from .postfix import Postfix
-from .redis_server import Redis
-from .sinks import Sink, SunkMail
-from .verifiers import Verdict, verify_dkimpy, verify_opendkim
 
 TO_EIGHT, TO_SEVEN = b"X-GreenArrow-MtaID: a", b"X-GreenArrow-MtaID: b"
 ED_AND_RSA = b'X-GreenArrow-DKIM: [{"selector": "ed"}, {"selector": "s1"}]'
@@ -60,7 +61,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(directory: Path, running_redis: Redis) -> Iterator[Site]:
+def site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
     with (
         Sink("eight") as eight,
         Sink("seven", eightbit=False, smtputf8=False) as seven,

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.postfix import Postfix, send
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink, SunkMail
+from sandbox.verifiers import verify_dkimpy, verify_opendkim
+
 from .fletching import Fletching
 from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, body_of, links, mail
 from .odd_mails import HTML, ODD
-from .postfix import Postfix, send
-from .redis_server import Redis
-from .sinks import Sink, SunkMail
-from .verifiers import verify_dkimpy, verify_opendkim
 
 UNTRUSTED = "127.0.0.2"
 
@@ -58,7 +59,7 @@ def ports(sink: Sink) -> Mapping[str, int]:
 
 @pytest.fixture(scope="module")
 def site(
-    directory: Path, running_redis: Redis, ports: Mapping[str, int], sink: Sink
+    directory: Path, running_redis: RedisServer, ports: Mapping[str, int], sink: Sink
 ) -> Iterator[Site]:
     change = {
         "trusted": {"networks": ["127.0.0.1/32"]},
@@ -212,7 +213,7 @@ class TestWho:
         assert " trusted=no " in site.fletching.line_of(reply)
 
     def test_a_login_from_an_untrusted_address_is_trusted(
-        self, redis: Redis, directory: Path, postfix: Postfix, sinks: Mapping[str, Sink]
+        self, redis: RedisServer, directory: Path, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
         change = {"trusted": {"networks": ["127.0.0.1/32"]}}
         with Fletching(directory / "by-login", redis.unix_url, change) as daemon:
@@ -322,7 +323,7 @@ class TestRequeue:
         assert len(links(arrived)) == 2
 
     def test_with_route_by_sender_it_keeps_its_transport(
-        self, redis: Redis, directory: Path, postfix: Postfix, sinks: Mapping[str, Sink]
+        self, redis: RedisServer, directory: Path, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
         change = {"route_by": "sender"}
         with Fletching(directory / "requeue-by-sender", redis.unix_url, change) as daemon:

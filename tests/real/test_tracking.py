@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from sandbox.postfix import Postfix
+from sandbox.redis_server import RedisServer
+from sandbox.sinks import Sink, SunkMail
+
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, body_of, links, mail
-from .postfix import Postfix
-from .redis_server import Redis
-from .sinks import Sink, SunkMail
 
 Sinks = Mapping[str, Sink]
 TO_A = b"X-GreenArrow-MtaID: a"
@@ -116,10 +117,10 @@ READERS = {
 }
 
 
-def everything_in(redis: Redis) -> str:
+def everything_in(redis: RedisServer) -> str:
     """All keys of Redis with all that they hold."""
     found = []
-    with redis.client() as client:
+    with redis.raw_client() as client:
         for key in client.scan_iter():
             # Not client.type(): it gives text, and a kind that we do not know must fail here.
             command, words = READERS[client.execute_command("TYPE", key)]
@@ -148,7 +149,7 @@ class TestHiddenAddress:
     def log_before(self, fletching: Fletching) -> None:
         self.before = len(fletching.log())
 
-    def written_down(self, fletching: Fletching, redis: Redis, arrived: SunkMail) -> str:
+    def written_down(self, fletching: Fletching, redis: RedisServer, arrived: SunkMail) -> str:
         """All that is left of the mail: itself, the log, Redis, and the daemon's files."""
         files = (fletching.directory / "state").rglob("*")
         state = [file.read_text("latin-1") for file in files if file.is_file()]
@@ -167,7 +168,7 @@ class TestHiddenAddress:
         ]
 
     def test_is_found_where_nothing_hides_it(
-        self, fletching: Fletching, redis: Redis, postfix: Postfix, sinks: Sinks
+        self, fletching: Fletching, redis: RedisServer, postfix: Postfix, sinks: Sinks
     ) -> None:
         """Else the other tests would prove nothing."""
         arrived = self.send(postfix, sinks)
@@ -176,7 +177,7 @@ class TestHiddenAddress:
         assert [fletching.token(each)["email"] for each in self.tokens(arrived)] == [HIDDEN] * 5
 
     def test_stands_nowhere_and_its_other_form_instead(
-        self, fletching: Fletching, redis: Redis, postfix: Postfix, sinks: Sinks
+        self, fletching: Fletching, redis: RedisServer, postfix: Postfix, sinks: Sinks
     ) -> None:
         arrived = self.send(postfix, sinks, b"X-GreenArrow-Obscured-Email: " + OBSCURED.encode())
         written = self.written_down(fletching, redis, arrived)
@@ -187,7 +188,7 @@ class TestHiddenAddress:
         assert [fletching.token(each)["email"] for each in self.tokens(arrived)] == [OBSCURED] * 5
 
     def test_a_slip_in_the_other_form_does_not_reveal_it(
-        self, fletching: Fletching, redis: Redis, postfix: Postfix, sinks: Sinks
+        self, fletching: Fletching, redis: RedisServer, postfix: Postfix, sinks: Sinks
     ) -> None:
         arrived = self.send(postfix, sinks, b"X-GreenArrow-Obscured-Email: \xe9")
         assert "secret.example" not in self.written_down(fletching, redis, arrived)

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from .verifiers import Records, Verdict, verify_dkimpy, verify_opendkim
+from sandbox.verifiers import Records, Verdict, verify_dkimpy, verify_opendkim
 
 Verify = Callable[[bytes, Records], list[Verdict]]
 BOTH = pytest.mark.parametrize("verify", [verify_dkimpy, verify_opendkim])

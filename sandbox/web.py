@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .processes import Server, wait_until
+from sandbox.processes import Server, wait_until
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
@@ -54,12 +53,6 @@ def ask(
         return Answer(response.status, told, response.read())
     finally:
         client.close()
-
-
-def wait_for_held(state_dir: Path) -> None:
-    """Until no click or open waits for its verdict any more: what was answered is recorded."""
-    held = state_dir / "held"
-    wait_until("clicks are held for ever", lambda: not any(held.glob("*.held")))
 
 
 class Webhook(Server):

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pymysql
 
-from tests.real.processes import Daemon, Server, program
+from sandbox.processes import Daemon, Server, program
 
 
 class _Database(Server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .processes import Daemon, Server, answers, free_port, program
+from sandbox.processes import Daemon, Server, answers, free_port, program
 
 _AMAVIS = """\
 use strict;

@@ -14,9 +14,9 @@ from typing import Any
 import redis
 from redis.cluster import ClusterNode
 
-from tests.real.processes import free_port, wait_until
-from tests.redis_server import RedisServer
-from tests.redis_tls import Certificates
+from sandbox.processes import Server, free_port, wait_until
+from sandbox.redis_server import RedisServer
+from sandbox.redis_tls import Certificates
 
 SHAPES = ("server", "cluster")
 _SLOTS = 16384
@@ -49,6 +49,51 @@ def running(shape: str) -> Iterator[Stores]:
     else:
         with cluster() as nodes:
             yield Stores(cluster_url(nodes), tuple(nodes), client(nodes))
+
+
+class Cluster(Server):
+    """Redis Cluster of three masters in the place of one `RedisServer`."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._stores: Stores | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started."""
+        return self._stores is not None
+
+    @property
+    def unix_url(self) -> str:
+        """How a configuration names it, in place of the socket of a single Redis."""
+        return self._started.url
+
+    @property
+    def _started(self) -> Stores:
+        assert self._stores is not None
+        return self._stores
+
+    def nodes(self) -> list[Any]:
+        """A client of each node."""
+        return [server.client for server in self._started.servers]
+
+    def raw_client(self) -> redis.RedisCluster:
+        """A client that knows all nodes and gives bytes."""
+        return client(self._started.servers, decode_responses=False)
+
+    def start(self) -> None:
+        """Start all nodes."""
+        self._stores = self._stack.enter_context(running("cluster"))
+
+    def stop(self) -> None:
+        """End all nodes."""
+        self._stack.close()
+        self._stores = None
+
+    def reset(self, keep: Sequence[str] = ()) -> None:
+        """Empty but for the hashes ``keep``."""
+        for server in self._started.servers:
+            server.empty(keep)
 
 
 def client(nodes: Sequence[RedisServer], *, decode_responses: bool = True) -> redis.RedisCluster:

@@ -1,6 +1,6 @@
 """Programs of the machine, free ports, and daemons that are started and ended by process id.
 
-Here lives what every server of this folder needs to run privately. Nothing here knows mail.
+Here lives what every server of this package needs to run privately. Nothing here knows mail.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from types import TracebackType
 from typing import Self
-
-from fletching.daemons.afterwards import GATHER
 
 PATIENCE = 30.0
 """Seconds until waiting for something that must come is given up; never a measure of speed."""
@@ -77,15 +75,6 @@ def wait_until(what: str, happened: Callable[[], bool], patience: float = PATIEN
         if time.monotonic() > end:
             raise DidNotHappenError(what)
         time.sleep(0.01)
-
-
-def wait_for_rest(log: Callable[[], str]) -> str:
-    """The log once it has not grown for longer than lines about mails are gathered."""
-    while True:
-        text = log()
-        time.sleep(3 * GATHER)
-        if log() == text:
-            return text
 
 
 def processes(of_session: int) -> list[int]:

@@ -8,13 +8,12 @@ writable for some eight more.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from signal import SIGCONT
 from typing import Any
 
 import redis
 
-from tests.real.processes import Server, wait_until
-from tests.redis_server import RedisServer
+from sandbox.processes import Server, wait_until
+from sandbox.redis_server import RedisServer
 
 SERVICE = "mails"
 DOWN_AFTER = 500
@@ -62,15 +61,12 @@ class Sentinels(Server):
 
     def stop(self) -> None:
         """End all that run, those that hang as well."""
-        for each in (*self.servers, *self.sentinels):
-            if each.daemon.running:
-                each.daemon.signal(SIGCONT)
         self._stack.close()
 
     @property
     def master(self) -> RedisServer:
         """Whom most sentinels that run name."""
-        ports = [self._named(each) for each in self.sentinels if each.daemon.running]
+        ports = [self._named(each) for each in self.sentinels if each.running]
         port = max(set(ports), key=ports.count)
         return next(server for server in self.servers if server.port == port)
 
@@ -111,7 +107,7 @@ class Sentinels(Server):
 
     def wait_for_another(self, old: RedisServer) -> None:
         """Until every sentinel that runs names another master."""
-        running = [each for each in self.sentinels if each.daemon.running]
+        running = [each for each in self.sentinels if each.running]
         wait_until(
             "the sentinels name no new master",
             lambda: all(self._named(each) != old.port for each in running),

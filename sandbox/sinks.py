@@ -19,7 +19,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from .processes import Daemon, Server, answers, free_port, program, wait_until
+from sandbox.processes import Daemon, Server, answers, free_port, program, wait_until
 
 _PRIVATE = re.compile(rb"(?im)^(?:x-greenarrow-|x-fletching-route)[^\r\n]*")
 

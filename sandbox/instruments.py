@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .processes import program
+from sandbox.processes import program
 
 
 def smtp_source(

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import postfix_config
-from .processes import PATIENCE, Daemon, Server, free_port, processes, program, wait_until
-from .sinks import find_leaks
+from sandbox import postfix_config
+from sandbox.processes import PATIENCE, Daemon, Server, free_port, processes, program, wait_until
+from sandbox.sinks import find_leaks
 
 _NOBODY = 65534
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from .processes import Daemon, Server, program
+from sandbox.processes import Daemon, Server, program
 
 
 class Sasl(Server):

@@ -9,7 +9,7 @@ import smtplib
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from .sinks import Sink
+from sandbox.sinks import Sink
 
 
 class Reinjector(Sink):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dkim
 
-from .processes import program
+from sandbox.processes import program
 
 Records = Mapping[str, str]
 
