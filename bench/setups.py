@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
-from fletching.keyfiles import dkim_record, new_dkim_key, new_link_key
+from fletching.keys.link_keys import dkim_record, new_dkim_key, new_link_key
 from fletching.outgoing.sign import SigningKey
 
 from sandbox.postfix import Postfix

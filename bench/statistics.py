@@ -23,7 +23,7 @@ from typing import Any
 
 import redis
 from fletching.events import CLICK, OPEN, Event
-from fletching.grouping import Question
+from fletching.numbering import Question
 from fletching.store.campaigns import Campaigns
 from fletching.store.events import STREAM, EventLog
 from fletching.store.sent import Sent

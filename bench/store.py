@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from fletching.grouping import Numbered, Question
+from fletching.numbering import Numbered, Question
 from fletching.store.campaigns import Campaigns
 from rich.table import Table
 

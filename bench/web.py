@@ -29,8 +29,8 @@ from pathlib import Path
 
 import redis
 import yaml
-from fletching.grouping import campaign_id
-from fletching.keyfiles import new_link_key, read_link_keys
+from fletching.keys.link_keys import new_link_key, read_link_keys
+from fletching.numbering import campaign_id
 from fletching.store.events import MARKS, STREAM
 from fletching.store.statistics import INDEX, Statistics
 from fletching.tokens import Facts, Kind

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
-from fletching.cli import main
+from fletching.cli.main import main
 
 from tests.setting import NEWSLETTER
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fletching.grouping import Question
+from fletching.numbering import Question
 from fletching.store.campaigns import Campaigns
 from fletching.store.sent import Sent
 from fletching.tokens import Facts

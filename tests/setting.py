@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fletching.config.load import parse as parse_config
 from fletching.config.model import Config
-from fletching.grouping import Numbered, Question
+from fletching.numbering import Numbered, Question
 from fletching.outgoing import control
 from fletching.outgoing.decide import resolve
 from fletching.outgoing.envelope import Envelope, Recipient

@@ -22,7 +22,7 @@ from typing import Any
 import dkim
 import pytest
 from fletching.config.load import load
-from fletching.keyfiles import dkim_record, read_dkim_keys, read_link_keys
+from fletching.keys.link_keys import dkim_record, read_dkim_keys, read_link_keys
 from fletching.tokens import TokenError
 
 CASES = Path(__file__).parent / "cases"

@@ -11,7 +11,7 @@ import pytest
 from fletching.admin.check import Finding, Level, check
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.keyfiles import new_dkim_key, new_link_key
+from fletching.keys.link_keys import new_dkim_key, new_link_key
 
 from sandbox.processes import free_port
 from sandbox.redis_server import RedisServer

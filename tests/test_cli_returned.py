@@ -25,10 +25,10 @@ from click.testing import CliRunner
 from fletching import events
 from fletching.admin import figures
 from fletching.admin.escapes import encodable, printable
-from fletching.cli import main
+from fletching.cli.main import main
 from fletching.events import Event
-from fletching.grouping import Question
-from fletching.opening import since
+from fletching.numbering import Question
+from fletching.startup import since
 from fletching.store.campaigns import Campaigns
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent

@@ -17,7 +17,7 @@ from fletching.admin.check_postfix import check_postfix
 from fletching.admin.finding import Level
 from fletching.admin.one_recipient import one_recipient
 from fletching.admin.postfix import pieces
-from fletching.cli import main
+from fletching.cli.main import main
 from fletching.config.load import load
 from fletching.config.model import Config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
-from fletching.cli import main
+from fletching.cli.main import main
 from fletching.outgoing import control
 from fletching.outgoing.message import parse
 

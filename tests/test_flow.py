@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from fletching.grouping import Numbered
+from fletching.numbering import Numbered
 from fletching.outgoing.edits import (
     AddHeader,
     ChangeSender,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from fletching.grouping import Numbered, Question
+from fletching.numbering import Numbered, Question
 from fletching.outgoing.flow import Outcome
 
 from tests.setting import (

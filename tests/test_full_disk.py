@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fletching.keyfiles import new_link_key
+from fletching.keys.link_keys import new_link_key
 
 from sandbox.processes import Daemon, DidNotHappenError, free_port, wait_until
 from sandbox.redis_server import RedisServer

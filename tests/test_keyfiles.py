@@ -1,4 +1,4 @@
-"""keyfiles.py, link keys and access rights: real files, real processes.
+"""keys/link_keys.py, link keys and access rights: real files, real processes.
 
 No error may tell a secret.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fletching.config.sections import DkimKey
-from fletching.keyfiles import (
+from fletching.keys.link_keys import (
     KeyFileError,
     LinkKeyRow,
     list_link_keys,

@@ -1,4 +1,4 @@
-"""keyfiles.py, DKIM keys: PEM files of every kind, and the records in DNS."""
+"""keys/link_keys.py, DKIM keys: PEM files of every kind, and the records in DNS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from fletching.config.sections import DkimKey
-from fletching.keyfiles import (
+from fletching.keys.link_keys import (
     KeyFileError,
     dkim_record,
     dkim_zone_line,

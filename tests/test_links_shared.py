@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fletching.keyfiles import read_link_keys
+from fletching.keys.link_keys import read_link_keys
 from fletching.outgoing.message import parse
 from fletching.tokens import Keyring, Kind, found_in
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fletching.keyfiles import read_link_keys
+from fletching.keys.link_keys import read_link_keys
 from fletching.outgoing.links import Wanted
 from fletching.outgoing.message import parse
 from fletching.returning.hits import Moment, Request, Setup, answer

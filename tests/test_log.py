@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fletching import log
-from fletching.daemons import paused
+from fletching import log, paused
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fletching.config.load import ConfigError, load
 from fletching.config.named import UnusableError, named_by, told_of
-from fletching.keyfiles import new_dkim_key
-from fletching.opening import open_setup
+from fletching.keys.link_keys import new_dkim_key
+from fletching.startup import open_setup
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fletching.grouping import Question, campaign_id
+from fletching.numbering import Question, campaign_id
 from fletching.outgoing.control import MOST_FIELDS
 from fletching.outgoing.edits import MOST_WORK
 from fletching.store import sent as sent_module

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fletching import events
 from fletching.events import Event
-from fletching.grouping import Question
+from fletching.numbering import Question
 from fletching.store import statistics
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway

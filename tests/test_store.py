@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 import redis
-from fletching.grouping import Numbered, Question, campaign_id
+from fletching.numbering import Numbered, Question, campaign_id
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Ask, StoreAway
 from fletching.store.statistics import Statistics

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fletching.events import CLICK, COMPLAINT, OPEN, Event
-from fletching.grouping import Question
+from fletching.numbering import Question
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 from fletching.store.events import MARKS, STREAM, Entry, EventLog, Progress

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fletching.grouping import Numbered, Question, campaign_id
+from fletching.numbering import Numbered, Question, campaign_id
 from fletching.store.campaigns import Campaigns
 
 from sandbox.processes import wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fletching.admin.preview import preview
 from fletching.config.load import ConfigError
-from fletching.grouping import Numbered, Question
+from fletching.numbering import Numbered, Question
 from fletching.outgoing.flow import STORE_AWAY, SUPPRESSED, Stamp
 from fletching.store.campaigns import Campaigns
 from fletching.store.statistics import Statistics

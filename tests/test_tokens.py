@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from fletching.grouping import campaign_id, opened_at, opened_before
+from fletching.numbering import campaign_id, opened_at, opened_before
 from fletching.tokens import (
     HIGHEST_KEY_ID,
     PURPOSES,

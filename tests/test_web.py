@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 from fletching.daemons.pages import PageError, Pages
-from fletching.keyfiles import new_link_key, read_link_keys
+from fletching.keys.link_keys import new_link_key, read_link_keys
 from fletching.returning import hits
 from fletching.returning.hits import Body
 from fletching.store.events import MARKS, EventLog

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import redis
-from fletching.keyfiles import read_link_keys
+from fletching.keys.link_keys import read_link_keys
 from fletching.store.events import STREAM
 from fletching.tokens import Keyring
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
-from fletching.keyfiles import new_link_key
+from fletching.keys.link_keys import new_link_key
 
 from bench.drills.judge import Kept
 from bench.drills.network import LOOPBACK, Site

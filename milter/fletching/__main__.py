@@ -1,5 +1,5 @@
 """`python -m fletching`."""
 
-from fletching.cli import main
+from fletching.cli.main import main
 
 main(prog_name="fletching")

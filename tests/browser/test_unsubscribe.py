@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fletching.keyfiles import new_link_key, read_link_keys
+from fletching.keys.link_keys import new_link_key, read_link_keys
 from fletching.store.events import EventLog
 from fletching.tokens import Facts, Kind
 

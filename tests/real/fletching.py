@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
-from fletching.keyfiles import read_link_keys
+from fletching.keys.link_keys import read_link_keys
 from fletching.tokens import Keyring
 
 from sandbox.postfix import Postfix, Reply

@@ -20,7 +20,7 @@ from fletching.admin.one_recipient import FIRST_PORT, one_recipient
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.config.model import Config
-from fletching.keyfiles import new_link_key
+from fletching.keys.link_keys import new_link_key
 
 from sandbox.postfix import Postfix
 from sandbox.postfix_config import LOCAL_USER

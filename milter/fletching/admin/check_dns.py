@@ -17,7 +17,7 @@ import dns.resolver
 from fletching.admin.dkim_verify import objection
 from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.config.model import Config
-from fletching.keyfiles import dkim_record
+from fletching.keys.link_keys import dkim_record
 from fletching.outgoing.message import parse
 from fletching.outgoing.sign import Signature, SigningKey, ascii_domain, sign
 

@@ -19,7 +19,7 @@ from fletching.admin import link_selectors
 from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
-from fletching.keyfiles import dkim_record
+from fletching.keys.link_keys import dkim_record
 from fletching.outgoing import rewrite
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.flow import Outcome

@@ -1,6 +1,6 @@
 """VirtualMTAs as the operator sees them: which there are, and which are paused.
 
-Here live the answers of `fletching mta`. The list of paused ones is `daemons/paused.py`'s file;
+Here live the answers of `fletching mta`. The list of paused ones is `paused.py`'s file;
 what a pause means for a mail is decided in `outgoing/route.py`.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fletching import paused as file
 from fletching.config.crossing import nearest
 from fletching.config.model import Config, VirtualMta
-from fletching.daemons import paused as file
 
 
 class MtaError(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from fletching.grouping import Numbered, Question
+from fletching.numbering import Numbered, Question
 from fletching.outgoing import edits
 from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, Stamp, carry

@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.25
 
 def milliseconds(config: Config, value: str | None) -> int:
     """A time as unix milliseconds; 0 for none."""
-    from fletching.opening import since, zone
+    from fletching.startup import since, zone
 
     try:
         return 0 if value is None else since(value, zone(config))

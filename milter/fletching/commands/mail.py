@@ -147,8 +147,8 @@ def carried(
     from fletching.admin.preview import preview as previewed
     from fletching.config.load import ConfigError
     from fletching.config.named import told_of
-    from fletching.opening import at_time, open_setup, stamp, zone
     from fletching.outgoing.message import parse
+    from fletching.startup import at_time, open_setup, stamp, zone
 
     config = load_or_fail(config_path)
     try:

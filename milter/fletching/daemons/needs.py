@@ -18,7 +18,7 @@ from fletching.config.sections import Web
 from fletching.daemons import courier, dashboard, web
 from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.supervisor import needed
-from fletching.opening import open_setup
+from fletching.startup import open_setup
 
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
     "milter": (open_redis_files, open_setup),

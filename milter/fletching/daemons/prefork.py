@@ -32,8 +32,8 @@ from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.seldom import Seldom
 from fletching.daemons.tending import Child, Tender, end
 from fletching.daemons.worker import Retirement, Worker, live
-from fletching.opening import open_setup
 from fletching.outgoing.flow import Setup
+from fletching.startup import open_setup
 
 DAEMON = "milter"
 WRONG_CONFIGURATION = 2

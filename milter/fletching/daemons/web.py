@@ -23,10 +23,10 @@ from fletching.config.sections import Web
 from fletching.daemons.holding import HELD, Holding
 from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
 from fletching.daemons.recorder import Recorder
-from fletching.keyfiles import KeyFileError, read_link_keys
-from fletching.opening import host_name
+from fletching.keys.link_keys import KeyFileError, read_link_keys
 from fletching.returning import bots, hits, reader
 from fletching.returning.hits import Answer, Body, Moment, Request
+from fletching.startup import host_name
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -22,14 +22,14 @@ from fletching.config.model import Config
 from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
 from fletching.daemons.listener import Listener
 from fletching.daemons.mail import InHand, Mail
-from fletching.daemons.paused import Watch
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, keep_memory
 from fletching.events import PREPARED, Event, unique_id
-from fletching.grouping import Numbered, Question
 from fletching.metrics import Metrics
-from fletching.opening import host_name, stamp, zone
+from fletching.numbering import Numbered, Question
 from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.flow import STORE_AWAY, Outcome, Setup, carry
+from fletching.paused import Watch
+from fletching.startup import host_name, stamp, zone
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog

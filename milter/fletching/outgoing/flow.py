@@ -12,7 +12,7 @@ from datetime import datetime
 
 from fletching import tokens
 from fletching.config.model import Config
-from fletching.grouping import CampaignOf, Numbered, Question, campaign_id
+from fletching.numbering import CampaignOf, Numbered, Question, campaign_id
 from fletching.outgoing import control, decide, edits, rewrite, sign
 from fletching.outgoing.control import ROUTE_HEADER
 from fletching.outgoing.edits import Edit

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fletching import log
-from fletching.grouping import Numbered, Question, opened_at, opened_before
+from fletching.numbering import Numbered, Question, opened_at, opened_before
 from fletching.store.connection import (
     SOCKET_TIMEOUT,
     TROUBLE,
