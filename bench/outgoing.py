@@ -20,12 +20,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fletching.config.load import parse
 from fletching.keys.link_keys import new_dkim_key, new_link_key
+from fletching.mail.dkim import SigningKey
+from fletching.mail.envelope import Envelope, Recipient
+from fletching.mail.message import parse as parse_mail
 from fletching.numbering import CampaignOf, Numbered
 from fletching.outgoing import stretches
-from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, carry
-from fletching.outgoing.message import parse as parse_mail
-from fletching.outgoing.sign import SigningKey
 from fletching.startup import open_setup, stamp, zone
 from rich.table import Table
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.keys.link_keys import dkim_record, new_dkim_key, new_link_key
-from fletching.outgoing.sign import SigningKey
+from fletching.mail.dkim import SigningKey
 
 from sandbox.postfix import Postfix
 from sandbox.processes import Daemon, free_port, private_directory, processes, program

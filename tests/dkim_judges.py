@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_private_key,
 )
-from fletching.outgoing.message import Header, Message
-from fletching.outgoing.sign import Signature, SigningKey
+from fletching.mail.dkim import Signature, SigningKey
+from fletching.mail.message import Header, Message
 
 TIME = 1_700_000_000
 RSA = SigningKey("example.com", "s1", generate_private_key(65537, 2048), True)

@@ -6,7 +6,7 @@ import base64
 import email
 import quopri
 
-from fletching.outgoing.message import Message, parse
+from fletching.mail.message import Message, parse
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import Rewritten, rewrite
 from fletching.outgoing.urls import Urls

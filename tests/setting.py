@@ -11,14 +11,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fletching.config.load import parse as parse_config
 from fletching.config.model import Config
+from fletching.mail.dkim import SigningKey
+from fletching.mail.envelope import Envelope, Recipient
+from fletching.mail.message import Message, parse
 from fletching.numbering import Numbered, Question
 from fletching.outgoing import control
 from fletching.outgoing.decide import resolve
-from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
-from fletching.outgoing.message import Message, parse
 from fletching.outgoing.plan import Plan
-from fletching.outgoing.sign import SigningKey
 from fletching.outgoing.terms import TermsOf, decided_once
 from fletching.tokens import Keyring, LinkKey, Token, TokenError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 import pytest
-from fletching.outgoing import charsets
+from fletching.mail import charsets
 from webencodings.labels import LABELS  # type: ignore[import-untyped]
 
 SUPERSETS = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from fletching.mail.message import Header, parse
 from fletching.outgoing.control import LONGEST_URI, Control, read
-from fletching.outgoing.message import Header, parse
 from hypothesis import given
 from hypothesis import strategies as st
 

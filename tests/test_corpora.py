@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fletching.outgoing import mime, rewrite
+from fletching.mail import mime
+from fletching.mail.message import Message, parse
+from fletching.outgoing import rewrite
 from fletching.outgoing.edits import replay
 from fletching.outgoing.flow import Outcome, Setup
-from fletching.outgoing.message import Message, parse
 from fletching.tokens import Kind, found_in
 
 from tests.corpora import cpython_mails, foundation_emails

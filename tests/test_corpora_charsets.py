@@ -10,8 +10,8 @@ import re
 from functools import cache
 
 import pytest
+from fletching.mail.message import parse
 from fletching.outgoing.flow import Setup
-from fletching.outgoing.message import parse
 from fletching.tokens import Kind, found_in
 from mjml import mjml2html
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 from fletching.cli.main import main
+from fletching.mail.message import parse
 from fletching.outgoing import control
-from fletching.outgoing.message import parse
 
 ROOT = Path(__file__).parent.parent
 HEADERS = (ROOT / "docs" / "headers.md").read_text("utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from fletching.mail.message import Header, Message
 from fletching.outgoing.edits import (
     AddHeader,
     ChangeHeader,
@@ -19,7 +20,6 @@ from fletching.outgoing.edits import (
     replay,
     routed,
 )
-from fletching.outgoing.message import Header, Message
 from hypothesis import given
 from hypothesis import strategies as st
 

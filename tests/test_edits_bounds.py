@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fletching.mail.message import Header, Message
 from fletching.outgoing.edits import (
     MOST_CHANGES,
     AddHeader,
@@ -14,7 +15,6 @@ from fletching.outgoing.edits import (
     are_too_much,
 )
 from fletching.outgoing.flow import TOO_MUCH_WORK
-from fletching.outgoing.message import Header, Message
 
 from tests.setting import carried, mail, newsletter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fletching.outgoing.envelope import Envelope, Recipient
+from fletching.mail.envelope import Envelope, Recipient
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from fletching.mail.message import Header, Message, parse
 from fletching.numbering import Numbered
 from fletching.outgoing.edits import (
     AddHeader,
@@ -16,7 +17,6 @@ from fletching.outgoing.edits import (
     replay,
 )
 from fletching.outgoing.flow import ALL_PAUSED, STORE_AWAY, Stamp, carry
-from fletching.outgoing.message import Header, Message, parse
 from fletching.tokens import Kind, found_in
 from hypothesis import given
 from hypothesis import strategies as st

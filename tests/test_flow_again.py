@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fletching.mail.message import Message, parse
 from fletching.outgoing.edits import (
     AddHeader,
     DeleteHeader,
@@ -10,7 +11,6 @@ from fletching.outgoing.edits import (
     replay,
 )
 from fletching.outgoing.flow import ALL_PAUSED, Outcome
-from fletching.outgoing.message import Message, parse
 from fletching.tokens import Keyring, Kind, LinkKey
 
 from tests.setting import (

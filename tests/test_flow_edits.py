@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from fletching.mail.message import parse
 from fletching.outgoing.edits import (
     ReplaceBody,
 )
-from fletching.outgoing.message import parse
 
 from tests.setting import (
     CLASSIFIED,

@@ -30,8 +30,8 @@ from fletching.keys.link_keys import (
     new_dkim_key,
     read_dkim_keys,
 )
-from fletching.outgoing.message import Header, Message
-from fletching.outgoing.sign import Signature, SigningKey, sign
+from fletching.mail.dkim import Signature, SigningKey, sign
+from fletching.mail.message import Header, Message
 
 from tests.dkim_judges import short_rsa_key
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fletching.keys.link_keys import read_link_keys
-from fletching.outgoing.message import parse
+from fletching.mail.message import parse
 from fletching.tokens import Keyring, Kind, found_in
 
 from tests.host import NOW, Host

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from email import policy
 
 import pytest
-from fletching.outgoing import mime
-from fletching.outgoing.message import Header, Message, parse
+from fletching.mail import mime
+from fletching.mail.message import Header, Message, parse
 from fletching.outgoing.rewrite import is_safe, made_safe
 from hypothesis import given
 from hypothesis import strategies as st

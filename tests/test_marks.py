@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from fletching.config.model import MailClass
+from fletching.mail.message import Header
 from fletching.outgoing.marks import Marks
-from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan, Tracking, Unsubscribe
 from fletching.outgoing.sender_map import sender_suffix
 from fletching.outgoing.urls import url

@@ -6,7 +6,7 @@ import email
 from collections.abc import Callable
 
 import pytest
-from fletching.outgoing.message import Header, Message, address_domain, addresses, parse
+from fletching.mail.message import Header, Message, address_domain, addresses, parse
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from fletching.config.load import load
 from fletching.keys.link_keys import read_dkim_keys
-from fletching.outgoing.message import Header, Message
+from fletching.mail.message import Header, Message
 
 from sandbox.redis_server import RedisServer
 from tests.dkim_judges import plainly_verifies

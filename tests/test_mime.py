@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from fletching.outgoing import mime
-from fletching.outgoing.message import Message, parse
-from fletching.outgoing.mime import Encoded, Part, parts, with_parts
-from fletching.outgoing.parameters import parameters
+from fletching.mail import mime
+from fletching.mail.message import Message, parse
+from fletching.mail.mime import Encoded, Part, parts, with_parts
+from fletching.mail.parameters import parameters
 
 from tests.effort import is_linear
 

@@ -8,8 +8,8 @@ from email.message import Message as TheirMessage
 from pathlib import Path
 
 import pytest
-from fletching.outgoing.message import Message, parse
-from fletching.outgoing.mime import Encoded, parts, with_parts
+from fletching.mail.message import Message, parse
+from fletching.mail.mime import Encoded, parts, with_parts
 from hypothesis import given
 from hypothesis import strategies as st
 

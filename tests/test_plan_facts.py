@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from fletching.mail.envelope import Envelope
+from fletching.mail.message import parse
 from fletching.outgoing.decide import second_pass
-from fletching.outgoing.envelope import Envelope
-from fletching.outgoing.message import parse
 from fletching.outgoing.plan import Plan, Refuse
 from fletching.tokens import Facts
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fletching.outgoing.envelope import Recipient
+from fletching.mail.envelope import Recipient
 from fletching.outgoing.plan import Plan, Tracking
 
 from tests.setting import envelope, mail, plan, reason

@@ -5,8 +5,8 @@ from __future__ import annotations
 from encodings.aliases import aliases
 
 import pytest
-from fletching.outgoing import mime
-from fletching.outgoing.message import parse
+from fletching.mail import mime
+from fletching.mail.message import parse
 
 from tests.rewriting import PIXEL, TRACKER, done, entity, left_alone, longest_line, many, read
 

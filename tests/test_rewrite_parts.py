@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fletching.outgoing import mime
-from fletching.outgoing.message import Message, parse
+from fletching.mail import mime
+from fletching.mail.message import Message, parse
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import Rewritten, rewrite
 from fletching.tokens import Kind

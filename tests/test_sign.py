@@ -7,8 +7,8 @@ import hashlib
 import re
 
 import pytest
-from fletching.outgoing.message import Header, Message
-from fletching.outgoing.sign import Signature, SigningKey, ascii_domain, sign, signature_header
+from fletching.mail.dkim import Signature, SigningKey, ascii_domain, sign, signature_header
+from fletching.mail.message import Header, Message
 
 from tests.dkim_judges import (
     BODY,

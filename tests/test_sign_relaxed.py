@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
-from fletching.outgoing.sign import SigningKey, relaxed_body, relaxed_field, sign
+from fletching.mail.dkim import SigningKey, relaxed_body, relaxed_field, sign
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from fletching.mail.message import Message, parse
 from fletching.outgoing.control import DkimWish
-from fletching.outgoing.message import Message, parse
 from fletching.outgoing.signers import choose
 
 from tests.setting import dkim_key

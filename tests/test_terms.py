@@ -12,8 +12,8 @@ from itertools import starmap
 from typing import Any
 
 import pytest
-from fletching.outgoing.envelope import Envelope, Recipient
-from fletching.outgoing.message import Message
+from fletching.mail.envelope import Envelope, Recipient
+from fletching.mail.message import Message
 from fletching.outgoing.terms import decided_once
 from hypothesis import given, settings
 from hypothesis import strategies as st

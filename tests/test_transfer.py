@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from fletching.outgoing.transfer import (
+from fletching.mail.transfer import (
     LONGEST_LINE,
     Patch,
     TransferError,

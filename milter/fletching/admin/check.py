@@ -25,7 +25,7 @@ from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.admin.postfix import pieces
 from fletching.config.model import Config, VirtualMta
 from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
-from fletching.outgoing.sign import SigningKey
+from fletching.mail.dkim import SigningKey
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 

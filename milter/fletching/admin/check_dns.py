@@ -18,8 +18,8 @@ from fletching.admin.dkim_verify import objection
 from fletching.admin.finding import Finding, Level, error, ok, warning
 from fletching.config.model import Config
 from fletching.keys.link_keys import dkim_record
-from fletching.outgoing.message import parse
-from fletching.outgoing.sign import Signature, SigningKey, ascii_domain, sign
+from fletching.mail.dkim import Signature, SigningKey, ascii_domain, sign
+from fletching.mail.message import parse
 
 _NO_SUCH = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 

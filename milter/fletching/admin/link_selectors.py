@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from turbohtml import TokenType, tokenize
 
-from fletching.outgoing import charsets, mime, transfer, urls
-from fletching.outgoing.message import Message
+from fletching.mail import charsets, mime, transfer
+from fletching.mail.message import Message
+from fletching.outgoing import urls
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import PartNote
 from fletching.tokens import Kind

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from fletching.mail.envelope import Envelope, Recipient
+from fletching.mail.message import Message, addresses
 from fletching.numbering import Numbered, Question
 from fletching.outgoing import edits
-from fletching.outgoing.envelope import Envelope, Recipient
 from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
-from fletching.outgoing.message import Message, addresses
 
 CAMPAIGN = "preview"
 

@@ -14,8 +14,8 @@ from fletching.admin.asking import asking
 from fletching.admin.figures import moment
 from fletching.config import values
 from fletching.config.model import Config
-from fletching.outgoing.message import addresses
-from fletching.outgoing.sign import ascii_domain
+from fletching.mail.dkim import ascii_domain
+from fletching.mail.message import addresses
 from fletching.store.suppression import Entry, Suppression
 
 BY_HAND = "by_hand"

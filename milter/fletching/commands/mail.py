@@ -16,9 +16,9 @@ from fletching.commands.terminal import write
 
 if TYPE_CHECKING:
     from fletching.config.model import Config
-    from fletching.outgoing.envelope import Envelope
+    from fletching.mail.envelope import Envelope
+    from fletching.mail.message import Message
     from fletching.outgoing.flow import Outcome
-    from fletching.outgoing.message import Message
 
 
 def client_address(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -147,7 +147,7 @@ def carried(
     from fletching.admin.preview import preview as previewed
     from fletching.config.load import ConfigError
     from fletching.config.named import told_of
-    from fletching.outgoing.message import parse
+    from fletching.mail.message import parse
     from fletching.startup import at_time, open_setup, stamp, zone
 
     config = load_or_fail(config_path)

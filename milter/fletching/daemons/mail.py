@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fletching.outgoing.envelope import Envelope, Recipient
+from fletching.mail.envelope import Envelope, Recipient
+from fletching.mail.message import Header, Message
 from fletching.outgoing.flow import Setup, reads_body
-from fletching.outgoing.message import Header, Message
 
 _LOOPBACK = ("127.0.0.1", "::1")
 

@@ -23,6 +23,7 @@ from fletching.daemons import prefork
 from fletching.daemons.afterwards import Answered
 from fletching.daemons.mail import Mail
 from fletching.daemons.worker import Worker
+from fletching.mail.envelope import Recipient
 from fletching.outgoing.edits import (
     AddHeader,
     ChangeHeader,
@@ -32,7 +33,6 @@ from fletching.outgoing.edits import (
     InsertHeader,
     ReplaceBody,
 )
-from fletching.outgoing.envelope import Recipient
 from fletching.outgoing.flow import Outcome
 from fletching.outgoing.plan import Refuse
 

@@ -24,9 +24,9 @@ from fletching.daemons.listener import Listener
 from fletching.daemons.mail import InHand, Mail
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, keep_memory
 from fletching.events import PREPARED, Event, unique_id
+from fletching.mail.envelope import Envelope
 from fletching.metrics import Metrics
 from fletching.numbering import Numbered, Question
-from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.flow import STORE_AWAY, Outcome, Setup, carry
 from fletching.paused import Watch
 from fletching.startup import host_name, stamp, zone

@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from fletching.outgoing.sign import LEAST_RSA_BITS, SigningKey, ascii_domain
+from fletching.mail.dkim import LEAST_RSA_BITS, SigningKey, ascii_domain
 from fletching.tokens import HIGHEST_KEY_ID, Keyring, LinkKey
 
 KeyPath = str | os.PathLike[str]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from fletching.config.model import Config
+from fletching.mail.dkim import SigningKey
+from fletching.mail.envelope import Envelope
+from fletching.mail.message import Message
 from fletching.outgoing.control import Control, Problem
-from fletching.outgoing.envelope import Envelope
-from fletching.outgoing.message import Message
 from fletching.outgoing.plan import Reason
-from fletching.outgoing.sign import SigningKey
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from fletching.config import values
-from fletching.outgoing.message import Header
+from fletching.mail.message import Header
 
 PREFIX = b"x-greenarrow-"
 ROUTE_HEADER = b"X-Fletching-Route"

@@ -17,13 +17,13 @@ from ipaddress import ip_address
 from typing import TypedDict
 
 from fletching.config.model import Config, MailClass
+from fletching.mail.dkim import Signature, SigningKey
+from fletching.mail.envelope import Envelope
+from fletching.mail.message import Message, addresses
 from fletching.outgoing import signers, ways
 from fletching.outgoing.case import Case, Ledger, MailKind
 from fletching.outgoing.control import MOST_FIELDS, ROUTE_HEADER, Control
-from fletching.outgoing.envelope import Envelope
-from fletching.outgoing.message import Message, addresses
 from fletching.outgoing.plan import Plan, Reason, Refuse
-from fletching.outgoing.sign import Signature, SigningKey
 from fletching.outgoing.terms import TermsOf
 from fletching.tokens import Facts
 

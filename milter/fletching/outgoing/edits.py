@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fletching.outgoing.message import Header, Message
+from fletching.mail.message import Header, Message
 
 
 @dataclass(frozen=True, slots=True)

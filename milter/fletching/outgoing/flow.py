@@ -12,13 +12,14 @@ from datetime import datetime
 
 from fletching import tokens
 from fletching.config.model import Config
+from fletching.mail import dkim
+from fletching.mail.envelope import Envelope
+from fletching.mail.message import Header, Message
 from fletching.numbering import CampaignOf, Numbered, Question, campaign_id
-from fletching.outgoing import control, decide, edits, rewrite, sign
+from fletching.outgoing import control, decide, edits, rewrite
 from fletching.outgoing.control import ROUTE_HEADER
 from fletching.outgoing.edits import Edit
-from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.marks import Marks
-from fletching.outgoing.message import Header, Message
 from fletching.outgoing.plan import Plan, Refuse
 from fletching.outgoing.rewrite import PartNote
 from fletching.outgoing.route import Member
@@ -42,7 +43,7 @@ class Setup:
 
     config: Config
     link_keys: Keyring
-    dkim_keys: tuple[sign.SigningKey, ...]
+    dkim_keys: tuple[dkim.SigningKey, ...]
     paused: frozenset[str]
     terms_of: TermsOf = field(init=False, repr=False, compare=False)
 
@@ -162,7 +163,7 @@ def _signed(
     if not todo.signatures:
         return final, ()
     safe = rewrite.made_safe(final, labels)
-    signed = sign.sign(safe.message, todo.signatures, stamp.seconds)
+    signed = dkim.sign(safe.message, todo.signatures, stamp.seconds)
     return signed, () if safe.wholly else (UNSAFE,)
 
 

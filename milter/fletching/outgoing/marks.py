@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from urllib.parse import quote
 
+from fletching.mail.message import Header
 from fletching.outgoing.control import LONGEST_URI
-from fletching.outgoing.message import Header
 from fletching.outgoing.plan import Plan
 from fletching.outgoing.sender_map import sender_suffix
 from fletching.outgoing.urls import Series, Urls, leading_nowhere, series, url

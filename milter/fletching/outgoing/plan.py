@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fletching.config.model import MailClass
+from fletching.mail.dkim import Signature
 from fletching.outgoing.route import Route
-from fletching.outgoing.sign import Signature
 
 
 class Reason(NamedTuple):

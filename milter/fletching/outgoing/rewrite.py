@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from fletching.outgoing import charsets, flowed, links, mime, transfer
-from fletching.outgoing.message import Header, Message
-from fletching.outgoing.mime import Encoded, Part
+from fletching.mail import charsets, mime, transfer
+from fletching.mail.message import Header, Message
+from fletching.mail.mime import Encoded, Part
+from fletching.outgoing import flowed, links
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.stretches import LeftAloneError, Reader
 from fletching.outgoing.urls import Urls

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from fletching.mail.dkim import Signature, SigningKey, ascii_domain
+from fletching.mail.message import Message, address_domain
 from fletching.outgoing.control import DkimWish
-from fletching.outgoing.message import Message, address_domain
-from fletching.outgoing.sign import Signature, SigningKey, ascii_domain
 
 _LONGEST_KNOWN = 300
 """Octets of a From whose domain is remembered."""

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
 
 from fletching import tokens
-from fletching.outgoing import charsets, transfer
+from fletching.mail import charsets, transfer
 from fletching.outgoing.links import (
     Addition,
     Found,

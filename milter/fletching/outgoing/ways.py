@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from fletching.config.model import Config, MailClass
 from fletching.config.values import BOUNCE_LOCAL_PART
+from fletching.mail.envelope import Envelope
 from fletching.outgoing.case import Case, KindCase, Ledger
-from fletching.outgoing.envelope import Envelope
 from fletching.outgoing.plan import Tracking, Unsubscribe
 from fletching.outgoing.route import Route, routes
 from fletching.outgoing.sender_map import SUFFIX_LENGTH

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from fletching.domains import a_labels
-from fletching.outgoing.message import Header, Message
+from fletching.mail.message import Header, Message
 
 LEAST_RSA_BITS = 1024
 """Verifiers take no signature of a shorter key (RFC 8301 section 3.2)."""

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fletching.outgoing.message import Header, Message, content_start, header_block
-from fletching.outgoing.parameters import parameters
-from fletching.outgoing.transfer import IDENTITY
+from fletching.mail.message import Header, Message, content_start, header_block
+from fletching.mail.parameters import parameters
+from fletching.mail.transfer import IDENTITY
 
 _SEALED = {
     "multipart/signed",

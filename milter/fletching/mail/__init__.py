@@ -1,0 +1,1 @@
+"""What a mail is, whoever needs it. Knows no campaign and no configuration."""
