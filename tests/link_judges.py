@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from fletching.outgoing import links
-from fletching.outgoing.links import Finding, Found, Kind, Splice, Wanted
+from fletching.links import api
+from fletching.links.api import Finding, Found, Kind, Splice, Wanted
 from html5lib import HTMLParser  # type: ignore[import-untyped]
 from html5lib.constants import tokenTypes  # type: ignore[import-untyped]
 
@@ -35,17 +35,17 @@ class Rewritten(NamedTuple):
 
 def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None, last: str = "") -> Rewritten:
     """A page that is one text, with its pixel."""
-    found = links.html.read(text, wanted)
+    found = api.html.read(text, wanted)
     pixel_splice = None if pixel is None else Splice(0, 0, pixel)
     last_ones = (Splice(0, 0, last),) if last else ()
-    for addition in links.additions([found], pixel_splice, last_ones).values():
-        found = links.added(found, addition)
+    for addition in api.additions([found], pixel_splice, last_ones).values():
+        found = api.added(found, addition)
     return _minted(found, mint)
 
 
 def plain(text: str, wanted: Wanted, mint: Mint) -> Rewritten:
     """A plain text."""
-    return _minted(links.plaintext.read(text, wanted), mint)
+    return _minted(api.plaintext.read(text, wanted), mint)
 
 
 def _minted(found: Found, mint: Mint) -> Rewritten:

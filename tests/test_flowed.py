@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from fletching.outgoing.flowed import delsp
+from fletching.links.flowed import delsp
 
 from tests.rewriting import done, encoded, read
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from fletching.admin.link_selectors import warnings
+from fletching.links.api import Finding
 from fletching.mail.message import Message, parse
-from fletching.outgoing.links import Finding
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import PartNote
 

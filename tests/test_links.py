@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fletching.outgoing.links import Finding, Found, Kind, Splice, Wanted
+from fletching.links.api import Finding, Found, Kind, Splice, Wanted
 
 from tests.link_judges import EVERYTHING, Rewritten, Sent, html, sent
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fletching.outgoing.links import Wanted
+from fletching.links.api import Wanted
 from mjml import mjml2html
 
 from tests.corpora import KEPT, cpython_mails, foundation_emails

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import pytest
-from fletching.outgoing.links import Kind, Wanted
+from fletching.links.api import Kind, Wanted
 
 from tests.link_judges import Rewritten, html, plain
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fletching.outgoing.links import Kind, Wanted
+from fletching.links.api import Kind, Wanted
 
 from tests.link_judges import EVERYTHING, Sent, hrefs, html, sent, tokens
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fletching.outgoing.html import read
-from fletching.outgoing.links import Wanted, has_place
+from fletching.links.api import Wanted, has_place
+from fletching.links.html import read
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from fletching.outgoing import links
-from fletching.outgoing.links import Kind, Wanted
+from fletching.links import api
+from fletching.links.api import Kind, Wanted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +96,7 @@ def test_any_html(text: str, wanted: Wanted, pixel: str | None) -> None:
     mint = Minting()
     done = html(text, wanted, mint, pixel)
     holds(text, done, mint)
-    place = pixel is not None and links.has_place([links.html.read(text, wanted)])
+    place = pixel is not None and api.has_place([api.html.read(text, wanted)])
     assert sum(splice.text == PIXEL for splice in done.splices) == place
     assert wanted.clicks or all(kind is Kind.UNSUBSCRIBE for kind, _ in mint.minted)
 

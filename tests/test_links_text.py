@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from fletching.outgoing.links import Finding, Kind, Wanted
+from fletching.links.api import Finding, Kind, Wanted
 
 from tests.link_judges import Sent, plain, sent
 

@@ -12,9 +12,9 @@ import re
 import unicodedata
 
 import pytest
-from fletching.outgoing import url_ends
-from fletching.outgoing.flowed import Joined
-from fletching.outgoing.links import Wanted
+from fletching.links import url_ends
+from fletching.links.api import Wanted
+from fletching.links.flowed import Joined
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fletching.keys.link_keys import read_link_keys
+from fletching.links.api import Wanted
 from fletching.mail.message import parse
-from fletching.outgoing.links import Wanted
 from fletching.returning.hits import Moment, Request, Setup, answer
 from fletching.store.events import EventLog
 

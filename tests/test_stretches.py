@@ -8,8 +8,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from fletching.links.api import Finding, Wanted
 from fletching.outgoing import stretches
-from fletching.outgoing.links import Finding, Wanted
 from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch
 from fletching.outgoing.urls import Urls
 from fletching.tokens import Kind, Purpose

@@ -20,12 +20,12 @@ from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
 from fletching.keys.link_keys import dkim_record
+from fletching.links.api import Finding
 from fletching.mail.dkim import Signature
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
 from fletching.outgoing import rewrite
 from fletching.outgoing.flow import Outcome
-from fletching.outgoing.links import Finding
 from fletching.outgoing.rewrite import PartNote
 from fletching.outgoing.urls import Urls
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from fletching.links import api, flowed
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.message import Header, Message
 from fletching.mail.mime import Encoded, Part
-from fletching.outgoing import flowed, links
 from fletching.outgoing.plan import Tracking
 from fletching.outgoing.stretches import LeftAloneError, Reader
 from fletching.outgoing.urls import Urls
@@ -35,7 +35,7 @@ class PartNote:
 
     content_type: str
     left_alone: str
-    findings: tuple[links.Finding, ...] = ()
+    findings: tuple[api.Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _true_labels(
 
 def _part(
     body: bytes, part: Part, tracking: Tracking, urls: Urls, pixel: bool, trap: bool
-) -> tuple[Encoded | None, tuple[links.Finding, ...], bool]:
+) -> tuple[Encoded | None, tuple[api.Finding, ...], bool]:
     """The part rewritten, None if nothing changes; its links; whether it lacks a place for a pixel.
 
     Raises `LeftAloneError`.
@@ -187,7 +187,7 @@ def _part(
         raise LeftAloneError("unknown Content-Transfer-Encoding")
     reader = _reader(part.content_type, part.encoding, wanted)
     stretches = reader.read(raw)
-    ends_open = not links.has_place([stretch.found for stretch in stretches])
+    ends_open = not api.has_place([stretch.found for stretch in stretches])
     if part.content_type == "text/html":
         stretches = reader.with_pixel(stretches, pixel, trap)
     findings = tuple(finding for stretch in stretches for finding in stretch.found.findings)
@@ -199,7 +199,7 @@ def _part(
 
 
 # The mails of a campaign are read by the same readers, which know what they have read.
-_wanted = lru_cache(maxsize=256)(links.Wanted)
+_wanted = lru_cache(maxsize=256)(api.Wanted)
 _reader = lru_cache(maxsize=256)(Reader)
 
 

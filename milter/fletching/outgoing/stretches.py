@@ -18,8 +18,7 @@ from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
 
 from fletching import tokens
-from fletching.mail import charsets, transfer
-from fletching.outgoing.links import (
+from fletching.links.api import (
     Addition,
     Found,
     Kind,
@@ -31,6 +30,7 @@ from fletching.outgoing.links import (
     html,
     plaintext,
 )
+from fletching.mail import charsets, transfer
 from fletching.outgoing.urls import Ends, Urls
 
 _SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000

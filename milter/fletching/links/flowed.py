@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
-from fletching.outgoing.splices import Splice
+from fletching.links.splices import Splice
 
 # A flowed line, the end of it that goes, and the quote marks and the stuffed space of the next
 # (section 4.5). A quote of another depth is not joined, nor a signature's line (section 4.3).

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-from fletching.outgoing.destinations import PLACEHOLDER
+from fletching.links.urls import PLACEHOLDER
 
 # Ends every URL: controls, white space and what RFC 3986 forbids and quotes with ...
 _NEVER = r"\x00-\x20<>\"\\`\x7f-\xa0\u00ad"

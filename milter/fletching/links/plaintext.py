@@ -10,8 +10,11 @@ import re
 from collections import deque
 from dataclasses import replace
 
-from fletching.outgoing import url_ends
-from fletching.outgoing.destinations import (
+from fletching.links import url_ends
+from fletching.links.flowed import Joined
+from fletching.links.splices import Found, Kind, Ledger
+from fletching.links.url_ends import OPENING
+from fletching.links.urls import (
     BARE_UNSUBSCRIBE_TAG,
     IGNORE_CASE,
     PLACEHOLDER,
@@ -22,9 +25,6 @@ from fletching.outgoing.destinations import (
     target,
     without_no_track,
 )
-from fletching.outgoing.flowed import Joined
-from fletching.outgoing.splices import Found, Kind, Ledger
-from fletching.outgoing.url_ends import OPENING
 
 # A scheme behind a letter, a digit or something like "svn+" is part of another word. All begin with
 # one of few characters: so the search passes quickly over the rest.

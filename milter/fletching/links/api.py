@@ -5,9 +5,8 @@ URLs in `destinations.py`, of HTML in `html.py`, of running text in `plaintext.p
 come back in `splices.py`. None of them may know what a mail is.
 """
 
-from fletching.outgoing import html, plaintext
-from fletching.outgoing.destinations import Wanted
-from fletching.outgoing.splices import (
+from fletching.links import html, plaintext
+from fletching.links.splices import (
     Addition,
     Finding,
     Found,
@@ -18,6 +17,7 @@ from fletching.outgoing.splices import (
     additions,
     has_place,
 )
+from fletching.links.urls import Wanted
 
 __all__ = [
     "Addition", "Finding", "Found", "Kind", "Link", "Splice", "Wanted", "added", "additions",

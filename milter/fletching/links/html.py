@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from turbohtml import Token, TokenType, tokenize
 
-from fletching.outgoing.destinations import (
+from fletching.links.splices import Found, Kind, Ledger, Splice
+from fletching.links.urls import (
     BARE_UNSUBSCRIBE_TAG,
     IGNORE_CASE,
     NO_TRACK_SCHEME,
@@ -30,7 +31,6 @@ from fletching.outgoing.destinations import (
     target,
     without_no_track,
 )
-from fletching.outgoing.splices import Found, Kind, Ledger, Splice
 
 # Looked up once: an enumeration's members cost a tenth of all the work when fetched per token.
 _TEXT, _START_TAG = TokenType.TEXT, TokenType.START_TAG
