@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fletching.outgoing.control import MOST_FIELDS
 from fletching.outgoing.edits import MOST_WORK
+from fletching.policy.control import MOST_FIELDS
 from rich.table import Table
 
 from bench import latency, mails

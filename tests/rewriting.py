@@ -7,9 +7,9 @@ import email
 import quopri
 
 from fletching.mail.message import Message, parse
-from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import Rewritten, rewrite
 from fletching.outgoing.urls import Urls
+from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 
 ALL = Tracking(

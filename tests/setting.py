@@ -15,11 +15,11 @@ from fletching.mail.dkim import SigningKey
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message, parse
 from fletching.numbering import Numbered, Question
-from fletching.outgoing import control
-from fletching.outgoing.decide import resolve
 from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
-from fletching.outgoing.plan import Plan
-from fletching.outgoing.terms import TermsOf, decided_once
+from fletching.policy import control
+from fletching.policy.decide import resolve
+from fletching.policy.plan import Plan
+from fletching.policy.terms import TermsOf, decided_once
 from fletching.tokens import Keyring, LinkKey, Token, TokenError
 
 READER = "reader@example.org"

@@ -13,7 +13,7 @@ from fletching.admin.one_recipient import one_recipient
 from fletching.admin.postfix import endpoint, pieces, printed
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.outgoing.sender_map import sender_suffix
+from fletching.policy.return_path import sender_suffix
 
 from tests.postfix_files import PostfixFiles
 

@@ -7,9 +7,9 @@ from fletching import log
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
 from fletching.outgoing import edits
-from fletching.outgoing.control import MOST_FIELDS
-from fletching.outgoing.decide import TOO_MANY_FIELDS
 from fletching.outgoing.flow import TOO_MUCH_WORK, Outcome, reads_body
+from fletching.policy.control import MOST_FIELDS
+from fletching.policy.decide import TOO_MANY_FIELDS
 
 from tests.setting import CLASSIFIED, SITE, carried, envelope, mail, names, newsletter, setup
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fletching.outgoing.sender_map import sender_suffix
+from fletching.policy.return_path import sender_suffix
 
 from tests.host import Host
 

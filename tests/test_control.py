@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fletching.mail.message import Header, parse
-from fletching.outgoing.control import LONGEST_URI, Control, read
+from fletching.policy.control import LONGEST_URI, Control, read
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,7 +198,7 @@ def test_invalid(name: str, value: str, rule: str) -> None:
 
 def test_the_tables_are_complete() -> None:
     """Every header of SPEC section 2 that is valid by itself."""
-    from fletching.outgoing.control import _CONTROLS
+    from fletching.policy.control import _CONTROLS
 
     names = {name for name, _, _ in _CONTROLS.values()}
     post = "X-GreenArrow-List-Unsubscribe-HTTP-URL-Post"

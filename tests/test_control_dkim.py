@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fletching.outgoing.control import DkimWish
+from fletching.policy.control import DkimWish
 
 from tests.test_control import asked
 

@@ -10,7 +10,7 @@ import click
 import pytest
 from fletching.cli.main import main
 from fletching.mail.message import parse
-from fletching.outgoing import control
+from fletching.policy import control
 
 ROOT = Path(__file__).parent.parent
 HEADERS = (ROOT / "docs" / "headers.md").read_text("utf-8")

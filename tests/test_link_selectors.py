@@ -8,8 +8,8 @@ import pytest
 from fletching.admin.link_selectors import warnings
 from fletching.links.api import Finding
 from fletching.mail.message import Message, parse
-from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import PartNote
+from fletching.policy.plan import Tracking
 
 from tests.host import Host
 from tests.rewriting import entity, many

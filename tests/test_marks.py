@@ -11,9 +11,9 @@ import pytest
 from fletching.config.model import MailClass
 from fletching.mail.message import Header
 from fletching.outgoing.marks import Marks
-from fletching.outgoing.plan import Plan, Tracking, Unsubscribe
-from fletching.outgoing.sender_map import sender_suffix
 from fletching.outgoing.urls import url
+from fletching.policy.plan import Plan, Tracking, Unsubscribe
+from fletching.policy.return_path import sender_suffix
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, TokenError, found_in
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import parse
-from fletching.outgoing.decide import second_pass
-from fletching.outgoing.plan import Plan, Refuse
+from fletching.policy.decide import second_pass
+from fletching.policy.plan import Plan, Refuse
 from fletching.tokens import Facts
 
 from tests.setting import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fletching.mail.envelope import Recipient
-from fletching.outgoing.plan import Plan, Tracking
+from fletching.policy.plan import Plan, Tracking
 
 from tests.setting import envelope, mail, plan, reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fletching.outgoing.plan import Plan, Unsubscribe
+from fletching.policy.plan import Plan, Unsubscribe
 
 from tests.setting import READER, envelope, mail, plan, reason
 

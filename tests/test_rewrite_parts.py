@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from fletching.mail import mime
 from fletching.mail.message import Message, parse
-from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import Rewritten, rewrite
+from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 from hypothesis import given
 from hypothesis import strategies as st

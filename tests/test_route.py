@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from fletching.config.model import Config
-from fletching.outgoing.route import Member, Route, routes
+from fletching.policy.route import Member, Route, routes
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from fletching.numbering import Question, campaign_id
-from fletching.outgoing.control import MOST_FIELDS
 from fletching.outgoing.edits import MOST_WORK
+from fletching.policy.control import MOST_FIELDS
 from fletching.store import sent as sent_module
 from fletching.store.campaigns import Campaigns
 from fletching.store.sent import Sent

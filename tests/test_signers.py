@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from fletching.mail.message import Message, parse
-from fletching.outgoing.control import DkimWish
-from fletching.outgoing.signers import choose
+from fletching.policy.control import DkimWish
+from fletching.policy.signers import choose
 
 from tests.setting import dkim_key
 

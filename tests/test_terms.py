@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message
-from fletching.outgoing.terms import decided_once
+from fletching.policy.terms import decided_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

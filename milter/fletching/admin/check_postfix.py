@@ -18,8 +18,8 @@ from fletching.admin.one_recipient import SPLIT
 from fletching.admin.postconf import Installed, MilterEntry, PostfixError, Service
 from fletching.admin.postfix import endpoint
 from fletching.config.model import Config
-from fletching.outgoing.control import ROUTE_HEADER
-from fletching.outgoing.sender_map import sender_suffix
+from fletching.policy.control import ROUTE_HEADER
+from fletching.policy.return_path import sender_suffix
 from fletching.tokens import TAG_LENGTH
 
 _CHANGE_SIGNED = (

@@ -15,8 +15,8 @@ from turbohtml import TokenType, tokenize
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.message import Message
 from fletching.outgoing import urls
-from fletching.outgoing.plan import Tracking
 from fletching.outgoing.rewrite import PartNote
+from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 
 _MOST = 100

@@ -1,7 +1,7 @@
 """VirtualMTAs as the operator sees them: which there are, and which are paused.
 
 Here live the answers of `fletching mta`. The list of paused ones is `paused.py`'s file;
-what a pause means for a mail is decided in `outgoing/route.py`.
+what a pause means for a mail is decided in `policy/route.py`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from fletching.admin.one_recipient import one_recipient as recipe
 from fletching.admin.postfix_text import Pieces, main_cf_block, out_of_main_cf, service_lines
 from fletching.config import values
 from fletching.config.model import Config, VirtualMta
-from fletching.outgoing.control import ROUTE_HEADER
-from fletching.outgoing.sender_map import sender_suffix
+from fletching.policy.control import ROUTE_HEADER
+from fletching.policy.return_path import sender_suffix
 
 QUEUE_DIRECTORY = PurePosixPath("/var/spool/postfix")
 MARK = "fletching"

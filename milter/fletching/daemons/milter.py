@@ -34,7 +34,7 @@ from fletching.outgoing.edits import (
     ReplaceBody,
 )
 from fletching.outgoing.flow import Outcome
-from fletching.outgoing.plan import Refuse
+from fletching.policy.plan import Refuse
 
 NAME = "fletching"
 

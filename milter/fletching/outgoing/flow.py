@@ -16,14 +16,15 @@ from fletching.mail import dkim
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Header, Message
 from fletching.numbering import CampaignOf, Numbered, Question, campaign_id
-from fletching.outgoing import control, decide, edits, rewrite
-from fletching.outgoing.control import ROUTE_HEADER
+from fletching.outgoing import edits, rewrite
 from fletching.outgoing.edits import Edit
 from fletching.outgoing.marks import Marks
-from fletching.outgoing.plan import Plan, Refuse
 from fletching.outgoing.rewrite import PartNote
-from fletching.outgoing.route import Member
-from fletching.outgoing.terms import TermsOf, decided_once
+from fletching.policy import control, decide
+from fletching.policy.control import ROUTE_HEADER
+from fletching.policy.plan import Plan, Refuse
+from fletching.policy.route import Member
+from fletching.policy.terms import TermsOf, decided_once
 from fletching.tokens import Facts, Keyring
 
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")

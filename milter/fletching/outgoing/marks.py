@@ -12,10 +12,10 @@ from functools import cache, cached_property
 from urllib.parse import quote
 
 from fletching.mail.message import Header
-from fletching.outgoing.control import LONGEST_URI
-from fletching.outgoing.plan import Plan
-from fletching.outgoing.sender_map import sender_suffix
 from fletching.outgoing.urls import Series, Urls, leading_nowhere, series, url
+from fletching.policy.control import LONGEST_URI
+from fletching.policy.plan import Plan
+from fletching.policy.return_path import sender_suffix
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, Purpose
 
 _INFO_LINE = 72

@@ -18,9 +18,9 @@ from fletching.links import api, flowed
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.message import Header, Message
 from fletching.mail.mime import Encoded, Part
-from fletching.outgoing.plan import Tracking
 from fletching.outgoing.stretches import LeftAloneError, Reader
 from fletching.outgoing.urls import Urls
+from fletching.policy.plan import Tracking
 
 # Parts of other types that readers follow links in, and that nobody may touch.
 _WITH_LINKS = {"text/x-amp-html": "AMP", "text/calendar": "calendar"}

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from fletching.mail.dkim import Signature, SigningKey, ascii_domain
 from fletching.mail.message import Message, address_domain
-from fletching.outgoing.control import DkimWish
+from fletching.policy.control import DkimWish
 
 _LONGEST_KNOWN = 300
 """Octets of a From whose domain is remembered."""

@@ -13,8 +13,8 @@ from fletching.config.model import Config
 from fletching.mail.dkim import SigningKey
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
-from fletching.outgoing.control import Control, Problem
-from fletching.outgoing.plan import Reason
+from fletching.policy.control import Control, Problem
+from fletching.policy.plan import Reason
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from fletching.config.model import Config, MailClass
-from fletching.outgoing import ways
-from fletching.outgoing.case import KindCase, Ledger, MailKind
-from fletching.outgoing.control import Problem
-from fletching.outgoing.plan import Plan
+from fletching.policy import tracking
+from fletching.policy.case import KindCase, Ledger, MailKind
+from fletching.policy.control import Problem
+from fletching.policy.plan import Plan
 
 _REMEMBERED = 512
 """Kinds of mail: as many as campaigns on their way, by each login and by Postfix's mailers. Where
@@ -63,18 +63,18 @@ def _plan(case: KindCase, mail_class: MailClass) -> Plan:
         ("X-GreenArrow-ListID", kind.list_id),
         (f"class {mail_class.name}", mail_class.list_id),
     )
-    bounce_mailbox = ways.bounce_mailbox(case, mail_class)
-    verp = bounce_mailbox is not None and ways.verp(case, mail_class, bounce_mailbox)
+    bounce_mailbox = tracking.bounce_mailbox(case, mail_class)
+    verp = bounce_mailbox is not None and tracking.verp(case, mail_class, bounce_mailbox)
     return Plan(
         trusted=True,
         remove=frozenset(),
         mail_class=mail_class,
         instance_id=instance_id or "",
         listid=listid or "",
-        route=ways.route(case, mail_class, tagged=verp),
+        route=tracking.route(case, mail_class, tagged=verp),
         bounce_mailbox=bounce_mailbox,
         verp=verp,
-        tracking=ways.tracking(case, mail_class),
+        tracking=tracking.tracking(case, mail_class),
         untracked_without_store=config.on_store_failure == "untracked",
         window=config.campaign_window,
         bounce_memory=config.bounce_memory,

@@ -13,10 +13,10 @@ from typing import TypeVar
 from fletching.config.model import Config, MailClass
 from fletching.config.values import BOUNCE_LOCAL_PART
 from fletching.mail.envelope import Envelope
-from fletching.outgoing.case import Case, KindCase, Ledger
-from fletching.outgoing.plan import Tracking, Unsubscribe
-from fletching.outgoing.route import Route, routes
-from fletching.outgoing.sender_map import SUFFIX_LENGTH
+from fletching.policy.case import Case, KindCase, Ledger
+from fletching.policy.plan import Tracking, Unsubscribe
+from fletching.policy.return_path import SUFFIX_LENGTH
+from fletching.policy.route import Route, routes
 
 T = TypeVar("T")
 

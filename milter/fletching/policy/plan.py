@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fletching.config.model import MailClass
 from fletching.mail.dkim import Signature
-from fletching.outgoing.route import Route
+from fletching.policy.route import Route
 
 
 class Reason(NamedTuple):

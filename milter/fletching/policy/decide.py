@@ -20,11 +20,11 @@ from fletching.config.model import Config, MailClass
 from fletching.mail.dkim import Signature, SigningKey
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message, addresses
-from fletching.outgoing import signers, ways
-from fletching.outgoing.case import Case, Ledger, MailKind
-from fletching.outgoing.control import MOST_FIELDS, ROUTE_HEADER, Control
-from fletching.outgoing.plan import Plan, Reason, Refuse
-from fletching.outgoing.terms import TermsOf
+from fletching.policy import signers, tracking
+from fletching.policy.case import Case, Ledger, MailKind
+from fletching.policy.control import MOST_FIELDS, ROUTE_HEADER, Control
+from fletching.policy.plan import Plan, Reason, Refuse
+from fletching.policy.terms import TermsOf
 from fletching.tokens import Facts
 
 TOO_MANY_FIELDS = Refuse(550, "5.6.0", f"more than {MOST_FIELDS} control headers")
@@ -114,7 +114,7 @@ def second_pass(
     by_sender = config.route_by == "sender"  # then the return path still says it
     route = None
     if counts and seen.mtaid and not by_sender:
-        route = ways.route_again(seen.mtaid, envelope, config, paused, ledger)
+        route = tracking.route_again(seen.mtaid, envelope, config, paused, ledger)
     elif seen.mtaid and not by_sender and not envelope.mailers_told:
         # Perhaps its client had authenticated; perhaps it is mail of ours that came back to us.
         ledger.warn("not routed: comes again from a client of no trusted network")
@@ -129,7 +129,7 @@ def _classified(
     """The Plan of its kind, and what is the mail's own."""
     asked, config, ledger = case.asked, case.config, case.ledger
     email = _email(case, mail_class)
-    unsubscribe = ways.unsubscribe(case, mail_class, plan.tracking.domain, email)
+    unsubscribe = tracking.unsubscribe(case, mail_class, plan.tracking.domain, email)
     replaced: set[int] = set()
     if unsubscribe is not None:
         replaced |= _places(case.message, b"list-unsubscribe-post")
@@ -143,7 +143,7 @@ def _classified(
         monitor=_monitor(case.message),
         click_tracking_id=_click_tracking_id(case, mail_class),
         email=email,
-        suppress=ways.suppress(case, mail_class, plan.listid, email),
+        suppress=tracking.suppress(case, mail_class, plan.listid, email),
         logged=_logged(case, mail_class),
         unsubscribe=unsubscribe,
         signatures=signatures,
