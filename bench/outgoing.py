@@ -24,7 +24,7 @@ from fletching.mail.dkim import SigningKey
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import parse as parse_mail
 from fletching.numbering import CampaignOf, Numbered
-from fletching.outgoing import stretches
+from fletching.outgoing import text_parts
 from fletching.outgoing.flow import Outcome, Setup, carry
 from fletching.startup import open_setup, stamp, zone
 from rich.table import Table
@@ -182,7 +182,7 @@ def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
     way = way_of(raw, setup)
 
     def forgetful() -> Outcome:
-        stretches._memory = stretches._Memory()
+        text_parts._memory = text_parts._Memory()
         return way()
 
     return _cost(len(raw), forgetful, effort)
@@ -199,7 +199,7 @@ def differing(raw: Sequence[bytes], setup: Setup, effort: Effort) -> Cost:
     def next_one() -> Outcome:
         place = next(turn) % len(ways)
         if place == 0:
-            stretches._memory = stretches._Memory()
+            text_parts._memory = text_parts._Memory()
         return ways[place]()
 
     return _cost(len(raw[0]), next_one, effort)

@@ -14,7 +14,7 @@ from typing import Any
 
 from fletching.daemons import web_server
 from fletching.daemons.dashboard import Dashboard, server
-from fletching.returning.reader import Network
+from fletching.returning.visitor import Network
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Link, Row
 

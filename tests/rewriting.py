@@ -8,7 +8,7 @@ import quopri
 
 from fletching.mail.message import Message, parse
 from fletching.outgoing.rewrite import Rewritten, rewrite
-from fletching.outgoing.urls import Urls
+from fletching.outgoing.tracking_urls import Urls
 from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 

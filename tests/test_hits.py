@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from fletching import events
-from fletching.returning import bots, bursts, hits, reader
+from fletching.returning import bots, bursts, hits, visitor
 from fletching.returning.hits import Body, Hit, Moment, Request, answer
 from fletching.tokens import Facts, Keyring, Kind, LinkKey
 from hypothesis import given
@@ -687,12 +687,12 @@ PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/64")))
     ],
 )
 def test_address(name: str, peer: str, forwarded: str, found: str) -> None:
-    assert reader.address(peer, forwarded, PROXIES) == found
+    assert visitor.address(peer, forwarded, PROXIES) == found
 
 
 @given(st.text())
 def test_address_is_one_or_nothing(forwarded: str) -> None:
-    found = reader.address("10.0.0.1", forwarded, PROXIES)
+    found = visitor.address("10.0.0.1", forwarded, PROXIES)
     assert ip_network(found)
 
 
@@ -714,4 +714,4 @@ def test_address_is_one_or_nothing(forwarded: str) -> None:
     ],
 )
 def test_language(accepted: str, language: str) -> None:
-    assert reader.language(accepted, ("en", "de", "fr", "es")) == language
+    assert visitor.language(accepted, ("en", "de", "fr", "es")) == language

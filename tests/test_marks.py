@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fletching.config.model import MailClass
 from fletching.mail.message import Header
-from fletching.outgoing.marks import Marks
-from fletching.outgoing.urls import url
+from fletching.outgoing.identifiers import Marks
+from fletching.outgoing.tracking_urls import url
 from fletching.policy.plan import Plan, Tracking, Unsubscribe
 from fletching.policy.return_path import sender_suffix
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, TokenError, found_in

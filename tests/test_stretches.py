@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 from fletching.links.api import Finding, Wanted
-from fletching.outgoing import stretches
-from fletching.outgoing.stretches import LeftAloneError, Reader, Stretch
-from fletching.outgoing.urls import Urls
+from fletching.outgoing import text_parts
+from fletching.outgoing.text_parts import LeftAloneError, Reader, Stretch
+from fletching.outgoing.tracking_urls import Urls
 from fletching.tokens import Kind, Purpose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -57,7 +57,7 @@ def half(purpose: Purpose) -> str:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts are cut wherever they may be."""
-    monkeypatch.setattr(stretches, "_SHORTEST", 1)
+    monkeypatch.setattr(text_parts, "_SHORTEST", 1)
 
 
 def left(reader: Reader, raw: bytes, pixel: bool = True, trap: bool = True) -> Left | str:
@@ -75,7 +75,7 @@ def left(reader: Reader, raw: bytes, pixel: bool = True, trap: bool = True) -> L
 
 def uncut(reader: Reader, raw: bytes, pixel: bool, trap: bool) -> Left | str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stretches, "_SHORTEST", len(raw) + 1)
+        patch.setattr(text_parts, "_SHORTEST", len(raw) + 1)
         other = Reader(reader.content_type, reader.encoding, reader.wanted)
         return left(other, raw, pixel, trap)
 
@@ -142,7 +142,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return read(reader, raw, goes_on)
 
     monkeypatch.setattr(Reader, "read_anew", noting)
-    monkeypatch.setattr(stretches, "_memory", stretches._Memory())
+    monkeypatch.setattr(text_parts, "_memory", text_parts._Memory())
     return octets
 
 
@@ -203,7 +203,7 @@ OPEN = [
 
 @pytest.mark.parametrize("piece", OPEN)
 def test_work_is_linear(piece: str, reads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stretches, "_LONGEST_CUT", 10**9)
+    monkeypatch.setattr(text_parts, "_LONGEST_CUT", 10**9)
     raw = piece.encode() * 20_000
     Reader("text/html", "7bit", WANTED).read(raw)
     # What is open is read in ever longer pieces, each twice as long as the one before.

@@ -27,7 +27,7 @@ from fletching.mail.message import Message
 from fletching.outgoing import rewrite
 from fletching.outgoing.flow import Outcome
 from fletching.outgoing.rewrite import PartNote
-from fletching.outgoing.urls import Urls
+from fletching.outgoing.tracking_urls import Urls
 
 _LONGEST_CELL = 160
 _NOWHERE = Urls(lambda _kind, _to: ("", ""), lambda _purpose: "")

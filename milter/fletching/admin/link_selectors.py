@@ -14,7 +14,7 @@ from turbohtml import TokenType, tokenize
 
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.message import Message
-from fletching.outgoing import urls
+from fletching.outgoing import tracking_urls
 from fletching.outgoing.rewrite import PartNote
 from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
@@ -52,7 +52,7 @@ def warnings(message: Message, notes: Sequence[PartNote], tracking: Tracking) ->
     before = [link.url for note in html for link in note.findings if link.rewritten]
     if not before:
         return []
-    after = urls.url(tracking.domain or "", tracking.form, Kind.CLICK_HTML, "")
+    after = tracking_urls.url(tracking.domain or "", tracking.form, Kind.CLICK_HTML, "")
     selectors = islice(dict.fromkeys(_selectors(message)), _MOST)
     # One text, so that each selector is one search. No URL has a line end.
     addresses = "\n".join(["", *before, ""])

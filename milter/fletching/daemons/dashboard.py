@@ -39,7 +39,7 @@ from fletching.daemons import web_server
 from fletching.daemons.guesses import Guesses
 from fletching.daemons.processes import END_WORKER, RELOAD_WORKER
 from fletching.daemons.seldom import Seldom
-from fletching.returning import reader
+from fletching.returning import visitor
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Statistics, What
 
@@ -160,7 +160,7 @@ class Dashboard:
         self,
         statistics: Statistics,
         password: str | None,
-        proxies: Sequence[reader.Network] = (),
+        proxies: Sequence[visitor.Network] = (),
     ) -> None:
         self.password = password
         self._proxies = proxies
@@ -221,7 +221,7 @@ class Dashboard:
 
     def _address(self, request: _Request) -> str:
         forwarded = b",".join(request.values(b"x-forwarded-for")).decode("latin-1")
-        return reader.address(request.client, forwarded, self._proxies)
+        return visitor.address(request.client, forwarded, self._proxies)
 
     def _is_let_in(self, request: _Request) -> bool:
         if self.password is not None:

@@ -24,7 +24,7 @@ from fletching.daemons.holding import HELD, Holding
 from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
 from fletching.daemons.recorder import Recorder
 from fletching.keys.link_keys import KeyFileError, read_link_keys
-from fletching.returning import bots, hits, reader
+from fletching.returning import bots, hits, visitor
 from fletching.returning.hits import Answer, Body, Moment, Request
 from fletching.startup import host_name
 
@@ -53,7 +53,7 @@ class Opened:
 
     hits: hits.Setup
     pages: Pages
-    proxies: tuple[reader.Network, ...]
+    proxies: tuple[visitor.Network, ...]
     files: Mapping[str, bytes]
 
 
@@ -127,7 +127,7 @@ class Application:
         except OSError:
             return None  # the reader has gone
         try:
-            address = reader.address(
+            address = visitor.address(
                 _client(scope), headers.get("x-forwarded-for", ""), self.opened.proxies
             )
             answer = await self._answer(Request(method, target, address, headers, body))
@@ -158,7 +158,7 @@ class Application:
         if answer.body is Body.PIXEL:
             return (), hits.PIXEL
         pages = self.opened.pages
-        language = reader.language(headers.get("accept-language", ""), pages.languages)
+        language = visitor.language(headers.get("accept-language", ""), pages.languages)
         more = (
             ("content-type", "text/html; charset=utf-8"),
             ("content-language", language),

@@ -18,7 +18,7 @@ from fletching.mail.message import Header, Message
 from fletching.numbering import CampaignOf, Numbered, Question, campaign_id
 from fletching.outgoing import edits, rewrite
 from fletching.outgoing.edits import Edit
-from fletching.outgoing.marks import Marks
+from fletching.outgoing.identifiers import Marks
 from fletching.outgoing.rewrite import PartNote
 from fletching.policy import control, decide
 from fletching.policy.control import ROUTE_HEADER

@@ -18,8 +18,8 @@ from fletching.links import api, flowed
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.message import Header, Message
 from fletching.mail.mime import Encoded, Part
-from fletching.outgoing.stretches import LeftAloneError, Reader
-from fletching.outgoing.urls import Urls
+from fletching.outgoing.text_parts import LeftAloneError, Reader
+from fletching.outgoing.tracking_urls import Urls
 from fletching.policy.plan import Tracking
 
 # Parts of other types that readers follow links in, and that nobody may touch.

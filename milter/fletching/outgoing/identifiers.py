@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from urllib.parse import quote
 
 from fletching.mail.message import Header
-from fletching.outgoing.urls import Series, Urls, leading_nowhere, series, url
+from fletching.outgoing.tracking_urls import Series, Urls, leading_nowhere, series, url
 from fletching.policy.control import LONGEST_URI
 from fletching.policy.plan import Plan
 from fletching.policy.return_path import sender_suffix

@@ -31,7 +31,7 @@ from fletching.links.api import (
     plaintext,
 )
 from fletching.mail import charsets, transfer
-from fletching.outgoing.urls import Ends, Urls
+from fletching.outgoing.tracking_urls import Ends, Urls
 
 _SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
 """Octets: of a stretch that is not a part's last, of one that is remembered, of a part that is cut.
