@@ -18,10 +18,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.keys.link_keys import dkim_record, new_dkim_key, new_link_key
 from fletching.mail.dkim import SigningKey
+from fletching.postfix.settings import pieces
 
 from sandbox.postfix import Postfix
 from sandbox.processes import Daemon, free_port, private_directory, processes, program

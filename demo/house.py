@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.config.model import Config
+from fletching.postfix.settings import pieces
 
 from sandbox.postfix import Postfix
 from sandbox.processes import Daemon, free_port, private_directory

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from fletching.admin.postfix_text import Pieces
+from fletching.postfix.text import Pieces
 
 from sandbox.processes import program
 

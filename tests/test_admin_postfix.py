@@ -9,11 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fletching.admin.one_recipient import one_recipient
-from fletching.admin.postfix import endpoint, pieces, printed
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.policy.return_path import sender_suffix
+from fletching.postfix.one_recipient import one_recipient
+from fletching.postfix.settings import endpoint, pieces, printed
 
 from tests.postfix_files import PostfixFiles
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from fletching.admin.check import Finding, Level, check
-from fletching.admin.postfix import pieces
 from fletching.config.load import parse
 from fletching.config.model import Config
+from fletching.postfix.settings import pieces
 
 from tests.postfix_files import PostfixFiles
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from fletching.admin.check import Level
-from fletching.admin.one_recipient import one_recipient
-from fletching.admin.postfix import pieces
+from fletching.postfix.one_recipient import one_recipient
+from fletching.postfix.settings import pieces
 
 from tests.postfix_files import PostfixFiles
 from tests.test_check_postfix import config, placed, troubles

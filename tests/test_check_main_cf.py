@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from fletching.admin.check import Finding, Level, check
-from fletching.admin.postconf import look_up
-from fletching.admin.postfix import pieces
 from fletching.config.load import parse
 from fletching.config.model import Config
+from fletching.postfix.postconf import look_up
+from fletching.postfix.settings import pieces
 
 from tests.postfix_files import PostfixFiles
 

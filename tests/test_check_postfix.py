@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from fletching.admin import postconf
 from fletching.admin.check import Finding, Level, check
-from fletching.admin.one_recipient import one_recipient
-from fletching.admin.postfix import pieces
 from fletching.config.load import parse
 from fletching.config.model import Config
+from fletching.postfix import postconf
+from fletching.postfix.one_recipient import one_recipient
+from fletching.postfix.settings import pieces
 
 from sandbox.processes import program
 from tests.postfix_files import PostfixFiles

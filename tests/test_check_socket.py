@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from fletching.admin.check_socket import check_listen, check_socket
 from fletching.admin.finding import Finding, Level
-from fletching.admin.postconf import Installed, Service
 from fletching.config.load import parse
 from fletching.config.model import Config
+from fletching.postfix.postconf import Installed, Service
 
 from sandbox.processes import free_port
 

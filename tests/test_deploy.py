@@ -15,11 +15,11 @@ import pytest
 from fletching.admin.check_options import check_options
 from fletching.admin.check_postfix import check_postfix
 from fletching.admin.finding import Level
-from fletching.admin.one_recipient import one_recipient
-from fletching.admin.postfix import pieces
 from fletching.cli.main import main
 from fletching.config.load import load
 from fletching.config.model import Config
+from fletching.postfix.one_recipient import one_recipient
+from fletching.postfix.settings import pieces
 
 from sandbox.processes import program
 from tests.postfix_files import PostfixFiles

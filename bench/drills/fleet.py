@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.keys.link_keys import new_link_key
+from fletching.postfix.settings import pieces
 
 from bench.drills.judge import Kept
 from bench.drills.network import LOOPBACK, Site

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.keys.link_keys import read_link_keys
+from fletching.postfix.settings import pieces
 from fletching.tokens import Keyring
 
 from sandbox.postfix import Postfix, Reply

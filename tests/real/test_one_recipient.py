@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fletching.admin.one_recipient import FIRST_PORT, one_recipient
-from fletching.admin.postfix import pieces
 from fletching.config.load import load
 from fletching.config.model import Config
 from fletching.keys.link_keys import new_link_key
+from fletching.postfix.one_recipient import FIRST_PORT, one_recipient
+from fletching.postfix.settings import pieces
 
 from sandbox.postfix import Postfix
 from sandbox.postfix_config import LOCAL_USER

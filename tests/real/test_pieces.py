@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fletching.admin.one_recipient import one_recipient
 from fletching.config.load import load
+from fletching.postfix.one_recipient import one_recipient
 
 from sandbox.postfix import Postfix
 from sandbox.redis_server import RedisServer

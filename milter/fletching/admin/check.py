@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 
 from dns.resolver import Resolver
 
-from fletching.admin import postconf
 from fletching.admin.check_addresses import PARAMETERS, check_addresses
 from fletching.admin.check_dns import check_dns
 from fletching.admin.check_main_cf import check_main_cf
@@ -22,10 +21,11 @@ from fletching.admin.check_postfix import check_postfix
 from fletching.admin.check_socket import check_listen, check_running, check_socket
 from fletching.admin.check_store import check_store
 from fletching.admin.finding import Finding, Level, error, ok, warning
-from fletching.admin.postfix import pieces
 from fletching.config.model import Config, VirtualMta
 from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
 from fletching.mail.dkim import SigningKey
+from fletching.postfix import postconf
+from fletching.postfix.settings import pieces
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 

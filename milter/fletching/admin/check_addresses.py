@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterator
 
 from fletching.admin.finding import Finding, error
-from fletching.admin.postconf import Installed, Service
 from fletching.config.model import Config, VirtualMta
+from fletching.postfix.postconf import Installed, Service
 
 PARAMETERS = (
     *("smtp_bind_address", "smtp_bind_address6", "smtp_bind_address_enforce"),

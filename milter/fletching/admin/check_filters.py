@@ -11,9 +11,9 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
 from fletching.admin.finding import Finding, error, warning
-from fletching.admin.one_recipient import LISTENER, SPLIT
-from fletching.admin.postconf import Installed, Service, words
 from fletching.config.model import Config
+from fletching.postfix.one_recipient import LISTENER, SPLIT
+from fletching.postfix.postconf import Installed, Service, words
 
 # Each adds or changes recipients in cleanup(8), where milters have seen all of RCPT.
 _ADD_RECIPIENTS = (

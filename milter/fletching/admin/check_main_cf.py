@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fletching.admin.finding import Finding, error
-from fletching.admin.postconf import Installed, lines
-from fletching.admin.postfix import pieces
 from fletching.config.model import Config
+from fletching.postfix.postconf import Installed, lines
+from fletching.postfix.settings import pieces
 
 _OURS = "$fletching_milter"
 _LISTS = (

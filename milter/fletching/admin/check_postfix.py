@@ -10,16 +10,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
-from fletching.admin import postconf
 from fletching.admin.check_filters import PARAMETERS as OF_FILTERS
 from fletching.admin.check_filters import check_filters, passes_us_later
 from fletching.admin.finding import Finding, error, ok, warning
-from fletching.admin.one_recipient import SPLIT
-from fletching.admin.postconf import Installed, MilterEntry, PostfixError, Service
-from fletching.admin.postfix import endpoint
 from fletching.config.model import Config
 from fletching.policy.control import ROUTE_HEADER
 from fletching.policy.return_path import sender_suffix
+from fletching.postfix import postconf
+from fletching.postfix.one_recipient import SPLIT
+from fletching.postfix.postconf import Installed, MilterEntry, PostfixError, Service
+from fletching.postfix.settings import endpoint
 from fletching.tokens import TAG_LENGTH
 
 _CHANGE_SIGNED = (

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from fletching.admin.check_access import AccessError, as_user, barrier
 from fletching.admin.finding import Finding, error, ok, warning
-from fletching.admin.postconf import Installed
 from fletching.config import values
 from fletching.config.model import Config
+from fletching.postfix.postconf import Installed
 
 _PATIENCE = 5.0
 _NOBODY = "-"

@@ -79,7 +79,7 @@ def postfix(config_path: Path, one_recipient: bool) -> None:
     Example:
       fletching postfix | less
     """
-    from fletching.admin.postfix import printed
+    from fletching.postfix.settings import printed
 
     config = load_or_fail(config_path)
     try:

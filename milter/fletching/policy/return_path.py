@@ -1,6 +1,6 @@
 """How an envelope sender shows the transport, for ``route_by: sender`` (SPEC section 5).
 
-Here lives the one rule that the milter, which writes such senders, and `admin/postfix.py`, which
+Here lives the one rule that the milter, which writes such senders, and `postfix/settings.py`, which
 writes the table that Postfix reads them with, must share: the local part of a return path is
 
     mailbox, recipient_delimiter, tag, "-", suffix of the transport

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 
-from fletching.admin.one_recipient import one_recipient as recipe
-from fletching.admin.postfix_text import Pieces, main_cf_block, out_of_main_cf, service_lines
 from fletching.config import values
 from fletching.config.model import Config, VirtualMta
 from fletching.policy.control import ROUTE_HEADER
 from fletching.policy.return_path import sender_suffix
+from fletching.postfix.one_recipient import one_recipient as recipe
+from fletching.postfix.text import Pieces, main_cf_block, out_of_main_cf, service_lines
 
 QUEUE_DIRECTORY = PurePosixPath("/var/spool/postfix")
 MARK = "fletching"

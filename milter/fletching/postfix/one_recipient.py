@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from fletching.admin.postfix_text import Pieces, main_cf_block, out_of_main_cf, service_lines
 from fletching.config.model import Config
+from fletching.postfix.text import Pieces, main_cf_block, out_of_main_cf, service_lines
 
 FIRST_PORT = 10587
 MARK = "fletching one-recipient"

@@ -1,0 +1,1 @@
+"""All that is known of Postfix's own files."""
