@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fletching.admin.check import Finding, Level, check
+from fletching.checks.all import Finding, Level, check
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.keys.link_keys import new_dkim_key, new_link_key

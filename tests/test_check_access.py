@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fletching.admin.check_access import AccessError, as_user, check_service_user
-from fletching.admin.finding import Level
+from fletching.checks.access import AccessError, as_user, check_service_user
+from fletching.checks.finding import Level
 from fletching.config.load import parse
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from fletching.admin.check import Finding, Level, check
+from fletching.checks.all import Finding, Level, check
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.keys.link_keys import dkim_record, dkim_zone_line, new_dkim_key, read_dkim_keys

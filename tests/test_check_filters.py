@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fletching.admin.check import Level
+from fletching.checks.all import Level
 from fletching.postfix.one_recipient import one_recipient
 from fletching.postfix.settings import pieces
 

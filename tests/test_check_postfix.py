@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from fletching.admin.check import Finding, Level, check
+from fletching.checks.all import Finding, Level, check
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.postfix import postconf

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fletching.admin.check_socket import check_listen, check_socket
-from fletching.admin.finding import Finding, Level
+from fletching.checks.finding import Finding, Level
+from fletching.checks.socket import check_listen, check_socket
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.postfix.postconf import Installed, Service

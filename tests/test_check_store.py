@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from fletching import events
-from fletching.admin.check_durability import _NOTHING_ON_DISK
-from fletching.admin.check_store import check_store, connections
+from fletching.checks.durability import _NOTHING_ON_DISK
+from fletching.checks.store import check_store, connections
 from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.store import trial

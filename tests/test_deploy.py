@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 import pytest
-from fletching.admin.check_options import check_options
-from fletching.admin.check_postfix import check_postfix
-from fletching.admin.finding import Level
+from fletching.checks.finding import Level
+from fletching.checks.options import check_options
+from fletching.checks.postfix import check_postfix
 from fletching.cli.main import main
 from fletching.config.load import load
 from fletching.config.model import Config

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from fletching.admin.check import check
-from fletching.admin.finding import Level
+from fletching.checks.all import check
+from fletching.checks.finding import Level
 from fletching.config.load import load
 
 from sandbox.postfix import Postfix

@@ -31,11 +31,11 @@ def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> No
     Example:
       fletching check --dns --postfix
     """
-    from fletching.admin.check import Level
-    from fletching.admin.check import check as checked
-    from fletching.admin.check_access import check_service_user, service_user
-    from fletching.admin.finding import error, warning
-    from fletching.daemons.needs import doubtful, unusable
+    from fletching.checks.access import check_service_user, service_user
+    from fletching.checks.all import Level
+    from fletching.checks.all import check as checked
+    from fletching.checks.daemons import doubtful, unusable
+    from fletching.checks.finding import error, warning
 
     if daemon is not None:
         return load_as(config_path, daemon)
@@ -54,9 +54,9 @@ def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> No
 
 def load_as(config_path: Path, daemon: str) -> None:
     """Opens what the daemon opens, says nothing if it can, and ends with 2 if it cannot."""
+    from fletching.checks.daemons import OPENS
     from fletching.config.load import ConfigError
     from fletching.config.named import told_of
-    from fletching.daemons.needs import OPENS
 
     config = load_or_fail(config_path)
     try:

@@ -1,7 +1,7 @@
 """How a Redis keeps what it is given: what each of its servers says of its disk, memory, replicas.
 
 Here lives what is looked at, for `fletching check`. What follows from it is for
-`admin/check_durability.py` to say.
+`checks/durability.py` to say.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Here lives one run of each command and of each Lua script, below a key prefix of its own that is
 gone afterwards, and what the server says of itself. What follows from that is for
-`admin/check_store.py` to say.
+`checks/store.py` to say.
 """
 
 from __future__ import annotations

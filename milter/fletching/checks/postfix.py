@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
-from fletching.admin.check_filters import PARAMETERS as OF_FILTERS
-from fletching.admin.check_filters import check_filters, passes_us_later
-from fletching.admin.finding import Finding, error, ok, warning
+from fletching.checks.filters import PARAMETERS as OF_FILTERS
+from fletching.checks.filters import check_filters, passes_us_later
+from fletching.checks.finding import Finding, error, ok, warning
 from fletching.config.model import Config
 from fletching.policy.control import ROUTE_HEADER
 from fletching.policy.return_path import sender_suffix

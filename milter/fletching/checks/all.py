@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 
 from dns.resolver import Resolver
 
-from fletching.admin.check_addresses import PARAMETERS, check_addresses
-from fletching.admin.check_dns import check_dns
-from fletching.admin.check_main_cf import check_main_cf
-from fletching.admin.check_options import check_options
-from fletching.admin.check_postfix import check_postfix
-from fletching.admin.check_socket import check_listen, check_running, check_socket
-from fletching.admin.check_store import check_store
-from fletching.admin.finding import Finding, Level, error, ok, warning
+from fletching.checks.addresses import PARAMETERS, check_addresses
+from fletching.checks.dns import check_dns
+from fletching.checks.finding import Finding, Level, error, ok, warning
+from fletching.checks.main_cf import check_main_cf
+from fletching.checks.options import check_options
+from fletching.checks.postfix import check_postfix
+from fletching.checks.socket import check_listen, check_running, check_socket
+from fletching.checks.store import check_store
 from fletching.config.model import Config, VirtualMta
 from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
 from fletching.mail.dkim import SigningKey

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
-from fletching.admin.finding import Finding, error, warning
+from fletching.checks.finding import Finding, error, warning
 from fletching.config.model import Config
 from fletching.postfix.one_recipient import LISTENER, SPLIT
 from fletching.postfix.postconf import Installed, Service, words

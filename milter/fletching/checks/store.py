@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from fletching.admin.check_durability import check_durability
-from fletching.admin.finding import Finding, Level, error, warning
+from fletching.checks.durability import check_durability
+from fletching.checks.finding import Finding, Level, error, warning
 from fletching.config.model import Config
 from fletching.store.connection import StoreAway
 from fletching.store.trial import numbers, refused, server, version

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fletching.admin.finding import Finding, error, warning
+from fletching.checks.finding import Finding, error, warning
 from fletching.config.model import Config
 from fletching.store.durability import Durability, durability
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fletching.admin.finding import Finding, error
+from fletching.checks.finding import Finding, error
 from fletching.config.model import Config
 from fletching.postfix.postconf import Installed, lines
 from fletching.postfix.settings import pieces

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from fletching.admin.check_access import AccessError, as_user, barrier
-from fletching.admin.finding import Finding, error, ok, warning
+from fletching.checks.access import AccessError, as_user, barrier
+from fletching.checks.finding import Finding, error, ok, warning
 from fletching.config import values
 from fletching.config.model import Config
 from fletching.postfix.postconf import Installed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fletching.admin.finding import Finding, warning
+from fletching.checks.finding import Finding, warning
 from fletching.config.model import Config, MailClass
 from fletching.events import UNSUBSCRIBE
 

@@ -9,7 +9,7 @@ import errno
 import socket
 from collections.abc import Iterator
 
-from fletching.admin.finding import Finding, error
+from fletching.checks.finding import Finding, error
 from fletching.config.model import Config, VirtualMta
 from fletching.postfix.postconf import Installed, Service
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fletching.admin.finding import Finding, error, warning
+from fletching.checks.finding import Finding, error, warning
 from fletching.config.model import Config
 from fletching.config.redis_url import parse
 

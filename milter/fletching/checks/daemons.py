@@ -1,7 +1,7 @@
 """What the daemons need of this host, told without starting one: `fletching check` asks here.
 
 Here lives which files and folders each daemon opens at its start. Key files, Redis and the state
-directory are looked at in `admin/check.py`.
+directory are looked at in `checks/all.py`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import dns.name
 import dns.resolver
 
 from fletching.admin.dkim_verify import objection
-from fletching.admin.finding import Finding, Level, error, ok, warning
+from fletching.checks.finding import Finding, Level, error, ok, warning
 from fletching.config.model import Config
 from fletching.keys.link_keys import dkim_record
 from fletching.mail.dkim import Signature, SigningKey, ascii_domain, sign

@@ -1,0 +1,1 @@
+"""`fletching check`: configuration, Postfix, DNS, and what a daemon needs."""
