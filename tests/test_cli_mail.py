@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from fletching.admin.dkim_verify import NOT_TRIED, objection
-from fletching.admin.suppressed import BY_HAND
+from fletching.admin.suppression import BY_HAND
 from fletching.config.load import load
 from fletching.keys.link_keys import dkim_record, read_dkim_keys, read_link_keys
 from fletching.store.suppression import REASONS

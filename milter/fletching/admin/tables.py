@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fletching.admin import figures
 from fletching.admin.escapes import encodable, printable
-from fletching.admin.statistics import Details
+from fletching.admin.stats import Details
 from fletching.store.statistics import Campaign, Link, Row
 
 _WIDE = 120

@@ -15,7 +15,7 @@ from fletching.commands.command import as_json, configured, fail, load_or_fail, 
 from fletching.commands.terminal import answered, write
 
 if TYPE_CHECKING:
-    from fletching.admin.stream import Reading
+    from fletching.admin.events import Reading
     from fletching.config.model import Config
 
 _LOOK_EVERY = 0.25
@@ -93,7 +93,7 @@ def events(
             raise click.UsageError("--replay goes with --since alone")
         go_back(config_path, replay, since)
         return
-    from fletching.admin.stream import Reading
+    from fletching.admin.events import Reading
 
     config = load_or_fail(config_path)
     after = milliseconds(config, since)
@@ -110,7 +110,7 @@ def refuse_options_before(context: click.Context) -> None:
 
 def show(reading: Reading, types: frozenset[str], follow: bool) -> None:
     """Prints until the end; where it follows, until Ctrl-C. Raises NoAnswer."""
-    from fletching.admin.stream import of_types
+    from fletching.admin.events import of_types
 
     try:
         while page := reading.read():
@@ -149,7 +149,7 @@ def print_lines(lines: list[str]) -> None:
 
 
 def go_back(config_path: Path, name: str, since: str) -> None:
-    from fletching.admin.stream import NoDestination, StreamError, replay
+    from fletching.admin.events import NoDestination, StreamError, replay
 
     config = load_or_fail(config_path)
     after = milliseconds(config, since)
@@ -176,8 +176,8 @@ def events_status(config_path: Path, wants_json: bool) -> None:
     Example:
       fletching events status --json
     """
+    from fletching.admin.events import status
     from fletching.admin.figures import age
-    from fletching.admin.stream import status
 
     config = load_or_fail(config_path)
     with answered():
@@ -201,7 +201,7 @@ def events_dead(config_path: Path, destination: str) -> None:
     Example:
       fletching events dead crm
     """
-    from fletching.admin.stream import NoDestination, dead_letters
+    from fletching.admin.events import NoDestination, dead_letters
 
     config = load_or_fail(config_path)
     with answered():

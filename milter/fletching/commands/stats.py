@@ -14,7 +14,7 @@ from fletching.commands.events import milliseconds
 from fletching.commands.terminal import answered, as_csv, write_csv
 
 if TYPE_CHECKING:
-    from fletching.admin.statistics import Wanted
+    from fletching.admin.stats import Wanted
     from fletching.config.model import Config
 
 _WIDTH_OF_NO_TERMINAL = 120
@@ -80,7 +80,7 @@ def stats(
         raise click.UsageError("CAMPAIGN excludes --class, --since, --search and --page")
     if page is not None and (shows_all or by is not None):
         raise click.UsageError("--page excludes --all and --by")
-    from fletching.admin.statistics import NoCampaign, Wanted
+    from fletching.admin.stats import NoCampaign, Wanted
 
     config = load_or_fail(config_path)
     begin = milliseconds(config, since) / 1000
@@ -116,7 +116,8 @@ def tell_scripts(
 def rows_of(
     config: Config, campaign: str | None, by: str | None, wanted: Wanted, page: int | None
 ) -> list[dict[str, Any]]:
-    from fletching.admin import figures, statistics
+    from fletching.admin import figures
+    from fletching.admin import stats as statistics
 
     found = None if campaign is None else statistics.campaign(config, campaign)
     if by is None:
@@ -131,7 +132,7 @@ def rows_of(
 def tell_people(
     config: Config, campaign: str | None, by: str | None, wanted: Wanted, page: int | None
 ) -> None:
-    from fletching.admin import statistics
+    from fletching.admin import stats as statistics
     from fletching.admin.tables import Tables
 
     tables = Tables(None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL)

@@ -16,7 +16,7 @@ from fletching.commands.command import as_json, configured, fail, load_or_fail, 
 from fletching.commands.terminal import answered, write_csv
 
 if TYPE_CHECKING:
-    from fletching.admin.suppressed import ByHand
+    from fletching.admin.suppression import ByHand
 
 _STEP = 1 << 14
 """Octets between two looks of the bar."""
@@ -47,7 +47,7 @@ def suppression_list(config_path: Path, listid: str | None, wants_json: bool) ->
     Example:
       fletching suppression list t100
     """
-    from fletching.admin.suppressed import rows
+    from fletching.admin.suppression import rows
 
     config = load_or_fail(config_path)
     with answered():
@@ -68,7 +68,7 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
     Example:
       fletching suppression export t100 > t100.csv
     """
-    from fletching.admin.suppressed import COLUMNS, rows
+    from fletching.admin.suppression import COLUMNS, rows
 
     config = load_or_fail(config_path)
     with answered():
@@ -94,7 +94,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
       fletching suppression add t100 joe@example.org
       fletching suppression add t100 - < addresses.txt
     """
-    from fletching.admin.suppressed import ByHand, SuppressionError, check_list, is_known
+    from fletching.admin.suppression import ByHand, SuppressionError, check_list, is_known
 
     config = load_or_fail(config_path)
     by_hand = ByHand(config, listid, obscured)
@@ -131,7 +131,7 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
     Example:
       fletching suppression remove t100 joe@example.org
     """
-    from fletching.admin.suppressed import ByHand
+    from fletching.admin.suppression import ByHand
 
     by_hand = ByHand(load_or_fail(config_path), listid)
     with answered():
@@ -153,7 +153,7 @@ def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
     Example:
       fletching suppression find joe@example.org
     """
-    from fletching.admin.suppressed import found
+    from fletching.admin.suppression import found
 
     with answered():
         rows = found(load_or_fail(config_path), address)
@@ -164,7 +164,7 @@ def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
 def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
     """Adds an address a line, and says how many were new."""
     from fletching.admin.asking import NoAnswer
-    from fletching.admin.suppressed import SuppressionError
+    from fletching.admin.suppression import SuppressionError
 
     added = there = wrong = 0
     at = milliseconds()
