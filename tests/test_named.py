@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fletching.config.faults import UnusableError, named_by, told_of
 from fletching.config.load import ConfigError, load
-from fletching.config.named import UnusableError, named_by, told_of
 from fletching.keys.link_keys import new_dkim_key
 from fletching.startup import open_setup
 

@@ -11,8 +11,8 @@ import socket
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+from fletching.config.faults import named_by
 from fletching.config.model import Config
-from fletching.config.named import named_by
 from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
 from fletching.mail.dkim import SigningKey
 from fletching.outgoing.flow import Setup, Stamp

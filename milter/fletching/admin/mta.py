@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fletching import paused as file
-from fletching.config.crossing import nearest
+from fletching.config.consistency import nearest
 from fletching.config.model import Config, VirtualMta
 
 

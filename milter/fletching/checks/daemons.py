@@ -10,8 +10,8 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fletching.config.faults import UnusableError
 from fletching.config.model import Config
-from fletching.config.named import UnusableError
 from fletching.config.nodes import Place
 from fletching.config.redis_url import parse
 from fletching.config.sections import Web

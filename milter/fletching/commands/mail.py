@@ -145,8 +145,8 @@ def carried(
     """The outcome for a message of the command line."""
     from fletching.admin.preview import envelope_of
     from fletching.admin.preview import preview as previewed
+    from fletching.config.faults import told_of
     from fletching.config.load import ConfigError
-    from fletching.config.named import told_of
     from fletching.mail.message import parse
     from fletching.startup import at_time, open_setup, stamp, zone
 

@@ -55,8 +55,8 @@ def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> No
 def load_as(config_path: Path, daemon: str) -> None:
     """Opens what the daemon opens, says nothing if it can, and ends with 2 if it cannot."""
     from fletching.checks.daemons import OPENS
+    from fletching.config.faults import told_of
     from fletching.config.load import ConfigError
-    from fletching.config.named import told_of
 
     config = load_or_fail(config_path)
     try:

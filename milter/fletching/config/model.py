@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from fletching.config import crossing
+from fletching.config import consistency
 from fletching.config.fields import (
     Address,
     ClassName,
@@ -300,7 +300,7 @@ class Config(Options):
             mail_class._name = name
         for name, virtual_mta in self.virtual_mtas.items():
             virtual_mta._name = name
-        crossing.refuse(crossing.clashes(self))
+        consistency.refuse(consistency.clashes(self))
         return self
 
     def user_name(self, login: str | None) -> str | None:
@@ -371,5 +371,5 @@ class Config(Options):
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is allowed and most likely a mistake: `path.to.key: what is wrong`."""
-        found = crossing.doubts(self)
+        found = consistency.doubts(self)
         return tuple(f"{'.'.join(map(str, each.path))}: {each.rule}" for each in found)

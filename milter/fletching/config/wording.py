@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from fletching.config.crossing import nearest
+from fletching.config.consistency import nearest
 from fletching.config.model import Config
 from fletching.config.shape import section
 

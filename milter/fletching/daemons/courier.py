@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from fletching import log
+from fletching.config.faults import UnusableError, named_by, told_of
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
-from fletching.config.named import UnusableError, named_by, told_of
 from fletching.config.sections import Destination
 from fletching.daemons import library_log
 from fletching.daemons.delivery import Delivery, Order

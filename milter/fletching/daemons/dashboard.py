@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fletching import log
+from fletching.config.faults import UnusableError, named_by
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
-from fletching.config.named import UnusableError, named_by
 from fletching.config.sections import Web
 from fletching.daemons import dashboard_live as live
 from fletching.daemons import dashboard_pages as pages

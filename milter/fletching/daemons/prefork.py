@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from fletching import log, metrics
+from fletching.config.faults import named_by, told_of
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
-from fletching.config.named import named_by, told_of
 from fletching.daemons import embedded_redis, library_log, recycling
 from fletching.daemons.listener import Listener, ListenError, open_listener
 from fletching.daemons.processes import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from fletching.config.faults import named_by
 from fletching.config.model import Config
-from fletching.config.named import named_by
 from fletching.config.redis_url import parse
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fletching import log
+from fletching.config.faults import told_of
 from fletching.config.load import ConfigError
 from fletching.config.model import Config
-from fletching.config.named import told_of
 from fletching.daemons import embedded_redis, library_log, prefork
 from fletching.daemons.processes import Signals, execute, notify, spawn
 from fletching.daemons.tending import ENDS, Child, Tender, end

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fletching import log
+from fletching.config.faults import UnusableError, named_by
 from fletching.config.model import Config
-from fletching.config.named import UnusableError, named_by
 from fletching.config.sections import Web
 from fletching.daemons.holding import HELD, Holding
 from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from fletching import log
+from fletching.config.faults import named_by, told_of
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
-from fletching.config.named import named_by, told_of
 from fletching.config.sections import Events, Web
 from fletching.daemons import dashboard, holding, journal, library_log, prefork
 from fletching.daemons.holding import Holding
