@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fletching import events
-from fletching.destinations.rules import Queued
+from fletching.destinations.answers import Queued
 from fletching.events import Event
 from fletching.tokens import Facts
 

@@ -20,8 +20,8 @@ import pytest
 from fletching import events
 from fletching.daemons import delivery
 from fletching.daemons.delivery import Delivery, Destination, Order
-from fletching.destinations import rules
-from fletching.destinations.rules import Answer, Filter, Queued
+from fletching.destinations import answers as rules
+from fletching.destinations.answers import Answer, Filter, Queued
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event

@@ -22,10 +22,11 @@ from typing import Any
 import pytest
 from fletching import events
 from fletching.config.sections import Destination
-from fletching.destinations import lines, rules, webhook
+from fletching.destinations import answers as rules
+from fletching.destinations import lines, webhook
+from fletching.destinations.answers import Answer, Verdict
 from fletching.destinations.lines import Lines
-from fletching.destinations.opening import DestinationError, opened
-from fletching.destinations.rules import Answer, Verdict
+from fletching.destinations.open import DestinationError, opened
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 

@@ -9,8 +9,15 @@ from urllib.parse import parse_qs
 
 import pytest
 from fletching import events
-from fletching.destinations import form, rules
-from fletching.destinations.rules import FIRST_PAUSE, LONGEST_PAUSE, Answer, Filter, Queued, Verdict
+from fletching.destinations import answers, form
+from fletching.destinations.answers import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Answer,
+    Filter,
+    Queued,
+    Verdict,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +64,7 @@ def test_filter(
     ],
 )
 def test_what_a_status_means(status: int, verdict: Verdict) -> None:
-    answer = rules.of_webhook(status)
+    answer = answers.of_webhook(status)
     assert answer.verdict is verdict
     assert answer.why == ("" if verdict is Verdict.DONE else f"status {status}")
 
@@ -82,13 +89,13 @@ def test_what_a_status_means(status: int, verdict: Verdict) -> None:
     ],
 )
 def test_what_an_answer_to_a_form_means(status: int, body: bytes, verdict: Verdict) -> None:
-    assert rules.of_form(status, body).verdict is verdict
+    assert answers.of_form(status, body).verdict is verdict
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_a_failure_with_its_cure(status: int) -> None:
     why = f"status {status}: redirects are not followed, so give the URL that it leads to"
-    assert rules.of_webhook(status) == Answer(Verdict.AGAIN, why)
+    assert answers.of_webhook(status) == Answer(Verdict.AGAIN, why)
 
 
 @pytest.mark.parametrize(
@@ -100,52 +107,52 @@ def test_a_redirect_is_a_failure_with_its_cure(status: int) -> None:
         pytest.param(" 5 ", 5, id="blanks"),
         pytest.param("-5", 0, id="negative"),
         pytest.param("1.5", 0, id="a fraction"),
-        pytest.param("9" * 500, rules.LONGEST_WAIT, id="for ever"),
+        pytest.param("9" * 500, answers.LONGEST_WAIT, id="for ever"),
         pytest.param("Mon, 21 Sep 2026 14:14:20 GMT", 60, id="a date"),
         pytest.param("Monday, 21-Sep-26 14:14:20 GMT", 60, id="a date of RFC 850"),
         pytest.param("Mon, 21 Sep 2026 14:12:20 GMT", 0, id="a date in the past"),
-        pytest.param("Mon, 21 Sep 2099 14:13:20 GMT", rules.LONGEST_WAIT, id="a date far off"),
+        pytest.param("Mon, 21 Sep 2099 14:13:20 GMT", answers.LONGEST_WAIT, id="a date far off"),
         pytest.param("Mon, 99 Sep 2026 99:99:99 GMT", 0, id="no such date"),
         pytest.param("soon", 0, id="a word"),
     ],
 )
 def test_retry_after(value: str | None, seconds: float) -> None:
-    assert rules.retry_after(value, 1_790_000_000) == seconds
+    assert answers.retry_after(value, 1_790_000_000) == seconds
 
 
 @given(st.text())
 def test_retry_after_takes_any_text(value: str) -> None:
-    assert 0 <= rules.retry_after(value, 1_790_000_000) <= rules.LONGEST_WAIT
+    assert 0 <= answers.retry_after(value, 1_790_000_000) <= answers.LONGEST_WAIT
 
 
 @pytest.mark.parametrize(
     ("status", "wait"), [(429, 7.0), (503, 7.0), (500, 0.0), (400, 0.0), (301, 0.0), (200, 0.0)]
 )
 def test_only_429_and_503_ask_for_a_wait(status: int, wait: float) -> None:
-    assert rules.of_webhook(status, 7.0).wait == wait
-    assert rules.of_form(status, b"ok", 7.0).wait == wait
+    assert answers.of_webhook(status, 7.0).wait == wait
+    assert answers.of_form(status, b"ok", 7.0).wait == wait
 
 
 def test_what_a_log_is_told_is_short() -> None:
-    assert len(rules.failed("x" * 100_000).why) == 200
+    assert len(answers.failed("x" * 100_000).why) == 200
 
 
 @pytest.mark.parametrize(
     ("failures", "longest"), [(1, 1.0), (2, 2.0), (3, 4.0), (9, 256.0), (10, 300.0), (5000, 300.0)]
 )
 def test_pauses_grow_up_to_a_limit(failures: int, longest: float) -> None:
-    assert rules.pause(failures, 0.0) == longest
-    assert rules.pause(failures, 1.0) == longest / 2
+    assert answers.pause(failures, 0.0) == longest
+    assert answers.pause(failures, 1.0) == longest / 2
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1))
 def test_pauses_are_in_bounds(failures: int, chance: float) -> None:
-    assert FIRST_PAUSE / 2 <= rules.pause(failures, chance) <= LONGEST_PAUSE
+    assert FIRST_PAUSE / 2 <= answers.pause(failures, chance) <= LONGEST_PAUSE
 
 
 def test_signature() -> None:
     # By openssl: printf '1700000000.[]' | openssl dgst -sha256 -hmac 'what we both know'
-    assert rules.signature(b"what we both know", 1700000000, b"[]") == (
+    assert answers.signature(b"what we both know", 1700000000, b"[]") == (
         "t=1700000000,v1=e4d9e7f7ae3f3c7e66d3b07dd60628443f32e51feb035af7bf2be1544e57518c"
     )
 
@@ -155,7 +162,7 @@ def test_signatures_are_those_of_the_standard_library(
     secret: bytes, seconds: int, body: bytes
 ) -> None:
     expected = hmac.digest(secret, b"%d.%b" % (seconds, body), hashlib.sha256).hex()
-    assert rules.signature(secret, seconds, body) == f"t={seconds},v1={expected}"
+    assert answers.signature(secret, seconds, body) == f"t={seconds},v1={expected}"
 
 
 def test_a_queued_event_knows_its_time() -> None:

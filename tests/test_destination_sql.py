@@ -17,8 +17,8 @@ import pytest
 from fletching import events
 from fletching.daemons import delivery
 from fletching.daemons.delivery import Delivery, Order
-from fletching.destinations import rules
-from fletching.destinations.rules import Filter, Queued, Verdict
+from fletching.destinations import answers
+from fletching.destinations.answers import Filter, Queued, Verdict
 from fletching.destinations.sql import Sql, row
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
@@ -398,8 +398,8 @@ def test_bad_texts_and_a_restart(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rules, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(rules, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(answers, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(answers, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(delivery, "_LOOK_EVERY", 0.02)
     redis.client.flushall()
     stream = EventLog(redis.url, tmp_path)

@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 from fletching import events
+from fletching.destinations.answers import Queued
 from fletching.destinations.lines import Lines
-from fletching.destinations.rules import Queued
 from fletching.destinations.sql import TABLE
 from fletching.tokens import Kind
 

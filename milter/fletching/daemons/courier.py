@@ -24,8 +24,8 @@ from fletching.daemons.processes import Signals, even_without_room, notify
 from fletching.daemons.redis_files import open_redis_files
 from fletching.daemons.seldom import Seldom
 from fletching.daemons.tending import Tender
-from fletching.destinations.opening import DestinationError, opened
-from fletching.destinations.rules import Filter
+from fletching.destinations.answers import Filter
+from fletching.destinations.open import DestinationError, opened
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
 from fletching.store.connection import StoreAway

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fletching import log
-from fletching.destinations import rules
-from fletching.destinations.rules import Answer, Filter, Queued, Verdict
+from fletching.destinations import answers
+from fletching.destinations.answers import Answer, Filter, Queued, Verdict
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
 from fletching.store.connection import StoreAway
@@ -125,7 +125,7 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 this thread's edge: others go on
                 self._failures += 1
                 log.delivery_failed(self.name, error)
-                self._rest(rules.pause(self._failures, random.random()))
+                self._rest(answers.pause(self._failures, random.random()))
             self._ended.wait(_LOOK_EVERY)
         self._destination.close()
         self._leave()
@@ -201,7 +201,7 @@ class Delivery:
                 return is_done and self._goes_on() and self._offer(batch[half:])
             if self._judge(batch, answer, attempt):
                 return True
-            self._rest(max(answer.wait, rules.pause(self._failures, random.random())))
+            self._rest(max(answer.wait, answers.pause(self._failures, random.random())))
             if not self._goes_on():
                 return False
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fletching.destinations.rules import ARRIVED, Answer, Queued, failed
+from fletching.destinations.answers import ARRIVED, Answer, Queued, failed
 
 KEPT = 10
 """Files that rotation leaves: NAME.1, the youngest, to NAME.10."""

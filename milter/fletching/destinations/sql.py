@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from fletching.destinations.rules import ARRIVED, Answer, Queued, Verdict, failed
+from fletching.destinations.answers import ARRIVED, Answer, Queued, Verdict, failed
 from fletching.events import CLICK
 
 _KEY = "event_unique_id"

@@ -19,8 +19,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from fletching.destinations import form, rules
-from fletching.destinations.rules import Answer, Queued, failed
+from fletching.destinations import answers, form
+from fletching.destinations.answers import Answer, Queued, failed
 from fletching.events import rfc3339
 
 TIMEOUT = 10.0
@@ -105,8 +105,8 @@ class Webhook:
             self.close()
             return failed(f"{type(error).__name__}: {error}")
         if self._as_form:
-            return rules.of_form(status, told, wait)
-        return rules.of_webhook(status, wait)
+            return answers.of_form(status, told, wait)
+        return answers.of_webhook(status, wait)
 
     def close(self) -> None:
         """The connection ends; a delivery after it makes a new one."""
@@ -130,7 +130,7 @@ class Webhook:
         }
         if self._secret is not None:
             now = int(time.time())
-            headers["X-Fletching-Signature"] = rules.signature(self._secret, now, body)
+            headers["X-Fletching-Signature"] = answers.signature(self._secret, now, body)
         return headers
 
     def _ask(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float]:
@@ -165,7 +165,11 @@ class Webhook:
             raise TimeoutError(f"no whole answer within {DEADLINE:g} seconds")
         if not answer.isclosed():
             self.close()
-        return answer.status, told, rules.retry_after(answer.getheader("Retry-After"), time.time())
+        return (
+            answer.status,
+            told,
+            answers.retry_after(answer.getheader("Retry-After"), time.time()),
+        )
 
     @property
     def _target(self) -> str:
