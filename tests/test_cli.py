@@ -13,8 +13,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from fletching.cli import INTERNAL_ERROR
-from fletching.cli.main import main
+from fletching.cli.main import INTERNAL_ERROR, main
 
 from tests.host import Host
 from tests.setting import NEWSLETTER

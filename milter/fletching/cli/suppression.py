@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
-from fletching.commands.terminal import answered, write_csv
+from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.cli.terminal import answered, write_csv
 
 if TYPE_CHECKING:
     from fletching.admin.suppression import ByHand

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fletching.commands.command import configured
+from fletching.cli.options import configured
 
 
 @click.command()

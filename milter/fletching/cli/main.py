@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from fletching.commands import daemons, events, keys, mail, site, stats, suppression
-from fletching.commands.command import say
+from fletching.cli import check, daemons, events, keys, preview, stats, suppression
+from fletching.cli.options import say
 
 INTERNAL_ERROR = 70
 """The status of a command that failed by a fault of its own: EX_SOFTWARE of sysexits.h."""
@@ -71,11 +71,11 @@ for command in (
     daemons.web,
     daemons.courier,
     daemons.run,
-    site.check,
-    site.postfix,
-    site.mta,
-    mail.preview,
-    mail.explain,
+    check.check,
+    check.postfix,
+    check.mta,
+    preview.preview,
+    preview.explain,
     keys.key,
     keys.dkim,
     keys.token,

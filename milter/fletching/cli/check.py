@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
-from fletching.commands.terminal import write
+from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.cli.terminal import write
 
 
 @click.command()

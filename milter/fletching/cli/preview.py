@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fletching.commands.command import F, as_json, configured, fail, load_or_fail
-from fletching.commands.terminal import write
+from fletching.cli.options import F, as_json, configured, fail, load_or_fail
+from fletching.cli.terminal import write
 
 if TYPE_CHECKING:
     from fletching.config.model import Config

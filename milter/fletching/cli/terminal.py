@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from fletching.admin import escapes
-from fletching.commands.command import fail, say
+from fletching.cli.options import fail, say
 
 as_csv = click.option("--csv", "wants_csv", is_flag=True, help="CSV with a line of titles.")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
 
 if TYPE_CHECKING:
     from fletching.config.model import Config

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, say
-from fletching.commands.events import milliseconds
-from fletching.commands.terminal import answered, as_csv, write_csv
+from fletching.cli.events import milliseconds
+from fletching.cli.options import as_json, configured, fail, load_or_fail, say
+from fletching.cli.terminal import answered, as_csv, write_csv
 
 if TYPE_CHECKING:
     from fletching.admin.stats import Wanted

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from fletching.commands.command import as_json, configured, fail, load_or_fail, say, show_rows
-from fletching.commands.terminal import answered, write
+from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.cli.terminal import answered, write
 
 if TYPE_CHECKING:
     from fletching.admin.events import Reading
