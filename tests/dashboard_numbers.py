@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fletching.daemons import web_server
-from fletching.daemons.dashboard import Dashboard, server
+from fletching.daemons.dashboard.app import Dashboard, server
+from fletching.daemons.process import http_server
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Link, Row
@@ -88,7 +88,7 @@ def served(
     shown = Dashboard(numbers, password, proxies)  # type: ignore[arg-type]
     running = server(shown)
     running.config.timeout_graceful_shutdown = 0  # an open page would be waited for
-    heard = web_server.listening(socket.AF_INET, ("127.0.0.1", 0))
+    heard = http_server.listening(socket.AF_INET, ("127.0.0.1", 0))
     thread = threading.Thread(target=lambda: running.run([heard]))
     thread.start()
     wait_until("the dashboard does not start", lambda: running.started)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from fletching.daemons import afterwards
-from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
+from fletching.daemons.milter import afterwards
+from fletching.daemons.milter.afterwards import Afterwards, Answered, warnings_of
 from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 

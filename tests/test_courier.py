@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from fletching import events
-from fletching.daemons import delivery
-from fletching.daemons.delivery import Delivery, Destination, Order
+from fletching.daemons.courier import delivery
+from fletching.daemons.courier.delivery import Delivery, Destination, Order
 from fletching.destinations import answers as rules
 from fletching.destinations.answers import Answer, Filter, Queued
 from fletching.destinations.sql import Sql

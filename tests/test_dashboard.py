@@ -14,8 +14,9 @@ from pathlib import Path
 import html5lib  # type: ignore[import-untyped]
 import pytest
 from fletching.config.load import ConfigError, parse
-from fletching.daemons import dashboard, dashboard_pages, guesses
-from fletching.daemons.guesses import AT_ONCE
+from fletching.daemons.dashboard import app as dashboard
+from fletching.daemons.dashboard import guesses, pages
+from fletching.daemons.dashboard.guesses import AT_ONCE
 from fletching.store.statistics import Link
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,7 +163,7 @@ def test_pages_are_html_without_errors(numbers: Numbers, path: str) -> None:
 
 
 def test_more_campaigns_than_a_page_has_room_for() -> None:
-    most = dashboard_pages.MOST_CAMPAIGNS
+    most = pages.MOST_CAMPAIGNS
     found = [campaign(f"c{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(2 * most + 5)]
     with served(Numbers(*found)) as port:
         first, second = body(port, "/"), body(port, "/?page=2")
@@ -200,7 +201,7 @@ def test_another_query_is_the_first_page(numbers: Numbers, query: str) -> None:
 @given(st.dictionaries(st.integers(0, 400 * 24), st.integers(1, 10**9), min_size=1))
 def test_a_curve_loses_no_count_and_stays_short(counted: dict[int, int]) -> None:
     hours = {"clicks": {OPENED + hour * HOUR: count for hour, count in counted.items()}}
-    drawn = dashboard_pages.curve(hours)
+    drawn = pages.curve(hours)
     assert drawn is not None
     _, readers = drawn.panels
     assert f"{sum(counted.values()):,} clicks" in readers.said

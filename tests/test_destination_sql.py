@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from fletching import events
-from fletching.daemons import delivery
-from fletching.daemons.delivery import Delivery, Order
+from fletching.daemons.courier import delivery
+from fletching.daemons.courier.delivery import Delivery, Order
 from fletching.destinations import answers
 from fletching.destinations.answers import Filter, Queued, Verdict
 from fletching.destinations.sql import Sql, row

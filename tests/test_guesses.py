@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fletching.daemons.guesses import AT_ONCE, EACH, MOST, Guesses
+from fletching.daemons.dashboard.guesses import AT_ONCE, EACH, MOST, Guesses
 from hypothesis import given
 from hypothesis import strategies as st
 

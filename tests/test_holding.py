@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fletching.daemons.holding import Holding
-from fletching.daemons.journal import Journal
-from fletching.daemons.recorder import Recorder
+from fletching.daemons.intake.holding import Holding
+from fletching.daemons.intake.journal import Journal
+from fletching.daemons.intake.recorder import Recorder
 from fletching.returning import bots
 from fletching.returning.bursts import LINK, Touch
 from fletching.store.events import EventLog

@@ -14,8 +14,15 @@ from pathlib import Path
 
 import pytest
 from fletching import events
-from fletching.daemons import journal as module
-from fletching.daemons.journal import START, Journal, Position, journal_of, prepare, restored
+from fletching.daemons.intake import journal as module
+from fletching.daemons.intake.journal import (
+    START,
+    Journal,
+    Position,
+    journal_of,
+    prepare,
+    restored,
+)
 from fletching.events import Event
 from fletching.store.writing import JournalLine
 from fletching.tokens import Facts

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fletching.daemons import library_log
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.process import library_log
+from fletching.daemons.process.seldom import Seldom
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_each_library_has_one_line_a_minute(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("fletching.daemons.seldom.time.monotonic", lambda: now)
+    monkeypatch.setattr("fletching.daemons.process.seldom.time.monotonic", lambda: now)
     for name in ("one", "one", "other", "one"):
         logging.getLogger(name).error("%s", "failed")
     assert capfd.readouterr().err.splitlines() == [
@@ -84,7 +84,7 @@ def test_arguments_that_do_not_fit(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1.0
-    monkeypatch.setattr("fletching.daemons.seldom.time.monotonic", lambda: now)
+    monkeypatch.setattr("fletching.daemons.process.seldom.time.monotonic", lambda: now)
     said = Seldom(10)
     assert [said.is_due() for _ in range(3)] == [True, False, False]
     assert (said.taken(), said.taken()) == (2, 0)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fletching.daemons.processes import stay_on
+from fletching.daemons.process.fork import stay_on
 
 from sandbox.processes import free_port, wait_until
 from sandbox.redis_server import RedisServer

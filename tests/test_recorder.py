@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from fletching import events
-from fletching.daemons import journal as journal_module
-from fletching.daemons.drain import MOST_AT_ONCE, Drain
-from fletching.daemons.journal import START, Journal, journal_of
-from fletching.daemons.recorder import Recorder
+from fletching.daemons.intake import journal as journal_module
+from fletching.daemons.intake.drain import MOST_AT_ONCE, Drain
+from fletching.daemons.intake.journal import START, Journal, journal_of
+from fletching.daemons.intake.recorder import Recorder
 from fletching.events import Event
 from fletching.store.connection import StoreAway
 from fletching.store.events import STREAM, EventLog

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from fletching.config.values import inet_place
-from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import notify
-from fletching.daemons.recycling import free_place, share
+from fletching.daemons.milter.recycling import free_place, share
+from fletching.daemons.process.fork import notify
+from fletching.daemons.process.listener import Listener, ListenError, open_listener
 
 from sandbox.processes import free_port, wait_until
 from sandbox.redis_server import RedisServer

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from fletching.daemons.pages import PageError, Pages
+from fletching.daemons.web.pages import PageError, Pages
 from fletching.keys.link_keys import new_link_key, read_link_keys
 from fletching.returning import hits
 from fletching.returning.hits import Body

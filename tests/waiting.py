@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fletching.daemons.afterwards import GATHER
+from fletching.daemons.milter.afterwards import GATHER
 
 from sandbox.processes import wait_until
 

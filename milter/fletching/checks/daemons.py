@@ -15,9 +15,11 @@ from fletching.config.model import Config
 from fletching.config.nodes import Place
 from fletching.config.redis_url import parse
 from fletching.config.sections import Web
-from fletching.daemons import courier, dashboard, web
-from fletching.daemons.redis_files import open_redis_files
-from fletching.daemons.supervisor import needed
+from fletching.daemons.courier import main as courier
+from fletching.daemons.dashboard import app as dashboard
+from fletching.daemons.process.redis_files import open_redis_files
+from fletching.daemons.run import needed
+from fletching.daemons.web import app as web
 from fletching.startup import open_setup
 
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {

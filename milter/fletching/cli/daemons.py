@@ -21,7 +21,7 @@ def milter(config_path: Path) -> None:
     Example:
       fletching milter --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.milter import serve
+    from fletching.daemons.milter.callbacks import serve
 
     sys.exit(serve(config_path))
 
@@ -39,7 +39,7 @@ def web(config_path: Path) -> None:
     Example:
       fletching web --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.web_processes import serve
+    from fletching.daemons.web.main import serve
 
     sys.exit(serve(config_path))
 
@@ -56,7 +56,7 @@ def courier(config_path: Path) -> None:
     Example:
       fletching courier --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.courier import serve
+    from fletching.daemons.courier.main import serve
 
     sys.exit(serve(config_path))
 
@@ -73,6 +73,6 @@ def run(config_path: Path) -> None:
     Example:
       fletching run --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.supervisor import run as supervise
+    from fletching.daemons.run import run as supervise
 
     sys.exit(supervise(config_path))

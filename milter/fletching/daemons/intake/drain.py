@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from fletching import log
-from fletching.daemons.journal import START, Journal, Position
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.intake.journal import START, Journal, Position
+from fletching.daemons.process.seldom import Seldom
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
 from fletching.store.writing import Batch, JournalLine, Outcome

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from fletching.daemons.listener import LONGEST_PATH
-from fletching.daemons.processes import execute, hear, spawn
-from fletching.daemons.tending import Child
+from fletching.daemons.process.fork import execute, hear, spawn
+from fletching.daemons.process.listener import LONGEST_PATH
+from fletching.daemons.process.supervise import Child
 from fletching.store.connection import embedded_socket
 
 _PROGRAM = "redis-server"

@@ -18,12 +18,12 @@ from fletching.config.faults import UnusableError, named_by, told_of
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.sections import Destination
-from fletching.daemons import library_log
-from fletching.daemons.delivery import Delivery, Order
-from fletching.daemons.processes import Signals, even_without_room, notify
-from fletching.daemons.redis_files import open_redis_files
-from fletching.daemons.seldom import Seldom
-from fletching.daemons.tending import Tender
+from fletching.daemons.courier.delivery import Delivery, Order
+from fletching.daemons.process import library_log
+from fletching.daemons.process.fork import Signals, even_without_room, notify
+from fletching.daemons.process.redis_files import open_redis_files
+from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.supervise import Tender
 from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, opened
 from fletching.metrics import Deliveries

@@ -19,10 +19,16 @@ from typing import NoReturn
 
 from fletching import log
 from fletching.config.model import Config
-from fletching.daemons.afterwards import Afterwards, Answered, warnings_of
-from fletching.daemons.listener import Listener
-from fletching.daemons.mail import InHand, Mail
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER, Bell, Signals, keep_memory
+from fletching.daemons.milter.afterwards import Afterwards, Answered, warnings_of
+from fletching.daemons.milter.mail import InHand, Mail
+from fletching.daemons.process.fork import (
+    END_WORKER,
+    RELOAD_WORKER,
+    Bell,
+    Signals,
+    keep_memory,
+)
+from fletching.daemons.process.listener import Listener
 from fletching.events import PREPARED, Event, unique_id
 from fletching.mail.envelope import Envelope
 from fletching.metrics import Metrics

@@ -20,9 +20,9 @@ from fletching import log
 from fletching.config.faults import UnusableError, named_by
 from fletching.config.model import Config
 from fletching.config.sections import Web
-from fletching.daemons.holding import HELD, Holding
-from fletching.daemons.pages import LEADS_ON, POLICY, PageError, Pages
-from fletching.daemons.recorder import Recorder
+from fletching.daemons.intake.holding import HELD, Holding
+from fletching.daemons.intake.recorder import Recorder
+from fletching.daemons.web.pages import LEADS_ON, POLICY, PageError, Pages
 from fletching.keys.link_keys import KeyFileError, read_link_keys
 from fletching.returning import bots, hits, visitor
 from fletching.returning.hits import Answer, Body, Moment, Request

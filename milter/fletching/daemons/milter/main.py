@@ -16,9 +16,10 @@ from fletching import log, metrics
 from fletching.config.faults import named_by, told_of
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
-from fletching.daemons import embedded_redis, library_log, recycling
-from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import (
+from fletching.daemons.milter import recycling
+from fletching.daemons.milter.worker import Retirement, Worker, live
+from fletching.daemons.process import embedded_redis, library_log
+from fletching.daemons.process.fork import (
     END_WORKER,
     RELOAD_WORKER,
     Bell,
@@ -28,10 +29,10 @@ from fletching.daemons.processes import (
     spawn,
     stay_on,
 )
-from fletching.daemons.redis_files import open_redis_files
-from fletching.daemons.seldom import Seldom
-from fletching.daemons.tending import Child, Tender, end
-from fletching.daemons.worker import Retirement, Worker, live
+from fletching.daemons.process.listener import Listener, ListenError, open_listener
+from fletching.daemons.process.redis_files import open_redis_files
+from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.supervise import Child, Tender, end
 from fletching.outgoing.flow import Setup
 from fletching.startup import open_setup
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fletching import log
-from fletching.daemons.processes import Signals
+from fletching.daemons.process.fork import Signals
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 LIVED_WELL = 10.0

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from fletching import log
-from fletching.daemons.drain import MOST_AT_ONCE, SAY_EVERY, TRY_EVERY, Drain
-from fletching.daemons.journal import Journal, Position
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.intake.drain import MOST_AT_ONCE, SAY_EVERY, TRY_EVERY, Drain
+from fletching.daemons.intake.journal import Journal, Position
+from fletching.daemons.process.seldom import Seldom
 from fletching.events import Event
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog

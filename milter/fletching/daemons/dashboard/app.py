@@ -33,12 +33,11 @@ from fletching.config.faults import UnusableError, named_by
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.sections import Web
-from fletching.daemons import dashboard_live as live
-from fletching.daemons import dashboard_pages as pages
-from fletching.daemons import web_server
-from fletching.daemons.guesses import Guesses
-from fletching.daemons.processes import END_WORKER, RELOAD_WORKER
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.dashboard import live, pages
+from fletching.daemons.dashboard.guesses import Guesses
+from fletching.daemons.process import http_server
+from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER
+from fletching.daemons.process.seldom import Seldom
 from fletching.returning import visitor
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Statistics, What
@@ -117,9 +116,9 @@ def run(config_path: Path, config: Config, heard: socket.socket, opened_by: str 
     os._exit(0)
 
 
-def server(shown: Application) -> web_server.Server:
+def server(shown: Application) -> http_server.Server:
     """The server under the dashboard, not yet running; open streams do not hold up its end."""
-    made = web_server.server(shown)
+    made = http_server.server(shown)
     made.config.timeout_graceful_shutdown = _STREAMS_END
     return made
 

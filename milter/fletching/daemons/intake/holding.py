@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from fletching import log
-from fletching.daemons.drain import MOST_AT_ONCE
-from fletching.daemons.journal import restored
-from fletching.daemons.recorder import Recorder
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.intake.drain import MOST_AT_ONCE
+from fletching.daemons.intake.journal import restored
+from fletching.daemons.intake.recorder import Recorder
+from fletching.daemons.process.seldom import Seldom
 from fletching.events import CLICK, OPEN, Event
 from fletching.returning import bursts
 from fletching.returning.bots import Lists

@@ -19,10 +19,10 @@ from typing import Any, TypeVar, cast
 import Milter
 
 from fletching import log
-from fletching.daemons import prefork
-from fletching.daemons.afterwards import Answered
-from fletching.daemons.mail import Mail
-from fletching.daemons.worker import Worker
+from fletching.daemons.milter import main as prefork
+from fletching.daemons.milter.afterwards import Answered
+from fletching.daemons.milter.mail import Mail
+from fletching.daemons.milter.worker import Worker
 from fletching.mail.envelope import Recipient
 from fletching.outgoing.edits import (
     AddHeader,

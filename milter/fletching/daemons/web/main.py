@@ -20,11 +20,14 @@ from fletching.config.faults import named_by, told_of
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.config.sections import Events, Web
-from fletching.daemons import dashboard, holding, journal, library_log, prefork
-from fletching.daemons.holding import Holding
-from fletching.daemons.journal import Journal
-from fletching.daemons.listener import Listener, ListenError, open_listener
-from fletching.daemons.processes import (
+from fletching.daemons.dashboard import app as dashboard
+from fletching.daemons.intake import holding, journal
+from fletching.daemons.intake.holding import Holding
+from fletching.daemons.intake.journal import Journal
+from fletching.daemons.intake.recorder import Recorder
+from fletching.daemons.milter import main as prefork
+from fletching.daemons.process import library_log
+from fletching.daemons.process.fork import (
     END_WORKER,
     RELOAD_WORKER,
     Signals,
@@ -32,11 +35,11 @@ from fletching.daemons.processes import (
     notify,
     spawn,
 )
-from fletching.daemons.recorder import Recorder
-from fletching.daemons.redis_files import open_redis_files
-from fletching.daemons.tending import Child, Tender, end
-from fletching.daemons.web import Application, Opened, opened
-from fletching.daemons.web_server import listening, server
+from fletching.daemons.process.http_server import listening, server
+from fletching.daemons.process.listener import Listener, ListenError, open_listener
+from fletching.daemons.process.redis_files import open_redis_files
+from fletching.daemons.process.supervise import Child, Tender, end
+from fletching.daemons.web.app import Application, Opened, opened
 from fletching.store.events import EventLog
 from fletching.store.touches import Touches
 

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from fletching import log
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.process.seldom import Seldom
 
 EVERY = 60.0
 """Seconds between two lines of one library."""

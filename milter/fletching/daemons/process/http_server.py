@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fletching import log
-from fletching.daemons.seldom import Seldom
+from fletching.daemons.process.seldom import Seldom
 
 LONGEST_HEAD = 64 * 1024
 """Octets of a request line and headers; a token takes up to 32 KiB of them."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from fletching.daemons import dashboard_pages as pages
+from fletching.daemons.dashboard import pages
 from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign
 

@@ -20,9 +20,10 @@ from fletching import log
 from fletching.config.faults import told_of
 from fletching.config.load import ConfigError
 from fletching.config.model import Config
-from fletching.daemons import embedded_redis, library_log, prefork
-from fletching.daemons.processes import Signals, execute, notify, spawn
-from fletching.daemons.tending import ENDS, Child, Tender, end
+from fletching.daemons.milter import main as prefork
+from fletching.daemons.process import embedded_redis, library_log
+from fletching.daemons.process.fork import Signals, execute, notify, spawn
+from fletching.daemons.process.supervise import ENDS, Child, Tender, end
 
 DAEMONS = ("milter", "web", "courier")
 

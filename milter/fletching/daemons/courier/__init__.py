@@ -1,0 +1,1 @@
+"""The courier: takes events to their destinations."""

@@ -1,0 +1,1 @@
+"""How an event is kept: held, in the journal, in Redis."""

@@ -1,0 +1,1 @@
+"""The milter: from libmilter's callbacks to edits, and the processes that serve them."""

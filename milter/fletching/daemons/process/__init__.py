@@ -1,0 +1,1 @@
+"""The one life of a daemon: open, listen, fork, reload, drain, end."""
