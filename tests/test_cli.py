@@ -164,7 +164,7 @@ def test_traceback_only_in_development_mode(host: Host) -> None:
     script = (
         "import fletching.admin.mta as mta\n"
         "mta.rows = lambda config: 1 / 0\n"
-        "from fletching.cli import main\n"
+        "from fletching.cli.main import main\n"
         "main(['mta', 'list'])\n"
     )
     for more, traced in (((), False), (("-X", "dev"), True)):

@@ -415,7 +415,7 @@ class TestPrepared:
 KEEPS_WRITING = """
 import sys
 from pathlib import Path
-from fletching.daemons.journal import Journal
+from fletching.daemons.intake.journal import Journal
 from tests.test_journal import KEPT, some
 journal = Journal(Path(sys.argv[1]), KEPT)
 for number in range(10**9):

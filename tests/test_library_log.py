@@ -92,7 +92,7 @@ def test_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said.is_due()
 
 
-ENDS = "from fletching.daemons import library_log; library_log.take('web'); "
+ENDS = "from fletching.daemons.process import library_log; library_log.take('web'); "
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_looking_leaves_nothing_open(tmp_path: Path) -> None:
 
 _BELL = """
 import os
-from fletching.daemons.processes import Bell, Signals, spawn
+from fletching.daemons.process.fork import Bell, Signals, spawn
 
 def ring():
     bell.ring()
@@ -186,7 +186,7 @@ def test_a_parent_that_waits_hears_the_bell() -> None:
 
 _NO_GARBAGE = """
 import gc, os
-from fletching.daemons.processes import Signals, spawn
+from fletching.daemons.process.fork import Signals, spawn
 
 def look():
     kept = [thing for thing in gc.get_objects() if thing is inherited]
@@ -208,8 +208,8 @@ def test_what_a_child_inherits_is_no_garbage() -> None:
 
 _NO_PROCESS = """
 import os, signal
-from fletching.daemons.processes import Signals, spawn
-from fletching.daemons.tending import Child, Tender
+from fletching.daemons.process.fork import Signals, spawn
+from fletching.daemons.process.supervise import Child, Tender
 
 def start():
     left.pop()
@@ -232,8 +232,8 @@ print(Tender(signals, [first]).tend().name, left)
 
 _DEAD_BEFORE = """
 import os, signal
-from fletching.daemons.processes import Signals, spawn
-from fletching.daemons.tending import Child, Tender
+from fletching.daemons.process.fork import Signals, spawn
+from fletching.daemons.process.supervise import Child, Tender
 
 def start():
     if not lives.pop():

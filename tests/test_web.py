@@ -312,8 +312,8 @@ def test_empty_lines_keep_no_connection_open(tmp_path: Path, clean: RedisServer)
 
 IMPATIENT = (
     "-c",
-    "from fletching.daemons import web_server; from fletching.cli import main;"
-    "web_server.WHOLE_WITHIN = 0.1; main()",
+    "from fletching.daemons.process import http_server; from fletching.cli.main import main;"
+    "http_server.WHOLE_WITHIN = 0.1; main()",
 )
 
 
@@ -475,7 +475,7 @@ def few_descriptors(web: Web) -> None:
 OF_FEW_DESCRIPTORS = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-from fletching.cli import main
+from fletching.cli.main import main
 main()
 """
 
@@ -494,8 +494,8 @@ def test_what_uvloop_and_uvicorn_report_is_in_the_log(tmp_path: Path, clean: Red
 
 BROKEN_CALLBACK = """
 import asyncio
-from fletching.daemons import web
-from fletching.cli import main
+from fletching.daemons.web import app as web
+from fletching.cli.main import main
 
 class Broken(web.Application):
     async def __call__(self, scope, receive, send):
@@ -505,7 +505,7 @@ class Broken(web.Application):
     def fail(self):
         raise RuntimeError("nobody expects this")
 
-from fletching.daemons import web_processes
+from fletching.daemons.web import main as web_processes
 web_processes.Application = Broken
 main()
 """

@@ -304,9 +304,9 @@ def test_a_large_body_comes_and_goes_whole(
 _COUNTS = """
 import sys
 import milter as libmilter
-from fletching.cli import main
-from fletching.daemons.mail import Mail
-from fletching.daemons.milter import Connection
+from fletching.cli.main import main
+from fletching.daemons.milter.mail import Mail
+from fletching.daemons.milter.callbacks import Connection
 
 alive = {Mail: set(), Connection: set()}
 

@@ -165,7 +165,7 @@ def _redis_that(acts: Callable[[], None], path: Path) -> Iterator[str]:
 _DIES_BEHIND = """
 import os, signal
 import Milter
-from fletching.cli import main
+from fletching.cli.main import main
 
 name = os.environ["DIES_BEHIND"]
 plain = getattr(Milter.Base, name)
@@ -440,9 +440,9 @@ class TestStart:
 
 # To be run in place of `fletching`: pieces of mail that say so make a callback fail.
 _FAILS = """
-from fletching.cli import main
-from fletching.daemons import milter
-from fletching.daemons.mail import Mail
+from fletching.cli.main import main
+from fletching.daemons.milter import callbacks as milter
+from fletching.daemons.milter.mail import Mail
 
 add_header, address, body = Mail.add_header, milter._address, milter.Connection.body
 

@@ -7,7 +7,7 @@ come through. It knows no option. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import yaml
 
@@ -90,15 +90,15 @@ class _Composer(yaml.SafeLoader):
             self.depth -= 1
 
 
-@dataclass(slots=True)
 class _Walk:
     """One walk over the nodes of a document."""
 
-    lines: dict[Place, int] = field(default_factory=lambda: {(): 1})
-    faults: list[Fault] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
-    around: set[int] = field(default_factory=set)
-    repeats: int = 0
+    def __init__(self) -> None:
+        self.lines: dict[Place, int] = {(): 1}
+        self.faults: list[Fault] = []
+        self.seen: set[int] = set()
+        self.around: set[int] = set()
+        self.repeats = 0
 
     def value(self, node: yaml.Node, place: Place) -> object:
         """The value of a node, which stands at that place."""

@@ -6,7 +6,7 @@ of the mail is there, since it is part of the mail, and may not be looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from fletching.config.model import Config
@@ -19,13 +19,13 @@ from fletching.policy.plan import Reason
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
 class Ledger:
     """Decisions, warnings and invalid headers, in the order they come up."""
 
-    reasons: list[Reason] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.reasons: list[Reason] = []
+        self.warnings: list[str] = []
+        self.problems: list[Problem] = []
 
     def pick(self, setting: str, *offers: tuple[str, T | None]) -> T | None:
         """The first offer that is one. It and its source are written down."""
