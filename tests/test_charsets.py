@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 
-import pytest
 from fletching.mail import charsets
 from webencodings.labels import LABELS  # type: ignore[import-untyped]
+
+from tests.cases import for_every
 
 SUPERSETS = {
     "windows-874": "cp874",
@@ -23,14 +24,14 @@ NOT_READ = {"replacement", "x-user-defined", "utf-16le", "utf-16be"}
 READ = {label: name for label, name in LABELS.items() if name not in NOT_READ}
 
 
-@pytest.mark.parametrize("label", READ)
+@for_every(READ.keys())
 def test_label_of_the_standard(label: str) -> None:
     expected = codecs.lookup(SUPERSETS.get(READ[label], READ[label])).name
     assert charsets.codec(label) == expected
     assert charsets.codec(f" {label.upper()}\t") == expected
 
 
-@pytest.mark.parametrize("label", sorted(LABELS.keys() - READ.keys()))
+@for_every(LABELS.keys() - READ.keys())
 def test_label_without_ascii_is_not_read(label: str) -> None:
     assert charsets.codec(label) is None
 
@@ -53,7 +54,7 @@ GUESSED = {
 }
 
 
-@pytest.mark.parametrize(("content", "expected"), GUESSED.values(), ids=GUESSED)
+@for_every(GUESSED)
 def test_guessed(content: bytes, expected: str) -> None:
     assert charsets.guessed(content, html=True) == expected
 
@@ -62,7 +63,7 @@ def test_text_names_no_charset() -> None:
     assert charsets.guessed(b"<meta charset=koi8-r>" + LATIN, html=False) == "ascii"
 
 
-@pytest.mark.parametrize("name", ["cp874", *(f"cp{number}" for number in range(1250, 1259))])
+@for_every(["cp874", *(f"cp{number}" for number in range(1250, 1259))])
 def test_windows_codecs_keep_every_low_octet(name: str) -> None:
     octets = bytes(range(0xA0))
     kept = charsets.errors(name)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import pytest
 from fletching.mail import mime
 from fletching.mail.message import Message, parse
 from fletching.outgoing import rewrite
@@ -16,6 +15,7 @@ from fletching.outgoing.edits import replay
 from fletching.outgoing.flow import Outcome, Setup
 from fletching.tokens import Kind, found_in
 
+from tests.cases import for_every
 from tests.corpora import cpython_mails, foundation_emails
 from tests.dkim_judges import ED25519, RSA, dkimpy_says, on_the_wire
 from tests.rewriting import entity, read
@@ -78,6 +78,10 @@ def mails() -> dict[str, bytes]:
     }
 
 
+def mails_by_name() -> list[str]:
+    return [*mails()]
+
+
 @cache
 def journey(name: str) -> tuple[Message, Outcome]:
     """A mail with a class, as it came and as it left."""
@@ -85,7 +89,7 @@ def journey(name: str) -> tuple[Message, Outcome]:
     return message, carried(message, opened=opened())
 
 
-each_mail = pytest.mark.parametrize("name", mails())
+each_mail = for_every(mails_by_name)
 
 
 @each_mail

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import for_every
+
 REPOSITORY = Path(__file__).parent.parent
 ROOT = REPOSITORY / "milter"
 FILES = sorted(ROOT.rglob("*.py"))
@@ -220,7 +222,7 @@ def changing(tree: ast.AST) -> set[str]:
     return found
 
 
-each_file = pytest.mark.parametrize("path", FILES, ids=module)
+each_file = for_every({module(path): path for path in FILES})
 
 
 def tree_of(path: Path) -> ast.Module:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
+from itertools import product
 
-import pytest
 from fletching.links.api import Kind, Wanted
 
+from tests.cases import for_every
+from tests.effort import calls
 from tests.link_judges import Rewritten, html, plain
 
 PIXEL = '<img src="https://t.example/open?0" width="1" height="1" alt="">'
@@ -41,23 +41,6 @@ ONCE = {
 }
 
 
-def calls(work: Callable[[], object]) -> int:
-    """How many functions were called, Python's own and those in C."""
-    count = 0
-
-    def called(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(called)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
-
-
 def mint(_kind: Kind, _url: str) -> str:
     return "https://t.example/click?0"
 
@@ -74,15 +57,14 @@ def read_flowed(text: str) -> Rewritten:
     return plain(text.replace("x", "x \n"), Wanted(clicks=True, delsp=True), mint)
 
 
-@pytest.mark.parametrize("read", [read_html, read_text, read_flowed])
-@pytest.mark.parametrize("piece", REPEATED)
+@for_every([*product(REPEATED, (read_html, read_text, read_flowed))])
 def test_repeated(piece: str, read: Callable[[str], Rewritten]) -> None:
     count = SIZE // len(piece)
     little = calls(lambda: read(piece * count))
     assert calls(lambda: read(piece * count * 10)) < 11 * little + 100
 
 
-@pytest.mark.parametrize("made", ONCE.values(), ids=ONCE)
+@for_every(ONCE)
 def test_one_large_link(made: Callable[[int], str]) -> None:
     small, large = made(200), made(2000)
     little = calls(lambda: read_html(small))
