@@ -1,6 +1,6 @@
-"""The story of the demonstration: start, send, look. Exit 0 if all is as it should be, else 1.
+"""The demo: start the servers, send a campaign, check the results. Exit 0 if all checks pass.
 
-`KEEP=1` leaves everything running, with the ports printed, until Ctrl-C.
+With `KEEP=1` everything keeps running until Ctrl-C, and the addresses are printed.
 """
 
 from __future__ import annotations
@@ -17,56 +17,62 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from demo import newsletter, readers, show
+from demo import newsletter, recipients, show
 from demo.house import House, fletching, house
 from sandbox.sinks import SunkMail
 from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
-READERS = 60
+RECIPIENTS = 60
 INSTANCE = "20261121"
 
 
 def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
-    with console.status("starting Postfix, Redis, the milter and the sinks"), house() as running:
+    with (
+        console.status("starting Postfix, Redis, Fletching and the mail sinks"),
+        house() as running,
+    ):
         sent = submit(console, running)
         arrived = collect(running, len(sent))
-        fine = tell(console, running, sent, arrived)
-        fine = read(console, running, arrived) and fine
+        passed = show_mail(console, running, sent, arrived)
+        passed = show_reactions(console, running, arrived) and passed
         if os.environ.get("KEEP"):
-            show.facts(console, "Still running, until Ctrl-C", running.places().items())
+            show.facts(console, "Still running, until Ctrl-C", running.addresses().items())
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    return 0 if fine else 1
+    return 0 if passed else 1
 
 
 def campaign() -> Iterator[tuple[str, bytes]]:
-    """The mails as an application would make them: recipient and octets."""
-    for number in range(1, READERS + 1):
+    """Recipient and content of each mail, as an application would send them."""
+    for number in range(1, RECIPIENTS + 1):
         name = newsletter.NAMES[number % len(newsletter.NAMES)]
-        reader = f"reader{number}@mail{number % 7}.example.net"
+        recipient = f"recipient{number}@mail{number % 7}.example.net"
         headers = {
             "X-GreenArrow-MailClass": "newsletter",
             "X-GreenArrow-InstanceID": INSTANCE,
             "X-GreenArrow-Click-Tracking-ID": f"subscriber-{number}",
         }
-        yield reader, newsletter.newsletter(name, reader, number, headers)
-    reader = "customer@example.net"
-    yield reader, newsletter.transactional(reader, {"X-GreenArrow-MailClass": "transactional"})
+        yield recipient, newsletter.newsletter(name, recipient, number, headers)
+    recipient = "customer@example.net"
+    yield (
+        recipient,
+        newsletter.transactional(recipient, {"X-GreenArrow-MailClass": "transactional"}),
+    )
 
 
 def submit(console: Console, running: House) -> dict[str, bytes]:
-    """Sends all mails over one SMTP session, as a campaign tool does."""
+    """Send all mails over one SMTP session, as a campaign tool does; content by recipient."""
     sent: dict[str, bytes] = {}
     mails = list(campaign())
     with Progress(console=console) as progress, running.postfix.client() as smtp:
-        for reader, raw in progress.track(mails, description="sending a campaign"):
-            smtp.sendmail("app@example.com", [reader], raw)
-            sent[reader] = raw
+        for recipient, raw in progress.track(mails, description="sending a campaign"):
+            smtp.sendmail("app@example.com", [recipient], raw)
+            sent[recipient] = raw
     return sent
 
 
 def collect(running: House, count: int) -> dict[str, tuple[str, SunkMail]]:
-    """By recipient: the transport that carried the mail, and the mail as it arrived."""
+    """By recipient: the transport that delivered the mail, and the mail as delivered."""
     running.postfix.wait_empty()
     found = {
         mail.recipients[0]: (transport, mail)
@@ -74,27 +80,27 @@ def collect(running: House, count: int) -> dict[str, tuple[str, SunkMail]]:
         for mail in sink.mails
     }
     if len(found) != count:
-        print(f"{len(found)} of {count} mails arrived", file=sys.stderr)
+        print(f"only {len(found)} of {count} mails arrived", file=sys.stderr)
     return found
 
 
-def tell(
+def show_mail(
     console: Console,
     running: House,
     sent: dict[str, bytes],
     arrived: dict[str, tuple[str, SunkMail]],
 ) -> bool:
-    """Shows one mail, its campaign and the findings; whether all is well."""
-    reader = "reader1@mail1.example.net"
-    transport, mail = arrived[reader]
-    before, after = sent[reader], show.arrived(mail)
+    """Show one mail, its campaign and the checks; return whether all checks passed."""
+    recipient = "recipient1@mail1.example.net"
+    transport, mail = arrived[recipient]
+    before, after = sent[recipient], show.without_received(mail)
     show.side_by_side(
-        console, "One newsletter: header", show.header_lines(before), show.header_lines(after)
+        console, "One newsletter: its header", show.header_lines(before), show.header_lines(after)
     )
     links_before, links_after = show.links(before), show.links(after)
     pairs = enumerate(zip(links_before, links_after, strict=True))
-    place = next(at for at, (was, now) in pairs if was != now)
-    token = fletching(running.config_path, "token", links_after[place])
+    tracked = next(index for index, (old, new) in pairs if old != new)
+    token = fletching(running.config_path, "token", links_after[tracked])
     verdicts = {
         "dkimpy": verify_dkimpy(mail.raw, running.records),
         "OpenDKIM": verify_opendkim(mail.raw, running.records),
@@ -106,40 +112,44 @@ def tell(
             ("envelope sender before", "app@example.com"),
             ("envelope sender after", mail.sender),
             ("transport", transport),
-            ("a link before", links_before[place]),
-            ("the link after", links_after[place]),
-            ("what the token says", token.strip()),
+            ("a link before", links_before[tracked]),
+            ("the link after", links_after[tracked]),
+            ("what the token contains", token.strip()),
             *(
-                (f"DKIM, {name} says", "pass" if found and found[0].passed else "FAIL")
+                (f"DKIM verdict of {name}", "pass" if found and found[0].passed else "FAIL")
                 for name, found in verdicts.items()
             ),
         ],
     )
     stored = in_redis(running, mail, token)
-    show.facts(console, "The campaign as Redis has it", stored.items())
-    return show.findings(console, list(checks(running, sent, arrived, stored)))
+    show.facts(console, "The campaign in Redis", stored.items())
+    return show.results(console, list(checks(running, sent, arrived, stored)))
 
 
-def read(console: Console, running: House, arrived: dict[str, tuple[str, SunkMail]]) -> bool:
-    """Plays the readers, and shows what came back; whether all is well."""
-    news = {reader: mail for reader, (_, mail) in arrived.items() if reader.startswith("reader")}
-    with console.status("readers open, click and leave; a scanner looks at every link"):
-        played = readers.play(running.web, news)
-        events = readers.received(running.hook, played)
-    show.events(console, "What the customer's webhook was told, one of each kind", events)
+def show_reactions(
+    console: Console, running: House, arrived: dict[str, tuple[str, SunkMail]]
+) -> bool:
+    """Play the recipients, and show their events; return whether all checks passed."""
+    news = {name: mail for name, (_, mail) in arrived.items() if name.startswith("recipient")}
+    with console.status("recipients open, click and unsubscribe; a scanner follows links"):
+        played = recipients.play(running.web, news)
+        events = recipients.received(running.hook, played)
+    show.events(console, "Events that the webhook received, one of each type", events)
     console.print(Text(fletching(running.config_path, "stats")))
-    told = json.loads(fletching(running.config_path, "stats", "--json"))
-    (campaign,) = (each for each in told["campaigns"] if each["mail_class"] == "newsletter")
-    return show.findings(console, list(readers.checks(played, events, campaign)))
+    shown = json.loads(fletching(running.config_path, "stats", "--json"))
+    (campaign,) = (each for each in shown["campaigns"] if each["mail_class"] == "newsletter")
+    return show.results(console, list(recipients.checks(played, events, campaign)))
 
 
 def in_redis(running: House, mail: SunkMail, token: str) -> dict[str, str]:
-    """What the store knows of the mail's campaign, and of a bounce of the mail."""
+    """The mail's campaign in Redis, and the record that a bounce of it is attributed by."""
     store = Campaigns(running.config.redis, Path(running.config.state_dir))
-    words = dict(line.split(None, 1) for line in token.splitlines() if " " in line.strip())
-    identity, number = words["campaign"].strip(), int(words["message_number"])
+    facts = dict(line.split(None, 1) for line in token.splitlines() if " " in line.strip())
+    identity, number = facts["campaign"].strip(), int(facts["message_number"])
     found = {"campaign": identity} | (store.campaign(identity) or {})
-    return found | {f"a bounce of message {number}": str(store.bounce_record(identity, number))}
+    return found | {
+        f"bounce record of message {number}": str(store.bounce_record(identity, number))
+    }
 
 
 def checks(
@@ -148,10 +158,10 @@ def checks(
     arrived: dict[str, tuple[str, SunkMail]],
     stored: dict[str, str],
 ) -> Iterator[tuple[str, bool]]:
-    """Everything that has to hold."""
+    """Everything that must be true."""
     mails = [mail for _, mail in arrived.values()]
-    news = {reader: found for reader, found in arrived.items() if reader.startswith("reader")}
-    carried = [transport for transport, _ in news.values()]
+    news = {name: found for name, found in arrived.items() if name.startswith("recipient")}
+    transports = [transport for transport, _ in news.values()]
     yield f"all {len(sent)} mails arrived", arrived.keys() == sent.keys()
     yield (
         "no control header arrived",
@@ -162,12 +172,12 @@ def checks(
         ),
     )
     yield (
-        f"the pool spread the campaign: vmta-a {carried.count('vmta-a')}, "
-        f"vmta-b {carried.count('vmta-b')}",
-        set(carried) == {"vmta-a", "vmta-b"},
+        f"the pool divided the campaign: vmta-a {transports.count('vmta-a')}, "
+        f"vmta-b {transports.count('vmta-b')}",
+        set(transports) == {"vmta-a", "vmta-b"},
     )
     yield (
-        "the transactional mail took its transport",
+        "the transactional mail went through its own transport",
         arrived["customer@example.net"][0] == "vmta-a",
     )
     for name, verify in (("dkimpy", verify_dkimpy), ("OpenDKIM", verify_opendkim)):
@@ -178,9 +188,12 @@ def checks(
         sum(link.startswith("https://click.example.com/") for link in show.links(mail.raw))
         for _, mail in news.values()
     ]
-    yield f"{min(rewritten)} to {max(rewritten)} links a newsletter are ours", min(rewritten) > 30
     yield (
-        f"one campaign in Redis, {stored.get('number')} messages",
+        f"{min(rewritten)} to {max(rewritten)} links per newsletter are tracked",
+        min(rewritten) > 30,
+    )
+    yield (
+        f"Redis has one campaign with {stored.get('number')} messages",
         stored.get("number") == str(len(news)),
     )
     senders = {mail.sender for _, mail in news.values()}

@@ -1,7 +1,7 @@
-"""The private servers of the demonstration, and Fletching among them.
+"""The private servers of the demo: Postfix, Redis, mail sinks, a webhook, and Fletching.
 
-Here lives what is started, with which configuration, and on which ports. Nothing of the machine's
-own Postfix or Redis is touched; everything ends with the `with` block.
+This file says what is started, with which configuration and on which ports. The machine's own
+Postfix and Redis are not touched. All servers end with the `with` block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sandbox.processes import Daemon, free_port, private_directory
 from sandbox.sinks import Sink
 from sandbox.web import Webhook
 
-SECRET = "what the customer's webhook and we know"
+SECRET = "shared by the demo and its webhook"
 TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b")
 _CONFIG = {
     "redis": "embedded",
@@ -50,7 +50,7 @@ _CONFIG = {
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What runs, and where it can be looked at."""
+    """The running servers and their addresses."""
 
     directory: Path
     config_path: Path
@@ -61,12 +61,12 @@ class House:
     web: int
     """The port of the tracking server."""
     dashboard: str
-    """Where a browser finds the dashboard."""
+    """The URL of the dashboard."""
     records: dict[str, str]
-    """DNS records of the DKIM keys: name and TXT."""
+    """DNS records of the DKIM keys: name and TXT value."""
 
-    def places(self) -> dict[str, str]:
-        """Everything that somebody may want to look at."""
+    def addresses(self) -> dict[str, str]:
+        """Addresses, files and commands to inspect the running servers."""
         return {
             "SMTP, no login needed": f"127.0.0.1:{self.postfix.port}",
             "configuration": str(self.config_path),
@@ -79,7 +79,7 @@ class House:
 
 @contextmanager
 def house() -> Iterator[House]:
-    """Starts everything, and ends everything."""
+    """Start all servers, and end them."""
     with private_directory() as directory, ExitStack() as running:
         hook = running.enter_context(Webhook(SECRET))
         web, dashboard = free_port(), free_port()
@@ -105,7 +105,7 @@ def house() -> Iterator[House]:
 
 
 def fletching(config_path: Path, *words: str) -> str:
-    """Runs a command of Fletching as an admin would."""
+    """Run a command of Fletching, and return its output."""
     command = [sys.executable, "-m", "fletching", *words, "--config", str(config_path)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -118,7 +118,7 @@ def _configure(directory: Path, web: int, dashboard: int, hook: Webhook) -> Path
     secret = directory / "hook.secret"
     secret.write_text(f"{SECRET}\n")
     customer = {"name": "customer", "webhook": hook.url, "secret_file": str(secret)}
-    places = {
+    paths = {
         "listen": f"unix:{_socket_folder(directory)}/milter.sock",
         "state_dir": str(directory / "state"),
         "link_keys": str(directory / "link-keys"),
@@ -126,14 +126,14 @@ def _configure(directory: Path, web: int, dashboard: int, hook: Webhook) -> Path
         "events": {"destinations": [customer]},
         "dkim": {"keys": [key | {"file": str(directory / str(key["file"]))} for key in dkim]},
     }
-    path.write_text(yaml.safe_dump(_CONFIG | places, sort_keys=False))
+    path.write_text(yaml.safe_dump(_CONFIG | paths, sort_keys=False))
     fletching(path, "key", "new")
     fletching(path, "dkim", "new")
     return path
 
 
 def _socket_folder(directory: Path) -> Path:
-    """A folder whose sockets belong to Postfix's group, as deploy/systemd makes one."""
+    """A folder whose sockets belong to Postfix's group, as in deploy/systemd."""
     folder = directory / "milter"
     folder.mkdir()
     shutil.chown(folder, group="postfix")

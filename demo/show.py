@@ -1,4 +1,4 @@
-"""What the demonstration shows: one mail before and after, its campaign, and the findings."""
+"""The output of the demo: one mail before and after, its campaign, events, and the checks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sandbox.sinks import SunkMail
 
 
 def side_by_side(console: Console, title: str, before: Sequence[str], after: Sequence[str]) -> None:
-    """Two texts, equal lines beside each other, what is only on one side in colour."""
-    table = Table("as submitted", "as it arrived", title=title, title_justify="left", expand=True)
+    """Print two texts in two columns; lines that are on one side only have a color."""
+    table = Table("as submitted", "as delivered", title=title, title_justify="left", expand=True)
     for (left, left_new), (right, right_new) in _paired(before, after):
         table.add_row(
             Text(left, style="red" if left_new else "", overflow="fold"),
@@ -26,7 +26,7 @@ def side_by_side(console: Console, title: str, before: Sequence[str], after: Seq
 
 
 def facts(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
-    """Names and values."""
+    """Print a table of names and values."""
     table = Table("", "", title=title, title_justify="left", show_header=False, expand=True)
     table.columns[0].no_wrap = True
     for name, value in rows:
@@ -34,9 +34,9 @@ def facts(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None
     console.print(table)
 
 
-def events(console: Console, title: str, told: Iterable[Mapping[str, object]]) -> None:
-    """The first event of each kind, in the names that a webhook gets."""
-    first = {(each["event_type"], each.get("is_bot")): each for each in reversed([*told])}
+def events(console: Console, title: str, received: Iterable[Mapping[str, object]]) -> None:
+    """Print the first event of each type, with the field names that a webhook gets."""
+    first = {(each["event_type"], each.get("is_bot")): each for each in reversed([*received])}
     names = ("event_type", "email", "message_number", "mtaid", "is_bot", "bot_reason", "click_url")
     table = Table(*names, title=title, title_justify="left", expand=True)
     for each in reversed(first.values()):
@@ -44,22 +44,22 @@ def events(console: Console, title: str, told: Iterable[Mapping[str, object]]) -
     console.print(table)
 
 
-def findings(console: Console, checked: Sequence[tuple[str, bool]]) -> bool:
-    """One line a check; whether all hold."""
-    for what, holds in checked:
-        mark = Text("ok  ", style="green") if holds else Text("NOT ", style="bold red")
-        console.print(mark + Text(what))
-    return all(holds for _, holds in checked)
+def results(console: Console, checks: Sequence[tuple[str, bool]]) -> bool:
+    """Print one line per check, and return whether all passed."""
+    for text, passed in checks:
+        verdict = Text("ok    ", style="green") if passed else Text("FAIL  ", style="bold red")
+        console.print(verdict + Text(text))
+    return all(passed for _, passed in checks)
 
 
 def header_lines(raw: bytes) -> list[str]:
-    """The header of a mail, line by line."""
+    """The lines of a mail's header."""
     block = raw.partition(b"\r\n\r\n")[0]
     return block.decode("utf-8", "replace").split("\r\n")
 
 
 def links(raw: bytes) -> list[str]:
-    """The destinations of the HTML part, in order, as a reader's program would read them."""
+    """The destinations of the HTML part's links, in order, as a mail program reads them."""
     message = message_from_bytes(raw, policy=policy.default)
     part = message.get_body(("html",))
     html = part.get_content() if part is not None else ""
@@ -67,8 +67,8 @@ def links(raw: bytes) -> list[str]:
     return [link.replace("&amp;", "&") for link in found]
 
 
-def arrived(mail: SunkMail) -> bytes:
-    """The mail without Postfix's Received."""
+def without_received(mail: SunkMail) -> bytes:
+    """The delivered mail without Postfix's Received header."""
     return mail.below_received
 
 

@@ -1,7 +1,7 @@
-"""The readers of the demonstration: who opens, clicks and leaves, and what else asks for links.
+"""The recipients of the demo: they open, click and unsubscribe, and a scanner follows links.
 
-Here lives what they ask the web for, and what Fletching has to have counted then. Nothing is left
-to chance: each run is the same.
+This file contains their web requests, and what Fletching must have counted afterwards. Every run is
+the same.
 """
 
 from __future__ import annotations
@@ -27,73 +27,73 @@ Event = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What the readers did: events by type, bots apart, and what they were answered."""
+    """What the recipients did: the number of events by type (bots separately), and the answers."""
 
     expected: Counter[str]
     answers: Mapping[str, Answer]
 
 
 def play(web: int, arrived: Mapping[str, SunkMail]) -> Played:
-    """Reads the mails. ``web``: the port of the tracking server; ``arrived``: by recipient."""
+    """Send the requests. ``web``: port of the tracking server; ``arrived``: mail by recipient."""
     mails = dict(sorted(arrived.items(), key=lambda item: int(_digits(item[0]))))
     expected: Counter[str] = Counter()
     answers: dict[str, Answer] = {}
-    scanned, *persons = mails.values()
+    scanned, *read = mails.values()
     links = _tracked(scanned)[:8]
     for link in links:
         answers["a scanner's GET"] = ask(web, link, headers={"User-Agent": SCANNER})
     expected["engine_click by a bot"] = len(links)
-    _wait_for_readers()
-    for number, mail in enumerate(persons):
+    _wait_until_clicks_count_as_human()
+    for number, mail in enumerate(read):
         if number % 2 == 0:
             answers["an open"] = ask(web, _pixel(mail))
             expected["engine_open"] += 1
         if number % 5 == 0:
             answers["a click"] = ask(web, _tracked(mail)[number % 7])
             expected["engine_click"] += 1
-    leaving = _unsubscribe_link(persons[3])
-    answers["a look at the unsubscribe page"] = ask(web, leaving)
+    unsubscribe = _unsubscribe_link(read[3])
+    answers["a GET of the unsubscribe page"] = ask(web, unsubscribe)
     for _ in range(2):
-        answers["a one-click unsubscribe"] = ask(web, leaving, "POST", ONE_CLICK)
+        answers["a one-click unsubscribe"] = ask(web, unsubscribe, "POST", ONE_CLICK)
         expected["engine_unsub"] += 1
-    answers["a forged link"] = ask(web, _forged(_tracked(persons[0])[0]))
+    answers["a forged link"] = ask(web, _forged(_tracked(read[0])[0]))
     return Played(expected, answers)
 
 
 def received(hook: Webhook, played: Played) -> list[Event]:
-    """What the webhook got: waits for all that is due."""
+    """The events that the webhook received; waits until all expected ones are there."""
     return list(hook.wait(played.expected.total()))
 
 
 def counted(events: Iterable[Event]) -> Counter[str]:
-    """Events by type, those of bots apart."""
-    kinds = (f"{each['event_type']}{' by a bot' * bool(each.get('is_bot'))}" for each in events)
-    return Counter(kinds)
+    """The number of events by type; those of bots are counted separately."""
+    types = (f"{each['event_type']}{' by a bot' * bool(each.get('is_bot'))}" for each in events)
+    return Counter(types)
 
 
 def checks(
     played: Played, events: list[Event], campaign: Mapping[str, object]
 ) -> Iterator[tuple[str, bool]]:
-    """What has to hold. ``campaign``: what `fletching stats --json` says of it."""
-    what = ", ".join(f"{count} {kind}" for kind, count in sorted(played.expected.items()))
-    yield f"the webhook got {what}", counted(events) == played.expected
+    """Everything that must be true. ``campaign``: its object from `fletching stats --json`."""
+    numbers = ", ".join(f"{count} {name}" for name, count in sorted(played.expected.items()))
+    yield f"the webhook received {numbers}", counted(events) == played.expected
     ids = {str(each["event_unique_id"]) for each in events}
-    yield "and every event once", len(ids) == len(events)
-    for kind, status in (
+    yield "the webhook received every event once", len(ids) == len(events)
+    for request, status in (
         ("a click", 302),
         ("a scanner's GET", 302),
         ("an open", 200),
-        ("a look at the unsubscribe page", 200),
+        ("a GET of the unsubscribe page", 200),
         ("a one-click unsubscribe", 200),
         ("a forged link", 404),
     ):
-        answer = played.answers[kind]
-        leads = "a redirect" if answer.location else "no redirect"
-        fine = answer.status == status and (answer.location is None) == (status != 302)
-        yield f"{kind} is answered {answer.status}, {leads}", fine
+        answer = played.answers[request]
+        redirect = "a redirect" if answer.location else "no redirect"
+        correct = answer.status == status and (answer.location is None) == (status != 302)
+        yield f"{request} is answered with {answer.status}, {redirect}", correct
     yield (
         f"statistics: {campaign['clicks']} clicks, {campaign['bot_clicks']} by bots,"
-        f" {campaign['opens']} opens, {campaign['unsubscribes']} unsubscribed",
+        f" {campaign['opens']} opens, {campaign['unsubscribes']} unsubscribe",
         campaign["clicks"] == played.expected["engine_click"]
         and campaign["bot_clicks"] == played.expected["engine_click by a bot"]
         and campaign["opens"] == played.expected["engine_open"]
@@ -101,8 +101,8 @@ def checks(
     )
 
 
-def _wait_for_readers() -> None:
-    """Who clicks a mail within two seconds of its sending is taken for a program."""
+def _wait_until_clicks_count_as_human() -> None:
+    """A click within two seconds after sending counts as a bot's."""
     time.sleep(SOONEST / 1000 + 1)
 
 
@@ -111,7 +111,7 @@ def _digits(address: str) -> str:
 
 
 def _tracked(mail: SunkMail) -> list[str]:
-    """The click links of the HTML part, each once."""
+    """The distinct click links of the HTML part."""
     return list(dict.fromkeys(link for link in show.links(mail.raw) if "/click" in link))
 
 
@@ -128,6 +128,6 @@ def _unsubscribe_link(mail: SunkMail) -> str:
 
 
 def _forged(link: str) -> str:
-    """With another character in the middle of the token."""
+    """The link with one character of its token changed."""
     at = len(link) - 20
     return link[:at] + ("B" if link[at] == "A" else "A") + link[at + 1 :]
