@@ -1,1 +1,1 @@
-"""How fast it is. Nothing here is a test."""
+"""Benchmarks: how fast Fletching is. Nothing here is a test."""

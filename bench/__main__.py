@@ -1,6 +1,7 @@
-"""`make bench`: all rooms, one after the other, with progress, tables, JSON and pictures.
+"""`make bench`: run all benchmarks in turn, with progress, tables, JSON and charts.
 
-Here lives the command line and nothing that measures. Exit 0 if all ran, however slow it was.
+This file has the command line; it measures nothing itself. Exit 0 if all benchmarks ran, however
+slow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Room(Generic[R]):
-    """What is done with what a room measures."""
+    """A benchmark: how to measure, and how to show the results."""
 
     measure: Callable[[Effort, Tell], R]
     figures: Callable[[R], object]
@@ -38,7 +39,7 @@ class Room(Generic[R]):
 
 
 _MUCH = 1.0
-"""Percent of stolen time that is worth a line."""
+"""Percent of stolen CPU time from which on it is reported."""
 
 ROOMS: dict[str, Room[Any]] = {
     "throughput": Room(
@@ -60,20 +61,24 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tu
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
         if name not in ROOMS:
-            raise click.BadParameter(f"{name}: must be of {', '.join(ROOMS)}")
+            raise click.BadParameter(f"{name}: must be one of {', '.join(ROOMS)}")
     return names
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Few mails, one round: only to see that all works.")
-@click.option("--all", "full", is_flag=True, help="Every size at every number of connections.")
+@click.option(
+    "--quick", is_flag=True, help="Send few mails in one round, to see that everything works."
+)
+@click.option(
+    "--all", "full", is_flag=True, help="Measure every mail size with every number of connections."
+)
 @click.option(
     *("--only", "names"),
     default=",".join(ROOMS),
     callback=_chosen,
     show_default=True,
-    metavar="ROOM,...",
-    help="What to measure.",
+    metavar="BENCHMARK,...",
+    help="Run only these benchmarks.",
 )
 @click.option(
     *("--out", "folder"),
@@ -81,24 +86,25 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tu
     type=click.Path(file_okay=False, path_type=Path),
     show_default=True,
     metavar="DIRECTORY",
-    help="Where bench.json and the pictures go.",
+    help="Write bench.json and the charts to this directory.",
 )
 def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
-    """Measures Fletching beside Postfix alone, OpenDKIM and dkimpy-milter on this machine.
+    """Compare Fletching with Postfix alone, OpenDKIM and dkimpy-milter on this machine.
 
     Nothing else should run meanwhile. Writes bench.json, throughput.png, latency.png and
-    profile.png. As root, since Postfix's master wants root.
+    profile.png. Run it as root, which Postfix's master requires.
 
     \b
     Examples:
-      make bench                                  all, about half an hour
-      make bench BENCH=--quick                    all, about a minute, rough figures
+      make bench                                  everything, about half an hour
+      make bench BENCH=--quick                    everything, about a minute, rough figures
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
-      python -m bench --only store,statistics,outgoing,web   what needs no root
+      python -m bench --only store,statistics,outgoing,web   benchmarks that do not need root
     """
     if os.geteuid() != 0 and any(ROOMS[name].wants_root for name in names):
         raise click.UsageError(
-            "Postfix's master wants root: sudo, or --only store,statistics,outgoing,web"
+            "must run as root, which Postfix's master requires: use sudo, or"
+            " --only store,statistics,outgoing,web"
         )
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +122,7 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
             stolen[name] = round(machine.stolen(began, machine.Clocks.read()), 1)
         except MissingProgramError as error:
             raise click.ClickException(str(error)) from None
-        # After each room: what is measured is kept, whatever becomes of the next.
+        # After each benchmark, so that its results are kept if the next one fails.
         _write(folder / "bench.json", report)
     for name, percent in stolen.items():
         if percent >= _MUCH:
@@ -125,7 +131,7 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
 
 
 def _run(console: Console, name: str, effort: Effort, folder: Path) -> object:
-    """One room: measured with progress, shown as tables, drawn."""
+    """Run one benchmark with progress, print its tables, draw its chart."""
     room = ROOMS[name]
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -1,8 +1,8 @@
-"""`python -m bench.against CHECKOUT`: Fletching beside another version of itself, in turns.
+"""`python -m bench.against CHECKOUT`: compare Fletching with another version of itself.
 
-Here live two set-ups that differ in their code alone, and two mails: the usual newsletter, and the
-same with a field that every mail of it is warned of. Each round is one run of each set-up with each
-mail; what counts is the ratio round by round, as in `throughput.py`.
+Two setups differ only in their code. Two mails: the usual newsletter, and the same one with a
+header field that causes a warning in every mail. Each round is one run of each setup with each
+mail, in turns. The result is the ratio within each round, as in `throughput.py`.
 
     git worktree add /tmp/before COMMIT
     python -m bench.against /tmp/before
@@ -36,7 +36,7 @@ _MAILS = {PLAIN: _NEWSLETTER, WARNED: b"X-GreenArrow-Unknown: 1\r\n" + _NEWSLETT
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One of the two set-ups with one of the two mails."""
+    """One of the two setups with one of the two mails."""
 
     version: str
     mail: str
@@ -48,7 +48,7 @@ Runs = dict[Turn, list[Run]]
 
 
 def measure(checkout: Path, rounds: int, cell: Cell = _CELL) -> Runs:
-    """All runs of each turn; one before that is not counted."""
+    """All runs of each turn, after one warm-up run that is not counted."""
     runs: Runs = {turn: [] for turn in TURNS}
     with _both(checkout) as houses:
         for turn in TURNS:
@@ -71,15 +71,15 @@ def _both(checkout: Path) -> Iterator[dict[str, House]]:
 
 
 def _run(running: House, turn: Turn, cell: Cell) -> Run:
-    """One run; each of its mails was accepted, and warned of where it is to be."""
+    """One run. Checks that every mail was accepted, with a warning if it must have one."""
     file = mail_file(running, _MAILS[turn.mail])
     proof = all_warned_of if turn.mail == WARNED else all_accepted
     return run_once(running, running.setups[FLETCHING], cell, file, proof)
 
 
 def table(runs: Runs, cell: Cell = _CELL) -> Table:
-    """How much of the time and of the milter's CPU time the new one takes, median of the rounds."""
-    found = Table("mail", title="now beside before", title_justify="left")
+    """The new version's time and CPU time compared with the old one's, median of the rounds."""
+    found = Table("mail", title="this version compared with CHECKOUT", title_justify="left")
     for name in ("mails/s before", "now", "faster", "CPU ms/mail before", "now", "less CPU"):
         found.add_column(name, justify="right")
     for mail in _MAILS:
@@ -104,10 +104,10 @@ def table(runs: Runs, cell: Cell = _CELL) -> Table:
 
 @click.command()
 @click.argument("checkout", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--rounds", default=12, show_default=True, help="Runs of each set-up and mail.")
-@click.option("--mails", "count", default=_CELL.mails, show_default=True, help="Mails of a run.")
+@click.option("--rounds", default=12, show_default=True, help="Runs of each setup and mail.")
+@click.option("--mails", "count", default=_CELL.mails, show_default=True, help="Mails per run.")
 def main(checkout: Path, rounds: int, count: int) -> None:
-    """Measures this checkout beside CHECKOUT, an older one. As root. Nothing else should run."""
+    """Compare this version with CHECKOUT, an older one. Run as root, with nothing else running."""
     cell = Cell(_CELL.size, _CELL.connections, count)
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     console.print(table(measure(checkout, rounds, cell), cell))

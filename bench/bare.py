@@ -1,7 +1,7 @@
-"""The least that a redirect can cost in Python: what the room `web` compares Fletching with.
+"""The minimum cost of a redirect in Python, which the benchmark `web` compares Fletching with.
 
-Two ASGI applications. `answer` redirects and knows nothing; `record` puts an entry into a stream of
-Redis before. Neither opens a token, counts or can do without Redis: nobody should run them.
+Two ASGI applications: `answer` only redirects; `record` first adds an entry to a Redis stream.
+Neither decrypts a token or counts anything, so they are not fit for real use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 REDIS_SOCKET = "BENCH_REDIS_SOCKET"
-"""The variable in the environment that says where Redis listens."""
+"""The environment variable with the path of Redis' socket."""
 
 STREAM = "bench:bare"
 
@@ -24,13 +24,13 @@ _redis: Redis | None = None
 
 
 async def answer(_scope: object, _receive: object, send: Send) -> None:
-    """Redirects."""
+    """Redirect."""
     await send({"type": "http.response.start", "status": 302, "headers": _HEADERS})
     await send({"type": "http.response.body"})
 
 
 async def record(scope: MutableMapping[str, Any], receive: object, send: Send) -> None:
-    """Redirects, when the path is in Redis."""
+    """Add the path to Redis, then redirect."""
     global _redis
     if _redis is None:
         _redis = Redis(unix_socket_path=os.environ[REDIS_SOCKET])

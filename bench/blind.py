@@ -1,8 +1,8 @@
-"""A milter that signs and edits without looking: what any milter in Python takes that does more.
+"""A milter that signs and edits blindly: a lower bound for the time of any milter in Python.
 
-It sends the edits that Fletching sends, as many and of about that length, replaces the body by
-itself, and makes one RSA-2048 signature; which mail it has does not matter to it. So it is the
-limit: Fletching would be as fast if its own work took no time at all and there were no Redis.
+It sends as many edits as Fletching, of about the same length, replaces the body with itself, and
+makes one RSA-2048 signature, whatever the mail contains. Fletching would be as fast if its own work
+took no time and there were no Redis.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ADDED = {
     "X-Mailer-Info": 220,
     "X-Fletching-Route": 7,
 }
-"""Header fields, and how long each is."""
+"""Header fields, and the length of each in bytes."""
 _SIGNATURE = 700
 _CHUNK = 65535
 

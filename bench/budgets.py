@@ -1,12 +1,12 @@
-"""What a mail may cost, and what it does cost: a limit, a figure, and whether it holds.
+"""Budgets: what a mail may cost, what it does cost, and whether it is within the limit.
 
-Here live the limits. All is measured anew, end to end, with Fletching beside a milter that only
-collects, and one that signs and edits blindly; nothing is carried over from the other rooms. A
-budget that is overdrawn fails nothing: the figures belong to the machine that they were taken on.
-Fletching rewrites mails of all sizes here, also those above its default `max_rewrite_size`.
+This file has the limits. Everything is measured end to end, for Fletching, for a milter that only
+collects, and for one that signs and edits blindly; no figures come from the other benchmarks. A
+budget that is exceeded is not an error: the figures depend on the machine. Fletching rewrites mails
+of all sizes here, including those above its default `max_rewrite_size`.
 
-CPU time is that of all processes of the milter, so what the kernel does for them counts. RSA's own
-part is told beside it: no code of ours can make that cheaper.
+CPU time is that of all processes of the milter, including kernel time. The part of RSA is shown
+separately, since no code of Fletching can make it cheaper.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ NEWSLETTER_MS, ATTACHED_MS, UNCLASSIFIED_MS = 2.0, 40.0, 0.3
 CLEANUP_S = 0.5
 MEMORY_TIMES_MAIL, HALF_LOAD_MS = 4.0, 50.0
 _SMALL, _LARGE, _NOT_OURS = "23 kB", "10 MB", "23 kB, unclassified"
-_CAMPAIGN = "23 kB, each to another reader"
+_CAMPAIGN = "23 kB, each to another recipient"
 _CONTENT = {_SMALL: mails.SIZES[_SMALL], _LARGE: mails.SIZES[_LARGE], _NOT_OURS: mails.ASKS_NOTHING}
-# One large mail at a time, as the budget is meant; how ten at once fare, `throughput` tells.
+# One large mail at a time, as the budget says; `throughput` measures ten at once.
 _LOAD = {_SMALL: (600, 10), _LARGE: (20, 1), _NOT_OURS: (1000, 10)}
-"""By mail: how many a round, over how many connections."""
+"""By mail: how many per round, over how many connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One limit and what was measured."""
+    """One limit and its measurement."""
 
     what: str
     unit: str
@@ -58,7 +58,7 @@ Results = tuple[Budget, ...]
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """Starts the house and measures every budget."""
+    """Start the servers and measure every budget."""
     with house((COLLECTS, BLIND, FLETCHING)) as running:
         tell("memory for one large mail", 0)
         memory = _memory(running, effort)
@@ -66,7 +66,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
         cpu = _cpu(running, effort, lambda said, share: tell(said, 0.1 + 0.5 * share))
         tell("latency at half load", 0.6)
         late = _latency(running, effort, lambda said, share: tell(said, 0.6 + 0.3 * share))
-        tell("what the most edits cost Postfix", 0.9)
+        tell("cleanup(8) with the most edits", 0.9)
         edited = _edited(running, effort)
     return (
         _newsletter(cpu, effort),
@@ -80,7 +80,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 
 def _memory(running: House, effort: Effort) -> Budget:
-    """First of all, while no process has seen a large mail."""
+    """Must run first, before any process has had a large mail."""
     fletching = running.setups[FLETCHING]
     run_once(running, fletching, Cell(_SMALL, 1, 20), mail_file(running, _CONTENT[_SMALL]))
     fletching.forget_peak()
@@ -92,7 +92,7 @@ def _memory(running: House, effort: Effort) -> Budget:
     more = max(after[pid] - before[pid] for pid in after.keys() & before.keys())
     size = len(_CONTENT[_LARGE])
     return Budget(
-        "memory that a worker takes for a mail of 10 MB, above its idle memory",
+        "memory of a worker for a mail of 10 MB, above its idle memory",
         "x the mail",
         MEMORY_TIMES_MAIL,
         more / size,
@@ -101,11 +101,11 @@ def _memory(running: House, effort: Effort) -> Budget:
 
 
 Cpu = dict[tuple[str, str], float]
-"""CPU milliseconds of the milter per mail, by mail and set-up."""
+"""CPU milliseconds of the milter per mail, by mail and setup."""
 
 
 def _cpu(running: House, effort: Effort, tell: Tell) -> Cpu:
-    """In turns, round by round: mail by mail, set-up by set-up."""
+    """In turns, round by round, for each mail and setup."""
     spent: dict[tuple[str, str], list[float]] = {}
     setups = [running.setups[name] for name in (COLLECTS, BLIND, FLETCHING)]
     for number in range(effort.rounds):
@@ -113,7 +113,7 @@ def _cpu(running: House, effort: Effort, tell: Tell) -> Cpu:
         for name, (mails_a_round, connections) in _LOAD.items():
             file = mail_file(running, _CONTENT[name])
             count = mails_a_round // (4 if effort.quick else 1)
-            # What the blind one takes for the others is told nowhere.
+            # The blind milter is shown for the small mail only.
             beside = setups if name == _SMALL else [s for s in setups if s.name != BLIND]
             for setup in in_turn(beside, number):
                 # Threads and buffers of its own are made with the first mails.
@@ -135,11 +135,11 @@ def _newsletter(cpu: Cpu, effort: Effort) -> Budget:
     rsa = middle(milliseconds(lambda: key.sign(b"what is signed" * 50), effort).rounds)
     spent = cpu[_SMALL, FLETCHING]
     return Budget(
-        "CPU of the milter for a newsletter of 23 kB, in all",
+        "CPU of the milter for a newsletter of 23 kB, total",
         "ms",
         NEWSLETTER_MS,
         spent,
-        f"of it {rsa:.2f} ms one RSA-2048 signature; a milter that only collects:"
+        f"including {rsa:.2f} ms for one RSA-2048 signature; a milter that only collects:"
         f" {cpu[_SMALL, COLLECTS]:.2f} ms, one that signs and edits blindly:"
         f" {cpu[_SMALL, BLIND]:.2f} ms",
     )
@@ -147,7 +147,7 @@ def _newsletter(cpu: Cpu, effort: Effort) -> Budget:
 
 def _campaign(cpu: Cpu) -> Budget:
     return Budget(
-        "the same where each mail has another name and unsubscribe link, over sessions kept open",
+        "the same, each mail with its own name and unsubscribe link, over sessions kept open",
         "ms",
         NEWSLETTER_MS,
         cpu[_CAMPAIGN, FLETCHING],
@@ -158,7 +158,7 @@ def _campaign(cpu: Cpu) -> Budget:
 
 def _attached(cpu: Cpu) -> Budget:
     return Budget(
-        "CPU that 10 MB with attachments add to that",
+        "additional CPU for 10 MB with attachments",
         "ms",
         ATTACHED_MS,
         cpu[_LARGE, FLETCHING] - cpu[_SMALL, FLETCHING],
@@ -169,7 +169,7 @@ def _attached(cpu: Cpu) -> Budget:
 def _unclassified(cpu: Cpu) -> Budget:
     ours, theirs = cpu[_NOT_OURS, FLETCHING], cpu[_NOT_OURS, COLLECTS]
     return Budget(
-        "CPU of the milter for an unclassified mail of 23 kB, above one that only collects",
+        "CPU for an unclassified mail of 23 kB, above a milter that only collects",
         "ms",
         UNCLASSIFIED_MS,
         ours - theirs,
@@ -183,18 +183,18 @@ def _latency(running: House, effort: Effort, tell: Tell) -> Budget:
     both = (running.setups[BLIND], running.setups[FLETCHING])
     blind, load = latency.at_share(running, both, 0.5, rate, amount, tell)
     return Budget(
-        "p99.9 from the final dot to its reply, at half of the highest throughput",
+        "p99.9 from the final dot to its reply, at half the maximum throughput",
         "ms",
         HALF_LOAD_MS,
         percentile(load.service_ms, 99.9),
-        f"{len(load.times)} mails, {load.per_second:.0f} a second;"
-        f" from when they were due: {percentile(load.from_schedule_ms, 99.9):.1f} ms;"
+        f"{len(load.times)} mails, {load.per_second:.0f} per second;"
+        f" from the scheduled time: {percentile(load.from_schedule_ms, 99.9):.1f} ms;"
         f" a milter that signs and edits blindly: {percentile(blind.service_ms, 99.9):.1f} ms",
     )
 
 
 def _edited(running: House, effort: Effort) -> Budget:
-    """The largest header that is taken, with the most fields that are removed from it."""
+    """The largest header that is accepted, with the maximum number of fields to remove."""
     ordinary = MOST_WORK // MOST_FIELDS - 2 * MOST_FIELDS
     header = b"A: b\r\n" * ordinary + b"X-GreenArrow-J: b\r\n" * MOST_FIELDS
     count = 2 if effort.quick else 8
@@ -206,10 +206,10 @@ def _edited(running: House, effort: Effort) -> Budget:
         messages=count,
         sessions=1,
         sender=mails.SENDER,
-        recipient=mails.READER,
+        recipient=mails.RECIPIENT,
     )
     return Budget(
-        "CPU of cleanup(8) for the mail whose edits are most work",
+        "CPU of cleanup(8) for the mail whose edits are the most work",
         "s",
         CLEANUP_S,
         (running.cleanup_cpu() - before) / count,
@@ -233,15 +233,15 @@ def figures(results: Results) -> list[dict[str, object]]:
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """One line a budget."""
+    """One line per budget."""
     table = Table("budget", title="budgets", title_justify="left")
     for name in ("limit", "measured", ""):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for budget in results:
-        said = "[green]ok[/]" if budget.holds else "[red]over[/]"
+        verdict = "[green]ok[/]" if budget.holds else "[red]over[/]"
         table.add_row(
             *(budget.what, f"{budget.limit:g} {budget.unit}"),
-            *(f"{budget.measured:.2f} {budget.unit}", said, budget.detail),
+            *(f"{budget.measured:.2f} {budget.unit}", verdict, budget.detail),
         )
     yield table

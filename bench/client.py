@@ -1,12 +1,12 @@
-"""An SMTP client that sends when a mail is due, not when the mail before has been answered.
+"""An SMTP client that sends each mail at its scheduled time, not when the previous one is answered.
 
-Here lives the pacing, and nothing of what is made of the times. One thread and one selector, all
-octets made beforehand, so that the client takes little of the machine that it measures. Sessions
-are opened before the clock starts and kept, as an application that sends a campaign keeps them;
-they take turns. MAIL, RCPT and DATA go out in one piece (RFC 2920), the mail when DATA is answered.
+One thread and one selector, with all bytes prepared beforehand, so that the client uses little of
+the machine that it measures. Sessions are opened before the clock starts and kept open, as an
+application that sends a campaign does; they take turns. MAIL, RCPT and DATA are sent at once
+(RFC 2920), the mail after the reply to DATA.
 
-A mail that finds all sessions busy waits in a queue here. Its time counts from when it was due, so
-a server that stalls cannot hide it by slowing its client down ("coordinated omission").
+A mail waits in a queue while all sessions are busy. Its time counts from its scheduled time, so a
+stalling server cannot hide it by slowing its client down ("coordinated omission").
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from dataclasses import dataclass
 _PATIENCE = 60.0
 _CHUNK = 1 << 16
 Words = tuple[bytes, bytes]
-"""What the client says for one mail: before the 354, and after it."""
+"""The bytes that the client sends for one mail: before the 354, and after it."""
 
 _REPLY = re.compile(rb"(?m)^(\d{3}) .*\r\n")
 
 
 class RefusedError(Exception):
-    """The server said something else than what makes a mail accepted."""
+    """The server did not accept a mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """One mail, in seconds of one clock: due, begun, its final dot sent, and that answered."""
+    """Times of one mail in seconds: scheduled, begun, final dot sent, final dot answered."""
 
     due: float
     begun: float
@@ -44,20 +44,20 @@ class Times:
 
     @property
     def service(self) -> float:
-        """What the milter and Postfix took: from the final dot to its reply."""
+        """The time of milter and Postfix: from the final dot to its reply."""
         return self.answered - self.dot
 
     @property
     def from_schedule(self) -> float:
-        """What the application waited: from when the mail was due, the dialogue included."""
+        """The application's wait: from the scheduled time to the reply."""
         return self.answered - self.due
 
 
 def schedule(count: int, per_second: float, seed: int = 0) -> list[float]:
-    """When each mail is due, in seconds from the start: independent of each other (Poisson).
+    """When each mail is due, in seconds from the start, at random times (Poisson).
 
-    The same for every server, since ``seed`` alone decides. Without a rate (0) all are due at
-    once: the sessions are then always busy, and how fast all are answered is the throughput.
+    The times depend on ``seed`` only, so they are the same for every server. With a rate of 0, all
+    mails are due at once: the sessions are always busy, and the result is the throughput.
     """
     if not per_second:
         return [0.0] * count
@@ -70,14 +70,14 @@ def schedule(count: int, per_second: float, seed: int = 0) -> list[float]:
 
 
 def dialogue(mail: bytes, sender: str, recipient: str) -> Words:
-    """The words for one mail: the mail itself has its dots doubled, and its end."""
+    """The bytes for one mail, with dots doubled and the final dot."""
     before = f"MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode("ascii")
     stuffed = re.sub(rb"(?m)^\.", b"..", mail)
     return before, stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n"
 
 
 class _Session:
-    """One SMTP session: idle, or with one mail in hand."""
+    """One SMTP session: idle, or sending one mail."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
@@ -105,7 +105,7 @@ class _Session:
         self.socket.send(envelope)
 
     def writing(self) -> bool:
-        """Whether the mail does not fit into the kernel's buffer, and the rest is to be sent."""
+        """Whether part of the mail still has to be sent, because the kernel's buffer was full."""
         return bool(self._left)
 
     def write(self) -> None:
@@ -115,7 +115,7 @@ class _Session:
             self._dot = time.monotonic()
 
     def read(self) -> Times | None:
-        """Take what has come; the times of the mail when it has its answer."""
+        """Read what has arrived; return the mail's times when it has been answered."""
         self._read += self.socket.recv(_CHUNK) or b"421 gone\r\n"
         *lines, self._read = self._read.split(b"\r\n")
         for line in lines:
@@ -129,7 +129,7 @@ class _Session:
         return None
 
     def close(self) -> None:
-        """Part in good order."""
+        """End the session with QUIT."""
         with suppress(OSError), self.socket:
             self.socket.settimeout(_PATIENCE)
             self.socket.sendall(b"QUIT\r\n")
@@ -137,7 +137,7 @@ class _Session:
 
 
 def send(port: int, words: Iterator[Words], due: Sequence[float], sessions: int) -> list[Times]:
-    """Send the next mail whenever one is due, and say of each when what happened."""
+    """Send each mail when it is due, and return the times of all."""
     # select(2), since epoll_wait(2) counts in milliseconds and would begin mails that much late.
     with _opened(port, sessions) as idle, selectors.SelectSelector() as selector:
         for session in idle:
@@ -153,7 +153,7 @@ def send(port: int, words: Iterator[Words], due: Sequence[float], sessions: int)
 
 
 def _pause(waiting: deque[float], idle: deque[_Session]) -> float:
-    """How long nothing can happen but an answer."""
+    """Seconds until the next mail is due."""
     if waiting and idle:
         return max(waiting[0] - time.monotonic(), 0.0)
     return _PATIENCE

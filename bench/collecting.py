@@ -1,6 +1,6 @@
-"""A milter that takes every mail in and does nothing: what any milter in Python costs.
+"""A milter that collects every mail and does nothing: the minimum cost of a milter in Python.
 
-It asks for what Fletching asks for (all of a mail, no reply before its end) and keeps it.
+It requests what Fletching requests (the whole mail, no reply before its end).
 """
 
 from __future__ import annotations

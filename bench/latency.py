@@ -1,11 +1,9 @@
-"""Latency: how long the reply to the final dot takes, under loads that do not wait for replies.
+"""Latency: the time from the final dot to the reply, under loads that do not wait for replies.
 
-Here lives which loads, and what is made of the times. First Fletching's highest throughput is
-found: the client's ten sessions, always busy. Then mails come at 10, 25, 50 and 75 % of it, at
-moments that are independent of each other (Poisson), the very same moments for each set-up; the
-set-ups take turns, block by block, each block in an order of its own. Two times are told of each
-mail (`client.Times`): the service's, from the final dot to its reply, and the application's, from
-when the mail was due to that reply.
+First, Fletching's maximum throughput is measured, with ten sessions that are always busy. Then
+mails are sent at 10, 25, 50 and 75 % of it, at random times (Poisson) that are the same for each
+setup. The setups take turns, block by block, each block in an order of its own. Each mail has two
+times (`client.Times`): from the final dot to the reply, and from the scheduled time to the reply.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ _SESSIONS, _BUSY_SESSIONS = 50, 10
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How many mails: to find the highest throughput, and per load in so many blocks."""
+    """How many mails: to find the maximum throughput, and per load in how many blocks."""
 
     closed: int
     blocks: int
@@ -46,7 +44,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """All mails of one load on one set-up. ``client_cpu_seconds``: what the client itself took."""
+    """All mails of one load on one setup. ``client_cpu_seconds``: CPU of the client itself."""
 
     setup: str
     share: float
@@ -64,25 +62,25 @@ class Loaded:
 
     @property
     def client_late_ms(self) -> list[float]:
-        """How late the client began a mail: it was busy itself, or all its sessions were."""
+        """How late the client began a mail, because it or all its sessions were busy."""
         return [1000 * (mail.begun - mail.due) for mail in self.times]
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Mails a second that Fletching took at most, and every load."""
+    """Fletching's maximum throughput in mails per second, and every load."""
 
     highest: float
     loads: tuple[Loaded, ...]
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """Starts the house and runs every load."""
+    """Start the servers and run every load."""
     amount = Amount.of(effort)
     found: list[Loaded] = []
     with house((BLIND, OPENDKIM, FLETCHING)) as running:
         prove(running, SIZE)
-        tell("the highest throughput of Fletching", 0)
+        tell("the maximum throughput of Fletching", 0)
         rate = highest(running, amount)
         for place, share in enumerate(SHARES):
 
@@ -94,7 +92,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 
 def highest(running: House, amount: Amount) -> float:
-    """Mails a second that Fletching takes of sessions that are always busy."""
+    """Mails per second that Fletching processes over sessions that are always busy."""
     setup = running.setups[FLETCHING]
     for count in (amount.closed // 10, amount.closed):
         times = busy(running, setup, count)
@@ -103,7 +101,7 @@ def highest(running: House, amount: Amount) -> float:
 
 
 def busy(running: House, setup: Setup, count: int) -> list[Times]:
-    """So many mails of a campaign over sessions that are always busy."""
+    """Send ``count`` mails of a campaign over sessions that are always busy."""
     os.sync()
     return _sent(running, setup, client.schedule(count, 0), _BUSY_SESSIONS)
 
@@ -111,7 +109,7 @@ def busy(running: House, setup: Setup, count: int) -> list[Times]:
 def at_share(
     running: House, setups: Sequence[Setup], share: float, rate: float, amount: Amount, tell: Tell
 ) -> Iterator[Loaded]:
-    """One load on these set-ups, in turns."""
+    """Run one load on these setups, in turns."""
     times: dict[str, list[Times]] = {setup.name: [] for setup in setups}
     spent = dict.fromkeys(times, 0.0)
     for block in range(amount.blocks):
@@ -128,9 +126,9 @@ def at_share(
 
 def _sent(running: House, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
     said_before = len(setup.log())
-    # Another number of readers before each run, so that few mails are sent twice.
+    # Another start number for each run, so that few mails are sent twice.
     campaign = mails.campaign(int(time.monotonic() * 1000) % 5_000_000)
-    words = (client.dialogue(mail, mails.SENDER, mails.READER) for mail in campaign)
+    words = (client.dialogue(mail, mails.SENDER, mails.RECIPIENT) for mail in campaign)
     times = client.send(setup.port, words, due, sessions)
     wait_until("the queue is not empty", running.idle)
     if setup.name == FLETCHING:
@@ -166,7 +164,7 @@ def _figures(load: Loaded) -> dict[str, object]:
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """By name, as a reader asks for them."""
+    """Percentiles by name."""
     return {_name(percent): round(percentile(values, percent), 3) for percent in PERCENTS}
 
 
@@ -175,11 +173,11 @@ def _name(percent: float) -> str:
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """One table a load."""
+    """One table per load."""
     for share in dict.fromkeys(load.share for load in results.loads):
         loads = [load for load in results.loads if load.share == share]
         table = Table(
-            *("set-up", "milliseconds"),
+            *("setup", "milliseconds"),
             title=f"{share:.0%} of {results.highest:.0f} mails/s: {loads[0].per_second:.0f}"
             f" mails/s of {SIZE}, {len(loads[0].times)} mails",
             title_justify="left",
@@ -188,7 +186,7 @@ def tables(results: Results) -> Iterator[Table]:
             table.add_column(_name(percent), justify="right", min_width=7)
         for load in loads:
             table.add_row(load.setup, "final dot to reply", *_columns(load.service_ms))
-            table.add_row("", "due to reply", *_columns(load.from_schedule_ms))
+            table.add_row("", "scheduled time to reply", *_columns(load.from_schedule_ms))
         yield table
 
 

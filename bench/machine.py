@@ -1,6 +1,6 @@
-"""What the figures belong to: the machine, who else used it, versions, the commit.
+"""The machine that the figures were made on: its load, versions of programs, and the commit.
 
-What cannot be found out is "unknown": a figure without its version is worth more than no figure.
+What cannot be found out is "unknown": a figure without a version is better than no figure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNKNOWN = "unknown"
 
 
 def described() -> dict[str, object]:
-    """Everything about this machine that a reader of the figures may ask for."""
+    """A description of this machine, for the report."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu_model": _cpu_model(),
@@ -38,7 +38,7 @@ def described() -> dict[str, object]:
 
 
 class Clocks(NamedTuple):
-    """The time of all processors since the machine started, in ticks, and what was stolen of it."""
+    """CPU time of all processors since boot, in ticks, and the stolen part of it."""
 
     all: int
     stolen: int
@@ -53,12 +53,12 @@ class Clocks(NamedTuple):
 
     @classmethod
     def read(cls) -> Clocks:
-        """What they say now."""
+        """Read the current values."""
         return cls.of(Path("/proc/stat").read_text().splitlines()[0])
 
 
 def stolen(since: Clocks, now: Clocks) -> float:
-    """The percentage of a virtual machine's time that its host gave to others meanwhile."""
+    """The percentage of the CPU time that the virtual machine's host gave to others meanwhile."""
     return 100 * (now.stolen - since.stolen) / max(now.all - since.all, 1)
 
 
@@ -75,7 +75,7 @@ def _versions() -> Mapping[str, str]:
         "dkimpy-milter": _package("dkimpy-milter"),
         "libmilter": _package("libmilter1.0.1"),
         "python": platform.python_version(),
-        # Two: RSA is as fast as the OpenSSL that each program came with.
+        # Two versions, since the speed of RSA depends on the OpenSSL of each program.
         "openssl": backend.openssl_version_text(),
         "openssl_of_opendkim": _found(
             r"Compiled with (.*)", "\n".join(_lines("opendkim", "opendkim", "-V"))
@@ -93,7 +93,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _said(package: str, *command: str | Path) -> str:
-    """The first line that a program says."""
+    """The first line of a program's output."""
     return next(iter(_lines(package, *command)), _UNKNOWN)
 
 

@@ -1,8 +1,7 @@
-"""The mails that are measured: newsletters as an application makes them, in five sizes.
+"""The mails for the benchmarks: newsletters as an application sends them, in five sizes.
 
-Here lives their form and nothing of how they are sent. HTML and text as quoted-printable,
-attachments as base64, all made by Python's email package; the links and words are invented and
-always the same.
+HTML and text are quoted-printable, attachments base64, all built with Python's email package. Links
+and words are fictional and always the same.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from itertools import count
 from string import Template
 from urllib.parse import quote
 
-READER = "reader@example.net"
+RECIPIENT = "reader@example.net"
 SENDER = "news@example.com"
 CONTROL = {
     "X-GreenArrow-MailClass": "newsletter",
     "X-GreenArrow-InstanceID": "20261121",
     "X-GreenArrow-Click-Tracking-ID": "reader-4711",
 }
-"""What an application asks for. A signer that does not know these fields has them to carry, too."""
+"""The control headers of each mail. Milters that only sign get them too."""
 
 LINE = 64
-"""Octets of a line of prose, line end included."""
+"""Bytes of a line of prose, including the line end."""
 _SITE = "https://shop.example.com"
 _TOLD = (
     "the container from the coast cleared customs on tuesday and the whole house smells of it we"
@@ -56,19 +55,19 @@ href="$url&amp;from=more" style="display:inline-block;padding:8px 24px;backgroun
 
 
 def newsletter(
-    articles: int, *attachments: int, control: bool = True, personal: str = "", reader: str = ""
+    articles: int, *attachments: int, control: bool = True, personal: str = "", recipient: str = ""
 ) -> bytes:
-    """A newsletter with ``3 * articles + 5`` links, and attachments of that many octets each.
+    """A newsletter with ``3 * articles + 5`` links, and attachments of that many bytes each.
 
-    ``personal``: what the links of this reader's articles have at their end. ``reader``: who is
-    greeted by name, and has an unsubscribe link of an own.
+    ``personal``: the end of the article links of this recipient. ``recipient``: the name in the
+    greeting and in an unsubscribe link of its own.
     """
     chance = random.Random(articles)
     mail = _mail(control=control)
     told = [_article(place, chance, personal) for place in range(articles)]
-    bye = f"{_SITE}/bye?list=t100" + (f"&reader={quote(reader)}" if reader else "")
-    mail.set_content(_text(told, reader, bye), cte="quoted-printable")
-    greeting = f"<tr><td><p>Dear {reader},</p></td></tr>\n" if reader else ""
+    bye = f"{_SITE}/bye?list=t100" + (f"&recipient={quote(recipient)}" if recipient else "")
+    mail.set_content(_text(told, recipient, bye), cte="quoted-printable")
+    greeting = f"<tr><td><p>Dear {recipient},</p></td></tr>\n" if recipient else ""
     page = _PAGE.substitute(
         subject=mail["Subject"],
         site=_SITE,
@@ -84,7 +83,7 @@ def newsletter(
 
 
 def linked(links: int) -> bytes:
-    """Always the same 320 lines of HTML; so many of them are links. No text beside."""
+    """320 lines of HTML, of which ``links`` are links; always the same. No text part."""
     lines = [
         f'<a href="{_SITE}/tea/{place}?lot={place}&amp;size=100g">tea {place}</a>'
         if place < links
@@ -97,7 +96,7 @@ def linked(links: int) -> bytes:
 
 
 def parted(parts: int) -> bytes:
-    """A page, and so many short files attached; all but the page stay as they are."""
+    """A page with ``parts`` short attachments; only the page is rewritten."""
     mail = _mail()
     mail.set_content(_html([f'<a href="{_SITE}/">tea</a>']), subtype="html", cte="7bit")
     for place in range(parts):
@@ -107,7 +106,7 @@ def parted(parts: int) -> bytes:
 
 
 def worded(lines: int) -> bytes:
-    """A page of so many lines of prose, each of `LINE` octets, with one link at its end."""
+    """A page with ``lines`` lines of prose of `LINE` bytes each, and one link at its end."""
     chance = random.Random(lines)
     words = [word for word in _WORDS if word.isascii()]
     told = [_fitted(" ".join(chance.choices(words, k=20))) for _ in range(lines)]
@@ -128,7 +127,7 @@ def _html(lines: list[str]) -> str:
 
 def _mail(*, control: bool = True) -> EmailMessage:
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = SENDER, READER, "First flush is in"
+    mail["From"], mail["To"], mail["Subject"] = SENDER, RECIPIENT, "First flush is in"
     mail["Date"], mail["Message-ID"] = "Sat, 21 Nov 2026 09:00:00 +0000", "<47.1@example.com>"
     for name, value in CONTROL.items() if control else ():
         mail[name] = value
@@ -144,8 +143,11 @@ def _article(place: int, chance: random.Random, personal: str) -> dict[str, str]
     }
 
 
-def _text(articles: list[dict[str, str]], reader: str, bye: str) -> str:
-    blocks = [f"First flush is in\n{_SITE}/?week=47", *([f"Dear {reader},"] if reader else [])]
+def _text(articles: list[dict[str, str]], recipient: str, bye: str) -> str:
+    blocks = [
+        f"First flush is in\n{_SITE}/?week=47",
+        *([f"Dear {recipient},"] if recipient else []),
+    ]
     blocks += [f"* {told['title']}\n{told['text'][:120]}\n{told['url']}" for told in articles]
     blocks += [f"Unsubscribe: ##unsubscribetag##{bye}"]
     return "\n\n".join(blocks) + "\n"
@@ -158,21 +160,21 @@ SIZES = {
     "1 MB": newsletter(12, 740_000),
     "10 MB": newsletter(12, 4_000_000, 3_700_000),
 }
-"""Mails by the size that they are called by, with CRLF line ends."""
+"""Mails by the name of their size, with CRLF line ends."""
 
 
 def campaign(first: int = 0) -> Iterator[bytes]:
-    """The second of them as a campaign sends it, without end: another name and unsubscribe link."""
-    nobody = b"7777777"
-    mail = newsletter(12, reader=f"Reader {nobody.decode()}")
-    for reader in count(first):
-        yield mail.replace(nobody, b"%07d" % reader)
+    """An endless campaign of the 23 kB mail, each with its own name and unsubscribe link."""
+    placeholder = b"7777777"
+    mail = newsletter(12, recipient=f"Reader {placeholder.decode()}")
+    for recipient in count(first):
+        yield mail.replace(placeholder, b"%07d" % recipient)
 
 
-def personal(readers: int) -> list[bytes]:
-    """The second of them, each with links that no other one has."""
-    return [newsletter(12, personal=f"&reader={reader:05}") for reader in range(readers)]
+def personal(recipients: int) -> list[bytes]:
+    """23 kB mails, each with links that no other mail has."""
+    return [newsletter(12, personal=f"&reader={number:05}") for number in range(recipients)]
 
 
 ASKS_NOTHING = newsletter(12, control=False)
-"""The second of them without what an application asks for: mail that is not ours to change."""
+"""The 23 kB mail without control headers, which Fletching does not change."""

@@ -1,9 +1,8 @@
-"""CPU time of a mail's way out, without Postfix, Redis and libmilter: `carry` alone, on one core.
+"""CPU time of processing a mail, without Postfix, Redis and libmilter: `carry` alone, on one core.
 
-Here live what grows (links, parts, sizes) and how often it is repeated. Everything is on: clicks,
-opens, a tag for bounces, RSA-2048. The time is this process's own (`time.process_time`), so other
-load on the machine matters little; a mail is parsed before the clock starts, since the milter gets
-it in fields and chunks.
+Everything is turned on: clicks, opens, a VERP tag, RSA-2048. Links, parts and sizes grow. The time
+is this process's own (`time.process_time`), so other load on the machine matters little. Mails are
+parsed before the clock starts, since the milter gets them in fields and chunks.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from bench.rooms import shares
 PROFILED = "23 kB"
 _ROUNDS, _SECONDS_A_ROUND = 7, 0.2
 _QUICK_ROUNDS, _QUICK_SECONDS = 3, 0.02
-_READERS = 2000
+_RECIPIENTS = 2000
 _CONFIG = b"""\
 state_dir: state
 max_rewrite_size: 16MiB
@@ -55,7 +54,7 @@ Way = Callable[[], Outcome]
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """What grows: its name, the word for one more, and the mail for each amount."""
+    """Something that grows: its name, its unit, the amounts, and the mail for each amount."""
 
     name: str
     unit: str
@@ -66,11 +65,9 @@ class Growing:
 GROWTH = (
     Growing("links", "link", (0, 40, 80, 160, 320), lambda n: mails.linked(int(n))),
     Growing("attached files", "part", (0, 100, 200, 400, 800), lambda n: mails.parted(int(n))),
+    Growing("attachment size in MB", "MB", (0, 1, 2, 4, 8), lambda n: mails.newsletter(12, _mb(n))),
     Growing(
-        "attachment of so many MB", "MB", (0, 1, 2, 4, 8), lambda n: mails.newsletter(12, _mb(n))
-    ),
-    Growing(
-        "HTML of so many MB",
+        "HTML size in MB",
         "MB",
         (0, 0.25, 0.5, 1, 2),
         lambda n: mails.worded(round(n * 1e6 / mails.LINE)),
@@ -84,10 +81,10 @@ def _mb(amount: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU milliseconds of one mail, round by round, and what was done to it.
+    """CPU milliseconds of one mail by round, and what was done to it.
 
-    ``page_faults``: by mail. Where malloc gives large blocks back to the kernel and asks for them
-    anew, each page costs time that is no work on the mail, and a straight line gets a step.
+    ``page_faults``: per mail. If malloc returns large blocks to the kernel and requests them again,
+    each page costs time, and a straight line gets a step.
     """
 
     mail_bytes: int
@@ -99,7 +96,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """What each amount of something costs."""
+    """The cost of each amount."""
 
     name: str
     unit: str
@@ -108,14 +105,14 @@ class Grown:
 
     @property
     def ms(self) -> list[float]:
-        # The least: what disturbs a round only ever adds to it, and a slope of noise says nothing.
+        # The minimum, since a disturbance only ever adds time.
         return [min(cost.ms) for cost in self.costs]
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything measured here. ``readers``: of a newsletter that is another one for each reader.
-    ``room_percent``: of the newsletter's time.
+    """All measurements. ``readers``: a newsletter that differs for each recipient.
+    ``room_percent``: share of each module in the newsletter's time.
     """
 
     sizes: Mapping[str, Cost]
@@ -127,7 +124,7 @@ class Results:
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """All of it, in this process."""
+    """Measure everything, in this process."""
     with tempfile.TemporaryDirectory() as name:
         setup = opened(Path(name))
     total = len(mails.SIZES) + len(GROWTH) + 2
@@ -140,45 +137,45 @@ def measure(effort: Effort, tell: Tell) -> Results:
         tell(growing.name, (len(sizes) + len(growth)) / total)
         costs = tuple(unknown(growing.mail(step), setup, effort) for step in growing.steps)
         growth.append(Grown(growing.name, growing.unit, growing.steps, costs))
-    tell("RSA alone, and the rooms", (total - 2) / total)
+    tell("RSA alone, and the modules", (total - 2) / total)
     rsa, ed25519 = (
         milliseconds(partial(key.sign, b"what is signed" * 50), effort).rounds
         for key in (setup.dkim_keys[0], SigningKey("x", "x", Ed25519PrivateKey.generate(), False))
     )
     repeats = 20 if effort.quick else 200
     rooms = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
-    campaign = [*islice(mails.campaign(), _READERS)]
+    campaign = [*islice(mails.campaign(), _RECIPIENTS)]
     readers = {
         "23 kB, a name and a link of its own": differing(campaign, setup, effort),
-        "23 kB, all links of its own": differing(mails.personal(_READERS // 10), setup, effort),
+        "23 kB, all links of its own": differing(mails.personal(_RECIPIENTS // 10), setup, effort),
         "23 kB, as if it were the first": unknown(mails.SIZES[PROFILED], setup, effort),
     }
     return Results(sizes, readers, tuple(growth), rsa, ed25519, rooms)
 
 
 def opened(directory: Path) -> Setup:
-    """A configuration with everything on, and its keys."""
+    """A configuration with everything turned on, and its keys."""
     new_link_key(directory / "link-keys", 0)
     new_dkim_key(directory / "s1.pem", "rsa", 2048)
     return open_setup(parse(_CONFIG, directory / "fletching.yaml"))
 
 
 def way_of(raw: bytes, setup: Setup, campaign_of: CampaignOf | None = None) -> Way:
-    """A mail's way out, to be gone any number of times."""
+    """A function that processes the mail; it can be called any number of times."""
     mail = parse_mail(raw)
-    envelope = Envelope(mails.SENDER, (Recipient(mails.READER, "smtp"),), "127.0.0.1")
+    envelope = Envelope(mails.SENDER, (Recipient(mails.RECIPIENT, "smtp"),), "127.0.0.1")
     now = stamp(zone(setup.config))
     numbered = campaign_of or (lambda _: Numbered("nmarxcaz4ujb", 1))
     return lambda: carry(mail, envelope, setup, numbered, now)
 
 
 def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
-    """What this mail's way out takes; an error where it does not go all the way."""
+    """The cost of this mail; an error if it is not accepted."""
     return _cost(len(raw), way_of(raw, setup), effort)
 
 
 def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
-    """The same where none of its lines was ever read before; its tags, hosts and kind are known."""
+    """The cost of this mail if none of its lines was seen before."""
     way = way_of(raw, setup)
 
     def forgetful() -> Outcome:
@@ -189,9 +186,9 @@ def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
 
 
 def differing(raw: Sequence[bytes], setup: Setup, effort: Effort) -> Cost:
-    """What mails of other readers take, one after another.
+    """The cost of mails to different recipients, one after another.
 
-    At the end of them nothing of it is known any more, as if they were never the same again.
+    After the last one, the text cache is cleared, as if no mail were ever repeated.
     """
     ways = [way_of(each, setup) for each in raw]
     turn = count()
@@ -214,7 +211,7 @@ def _cost(size: int, way: Way, effort: Effort) -> Cost:
 
 
 def _done(way: Way) -> tuple[int, int]:
-    """Links rewritten, and edits. The mail itself is let go: it would lie in the way of others."""
+    """The number of rewritten links and of edits."""
     outcome = way()
     assert outcome.refusal is None, outcome.refusal
     assert not outcome.warnings, outcome.warnings
@@ -224,14 +221,14 @@ def _done(way: Way) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Milliseconds:
-    """CPU milliseconds of one call, by rounds, and how many calls there were in all."""
+    """CPU milliseconds of one call by round, and the total number of calls."""
 
     rounds: tuple[float, ...]
     calls: int
 
 
 def milliseconds(way: Callable[[], object], effort: Effort) -> Milliseconds:
-    """What a call takes, by rounds that are long enough for the clock."""
+    """Time a call, in rounds that are long enough for the clock."""
     rounds = _QUICK_ROUNDS if effort.quick else _ROUNDS
     seconds = _QUICK_SECONDS if effort.quick else _SECONDS_A_ROUND
     once = _seconds(way, 1)
@@ -289,11 +286,13 @@ def _grown(grown: Grown) -> dict[str, object]:
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """Sizes, growth, and the rooms."""
+    """Sizes, growth, and modules."""
     yield _sizes(results)
     for grown in results.growth:
         yield _steps(grown)
-    table = Table("room", title=f"share by room, {PROFILED}, by profile", title_justify="left")
+    table = Table(
+        "module", title=f"share by module, {PROFILED}, from the profiler", title_justify="left"
+    )
     table.add_column("%", justify="right")
     table.add_column("")
     for name, part in list(results.room_percent.items())[:12]:
@@ -304,9 +303,9 @@ def tables(results: Results) -> Iterator[Table]:
 def _sizes(results: Results) -> Table:
     rsa = middle(results.rsa_ms)
     ed25519 = middle(results.ed25519_ms)
-    title = f"CPU of a mail's way out (an Ed25519 signature would take {ed25519:.2f} ms)"
+    title = f"CPU time of a mail (an Ed25519 signature would take {ed25519:.2f} ms)"
     table = Table("mail", title=title, title_justify="left")
-    for name in ("octets", "links", "edits", "ms", "least to most", "page faults", "RSA's part"):
+    for name in ("bytes", "links", "edits", "ms", "min to max", "page faults", "RSA part"):
         table.add_column(name, justify="right")
     for name, cost in (*results.sizes.items(), *results.readers.items()):
         ms = middle(cost.ms)
@@ -321,7 +320,7 @@ def _sizes(results: Results) -> Table:
 def _steps(grown: Grown) -> Table:
     title = f"growth: {grown.name} ({slope(grown.steps, grown.ms):.4f} ms per {grown.unit})"
     table = Table(grown.name, title=title, title_justify="left")
-    for name in ("octets", "links rewritten", "page faults", "ms (least)"):
+    for name in ("bytes", "links rewritten", "page faults", "ms (minimum)"):
         table.add_column(name, justify="right")
     table.add_column(f"ms per {grown.unit} since the line above", justify="right")
     for place, (step, cost) in enumerate(zip(grown.steps, grown.costs, strict=True)):

@@ -1,4 +1,4 @@
-"""The figures as pictures. Nothing is measured or computed here but where a bar stands."""
+"""The figures as charts. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench import latency, outgoing, throughput
 from bench.figures import percentile
 from bench.setups import ALONE, BLIND, COLLECTS, DKIMPY, FLETCHING, OPENDKIM
 
-# No display is asked for: a server has none.
+# Servers have no display.
 mpl.use("Agg")
 
 _COLOURS: Mapping[str, str] = {
@@ -30,7 +30,7 @@ _WHOLE = 20
 
 
 def plot_throughput(results: throughput.Results, folder: Path) -> None:
-    """Mails a second by set-up, a panel for each size: ``throughput.png``."""
+    """Mails per second by setup, one panel per size: ``throughput.png``."""
     usual = [found for found in results if found.cell.connections == _CONNECTIONS]
     sizes = list(dict.fromkeys(found.cell.size for found in usual))
     figure = Figure(figsize=(3 * len(sizes), 4.5), layout="constrained")
@@ -51,7 +51,7 @@ def plot_throughput(results: throughput.Results, folder: Path) -> None:
 
 
 def plot_latency(results: latency.Results, folder: Path) -> None:
-    """p50, p99 and p99.9 by load, a panel each: ``latency.png``."""
+    """p50, p99 and p99.9 by load, one panel each: ``latency.png``."""
     percents = (50.0, 99.0, 99.9)
     figure = Figure(figsize=(13, 5), layout="constrained")
     panels = figure.subplots(1, len(percents))
@@ -74,7 +74,7 @@ def plot_latency(results: latency.Results, folder: Path) -> None:
 
 
 def plot_profile(results: outgoing.Results, folder: Path) -> None:
-    """The share of each room in the newsletter's time: ``profile.png``."""
+    """The share of each module in the newsletter's time: ``profile.png``."""
     shown = list(results.room_percent.items())[:_ROOMS_SHOWN]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -83,6 +83,6 @@ def plot_profile(results: outgoing.Results, folder: Path) -> None:
     )
     axes.bar_label(bars, fmt="{:.1f}", fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("% of the CPU time, by profile")
-    axes.set_title(f"Where the time of a mail of {outgoing.PROFILED} goes")
+    axes.set_xlabel("% of the CPU time, from the profiler")
+    axes.set_title(f"CPU time by module for a mail of {outgoing.PROFILED}")
     figure.savefig(folder / "profile.png", dpi=_DOTS)

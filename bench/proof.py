@@ -1,8 +1,7 @@
-"""That the milters do the work whose time is taken: without this a fast milter may be an idle one.
+"""Proof that the milters do the work that is measured: a fast milter might be an idle one.
 
-Nothing is measured here. One mail of a size goes through each set-up to a mailbox, and OpenDKIM
-judges the signature that it got; Fletching's own log tells of every mail whether it was accepted,
-and what it was warned of.
+Nothing is measured here. One mail of each size goes through each setup to a mailbox, and OpenDKIM
+verifies its signature. Fletching's log shows whether every mail was accepted, and its warnings.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from sandbox.processes import wait_until
 from sandbox.verifiers import verify_opendkim
 
 _SIGN = (OPENDKIM, DKIMPY, FLETCHING)
-_READER = f"reader@{VIRTUAL_DOMAIN}"
+_RECIPIENT = f"reader@{VIRTUAL_DOMAIN}"
 _TRACKED = b"https://click.example.com/click?"
 
 
@@ -27,7 +26,7 @@ class IdleError(Exception):
 
 
 def prove(house: House, size: str) -> None:
-    """Each set-up does its work on a mail of this size. Raises `IdleError`."""
+    """Check that each setup does its work on a mail of this size. Raises `IdleError`."""
     for setup in house.setups.values():
         arrived = _through(house, setup, mails.SIZES[size])
         if setup.name in _SIGN:
@@ -35,19 +34,19 @@ def prove(house: House, size: str) -> None:
         if setup.name == FLETCHING and (b"\r\nX-Mailer-Info:" not in arrived):
             raise IdleError(f"{size}: {setup.name} made no X-Mailer-Info")
         if (_TRACKED in arrived.replace(b"=\r\n", b"")) != (setup.name == FLETCHING):
-            raise IdleError(f"{size}: tracked links behind {setup.name}: wrong")
+            raise IdleError(f"{size}: {setup.name}: wrong number of tracked links")
 
 
 def _through(house: House, setup: Setup, mail: bytes) -> bytes:
-    """The mail as it stands in a mailbox behind a set-up, with CRLF line ends."""
+    """The mail as delivered to a mailbox behind a setup, with CRLF line ends."""
     before = set(house.postfix.mailbox("virtual"))
     with house.postfix.client(port=setup.port) as smtp:
-        reply = send(smtp, mail, mails.SENDER, [_READER])
+        reply = send(smtp, mail, mails.SENDER, [_RECIPIENT])
     if not reply.accepted:
         raise IdleError(f"{setup.name}: {reply.code} {reply.text}")
     house.postfix.wait_empty()
     (arrived,) = set(house.postfix.mailbox("virtual")) - before
-    # virtual(8) writes two fields of its own on top; they are in no signature.
+    # virtual(8) adds two header fields on top, which no signature covers.
     return arrived.replace(b"\n", b"\r\n")
 
 
@@ -58,15 +57,16 @@ def _signed(arrived: bytes, setup: Setup) -> None:
 
 
 def all_accepted(fletching: Setup, said_before: int, count: int) -> None:
-    """Behind so many characters, its log tells of so many mails, all accepted, none with a warning.
+    """Check Fletching's log: ``count`` mails, all accepted without a warning.
 
-    The line of a mail is written after its answer, so the last ones may come late.
+    ``said_before``: characters of the log to skip. The log line of a mail is written after its
+    reply, so the last ones may come late.
     """
     check_log(_told(fletching, said_before, count), count)
 
 
 def all_warned_of(fletching: Setup, said_before: int, count: int) -> None:
-    """The same, where each mail has a warning."""
+    """The same, but each mail must have a warning."""
     check_log(_told(fletching, said_before, count), count, warned=True)
 
 
@@ -74,12 +74,12 @@ def _told(fletching: Setup, said_before: int, count: int) -> list[str]:
     def told() -> list[str]:
         return re.findall(r"(?m)^mail queue_id=.*\n", fletching.log()[said_before:])
 
-    wait_until("Fletching's log does not tell of all mails", lambda: len(told()) >= count)
+    wait_until("Fletching's log lacks some mails", lambda: len(told()) >= count)
     return told()
 
 
 def check_log(told: Sequence[str], count: int, *, warned: bool = False) -> None:
-    """So many lines, each of a mail that was accepted, without a warning or with one."""
+    """Check that there are ``count`` lines, all of accepted mails, with a warning or without."""
     fine = [line for line in told if " verdict=accept " in line and (" warning=" in line) == warned]
     if len(fine) != count or len(told) != count:
         odd = next(iter(set(told) - set(fine)), "")

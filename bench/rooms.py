@@ -1,6 +1,6 @@
-"""Which room of the house takes the time, by Python's profiler. Nothing else is measured here.
+"""Which modules use the time, by Python's profiler. Nothing else is measured here.
 
-A profiler makes small calls dear, so only shares are told and no times.
+A profiler makes small calls expensive, so the result is shares, not times.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 
 def shares(way: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Percent of the time by room, the largest first; what a room calls outside of ours is its own.
+    """Percent of the time by module, largest first. Library calls count for the calling module.
 
-    Only what runs in this thread is seen. The rest, which no room of ours calls, is left out.
+    Only this thread is profiled. Time outside of Fletching's modules is left out.
     """
     profile = cProfile.Profile()
     profile.enable()
@@ -37,6 +37,6 @@ def shares(way: Callable[[], object], repeats: int) -> dict[str, float]:
 
 
 def room(file: str) -> str:
-    """The room that a file is, such as ``outgoing/sign``; "" for a file that is not ours."""
+    """The module of a file, such as ``mail/dkim``; "" for a file that is not Fletching's."""
     mark = f"{os.sep}fletching{os.sep}"
     return file.rpartition(mark)[2].removesuffix(".py") if mark in file else ""

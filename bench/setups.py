@@ -1,8 +1,7 @@
-"""What is measured: one private Postfix, with a port for each milter that stands before it.
+"""The setups that are measured: one private Postfix, with one port for each milter.
 
-Here lives how each set-up is started, and what its processes have used. Every milter listens on a
-unix socket and is configured as its own documentation says; all mail ends in discard(8). Which of
-them is loaded, and how, is not decided here.
+This file starts each setup and reads what its processes have used. Every milter listens on a Unix
+socket and is configured as its documentation says. All mail is delivered to discard(8).
 """
 
 from __future__ import annotations
@@ -33,40 +32,40 @@ _CLOCK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Postfix at ``port``, and the first process of the milter before it; None for no milter."""
+    """Postfix at ``port``, and the main process of its milter; None without a milter."""
 
     name: str
     port: int
     daemon: Daemon | None
 
     def cpu(self) -> float:
-        """CPU seconds that the milter's processes have used, children that ended included."""
+        """CPU seconds of the milter's processes, including children that have ended."""
         return sum(_cpu(pid) for pid in self._pids())
 
     def memory(self) -> int:
-        """Octets that the milter's processes have now; what they share is counted once."""
+        """Memory of the milter's processes in bytes; shared memory is counted once."""
         return sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in self._pids()) * 1024
 
     def peak(self) -> int:
-        """Octets that the largest of the milter's processes has had at most."""
+        """Peak memory of the largest of the milter's processes, in bytes."""
         return max(self.peaks().values(), default=0)
 
     def peaks(self) -> dict[int, int]:
-        """Octets that each of the milter's processes has had at most, by process id."""
+        """Peak memory of each of the milter's processes in bytes, by process id."""
         return {pid: _kilobytes(pid, "status", "VmHWM:") * 1024 for pid in self._pids()}
 
     def forget_peak(self) -> None:
-        """`peak` counts from now on."""
+        """Reset the peak, so that `peak` measures from now on."""
         for pid in self._pids():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def log(self) -> str:
-        """All that the milter has written."""
+        """The milter's log."""
         return self.daemon.log.read_text("utf-8", "replace") if self.daemon is not None else ""
 
     def dkim_record(self) -> str:
-        """The TXT record of the key that this set-up signs with."""
-        assert self.daemon is not None, "nothing signs here"
+        """The TXT record of the key that this setup signs with."""
+        assert self.daemon is not None, "this setup does not sign"
         pem = (self.daemon.log.parent / "s1.pem").read_bytes()
         key = load_pem_private_key(pem, None)
         assert isinstance(key, RSAPrivateKey)
@@ -88,7 +87,7 @@ def _kilobytes(pid: int, file: str, name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What runs: the set-ups by name, and the servers that they share."""
+    """The running setups by name, and the servers that they share."""
 
     directory: Path
     setups: Mapping[str, Setup]
@@ -96,13 +95,13 @@ class House:
     redis: RedisServer
 
     def cleanup_cpu(self) -> float:
-        """Seconds of CPU that Postfix's cleanup(8) processes have taken so far."""
+        """CPU seconds of Postfix's cleanup(8) processes so far."""
         pids = processes(self.postfix.pid)
         return sum(_cpu(p) for p in pids if Path(f"/proc/{p}/comm").read_text() == "cleanup\n")
 
     def idle(self) -> bool:
         """Whether Postfix's queue is empty."""
-        # Not by postqueue(1): a process for each look would be a load of its own.
+        # Without postqueue(1), since a process for each check would be a load of its own.
         folders = (self.postfix.queue_directory / name for name in _QUEUES)
         return not any(file.is_file() for folder in folders for file in folder.rglob("*"))
 
@@ -124,9 +123,9 @@ ALL = (ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING)
 def house(
     names: Collection[str] = ALL, environment: Mapping[str, str] | None = None
 ) -> Iterator[House]:
-    """Starts these set-ups and what they need, and ends everything.
+    """Start these setups and the servers that they need, and end everything.
 
-    ``environment``: what the milters have in theirs beside the usual.
+    ``environment``: additional environment variables of the milters.
     """
     with private_directory() as directory, ExitStack() as running:
         redis = running.enter_context(RedisServer("appendfsync always"))
@@ -151,14 +150,14 @@ def house(
 
 
 def _stop(daemons: list[Daemon]) -> None:
-    """All at once: a libmilter takes five seconds to end."""
+    """Stop all at the same time, since libmilter takes five seconds to end."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(Daemon.stop, daemons))
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where one milter has its files."""
+    """The files of one milter."""
 
     folder: Path
     socket: Path
@@ -167,7 +166,7 @@ class _Place:
     @classmethod
     def make(cls, folder: Path) -> _Place:
         folder.mkdir()
-        # What is made in there belongs to Postfix's group.
+        # Files created there belong to Postfix's group.
         shutil.chown(folder, group="postfix")
         folder.chmod(0o2775)
         new_dkim_key(folder / "s1.pem", "rsa", 2048)

@@ -1,14 +1,14 @@
-"""What the statistics of a large campaign cost: memory in Redis, and time to read them.
+"""The cost of statistics: memory in Redis, and time to read them.
 
-Here lives one campaign of a million messages. They are numbered by the product's own script, each
-with a bounce record, as redis-benchmark sends it (`store.py` says how); then people and bots open
-and click, and their events go into Redis as in the product. What was played is counted here as
-well, in sets of Python: numbers that differ are an error and not a figure.
+First, one campaign of a million messages. Fletching's own script numbers them, each with a bounce
+record, called by redis-benchmark (see `store.py`). Then people and bots open and click, and their
+events are written to Redis as Fletching writes them. The benchmark counts the same events in Python
+sets; if Redis' numbers differ, that is an error.
 
-Then many campaigns of one mail each, as transactional mail makes them. Three budgets are told:
-bytes in Redis for a message, all in all but for the events in the stream, which are kept for a few
-days only; the time to read everything that `fletching stats CAMPAIGN` shows; and the time of a
-first page among the many.
+Then many campaigns of one mail each, as with transactional mail. There are three budgets: bytes in
+Redis per message, without the events in the stream, which are kept for a few days only; the time to
+read everything that `fletching stats CAMPAIGN` shows; and the time to read the first page of many
+campaigns.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _QUICK_PART = 100
 _A_STEP = 500
 _FIRST_PAGE, _ALL = "the first page", "all"
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
-# A number of twelve digits, another one for each message: redis-benchmark puts it there.
+# redis-benchmark replaces it with a 12-digit number, different for each message.
 _CHANCE = "__rand_int__"
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """``key_bytes``: what Redis says of the campaign's keys, by their kind; ``added_bytes``: by how
-    much its memory grew; ``reading_ms``: by question; ``many_ms``: the same of many campaigns."""
+    """``key_bytes``: memory of the campaign's keys, by type; ``added_bytes``: growth of Redis'
+    memory; ``reading_ms``: by query; ``many_ms``: the same for many campaigns."""
 
     messages: int
     events: int
@@ -74,32 +74,32 @@ class Results:
         slowest = max(self.reading_ms, key=lambda name: self.reading_ms[name])
         return (
             Budget(
-                f"memory of Redis for one of {self.messages:,} messages, without the stream",
+                f"Redis memory per message, with {self.messages:,} messages, without the stream",
                 "bytes",
                 BYTES_A_MESSAGE,
                 self.added_bytes / self.messages,
-                f"of it {records:.0f} the bounce record",
+                f"including {records:.0f} for the bounce record",
             ),
             Budget(
-                "reading all statistics of the campaign",
+                "time to read all statistics of the campaign",
                 "s",
                 READING_SECONDS,
                 sum(self.reading_ms.values()) / 1000,
-                f"of it {slowest} {self.reading_ms[slowest]:.0f} ms",
+                f"slowest: {slowest}, {self.reading_ms[slowest]:.0f} ms",
             ),
             Budget(
-                f"the first page of {self.campaigns:,} campaigns",
+                f"time to read the first page of {self.campaigns:,} campaigns",
                 "s",
                 FIRST_PAGE_SECONDS,
                 self.many_ms[_FIRST_PAGE] / 1000,
-                f"all of them in {self.many_ms[_ALL] / 1000:.1f} s",
+                f"all pages: {self.many_ms[_ALL] / 1000:.1f} s",
             ),
         )
 
 
 @dataclass
 class Played:
-    """What has happened, counted in the plainest way."""
+    """The expected counts."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     opened: set[int] = field(default_factory=set)
@@ -108,7 +108,7 @@ class Played:
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """Starts a Redis of its own."""
+    """Start a private Redis and measure."""
     part = _QUICK_PART if effort.quick else 1
     messages, opens, clicks = MESSAGES // part, OPENS // part, CLICKS // part
     with RedisServer() as server, server.raw_client() as client:
@@ -148,7 +148,7 @@ def _count_as_sent(server: RedisServer, asked: Question, messages: int) -> None:
 
 
 def question() -> Question:
-    """What the newsletter asks, for readers who all have other addresses."""
+    """The newsletter's question to the store, with a different address for each message."""
     remember = {
         "listid": "t100",
         "click_tracking_id": f"c4711-s{_CHANCE}",
@@ -214,9 +214,9 @@ def _note(played: Played, event: Event) -> None:
 
 
 def _compare(told: Statistics, campaign: str, messages: int, played: Played) -> None:
-    """An error where Redis counted something else."""
+    """Raise an error if Redis counted differently."""
     found = told.campaign(campaign)
-    assert found is not None, "the campaign is not there"
+    assert found is not None, "the campaign is missing"
     kinds = played.kinds
     wanted: tuple[int, ...] = (
         *(messages, kinds["opens"]),
@@ -234,7 +234,7 @@ def _compare(told: Statistics, campaign: str, messages: int, played: Played) -> 
 
 
 def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
-    """Milliseconds of each question, the middle of some rounds."""
+    """Milliseconds of each query, median of the rounds."""
     questions: dict[str, Callable[[], object]] = {
         "the campaign": lambda: told.campaign(campaign),
         "hours": lambda: told.hours(campaign),
@@ -248,7 +248,7 @@ def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
 
 
 def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> dict[str, float]:
-    """Milliseconds of each question where there are so many campaigns, each with its mail."""
+    """Milliseconds of each query with ``count`` campaigns of one mail each."""
     campaigns, log = Campaigns(server.unix_url, Path()), EventLog(server.unix_url, Path())
     chance, asked = random.Random(4712), store.newsletter_question()
     happened = []
@@ -256,16 +256,16 @@ def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> 
         sendid, id = f"order{number}", f"{number:08}".translate(_LETTERS)
         each = replace(asked, sendid=sendid, candidate=id, now=asked.now + number)
         while campaigns.campaign_of(each) is None:
-            pass  # Redis was too slow, and the application would try again
+            pass  # Redis was too slow; an application would retry, too
         happened.append(_event(CLICK, each, 1, chance))
-    # Each event is another campaign's, and so a script of its own.
+    # Each event belongs to another campaign, so it takes a script call of its own.
     for start in range(0, count, _A_STEP // 10):
         log.append(happened[start : start + _A_STEP // 10])
     questions: dict[str, Callable[[], object]] = {
         _FIRST_PAGE: lambda: told.campaigns(21),
         "the last page": lambda: told.campaigns(21, count - 20),
         _ALL: told.campaigns,
-        "a SendID that nobody has": lambda: told.campaigns(21, wanted=Wanted(search="nosuch")),
+        "a SendID that does not exist": lambda: told.campaigns(21, wanted=Wanted(search="nosuch")),
         "by class": lambda: told.by("mail_class"),
         "by day": lambda: told.by("day"),
         "one, by its SendID": lambda: told.newest("order1"),
@@ -275,7 +275,7 @@ def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> 
 
 
 def _timed(questions: dict[str, Callable[[], object]], effort: Effort) -> dict[str, float]:
-    """Milliseconds of each question, the middle of some rounds."""
+    """Milliseconds of each query, median of the rounds."""
     rounds: dict[str, list[float]] = defaultdict(list)
     for _ in range(effort.rounds):
         for name, ask in questions.items():
@@ -293,7 +293,7 @@ def _key_bytes(client: redis.Redis, campaign: str) -> dict[str, int]:
 
 
 def _stream_bytes(client: redis.Redis) -> int:
-    """What the events took; they are gone then."""
+    """The memory of the events, which are deleted here."""
     before = _used(client)
     client.delete(STREAM)
     return before - _used(client)
@@ -305,7 +305,7 @@ def _empty(client: redis.Redis) -> int:
 
 
 def _used(client: redis.Redis) -> int:
-    # Without buffers for clients and for the append-only file, which come and go.
+    # Without the buffers of clients and of the append-only file, which vary.
     info: dict[str, Any] = client.info("memory")
     aside = int(info["mem_not_counted_for_evict"]) + int(info["mem_clients_normal"])
     return int(info["used_memory"]) - aside
@@ -332,18 +332,18 @@ def figures(results: Results) -> dict[str, object]:
 def tables(results: Results) -> Iterator[Table]:
     """Budgets, memory, reading."""
     yield from budgets.tables(results.bars)
-    said = f"what {results.messages:,} messages and {results.events:,} events leave in Redis"
-    table = Table("of it", title=said, title_justify="left")
+    said = f"memory in Redis after {results.messages:,} messages and {results.events:,} events"
+    table = Table("keys", title=said, title_justify="left")
     for name in ("MB", "bytes per message"):
         table.add_column(name, justify="right")
-    rows = {**results.key_bytes, "all together, as its memory grew": results.added_bytes}
+    rows = {**results.key_bytes, "total growth of memory": results.added_bytes}
     for name, octets in rows.items():
         table.add_row(name, f"{octets / 1e6:.1f}", f"{octets / results.messages:.1f}")
-    table.add_row("beside that, the stream, bytes per event", "", _per_event(results))
+    table.add_row("additionally, the stream, bytes per event", "", _per_event(results))
     yield table
-    many = f"time to read, of {results.campaigns:,} campaigns of one mail"
+    many = f"time to read, with {results.campaigns:,} campaigns of one mail"
     for title, times in (("time to read", results.reading_ms), (many, results.many_ms)):
-        table = Table("reading", title=title, title_justify="left")
+        table = Table("query", title=title, title_justify="left")
         table.add_column("ms", justify="right")
         for name, ms in times.items():
             table.add_row(name, f"{ms:.1f}")

@@ -1,11 +1,11 @@
-"""How many messages a second one Redis numbers, and what a message leaves in its memory.
+"""How many messages per second one Redis can number, and how much memory a message takes there.
 
-Here lives the load of Redis: the scripts of `fletching.store` with the very words that
-`store/campaigns.py` sends for the newsletter, as Redis hears them, and then sent again and again
-by redis-benchmark over the unix socket. Nothing of Python is in the times.
+The load is the scripts of `fletching.store`, with exactly the commands that `store/campaigns.py`
+sends for the newsletter. They are recorded once, and redis-benchmark then sends them repeatedly
+over the Unix socket, so no Python is in the times.
 
-Either all messages are of one campaign, or each is of a campaign of its own (transactional mail):
-then redis-benchmark puts a new number in the place of the campaign's id, in each key another one;
+Either all messages belong to one campaign, or each to a campaign of its own (transactional mail).
+In the second case, redis-benchmark replaces the campaign's id in each key with a different number;
 without Redis Cluster that is the same work.
 """
 
@@ -69,7 +69,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What messages leave behind in memory: number, bounce record, and the campaign's own keys."""
+    """The memory of messages: number, bounce record, and the campaign's own keys."""
 
     what: str
     messages: int
@@ -82,7 +82,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything measured here, and the words that were sent."""
+    """All measurements, and the commands that were sent."""
 
     rates: tuple[Rate, ...]
     kept: tuple[Kept, ...]
@@ -90,7 +90,7 @@ class Results:
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """Starts a Redis of its own."""
+    """Start a private Redis and measure."""
     with RedisServer() as server, server.raw_client() as client:
         client.config_set("auto-aof-rewrite-percentage", 0)
         words = recorded(server, newsletter_question())
@@ -101,7 +101,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 
 def newsletter_question() -> Question:
-    """What the newsletter's way out asks of the store."""
+    """The question that processing the newsletter asks the store."""
     asked: list[Question] = []
 
     def answer(question: Question) -> Numbered:
@@ -114,24 +114,21 @@ def newsletter_question() -> Question:
 
 
 def recorded(server: RedisServer, question: Question) -> dict[str, Words]:
-    """The commands that the product sends for a question, by what they do; Redis has the scripts.
-
-    Those of the first message of a campaign: it is told all there is to know of the campaign.
-    """
-    # The first asking makes sure that Redis has the scripts; Redis itself then tells of the second.
+    """The commands that Fletching sends for the first message of a campaign, by what they do."""
+    # The first call loads the scripts into Redis; the second one is recorded with MONITOR.
     assert Campaigns(server.unix_url, Path()).campaign_of(question) is not None
     with server.raw_client() as client, _monitored(server) as sent:
         client.flushall()
         numbered = Campaigns(server.unix_url, Path()).campaign_of(question)
         assert numbered is not None, "Redis did not answer"
-        # It looks for the campaign, begins one, opens it, takes a number.
+        # The commands look up the campaign, create it, open it, and take a number.
         scripts = (words for words in sent if words[0] == "EVALSHA")
         _, begun, opening, numbering = itertools.islice(scripts, 4)
     sendid, own_key = question.sendid.lower(), begun[3]
     assert own_key in numbering
     return {
         NUMBER_ONE: numbering,
-        # Only a campaign that is there gives numbers: this one key stays.
+        # This key stays, because only an existing campaign gives numbers.
         NUMBER_EACH: tuple(
             word if word == own_key else word.replace(numbered.campaign, _CHANCE)
             for word in numbering
@@ -145,18 +142,18 @@ def recorded(server: RedisServer, question: Question) -> dict[str, Words]:
 
 @contextmanager
 def _monitored(server: RedisServer) -> Iterator[Iterator[Words]]:
-    """The commands that Redis gets from its clients from now on, as they come."""
+    """The commands that Redis gets from its clients from now on."""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(PATIENCE)
         line.connect(str(server.socket))
         lines = line.makefile("r", encoding="ascii")
         line.sendall(b"MONITOR\r\n")
-        assert lines.readline() == "+OK\n", "Redis lets nobody watch"
+        assert lines.readline() == "+OK\n", "Redis refuses MONITOR"
         yield (monitored(said) for said in lines if " lua] " not in said)
 
 
 def monitored(line: str) -> Words:
-    """The words of a command as MONITOR shows it: each in quotes, escaped as Python does it."""
+    """The words of a command in MONITOR's output: each is quoted and escaped as in Python."""
     quoted = re.findall(r'"(?:[^"\\]|\\.)*"', line)
     return tuple(ast.literal_eval("b" + word).decode("ascii") for word in quoted)
 
@@ -175,7 +172,7 @@ def _rates(
         count = _MESSAGES[fsync] // (4 if connections == 1 else 1)
         count //= _QUICK_PART if effort.quick else 1
         said = benchmark(server, words[what], count, connections)
-        assert client.dbsize() > (what != BEGIN_ONE), "Redis has kept nothing"
+        assert client.dbsize() > (what != BEGIN_ONE), "Redis has stored nothing"
         yield Rate(
             *(what, fsync, connections, said["rps"], said["p50_latency_ms"]),
             *(said["p99_latency_ms"], said["max_latency_ms"]),
@@ -183,7 +180,7 @@ def _rates(
 
 
 def benchmark(server: RedisServer, words: Words, count: int, connections: int) -> dict[str, float]:
-    """What redis-benchmark says of so many calls, by its own names."""
+    """The figures of redis-benchmark for ``count`` calls, by its own names."""
     done = subprocess.run(
         [
             program("redis-benchmark", "redis-tools"),
@@ -200,7 +197,7 @@ def benchmark(server: RedisServer, words: Words, count: int, connections: int) -
 def told(output: str) -> dict[str, float]:
     """The figures in redis-benchmark's CSV: a line of names, a line of values.
 
-    The first column is the command, whose own quotes and commas it leaves as they are.
+    The first column is the command, whose quotes and commas are not escaped.
     """
     first, last = output.splitlines()
     names = first.replace('"', "").split(",")[1:]
@@ -228,12 +225,12 @@ def _kept(
 
 
 def _all_there(client: redis.Redis, what: str, count: int) -> None:
-    """An error where Redis has less than the messages must have left."""
+    """Raise an error if Redis has fewer keys than the messages must have created."""
     keys = client.dbsize()
-    # A campaign, and a key of records for each 64 messages, 0 to 63, 64 to 127, ...; or campaign,
-    # SendID and records for each message, beside the one campaign.
+    # One campaign and a key of records per 64 messages (0 to 63, 64 to 127, ...); or campaign,
+    # SendID and records for each message, plus the first campaign.
     wanted = 1 + count // 64 + 1 if what == "one campaign" else 1 + 3 * count
-    # Numbers drawn twice are few.
+    # Few random numbers occur twice.
     assert wanted * 0.99 <= keys <= wanted, f"{keys} keys and not {wanted}"
 
 
@@ -246,7 +243,7 @@ def _growing(client: redis.Redis) -> Iterator[list[int]]:
 
 
 def _used(client: redis.Redis) -> int:
-    # Without buffers for clients and for the append-only file, which come and go.
+    # Without the buffers of clients and of the append-only file, which vary.
     info = client.info("memory")
     return int(info["used_memory"]) - int(info["mem_not_counted_for_evict"]) - _clients(info)
 
@@ -284,7 +281,7 @@ def figures(results: Results) -> dict[str, object]:
 
 def tables(results: Results) -> Iterator[Table]:
     """Rates, and memory."""
-    table = Table("script", title="calls a second of one Redis", title_justify="left")
+    table = Table("script", title="calls per second of one Redis", title_justify="left")
     for name in ("fsync", "connections", "calls/s", "p50 ms", "p99 ms", "max ms"):
         table.add_column(name, justify="right")
     for rate in results.rates:
@@ -293,7 +290,7 @@ def tables(results: Results) -> Iterator[Table]:
             *(f"{ms:.2f}" for ms in (rate.p50_ms, rate.p99_ms, rate.max_ms)),
         )
     yield table
-    table = Table("messages of", title="what they leave in Redis", title_justify="left")
+    table = Table("messages of", title="memory in Redis", title_justify="left")
     for name in ("messages", "kB per 1,000 messages"):
         table.add_column(name, justify="right")
     for kept in results.kept:

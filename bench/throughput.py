@@ -1,14 +1,14 @@
-"""Throughput: the set-ups side by side, in turns, loaded by Postfix's own smtp-source.
+"""Throughput: all setups, in turns, loaded by Postfix's own smtp-source.
 
-Here lives what is run and what is taken of it. One round is one run of each set-up, so that
-whatever slows the machine down slows all of them, and ratios are made round by round; each round
-has an order of its own. smtp-source runs without ``-d``: each mail has a session of its own, as
-many sessions at a time as there are connections. Each set-up has one run before that is not
-counted, and no run begins before Postfix's queue is empty and the disk has what was written.
+One round is one run of each setup, so that whatever slows the machine down slows all of them.
+Ratios are computed within each round; each round has an order of its own. smtp-source runs without
+``-d``: each mail has a session of its own, with as many sessions at a time as there are
+connections. Each setup first has a warm-up run that is not counted. No run begins before Postfix's
+queue is empty and the disk has been synced.
 
-The clock stops when smtp-source has its last reply: Postfix has the mail on disk then, and
-delivery, to discard(8), goes on beside. The CPU time of a milter is taken when the queue is empty.
-Small mails come first: a process may keep the memory that it once had for a large one.
+The clock stops when smtp-source has its last reply. Postfix has the mail on disk then, and delivery
+to discard(8) continues. The CPU time of a milter is read when the queue is empty. Small mails come
+first, because a process may keep the memory that it needed for a large one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _QUICK_PART, _LEAST = 6, 4
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A load: one mail, sent so many times by so many connections."""
+    """A load: one mail, the number of connections, and how many times it is sent."""
 
     size: str
     connections: int
@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run took of the clock, and of the milter's processors."""
+    """Seconds of one run, and CPU seconds of the milter."""
 
     seconds: float
     cpu_seconds: float
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All counted runs of one set-up under one load, and its milter's memory after them."""
+    """All counted runs of one setup under one load, and its milter's memory after them."""
 
     cell: Cell
     setup: str
@@ -114,7 +114,7 @@ def tell_part(tell: Tell, place: int, loads: Sequence[Cell]) -> Tell:
 
 
 def measure_cell(running: House, cell: Cell, rounds: int, tell: Tell) -> list[Measured]:
-    """One load on every set-up, in turns."""
+    """One load on every setup, in turns."""
     file = mail_file(running, mails.SIZES[cell.size])
     setups = list(running.setups.values())
     warm_up = Cell(cell.size, cell.connections, min(cell.mails, 4 * cell.connections))
@@ -161,7 +161,7 @@ def run_once(
         messages=cell.mails,
         sessions=cell.connections,
         sender=mails.SENDER,
-        recipient=mails.READER,
+        recipient=mails.RECIPIENT,
     )
     seconds = time.monotonic() - began
     wait_until("the queue is not empty", running.idle)
@@ -195,7 +195,7 @@ def _figures(found: Measured, results: Results) -> dict[str, object]:
 
 
 def _speed(found: Measured, results: Results, other: str) -> float:
-    """How many mails this set-up takes while the other takes one."""
+    """How many mails this setup takes while the other takes one."""
     (peer,) = (r for r in results if r.cell == found.cell and r.setup == other)
     return ratio(peer.seconds, found.seconds)
 
@@ -205,7 +205,7 @@ def tables(results: Results) -> Iterator[Table]:
     for cell in dict.fromkeys(found.cell for found in results):
         rounds = len(results[0].runs)
         title = f"{cell.size}, {cell.connections} connections: {cell.mails} mails, {rounds} rounds"
-        table = Table("set-up", title=title, title_justify="left")
+        table = Table("setup", title=title, title_justify="left")
         for name in ("seconds", "mails/s", "x Postfix", "x OpenDKIM"):
             table.add_column(name, justify="right")
         for name in ("CPU ms/mail", "memory MB", "peak MB"):

@@ -1,14 +1,14 @@
-"""Clicks a second that the tracking service takes, beside the least that a redirect can cost.
+"""Clicks per second of the tracking service, compared with the minimum cost of a redirect.
 
-Here lives the load: wrk, one thread and 50 connections on this machine, with 10,000 different
-tokens in turn. It loads `fletching web`, nginx with a plain `return 302`, and a bare application
-under uvicorn and granian, with and without an entry in Redis for each click (`bare.py`); granian is
-left out where it is not installed. All run at the same time and are loaded in turns, so that
-whatever slows the machine down slows all of them.
+The load is wrk with one thread and 50 connections on this machine, with 10,000 different tokens in
+turn. It loads `fletching web`, nginx with a plain `return 302`, and a bare application under
+uvicorn and granian, with and without a Redis entry per click (`bare.py`); granian is skipped if it
+is not installed. All servers run at the same time and are loaded in turns, so that whatever slows
+the machine down slows all of them.
 
-Fletching's answers are checked against Redis after each run: every click that was answered is in
-the stream and in the campaigns' counters. Only the requests that wrk leaves open at its end, one
-for each connection, may be there without having been counted by it.
+After each run, Fletching's answers are compared with Redis: every answered click must be in the
+stream and in the campaigns' counters. Only the requests that are open when wrk ends, one per
+connection, may be there in addition.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ TOKENS, CAMPAIGNS, LINKS = 10_000, 5, 40
 ALWAYS, EVERYSEC = "fletching web", "fletching web, fsync everysec"
 _SECONDS, _SECONDS_QUICK, _WARM_UP = 8, 1, 2
 _STILL = 1.0
-"""Seconds without a new entry: what wrk has left open at its end is there by then."""
+"""Seconds without a new entry, after which the requests that wrk left open are there."""
 _HELD = 20.0
-"""Seconds until all that was answered must be there: clicks are held for a while."""
+"""Seconds until all answered clicks must be there; they wait a few seconds to be judged."""
 _CLOCK = os.sysconf("SC_CLK_TCK")
 
 _NGINX = """\
@@ -103,12 +103,12 @@ end
 
 
 class LostClicksError(Exception):
-    """What was answered is not what was recorded: then the speed says nothing."""
+    """The recorded clicks differ from the answered ones, so the speed means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server that wrk loads. ``stream``: where its clicks are in Redis; empty for nowhere."""
+    """A server that wrk loads. ``stream``: the Redis stream of its clicks; empty for none."""
 
     name: str
     port: int
@@ -117,13 +117,13 @@ class Peer:
     fsync: str = "always"
 
     def cpu(self) -> float:
-        """CPU seconds that its processes have used."""
+        """CPU seconds of its processes."""
         return sum(map(_cpu, processes(self.daemon.pid)))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of wrk saw, and what it took of the processors, in seconds."""
+    """The result of one run of wrk, and CPU times in seconds."""
 
     peer: str
     requests: int
@@ -145,7 +145,7 @@ Results = Sequence[Run]
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What runs, and the environment of wrk."""
+    """The running servers, and the environment of wrk."""
 
     store: RedisServer
     peers: Sequence[Peer]
@@ -155,7 +155,7 @@ class House:
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """Starts all servers and loads them in turns."""
+    """Start all servers and load them in turns."""
     seconds = _SECONDS_QUICK if effort.quick else _SECONDS
     found: list[Run] = []
     with house() as running:
@@ -173,7 +173,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 @contextmanager
 def house() -> Iterator[House]:
-    """All servers, each with a port of its own."""
+    """Start all servers, each on a port of its own."""
     with private_directory() as folder, RedisServer() as store, ExitStack() as running:
         new_link_key(folder / "link-keys", 1)
         targets = folder / "targets"
@@ -186,9 +186,9 @@ def house() -> Iterator[House]:
 
 
 def run_once(running: House, peer: Peer, seconds: int) -> Run:
-    """One run of wrk, from an empty Redis on."""
+    """One run of wrk, starting with an empty Redis."""
     with running.store.raw_client() as client:
-        # Without its marks, the journal would write the clicks of all runs again.
+        # Without this key, the journal would write the clicks of all runs to Redis again.
         client.delete(*{*client.keys(), b"-"} - {MARKS.encode()})
         client.config_set("appendfsync", peer.fsync)
         _campaigns_there(client)
@@ -222,12 +222,12 @@ def _wrk(running: House, peer: Peer, seconds: int) -> dict[str, float]:
 
 
 def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> None:
-    """Raises LostClicksError where the clicks that were answered are not those in Redis."""
+    """Raise LostClicksError if the clicks in Redis differ from those answered."""
     if not peer.stream:
         return
     recorded = _settled(client, peer.stream, answered)
-    # Where wrk ends, each connection has a click in hand, which is held and recorded later: in the
-    # next run perhaps.
+    # When wrk ends, each connection has a click open, which is recorded later, perhaps during the
+    # next run.
     if not answered <= recorded <= answered + 2 * CONNECTIONS:
         raise LostClicksError(f"{peer.name}: {answered} answered, {recorded} recorded")
     if peer.stream != STREAM:
@@ -239,7 +239,7 @@ def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> No
 
 
 def _settled(client: redis.Redis, stream: str, answered: int) -> int:
-    """How long a stream is, as soon as it does not grow any more."""
+    """The length of a stream, once it no longer grows."""
     deadline = time.monotonic() + _HELD
     before, now = -1, int(client.xlen(stream))
     while now != before or (now < answered and time.monotonic() < deadline):
@@ -249,7 +249,7 @@ def _settled(client: redis.Redis, stream: str, answered: int) -> int:
 
 
 def _redirects(peer: Peer, target: str) -> None:
-    """Whatever is fast at saying something else is not compared."""
+    """Check that the server redirects."""
     connection = HTTPConnection("127.0.0.1", peer.port, timeout=30)
     connection.request("GET", target, headers={"user-agent": AGENT})
     status = connection.getresponse().status
@@ -258,7 +258,7 @@ def _redirects(peer: Peer, target: str) -> None:
 
 
 def _targets(keys_file: Path) -> Iterator[str]:
-    """A click each for 10,000 messages of five campaigns."""
+    """One click link for each of 10,000 messages of five campaigns."""
     keys = read_link_keys(keys_file)
     for number in range(TOKENS):
         facts = Facts(
@@ -281,7 +281,7 @@ def _campaign(number: int) -> str:
 
 
 def _campaigns_there(client: redis.Redis) -> None:
-    """As the milter leaves them behind: statistics tells only of campaigns that are known."""
+    """Create the campaigns as the milter does; statistics show only existing campaigns."""
     for number in range(CAMPAIGNS):
         name = _campaign(number)
         client.zadd(INDEX, {name: 1_700_000_000 + number})
@@ -364,7 +364,7 @@ def _cpu(pid: int) -> float:
 
 
 def _children() -> float:
-    """CPU seconds of programs that this process started and that have ended: of wrk."""
+    """CPU seconds of ended child processes, which is wrk."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -377,7 +377,7 @@ def figures(results: Results) -> dict[str, object]:
         "tokens": TOKENS,
         "campaigns": CAMPAIGNS,
         "versions": _versions(),
-        "redis": "unix socket, appendonly yes, appendfsync always where no other is named",
+        "redis": "Unix socket, appendonly yes, appendfsync always unless the name says otherwise",
         "servers": {name: _figures(runs) for name, runs in _by_peer(results).items()},
     }
 
@@ -413,7 +413,7 @@ def _figures(runs: Sequence[Run]) -> dict[str, object]:
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """One table; CPU is in processors: 1.00 is one of them, always busy."""
+    """One table. CPU is in processors: 1.00 is one processor, always busy."""
     rounds = len(next(iter(_by_peer(results).values())))
     title = f"clicks: {CONNECTIONS} connections, {PROCESSES} processes, {rounds} rounds"
     table = Table("server", title=title, title_justify="left")

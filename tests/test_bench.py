@@ -326,7 +326,8 @@ class TestCommand:
         assert done.returncode == 2
         said = " ".join(done.stderr.replace("│", "").split())
         assert (
-            "cellar: must be of throughput, latency, store, statistics, outgoing, budgets" in said
+            "cellar: must be one of throughput, latency, store, statistics, outgoing, budgets"
+            in said
         )
         assert not (tmp_path / "none").exists()
 

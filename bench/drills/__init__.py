@@ -1,1 +1,1 @@
-"""Failure drills: what holds while Redis is killed, fails over, hangs or is cut in two."""
+"""Failure drills: what holds while Redis is killed, fails over, hangs or is partitioned."""

@@ -1,6 +1,6 @@
-"""`make drills`: every scenario, one after the other, with progress, a table and JSON.
+"""`make drills`: run all scenarios in turn, with progress, a table and JSON.
 
-Here lives the command line. Exit 1 if a promise was broken.
+This file has the command line. Exit 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sandbox.processes import MissingProgramError
 
 _PER_SECOND = 100
 _SHORTEST = 12
-"""Seconds of load: mails that are few come more slowly, so that the fault is among them."""
+"""Minimum seconds of load: few mails are sent more slowly, so that the fault occurs meanwhile."""
 
 _COLUMNS = {
     "rounds": "rounds",
@@ -38,8 +38,8 @@ _COLUMNS = {
     "clicks": "clicks\nanswered",
     "clicks_missing": "\nmissing",
     "statistics_off": "statistics\noff by",
-    "same_id": "doubles,\nsame id",
-    "other_id": "doubles,\nother id",
+    "same_id": "duplicates,\nsame id",
+    "other_id": "duplicates,\nother id",
     "gap": "longest\ngap (s)",
 }
 
@@ -49,7 +49,7 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tu
     for word in (word.strip() for word in value.split(",")):
         named = {word} & set(SCENARIOS) or {n for n in SCENARIOS if n.startswith(f"{word}-")}
         if not named:
-            raise click.BadParameter(f"{word}: must be of {', '.join(SCENARIOS)}")
+            raise click.BadParameter(f"{word}: must be one of {', '.join(SCENARIOS)}")
         chosen |= named
     return tuple(name for name in SCENARIOS if name in chosen)
 
@@ -60,19 +60,19 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tu
     default=",".join(SCENARIOS),
     callback=_chosen,
     metavar="SCENARIO,...",
-    help="Run these; redis, sentinel or cluster stands for all that begin so. Default: all.",
+    help="Run these scenarios; redis, sentinel or cluster runs all with that prefix. Default: all.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1),
-    help="Rounds of each scenario. Default: 5 of redis-kill, 3 of the others.",
+    help="Rounds of each scenario. Default: 5 for redis-kill, 3 for the others.",
 )
 @click.option(
     *("--mails", "count"),
     default=2000,
     show_default=True,
     type=click.IntRange(10),
-    help="Mails in the campaign of a round.",
+    help="Mails in the campaign of each round.",
 )
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON instead of the table.")
 @click.option(
@@ -81,26 +81,25 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tu
     type=click.Path(file_okay=False, path_type=Path),
     show_default=True,
     metavar="DIRECTORY",
-    help="Where the logs and details of rounds go that broke a promise.",
+    help="Write logs and details of rounds that broke a promise to this directory.",
 )
 def main(
     names: tuple[str, ...], rounds: int | None, count: int, wants_json: bool, folder: Path
 ) -> None:
-    """Kill, fail over, hang and partition Redis under load, and compare what is kept.
+    """Kill, fail over, hang and partition Redis under load, and check what is lost.
 
-    A fleet of two hosts sends a campaign through a real Postfix while recipients click and
-    unsubscribe. As root, since Postfix's master wants root. Exit 1 if a promise was broken: a
-    number given twice, an answered unsubscribe or click lost, statistics that are not what the
-    events say.
+    Two hosts send a campaign through a real Postfix while recipients click and unsubscribe. Run it
+    as root, which Postfix's master requires. Exit 1 if a promise was broken: a number used twice,
+    an answered unsubscribe or click lost, statistics that differ from the events.
 
     \b
     Examples:
-      make drills                                  all, about 45 minutes
+      make drills                                  everything, about 45 minutes
       python -m bench.drills --only sentinel-failover,cluster --rounds 1
     """
     if os.geteuid() != 0:
-        raise click.UsageError("Postfix's master wants root: sudo")
-    # Progress goes to stderr, so that stdout has nothing but the result.
+        raise click.UsageError("must run as root, which Postfix's master requires: use sudo")
+    # Progress goes to stderr, so that stdout contains only the result.
     console = Console(stderr=True, highlight=False)
     found: dict[str, list[Findings]] = {}
     try:
@@ -137,7 +136,7 @@ def _rounds(
                 seen = drill.run(running, scenario, number, amount, tell)
             except MissingProgramError:
                 raise
-            except Exception as error:  # noqa: BLE001 an edge: the other rounds go on
+            except Exception as error:  # noqa: BLE001 an edge: the other rounds continue
                 console.print(f"{name} {number + 1}/{wanted}: {type(error).__name__}: {error}")
                 findings.append(Findings(unfinished=1))
                 continue
@@ -146,14 +145,14 @@ def _rounds(
             findings.append(seen.findings)
             verdict = ", ".join(f"{what} {n}" for what, n in seen.findings.broken.items())
             spent = f"{name} {number + 1}/{wanted}, {time.monotonic() - began:.0f} s"
-            console.print(f"{spent}: {verdict or 'all kept'}", soft_wrap=True)
+            console.print(f"{spent}: {verdict or 'all promises kept'}", soft_wrap=True)
             if seen.findings.broken:
                 _write(folder / f"{name}-{number + 1}", seen, running)
     return findings
 
 
 def _write(folder: Path, seen: Seen, running: House) -> None:
-    """What one needs to find out why."""
+    """Write what is needed to find the cause."""
     folder.mkdir(parents=True, exist_ok=True)
     details = {
         "findings": asdict(seen.findings),

@@ -1,4 +1,4 @@
-"""One round: a fleet under load, a fault in the middle, and what is kept when all is whole."""
+"""One round: two hosts under load, a fault, and what Redis has when it is healthy again."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from sandbox.processes import wait_until
 from sandbox.sinks import SunkMail
 
 FAULT_AT = 0.3
-"""The share of the campaign after which the fault begins."""
+"""Share of the campaign after which the fault begins."""
 _AFTER = 3.0
-"""Seconds that recipients go on when all mails are accepted and Redis is whole."""
+"""Seconds that recipients continue when all mails are accepted and Redis is healthy."""
 _WHOLE = 120.0
-"""Seconds that Redis may take until every server follows whom it should."""
+"""Maximum seconds until every Redis server is up and has its proper role."""
 _ACCEPTED = 120.0
-"""Seconds from the fault's end within which the last mail must be accepted."""
+"""Seconds after the end of the fault within which the last mail must be accepted."""
 _STILL = 6.0
-"""Seconds without a change: then nothing comes any more. Clicks are held for some of them."""
+"""Seconds without a change until the round ends. Clicks wait a few seconds to be judged."""
 _SETTLED, _STUCK = 60.0, 20.0
-"""Seconds, at most and without a change, until what is missing is given up."""
+"""Seconds, at most and without a change, until missing events count as lost."""
 _BETWEEN = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much load there is: that many mails, evenly in so many seconds."""
+    """The load: the number of mails, sent evenly over ``seconds``."""
 
     mails: int
     seconds: float
@@ -49,7 +49,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that a round has seen; ``wrong``: status codes that no recipient should get."""
+    """The observations of a round; ``wrong``: status codes that no recipient should get."""
 
     mails: tuple[Mail, ...]
     requests: tuple[Request, ...]
@@ -65,14 +65,14 @@ class Seen:
 def run(
     house: House, scenario: Scenario, number: int, amount: Amount, tell: Callable[[str], None]
 ) -> Seen:
-    """One round of a scenario, the servers fresh. ``tell`` hears what is being done."""
+    """Run one round of a scenario with fresh servers. ``tell`` reports progress."""
     with ExitStack() as running:
         tell("starting Redis")
         network = running.enter_context(Network()) if scenario.has_network else None
         sites = network.sites if network else (LOOPBACK, LOOPBACK)
         folder = Path(running.enter_context(TemporaryDirectory(prefix="drill-", dir="/var/tmp")))
         store = running.enter_context(scenario.store(folder, sites))
-        tell("starting the fleet")
+        tell("starting the hosts")
         hosts = running.enter_context(house.fleet(store.url, sites))
         application = Application(house.ports, amount.mails, amount.seconds)
         recipients = Recipients(house.sink, [host.web for host in hosts])
@@ -84,7 +84,7 @@ def run(
             tell("failing")
             scenario.fault(Scene(store, _key(house, number), hosts, network))
             tell("healing")
-            wait_until("Redis is not whole again", lambda: _is_whole(store), _WHOLE)
+            wait_until("Redis is not healthy again", lambda: _is_whole(store), _WHOLE)
             tell("sending the rest")
         finally:
             application.wait(_ACCEPTED)
@@ -105,7 +105,7 @@ def _is_whole(store: Store) -> bool:
 
 
 def _key(house: House, number: int) -> str:
-    """Which shard is hurt: in turn the stream's, the campaign's and the suppression list's."""
+    """A key of the shard to break: in turn the stream, the campaign, the suppression list."""
     first = _arrived(read_link_keys(house.keys), house.sink.mails[0])
     return (STREAM, f"fletching:campaign:{{{first.campaign}}}", "fletching:suppressed:t100")[
         number % 3
@@ -113,13 +113,13 @@ def _key(house: House, number: int) -> str:
 
 
 def _arrived(keys: Keyring, mail: SunkMail) -> Mail:
-    """A mail by its X-Mailer-Info."""
+    """A delivered mail, read from its X-Mailer-Info."""
     facts = keys.open("".join(str(mail.message["X-Mailer-Info"]).split())).facts
     return Mail(mail.recipients[0], facts.campaign, facts.number, mail.sender)
 
 
 def _settled(host: Host, mails: tuple[Mail, ...], recipients: Recipients, sending: Sending) -> Seen:
-    """What is kept when it does not change any more; what is missing has a minute to come."""
+    """What Redis has, once it no longer changes; missing events get a minute to arrive."""
     end, seen, since = time.monotonic() + _SETTLED, None, time.monotonic()
     while True:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The hosts of a fleet, and the Postfix before them: real daemons, each host with its own files."""
+"""The hosts and their Postfix: real daemons, each host with its own files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATIENCE = 60.0
 
 
 class Host:
-    """The milter and the web service of one host, at a site of its own."""
+    """The milter and the web service of one host, at one site."""
 
     def __init__(self, number: int, directory: Path, sockets: Path, keys: Path) -> None:
         self._site = LOOPBACK
@@ -39,12 +39,12 @@ class Host:
 
     @property
     def milter(self) -> Path:
-        """The socket that Postfix asks."""
+        """The milter's socket."""
         return self._sockets / f"milter-{self._number}.sock"
 
     @property
     def web(self) -> Path:
-        """The socket that a proxy asks."""
+        """The web service's socket."""
         return self._sockets / f"web-{self._number}.sock"
 
     @property
@@ -53,7 +53,7 @@ class Host:
         return self._directory / "fletching.yaml"
 
     def configure(self, redis_url: str, site: Site) -> None:
-        """A new host of this configuration, with nothing on its disk."""
+        """Configure the host anew, with an empty state directory."""
         self._site = site
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir()
@@ -87,7 +87,7 @@ class Host:
         self.config.write_text(text)
 
     def start(self) -> None:
-        """Start both."""
+        """Start both daemons."""
         self.milter.unlink(missing_ok=True)
         self._daemons["milter"].start(self.milter.exists)
         self.start_web()
@@ -102,21 +102,21 @@ class Host:
         return Daemon([*words, "--config", str(self.config)], self._directory / f"{name}.log")
 
     def kill_web(self) -> None:
-        """End the web service as a crash would."""
+        """Kill the web service."""
         self._daemons["web"].kill()
 
     def stop(self) -> None:
-        """End both in order."""
+        """Stop both daemons."""
         for daemon in self._daemons.values():
             daemon.stop()
 
     def logs(self) -> dict[str, str]:
-        """All that the daemons have said, by the name of the file."""
+        """The daemons' logs, by file name."""
         files = [daemon.log for daemon in self._daemons.values()]
         return {f"host{self._number}-{file.name}": file.read_text("utf-8") for file in files}
 
     def kept(self) -> Kept:
-        """What its commands show of Redis. Raises CommandError."""
+        """What its commands show of Redis. Raises `CommandError`."""
         events = [json.loads(line) for line in self._shown("events").splitlines()]
         campaigns = json.loads(self._shown("stats", "--json"))["campaigns"]
         listed = json.loads(self._shown("suppression", "list", "--json"))["suppression"]
@@ -133,12 +133,12 @@ class Host:
 
 
 class CommandError(Exception):
-    """A command did not show what it should: Redis may still be busy with itself."""
+    """A command failed, perhaps because Redis is still recovering."""
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What all drills share: Postfix with a port for each host, and where its mail ends."""
+    """What all drills share: Postfix with a port for each host, and the mail sink."""
 
     directory: Path
     postfix: Postfix
@@ -149,7 +149,7 @@ class House:
 
     @contextmanager
     def fleet(self, redis_url: str, sites: Sequence[Site]) -> Iterator[tuple[Host, ...]]:
-        """The hosts, started with nothing in hand, each at its site."""
+        """Start the hosts with empty state, each at its site."""
         self.sink.clear()
         for host, site in zip(self.hosts, sites, strict=True):
             host.configure(redis_url, site)
@@ -161,19 +161,19 @@ class House:
                 list(pool.map(Host.stop, self.hosts))
 
     def drain(self) -> None:
-        """Waits until Postfix has delivered everything."""
+        """Wait until Postfix has delivered everything."""
         wait_until("Postfix's queue does not empty", lambda: not self.postfix.queue(), _PATIENCE)
 
 
 @contextmanager
 def house() -> Iterator[House]:
-    """Starts Postfix and the sink, and ends them."""
+    """Start Postfix and the sink, and end them."""
     with private_directory() as directory, ExitStack() as running:
         keys = directory / "link-keys"
         new_link_key(keys, 0)
         sockets = directory / "sockets"
         sockets.mkdir()
-        # What is made in there belongs to Postfix's group, as deploy/systemd arranges it.
+        # Files created there belong to Postfix's group, as in deploy/systemd.
         shutil.chown(sockets, group="postfix")
         sockets.chmod(0o2755)
         hosts = tuple(Host(n, directory / f"host-{n}", sockets, keys) for n in range(HOSTS))

@@ -1,9 +1,9 @@
-"""What was promised to senders and recipients, compared with what Redis has afterwards.
+"""Compares what senders and recipients were promised with what Redis has afterwards.
 
-Pure: what was seen goes in, findings come out. A promise is broken where a number or a tag stands
-on two mails of one campaign, where an answered unsubscribe or click is missing, where statistics
-are not what the events say, and where one request became two events of different ids. Two entries
-of one event in the stream are no broken promise: whoever reads it knows them by their id.
+Pure. A promise is broken if a number or a tag is on two mails of one campaign, if an answered
+unsubscribe or click is missing, if statistics differ from the events, or if one request became two
+events with different ids. Two stream entries with the same event id break no promise: a destination
+recognizes the duplicate by its id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLICK, UNSUBSCRIBE = "engine_click", "engine_unsub"
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail as it arrived at the recipient's server."""
+    """A mail as delivered to the recipient's server."""
 
     recipient: str
     campaign: str
@@ -39,18 +39,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What the application that sends the campaign saw. Times in seconds of one clock."""
+    """What the sending application observed. Times in seconds of one clock."""
 
     wanted: int
     began: float
     accepted: tuple[float, ...]
     tempfailed: int
-    """Answers 4xx, and sessions that ended without one."""
+    """4xx replies, and sessions that ended without a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What Redis has in the end: the stream in order, and what the commands show."""
+    """What Redis has at the end: the stream in order, and the output of the commands."""
 
     events: Sequence[Mapping[str, Any]]
     campaigns: Sequence[Mapping[str, Any]]
@@ -59,12 +59,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """One round, or some of them together (`total`). Only some of the counts are broken promises
+    """Counts of one round, or of several (`total`). Only some of them are broken promises
     (`broken`)."""
 
     rounds: int = 1
     unfinished: int = 0
-    """Rounds that ended with an error: Redis did not become whole, for example."""
+    """Rounds that ended with an error, for example because Redis did not recover."""
     accepted: int = 0
     tempfailed: int = 0
     never_accepted: int = 0
@@ -83,7 +83,7 @@ class Findings:
 
     @property
     def broken(self) -> dict[str, int]:
-        """The promises that were broken, each with how often."""
+        """The broken promises, and how often each was broken."""
         counts = {name: getattr(self, name) for name in _PROMISES}
         return {name: count for name, count in counts.items() if count}
 
@@ -97,7 +97,7 @@ _PROMISES = (
 def judge(
     mails: Sequence[Mail], requests: Sequence[Request], sending: Sending, kept: Kept
 ) -> Findings:
-    """One round."""
+    """Judge one round."""
     events = {str(event["event_unique_id"]): event for event in kept.events}
     return Findings(
         accepted=len(sending.accepted),
@@ -118,7 +118,7 @@ def judge(
 
 
 def total(rounds: Sequence[Findings]) -> Findings:
-    """Some rounds together."""
+    """Add up several rounds."""
     return Findings(
         **{
             each.name: each.metadata.get("total", sum)(getattr(one, each.name) for one in rounds)
@@ -128,20 +128,20 @@ def total(rounds: Sequence[Findings]) -> Findings:
 
 
 def missing_unsubscribes(requests: Sequence[Request], kept: Kept) -> frozenset[str]:
-    """Who unsubscribed and was answered, and is not suppressed, or has no event."""
+    """Recipients whose answered unsubscribe has no suppression entry or no event."""
     has_event = _recipients(kept.events, UNSUBSCRIBE)
     return _answered(requests, UNSUBSCRIBE) - (kept.suppressed & has_event)
 
 
 def missing_clicks(requests: Sequence[Request], kept: Kept) -> frozenset[str]:
-    """Whose click was answered and has no event."""
+    """Recipients whose answered click has no event."""
     return _answered(requests, CLICK) - _recipients(kept.events, CLICK)
 
 
 def statistics_off(mails: Sequence[Mail], kept: Kept) -> dict[str, int]:
-    """Where the statistics of a campaign are not what arrived and what the events say.
+    """Where the statistics of a campaign differ from the delivered mails and the events.
 
-    By campaign and kind, how many they have too many (or, negative, too few).
+    By campaign and count: how many too many, or, if negative, too few.
     """
     shown = {str(row["campaign"]): row for row in kept.campaigns}
     events = {str(event["event_unique_id"]): event for event in kept.events}
@@ -170,7 +170,7 @@ def _counted(
 
 
 def _surplus(requests: Iterable[Request], events: Iterable[Mapping[str, Any]]) -> int:
-    """Events that are more than the requests that can have made them."""
+    """The number of events beyond the requests that can have caused them."""
     tries = Counter[tuple[str, str]]()
     for request in requests:
         tries[request.event_type, request.recipient] += request.tries

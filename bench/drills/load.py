@@ -1,8 +1,8 @@
-"""Load while something fails: an application that sends a campaign, and recipients who react.
+"""The load during a drill: an application that sends a campaign, and recipients who react.
 
-The application keeps what was not accepted and sends it again, as a newsletter system does. The
-recipients click the link and unsubscribe by the header (RFC 8058) of mails that have arrived; who
-gets no answer tries again. What was answered is remembered here and judged elsewhere.
+The application keeps mails that were not accepted and sends them again, as a newsletter system
+does. Recipients click the link and unsubscribe by the header (RFC 8058); a recipient without an
+answer tries again. `judge.py` judges the answers that are recorded here.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ Content-Type: text/html; charset=utf-8\r
 _SESSIONS = 2
 """SMTP sessions to each host."""
 _RETRY = 0.5
-"""Seconds until what was not accepted, or not answered, is sent again."""
+"""Seconds until a mail that was not accepted, or a request without an answer, is sent again."""
 _WAIT = 30.0
 """Seconds that a session or a recipient waits for an answer."""
-_READERS = 4
+_RECIPIENT_THREADS = 4
 _REACTIONS = 60
-"""Requests a second."""
+"""Requests per second."""
 _REACT_AFTER = 2.5
-"""Seconds from a mail's arrival: what is sooner counts as a program's."""
+"""Seconds after a mail's delivery; an earlier click counts as a bot's."""
 _UNSUBSCRIBE_EVERY = 2
 
 
 class Application:
-    """Sends a campaign at a steady pace, its mails in turn by each of the ports."""
+    """Sends a campaign at a steady rate, alternating between the ports."""
 
     def __init__(self, ports: Sequence[int], count: int, seconds: float) -> None:
         self._count, self._seconds = count, seconds
@@ -73,7 +73,7 @@ class Application:
         ]
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._began = time.monotonic()
         for number in range(self._count):
             due = self._began + number * self._seconds / self._count
@@ -83,11 +83,11 @@ class Application:
 
     @property
     def accepted(self) -> int:
-        """How many mails have been accepted."""
+        """The number of accepted mails."""
         return len(self._accepted)
 
     def wait(self, patience: float) -> None:
-        """Until all mails are accepted, or so many seconds from now."""
+        """Wait until all mails are accepted, at most ``patience`` seconds."""
         end = time.monotonic() + patience
         while self.accepted < self._count and time.monotonic() < end:
             time.sleep(0.05)
@@ -96,7 +96,7 @@ class Application:
             thread.join()
 
     def seen(self) -> Sending:
-        """What came of it."""
+        """The observations of the application."""
         return Sending(self._count, self._began, tuple(self._accepted), self._tempfailed)
 
     def _session(self, place: int) -> None:
@@ -136,7 +136,7 @@ class Application:
 
 @dataclass(slots=True)
 class _Reaction:
-    """One request of a recipient, and how far it is."""
+    """One request of a recipient, and its state."""
 
     event_type: str
     recipient: str
@@ -149,7 +149,7 @@ class _Reaction:
 
 
 class Recipients:
-    """Those whose mail has arrived at the sink; each asks the web service of one host."""
+    """The recipients of mail in the sink; each uses the web service of one host."""
 
     def __init__(self, sink: Sink, sockets: Sequence[Path]) -> None:
         self._sink, self._sockets = sink, sockets
@@ -159,17 +159,18 @@ class Recipients:
         self._next = 0.0
         self._ended = threading.Event()
         self._threads = [
-            threading.Thread(target=work) for work in (self._watch, *[self._react] * _READERS)
+            threading.Thread(target=work)
+            for work in (self._watch, *[self._react] * _RECIPIENT_THREADS)
         ]
 
     def start(self) -> None:
-        """Begin to react."""
+        """Start reacting."""
         self._next = time.monotonic()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """No new requests; those that were sent get their answer first."""
+        """Stop, after the open requests have been answered."""
         self._ended.set()
         for thread in self._threads:
             thread.join()
@@ -179,7 +180,7 @@ class Recipients:
         return tuple(Request(r.event_type, r.recipient, r.tries, r.answered) for r in self._made)
 
     def wrong(self) -> tuple[int, ...]:
-        """Status codes that were no right answer."""
+        """Status codes of wrong answers."""
         return tuple(status for each in self._made for status in each.wrong)
 
     def _watch(self) -> None:
@@ -236,7 +237,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 class _ByUnixSocket(HTTPConnection):
-    """As a proxy on the same host asks."""
+    """Connects as a proxy on the same host does."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=_WAIT)

@@ -1,8 +1,8 @@
-"""Where the servers of a drill run: on loopback, or at two sites with a network that can be cut.
+"""The network of a drill: loopback, or two sites with a network that can be cut.
 
-A site is a network namespace; both hang at one switch (a bridge in a namespace of its own). Where
-the network is cut nothing is refused: packets are lost, as behind a switch that has failed. Made
-with ip(8), as root; all of it is gone with the namespaces. Unix sockets reach across.
+A site is a network namespace; both are connected to one switch (a bridge in its own namespace).
+When the network is cut, packets are lost without an error, as with a failed switch. Made with
+ip(8), as root; it ends with the namespaces. Unix sockets work across sites.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SWITCH = "switch"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """``address``: what servers bind to; ``enter``: the words before a command that runs there."""
+    """``address``: what servers bind to; ``enter``: the prefix of a command that runs there."""
 
     address: str = "127.0.0.1"
     enter: tuple[str, ...] = ()
@@ -63,11 +63,11 @@ class Network:
             _run("-n", host, "link", "set", device, "up")
 
     def cut(self) -> None:
-        """Neither site hears anything of the other."""
+        """Cut the connection between the sites."""
         _run("-n", self._name(_SWITCH), "link", "set", _NAMES[0], "nomaster")
 
     def heal(self) -> None:
-        """As before."""
+        """Restore the connection."""
         _run("-n", self._name(_SWITCH), "link", "set", _NAMES[0], "master", _SWITCH)
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,6 @@
-"""What goes wrong, by name: a set-up of Redis, and what is done to it while mail and clicks run.
+"""The scenarios by name: a setup of Redis, and the fault that is caused under load.
 
-A fault returns when it is over: servers are started again, the network is healed.
+A fault returns when it is over: servers are running again, and the network is restored.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sandbox.processes import program, wait_until
 S = TypeVar("S", bound=Store, covariant=True)
 
 _FORGOTTEN = 2.0
-"""Seconds that a Redis forgets which is killed so long behind its last save."""
+"""Seconds between the last save and the kill, whose data Redis loses."""
 _AWAY = 1.0
-"""Seconds until a service manager starts what was killed."""
+"""Seconds until a service manager restarts a killed server."""
 _HANGS = 6
-"""Seconds that a server hangs: longer than sentinels and nodes of a cluster wait."""
+"""Seconds that a server hangs, longer than the time-outs of sentinels and cluster nodes."""
 _APART = 4.0
-"""Seconds that both sides of a cut network go on when the majority has a new master."""
+"""Seconds that both sides of a partition keep working after the majority has a new master."""
 _PATIENCE = 60.0
 _FIRST_SLOT = "06S"
 """A key in slot 0."""
@@ -35,7 +35,7 @@ _FIRST_SLOT = "06S"
 
 @dataclass(frozen=True)
 class Scene(Generic[S]):
-    """What runs. Of a cluster, the shard of ``key`` is hurt."""
+    """The running servers. In a cluster, the shard of ``key`` is broken."""
 
     store: S
     key: str
@@ -44,13 +44,13 @@ class Scene(Generic[S]):
 
     @property
     def master(self) -> Node:
-        """The server that writes for the key, before the fault."""
+        """The server that accepts writes for the key before the fault."""
         node = self.store.holder(self.key)
-        assert node is not None, "all is whole before the fault"
+        assert node is not None, "everything is healthy before the fault"
         return node
 
     def wait_replaced(self, node: Node) -> None:
-        """Until another one writes for the key."""
+        """Wait until another server accepts writes for the key."""
 
         def is_replaced() -> bool:
             return self.store.holder(self.key) not in (node, None)
@@ -60,7 +60,7 @@ class Scene(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``rounds``: how often it is to hold."""
+    """``rounds``: how often the scenario runs."""
 
     store: Making
     fault: Callable[[Scene[Any]], None]
@@ -69,7 +69,7 @@ class Scenario:
 
 
 def _restart(scene: Scene[Single]) -> None:
-    """As for an upgrade: everything is saved."""
+    """Restart as for an upgrade, with everything saved."""
     node = scene.master
     with node.client() as client:
         client.shutdown(save=True)
@@ -98,7 +98,7 @@ def _save(node: Node) -> None:
 
 
 def _kill_with_web(scene: Scene[Single]) -> None:
-    """Redis and the web services of the fleet at once: what was answered is on the disks alone."""
+    """Kill Redis and all web services at once: answered requests are only on the hosts' disks."""
     node = scene.master
     _save(node)
     node.kill()
@@ -111,14 +111,14 @@ def _kill_with_web(scene: Scene[Single]) -> None:
 
 
 def _kill_unnoticed(scene: Scene[Sentinels]) -> None:
-    """Started again so soon that no sentinel notices, with what its last snapshot has."""
+    """Restart from the last snapshot, so soon that no sentinel notices."""
     node = scene.master
     node.kill()
     node.start()
 
 
 def _kill_for_good(scene: Scene[Store]) -> None:
-    """Killed, and back when another has taken over."""
+    """Kill, and restart after another server has taken over."""
     node = scene.master
     node.kill()
     _back_later(scene, node)
@@ -160,7 +160,7 @@ def _cluster_failover(scene: Scene[Cluster]) -> None:
 
 
 def _partition(scene: Scene[Store]) -> None:
-    """The master, or the primary of the first slots, is alone with one host of the fleet."""
+    """Isolate the master, or the primary of the first slots, together with one host."""
     network, scene = scene.network, replace(scene, key=_FIRST_SLOT)
     assert network is not None, "the scenario has a network"
     node = scene.master
@@ -173,7 +173,7 @@ def _partition(scene: Scene[Store]) -> None:
 
 
 def _shard_away(scene: Scene[Cluster]) -> None:
-    """A primary and its replica are gone, so that nobody has its slots."""
+    """Kill a primary and its replica, so that no server has its slots."""
     node = scene.master
     gone = (scene.store.replica_of(node), node)
     for each in gone:
@@ -184,7 +184,7 @@ def _shard_away(scene: Scene[Cluster]) -> None:
 
 
 def _reshard(scene: Scene[Cluster]) -> None:
-    """The slots of the shard go to another one, from the first to the key's."""
+    """Move the shard's slots, from the first to the key's, to another shard."""
     node = scene.master
     primaries = [each for each in scene.store.nodes if each.replication()["role"] == "master"]
     target = next(each for each in primaries if each is not node)
@@ -224,4 +224,4 @@ SCENARIOS = {
     "cluster-down": Scenario(stores.cluster, _shard_away),
     "cluster-shard-away": Scenario(_PARTLY, _shard_away),
 }
-"""In this order they run and stand in the table."""
+"""The order of the runs and of the table."""

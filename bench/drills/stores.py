@@ -1,7 +1,7 @@
-"""Redis in three set-ups: alone, behind sentinels, as a cluster. All as delivered: RDB, no AOF.
+"""Redis in three setups: alone, with sentinels, as a cluster. All with the default RDB, no AOF.
 
-Here lives how each is put together, which server holds a key now, and when all of it is whole
-again. What is done to the servers is in `scenarios.py`.
+This file builds each setup, and says which server holds a key and whether the setup is healthy. The
+faults are in `scenarios.py`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _FORMING = 60.0
 """Seconds that replicas and nodes may take to find each other on a busy machine."""
 
 _PATIENCE = 30.0
-"""Seconds for an answer: a server that hangs in a drill gives it when it goes on."""
+"""Seconds to wait for an answer; a server that hangs in a drill answers afterwards."""
 
 _SAVES = ("save 3600 1 300 100 60 10000", "appendonly no", "enable-debug-command yes")
 _REPLICA = ("repl-diskless-sync-delay 0", "repl-timeout 10")
 
 
 class Node(Server):
-    """A redis-server or a sentinel. Its file is written once: it keeps what Redis writes there."""
+    """A redis-server or a sentinel. Its file is written once, since Redis changes it later."""
 
     def __init__(
         self, directory: Path, site: Site, options: Sequence[str], *, sentinel: bool = False
@@ -61,20 +61,20 @@ class Node(Server):
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._daemon.running
 
     def start(self) -> None:
-        """Start, also again."""
+        """Start or restart the server."""
         self._daemon.start(self.answers)
 
     def stop(self) -> None:
-        """End it, whatever it had."""
+        """Kill it if it is running."""
         if self.running:
             self._daemon.kill()
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it."""
         self._daemon.kill()
 
     def wait(self) -> None:
@@ -82,7 +82,7 @@ class Node(Server):
         self._daemon.wait()
 
     def client(self) -> redis.Redis:
-        """A client by the unix socket, which no network is between. It asks once, and waits."""
+        """A client over the Unix socket, which bypasses the network. It does not retry."""
         return redis.Redis(
             unix_socket_path=str(self.socket),
             decode_responses=True,
@@ -101,7 +101,7 @@ class Node(Server):
             return dict(client.info("replication"))
 
     def answers(self) -> bool:
-        """Whether it is there, and not still loading."""
+        """Whether it answers, and is not still loading."""
         try:
             return bool(self.ask("PING"))
         except redis.RedisError:
@@ -109,17 +109,17 @@ class Node(Server):
 
 
 class Store(Protocol):
-    """What a scenario sees of a set-up."""
+    """A setup as the scenarios use it."""
 
     @property
     def url(self) -> str:
-        """As a configuration names it."""
+        """The Redis URL for the configuration."""
 
     def holder(self, key: str) -> Node | None:
-        """The server that writes for this key, as the majority has it; None for nobody."""
+        """The server that accepts writes for this key, by majority; None if there is none."""
 
     def is_whole(self) -> bool:
-        """Whether every server is there, and follows whom it should."""
+        """Whether every server is up and has its proper role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Single:
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
-    """A master, its replicas, and sentinels of which the last ones are the majority's."""
+    """A master, its replicas, and sentinels, of which the last two are the majority."""
 
     nodes: tuple[Node, ...]
     sentinels: tuple[Node, ...]
@@ -165,7 +165,7 @@ class Sentinels:
         return masters == {master.place} and facts["role"] == "master" and len(online) == 2
 
     def failover(self) -> None:
-        """The planned one, by an operator."""
+        """A planned failover by an operator."""
         self.sentinels[-1].ask("SENTINEL", "FAILOVER", SERVICE)
 
     def _named_by(self, sentinel: Node) -> Node:
@@ -190,7 +190,7 @@ class Cluster:
         return max(mine, key=lambda found: found[0], default=(0, None))[1]
 
     def replica_of(self, node: Node) -> Node:
-        """A server that follows this one."""
+        """A replica of this server."""
         mine = self._view(node).id
         return next(each for each in self._living() if self._view(each).follows == mine)
 
@@ -207,7 +207,7 @@ class Cluster:
         )
 
     def slots_to(self, node: Node, key: str) -> int:
-        """How many of the node's first slots are to move so that the key's is among them."""
+        """How many of the node's first slots must move so that the key's slot moves too."""
         slot = int(node.ask("CLUSTER", "KEYSLOT", key))
         ranges = self._view(node).ranges
         return sum(max(0, min(last, slot) - first + 1) for first, last in ranges)
@@ -222,7 +222,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a node of a cluster says of itself."""
+    """A cluster node's own view of itself."""
 
     id: str
     is_primary: bool
@@ -264,8 +264,8 @@ def _range(word: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
-# Putting them together. ``sites``: where the first one is, which a partition cuts off, and where
-# the others are; twice the same where there is no network between them.
+# Building the setups. ``sites``: the site of the first server, which a partition cuts off, and the
+# site of the others; the same site twice without a network.
 
 Sites = Sequence[Site]
 Making = Callable[[Path, Sites], Any]
@@ -273,7 +273,7 @@ Making = Callable[[Path, Sites], Any]
 
 @contextmanager
 def single(directory: Path, sites: Sites) -> Iterator[Single]:
-    """One Redis with its default saves."""
+    """One Redis with its default snapshots."""
     with Node(directory / "redis", sites[0], _SAVES) as node:
         yield Single(node)
 

@@ -51,12 +51,12 @@ class TestLatency:
             assert all(0 < mail.service <= mail.from_schedule for mail in load.times)
 
     def test_a_server_that_refuses_is_an_error(self) -> None:
-        words = client.dialogue(mails.SIZES["2 kB"], "not an address", mails.READER)
+        words = client.dialogue(mails.SIZES["2 kB"], "not an address", mails.RECIPIENT)
         with house(()) as running, pytest.raises(client.RefusedError, match="501"):
             client.send(running.setups[ALONE].port, iter([words]), [0.0], 1)
 
     def test_a_mail_that_fits_no_buffer(self) -> None:
-        words = client.dialogue(mails.SIZES["10 MB"], mails.SENDER, mails.READER)
+        words = client.dialogue(mails.SIZES["10 MB"], mails.SENDER, mails.RECIPIENT)
         with house(()) as running:
             (times,) = client.send(running.setups[ALONE].port, iter([words]), [0.0], 1)
             running.postfix.wait_log(", size=105")
