@@ -330,6 +330,35 @@ def test_a_proxy_carries_tls_unread(
     assert "CONNECT localhost:" in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://shop.example/hook", b"CONNECT shop.example:443 "),
+        ("https://shop.example:8443/hook", b"CONNECT shop.example:8443 "),
+        ("http://shop.example/hook", b"POST http://shop.example/hook "),
+    ],
+)
+def test_a_proxy_is_asked_for_the_port_of_the_url(url: str, target: bytes) -> None:
+    """443 is the default of https."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        requests: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                requests.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        post = Webhook(url, None, as_form=False, proxy=proxy)
+        assert post.deliver(queued(event(1)), 1).verdict is Verdict.AGAIN
+        post.close()
+        thread.join()
+    assert requests[0].startswith(target)
+
+
 def test_a_proxy_that_refuses_is_a_failure(proxy: tuple[str, Path]) -> None:
     url, _ = proxy
     # Nobody listens there.

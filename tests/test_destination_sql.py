@@ -19,7 +19,7 @@ from fletching.daemons.courier import delivery
 from fletching.daemons.courier.delivery import Delivery, Order
 from fletching.destinations import answers
 from fletching.destinations.answers import Filter, Queued, Verdict
-from fletching.destinations.sql import Sql, row
+from fletching.destinations.sql import TABLE, Sql, row
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
@@ -93,6 +93,52 @@ def test_a_database_gets_a_row_an_event(database: Database) -> None:
     ((whole,),) = database.ask("SELECT event FROM fletching_events WHERE is_privacy_open")
     assert (json.loads(whole) if isinstance(whole, str) else whole) == fields[1]
     sql.close()
+
+
+WHOLE = event(
+    1,
+    events.BOUNCE,
+    html_or_text="text",
+    is_bot=True,
+    is_privacy_open=True,
+    bot_reason="known_scanner",
+    bounce_type="h",
+    bounce_code=10,
+    bounce_text="550 5.1.1 no such user",
+)
+"""An event that has every field for which there is a column."""
+
+
+@everywhere
+def test_every_column_has_the_field_of_its_name(database: Database) -> None:
+    columns = (
+        "event_unique_id", "event_type", "event_time", "server_id", "email", "listid", "sendid",
+        "click_tracking_id", "mail_class", "instance_id", "campaign", "message_number", "mtaid",
+        "click_url", "engine_ip", "user_agent", "html_or_text", "is_bot", "is_privacy_open",
+        "bot_reason", "bounce_type", "bounce_code", "bounce_text",
+    )  # fmt: skip
+    sql = Sql(database.url)
+    assert sql.deliver(queued(WHOLE), 1).verdict is Verdict.DONE
+    sql.close()
+    fields = WHOLE.fields()
+    assert list(database.ask(f"SELECT {', '.join(columns)} FROM fletching_events")) == [
+        tuple(fields[name] for name in columns)
+    ]
+    # Of a database's own types, timestamp and event have tests of their own.
+    assert {*columns, "timestamp", "event"} == {column.name for column in TABLE.columns}
+    assert all(fields[name] for name in columns)
+
+
+@pytest.mark.parametrize("database", ["PostgreSQL utf8", "MariaDB utf8mb4"], indirect=True)
+def test_first_delivery_after_a_restart_of_the_database_succeeds(database: Database) -> None:
+    sql = Sql(database.url)
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert database.server is not None
+    database.server.end()
+    database.server.start()
+    assert sql.deliver(queued(event(2)), 1).verdict is Verdict.DONE
+    sql.close()
+    assert list(database.ask("SELECT count(*) FROM fletching_events")) == [(2,)]
 
 
 @everywhere

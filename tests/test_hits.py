@@ -655,6 +655,12 @@ def test_hidden_link() -> None:
     assert fields(hit)["bot_reason"] == bots.HIDDEN_LINK
 
 
+def test_head_on_the_hidden_link_is_no_click() -> None:
+    hit = ask(f"/click?{token(url='')}", "HEAD")
+    assert (hit.answer.status, header(hit, "location")) == (404, None)
+    assert hit.event is None
+
+
 def test_long_user_agent_is_cut() -> None:
     assert len(fields(ask(f"/click?{token()}", agent="x" * 9999))["user_agent"]) == 500
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fletching.daemons.intake.holding import Holding
+from fletching.daemons.intake.holding import MESSAGES, TOUCHES, Holding
 from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.recorder import Recorder
 from fletching.returning import bots
-from fletching.returning.bursts import LINK, Touch
+from fletching.returning.bursts import HIDDEN, LINK, Touch
 from fletching.store.events import EventLog
-from fletching.store.touches import KEY, Touches
+from fletching.store.touches import KEY, LARGEST, Touches
 from fletching.tokens import Kind
 
 from sandbox.processes import wait_until
@@ -187,6 +187,64 @@ def test_a_redis_that_hangs_is_not_asked_for_each_reader(
 
         asyncio.run(act())
     assert 0 < len(asked) < 9
+
+
+NOWHERE = "unix:///no/such/socket"
+"""The URL of a Redis that is away: a process judges by its own memory alone."""
+
+HERE, AWAY = "192.0.2.1", "198.51.100.7"
+TRAP = Touch(1, HERE, HIDDEN, "0" * 12)
+
+
+async def is_still_known(waiting: Holding) -> bool:
+    """Whether the process still knows that the client of `TRAP` took the hidden link."""
+    return await waiting.is_program("m", TRAP)
+
+
+def test_a_process_remembers_so_many_touches_of_a_message(tmp_path: Path) -> None:
+    async def act() -> None:
+        with holding(NOWHERE, tmp_path) as waiting:
+            waiting.note("m", TRAP)
+            for _ in range(1, TOUCHES):
+                waiting.note("m", Touch(1, AWAY, LINK, "0" * 12))
+            assert await is_still_known(waiting)
+            waiting.note("m", Touch(1, AWAY, LINK, "0" * 12))
+            assert not await is_still_known(waiting)
+
+    asyncio.run(act())
+
+
+def test_a_process_remembers_so_many_messages(tmp_path: Path) -> None:
+    async def act() -> None:
+        with holding(NOWHERE, tmp_path) as waiting:
+            waiting.note("m", TRAP)
+            for number in range(1, MESSAGES):
+                waiting.note(str(number), Touch(1, AWAY, LINK, "0" * 12))
+            assert await is_still_known(waiting)
+            waiting.note("one more", Touch(1, AWAY, LINK, "0" * 12))
+            assert not await is_still_known(waiting)
+
+    asyncio.run(act())
+
+
+def test_a_process_tells_others_no_more_than_the_largest_size_of_a_message(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    touch = Touch(1, AWAY, LINK, "0" * 12)
+    others = "n" * LARGEST
+
+    async def act() -> None:
+        with holding(redis.url, tmp_path) as waiting:
+            for _ in range(LARGEST):
+                waiting.note("m", touch)
+            waiting.note(others, touch)
+            waiting.end()
+            await waiting.run()
+
+    asyncio.run(act())
+    lines = -(-LARGEST // len(touch.line))
+    assert redis.client.get(f"{KEY}m") == touch.line * lines
+    assert redis.client.get(f"{KEY}{others}") == touch.line
 
 
 def test_what_is_not_ours_costs_nothing_else(tmp_path: Path, redis: RedisServer) -> None:

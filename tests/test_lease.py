@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fletching.store import lease as module
 from fletching.store.connection import StoreAway
-from fletching.store.lease import Lease
+from fletching.store.lease import SECONDS, Lease
 
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
@@ -69,3 +71,37 @@ def test_without_redis_nobody_has_it() -> None:
         lease.hold()
     with pytest.raises(StoreAway):
         lease.leave()
+
+
+def test_redis_keeps_a_lease_for_ten_seconds_by_default(redis: RedisServer) -> None:
+    assert SECONDS == 10
+    assert Lease(redis.url, NOWHERE, "g").hold()
+    left = redis.client.pttl("fletching:lease:g")
+    assert isinstance(left, int)
+    assert 5000 < left <= 10_000
+
+
+@pytest.mark.parametrize("seconds", [SECONDS, 100.0])
+def test_the_holder_gives_a_lease_up_no_later_than_redis(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """The holder counts from before its question; Redis counts from its answer."""
+    clock = 1000.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock))
+    lease = Lease(redis.url, NOWHERE, f"h{seconds:g}", seconds)
+    question = lease._run
+
+    def slow(script: str, *arguments: str | int) -> object:
+        nonlocal clock
+        clock += 3
+        return question(script, *arguments)
+
+    monkeypatch.setattr(lease, "_run", slow)
+    assert lease.hold()
+    left = redis.client.pttl(f"fletching:lease:h{seconds:g}")
+    assert isinstance(left, int)
+    assert seconds * 500 < left <= seconds * 1000
+    clock = 1000 + seconds - 0.001
+    assert lease.held
+    clock = 1000 + seconds
+    assert not lease.held

@@ -208,6 +208,26 @@ def test_what_waits_at_the_end_comes_at_the_next_start(redis: RedisServer, tmp_p
         assert place.there()[:20] == [event.id for event in place.answered[:20]]
 
 
+def test_the_log_tells_how_many_events_were_drained(
+    redis: RedisServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    redis.stop()
+    with placed(redis.url, tmp_path) as place:
+        place.record(happened(range(10)))
+        place.recorder.close()
+        redis.start()
+        place.begin()
+        place.wait()
+        log: list[str] = []
+
+        def is_logged() -> bool:
+            log.append(capfd.readouterr().err)
+            return "spool_drained" in "".join(log)
+
+        wait_until("the end of draining is not logged", is_logged)
+    assert "spool_drained events=10 lost=0\n" in "".join(log)
+
+
 def test_what_is_done_is_not_read_again_at_the_next_start(
     redis: RedisServer, tmp_path: Path
 ) -> None:

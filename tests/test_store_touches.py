@@ -34,6 +34,17 @@ def test_of_too_many_the_latest_stay(store: Stores) -> None:
     assert found.endswith(f"{number:05}-0099\n")
 
 
+def test_of_more_than_the_largest_size_the_newer_half_stays(store: Stores) -> None:
+    touches = Touches(store.url, NOWHERE)
+    full = "".join(f"{number:07}\n" for number in range(LARGEST // 8))
+    assert len(full) == LARGEST
+    touches.add({"a:1": full})
+    touches.add({"a:1": "next\n"})
+    assert touches.of(["a:1"]) == [full + "next\n"]
+    touches.add({"a:1": "last\n"})
+    assert touches.of(["a:1"]) == [(full + "next\n")[-LARGEST // 2 :] + "last\n"]
+
+
 def test_without_redis() -> None:
     with pytest.raises(StoreAway):
         Touches("redis://127.0.0.1:1/0", NOWHERE).of(["a:1"])
