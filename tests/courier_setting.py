@@ -1,8 +1,7 @@
 """Around the courier: events to carry, and a customer's web server that answers as it is told.
 
-The receiver is Python's own http.server. For the legacy form it behaves as the contract's
-reference/features.md section 1.7 says of GreenArrow's customers, of which MailWizz is one: it takes
-one event a request, and says `ok`.
+The receiver is Python's own http.server. For the legacy form it behaves as MailWizz does
+(docs/events.md, "Legacy form post"): it takes one event per request, and answers `ok`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ ALL = dict(commands())
 
 
 def test_the_commands() -> None:
-    """SPEC section 14, as far as this version goes."""
+    """The commands in README.md."""
     assert {" ".join(words) for words in ALL} == {
         "milter", "web", "courier", "run", "check", "preview", "explain", "postfix", "token",
         "key new", "key list", "key retire", "dkim new", "dkim record",

@@ -190,14 +190,14 @@ def test_invalid(name: str, value: str, rule: str) -> None:
     assert problem.rule.startswith(rule)
     # What was given goes to no client and into no log.
     assert value in rule or value not in str(problem)
-    # A URL domain is passed over also where everything else is refused (SPEC section 2).
+    # A URL domain is ignored even where other invalid headers are refused (docs/headers.md).
     assert problem.strict == (name != "URL-Domain")
     assert found.places == {0}
     assert [name for name, attribute, _, _ in VALID if getattr(found, attribute)] == []
 
 
 def test_the_tables_are_complete() -> None:
-    """Every header of SPEC section 2 that is valid by itself."""
+    """Every header of docs/headers.md that is valid on its own."""
     from fletching.policy.control import _CONTROLS
 
     names = {name for name, _, _ in _CONTROLS.values()}

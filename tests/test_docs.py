@@ -122,7 +122,50 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert dead_links(page, page.read_text("utf-8")) == []
 
 
+CITING = sorted(
+    path
+    for folder in ("milter", "tests", "sandbox", "bench", "demo", "networks", "docs", "deploy")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".py", ".lua", ".md", ".service", ".html"}
+)
+# A heading is cited in quotes after the page: docs/mail.md, "Mail Class".
+CITATION = re.compile(r"\bdocs/([\w./-]+\w)(?:, \"([^\"]+)\")?")
+
+
+def dead_citations(text: str) -> list[str]:
+    """The citations of pages and headings of docs/ that do not exist."""
+    found = []
+    for page, heading in CITATION.findall(re.sub(r"\s*\n[\s#]*", " ", text)):
+        files = [*(ROOT / "docs").glob(f"{page}*")]
+        titles = re.findall(r"(?m)^#+ (.*)$", files[0].read_text("utf-8")) if files else []
+        if not files or (heading and heading not in titles):
+            found.append(f"{page} {heading}".rstrip())
+    return found
+
+
+def test_cited_pages_and_headings_exist() -> None:
+    assert len(CITING) > 100
+    dead = {}
+    for path in CITING:
+        if path != Path(__file__) and (found := dead_citations(path.read_text("utf-8"))):
+            dead[str(path.relative_to(ROOT))] = found
+    assert dead == {}
+
+
+def test_only_pages_of_this_repository_are_cited() -> None:
+    elsewhere = re.compile(r"\bSPEC(?:\.md|\b[ \n])|\breference/\w+\.md")
+    texts = {path: path.read_text("utf-8") for path in CITING if path != Path(__file__)}
+    assert [str(path) for path, text in texts.items() if elsewhere.search(text)] == []
+
+
 def test_the_tests_can_fail() -> None:
+    assert dead_citations('see docs/nosuch.md; docs/mail.md, "Nosuch"; docs/decisions/9999') == [
+        "nosuch.md",
+        "mail.md Nosuch",
+        "decisions/9999",
+    ]
+    fine = '# docs/mail.md,\n# "Mail Class"; docs/decisions/0019; docs/events.md.'
+    assert dead_citations(fine) == []
     page = ROOT / "README.md"
     assert dead_links(page, "[a](docs/nosuch.md) [b](docs/mail.md#nosuch) [c](#nosuch)") == [
         "docs/nosuch.md",

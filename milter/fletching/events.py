@@ -1,6 +1,6 @@
 """The form of an event: what happened to a mail, in the names that customers' programs know.
 
-Here live the names of events and their fields (SPEC section 12), which are GreenArrow's where
+Here live the names of events and their fields (docs/events.md), which are GreenArrow's where
 GreenArrow has one. Nothing here does I/O, reads the clock or draws a random number. Who is told of
 an event, and how, may not be known here.
 """

@@ -15,7 +15,7 @@ from fletching.tokens import base32, from_base32
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the store needs to number a message (SPEC section 4) and to attribute its bounce (6).
+    """What the store needs to number a message (docs/campaigns.md) and to attribute its bounce.
 
     ``now``: unix seconds. ``window`` and ``bounce_memory``: seconds. ``candidate``: the id of the
     campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: what a bounce

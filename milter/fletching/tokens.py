@@ -7,7 +7,7 @@ There are two forms. A *token* is `[A-Za-z0-9_-]`, encrypted and authenticated w
 (RFC 5297), which is deterministic: there is no nonce that could be used twice. It holds all that an
 event needs, so that it opens on any host that has the key and needs no store. A *tag* is what fits
 into the local part of a return path: base32, indifferent to case, authenticated but not secret. It
-names the campaign and the message number; the rest is looked up (SPEC sections 6 and 7).
+names the campaign and the message number; the rest is looked up (docs/return-path.md, "VERP tag").
 
 A token has two halves. The message's half is the same in all tokens of one purpose in one message;
 the link's half, which has kind and destination, is the same in all messages of a campaign, so that
@@ -106,7 +106,7 @@ PURPOSES = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one message, the same in all of its tokens (SPEC section 7).
+    """What is known of one message, the same in all of its tokens (docs/tracking.md, "Tokens").
 
     ``email`` is the recipient or the obscured form, empty where privacy or several recipients
     forbid it. ``sent`` is in unix seconds. ``mtaid`` is the name of the VirtualMTA that carries the
@@ -126,7 +126,7 @@ class Facts:
 
     @property
     def sendid(self) -> str:
-        """Class name and InstanceID in one (SPEC section 4)."""
+        """Class name and InstanceID in one (docs/campaigns.md, "SendID")."""
         return self.mail_class + self.instance_id
 
     @property

@@ -1,4 +1,4 @@
-"""What fails, and what a client, Postfix and the recipient see of it (SPEC section 15).
+"""What fails, and what a client, Postfix and the recipient see of it (docs/failure.md).
 
 Everything is hurt for real: processes are killed, stopped and told to end while Postfix talks to
 them. Where a moment has to be met, the one that hurts stands in that moment: a Redis that kills

@@ -64,7 +64,7 @@ def envelope_of(
 
 
 def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
-    """The object of `fletching preview --json` (SPEC section 14)."""
+    """The object of `fletching preview --json` (docs/commands.md)."""
     refusal, facts, mail_class = outcome.refusal, outcome.facts, outcome.plan.mail_class
     return {
         "verdict": verdict(outcome),

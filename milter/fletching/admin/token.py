@@ -24,7 +24,7 @@ _NAME = re.compile(r"\s*X-Mailer-Info\s*:", re.IGNORECASE)
 def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
     """The facts in a token, in a URL or header with one, or in a return path.
 
-    Names are those of the events (SPEC section 12). Raises `TokenError`.
+    Names are those of docs/commands.md, "fletching token --json". Raises `TokenError`.
     """
     text = _NAME.sub("", text, count=1).strip()
     local, at, _ = text.strip("<>").rpartition("@")

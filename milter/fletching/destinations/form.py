@@ -1,8 +1,8 @@
 """GreenArrow's legacy form: one event as application/x-www-form-urlencoded. Pure.
 
-Here lives only how a value becomes text of a form. Names are those of the event
-(reference/features.md section 1.7 of the contract), so that a receiver made for GreenArrow, such as
-MailWizz's `/dswh/drh`, finds what it looks for.
+Here lives only how a value becomes text of a form. Names are those of the event (docs/events.md,
+"Legacy form post"), so that a receiver made for GreenArrow, such as MailWizz's `/dswh/drh`, accepts
+it.
 """
 
 from __future__ import annotations

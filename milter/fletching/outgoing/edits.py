@@ -99,7 +99,7 @@ def between(mail: Message, final: Message) -> tuple[Edit, ...]:
 
 def routed(name: bytes, transport: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
     """The edits with the route before them: a field that Postfix reads as it is added, and that is
-    gone again with the next edit (SPEC section 5).
+    gone again with the next edit (docs/routing.md).
 
     Those that a client sent are deleted first, so that the added one is the first of its name.
     """

@@ -263,14 +263,14 @@ def _untracked(todo: Plan) -> Plan:
 
 
 def _left_alone(todo: Plan, notes: tuple[PartNote, ...]) -> tuple[str, ...]:
-    """Why parts are not tracked although the Plan wants it (SPEC section 7)."""
+    """Why parts are not tracked although the Plan wants it (docs/tracking.md)."""
     if not (todo.tracking.clicks or todo.tracking.opens):
         return ()
     return tuple(dict.fromkeys(f"not tracked: {n.left_alone}" for n in notes if n.left_alone))
 
 
 def _seen_before(message: Message, asked: control.Control, keys: Keyring) -> Facts | None:
-    """The facts of a mail that has been here already (SPEC section 1)."""
+    """The facts of a mail that has been here already (docs/mail.md, "Second pass")."""
     if asked.given:
         return None
     for header in message.all(b"x-mailer-info"):

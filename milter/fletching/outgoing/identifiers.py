@@ -54,7 +54,7 @@ class Marks:
 
     @cached_property
     def sender(self) -> str | None:
-        """The envelope sender to set, None where it stays (SPEC section 6)."""
+        """The envelope sender to set, None where it stays (docs/return-path.md)."""
         mailbox = self.plan.bounce_mailbox
         if mailbox is None:
             return None
@@ -78,7 +78,7 @@ class Marks:
         return (Header(b"X-Mailer-Info", ("\r\n".join(f" {piece}" for piece in pieces)).encode()),)
 
     def _unsubscribe(self) -> tuple[Header, ...]:
-        """List-Unsubscribe and, where its URL is https, List-Unsubscribe-Post (SPEC section 8)."""
+        """List-Unsubscribe and, with an https URL, List-Unsubscribe-Post (docs/unsubscribe.md)."""
         wanted = self.plan.unsubscribe
         if wanted is None:
             return ()

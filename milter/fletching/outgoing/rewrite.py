@@ -1,6 +1,6 @@
 """The body of a mail, part by part: which parts are rewritten, and how a part keeps its form.
 
-Here lives what may be touched (SPEC section 7) and how a changed part goes back among the others,
+Here lives what may be touched (docs/tracking.md) and how a changed part goes back among the others,
 so that everything else stays as it is to the octet. How a part is read is in `stretches.py`; no
 HTML is looked at here.
 """

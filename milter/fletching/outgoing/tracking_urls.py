@@ -37,7 +37,7 @@ class Urls(NamedTuple):
 
 
 def url(domain: str, form: str, kind: Kind, token: str) -> str:
-    """A tracking URL in one of the three forms (SPEC section 7)."""
+    """A tracking URL in one of the three forms (docs/tracking.md, "URL forms")."""
     return f"{domain}/{_NOUNS[kind]}{_PATHS[form]}{token}"
 
 

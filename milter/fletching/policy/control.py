@@ -1,4 +1,4 @@
-"""Control headers: the `X-GreenArrow-*` fields of a mail, read and checked (SPEC section 2).
+"""Control headers: the `X-GreenArrow-*` fields of a mail, read and checked (docs/headers.md).
 
 Here live their names and their grammar, and nothing else: no configuration is known here, and
 nothing is decided. What is wrong with a field is a value, too. A rule names what is allowed and
@@ -33,7 +33,7 @@ _DKIM_FIELD_OCTETS = 4096
 
 @dataclass(frozen=True, slots=True)
 class DkimWish:
-    """One object of X-GreenArrow-DKIM (SPEC section 9). None: not given."""
+    """One object of X-GreenArrow-DKIM (docs/headers.md). None: not given."""
 
     domain: str | None = None
     from_domain: bool = False
@@ -235,7 +235,7 @@ def _ascii(text: bytes) -> str:
 
 
 def _dkim(fields: list[Header], problems: list[Problem]) -> tuple[DkimWish, ...] | None:
-    """The wishes of all X-GreenArrow-DKIM fields together, in order (SPEC section 9).
+    """The wishes of all X-GreenArrow-DKIM fields together, in order.
 
     None where no field is valid: then the default key signs.
     """

@@ -1,4 +1,4 @@
-"""Every decision about a mail, each with where it came from (SPEC sections 1 to 10).
+"""Every decision about a mail, each with where it came from (docs/mail.md).
 
 Here control headers, envelope and configuration meet, and become a Plan. What holds for all mails
 of a kind comes from `terms.py`, and what is the mail's own is added. How a mail travels, and how
@@ -184,7 +184,7 @@ def trusted(envelope: Envelope, config: Config) -> bool:
 
 
 def _trusted(envelope: Envelope, config: Config, ledger: Ledger) -> bool:
-    """Authenticated, or from a trusted network at a service where networks count (SPEC 1, 13)."""
+    """Whether the client is trusted (docs/mail.md, "Trusted clients")."""
     # An empty name is nobody who could have authenticated.
     if envelope.login and config.trusted.authenticated:
         ledger.decided("trusted", True, "SMTP AUTH")
@@ -218,7 +218,7 @@ def _do_not_refuse(header: str, ledger: Ledger) -> None:
 
 
 def _signatures(case: Case, mail_class: MailClass | None) -> tuple[Signature, ...]:
-    """SPEC section 9."""
+    """Which signatures to make (docs/dkim.md, "Which keys sign")."""
     dkim, wishes, ledger = case.config.dkim, case.asked.dkim, case.ledger
     if case.envelope.local or not dkim.enabled:
         _do_not_refuse("X-GreenArrow-DKIM", ledger)
@@ -241,7 +241,7 @@ def _signatures(case: Case, mail_class: MailClass | None) -> tuple[Signature, ..
 
 
 def _email(case: Case, mail_class: MailClass) -> str:
-    """What stands for the recipient in tokens and records (SPEC section 10), empty for nothing."""
+    """What is recorded as the recipient (docs/mail.md, "Obscured addresses"), empty for nothing."""
     if case.shared:
         case.ledger.decided("recorded as", "nobody", "several recipients")
         return ""
@@ -285,7 +285,7 @@ def _click_tracking_id(case: Case, mail_class: MailClass) -> str:
 
 
 def _several(case: Case, mail_class: MailClass) -> Refuse | None:
-    """SPEC section 13: one body for several recipients."""
+    """The refusal of a mail to several recipients (docs/mail.md, "Several recipients"), or None."""
     if not case.shared:
         return None
     if mail_class.multiple_recipients == "reject":
@@ -295,7 +295,7 @@ def _several(case: Case, mail_class: MailClass) -> Refuse | None:
 
 
 def _monitor(message: Message) -> str:
-    """GreenArrow Monitor's grouping (SPEC section 4): X-CampaignID, else From and Subject.
+    """GreenArrow Monitor's grouping (docs/campaigns.md): X-CampaignID, else From and Subject.
 
     Of From only the address counts: display names differ within a campaign.
     """

@@ -1,4 +1,4 @@
-"""The Plan: what was decided about one mail, and why (SPEC sections 1 to 9).
+"""The Plan: what was decided about one mail, and why (docs/mail.md).
 
 Here live the values that all decisions end in. They are made in `terms.py` and `decide.py`, and
 after that nobody reads configuration. What depends on the message's number is in `marks.py`.
@@ -36,7 +36,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """What happens to the body (SPEC section 7).
+    """What happens to the body (docs/tracking.md).
 
     ``body`` false: it stays as it is. ``text``: links in plain text are click links too. ``domain``
     is the URL domain, None where there is none; ``form`` is a, b or c. ``trap``: HTML gets a link
@@ -58,7 +58,7 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """The List-Unsubscribe field to add (SPEC section 8).
+    """The List-Unsubscribe field to add (docs/unsubscribe.md).
 
     ``url`` is the one from the header, ``own`` asks for a link of ours instead; ``post`` is the
     value of List-Unsubscribe-Post, None for no such field; ``mailbox`` takes mailto: unsubscribes.
@@ -115,5 +115,5 @@ class Plan:
 
     @property
     def sendid(self) -> str:
-        """Class name and InstanceID in one (SPEC section 4)."""
+        """Class name and InstanceID in one (docs/campaigns.md, "SendID")."""
         return (self.mail_class.name if self.mail_class else "") + self.instance_id

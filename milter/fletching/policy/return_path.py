@@ -1,4 +1,4 @@
-"""How an envelope sender shows the transport, for ``route_by: sender`` (SPEC section 5).
+"""How an envelope sender shows the transport, for ``route_by: sender`` (docs/routing.md).
 
 Here lives the one rule that the milter, which writes such senders, and `postfix/settings.py`, which
 writes the table that Postfix reads them with, must share: the local part of a return path is

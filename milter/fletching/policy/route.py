@@ -1,4 +1,4 @@
-"""Which VirtualMTA carries a mail: pools, weights, pauses and fallbacks (SPEC section 5).
+"""Which VirtualMTA carries a mail: pools, weights, pauses and fallbacks (docs/routing.md).
 
 Here lives the choice among the configured ones. How Postfix is told is in `edits.py`.
 """

@@ -1,4 +1,4 @@
-"""Which keys sign a mail (SPEC section 9).
+"""Which keys sign a mail (docs/dkim.md, "Which keys sign").
 
 Here lives the choice of keys; how a signature is made is in `sign.py`. The body is not seen.
 """

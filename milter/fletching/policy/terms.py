@@ -1,4 +1,4 @@
-"""What is decided about all mails of one kind, once (SPEC sections 3 to 7).
+"""What is decided about all mails of one kind, once (docs/mail.md).
 
 The mails of a campaign go to different readers, and ask for the same. What follows from that alone
 is decided here, and remembered: no more of a mail can be seen here than its `MailKind`, so what was
@@ -84,7 +84,7 @@ def _plan(case: KindCase, mail_class: MailClass) -> Plan:
 
 
 def _mail_class(case: KindCase) -> tuple[MailClass | None, bool]:
-    """SPEC section 3, and whether the login forces it. An unknown class of the header falls through
+    """The Mail Class (docs/mail.md), and whether the login forces it. An unknown one falls through
     to the next source.
     """
     config, ledger = case.config, case.ledger

@@ -1,6 +1,6 @@
 """How a mail goes out, and how answers to it come back: VirtualMTA, return path, links.
 
-Here live the decisions of SPEC sections 5 to 8, for mail that has a Mail Class. Each takes the
+Here live the decisions of the pages named below, for mail that has a Mail Class. Each takes the
 first word of the header, the class and the global setting. Those about a `KindCase` hold for all
 mails of that kind, those about a `Case` for the one mail. The body is not looked at.
 """
@@ -25,7 +25,7 @@ ONE_CLICK = "List-Unsubscribe=One-Click"
 
 
 def route(case: KindCase, mail_class: MailClass, *, tagged: bool) -> Route | None:
-    """The VirtualMTA (SPEC section 5). ``tagged``: the return path has room to tell it."""
+    """The VirtualMTA (docs/routing.md). ``tagged``: the return path has room to tell it."""
     config, ledger, mta_id = case.config, case.ledger, case.kind.mta_id
     wanted = config.virtual_mta(mta_id) if mta_id is not None else None
     if mta_id is not None and wanted is None:
@@ -73,7 +73,7 @@ def _outbound(mailers: Iterable[str | None], config: Config, ledger: Ledger) -> 
 
 
 def bounce_mailbox(case: KindCase, mail_class: MailClass) -> str | None:
-    """The mailbox of the return path (SPEC section 6), None where the sender stays."""
+    """The mailbox of the return path (docs/return-path.md), None where the sender stays."""
     if case.kind.null_sender:
         # Nothing may bounce to the null sender (RFC 5321 section 4.5.5).
         case.ledger.decided("bounce_mailbox", "<>", "null sender")
@@ -103,7 +103,7 @@ def verp(case: KindCase, mail_class: MailClass, mailbox: str) -> bool:
 
 
 def tracking(case: KindCase, mail_class: MailClass) -> Tracking:
-    """What happens to the body (SPEC section 7)."""
+    """What happens to the body (docs/tracking.md)."""
     kind, config, ledger = case.kind, case.config, case.ledger
     class_says = f"class {mail_class.name}"
     header = ("X-GreenArrow-Click-Tracking-Do", kind.click_tracking)
@@ -150,7 +150,7 @@ def tracking(case: KindCase, mail_class: MailClass) -> Tracking:
 def unsubscribe(
     case: Case, mail_class: MailClass, domain: str | None, email: str
 ) -> Unsubscribe | None:
-    """What List-Unsubscribe gets (SPEC section 8), None for nothing.
+    """What List-Unsubscribe gets (docs/unsubscribe.md), None for nothing.
 
     ``domain``: where links of ours point to. ``email``: the one recipient that they unsubscribe.
     """

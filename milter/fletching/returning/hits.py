@@ -1,6 +1,6 @@
 """A request and its answer, and the event that it is: clicks, opens and unsubscribes. Pure.
 
-Here lives what each method does to a link of ours (SPEC sections 7 and 12, RFC 8058). Whoever
+Here lives what each method does to a link of ours (docs/tracking.md, RFC 8058). Whoever
 asks may be anybody: only what our own key opens leads anywhere or is recorded. How a page looks is
 not known here, nor who keeps the event.
 """
@@ -222,7 +222,7 @@ def _with_a_labels(url: re.Match[str]) -> str:
 
 
 def with_reader(destination: str, token: Token) -> str:
-    """The destination of an unsubscribe link, told who it was (SPEC section 7)."""
+    """The destination of an unsubscribe link, told who it was (docs/tracking.md)."""
     facts = token.facts
     told = {"email": facts.email, "sendid": facts.sendid, "listid": facts.listid}
     pairs = urlencode(told, errors="surrogateescape", quote_via=quote)
