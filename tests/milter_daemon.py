@@ -22,6 +22,7 @@ from sandbox.processes import (
     program,
     wait_until,
 )
+from tests import commands
 from tests.waiting import wait_for_rest
 
 KEYS = Path(__file__).parent
@@ -186,19 +187,15 @@ class MilterDaemon(Server):
         self._base = CONFIG.format(folder=self.folder, redis=redis, workers=workers)
         self.configure(config)
         self._notify = self.folder / "notify"
-        self._fletching("key", "new")
+        commands.output(self.path, "key", "new")
         self.daemon = Daemon(
             [sys.executable, "-m", "fletching", *command, "--config", self.path],
             self.folder / "log",
         )
 
-    def _fletching(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "fletching", *arguments, "--config", str(self.path)]
-        return subprocess.run(command, capture_output=True, text=True, check=True)
-
     def fletching(self, *arguments: str) -> str:
-        """Runs another command with the same configuration."""
-        return self._fletching(*arguments).stdout
+        """The output of another command with the same configuration."""
+        return commands.output(self.path, *arguments)
 
     def configure(self, config: str) -> None:
         """Writes another configuration; it counts from the next start or SIGHUP on."""

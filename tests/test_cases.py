@@ -21,6 +21,8 @@ from typing import Any
 
 import dkim
 import pytest
+from click.testing import CliRunner
+from fletching.cli.main import main
 from fletching.config.load import load
 from fletching.keys.link_keys import dkim_record, read_dkim_keys, read_link_keys
 from fletching.tokens import TokenError
@@ -41,24 +43,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fletching(site: Path, case: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
-    """The command as an admin gives it."""
+def arguments(site: Path, case: Path, *options: str) -> list[str]:
+    """The words of the command for a case."""
     config = site / "config.yaml"
     if (case / "config.yaml").exists():
         config = site / f"{case.name}.yaml"
         shutil.copy(case / "config.yaml", config)
     given = (case / "args").read_text() if (case / "args").exists() else ""
-    command = [sys.executable, "-m", "fletching", "preview", "--config", str(config)]
-    arguments = ["--now", NOW, *shlex.split(given), *options, str(case / "in.eml")]
-    return subprocess.run([*command, *arguments], capture_output=True, check=False)
+    words = ["preview", "--config", str(config), "--now", NOW]
+    return [*words, *shlex.split(given), *options, str(case / "in.eml")]
 
 
 def previewed(site: Path, case: Path) -> tuple[dict[str, Any], bytes]:
-    """What --json tells, and the mail."""
-    ended = fletching(site, case, "--json")
-    told = json.loads(ended.stdout)
-    assert ended.returncode == (0 if told["verdict"] == "accept" else 1), ended.stderr.decode()
-    return told, base64.b64decode(told.pop("message"))
+    """The JSON of --json, and the mail."""
+    ended = CliRunner().invoke(main, arguments(site, case, "--json"))
+    shown = json.loads(ended.stdout)
+    assert ended.exit_code == (0 if shown["verdict"] == "accept" else 1), ended.stderr
+    return shown, base64.b64decode(shown.pop("message"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,10 +79,11 @@ def test_case(name: str, site: Path) -> None:
 
 @pytest.mark.parametrize("name", ["01-newsletter", "15-refused"])
 def test_without_json(name: str, site: Path) -> None:
-    """The mail alone on stdout, or the reply on stderr."""
+    """The mail alone on stdout, or the reply on stderr: the command as an admin gives it."""
     case = CASES / name
     told, mail = previewed(site, case)
-    ended = fletching(site, case)
+    command = [sys.executable, "-m", "fletching", *arguments(site, case)]
+    ended = subprocess.run(command, capture_output=True, check=False)
     if told["verdict"] == "accept":
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, mail, b"")
     else:

@@ -25,6 +25,7 @@ from fletching.tokens import Keyring
 
 from sandbox.postfix import Postfix, Reply
 from sandbox.processes import Daemon, Server, processes, wait_until
+from tests import commands
 from tests.waiting import wait_for_rest
 
 CONFIG: Mapping[str, Any] = {
@@ -118,16 +119,17 @@ class Fletching(Server):
         return self.directory / f"{key['domain']}.{key['selector']}.pem"
 
     def _make_keys(self) -> None:
-        self.command("key", "new")
+        commands.output(self.config_path, "key", "new")
         for key in DKIM:
             words = (str(key["domain"]), str(key["selector"]))
-            self.command("dkim", "new", *words, "--algorithm", str(key.get("algorithm", "rsa")))
+            algorithm = ("--algorithm", str(key.get("algorithm", "rsa")))
+            commands.output(self.config_path, "dkim", "new", *words, *algorithm)
 
     @property
     def records(self) -> dict[str, str]:
         """The DNS records of the DKIM keys, for the verifiers."""
         found = {}
-        for line in self.command("dkim", "record").splitlines():
+        for line in commands.output(self.config_path, "dkim", "record").splitlines():
             name, _, strings = line.partition(" IN TXT ")
             found[name.rstrip(".")] = "".join(strings.split('"')[1::2])
         return found
@@ -230,7 +232,7 @@ class Fletching(Server):
     # Commands and Postfix
 
     def command(self, *words: str, given: bytes = b"") -> str:
-        """What a command of Fletching prints; an error if it fails."""
+        """The output of a command, run as an admin runs it; an error if it fails."""
         argv = [sys.executable, "-m", "fletching", *words, "--config", str(self.config_path)]
         done = subprocess.run(argv, input=given, capture_output=True, check=False)
         assert done.returncode == 0, f"{words}: exit {done.returncode}: {done.stderr.decode()}"
@@ -238,8 +240,9 @@ class Fletching(Server):
 
     def token(self, text: str) -> dict[str, Any]:
         """What `fletching token` says of a token, a URL or a return path."""
-        told: dict[str, Any] = json.loads(self.command("token", text, "--json"))
-        return told
+        printed = commands.output(self.config_path, "token", text, "--json")
+        shown: dict[str, Any] = json.loads(printed)
+        return shown
 
     def join(self, postfix: Postfix) -> None:
         """Gives Postfix what `fletching postfix` prints for this configuration."""
