@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from fletching.admin.figures import campaign_row
 from fletching.cli.main import main
 from fletching.mail.message import parse
 from fletching.policy import control
+from fletching.store.statistics import Campaign
+
+from tests.host import Host
 
 ROOT = Path(__file__).parent.parent
 HEADERS = (ROOT / "docs" / "headers.md").read_text("utf-8")
@@ -63,6 +68,76 @@ def test_no_page_names_a_header_that_is_not_there(page: Path) -> None:
 )
 def test_numbers_are_those_of_the_code(setting: str, said: str) -> None:
     assert said in " ".join(HEADERS.split()), setting
+
+
+def keys(command: str) -> set[str]:
+    """The keys that docs/commands.md gives for the output of a command."""
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8").partition(f"\n## {command}\n")[2]
+    section = text.partition("\n## ")[0]
+    assert section, command
+    rows = re.findall(r"(?m)^\| (`.*?`) \|", section)
+    prose = re.sub(r"(?m)^\|.*$|`{.*?}`", "", section)
+    return set(re.findall(r"`([a-z_]+)`", "\n".join([*rows, prose])))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_json_of_preview_and_explain_is_documented(host: Host) -> None:
+    preview = host.json("preview", str(host.mail))
+    edits = {key for edit in preview["edits"] for key in edit}
+    assert preview.keys() | edits <= keys("fletching preview --json")
+    assert preview["edits"] != []
+    assert {edit["edit"] for edit in preview["edits"]} <= keys("fletching preview --json")
+    added = host.json("explain", str(host.mail)).keys() - preview.keys()
+    assert added <= keys("fletching explain --json")
+
+
+def test_json_of_token_is_documented(host: Host) -> None:
+    sender = host.json("preview", str(host.mail))["mail_from"]
+    assert host.json("token", sender).keys() <= keys("fletching token --json")
+    mail = host.run("preview", str(host.mail)).stdout_bytes.decode()
+    (link, *_) = re.findall(r"https://click\.example\.com/click\?[\w-]+", mail.replace("=\r\n", ""))
+    assert host.json("token", link).keys() == keys("fletching token --json")
+
+
+def test_json_of_lists_is_documented(host: Host) -> None:
+    (*_, mta) = host.json("mta", "list")["virtual_mtas"]
+    assert mta.keys() == keys("fletching mta list --json")
+    (key, *_) = host.json("key", "list")["keys"]
+    assert key.keys() == keys("fletching key list --json")
+
+
+def test_json_of_stats_is_documented() -> None:
+    assert campaign_row(Campaign()).keys() <= keys("fletching stats --json")
+
+
+def replies() -> Iterator[str]:
+    """A pattern for each SMTP reply that the code gives, but for those that name a header."""
+    for path in (ROOT / "milter").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refuse":
+                pieces = [pattern(argument) for argument in node.args]
+                if len(pieces) == 3 and pieces[2] != ".+":
+                    yield " ".join(pieces)
+
+
+def pattern(node: ast.expr) -> str:
+    """A pattern for the values of an expression: its constant text, and anything for the rest."""
+    if isinstance(node, ast.Constant):
+        return re.escape(str(node.value))
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(pattern, node.values))
+    return ".+"
+
+
+def test_every_smtp_reply_is_documented() -> None:
+    page = (ROOT / "docs" / "failure.md").read_text("utf-8")
+    found = set(replies())
+    assert len(found) >= 8
+    assert [reply for reply in sorted(found) if not re.search(f"`{reply}`", page)] == []
 
 
 def commands(group: click.Group = main, before: str = "fletching") -> Iterator[str]:
