@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from fletching.config.model import Config
@@ -106,6 +108,19 @@ def test_one_member_takes_all() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_whatever_sticks(sticks_to: str) -> None:
     assert POOL.pick(sticks_to) is POOL.pick(sticks_to)
+
+
+@pytest.mark.parametrize("octet", [b"\x00", b"\xff"])
+def test_a_digest_of_all_zeros_or_all_ones_has_a_score(
+    monkeypatch: pytest.MonkeyPatch, octet: bytes
+) -> None:
+    """No text with such a digest is known, so the hash is replaced."""
+
+    def constant(text: bytes, digest_size: int) -> SimpleNamespace:
+        return SimpleNamespace(digest=lambda: octet * digest_size)
+
+    monkeypatch.setattr(hashlib, "blake2b", constant)
+    assert POOL.pick("anything").name == "a"
 
 
 def test_octets_that_are_no_text() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from fletching.config.model import Config, VirtualMta
 
+_BELOW_ONE = math.nextafter(1, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -71,6 +73,10 @@ def _standing_in(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> 
 def _score(member: Member, sticks_to: str) -> float:
     text = f"{member.name}\0{sticks_to}".encode("utf-8", "surrogateescape")
     digest = hashlib.blake2b(text, digest_size=8).digest()
-    # Within (0, 1), so that the logarithm is finite and below zero.
-    share = (int.from_bytes(digest, "big") + 0.5) / 2**64
-    return -member.weight / math.log(share)
+    return -member.weight / math.log(_share(digest))
+
+
+def _share(digest: bytes) -> float:
+    """8 bytes as a number between 0 and 1, never 0 or 1: its logarithm is finite and below zero."""
+    # Of the greatest digests, the division would give 1: a float has 53 bits.
+    return min((int.from_bytes(digest, "big") + 0.5) / 2**64, _BELOW_ONE)
