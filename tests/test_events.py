@@ -56,15 +56,15 @@ def test_the_fields_that_every_event_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
-        pytest.param({"type": "click"}, "no event", id="a name that is none of ours"),
+        pytest.param({"type": "click"}, "unknown event type", id="unknown type"),
         pytest.param({"id": ""}, "1 to 64", id="no id"),
         pytest.param({"id": "x" * 65}, "1 to 64", id="an id that is too long"),
     ],
 )
-def test_what_is_no_event(given: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_event_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         event(**given)
 
 

@@ -38,7 +38,7 @@ def io(*folders: str) -> Rule:
     return Rule(frozenset(folders), io=True)
 
 
-FORMS = ("tokens", "events", "numbering", "domains")
+FORMS = ("tokens", "events", "numbering", "domains", "encoding")
 DECIDING = ("config", "mail", "policy", "outgoing", *FORMS)
 DAEMON = ("startup", "paused", "daemons/process", "store", "log", "metrics", "keys", *DECIDING)
 
@@ -47,9 +47,10 @@ EDGE = ("daemons/courier", "daemons/dashboard", "daemons/intake", "daemons/milte
 RULES = {
     "": pure(),
     "domains": pure(),
-    "tokens": pure("domains"),
+    "encoding": pure(),
+    "tokens": pure("encoding"),
     "events": pure("tokens"),
-    "numbering": pure("tokens"),
+    "numbering": pure("encoding"),
     "log": io(),
     "metrics": io(),
     "paused": io("log"),

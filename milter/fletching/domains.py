@@ -1,7 +1,7 @@
 """International domain names in ASCII.
 
-Here lives the conversion that configuration, signatures and redirects share. No URL and no header
-field is known here. Pure.
+Configuration, signatures and redirects share this conversion. Nothing here knows URLs or header
+fields. Pure.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import re
 import unicodedata
 
 _LONGEST = 253
-"""Characters of a name (RFC 1035 section 2.3.4); none gets shorter by conversion."""
+"""Characters of a name (RFC 1035 section 2.3.4); conversion makes no name shorter."""
 
 _DOTS = re.compile("[\u3002\uff0e\uff61]")
-# What UTS 46 removes: joiners of words, byte order marks, soft hyphens, variation selectors.
+# Characters that UTS 46 removes: word joiners, byte order marks, soft hyphens, variation selectors.
 _IGNORED = re.compile(
     "[\u00ad\u034f\u180b-\u180d\u180f\u200b\u2060\u2064\ufeff\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 # The forbidden domain code points of the URL standard.
 _FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
-# They are letters to the scripts that have them (RFC 5892 appendices A.1 and A.2).
+# In the scripts that use them, they are like letters (RFC 5892 appendices A.1 and A.2).
 _JOINERS = "\u200c\u200d"
 
 
 def a_labels(domain: str, *, symbols: bool = False) -> str:
-    """A domain name with A-labels (RFC 5890) in place of what is not ASCII; ASCII stays.
+    """A domain name with A-labels (RFC 5890) in place of labels that are not ASCII.
 
-    Dots, width, case and composition are mapped before labels are looked at, as browsers do
-    (UTS 46, not transitional). Raises ValueError for a label of other than letters, marks, digits
-    and hyphens; with ``symbols``, for one that no browser takes.
+    Dots, width, case and composition are mapped first, as browsers do (UTS 46, not transitional).
+    Raises ValueError for a label that has more than letters, marks, digits and hyphens; with
+    ``symbols``, for one that no browser accepts.
     """
     if domain.isascii():
         return domain
@@ -40,7 +40,7 @@ def a_labels(domain: str, *, symbols: bool = False) -> str:
 
 def _mapped(domain: str) -> str:
     domain = unicodedata.normalize("NFKC", _IGNORED.sub("", _DOTS.sub(".", domain)))
-    # One by one: a sigma at the end of a word is no other letter here.
+    # Character by character: lower() of a whole word would write its last sigma as another letter.
     lower = "".join(character.lower() for character in domain)
     return unicodedata.normalize("NFKC", lower)
 
@@ -50,11 +50,11 @@ def _a_label(label: str, symbols: bool) -> str:
         raise ValueError("not a domain name")
     if label.isascii():
         return label
-    kinds = {
+    categories = {
         unicodedata.category(character)[0]
         for character in label
         if character != "-" and not (symbols and character in _JOINERS)
     }
-    if not kinds <= ({*"LMNPS"} if symbols else {*"LMN"}):
+    if not categories <= ({*"LMNPS"} if symbols else {*"LMN"}):
         raise ValueError("not a domain name")
     return "xn--" + label.encode("punycode").decode("ascii")

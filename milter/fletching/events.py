@@ -1,8 +1,8 @@
-"""The form of an event: what happened to a mail, in the names that customers' programs know.
+"""The form of an event: what happened to a message, in the names that customers' programs know.
 
 Here live the names of events and their fields (docs/events.md), which are GreenArrow's where
-GreenArrow has one. Nothing here does I/O, reads the clock or draws a random number. Who is told of
-an event, and how, may not be known here.
+GreenArrow has one. Nothing here does I/O, reads the clock or draws a random number. Who gets an
+event, and how, is not known here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ TYPES = (CLICK, OPEN, UNSUBSCRIBE, COMPLAINT, BOUNCE, BAD_ADDRESS, DELIVERY, PRE
 
 Value = str | int | float | bool
 
-# Digits before letters, so that ids are sorted as their numbers are.
+# Digits before letters, so that ids sort like their numbers.
 _BASE32 = "234567abcdefghijklmnopqrstuvwxyz"
 _SHIFTS = range(120, -1, -10)
 _PAIRS = [one + other for one in _BASE32 for other in _BASE32]
-# What strict readers of JSON (PostgreSQL's jsonb is one) take for no text.
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+# Characters that strict JSON parsers (such as PostgreSQL's jsonb) refuse in a text.
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -38,8 +38,8 @@ _JSON = json.JSONEncoder(separators=(",", ":"))
 class Event:
     """Something that happened to one message.
 
-    ``milliseconds``: unix time. ``id``: `unique_id`; an event that is told twice has it twice.
-    ``details``: the fields that not every event has.
+    ``milliseconds``: unix time. ``id``: from `unique_id`; a repeated delivery of an event has the
+    same id. ``details``: the fields that not all events have.
     """
 
     type: str
@@ -51,21 +51,21 @@ class Event:
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
-            raise ValueError(f"there is no event {self.type!r}")
+            raise ValueError(f"unknown event type {self.type!r}")
         if not 1 <= len(self.id) <= 64:
-            raise ValueError(f"an id of {len(self.id)} characters: allowed are 1 to 64")
+            raise ValueError(f"id of {len(self.id)} characters: must have 1 to 64")
 
     def fields(self) -> dict[str, Value]:
-        """All fields as a customer gets them; texts are free of what is no character."""
-        return {name: text(value) for name, value in self._told().items()}
+        """All fields as a customer gets them; texts contain only characters that JSON allows."""
+        return {name: text(value) for name, value in self._all().items()}
 
     def json(self) -> str:
         """The fields as one line of ASCII JSON."""
-        line = _JSON.encode(self._told())
-        # What is no character stands there as an escape; mostly there is none at all.
+        line = _JSON.encode(self._all())
+        # A character that is not allowed is an escape in this line; most lines have no escapes.
         return line if "\\u" not in line else _JSON.encode(self.fields())
 
-    def _told(self) -> dict[str, Value]:
+    def _all(self) -> dict[str, Value]:
         facts = self.facts
         return {
             "event_type": self.type,
@@ -88,16 +88,16 @@ class Event:
 
 def parse(line: str | bytes) -> dict[str, Any]:
     """The fields of an event in JSON. Raises ValueError."""
-    told = json.loads(line)
-    if not isinstance(told, dict) or told.get("event_type") not in TYPES:
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or fields.get("event_type") not in TYPES:
         raise ValueError("not an event")
-    return told
+    return fields
 
 
 def unique_id(milliseconds: int, entropy: bytes) -> str:
-    """26 of a-z and 2-7 from the time and 80 random bits; ids of later events are greater."""
+    """An event's id: 26 of a-z and 2-7, from the time and 80 random bits. Later ids sort higher."""
     if len(entropy) < 10:
-        raise ValueError("an id needs 10 random octets")
+        raise ValueError("an id needs 10 random bytes")
     number = (milliseconds & (1 << 50) - 1) << 80 | int.from_bytes(entropy[:10], "big")
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
@@ -109,5 +109,7 @@ def rfc3339(milliseconds: int) -> str:
 
 
 def text(value: Value) -> Value:
-    """A value as it stands in an event."""
-    return value if not isinstance(value, str) else _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)
+    """A value as it is in an event: U+FFFD replaces what JSON does not allow in a text."""
+    return (
+        value if not isinstance(value, str) else _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)
+    )

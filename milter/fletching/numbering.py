@@ -1,8 +1,8 @@
-"""The one question that the way of a mail asks of shared state: which campaign, which number?
+"""The one question to the store about a message: which campaign, which number?
 
-Here live the question and its answer, as values, and the form of a campaign's id. Who asks is
-`outgoing/flow.py`, who answers is `store/campaigns.py`, a test or `fletching preview`; neither
-needs to know the other.
+Here live the question and its answer, as values, and the form of a campaign's id.
+`outgoing/flow.py` asks; `store/campaigns.py`, a test or `fletching preview` answers. Neither needs
+to know the other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fletching.tokens import base32, from_base32
+from fletching.encoding import base32, from_base32
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Question:
     """What the store needs to number a message (docs/campaigns.md) and to attribute its bounce.
 
     ``now``: unix seconds. ``window`` and ``bounce_memory``: seconds. ``candidate``: the id of the
-    campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: what a bounce
-    of this message is attributed to, as names and values. ``suppress``: whether the suppression of
-    the list ``listid`` is asked for ``email``, and what follows: `off`, `report`, or `refuse`,
-    which takes no number for an address that is there.
+    campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: names and
+    values that are kept for the attribution of a bounce. ``suppress``: what to do if ``email`` is
+    on the suppression list of ``listid``: `off` does not look, `report` says so in the answer, and
+    `refuse` also gives the message no number.
     """
 
     sendid: str
@@ -40,11 +40,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A message's place: the id of its campaign, and its number there: 1, 2, ..., and up to
-    2^50 where Redis has lost some.
+    """The id of a message's campaign, and the message's number in it: 1, 2, ..., and up to 2^50
+    after Redis has lost some.
 
-    ``suppressed``: why its list must not write to its recipient, empty where it may. Where that
-    refuses the message, it has no place: no campaign, and the number 0.
+    ``suppressed``: why the recipient is suppressed for the list; empty if not. If the message is
+    refused for that, it has no campaign and the number 0.
     """
 
     campaign: str
@@ -53,13 +53,13 @@ class Numbered:
 
 
 CampaignOf = Callable[[Question], Numbered | None]
-"""Answers the question; None where the store did not."""
+"""Answers the question; None if the store did not answer."""
 
 
 def campaign_id(seconds: int, entropy: bytes) -> str:
-    """A new campaign's id: 12 of a-z and 2-7, from the second it opened in and 28 random bits.
+    """A new campaign's id: 12 of a-z and 2-7, from the second when it opened and 28 random bits.
 
-    The time makes sure that no id returns, even where the store has lost its memory.
+    Because of the time, no id is used twice, even after the store has lost its data.
     """
     random = int.from_bytes(entropy[:4], "big") >> 4
     return base32((seconds & 0xFFFFFFFF) << 28 | random, 60)
@@ -71,5 +71,5 @@ def opened_at(campaign: str) -> int:
 
 
 def opened_before(campaign: str, other: str) -> bool:
-    """Whether a campaign was opened before another one; of two of one second, one always was."""
+    """Whether a campaign was opened before another; within one second, their random bits decide."""
     return from_base32(campaign) < from_base32(other)

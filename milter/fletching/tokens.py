@@ -1,30 +1,32 @@
-"""The form of a token: what stands in our links, in X-Mailer-Info and in the return path.
+"""The form of a token and of a tag: what is in tracking links, X-Mailer-Info and the return path.
 
-This is the only file that knows it. Nothing here does I/O, reads the clock or draws a random
-number.
+No other file knows this form. Nothing here does I/O, reads the clock or draws a random number.
 
-There are two forms. A *token* is `[A-Za-z0-9_-]`, encrypted and authenticated with AES-SIV
-(RFC 5297), which is deterministic: there is no nonce that could be used twice. It holds all that an
-event needs, so that it opens on any host that has the key and needs no store. A *tag* is what fits
-into the local part of a return path: base32, indifferent to case, authenticated but not secret. It
-names the campaign and the message number; the rest is looked up (docs/return-path.md, "VERP tag").
+A *token* consists of `[A-Za-z0-9_-]`. It is encrypted and authenticated with AES-SIV (RFC 5297),
+which is deterministic: there is no nonce that could be used twice. A token holds all that an event
+needs, so any host that has the key can open it, without a store. A *tag* has to fit into the local
+part of a return path: it is base32, its case does not matter, and it is authenticated but not
+secret. It holds the campaign and the message number; the other facts are looked up
+(docs/return-path.md, "VERP tag").
 
-A token has two halves. The message's half is the same in all tokens of one purpose in one message;
-the link's half, which has kind and destination, is the same in all messages of a campaign, so that
-it is made once for a million of them (docs/decisions/0001). A link's half opens only behind a
-message's half of its own campaign and SendID, and of the purpose of its kind.
+A token has two halves. The message's half is the same in all tokens of one purpose in one message.
+The link's half holds kind and destination; it is the same in all messages of a campaign, so it is
+made once for a million of them. A link's half can be decrypted only together with a message's half
+of the same campaign and SendID, and of the purpose that belongs to its kind.
 
-Before base64url: two octets (6 bits of version, 10 bits of key id); two that tell how many of SIV
-and ciphertext follow in this half; 16 octets of SIV, the ciphertext; SIV and ciphertext of the
-link's half. The plaintext of the first: one octet of purpose, the facts, and zeros until the half
-is a multiple of 3 octets, so that the other begins with a character of its own. The second: one
-octet of kind, the destination. Version 1 had one half: kind, facts, destination.
+The bytes of a token, before base64url:
+
+    2 bytes     6 bits of version, 10 bits of key id
+    2 bytes     the length of what follows in this half
+    16 bytes    SIV
+    ...         ciphertext of: purpose (1 byte), facts, zeros up to a multiple of 3 bytes, so that
+                the next half begins with a character of its own
+    16 bytes    SIV of the link's half
+    ...         ciphertext of: kind (1 byte), destination
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 import hashlib
 import hmac
@@ -36,31 +38,42 @@ from functools import cached_property
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from fletching.encoding import (
+    base32,
+    base64url,
+    bytes_text,
+    from_base32,
+    from_base64url,
+    length_and_text,
+    read_text,
+    read_varint,
+    text_bytes,
+    varint,
+)
+
 VERSION = 2
 HIGHEST_KEY_ID = 1023
 TAG_LENGTH = 32
-"""Octets of a return path's tag, at most."""
+"""Characters of a return path's tag, at most."""
 SHORTEST_TAG = 21
-"""With a campaign of one character. The milter makes none shorter than `TAG_LENGTH`."""
+"""Characters of a tag whose campaign has one. The milter makes all tags `TAG_LENGTH` long."""
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-# Parameters that a mail program put in front of ours have a "=". A token has none, unless a program
-# read the query and wrote it again as pairs. (Groups with a possessive quantifier are wrong in
-# Debian 12's Python 3.11.2, CPython issue 106052.)
+# Parameters that a mail program put before ours have a "=". A token has none, unless a program
+# parsed the query and wrote it again as pairs. (Possessive quantifiers of groups do not work
+# correctly in Debian 12's Python 3.11.2, CPython issue 106052.)
 _IN_URL = re.compile(
     r"/(?:click|open|unsub)"
     r"(?:/*\?(?:(?!qs=|[A-Za-z0-9_-]{26,}=&)[^&#=]*=[^&#]*&)*(?:qs=)?|/+)"
 )
-# Of the characters that never need to be percent-encoded (RFC 3986 section 6.2.2.2), those of our
-# paths, parameters and tokens.
+# The characters of our paths, parameters and tokens that never need percent-encoding (RFC 3986
+# section 6.2.2.2), percent-encoded.
 _NEEDLESSLY_ENCODED = re.compile(r"%(2[Dd]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff])")
 _AUTHORITY = re.compile(r"://[^/?#]*")
 _MAC_BITS, _KEY_BITS = 60, 10
-# A tag has so many characters of authentication and so many of the message number. The high numbers
-# that follow where Redis has lost some (docs/decisions/0019) take 20 bits of the authentication, so
-# that no return path becomes longer. Of such a tag the campaign has 12 characters.
+# How many characters of a tag are authentication, and how many the message number. High numbers,
+# which follow after Redis has lost some (docs/decisions/0019), take 20 bits of the authentication,
+# so that no return path becomes longer. In such a tag the campaign has 12 characters.
 _ORDINARY, _HIGH = (12, 6), (8, 10)
 _KEY_END = _KEY_BITS // 5
 _HEAD, _SIV = 4, 16
@@ -68,11 +81,11 @@ _TAG = re.compile(rf"[a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}}")
 
 
 class TokenError(Exception):
-    """This is no token of ours, or the key that opens it is gone. Says which."""
+    """This is no token of ours, or its key is not in the key file. The message says which."""
 
 
 class Kind(enum.IntEnum):
-    """What a token is for. The value stands in front of the destination and must never change."""
+    """What a token is for. The values are in sent mail and must never change."""
 
     CLICK_HTML = 1
     CLICK_TEXT = 2
@@ -84,7 +97,7 @@ class Kind(enum.IntEnum):
 
 
 class Purpose(enum.IntEnum):
-    """What somebody can do who has such a token of a message. The value must never change."""
+    """What the holder of a token can do. The values are in sent mail and must never change."""
 
     CLICK = 1
     OPEN = 2
@@ -108,9 +121,9 @@ PURPOSES = {
 class Facts:
     """What is known of one message, the same in all of its tokens (docs/tracking.md, "Tokens").
 
-    ``email`` is the recipient or the obscured form, empty where privacy or several recipients
-    forbid it. ``sent`` is in unix seconds. ``mtaid`` is the name of the VirtualMTA that carries the
-    message, empty where Postfix routes it. A mail sent while the store was away has no campaign and
+    ``email``: the recipient, or its obscured form; empty if privacy or several recipients forbid
+    it. ``sent``: unix seconds. ``mtaid``: the name of the VirtualMTA that carries the message;
+    empty if Postfix routes it. A message sent while the store was unavailable has no campaign and
     the number 0.
     """
 
@@ -131,7 +144,7 @@ class Facts:
 
     @property
     def packed(self) -> bytes:
-        """The octets of the facts, the longest part of every token's plaintext."""
+        """The facts as bytes, the longest part of every token's plaintext."""
         texts = (
             self.campaign,
             self.mail_class,
@@ -141,13 +154,13 @@ class Facts:
             self.email,
             self.mtaid,
         )
-        numbers = _varint(self.number) + _varint(self.sent)
-        return numbers + b"".join(_length_and_text(text) for text in texts)
+        numbers = varint(self.number) + varint(self.sent)
+        return numbers + b"".join(length_and_text(text) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An opened token. ``destination`` is empty where the kind has none."""
+    """A decrypted token. ``destination`` is empty if the kind has none."""
 
     kind: Kind
     facts: Facts
@@ -157,7 +170,7 @@ class Token:
 
 @dataclass(frozen=True)
 class LinkKey:
-    """One key of the key file. ``created`` in unix seconds; ``secret`` is 32 octets."""
+    """One key of the key file. ``created``: unix seconds; ``secret``: 32 bytes."""
 
     id: int
     created: int
@@ -165,13 +178,13 @@ class LinkKey:
 
     def __post_init__(self) -> None:
         if not 1 <= self.id <= HIGHEST_KEY_ID:
-            raise ValueError(f"key id {self.id}: allowed are 1 to {HIGHEST_KEY_ID}")
+            raise ValueError(f"key id {self.id}: must be 1 to {HIGHEST_KEY_ID}")
         if len(self.secret) != 32:
-            raise ValueError(f"secret of {len(self.secret)} octets: it has to have 32")
+            raise ValueError(f"secret of {len(self.secret)} bytes: must have 32")
 
     @cached_property
     def head(self) -> bytes:
-        """What its tokens begin with: version and key id."""
+        """The first bytes of its tokens: version and key id."""
         return (VERSION << _KEY_BITS | self.id).to_bytes(2, "big")
 
     @cached_property
@@ -188,7 +201,7 @@ class LinkKey:
 
 @dataclass(frozen=True)
 class Keyring:
-    """The link keys: the last one signs, all of them open."""
+    """The link keys: the last one makes tokens and tags, all of them open them."""
 
     keys: tuple[LinkKey, ...]
 
@@ -205,32 +218,35 @@ class Keyring:
         return first + self.link_half(kind, facts.campaign, facts.sendid, destination)
 
     def message_half(self, purpose: Purpose, packed: bytes) -> str:
-        """What all tokens of a purpose begin with in one message. ``packed``: `Facts.packed`."""
+        """The beginning of all tokens of a purpose in one message. ``packed``: `Facts.packed`."""
         key = self.keys[-1]
         plain = bytes((purpose,)) + packed
         plain += bytes(-(_HEAD + _SIV + len(plain)) % 3)
         head = key.head + (_SIV + len(plain)).to_bytes(2, "big")
-        return _base64url(head + key.cipher.encrypt(plain, [head]))
+        return base64url(head + key.cipher.encrypt(plain, [head]))
 
     def link_half(self, kind: Kind, campaign: str, sendid: str, destination: str) -> str:
-        """What the tokens of a kind for a destination end with in all messages of a campaign."""
+        """The end of all tokens of a kind for a destination in all messages of a campaign."""
         key = self.keys[-1]
-        plain = bytes((kind,)) + _octets(destination)
-        return _base64url(key.cipher.encrypt(plain, [key.head, _octets(campaign), _octets(sendid)]))
+        plain = bytes((kind,)) + text_bytes(destination)
+        return base64url(key.cipher.encrypt(plain, _link_context(key, campaign, sendid)))
 
     def open(self, text: str) -> Token:
-        """Opens exactly this text. Raises `TokenError` for everything that we did not make."""
-        sealed = _from_base64url(text)
+        """Decrypts a token that is the whole text. Raises `TokenError` unless we made it."""
+        try:
+            sealed = from_base64url(text)
+        except ValueError:
+            raise TokenError("not the form of a token") from None
         if len(sealed) < 2 + _SIV + 1:
             raise TokenError("too short for a token")
         version, key_id = divmod(int.from_bytes(sealed[:2], "big"), 1 << _KEY_BITS)
-        if version not in (1, VERSION):
+        if version != VERSION:
             raise TokenError("not a token of this version")
         key = self._by_id.get(key_id)
         if key is None:
             raise TokenError(f"made with key {key_id}, which is not in the key file")
         try:
-            return _opened_1(key, sealed) if version == 1 else _opened(key, sealed)
+            return _opened(key, sealed)
         except InvalidTag:
             raise TokenError("not made with our key, or changed") from None
 
@@ -242,12 +258,13 @@ class Keyring:
         named = base32(key.id, _KEY_BITS) + base32(number, 5 * digits) + campaign
         tag = _tag_mac(key, named)[:mac] + named
         if not _TAG.fullmatch(tag) or (high and len(tag) < TAG_LENGTH):
-            raise ValueError(f"campaign {campaign!r}: a tag holds 1 to 12 of a-z, 2-7")
+            raise ValueError(f"campaign {campaign!r}: must be 1 to 12 of a-z, 2-7")
         return tag
 
     def open_tag(self, tag: str) -> tuple[str, int]:
-        """Campaign and message number of a tag, in any case. Raises `TokenError`."""
-        # Of the letters beyond ASCII, some are ASCII in lower case: a second spelling.
+        """Campaign and message number of a tag in upper or lower case. Raises `TokenError`."""
+        # Some letters outside ASCII have a lower case in ASCII: the tag would have a second
+        # spelling.
         if not tag.isascii() or not _TAG.fullmatch(tag := tag.lower()):
             raise TokenError("not the form of a tag")
         try:
@@ -270,52 +287,49 @@ class Keyring:
 
 
 def _opened(key: LinkKey, sealed: bytes) -> Token:
-    """What both halves say. Raises `InvalidTag`, and `TokenError` for a kind that is not known."""
+    """The content of both halves. Raises `InvalidTag`, and `TokenError` for an unknown kind."""
     head = sealed[:_HEAD]
     end = _HEAD + int.from_bytes(head[2:], "big")
     plain = key.cipher.decrypt(sealed[_HEAD:end], [head])
-    facts, _ = _unpack(plain)
-    about = [key.head, _octets(facts.campaign), _octets(facts.sendid)]
-    link = key.cipher.decrypt(sealed[end:], about)
+    facts = _unpacked(plain[1:])
+    link = key.cipher.decrypt(sealed[end:], _link_context(key, facts.campaign, facts.sendid))
     kind = _kind(link)
     if PURPOSES[kind] != plain[0]:
         raise TokenError("put together from two tokens")
-    return Token(kind, facts, _text(link[1:]), key.id)
+    return Token(kind, facts, bytes_text(link[1:]), key.id)
 
 
-def _opened_1(key: LinkKey, sealed: bytes) -> Token:
-    """The same of a token of version 1."""
-    plain = key.cipher.decrypt(sealed[2:], [sealed[:2]])
-    kind = _kind(plain)
-    facts, end = _unpack(plain)
-    return Token(kind, facts, _text(plain[end:]), key.id)
+def _link_context(key: LinkKey, campaign: str, sendid: str) -> list[bytes]:
+    """What a link's half is bound to: it can be decrypted only with the same values."""
+    return [key.head, text_bytes(campaign), text_bytes(sendid)]
 
 
 def _kind(plain: bytes) -> Kind:
     try:
         return Kind(plain[0])
     except ValueError:
-        raise TokenError(f"of kind {plain[0]}, which a later version made") from None
+        raise TokenError(f"unknown kind {plain[0]}, made by a later version") from None
 
 
 def found_in(text: str) -> str:
-    """The token in a URL of any of our three forms, in a header value, or in a bare token.
+    """The token in a URL of any of our three forms, in a header value, or alone.
 
-    What mail programs append (``&utm_x=y``, a full stop) and white space of folding is left away.
+    Ignores white space, as of a folded header field, and what mail programs append (``&utm_x=y``, a
+    full stop). Raises `TokenError` if there is none.
     """
     text = decoded("".join(text.split()))
-    # A host may be named like a part of our paths. Behind a path it is what somebody appended.
+    # A host may be named like a part of our paths. After a path, `://` is what somebody appended.
     authority = None if text.startswith("/") else _AUTHORITY.search(text)
-    place = _IN_URL.search(text, authority.end() if authority else 0)
-    match = _TOKEN.match(text, place.end() if place else 0)
-    if not match:
-        raise TokenError("no token in it")
-    return match[0]
+    prefix = _IN_URL.search(text, authority.end() if authority else 0)
+    token = _TOKEN.match(text, prefix.end() if prefix else 0)
+    if not token:
+        raise TokenError("contains no token")
+    return token[0]
 
 
 def decoded(text: str) -> str:
     """A text without needless percent-encoding: letters, digits, `-` and `_` as themselves."""
-    return _NEEDLESSLY_ENCODED.sub(lambda octet: chr(int(octet[1], 16)), text)
+    return _NEEDLESSLY_ENCODED.sub(lambda byte: chr(int(byte[1], 16)), text)
 
 
 def _tag_mac(key: LinkKey, named: str) -> str:
@@ -323,78 +337,15 @@ def _tag_mac(key: LinkKey, named: str) -> str:
     return base32(int.from_bytes(digest[:8], "big") >> (64 - _MAC_BITS), _MAC_BITS)
 
 
-def base32(number: int, bits: int) -> str:
-    """A number as text; a campaign's id and the fields of a tag are made of it."""
-    if not 0 <= number < 1 << bits:
-        raise ValueError(f"{number} does not fit in {bits} bits")
-    return "".join(_BASE32[number >> shift & 31] for shift in range(bits - 5, -1, -5))
-
-
-def from_base32(text: str) -> int:
-    number = 0
-    for character in text:
-        number = number << 5 | _BASE32.index(character)
-    return number
-
-
-def _base64url(data: bytes) -> str:
-    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
-
-
-def _from_base64url(text: str) -> bytes:
-    try:
-        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-    except (binascii.Error, UnicodeEncodeError):
-        raise TokenError("not the form of a token") from None
-    # The last character has bits to spare, and the decoder passes over foreign characters: one
-    # token must not have two spellings.
-    if _base64url(data) != text:
-        raise TokenError("not the form of a token")
-    return data
-
-
-def _varint(number: int) -> bytes:
-    octets = bytearray()
-    while number > 127:
-        octets.append(number & 127 | 128)
-        number >>= 7
-    octets.append(number)
-    return bytes(octets)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while data[at] > 127:
-        number |= (data[at] & 127) << shift
-        shift += 7
-        at += 1
-    return number | data[at] << shift, at + 1
-
-
-def _length_and_text(text: str) -> bytes:
-    octets = _octets(text)
-    return _varint(len(octets)) + octets
-
-
-def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "surrogateescape")
-
-
-def _unpack(plain: bytes) -> tuple[Facts, int]:
-    """The facts behind the first octet, and where they end. The text is authentic here."""
-    number, at = _read_varint(plain, 1)
-    sent, at = _read_varint(plain, at)
+def _unpacked(packed: bytes) -> Facts:
+    """The reverse of `Facts.packed`; zeros may follow. The bytes are authentic here."""
+    number, at = read_varint(packed, 0)
+    sent, at = read_varint(packed, at)
     texts = []
     for _ in range(7):
-        length, at = _read_varint(plain, at)
-        texts.append(_text(plain[at : at + length]))
-        at += length
+        text, at = read_text(packed, at)
+        texts.append(text)
     campaign, mail_class, instance_id, listid, click_tracking_id, email, mtaid = texts
-    facts = Facts(
+    return Facts(
         campaign, number, mail_class, instance_id, listid, click_tracking_id, email, mtaid, sent
     )
-    return facts, at
