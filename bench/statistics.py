@@ -24,8 +24,10 @@ from typing import Any
 import redis
 from fletching.events import CLICK, OPEN, Event
 from fletching.numbering import Question
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
-from fletching.store.events import STREAM, EventLog
+from fletching.store.connection import Store
+from fletching.store.events import EventLog
 from fletching.store.sent import Sent
 from fletching.store.statistics import Statistics, Wanted
 from fletching.tokens import Facts
@@ -122,7 +124,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
         played = _play(server, asked, (messages, opens, clicks), tell)
         seconds = time.monotonic() - began
         tell("reading", 0.9)
-        told = Statistics(server.unix_url, Path())
+        told = Statistics(Store(server.unix_url, Path()), lambda _: frozenset())
         _compare(told, asked.candidate, messages, played)
         reading_ms = _read(told, asked.candidate, effort)
         key_bytes = _key_bytes(client, asked.candidate)
@@ -137,7 +139,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 
 def _count_as_sent(server: RedisServer, asked: Question, messages: int) -> None:
-    sent = Sent(server.unix_url, Path())
+    sent = Sent(Store(server.unix_url, Path()))
     message = Facts(
         *(asked.candidate, 1, asked.mail_class, asked.instance_id, asked.listid),
         *("", "", _MTAS[0], asked.now),
@@ -162,7 +164,7 @@ def _play(
 ) -> Played:
     messages, opens, clicks = amounts
     chance, played = random.Random(4711), Played()
-    log = EventLog(server.unix_url, Path())
+    log = EventLog(Store(server.unix_url, Path()))
     types = [OPEN] * opens + [CLICK] * clicks
     chance.shuffle(types)
     for start in range(0, len(types), _A_STEP):
@@ -249,7 +251,8 @@ def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
 
 def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> dict[str, float]:
     """Milliseconds of each query with ``count`` campaigns of one mail each."""
-    campaigns, log = Campaigns(server.unix_url, Path()), EventLog(server.unix_url, Path())
+    opened = Store(server.unix_url, Path())
+    campaigns, log = Campaigns(opened), EventLog(opened)
     chance, asked = random.Random(4712), store.newsletter_question()
     happened = []
     for number in range(count):
@@ -287,7 +290,7 @@ def _timed(questions: dict[str, Callable[[], object]], effort: Effort) -> dict[s
 
 def _key_bytes(client: redis.Redis, campaign: str) -> dict[str, int]:
     found: Counter[str] = Counter()
-    for key in client.scan_iter(f"fletching:*{{{campaign}}}*", count=1000):
+    for key in client.scan_iter(f"{keys.PREFIX}*{{{campaign}}}*", count=1000):
         found[key.decode().split(":")[1]] += int(client.memory_usage(key, samples=0) or 0)
     return dict(found)
 
@@ -295,7 +298,7 @@ def _key_bytes(client: redis.Redis, campaign: str) -> dict[str, int]:
 def _stream_bytes(client: redis.Redis) -> int:
     """The memory of the events, which are deleted here."""
     before = _used(client)
-    client.delete(STREAM)
+    client.delete(keys.EVENTS)
     return before - _used(client)
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import redis
 from fletching.numbering import Numbered, Question
 from fletching.store.campaigns import Campaigns
+from fletching.store.connection import Store
 from rich.table import Table
 
 from bench import mails
@@ -116,10 +117,10 @@ def newsletter_question() -> Question:
 def recorded(server: RedisServer, question: Question) -> dict[str, Words]:
     """The commands that Fletching sends for the first message of a campaign, by what they do."""
     # The first call loads the scripts into Redis; the second one is recorded with MONITOR.
-    assert Campaigns(server.unix_url, Path()).campaign_of(question) is not None
+    assert Campaigns(Store(server.unix_url, Path())).campaign_of(question) is not None
     with server.raw_client() as client, _monitored(server) as sent:
         client.flushall()
-        numbered = Campaigns(server.unix_url, Path()).campaign_of(question)
+        numbered = Campaigns(Store(server.unix_url, Path())).campaign_of(question)
         assert numbered is not None, "Redis did not answer"
         # The commands look up the campaign, create it, open it, and take a number.
         scripts = (words for words in sent if words[0] == "EVALSHA")

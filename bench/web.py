@@ -31,8 +31,9 @@ import redis
 import yaml
 from fletching.keys.link_keys import new_link_key, read_link_keys
 from fletching.numbering import campaign_id
-from fletching.store.events import MARKS, STREAM
-from fletching.store.statistics import INDEX, Statistics
+from fletching.store import keys
+from fletching.store.connection import Store
+from fletching.store.statistics import Statistics
 from fletching.tokens import Facts, Kind
 from rich.table import Table
 
@@ -189,7 +190,7 @@ def run_once(running: House, peer: Peer, seconds: int) -> Run:
     """One run of wrk, starting with an empty Redis."""
     with running.store.raw_client() as client:
         # Without this key, the journal would write the clicks of all runs to Redis again.
-        client.delete(*{*client.keys(), b"-"} - {MARKS.encode()})
+        client.delete(*{*client.keys(), b"-"} - {keys.MARKS.encode()})
         client.config_set("appendfsync", peer.fsync)
         _campaigns_there(client)
         before = peer.cpu(), _cpu(running.store.pid), _children()
@@ -230,9 +231,9 @@ def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> No
     # next run.
     if not answered <= recorded <= answered + 2 * CONNECTIONS:
         raise LostClicksError(f"{peer.name}: {answered} answered, {recorded} recorded")
-    if peer.stream != STREAM:
+    if peer.stream != keys.EVENTS:
         return
-    campaigns = Statistics(running.store.unix_url, Path()).campaigns()
+    campaigns = Statistics(Store(running.store.unix_url, Path()), lambda _: frozenset()).campaigns()
     counted = sum((each.clicks or 0) + (each.bot_clicks or 0) for each in campaigns)
     if counted != recorded:
         raise LostClicksError(f"{peer.name}: {recorded} recorded, {counted} counted")
@@ -284,8 +285,8 @@ def _campaigns_there(client: redis.Redis) -> None:
     """Create the campaigns as the milter does; statistics show only existing campaigns."""
     for number in range(CAMPAIGNS):
         name = _campaign(number)
-        client.zadd(INDEX, {name: 1_700_000_000 + number})
-        key = f"fletching:campaign:{{{name}}}"
+        client.zadd(keys.CAMPAIGNS, {name: 1_700_000_000 + number})
+        key = keys.campaign(name)
         client.hset(key, mapping={"sendid": "newsletter20250101", "mail_class": "Newsletter"})
         client.expire(key, 86400)
 
@@ -299,9 +300,9 @@ def _peers(folder: Path, store: RedisServer, running: ExitStack) -> Iterator[Pee
         yield _peer(f"uvicorn, {name}", _uvicorn(folder, store, application), running, stream)
         if importlib.util.find_spec("granian") is not None:
             yield _peer(f"granian, {name}", _granian(folder, store, application), running, stream)
-    ours = _peer(ALWAYS, _fletching(folder, store), running, STREAM)
+    ours = _peer(ALWAYS, _fletching(folder, store), running, keys.EVENTS)
     yield ours
-    yield Peer(EVERYSEC, ours.port, ours.daemon, STREAM, "everysec")
+    yield Peer(EVERYSEC, ours.port, ours.daemon, keys.EVENTS, "everysec")
 
 
 Made = tuple[int, Daemon]

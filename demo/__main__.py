@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fletching.store.campaigns import Campaigns
+from fletching.store.connection import Store
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
@@ -143,7 +144,7 @@ def show_reactions(
 
 def in_redis(running: House, mail: SunkMail, token: str) -> dict[str, str]:
     """The mail's campaign in Redis, and the record that a bounce of it is attributed by."""
-    store = Campaigns(running.config.redis, Path(running.config.state_dir))
+    store = Campaigns(Store(running.config.redis, Path(running.config.state_dir)))
     facts = dict(line.split(None, 1) for line in token.splitlines() if " " in line.strip())
     identity, number = facts["campaign"].strip(), int(facts["message_number"])
     found = {"campaign": identity} | (store.campaign(identity) or {})

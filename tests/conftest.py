@@ -1,7 +1,4 @@
-"""What every test process does once: its own pauses may not look like those of Redis.
-
-And the store of the tests that hold for one server and a cluster alike.
-"""
+"""What every test process does once, and the Redis that tests share."""
 
 from __future__ import annotations
 
@@ -9,19 +6,8 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from fletching.store import campaigns, connection
 
 from sandbox.redis_cluster import SHAPES, Stores, running
-
-
-def pytest_configure() -> None:
-    """Within this process the store has ten times as long as in the daemons, which keep 300 ms.
-
-    Two test processes share the machine with all their servers, and a full collection of one's
-    garbage takes a fifth of a second. A test of the limit itself sets it.
-    """
-    campaigns.LIMIT = 3.0
-    connection.SOCKET_TIMEOUT = 2.5
 
 
 def pytest_collection_finish() -> None:

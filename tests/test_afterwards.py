@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 from fletching.daemons.milter import afterwards
 from fletching.daemons.milter.afterwards import Afterwards, Answered, warnings_of
-from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, MilterDaemon, body, header
+from tests.stores import statistics_of
 
 
 def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:
@@ -140,7 +140,7 @@ def test_all_mails_are_logged_before_a_worker_ends(config: str) -> None:
         assert milter.log().count("\nmail ") == MAILS
         metrics = (milter.state_dir / "metrics.prom").read_text()
         assert f'verdict="accept"}} {MAILS}.0' in metrics
-        statistics = Statistics(redis.url, milter.state_dir)
+        statistics = statistics_of(redis.url)
         (campaign,) = statistics.campaigns()
         counted = statistics.warnings(campaign.campaign)
         assert [mails for text, mails in counted if "MtaID" in text] == [MAILS]

@@ -15,9 +15,10 @@ from fletching.checks.durability import _NOTHING_ON_DISK
 from fletching.checks.store import check_store, connections
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.store import trial
+from fletching.store import keys, trial
 from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
+from fletching.store.connection import Limits
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
 from fletching.store.statistics import Statistics
@@ -29,6 +30,7 @@ from sandbox.processes import program, wait_until
 from sandbox.redis_cluster import running
 from sandbox.redis_server import RedisServer
 from tests.courier_setting import event
+from tests.stores import PATIENT, measured, open_store
 from tests.test_store import question
 
 STORE = Path(trial.__file__).parent
@@ -39,16 +41,17 @@ def config(url: str, folder: Path, more: str = "") -> Config:
     return parse(f"redis: '{url}'\nstate_dir: .\n{more}".encode(), folder / "fletching.yaml")
 
 
-def texts(url: str, folder: Path) -> list[str]:
-    return [str(finding) for finding in check_store(config(url, folder, "workers: 2\n"))]
+def texts(url: str, folder: Path, limits: Limits = PATIENT) -> list[str]:
+    found = check_store(config(url, folder, "workers: 2\n"), open_store(url, limits))
+    return [str(finding) for finding in found]
 
 
 def test_a_right_server_lacks_nothing_and_keeps_nothing(tmp_path: Path) -> None:
     with RedisServer() as redis:
         assert texts(redis.url, tmp_path) == []
         assert redis.client.keys() == []
-        assert version(redis.url, tmp_path).startswith(("7.", "8."))
-        assert server(redis.url, tmp_path).max_clients is not None
+        assert version(open_store(redis.url)).startswith(("7.", "8."))
+        assert server(open_store(redis.url)).max_clients is not None
 
 
 def test_each_primary_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
@@ -210,14 +213,14 @@ def test_what_check_asks_for_is_enough(redis: RedisServer, tmp_path: Path) -> No
     assert redis.client.keys() == []
 
 
-def test_what_check_asks_for_is_enough_for_the_work(redis: RedisServer, tmp_path: Path) -> None:
+def test_what_check_asks_for_is_enough_for_the_work(redis: RedisServer) -> None:
     """As that user: a mail, its events, a destination, suppression, statistics."""
-    at = (allowed(redis, trial.acl()), tmp_path)
-    campaigns, stream, suppression = Campaigns(*at), EventLog(*at), Suppression(*at)
+    store = open_store(allowed(redis, trial.acl()))
+    campaigns, stream, suppression = Campaigns(store), EventLog(store), Suppression(store)
     numbered = campaigns.campaign_of(question(suppress="record"))
     assert numbered is not None
     assert campaigns.bounce_record(numbered.campaign, numbered.number)
-    Warnings(*at).count(numbered.campaign, {"a part is not tracked": 1})
+    Warnings(store).count(numbered.campaign, {"a part is not tracked": 1})
     stream.join("shop", "0")
     stream.append([event(1), event(2, events.UNSUBSCRIBE)])
     taken = stream.take("shop", "one", 10, 10)
@@ -227,13 +230,13 @@ def test_what_check_asks_for_is_enough_for_the_work(redis: RedisServer, tmp_path
     assert stream.progress("shop").undone == 1
     assert (stream.rewind("shop", 0), len([*stream.dead("shop")])) == (2, 1)
     assert (stream.last_id() > "0-0", stream.length()) == (True, 2)
-    stream.trim(Clock(*at).look().before(0))
+    stream.trim(Clock(store).look().before(0))
     assert stream.length() == 0
     assert [*suppression.found("reader2@example.org")] == [*suppression.entries()]
     assert suppression.remove("T100", "reader2@example.org")
-    redis.client.delete(f"fletching:campaign:{{{numbered.campaign}}}")
-    assert Statistics(*at).campaigns() == ()
-    lease = Lease(*at, "shop")
+    redis.client.delete(keys.campaign(numbered.campaign))
+    assert Statistics(store, measured).campaigns() == ()
+    lease = Lease(store, "shop")
     assert lease.hold()
     lease.leave()
     redis.client.flushall()
@@ -243,7 +246,7 @@ def test_a_script_that_does_not_run_is_named(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fletching.store.lease._HOLD", "return redis.call('NONE', KEYS[1])")
-    (refusal,) = refused(redis.url, tmp_path)
+    (refusal,) = refused(open_store(redis.url))
     assert refusal.what == "the script that takes a lease"
     assert "nknown Redis command" in refusal.why
 
@@ -299,30 +302,26 @@ def test_clock_offset_is_a_warning(tmp_path: Path, off: int, saying: str | None)
     assert saying is None or saying in found[0]
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits less long for Redis than other tests do, and longer than the daemons."""
-    monkeypatch.setattr("fletching.store.connection.SOCKET_TIMEOUT", 1.0)
+# Less long than other tests wait for Redis, and longer than the daemons.
+IMPATIENT = Limits(socket=1.0)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_redis_that_stops_answering_is_an_error(tmp_path: Path) -> None:
     with RedisServer() as redis:
         # Writes wait, and PING is answered.
         redis.client.client_pause(10_000, all=False)
-        (text,) = texts(redis.url, tmp_path)
+        (text,) = texts(redis.url, tmp_path, IMPATIENT)
         redis.client.client_unpause()
     assert "stopped answering during this check, at DEL: Timeout" in text
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_slow_script_is_reported_and_its_keys_expire(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = "for i = 1, 6e6 do redis.call('EXISTS', KEYS[1]) end return 1"
     monkeypatch.setattr("fletching.store.lease._HOLD", slow)
     with RedisServer("busy-reply-threshold 60000") as redis:
-        (text,) = texts(redis.url, tmp_path)
+        (text,) = texts(redis.url, tmp_path, IMPATIENT)
         assert all(0 < redis.client.ttl(key) <= 60 for key in redis.client.scan_iter())
     assert "stopped answering during this check, at the script that takes a lease: Time" in text
 

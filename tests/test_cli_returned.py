@@ -29,6 +29,7 @@ from fletching.cli.main import main
 from fletching.events import Event
 from fletching.numbering import Question
 from fletching.startup import since
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
@@ -40,6 +41,7 @@ from sandbox.redis_server import RedisServer
 from tests.courier_setting import event
 from tests.host import Host
 from tests.sending import send
+from tests.stores import open_store
 
 AWAY = "redis://127.0.0.1:1/0"
 OPENED = 1_789_999_200
@@ -90,7 +92,7 @@ def host(away: Host, redis: RedisServer) -> Host:
 
 @pytest.fixture
 def stream(redis: RedisServer, tmp_path: Path) -> EventLog:
-    return EventLog(redis.url, tmp_path)
+    return EventLog(open_store(redis.url))
 
 
 def sent(redis: RedisServer, folder: Path, count: int, **more: Any) -> None:
@@ -107,8 +109,8 @@ def sent(redis: RedisServer, folder: Path, count: int, **more: Any) -> None:
         "bounce_memory": 0,
         "listid": "T100",
     }
-    campaigns = Campaigns(redis.url, folder)
-    send(campaigns, Sent(redis.url, folder), Question(**asked | more), "a", count)
+    campaigns = Campaigns(open_store(redis.url))
+    send(campaigns, Sent(open_store(redis.url)), Question(**asked | more), "a", count)
 
 
 def of(campaign: str, number: int, type: str = events.CLICK, **more: Any) -> Event:
@@ -131,7 +133,7 @@ def counted(redis: RedisServer, stream: EventLog, tmp_path: Path) -> None:
         of(NEW, 7, events.BOUNCE, bounce_type="h"),
     ]
     stream.append(told)
-    Warnings(redis.url, tmp_path).count(NEW, {f"unknown list {STEERING}": 1})
+    Warnings(open_store(redis.url)).count(NEW, {f"unknown list {STEERING}": 1})
 
 
 def cells(line: str) -> list[str]:
@@ -287,7 +289,7 @@ def test_one_campaign(name: str, host: Host) -> None:
 
 @pytest.mark.usefixtures("counted")
 def test_a_sendid_is_its_newest_campaign(host: Host, redis: RedisServer, tmp_path: Path) -> None:
-    redis.client.delete("fletching:sendid:{news20260921}")
+    redis.client.delete(keys.sendid("news20260921"))
     sent(redis, tmp_path, 1, candidate="cccccccc", now=OPENED + 30 * 86400)
     assert host.json("stats", "news20260921")["campaigns"][0]["campaign"] == "cccccccc"
     assert len(host.json("stats")["campaigns"]) == 3
@@ -457,8 +459,8 @@ def test_nothing_was_counted(host: Host) -> None:
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("words", [(), (NEW,), (NEW, "--by", "link"), ("--by", "mail_class")])
 def test_nothing_steers_a_terminal(words: tuple[str, ...], host: Host, redis: RedisServer) -> None:
-    redis.client.hset(f"fletching:campaign:{{{NEW}}}", "sendid", f"n{STEERING}")
-    redis.client.hset(f"fletching:campaign:{{{NEW}}}", "mail_class", f"m{STEERING}")
+    redis.client.hset(keys.campaign(NEW), "sendid", f"n{STEERING}")
+    redis.client.hset(keys.campaign(NEW), "mail_class", f"m{STEERING}")
     shown = host.run("stats", *words).stdout
     assert harmless(shown)
     whole = "".join(shown.split())
@@ -515,9 +517,9 @@ def test_eighty_columns(words: tuple[str, ...], host: Host) -> None:
 
 @pytest.mark.usefixtures("counted")
 def test_great_numbers_are_not_cut(host: Host, redis: RedisServer) -> None:
-    redis.client.hincrby(f"fletching:counts:{{{NEW}}}", "sent|1|a|t", 1_234_559)
+    redis.client.hincrby(keys.counts(NEW), "sent|1|a|t", 1_234_559)
     for kind in ("unique_opens", "unique_clicks", "unsubscribes"):
-        redis.client.hincrby(f"fletching:counts:{{{NEW}}}", f"{kind}|1|a|t", 1_200_000)
+        redis.client.hincrby(keys.counts(NEW), f"{kind}|1|a|t", 1_200_000)
     shown = in_terminal(host, "stats")
     assert "  1,234,567  1,200,004  97.2%  1,200,004  97.2%  1,200,001" in shown
     assert max(map(len, shown.splitlines())) <= 80
@@ -708,7 +710,7 @@ def test_follow_outlives_an_outage(host: Host, tmp_path: Path) -> None:
     with RedisServer() as server:
         text = host.config.read_text().splitlines()
         host.config.write_text("\n".join([f"redis: {server.url}", *text[1:]]) + "\n")
-        stream = EventLog(server.url, tmp_path)
+        stream = EventLog(open_store(server.url))
         stream.append([event(1)])
         with started(host, "events", "--follow") as following:
             assert following.stdout is not None
@@ -951,7 +953,7 @@ def test_csv_is_exact_and_a_terminal_is_safe(
     host: Host, redis: RedisServer, tmp_path: Path
 ) -> None:
     address = f'"a,b"{STEERING}@example.org'
-    Suppression(redis.url, tmp_path).add("t100", address, "by_hand", 0)
+    Suppression(open_store(redis.url)).add("t100", address, "by_hand", 0)
     piped = host.run("suppression", "export").stdout_bytes.decode()
     rows = list(csv.reader(io.StringIO(piped, newline="")))
     assert rows[1] == ["t100", address.lower(), "by_hand", "1970-01-01T00:00:00Z"]

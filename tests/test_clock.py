@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fletching.store.clock import JUMP, KEY, Clock, Reading
+from fletching.store import keys
+from fletching.store.clock import JUMP, Clock, Reading
 from fletching.store.events import EventLog
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from sandbox.processes import program, wait_until
 from sandbox.redis_server import RedisServer
 from tests.courier_setting import Courier, Receiver, Reply, event
+from tests.stores import open_store
 
 HOUR, DAY = 3_600_000, 86_400_000
 T = 1_800_000_000_000
@@ -83,7 +85,7 @@ def seen_before(redis: RedisServer, milliseconds: int) -> None:
     """A courier has looked, and since then Redis' clock went on by so much."""
     seconds, micro = redis.client.time()
     now = seconds * 1000 + micro // 1000
-    redis.client.hset(KEY, "seen", str(now - milliseconds))
+    redis.client.hset(keys.CLOCK, "seen", str(now - milliseconds))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,8 @@ def test_a_jump_is_logged_once_and_no_event_is_older(
 ) -> None:
     redis.client.flushall()
     seen_before(redis, milliseconds)
-    queued = int(redis.client.hget(KEY, "seen") or 0)
-    readings = [Clock(redis.url, tmp_path).look() for _ in range(3)]
+    queued = int(redis.client.hget(keys.CLOCK, "seen") or 0)
+    readings = [Clock(open_store(redis.url)).look() for _ in range(3)]
     assert capfd.readouterr().err.count("clock_jumped from=") == is_jump
     assert [len(reading.jumps) for reading in readings] == [int(is_jump)] * 3
     if milliseconds > 0:
@@ -117,7 +119,7 @@ def test_a_jump_is_logged_once_and_no_event_is_older(
 
 def test_the_first_look_is_no_jump(redis: RedisServer, tmp_path: Path) -> None:
     redis.client.flushall()
-    assert Clock(redis.url, tmp_path).look().jumps == ()
+    assert Clock(open_store(redis.url)).look().jumps == ()
 
 
 def test_time_that_passed_while_redis_was_away_is_no_jump(
@@ -126,7 +128,7 @@ def test_time_that_passed_while_redis_was_away_is_no_jump(
     redis.client.flushall()
     passed = 0.0
     monkeypatch.setattr("fletching.store.clock.time.monotonic", lambda: passed)
-    clock = Clock(redis.url, tmp_path)
+    clock = Clock(open_store(redis.url))
     clock.look()
     passed = 5 * 3600
     seen_before(redis, 5 * HOUR)
@@ -137,7 +139,7 @@ def test_the_newest_jumps_are_remembered(redis: RedisServer, tmp_path: Path) -> 
     redis.client.flushall()
     for _ in range(30):
         seen_before(redis, 2 * HOUR)
-        reading = Clock(redis.url, tmp_path).look()
+        reading = Clock(open_store(redis.url)).look()
     assert len(reading.jumps) == 20
     assert all(to - start >= 2 * HOUR for start, to in reading.jumps)
 
@@ -206,7 +208,7 @@ def test_a_couriers_clock_that_is_wrong_buries_nothing(
     redis: RedisServer, receiver: Receiver, wrong: WrongClock, tmp_path: Path
 ) -> None:
     redis.client.flushall()
-    stream = EventLog(redis.url, tmp_path)
+    stream = EventLog(open_store(redis.url))
     stream.append([event(1)])
     wrong.set(3650)
     with Courier(tmp_path / "a", redis.url, section(receiver), wrong.environment) as courier:
@@ -223,10 +225,10 @@ def test_redis_clock_that_jumps_buries_nothing(
         RedisServer(environment=wrong.environment) as redis,
         Courier(tmp_path / "a", redis.url, section(receiver)) as courier,
     ):
-        stream = EventLog(redis.url, tmp_path)
+        stream = EventLog(open_store(redis.url))
         stream.append([event(1)])
         refused(receiver, 2)
-        wait_until("nobody looks", lambda: bool(redis.client.exists(KEY)))
+        wait_until("nobody looks", lambda: bool(redis.client.exists(keys.CLOCK)))
         if restarts:
             courier.stop()
         wrong.set(30)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fletching.store.connection import Connection, StoreAway
+from fletching.store.connection import Store, StoreAway
 from redis.crc import key_slot
 
 from sandbox import redis_cluster
 from sandbox.processes import free_port, wait_until
 from sandbox.redis_sentinels import ask
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
 
@@ -29,7 +30,7 @@ def key_on(place: int) -> str:
     return next(key for key in map(str, range(100)) if key_slot(key.encode()) * 3 // 16384 == place)
 
 
-def works(connection: Connection, key: str) -> bool:
+def works(connection: Store, key: str) -> bool:
     try:
         connection.ask(lambda client: client.incr(key))
     except StoreAway:
@@ -47,7 +48,7 @@ def test_client_serves_all_again_when_the_cluster_is_whole(
     hurt: Callable[[RedisServer], None],
     heal: Callable[[RedisServer], None],
 ) -> None:
-    connection = Connection(redis_cluster.cluster_url(nodes), NOWHERE)
+    connection = open_store(redis_cluster.cluster_url(nodes))
     keys = [key_on(place) for place in range(3)]
     assert all(works(connection, key) for key in keys)
     hurt(nodes[1])
@@ -63,7 +64,7 @@ def test_client_serves_all_again_when_the_cluster_is_whole(
 def test_other_shards_are_served_where_the_cluster_allows_that(nodes: list[RedisServer]) -> None:
     for node in nodes:
         node.client.config_set("cluster-require-full-coverage", "no")
-    connection = Connection(redis_cluster.cluster_url(nodes), NOWHERE)
+    connection = open_store(redis_cluster.cluster_url(nodes))
     keys = [key_on(place) for place in range(3)]
     assert all(works(connection, key) for key in keys)
     nodes[1].kill()
@@ -82,7 +83,7 @@ def test_nodes_of_the_url_are_asked_where_none_that_was_found_is_left() -> None:
     with lone_node() as old, lone_node() as new:
         new.kill()
         ask(old.client, "CLUSTER ADDSLOTSRANGE", 0, 16383)
-        connection = Connection(redis_cluster.cluster_url([old, new]), NOWHERE)
+        connection = open_store(redis_cluster.cluster_url([old, new]))
         wait_until("the old node does not serve", lambda: works(connection, "a"))
         old.kill()
         new.start()

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fletching.store.connection import TROUBLE, Connection, Lines, StoreAway, ask_together, lent
+from fletching.store.connection import TROUBLE, Lines, Store, StoreAway, ask_together, lent
 from redis import Redis
 
 from sandbox.redis_sentinels import SERVICE, ask
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
 DEBUG = "enable-debug-command local"
@@ -35,37 +36,31 @@ def sentinel(server: RedisServer) -> Iterator[RedisServer]:
         yield running
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits for Redis as long as the daemons do, and not as tests on a busy machine."""
-    monkeypatch.setattr("fletching.store.connection.SOCKET_TIMEOUT", 0.25)
-
-
 @pytest.fixture(params=["tcp", "unix", "sentinel"])
-def connection(request: pytest.FixtureRequest, server: RedisServer, impatient: None) -> Connection:
-    """To the same server in each of the ways there are."""
+def connection(request: pytest.FixtureRequest, server: RedisServer) -> Store:
+    """To the same server in each of the ways there are, with the limits of the daemons."""
     urls = {"tcp": server.url, "unix": f"unix://{server.socket}"}
     if request.param == "sentinel":
         sentinel: RedisServer = request.getfixturevalue("sentinel")
         urls["sentinel"] = f"redis+sentinel://127.0.0.1:{sentinel.port}/{SERVICE}"
-    return Connection(urls[request.param], NOWHERE)
+    return Store(urls[request.param], NOWHERE)
 
 
-Ask = Callable[[Connection, tuple[Any, ...]], Any]
+Ask = Callable[[Store, tuple[Any, ...]], Any]
 
 
-def by_client(connection: Connection, words: tuple[Any, ...]) -> Any:
+def by_client(connection: Store, words: tuple[Any, ...]) -> Any:
     return connection.ask(lambda client: client.execute_command(*words))
 
 
-def by_line(connection: Connection, words: tuple[Any, ...]) -> Any:
+def by_line(connection: Store, words: tuple[Any, ...]) -> Any:
     line = Lines(connection).open()
     assert line is not None
     with lent(line):
         return line.ask(*words)
 
 
-def together(connection: Connection, words: tuple[Any, ...]) -> Any:
+def together(connection: Store, words: tuple[Any, ...]) -> Any:
     """The first of three answers comes before the trouble, the last one is never read."""
     commands = [("ECHO", "first"), words, ("ECHO", "last")]
     answer = connection.ask(lambda client: ask_together(client, commands))[1]
@@ -77,18 +72,18 @@ def together(connection: Connection, words: tuple[Any, ...]) -> Any:
 ways = pytest.mark.parametrize("way", [by_client, by_line, together])
 
 
-def id_of(connection: Connection, way: Ask) -> int:
+def id_of(connection: Store, way: Ask) -> int:
     return int(way(connection, ("CLIENT", "ID")))
 
 
 @ways
-def test_connection_is_kept_after_an_answer(connection: Connection, way: Ask) -> None:
+def test_connection_is_kept_after_an_answer(connection: Store, way: Ask) -> None:
     assert id_of(connection, way) == id_of(connection, way)
 
 
 @ways
 def test_connection_is_closed_after_a_time_out(
-    server: RedisServer, connection: Connection, way: Ask
+    server: RedisServer, connection: Store, way: Ask
 ) -> None:
     before = id_of(connection, way)
     with pytest.raises((StoreAway, *TROUBLE)):
@@ -120,7 +115,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
 
 @ways
 def test_connection_is_closed_where_something_else_interrupts(
-    server: RedisServer, connection: Connection, way: Ask
+    server: RedisServer, connection: Store, way: Ask
 ) -> None:
     before = id_of(connection, way)
     with pytest.raises(Interrupted), interrupted_after(0.05):
@@ -154,10 +149,10 @@ def without_replicas(server: RedisServer) -> Iterator[None]:
     server.client.config_set("min-replicas-to-write", "0")
 
 
-_LUA = ("EVAL", "return redis.call('SET', KEYS[1], 1)", 1, "fletching:a")
+_LUA = ("EVAL", "return redis.call('SET', KEYS[1], 1)", 1, "a")
 
 
-@pytest.mark.parametrize("words", [("SET", "fletching:a", "1"), _LUA], ids=["command", "script"])
+@pytest.mark.parametrize("words", [("SET", "a", "1"), _LUA], ids=["command", "script"])
 @pytest.mark.parametrize("state", [demoted, demoted_without_data, without_replicas])
 @ways
 def test_connection_is_closed_after_the_answer_of_no_master(
@@ -166,7 +161,7 @@ def test_connection_is_closed_after_the_answer_of_no_master(
     state: Callable[[RedisServer], Any],
     words: tuple[Any, ...],
 ) -> None:
-    connection = Connection(server.url, NOWHERE)
+    connection = open_store(server.url)
     before = id_of(connection, way)
     with state(server):
         with pytest.raises((StoreAway, *TROUBLE)):
@@ -180,7 +175,7 @@ def test_connection_is_closed_after_the_answer_of_no_master(
 )
 def test_refusal_of_a_master_is_reported_and_over_when_it_is(option: str, value: str) -> None:
     with RedisServer() as own:
-        connection = Connection(own.url, NOWHERE)
+        connection = open_store(own.url)
         connection.ask(lambda client: client.set("a", 1))
         own.client.config_set(option, value)
         look = Redis(port=own.port, password=value if option == "requirepass" else None)

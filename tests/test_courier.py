@@ -26,6 +26,7 @@ from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event
 from fletching.metrics import Deliveries
+from fletching.store import keys
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
@@ -33,6 +34,7 @@ from fletching.store.lease import Lease
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from tests.courier_setting import Courier, Receiver, Reply, Request, event, mailwizz
+from tests.stores import open_store
 
 WEEK = 7 * 86400
 ALL = Filter(None, None)
@@ -53,7 +55,7 @@ def redis(running_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def stream(redis: RedisServer, tmp_path: Path) -> EventLog:
-    return EventLog(redis.url, tmp_path)
+    return EventLog(open_store(redis.url))
 
 
 @pytest.fixture
@@ -98,9 +100,9 @@ class Begun:
         url = self._redis.url
         begun = Delivery(
             Order(name, wanted, destination, keep, max_attempts),
-            EventLog(url, self._folder),
-            Clock(url, self._folder),
-            Lease(url, self._folder, f"courier:{name}", lease),
+            EventLog(open_store(url)),
+            Clock(open_store(url)),
+            Lease(open_store(url), f"courier:{name}", lease),
             Deliveries(),
         )
         self._begun.append(begun)
@@ -342,7 +344,7 @@ def test_what_is_no_event_holds_nothing_up(
 ) -> None:
     told = several(2)
     stream.append(told[:1])
-    redis.client.xadd("fletching:events", {"event": "{"})
+    redis.client.xadd(keys.EVENTS, {"event": "{"})
     stream.append(told[1:])
     deliveries.begin(receiver)
     came(receiver, told)
@@ -448,7 +450,7 @@ def test_a_lease_that_is_lost_ends_the_work(
     stream.append(told)
     first = deliveries.begin(receiver, most=2)
     assert asked.wait(30)
-    redis.client.set("fletching:lease:courier:shop", "another", px=500)
+    redis.client.set(keys.lease("courier:shop"), "another", px=500)
     first.renew()
     go_on.set()
     # The batch in hand is done; the others are left to whoever has the lease next.
@@ -462,16 +464,16 @@ def test_a_delivery_that_is_renewed_keeps_its_lease(
     stream.append(several(1))
     first = deliveries.begin(receiver, lease=0.5)
     wait_until("not asked", lambda: bool(receiver.requests))
-    holder = redis.client.get("fletching:lease:courier:shop")
+    holder = redis.client.get(keys.lease("courier:shop"))
     assert holder
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
         first.renew()
-    assert redis.client.get("fletching:lease:courier:shop") == holder
+    assert redis.client.get(keys.lease("courier:shop")) == holder
     first.end()
     assert first.wait(30)
     first.renew()
-    assert redis.client.get("fletching:lease:courier:shop") is None
+    assert redis.client.get(keys.lease("courier:shop")) is None
 
 
 def test_a_replay_comes_again(stream: EventLog, receiver: Receiver, deliveries: Begun) -> None:
@@ -523,7 +525,7 @@ def test_what_nobody_saw_to_for_long_arrives_and_is_forgotten_then(
     section = f"{{keep: 1s, destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
     told, weeks_ago = several(1500), int(time.time() - 3 * WEEK) * 1000
     for number, each in enumerate(told):
-        redis.client.xadd("fletching:events", {"event": each.json()}, f"{weeks_ago}-{number}")
+        redis.client.xadd(keys.EVENTS, {"event": each.json()}, f"{weeks_ago}-{number}")
     go_on = threading.Event()
 
     def slow(_: Request) -> Reply:
@@ -544,7 +546,7 @@ def test_what_nobody_saw_to_for_long_arrives_and_is_forgotten_then(
 def test_redis_goes_and_comes_back(receiver: Receiver, tmp_path: Path) -> None:
     section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
     with RedisServer("appendfsync always") as own, Courier(tmp_path / "a", own.url, section) as ran:
-        stream, told = EventLog(own.url, tmp_path), several(20)
+        stream, told = EventLog(open_store(own.url)), several(20)
         stream.append(told[:10])
         came(receiver, told[:10])
         own.stop()

@@ -21,6 +21,7 @@ from fletching.destinations import answers
 from fletching.destinations.answers import Filter, Queued, Verdict
 from fletching.destinations.sql import TABLE, Sql, row
 from fletching.metrics import Deliveries
+from fletching.store import keys
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
@@ -31,6 +32,7 @@ from sandbox.database_servers import MariaDb, PostgreSql
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from tests.courier_setting import event, queued
+from tests.stores import open_store
 
 EMOJI = "\U0001f600"
 DATABASES = (
@@ -448,15 +450,15 @@ def test_bad_texts_and_a_restart(
     monkeypatch.setattr(answers, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(delivery, "_LOOK_EVERY", 0.02)
     redis.client.flushall()
-    stream = EventLog(redis.url, tmp_path)
+    stream = EventLog(open_store(redis.url))
     counted = Deliveries()
     order = Order("base", Filter(None, None), Sql(database.url), 86400, 10)
-    clock, lease = Clock(redis.url, tmp_path), Lease(redis.url, tmp_path, "courier:base", 10.0)
+    clock, lease = Clock(open_store(redis.url)), Lease(open_store(redis.url), "courier:base", 10.0)
     carrying = Delivery(order, stream, clock, lease, counted)
 
     def send(told: list[str]) -> None:
         for each in told:
-            redis.client.xadd("fletching:events", {"event": each})
+            redis.client.xadd(keys.EVENTS, {"event": each})
 
     def nothing_left() -> bool:
         return stream.progress("base").undone == 0

@@ -21,12 +21,14 @@ from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.recorder import Recorder
 from fletching.returning import bots
 from fletching.returning.bursts import HIDDEN, LINK, Touch
+from fletching.store import keys
 from fletching.store.events import EventLog
-from fletching.store.touches import KEY, LARGEST, Touches
+from fletching.store.touches import LARGEST, Touches
 from fletching.tokens import Kind
 
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 from tests.test_recorder import KEPT, happened
 from tests.test_web import Web
 
@@ -83,7 +85,7 @@ def test_nothing_is_recorded_before_its_verdict(web: Web) -> None:
 
 def told(redis: RedisServer, count: int) -> None:
     """Waits until all processes can know of so many links."""
-    key = f"{KEY}abcdefghijkl:7"
+    key = keys.touches("abcdefghijkl:7")
     wait_until("not told", lambda: str(redis.client.get(key)).count("link") == count)
 
 
@@ -136,8 +138,8 @@ def test_without_redis_a_process_judges_by_what_it_knows(web: Web, redis: RedisS
 @contextmanager
 def holding(url: str, folder: Path) -> Iterator[Holding]:
     """That of one process, within an event loop."""
-    recorder = Recorder(EventLog(url, folder), lambda: Journal(folder / "spool", KEPT))
-    yield Holding(recorder, Touches(url, folder), bots.NO_LISTS, folder / "held", 0)
+    recorder = Recorder(EventLog(open_store(url)), lambda: Journal(folder / "spool", KEPT))
+    yield Holding(recorder, Touches(open_store(url)), bots.NO_LISTS, folder / "held", 0)
     recorder.close()
 
 
@@ -161,7 +163,7 @@ def test_the_end_within_a_turn_leaves_nothing_held(
             await waiting.run()
 
     asyncio.run(act())
-    assert EventLog(redis.url, tmp_path).length() == 2
+    assert EventLog(open_store(redis.url)).length() == 2
     assert list((tmp_path / "held").iterdir()) == []
 
 
@@ -243,8 +245,8 @@ def test_a_process_tells_others_no_more_than_the_largest_size_of_a_message(
 
     asyncio.run(act())
     lines = -(-LARGEST // len(touch.line))
-    assert redis.client.get(f"{KEY}m") == touch.line * lines
-    assert redis.client.get(f"{KEY}{others}") == touch.line
+    assert redis.client.get(keys.touches("m")) == touch.line * lines
+    assert redis.client.get(keys.touches(others)) == touch.line
 
 
 def test_what_is_not_ours_costs_nothing_else(tmp_path: Path, redis: RedisServer) -> None:
@@ -259,7 +261,7 @@ def test_what_is_not_ours_costs_nothing_else(tmp_path: Path, redis: RedisServer)
             await waiting.run()
 
     asyncio.run(act())
-    assert EventLog(redis.url, tmp_path).length() == 1
+    assert EventLog(open_store(redis.url)).length() == 1
 
 
 def test_half_a_line_costs_no_other(web: Web) -> None:

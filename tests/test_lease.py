@@ -7,12 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fletching.store import keys
 from fletching.store import lease as module
 from fletching.store.connection import StoreAway
 from fletching.store.lease import SECONDS, Lease
 
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 
 NOWHERE = Path("/nowhere")
 
@@ -24,7 +26,7 @@ def redis() -> Iterator[RedisServer]:
 
 
 def test_one_has_it_at_a_time(redis: RedisServer) -> None:
-    one, two = (Lease(redis.url, NOWHERE, "a") for _ in range(2))
+    one, two = (Lease(open_store(redis.url), "a") for _ in range(2))
     assert [one.hold(), two.hold(), one.hold(), two.hold()] == [True, False, True, False]
     two.leave()
     assert not two.hold()
@@ -36,7 +38,7 @@ def test_one_has_it_at_a_time(redis: RedisServer) -> None:
 def test_it_ends_while_redis_is_away() -> None:
     """Another may have it by then: whoever cannot ask has it no more."""
     with RedisServer() as own:
-        lease = Lease(own.url, NOWHERE, "a", 0.5)
+        lease = Lease(open_store(own.url), "a", 0.5)
         assert lease.hold()
         assert lease.held
         own.stop()
@@ -46,27 +48,27 @@ def test_it_ends_while_redis_is_away() -> None:
 
 
 def test_leases_of_other_names_are_others(redis: RedisServer) -> None:
-    assert Lease(redis.url, NOWHERE, "b").hold()
-    assert Lease(redis.url, NOWHERE, "c").hold()
+    assert Lease(open_store(redis.url), "b").hold()
+    assert Lease(open_store(redis.url), "c").hold()
 
 
 def test_one_that_is_not_renewed_ends(redis: RedisServer) -> None:
-    assert Lease(redis.url, NOWHERE, "d", 0.2).hold()
-    wait_until("it never ends", Lease(redis.url, NOWHERE, "d").hold)
+    assert Lease(open_store(redis.url), "d", 0.2).hold()
+    wait_until("it never ends", Lease(open_store(redis.url), "d").hold)
 
 
 def test_a_renewal_begins_the_time_anew(redis: RedisServer) -> None:
-    renewed = Lease(redis.url, NOWHERE, "f", 1000)
+    renewed = Lease(open_store(redis.url), "f", 1000)
     assert renewed.hold()
-    redis.client.pexpire("fletching:lease:f", 5000)
+    redis.client.pexpire(keys.lease("f"), 5000)
     assert renewed.hold()
-    left = redis.client.pttl("fletching:lease:f")
+    left = redis.client.pttl(keys.lease("f"))
     assert isinstance(left, int)
     assert left > 5000
 
 
 def test_without_redis_nobody_has_it() -> None:
-    lease = Lease("unix:///no/such/socket", NOWHERE, "a")
+    lease = Lease(open_store("unix:///no/such/socket"), "a")
     with pytest.raises(StoreAway):
         lease.hold()
     with pytest.raises(StoreAway):
@@ -75,8 +77,8 @@ def test_without_redis_nobody_has_it() -> None:
 
 def test_redis_keeps_a_lease_for_ten_seconds_by_default(redis: RedisServer) -> None:
     assert SECONDS == 10
-    assert Lease(redis.url, NOWHERE, "g").hold()
-    left = redis.client.pttl("fletching:lease:g")
+    assert Lease(open_store(redis.url), "g").hold()
+    left = redis.client.pttl(keys.lease("g"))
     assert isinstance(left, int)
     assert 5000 < left <= 10_000
 
@@ -88,7 +90,7 @@ def test_the_holder_gives_a_lease_up_no_later_than_redis(
     """The holder counts from before its question; Redis counts from its answer."""
     clock = 1000.0
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock))
-    lease = Lease(redis.url, NOWHERE, f"h{seconds:g}", seconds)
+    lease = Lease(open_store(redis.url), f"h{seconds:g}", seconds)
     question = lease._run
 
     def slow(script: str, *arguments: str | int) -> object:
@@ -98,7 +100,7 @@ def test_the_holder_gives_a_lease_up_no_later_than_redis(
 
     monkeypatch.setattr(lease, "_run", slow)
     assert lease.hold()
-    left = redis.client.pttl(f"fletching:lease:h{seconds:g}")
+    left = redis.client.pttl(keys.lease(f"h{seconds:g}"))
     assert isinstance(left, int)
     assert seconds * 500 < left <= seconds * 1000
     clock = 1000 + seconds - 0.001

@@ -18,6 +18,7 @@ from sandbox.redis_server import RedisServer
 from tests.host import Host
 from tests.link_judges import EVERYTHING, html, sent
 from tests.rewriting import read
+from tests.stores import open_store
 from tests.test_cli_returned import NEW
 from tests.test_cli_returned import sent as messages_sent
 
@@ -126,7 +127,7 @@ def test_both_are_counted_as_one_link(redis: RedisServer, tmp_path: Path) -> Non
         # The preview's campaign is none of the store's.
         clicks.append(replace(event, facts=replace(facts, campaign=NEW, number=1)))
     messages_sent(redis, tmp_path, 1)
-    EventLog(redis.url, tmp_path).append(clicks)
+    EventLog(open_store(redis.url)).append(clicks)
     counted = host.json("stats", NEW, "--by", "link")
     assert counted["rows"] == [
         {"link": "https://x.example/?a=1&b=2", "clicks": 2, "unique_clicks": 1, "bot_clicks": 0}

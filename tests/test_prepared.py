@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fletching.store import keys
 from fletching.store.events import EventLog
-from fletching.store.statistics import Statistics
 from fletching.store.warnings import LONGEST, MOST, Warnings
 
 from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, MilterDaemon, header
+from tests.stores import open_store, statistics_of
 
 NOWHERE = Path("/nowhere")
 CONFIG = """
@@ -39,7 +40,7 @@ def redis(running_redis: RedisServer) -> RedisServer:
 
 
 def told(redis: RedisServer) -> list[dict[str, object]]:
-    return [json.loads(event) for _, event in EventLog(redis.url, NOWHERE).read("0", 100)]
+    return [json.loads(event) for _, event in EventLog(open_store(redis.url)).read("0", 100)]
 
 
 def test_a_mail_is_an_event_where_a_destination_asks_for_it(redis: RedisServer) -> None:
@@ -75,7 +76,7 @@ def test_warnings_are_counted_with_the_campaign(redis: RedisServer) -> None:
         for _ in range(2):
             milter.mail(FROM, wrong)
         milter.mail(FROM)
-    statistics = Statistics(redis.url, NOWHERE)
+    statistics = statistics_of(redis.url)
     (campaign,) = statistics.campaigns()
     counts = dict(statistics.warnings(campaign.campaign))
     assert [mails for text, mails in counts.items() if "MtaID" in text] == [2]
@@ -83,19 +84,19 @@ def test_warnings_are_counted_with_the_campaign(redis: RedisServer) -> None:
 
 
 def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -> None:
-    redis.client.hset("fletching:campaign:{cccccccccccc}", "opened", 1)
-    redis.client.expire("fletching:campaign:{cccccccccccc}", 1000)
-    warnings = Warnings(redis.url, NOWHERE)
+    redis.client.hset(keys.campaign("cccccccccccc"), "opened", 1)
+    redis.client.expire(keys.campaign("cccccccccccc"), 1000)
+    warnings = Warnings(open_store(redis.url))
     warnings.count("c" * 12, {f"warning {number}": 1 for number in range(MOST + 5)})
     warnings.count("c" * 12, {"warning 0": 1, "a new one": 1})
-    counted = Statistics(redis.url, NOWHERE).warnings("c" * 12)
+    counted = statistics_of(redis.url).warnings("c" * 12)
     assert len(counted) == MOST
     assert counted[0] == ("warning 0", 2)
-    assert 0 < redis.client.ttl("fletching:warnings:{cccccccccccc}") <= 1000
+    assert 0 < redis.client.ttl(keys.warnings("cccccccccccc")) <= 1000
 
 
 def test_a_long_warning_is_cut(redis: RedisServer) -> None:
-    redis.client.hset("fletching:campaign:{dddddddddddd}", "opened", 1)
-    Warnings(redis.url, NOWHERE).count("d" * 12, {"y" * 9000: 2})
-    counted = Statistics(redis.url, NOWHERE).warnings("d" * 12)
+    redis.client.hset(keys.campaign("dddddddddddd"), "opened", 1)
+    Warnings(open_store(redis.url)).count("d" * 12, {"y" * 9000: 2})
+    counted = statistics_of(redis.url).warnings("d" * 12)
     assert counted == (("y" * LONGEST, 2),)

@@ -18,9 +18,9 @@ from fletching.daemons.intake.drain import MOST_AT_ONCE, Drain
 from fletching.daemons.intake.journal import START, Journal, journal_of
 from fletching.daemons.intake.recorder import Recorder
 from fletching.events import Event
+from fletching.store import keys
 from fletching.store.connection import StoreAway
-from fletching.store.events import STREAM, EventLog
-from fletching.store.statistics import Statistics
+from fletching.store.events import EventLog
 from fletching.store.suppression import Suppression
 from fletching.tokens import Facts
 from redis.crc import key_slot
@@ -30,6 +30,7 @@ from sandbox.processes import wait_until
 from sandbox.redis_cluster import client, cluster, cluster_url
 from sandbox.redis_sentinels import Sentinels
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store, statistics_of
 
 KEPT = 7 * 86400
 A = "a" * 12
@@ -57,7 +58,7 @@ def happened(numbers: Sequence[int], type: str = events.CLICK, campaign: str = A
 def begin(look: object, *campaigns: str) -> None:
     """Campaigns as a worker begins them."""
     for campaign in campaigns:
-        key = f"fletching:campaign:{{{campaign}}}"
+        key = keys.campaign(campaign)
         look.hset(key, "sendid", "news")  # type: ignore[attr-defined]
         look.expire(key, 86400)  # type: ignore[attr-defined]
 
@@ -68,12 +69,12 @@ class Place:
     def __init__(self, url: str, folder: Path, largest: int = journal_module.LARGEST) -> None:
         self.url, self.folder = url, journal_of(folder / "spool", 0)
         self._largest = largest
-        self._look = EventLog(url, self.folder)
+        self._look = EventLog(open_store(url))
         self.answered: list[Event] = []
         self.begin()
 
     def begin(self) -> None:
-        log = EventLog(self.url, self.folder)
+        log = EventLog(open_store(self.url))
         self.recorder = Recorder(log, lambda: Journal(self.folder, KEPT, self._largest))
 
     def again(self) -> None:
@@ -111,7 +112,7 @@ class Place:
         messages = {(event.facts.campaign, event.facts.number) for event in clicks}
         unique = Counter(campaign for campaign, _ in messages)
 
-        told = Statistics(self.url, self.folder)
+        told = statistics_of(self.url)
 
         def is_so() -> bool:
             found = {name: told.campaign(name) for name in wanted}
@@ -346,9 +347,9 @@ class TestForgetfulRedis:
             place.record(happened(range(20), events.UNSUBSCRIBE))
             killed(forgetful)
             place.wait()
-            lists = Suppression(forgetful.url, tmp_path)
+            lists = Suppression(open_store(forgetful.url))
             wait_until("not all are suppressed", lambda: len(list(lists.entries())) == 20)
-            assert forgetful.client.xlen(STREAM) == 20
+            assert forgetful.client.xlen(keys.EVENTS) == 20
         said = capfd.readouterr().err
         assert "replaying" in said
         assert "spool_drained events=20 lost=0" in said
@@ -420,7 +421,7 @@ class TestForgetfulRedis:
     def test_an_address_that_was_removed_does_not_come_back(
         self, forgetful: RedisServer, tmp_path: Path
     ) -> None:
-        lists = Suppression(forgetful.url, tmp_path)
+        lists = Suppression(open_store(forgetful.url))
         with placed(forgetful.url, tmp_path) as place:
             place.record(happened(range(2), events.UNSUBSCRIBE))
             assert lists.remove("t100", "r1@example.net")
@@ -449,7 +450,7 @@ class TestCluster:
         look, url = client(nodes), cluster_url(nodes)
         campaigns = [f"{number:012}" for number in range(60)]
         begin(look, *campaigns)
-        of_stream = key_slot(STREAM.encode()) * 3 // 16384
+        of_stream = key_slot(keys.EVENTS.encode()) * 3 // 16384
         away = (of_stream + 1) % 3
         with placed(url, tmp_path) as place:
 
@@ -465,7 +466,7 @@ class TestCluster:
             assert 0 < len(reachable) < 60
             # The others go on meanwhile.
             place.wait()
-            told = Statistics(url, tmp_path)
+            told = statistics_of(url)
             wait_until(
                 "the others are not counted",
                 lambda: all(told.campaign(each).clicks == 4 for each in reachable),  # type: ignore[union-attr]
@@ -481,7 +482,7 @@ class TestCluster:
         look, url = client(nodes), cluster_url(nodes)
         campaigns = [f"{number:012}" for number in range(30)]
         begin(look, *campaigns)
-        of_stream = key_slot(STREAM.encode()) * 3 // 16384
+        of_stream = key_slot(keys.EVENTS.encode()) * 3 // 16384
         with placed(url, tmp_path) as place:
             for campaign in campaigns:
                 place.record(happened([1], campaign=campaign))
@@ -520,7 +521,7 @@ def test_what_is_too_much_at_once_comes_in_parts(redis: RedisServer, tmp_path: P
     with CutLine(redis.port, 50_000) as line, placed(line.url, tmp_path) as place:
         place.record(batch)
         wanted = [event.id for event in batch]
-        look = EventLog(redis.url, tmp_path)
+        look = EventLog(open_store(redis.url))
 
         def there() -> list[str]:
             return [json.loads(event)["event_unique_id"] for _, event in look.read("0", 1000)]
@@ -532,7 +533,7 @@ def test_the_drain_forgets_which_targets_are_behind_when_they_are_not(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "0", KEPT)
-    drain = Drain(journal, EventLog(redis.url, tmp_path))
+    drain = Drain(journal, EventLog(open_store(redis.url)))
     assert drain.look()
     journal.append(happened(range(3)))
     assert not drain.is_done

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from fletching.config.redis_url import Credentials, parse
-from fletching.store.connection import Connection, StoreAway
+from fletching.store.connection import StoreAway
 
 from sandbox import redis_cluster
 from sandbox.processes import wait_until
 from sandbox.redis_sentinels import SERVICE, ask
 from sandbox.redis_server import RedisServer
 from sandbox.redis_tls import Certificates, certificates
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
 # As docs/redis.md has it.
@@ -36,7 +37,7 @@ def server(tls: Certificates) -> Iterator[RedisServer]:
 
 
 def counts(url: str) -> int:
-    return int(Connection(url, NOWHERE).ask(lambda client: client.incr("fletching:n")))
+    return int(open_store(url).ask(lambda client: client.incr("n")))
 
 
 def test_server_with_tls_and_a_client_certificate(server: RedisServer, tls: Certificates) -> None:
@@ -78,7 +79,7 @@ def test_a_name_that_is_not_in_the_certificate(tmp_path: Path) -> None:
 def test_password_in_a_file_may_change(tmp_path: Path) -> None:
     file = tmp_path / "password"
     with RedisServer(password="before") as redis:
-        connection = Connection(f"{redis.url}?password_file={file}", NOWHERE)
+        connection = open_store(f"{redis.url}?password_file={file}")
         with pytest.raises(StoreAway, match=str(file)):
             connection.ask(lambda client: client.ping())
         file.write_text("before\n")
@@ -96,7 +97,7 @@ def test_user_and_a_password_file(tmp_path: Path) -> None:
         ask(redis.client, "ACL SETUSER", "crm", "on", ">pw", "~*", "+@all")
         url = redis.url.replace("//", "//crm@")
         query = f"?password_file={tmp_path / 'password'}"
-        found = Connection(url + query, NOWHERE).ask(lambda client: client.acl_whoami())
+        found = open_store(url + query).ask(lambda client: client.acl_whoami())
     assert found == "crm"
 
 
@@ -150,7 +151,7 @@ def test_sentinels_with_tls_and_passwords(
 def test_cluster_with_tls(tls: Certificates) -> None:
     with redis_cluster.cluster(tls=tls) as nodes:
         places = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-        connection = Connection(f"rediss+cluster://{places}?{tls.query}", NOWHERE)
+        connection = open_store(f"rediss+cluster://{places}?{tls.query}")
         for number in range(30):
             connection.ask(lambda client, it=number: client.set(f"key{it}", it))  # type: ignore[misc]
         wait_until("keys on each node", lambda: all(node.client.dbsize() for node in nodes))

@@ -8,10 +8,9 @@ import pytest
 from fletching.numbering import Question, campaign_id
 from fletching.outgoing.edits import MOST_WORK
 from fletching.policy.control import MOST_FIELDS
-from fletching.store import sent as sent_module
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.sent import Sent
-from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 
 from sandbox.cut_line import CutLine
@@ -20,6 +19,7 @@ from sandbox.redis_cluster import Stores, running
 from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, header
 from tests.sending import send
+from tests.stores import open_store, statistics_of
 
 NOWHERE = Path("/nonexistent")
 BEGAN, HOUR, DAY = 1_795_248_000, 3600, 86400
@@ -36,15 +36,16 @@ def message(campaign: str = A, hour: int = 0, listid: str = "t100", mtaid: str =
 
 
 def begun(url: str, *campaigns: str) -> Campaigns:
-    asking = Campaigns(url, NOWHERE)
-    asking.ping()
+    store = open_store(url)
+    store.ping()
+    asking = Campaigns(store)
     for campaign in campaigns:
         assert asking.campaign_of(question(campaign)) is not None
     return asking
 
 
 def count(url: str, campaign: str = A) -> int:
-    found = Statistics(url, NOWHERE).campaign(campaign)
+    found = statistics_of(url).campaign(campaign)
     assert found is not None
     return found.sent
 
@@ -66,14 +67,14 @@ def test_number_alone_is_not_counted(store: Stores) -> None:
 
 def test_mails_are_counted_by_hour_list_and_virtual_mta(store: Stores) -> None:
     begun(store.url, A, B)
-    sent = Sent(store.url, NOWHERE)
+    sent = Sent(open_store(store.url))
     for each in (
         *(message(), message(), message(hour=1), message(listid="T100", mtaid="b")),
         *(message(B), message("")),
     ):
         sent.add(each)
     assert not sent.write()
-    found = Statistics(store.url, NOWHERE)
+    found = statistics_of(store.url)
     assert (count(store.url), count(store.url, B)) == (4, 1)
     assert found.hours(A)["sent"] == {BEGAN: 3, BEGAN + HOUR: 1}
     assert {row.name: row.sent for row in found.by("mtaid")} == {"a": 4, "b": 1}
@@ -82,7 +83,7 @@ def test_mails_are_counted_by_hour_list_and_virtual_mta(store: Stores) -> None:
 
 def test_two_processes_count_one_campaign(store: Stores) -> None:
     begun(store.url, A)
-    here, there = Sent(store.url, NOWHERE), Sent(store.url, NOWHERE)
+    here, there = Sent(open_store(store.url)), Sent(open_store(store.url))
     for sent, mails in ((here, 3), (there, 4), (here, 2), (here, 0)):
         add(sent, mails)
         assert not sent.write()
@@ -91,41 +92,39 @@ def test_two_processes_count_one_campaign(store: Stores) -> None:
 
 def test_counters_end_with_their_campaign(store: Stores) -> None:
     begun(store.url, A)
-    store.look.expire(f"fletching:campaign:{{{A}}}", 1000)
-    sent = Sent(store.url, NOWHERE)
+    store.look.expire(keys.campaign(A), 1000)
+    sent = Sent(open_store(store.url))
     add(sent, 1)
     assert not sent.write()
     for name in ("counts", "counted"):
-        assert 990 < store.look.ttl(f"fletching:{name}:{{{A}}}") <= 1000
+        assert 990 < store.look.ttl(getattr(keys, name)(A)) <= 1000
 
 
 def test_counters_of_a_campaign_that_was_lost_end_with_it(store: Stores) -> None:
     begun(store.url, A)
-    key = f"fletching:counts:{{{A}}}"
+    key = keys.counts(A)
     store.look.hset(key, "clicks|0|a|t100", 1)
     store.look.expire(key, 1000)
-    sent = Sent(store.url, NOWHERE)
+    sent = Sent(open_store(store.url))
     add(sent, 1)
     assert not sent.write()
-    assert store.look.ttl(key) == pytest.approx(
-        store.look.ttl(f"fletching:campaign:{{{A}}}"), abs=9
-    )
+    assert store.look.ttl(key) == pytest.approx(store.look.ttl(keys.campaign(A)), abs=9)
 
 
 def test_campaign_that_is_gone_waits_until_it_is_made_again(store: Stores) -> None:
-    campaigns, sent = begun(store.url, A, B), Sent(store.url, NOWHERE)
+    campaigns, sent = begun(store.url, A, B), Sent(open_store(store.url))
     add(sent, 2)
     add(sent, 3, B)
-    store.look.delete(f"fletching:campaign:{{{A}}}")
+    store.look.delete(keys.campaign(A))
     assert sent.write()
-    assert store.keys("*counts*") == [f"fletching:counts:{{{B}}}"]
+    assert store.keys("*counts*") == [keys.counts(B)]
     assert campaigns.campaign_of(question()) is not None
     assert not sent.write()
     assert (count(store.url), count(store.url, B)) == (2, 3)
 
 
 def test_campaign_that_stays_away_is_given_up(store: Stores) -> None:
-    sent = Sent(store.url, NOWHERE)
+    sent = Sent(open_store(store.url))
     add(sent, 2)
     wait_until("it is tried for ever", lambda: not sent.write())
     assert store.keys() == []
@@ -135,13 +134,10 @@ def test_campaign_that_stays_away_is_given_up(store: Stores) -> None:
     assert count(store.url) == 3
 
 
-def test_count_that_was_forgotten_here_begins_anew(
-    store: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sent_module, "MOST", 2)
+def test_count_that_was_forgotten_here_begins_anew(store: Stores) -> None:
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(4)]
     begun(store.url, *names)
-    sent = Sent(store.url, NOWHERE)
+    sent = Sent(open_store(store.url), most=2)
     for _ in range(3):
         for name in names:
             add(sent, 2, name)
@@ -152,7 +148,7 @@ def test_count_that_was_forgotten_here_begins_anew(
 def test_many_campaigns_are_written_at_once(store: Stores) -> None:
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(60)]
     begun(store.url, *names)
-    sent = Sent(store.url, NOWHERE)
+    sent = Sent(open_store(store.url))
     for place, name in enumerate(names):
         add(sent, 1 + place % 3, name)
     write_all(sent)
@@ -163,7 +159,7 @@ def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
     """Redis hangs, gets the counts, and answers nobody."""
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(6)]
     begun(store.url, *names)
-    sent = Sent(store.url, NOWHERE)
+    sent = Sent(open_store(store.url))
     for name in names:
         add(sent, 1, name)
     write_all(sent)
@@ -185,7 +181,7 @@ def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
 def test_mails_wait_while_redis_is_away() -> None:
     with RedisServer() as server:
         begun(server.url, A)
-        sent = Sent(server.url, NOWHERE)
+        sent = Sent(open_store(server.url))
         server.stop()
         for mails in (1, 2, 3):
             add(sent, mails)
@@ -201,8 +197,8 @@ def test_what_is_too_much_at_once_is_written_in_parts() -> None:
     with RedisServer() as server, CutLine(server.port, 100_000) as line:
         begun(server.url, A)
         for name in names:
-            server.client.hset(f"fletching:campaign:{{{name}}}", "sendid", name)
-        sent = Sent(line.url, NOWHERE)
+            server.client.hset(keys.campaign(name), "sendid", name)
+        sent = Sent(open_store(line.url))
         add(sent, 1)  # Redis has the script by that.
         write_all(sent)
         for name in names:
@@ -216,7 +212,7 @@ def test_what_is_too_much_at_once_is_written_in_parts() -> None:
 def test_what_redis_forgot_is_counted_again() -> None:
     with RedisServer(*UNSAVED) as server:
         begun(server.url, A, B)
-        sent = Sent(server.url, NOWHERE)
+        sent = Sent(open_store(server.url))
         add(sent, 5)
         assert not sent.write()
         server.client.save()
@@ -233,7 +229,7 @@ def test_what_redis_forgot_is_counted_again() -> None:
 
 
 def test_lost_campaign_has_its_counts_again(store: Stores) -> None:
-    campaigns, sent = begun(store.url), Sent(store.url, NOWHERE)
+    campaigns, sent = begun(store.url), Sent(open_store(store.url))
     send(campaigns, sent, question(), count=5)
     store.flush()
     send(campaigns, sent, question())
@@ -244,28 +240,28 @@ def test_shard_that_hangs_holds_no_other_up() -> None:
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(12)]
     with running("cluster") as store:
         begun(store.url, *names)
-        sent = Sent(store.url, NOWHERE)
+        sent = Sent(open_store(store.url))
         for name in names:
             add(sent, 1, name)
         write_all(sent)
         hangs = store.servers[0]
-        there = {name for name in names if hangs.client.keys(f"fletching:campaign:{{{name}}}")}
+        there = {name for name in names if hangs.client.keys(keys.campaign(name))}
         assert 0 < len(there) < len(names)
         for name in names:
             add(sent, 1, name)
         hangs.pause()
         try:
-            keys = [f"fletching:counts:{{{name}}}" for name in names if name not in there]
+            counters = [keys.counts(name) for name in names if name not in there]
 
             def others_counted() -> bool:
                 assert sent.write()
                 found = [
                     server.client.hvals(key)
                     for server in store.servers[1:]
-                    for key in keys
+                    for key in counters
                     if server.client.keys(key)
                 ]
-                return found == [["2"]] * len(keys)
+                return found == [["2"]] * len(counters)
 
             wait_until("the others are not counted", others_counted)
         finally:
@@ -283,8 +279,8 @@ FROM = header("From", "app@example.com")
 def milter_counts(milter: MilterDaemon, redis: RedisServer) -> tuple[int, int]:
     """How many numbers were given and how many mails were counted, once the log is at rest."""
     milter.lines("mail")
-    (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()
-    number = redis.client.hget(f"fletching:campaign:{{{campaign.campaign}}}", "number")
+    (campaign,) = statistics_of(redis.url).campaigns()
+    number = redis.client.hget(keys.campaign(campaign.campaign), "number")
     return int(str(number)), campaign.sent
 
 
@@ -321,7 +317,7 @@ def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
         redis.kill()
         milter.lines("mail")
         redis.start()
-        (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()
+        (campaign,) = statistics_of(redis.url).campaigns()
         wait_until("not counted", lambda: count(redis.url, campaign.campaign) == 3)
 
 
@@ -330,5 +326,5 @@ def test_mails_are_counted_before_a_worker_ends() -> None:
         for _ in range(6):
             assert milter.mail(FROM).replies == [ACCEPT]
         milter.stop()
-        (campaign,) = Statistics(redis.url, milter.state_dir).campaigns()
+        (campaign,) = statistics_of(redis.url).campaigns()
         assert campaign.sent == 6

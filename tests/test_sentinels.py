@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 from fletching.store import sentinels as sentinels_module
-from fletching.store.connection import TROUBLE, Connection, Lines, StoreAway, lent
+from fletching.store.connection import TROUBLE, Lines, StoreAway, lent
 from fletching.store.sentinels import Master
 
 from sandbox.processes import wait_until
 from sandbox.redis_sentinels import SERVICE, Sentinels, ask
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
-KEY = "fletching:n"
+KEY = "n"
 
 
 def by_line(url: str) -> Callable[[], bool]:
     """Counts on a line that stays open, as the milter does."""
-    lines = Lines(Connection(url, NOWHERE))
+    lines = Lines(open_store(url))
 
     def count() -> bool:
         try:
@@ -42,7 +43,7 @@ def by_line(url: str) -> Callable[[], bool]:
 
 def by_client(url: str) -> Callable[[], bool]:
     """Counts on a connection of the pool, as all others do."""
-    connection = Connection(url, NOWHERE)
+    connection = open_store(url)
 
     def count() -> bool:
         try:
@@ -188,7 +189,7 @@ def lone() -> Iterator[tuple[RedisServer, str]]:
 
 def test_a_master_that_is_demoted_by_hand_is_left(lone: tuple[RedisServer, str]) -> None:
     master, url = lone
-    connection = Connection(url, NOWHERE)
+    connection = open_store(url)
     connection.ask(lambda client: client.get(KEY))
     ask(master.client, "REPLICAOF", "127.0.0.1", "1")
 
@@ -223,13 +224,15 @@ def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -
     gc.collect()
     wait_until("threads of other tests go on", lambda: not listening())
     _, url = lone
-    connections = [Connection(url, NOWHERE) for _ in range(3)]
+    store = open_store(url)
+    lines = Lines(store)
     assert listening() == 0
-    for connection in connections:
-        connection.ask(lambda client: client.ping())
+    line = lines.open()
+    assert line is not None
+    line.release()
+    store.ping()
     assert listening() == 1
-    del connection
-    connections.clear()
+    del store, lines, line
     gc.collect()
     wait_until("a thread goes on for nobody", lambda: not listening())
 
@@ -245,7 +248,7 @@ def test_reason_tells_what_a_sentinel_answered(query: str, why: str) -> None:
     with RedisServer() as server:
         url = f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}{query}"
         with pytest.raises(StoreAway, match=f"no sentinel names a master of {SERVICE}: {why}"):
-            Connection(url, NOWHERE).ask(lambda client: client.ping())
+            open_store(url).ask(lambda client: client.ping())
 
 
 def test_a_thread_outlives_what_nobody_expected(
@@ -261,7 +264,7 @@ def test_a_thread_outlives_what_nobody_expected(
         return answer(*asked)
 
     monkeypatch.setattr(sentinels_module, "_answer", strange)
-    connection = Connection(lone[1], NOWHERE)
+    connection = open_store(lone[1])
     connection.ask(lambda client: client.ping())
     wait_until("it does not ask again", lambda: len(heard) > 1)
 
@@ -270,13 +273,13 @@ def test_without_sentinels_nothing_listens() -> None:
     gc.collect()
     wait_until("threads of other tests go on", lambda: not listening())
     with RedisServer() as server:
-        Connection(server.url, NOWHERE).ask(lambda client: client.ping())
+        open_store(server.url).ask(lambda client: client.ping())
         assert listening() == 0
 
 
 def test_a_child_of_a_process_listens_itself(lone: tuple[RedisServer, str]) -> None:
     _, url = lone
-    connection = Connection(url, NOWHERE)
+    connection = open_store(url)
     connection.ask(lambda client: client.ping())
     child = os.fork()
     if child == 0:

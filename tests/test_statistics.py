@@ -17,7 +17,7 @@ import pytest
 from fletching import events
 from fletching.events import Event
 from fletching.numbering import Question
-from fletching.store import statistics
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
@@ -38,6 +38,7 @@ from hypothesis import strategies as st
 
 from sandbox.redis_cluster import Stores
 from tests.sending import send
+from tests.stores import measured, open_store, statistics_of
 
 NOWHERE = Path("/nonexistent")
 DAY, HOUR = 86400, 3600
@@ -238,8 +239,8 @@ def test_the_numbers_are_those_of_a_plain_model(
 ) -> None:
     running_store.flush()
     model, campaigns = Model(), asking(running_store)
-    log, told = EventLog(running_store.url, NOWHERE), Statistics(running_store.url, NOWHERE)
-    sent = Sent(running_store.url, NOWHERE)
+    log, told = EventLog(open_store(running_store.url)), statistics_of(running_store.url)
+    sent = Sent(open_store(running_store.url))
     for message in messages:
         send(campaigns, sent, message.question, message.mtaid)
         model.sent(message)
@@ -270,7 +271,7 @@ def test_what_is_told_twice_makes_nobody_unique_twice(
 ) -> None:
     running_store.flush()
     begun(running_store, A, B, C)
-    log, told = EventLog(running_store.url, NOWHERE), Statistics(running_store.url, NOWHERE)
+    log, told = EventLog(open_store(running_store.url)), statistics_of(running_store.url)
     log.append(batch)
     once = [counted_once(told, name) for name in (A, B, C)]
     log.append(batch)
@@ -288,13 +289,13 @@ def counted_once(told: Statistics, name: str) -> tuple[object, ...]:
 
 def asking(store: Stores) -> Campaigns:
     """Campaigns that know the way to the store: finding it may take longer than a mail may wait."""
-    campaigns = Campaigns(store.url, NOWHERE)
-    campaigns.ping()
-    return campaigns
+    opened = open_store(store.url)
+    opened.ping()
+    return Campaigns(opened)
 
 
 def begun(store: Stores, *names: str) -> None:
-    campaigns, sent = asking(store), Sent(store.url, NOWHERE)
+    campaigns, sent = asking(store), Sent(open_store(store.url))
     for name in names:
         send(campaigns, sent, Mail(name, "t100", "vmta", 0).question, "vmta")
 
@@ -308,8 +309,8 @@ def event(type: str, number: int = 1, ms: int = BEGAN * 1000, **given: Any) -> E
 
 
 def append(store: Stores, *happened: Event) -> Statistics:
-    EventLog(store.url, NOWHERE).append(happened)
-    return Statistics(store.url, NOWHERE)
+    EventLog(open_store(store.url)).append(happened)
+    return statistics_of(store.url)
 
 
 def only(rows: Sequence[Row], kind: str) -> dict[str, int]:
@@ -394,16 +395,16 @@ def test_clicks_never_exceed_confirmed_opens_nor_these_all_opens(
 
 def test_what_nothing_measures_is_unknown(store: Stores) -> None:
     begun(store, A, B)
-    log = EventLog(store.url, NOWHERE)
+    log = EventLog(open_store(store.url))
     log.append([event(events.BOUNCE, campaign=B, bounce_type="s"), event(events.CLICK, 2)])
-    told = Statistics(store.url, NOWHERE, lambda name: NEWS if name == "News" else frozenset())
+    told = Statistics(open_store(store.url), lambda name: NEWS if name == "News" else frozenset())
     one, other = told.campaign(A), told.campaign(B)
     assert one is not None
     assert other is not None
     assert (one.opens, one.unique_opens, one.clicks, one.unsubscribes) == (0, 1, 1, None)
     assert (one.bounces_hard, one.bounces_soft, one.delivered) == (None, None, None)
     assert (other.bounces_hard, other.bounces_soft, other.complaints) == (0, 1, None)
-    blind = Statistics(store.url, NOWHERE, lambda _: frozenset()).campaign(A)
+    blind = Statistics(open_store(store.url), lambda _: frozenset()).campaign(A)
     assert blind is not None
     # That somebody clicked is no measure of how many have opened.
     assert (blind.clicks, blind.bot_clicks, blind.unique_opens) == (1, 0, None)
@@ -466,7 +467,7 @@ def test_links_of_single_messages_take_little_room(store: Stores) -> None:
     keys = store.keys("*seen*:clicks:*:*")
     assert len(keys) == 200
     assert max(int(store.look.strlen(key)) for key in keys) <= 512
-    assert all(link.unique_clicks == 1 for link in Statistics(store.url, NOWHERE).links(A))
+    assert all(link.unique_clicks == 1 for link in statistics_of(store.url).links(A))
 
 
 def test_a_campaign_that_cannot_be_counted_holds_nobody_up(
@@ -474,14 +475,14 @@ def test_a_campaign_that_cannot_be_counted_holds_nobody_up(
 ) -> None:
     begun(store, A)
     begun(store, B)
-    key = f"fletching:counts:{{{A}}}"
+    key = keys.counts(A)
     store.look.delete(key)
     store.look.set(key, "x")
     told = append(store, event(events.CLICK, 1), event(events.CLICK, 1, campaign=B))
     found = told.campaign(B)
     assert found is not None
     assert found.clicks == 1
-    assert f"not_counted campaign=fletching:campaign:{{{A}}}" in capfd.readouterr().err
+    assert f"not_counted campaign={keys.campaign(A)}" in capfd.readouterr().err
     store.look.delete(key)
 
 
@@ -506,7 +507,7 @@ def test_a_link_is_unique_by_itself(store: Stores) -> None:
 )
 def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> None:
     asked = replace(Mail(A, name, name, 0).question, mail_class="News")
-    send(asking(store), Sent(store.url, NOWHERE), asked, name)
+    send(asking(store), Sent(open_store(store.url)), asked, name)
     told = append(store, event(events.OPEN, listid=name, mtaid=name))
     whats: tuple[What, ...] = ("listid", "mtaid")
     for what in whats:
@@ -515,7 +516,7 @@ def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> 
 
 @pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
 def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -> None:
-    send(asking(store), Sent(store.url, NOWHERE), Mail(A, name, "", 0).question)
+    send(asking(store), Sent(open_store(store.url)), Mail(A, name, "", 0).question)
     opened = event(events.OPEN, listid=name)
     told = append(store, opened)
     assert told.by("listid") == (Row(name=str(opened.fields()["listid"]), **ONE_OPEN),)
@@ -560,8 +561,8 @@ def test_events_of_a_campaign_that_redis_lost_count_when_it_is_made_again(store:
     found = figures.campaign(A)
     assert found is not None
     assert (found.opens, found.unique_opens, found.clicks) == (2, 1, 1)
-    campaign = store.look.ttl(f"fletching:campaign:{{{A}}}")
-    assert campaign - 100 < store.look.ttl(f"fletching:counts:{{{A}}}") <= campaign
+    campaign = store.look.ttl(keys.campaign(A))
+    assert campaign - 100 < store.look.ttl(keys.counts(A)) <= campaign
 
 
 def test_events_without_a_campaign_count_nowhere(store: Stores) -> None:
@@ -572,19 +573,19 @@ def test_events_without_a_campaign_count_nowhere(store: Stores) -> None:
 
 def test_counters_of_a_campaign_in_its_last_minute_end_with_it(store: Stores) -> None:
     begun(store, A)
-    store.look.expire(f"fletching:campaign:{{{A}}}", 50)
+    store.look.expire(keys.campaign(A), 50)
     append(store, event(events.OPEN))
-    assert 0 < store.look.ttl(f"fletching:seen:{{{A}}}:opens:0") <= 50
+    assert 0 < store.look.ttl(f"{keys.seen(A)}opens:0") <= 50
 
 
 def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:
     begun(store, A)
     told = append(store, *(event(type) for type in (events.CLICK, events.OPEN)))
-    kept = store.look.ttl(f"fletching:campaign:{{{A}}}")
-    keys = store.keys(f"*{A}*")
-    assert len(keys) == 8
-    assert all(kept - 100 < store.look.ttl(key) <= kept for key in keys)
-    store.look.delete(f"fletching:campaign:{{{A}}}")
+    kept = store.look.ttl(keys.campaign(A))
+    found = store.keys(f"*{A}*")
+    assert len(found) == 8
+    assert all(kept - 100 < store.look.ttl(key) <= kept for key in found)
+    store.look.delete(keys.campaign(A))
     assert told.campaigns() == ()
 
 
@@ -592,7 +593,7 @@ def test_the_latest_campaigns_come_first(store: Stores) -> None:
     campaigns = asking(store)
     for hour, name in enumerate((B, C, A)):
         campaigns.campaign_of(Mail(name, "", "", hour).question)
-    told = Statistics(store.url, NOWHERE)
+    told = statistics_of(store.url)
     assert [each.campaign for each in told.campaigns()] == [A, C, B]
     assert [each.campaign for each in told.campaigns(2)] == [A, C]
 
@@ -620,39 +621,35 @@ def test_pages_of_campaigns(
     wanted: Wanted,
     found: list[str],
 ) -> None:
-    monkeypatch.setattr(statistics, "_PAGE", 2)
-    campaigns, sent = asking(store), Sent(store.url, NOWHERE)
+    campaigns, sent = asking(store), Sent(open_store(store.url))
     for hour, each in enumerate((B, C, A)):
         send(campaigns, sent, Mail(each, "", "", hour).question)
-    told = Statistics(store.url, NOWHERE)
+    told = Statistics(open_store(store.url), measured, page=2)
     assert [each.campaign for each in told.campaigns(limit, skip, wanted)] == found
     by_class = {row.name: row.sent for row in told.by("mail_class", wanted=wanted)}
     if limit is None:
         assert by_class == Counter(CLASSES[each] for each in found)
 
 
-def test_campaigns_that_have_ended_leave_no_gap(
-    store: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(statistics, "_PAGE", 2)
+def test_campaigns_that_have_ended_leave_no_gap(store: Stores) -> None:
     begun(store, A)
     for number in range(5):
-        store.look.zadd(statistics.INDEX, {f"ended{number}": BEGAN + DAY + number})
-    told = Statistics(store.url, NOWHERE)
+        store.look.zadd(keys.CAMPAIGNS, {f"ended{number}": BEGAN + DAY + number})
+    told = Statistics(open_store(store.url), measured, page=2)
     assert [each.campaign for each in told.campaigns(1)] == [A]
-    assert store.look.zcard(statistics.INDEX) == 1
+    assert store.look.zcard(keys.CAMPAIGNS) == 1
 
 
 def test_the_newest_campaign_of_a_sendid(store: Stores) -> None:
-    told = Statistics(store.url, NOWHERE)
+    told = statistics_of(store.url)
     assert told.newest("newsa") is None
     begun(store, A)
     assert told.newest("NewsA") == told.campaign(A)
     # Its window is over.
-    store.look.delete("fletching:sendid:{newsa}")
+    store.look.delete(keys.sendid("newsa"))
     assert told.newest("newsA") == told.campaign(A)
     assert told.newest("news") is None
-    store.look.delete(f"{statistics.CAMPAIGN}{{{A}}}")
+    store.look.delete(keys.campaign(A))
     assert told.newest("newsa") is None
 
 
@@ -673,9 +670,9 @@ def test_every_number_has_its_kind() -> None:
 
 
 def test_without_redis_everything_says_so() -> None:
-    told = Statistics("unix:///no/such/socket", NOWHERE)
+    told = statistics_of("unix:///no/such/socket")
     for ask in (told.campaigns, lambda: told.campaign(A), lambda: told.by("day")):
         with pytest.raises(StoreAway):
             ask()
     with pytest.raises(StoreAway):
-        EventLog("unix:///no/such/socket", NOWHERE).append([event(events.OPEN)])
+        EventLog(open_store("unix:///no/such/socket")).append([event(events.OPEN)])

@@ -16,14 +16,15 @@ from typing import TypeVar
 import pytest
 import redis
 from fletching.numbering import Numbered, Question, campaign_id
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import Ask, StoreAway
-from fletching.store.statistics import Statistics
+from fletching.store.connection import Ask, Store, StoreAway
 from redis.crc import key_slot
 
 from sandbox import redis_cluster
 from sandbox.processes import free_port
 from sandbox.redis_server import RedisServer
+from tests.stores import PATIENT, open_store, statistics_of
 
 NOWHERE = Path("/nonexistent")
 DAY = 86400
@@ -44,7 +45,7 @@ def server(_server: RedisServer) -> RedisServer:
 
 @pytest.fixture
 def campaigns(server: RedisServer) -> Campaigns:
-    return Campaigns(server.url, NOWHERE)
+    return Campaigns(open_store(server.url))
 
 
 def question(sendid: str = "a100525", candidate: str = "aaaaaaaaaaaa", **given: object) -> Question:
@@ -78,7 +79,7 @@ def test_the_first_message_opens_a_campaign_and_the_next_ones_join_it(
 
 
 def test_a_second_host_joins_the_campaign_of_the_first(server: RedisServer) -> None:
-    here, there = (Campaigns(server.url, NOWHERE) for _ in range(2))
+    here, there = (Campaigns(open_store(server.url)) for _ in range(2))
     assert here.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
     assert there.campaign_of(question(candidate="b" * 12)) == Numbered("aaaaaaaaaaaa", 2)
     assert here.campaign_of(question(candidate="c" * 12)) == Numbered("aaaaaaaaaaaa", 3)
@@ -113,11 +114,11 @@ def test_the_window_counts_from_the_first_message(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
-    look, key = server.client, "fletching:sendid:{a100525}"
+    look, key = server.client, keys.sendid("a100525")
     assert 0 < look.pttl(key) <= 21 * DAY * 1000
     look.pexpire(key, 5 * DAY * 1000)
     campaigns.campaign_of(question())
-    Campaigns(server.url, NOWHERE).campaign_of(question())
+    Campaigns(open_store(server.url)).campaign_of(question())
     assert look.pttl(key) <= 5 * DAY * 1000
 
 
@@ -125,7 +126,7 @@ def test_after_its_window_a_sendid_opens_a_new_campaign(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     assert campaigns.campaign_of(question(window=1)) == Numbered("a" * 12, 1)
-    assert until(lambda: not server.client.exists("fletching:sendid:{a100525}"))
+    assert until(lambda: not server.client.exists(keys.sendid("a100525")))
     assert campaigns.campaign_of(question(window=1, candidate="b" * 12)) == Numbered("b" * 12, 1)
     # The old one's statistics stay.
     assert campaigns.campaign("a" * 12) is not None
@@ -135,31 +136,31 @@ def test_a_campaign_outlives_its_window_and_its_bounces(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
-    kept = server.client.ttl("fletching:campaign:{aaaaaaaaaaaa}")
+    kept = server.client.ttl(keys.campaign("aaaaaaaaaaaa"))
     assert (21 + 10 + 399) * DAY < kept <= (21 + 10 + 400) * DAY
-    Campaigns(server.url, NOWHERE, 50 * DAY).campaign_of(question("b1", "b" * 12))
-    kept = server.client.ttl("fletching:campaign:{bbbbbbbbbbbb}")
+    Campaigns(open_store(server.url), 50 * DAY).campaign_of(question("b1", "b" * 12))
+    kept = server.client.ttl(keys.campaign("bbbbbbbbbbbb"))
     assert (21 + 10 + 49) * DAY < kept <= (21 + 10 + 50) * DAY
 
 
 def test_the_index_forgets_campaigns_that_have_ended(server: RedisServer) -> None:
-    campaigns, look = Campaigns(server.url, NOWHERE), server.client
+    campaigns, look = Campaigns(open_store(server.url)), server.client
     for place in range(3):
         campaigns.campaign_of(question(f"a{place}", "abc"[place] * 12, now=1_700_000_000 + place))
-    look.delete("fletching:campaign:{bbbbbbbbbbbb}")
-    found = Statistics(server.url, NOWHERE).campaigns()
+    look.delete(keys.campaign("bbbbbbbbbbbb"))
+    found = statistics_of(server.url).campaigns()
     assert [each.campaign for each in found] == ["c" * 12, "a" * 12]
-    assert look.zrange("fletching:campaigns", 0, -1) == ["a" * 12, "c" * 12]
+    assert look.zrange(keys.CAMPAIGNS, 0, -1) == ["a" * 12, "c" * 12]
 
 
 def test_a_host_that_joins_does_not_change_when_a_campaign_began(server: RedisServer) -> None:
-    Campaigns(server.url, NOWHERE).campaign_of(question(now=1_700_000_000))
-    Campaigns(server.url, NOWHERE).campaign_of(question(now=1_700_000_900))
-    assert server.client.zscore("fletching:campaigns", "a" * 12) == 1_700_000_000
+    Campaigns(open_store(server.url)).campaign_of(question(now=1_700_000_000))
+    Campaigns(open_store(server.url)).campaign_of(question(now=1_700_000_900))
+    assert server.client.zscore(keys.CAMPAIGNS, "a" * 12) == 1_700_000_000
 
 
 def _numbers(url: str, name: str, count: int, start: object, answers: object) -> None:
-    campaigns = Campaigns(url, NOWHERE)
+    campaigns = Campaigns(open_store(url))
     start.wait()  # type: ignore[attr-defined]
     got = [campaigns.campaign_of(question(candidate=f"{name:a<12}")) for _ in range(count)]
     answers.put(got)  # type: ignore[attr-defined]
@@ -206,9 +207,9 @@ def test_what_a_bounce_is_attributed_to(server: RedisServer, campaigns: Campaign
         assert found == {"email": f"r{number}@example.com"}
     assert campaigns.bounce_record("aaaaaaaaaaaa", 131) is None
     assert campaigns.bounce_record("b" * 12, 1) is None
-    keys = sorted(server.client.keys("fletching:bounces:*"))
-    assert keys == [f"fletching:bounces:{{aaaaaaaaaaaa}}:{block}" for block in (0, 1, 2)]
-    assert server.client.lindex(keys[0], 4) == '5 {"email":"r5@example.com"}'
+    blocks = sorted(server.client.keys("*:bounces:*"))
+    assert blocks == [f"{keys.bounces('a' * 12)}{block}" for block in (0, 1, 2)]
+    assert server.client.lindex(blocks[0], 4) == '5 {"email":"r5@example.com"}'
 
 
 def test_a_message_without_a_record_leaves_no_gap(campaigns: Campaigns) -> None:
@@ -226,7 +227,7 @@ def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
-    look, key = server.client, "fletching:bounces:{aaaaaaaaaaaa}:0"
+    look, key = server.client, f"{keys.bounces('a' * 12)}0"
     assert 9 * DAY < look.ttl(key) <= 10 * DAY
     look.expire(key, 100)
     campaigns.campaign_of(question())
@@ -235,7 +236,7 @@ def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
 
 def test_nothing_to_remember_leaves_no_record(server: RedisServer, campaigns: Campaigns) -> None:
     campaigns.campaign_of(question(remember=()))
-    assert server.client.keys("fletching:bounces:*") == []
+    assert server.client.keys("*:bounces:*") == []
     assert campaigns.bounce_record("aaaaaaaaaaaa", 1) is None
 
 
@@ -283,7 +284,7 @@ def test_a_campaign_that_opens_too_late_leaves_nothing(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another host's SendID is there between the look and the opening."""
-    first, second = Campaigns(server.url, NOWHERE), Campaigns(server.url, NOWHERE)
+    first, second = Campaigns(open_store(server.url)), Campaigns(open_store(server.url))
     begin = second._begin
 
     def late(ask: Ask, candidate: str, asked: Question) -> None:
@@ -299,12 +300,13 @@ def test_a_stopped_redis_is_said_once_and_its_return_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with RedisServer() as own:
-        campaigns = Campaigns(own.url, NOWHERE)
+        store = open_store(own.url)
+        campaigns = Campaigns(store)
         assert campaigns.campaign_of(question()) is not None
         own.stop()
         assert [campaigns.campaign_of(question()) for _ in range(5)] == [None] * 5
         with pytest.raises(StoreAway):
-            campaigns.ping()
+            store.ping()
         with pytest.raises(StoreAway):
             campaigns.bounce_record("aaaaaaaaaaaa", 1)
         own.start()
@@ -335,7 +337,7 @@ def test_connections_do_not_pile_up(server: RedisServer, campaigns: Campaigns) -
 
 def test_a_frozen_redis_holds_no_mail_up(capfd: pytest.CaptureFixture[str]) -> None:
     with RedisServer() as own:
-        campaigns = Campaigns(own.url, NOWHERE)
+        campaigns = Campaigns(open_store(own.url))
         campaigns.campaign_of(question())
         own.daemon.signal(signal.SIGSTOP)
         try:
@@ -364,7 +366,7 @@ def test_a_name_server_that_hangs_holds_no_mail_up(monkeypatch: pytest.MonkeyPat
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
-    campaigns = Campaigns("redis://redis.example.com:6379/0", NOWHERE)
+    campaigns = Campaigns(open_store("redis://redis.example.com:6379/0"))
     try:
         assert campaigns.campaign_of(question()) is None
         assert asked.is_set()
@@ -395,20 +397,20 @@ def dripping() -> Iterator[int]:
 
 def test_a_server_that_drips_holds_no_mail_up() -> None:
     with dripping() as port:
-        campaigns = Campaigns(f"redis://127.0.0.1:{port}/0", NOWHERE)
+        campaigns = Campaigns(open_store(f"redis://127.0.0.1:{port}/0"))
         assert campaigns.campaign_of(question()) is None
 
 
 @pytest.mark.parametrize("command", ["replicaof 127.0.0.1 1", "maxmemory 1"])
 def test_a_redis_that_may_not_write_is_away(server: RedisServer, command: str) -> None:
     with RedisServer(command) as own:
-        assert Campaigns(own.url, NOWHERE).campaign_of(question()) is None
+        assert Campaigns(open_store(own.url)).campaign_of(question()) is None
 
 
 def test_a_key_of_another_kind_is_trouble_and_no_crash(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
-    server.client.hset("fletching:sendid:{a100525}", "not", "ours")
+    server.client.hset(keys.sendid("a100525"), "not", "ours")
     assert campaigns.campaign_of(question()) is None
 
 
@@ -419,15 +421,15 @@ def test_unix_sockets_passwords_and_databases() -> None:
             f"redis://:{password}@127.0.0.1:{own.port}/3",
             f"unix://:{password}@{own.socket}?db=3",
         ]
-        assert [Campaigns(url, NOWHERE).campaign_of(question()) for url in urls] == [
+        assert [Campaigns(open_store(url)).campaign_of(question()) for url in urls] == [
             Numbered("aaaaaaaaaaaa", 1),
             Numbered("aaaaaaaaaaaa", 2),
         ]
-        assert Campaigns(own.url, NOWHERE).campaign_of(question()) is None
+        assert Campaigns(open_store(own.url)).campaign_of(question()) is None
 
 
 def test_embedded_is_a_socket_in_the_state_directory(server: RedisServer, tmp_path: Path) -> None:
-    campaigns = Campaigns("embedded", tmp_path)
+    campaigns = Campaigns(Store("embedded", tmp_path, PATIENT))
     assert campaigns.campaign_of(question()) is None
     (tmp_path / "redis").mkdir()
     (tmp_path / "redis" / "redis.sock").symlink_to(server.socket)
@@ -439,10 +441,10 @@ def test_sentinels_name_the_master_and_the_master_is_asked() -> None:
         monitor = f"sentinel monitor mails 127.0.0.1 {master.port} 1"
         with RedisServer(monitor, sentinel=True) as sentinel:
             url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/mails/2"
-            campaigns = Campaigns(url, NOWHERE)
+            campaigns = Campaigns(open_store(url))
             assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
             look = redis.Redis(port=master.port, db=2)
-            assert look.exists("fletching:campaign:{aaaaaaaaaaaa}")
+            assert look.exists(keys.campaign("aaaaaaaaaaaa"))
             # A failover: the sentinel names another server, and the first one is gone.
             at = redis.Redis(port=sentinel.port)
             _ask(at, "SENTINEL REMOVE", "mails")
@@ -455,7 +457,7 @@ def test_sentinels_name_the_master_and_the_master_is_asked() -> None:
 def test_a_service_that_sentinels_do_not_know_is_away() -> None:
     with RedisServer("sentinel monitor mails 127.0.0.1 1 1", sentinel=True) as sentinel:
         url = f"redis+sentinel://127.0.0.1:{sentinel.port}/other"
-        assert Campaigns(url, NOWHERE).campaign_of(question()) is None
+        assert Campaigns(open_store(url)).campaign_of(question()) is None
 
 
 @pytest.fixture(scope="module")
@@ -470,17 +472,18 @@ def _ask(client: redis.Redis, *words: object) -> object:
 
 
 def test_a_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> None:
-    campaigns = Campaigns(redis_cluster.cluster_url(cluster), NOWHERE)
+    store = open_store(redis_cluster.cluster_url(cluster))
+    campaigns = Campaigns(store)
     for number in range(30):
         name = campaign_id(number, bytes(4))
         asked = question(f"a{number}", name)
         assert campaigns.campaign_of(asked) == Numbered(name, 1)
         assert campaigns.campaign_of(asked) == Numbered(name, 2)
         assert campaigns.bounce_record(name, 2) == dict(asked.remember)
-    campaigns.ping()
-    keys = [str(key) for node in cluster for key in node.client.keys("*")]
+    store.ping()
+    found = [str(key) for node in cluster for key in node.client.keys("*")]
     # SendID, campaign and bounces of each, and the one index.
-    assert len(keys) == 30 * 3 + 1
+    assert len(found) == 30 * 3 + 1
     assert all(node.client.dbsize() for node in cluster)
 
 
@@ -488,6 +491,6 @@ def test_all_keys_of_a_campaign_are_in_one_slot(server: RedisServer, campaigns: 
     for _ in range(70):
         campaigns.campaign_of(question())
     everything = map(str, server.client.keys("*"))
-    keys = [key for key in everything if re.search(":(campaign|bounces):", key)]
-    assert len(keys) == 3
-    assert len({key_slot(key.encode()) for key in keys}) == 1
+    found = [key for key in everything if re.search(":(campaign|bounces):", key)]
+    assert len(found) == 3
+    assert len({key_slot(key.encode()) for key in found}) == 1

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from fletching.events import CLICK, COMPLAINT, OPEN, Event
 from fletching.numbering import Question
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
-from fletching.store.events import MARKS, STREAM, Entry, EventLog, Progress
-from fletching.store.statistics import Statistics
+from fletching.store.events import Entry, EventLog, Progress
 from fletching.store.suppression import Suppression
 from fletching.store.writing import Batch, JournalLine
 from fletching.tokens import Facts
@@ -24,6 +24,7 @@ from redis.crc import key_slot
 from sandbox.processes import wait_until
 from sandbox.redis_cluster import Stores
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store, statistics_of
 
 NOWHERE = Path("/nonexistent")
 NOW = 1_795_259_482_236
@@ -32,7 +33,7 @@ A = "a" * 12
 
 @pytest.fixture
 def log(store: Stores) -> EventLog:
-    return EventLog(store.url, NOWHERE)
+    return EventLog(open_store(store.url))
 
 
 def event(id: str, type: str = OPEN, number: int = 1) -> Event:
@@ -52,7 +53,7 @@ def names(entries: Sequence[Entry]) -> list[str]:
 def put(store: Stores, *ids: str) -> None:
     """Events as Redis would have got them at other times."""
     for id in ids:
-        store.look.xadd(STREAM, {"event": event(id).json()}, id=id)
+        store.look.xadd(keys.EVENTS, {"event": event(id).json()}, id=id)
 
 
 class TestAppended:
@@ -80,19 +81,19 @@ class TestAppended:
     def test_twice_in_the_stream_and_once_in_the_numbers(
         self, log: EventLog, store: Stores
     ) -> None:
-        campaigns = Campaigns(store.url, NOWHERE)
-        campaigns.ping()
-        assert campaigns.campaign_of(
+        opened = open_store(store.url)
+        opened.ping()
+        assert Campaigns(opened).campaign_of(
             Question("news1", "News", "1", "", NOW // 1000, 86400, A, (), 86400)
         )
         happened = [event("a", CLICK), event("b", COMPLAINT)]
         log.append(happened)
         log.append(happened)
         assert names(log.read("0", 10)) == ["a", "b", "a", "b"]
-        found = Statistics(store.url, NOWHERE).campaign(A)
+        found = statistics_of(store.url).campaign(A)
         assert found is not None
         assert (found.clicks, found.unique_clicks, found.complaints) == (2, 1, 1)
-        suppression = Suppression(store.url, NOWHERE)
+        suppression = Suppression(open_store(store.url))
         assert [entry.address for entry in suppression.entries()] == ["r@example.net"]
 
     def test_a_redis_that_lost_the_scripts_gets_them_again(
@@ -139,15 +140,16 @@ def lines(numbers: Iterable[int], type: str = CLICK) -> list[JournalLine]:
 
 
 def clicks(store: Stores) -> tuple[int | None, int | None]:
-    found = Statistics(store.url, NOWHERE).campaign(A)
+    found = statistics_of(store.url).campaign(A)
     assert found is not None
     return found.clicks, found.unique_clicks
 
 
 @pytest.fixture
 def campaign(store: Stores) -> None:
-    campaigns = Campaigns(store.url, NOWHERE)
-    campaigns.ping()
+    opened = open_store(store.url)
+    opened.ping()
+    campaigns = Campaigns(opened)
     question = Question("news1", "News", "1", "", NOW // 1000, 86400, A, (), 86400)
     assert campaigns.campaign_of(question)
 
@@ -157,7 +159,7 @@ class TestOnce:
     """Events of a journal, which may be written any number of times."""
 
     def test_the_marks_are_in_the_slot_of_the_stream(self) -> None:
-        assert key_slot(MARKS.encode()) == key_slot(STREAM.encode())
+        assert key_slot(keys.MARKS.encode()) == key_slot(keys.EVENTS.encode())
 
     def test_what_is_there_is_not_written_again(
         self, log: EventLog, store: Stores, runs: frozenset[str]
@@ -196,7 +198,7 @@ class TestOnce:
 
     def test_one_target_alone(self, log: EventLog, store: Stores, runs: frozenset[str]) -> None:
         batch = Batch(lines([1]), "w", runs)
-        assert log.write(batch, lambda target: target != STREAM).is_whole
+        assert log.write(batch, lambda target: target != keys.EVENTS).is_whole
         assert (log.length(), clicks(store)) == (0, (1, 1))
         assert log.write(batch).is_whole
         assert (log.length(), clicks(store)) == (1, (1, 1))
@@ -205,7 +207,7 @@ class TestOnce:
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         log.write(Batch(lines([1]), "w", runs))
-        ends = [store.look.pttl(f"fletching:{name}:{{{A}}}") for name in ("campaign", "counted")]
+        ends = [store.look.pttl(getattr(keys, name)(A)) for name in ("campaign", "counted")]
         assert 0 <= ends[0] - ends[1] < 60_000
 
     def test_marks_of_writers_that_are_long_gone_are_forgotten(
@@ -288,7 +290,7 @@ class TestGroup:
         log.join("crm", "0")
         taken = log.take("crm", "one", 300, 0)
         long_ago = [id for id, _ in taken[250:]]
-        store.look.xclaim(STREAM, "crm", "one", 0, long_ago, idle=10_000_000)
+        store.look.xclaim(keys.EVENTS, "crm", "one", 0, long_ago, idle=10_000_000)
         wanted = [each.id for each in several(10, 250)]
         assert names(log.reclaim("crm", "two", 5_000_000, 10)) == wanted
 
@@ -322,7 +324,7 @@ class TestProgress:
         put(store, "5-0", "6-0", "7-0", "8-0")
         log.join("crm", "0")
         log.take("crm", "one", 1, 0)
-        store.look.xdel(STREAM, "7-0")
+        store.look.xdel(keys.EVENTS, "7-0")
         assert log.progress("crm") == Progress(2, 1, 0, 5)
 
     def test_a_long_backlog_is_counted_without_reading_it(
@@ -354,7 +356,7 @@ class TestProgress:
         log.append(several(4))
         log.join("crm", "0")
         log.take("crm", "one", 1, 0)
-        store.look.xdel(STREAM, log.read("0", 4)[2][0])
+        store.look.xdel(keys.EVENTS, log.read("0", 4)[2][0])
         assert log.progress("crm").waiting == 3
         log.take("crm", "one", 1, 0)
         assert log.progress("crm").waiting == 1
@@ -377,14 +379,14 @@ class TestAnotherMaster:
         """A group that has read 10 of 30 events, and what makes another server the master."""
         if request.param == "promoted":
             with RedisServer("appendonly no") as first, RedisServer("appendonly no") as second:
-                log = EventLog(first.url, NOWHERE)
+                log = EventLog(open_store(first.url))
                 _read_ten_of_thirty(log)
                 _ask(second, "REPLICAOF", "127.0.0.1", first.port)
                 wait_until("the replica has no link", lambda: _replicates(second))
                 yield log, partial(_promoted, first, second)
         else:
             with RedisServer() as server:
-                log = EventLog(server.url, NOWHERE)
+                log = EventLog(open_store(server.url))
                 _read_ten_of_thirty(log)
                 server.client.bgrewriteaof()
                 wait_until("the file is not rewritten", lambda: not _rewrites(server))
@@ -439,13 +441,13 @@ def _read_ten_of_thirty(log: EventLog) -> None:
 def _promoted(first: RedisServer, second: RedisServer) -> EventLog:
     wait_until("the replica lags behind", lambda: _offset(first) == _offset(second))
     _ask(second, "REPLICAOF", "NO", "ONE")
-    return EventLog(second.url, NOWHERE)
+    return EventLog(open_store(second.url))
 
 
 def _restarted(server: RedisServer) -> EventLog:
     server.stop()
     server.start()
-    return EventLog(server.url, NOWHERE)
+    return EventLog(open_store(server.url))
 
 
 def _replicates(server: RedisServer) -> bool:
@@ -557,8 +559,8 @@ class TestTrim:
 
 
 def test_without_redis_everything_says_so() -> None:
-    log = EventLog("unix:///no/such/socket", NOWHERE)
-    assert set(log.write(Batch(lines([1]), "w")).failed) == {STREAM, f"fletching:campaign:{{{A}}}"}
+    log = EventLog(open_store("unix:///no/such/socket"))
+    assert set(log.write(Batch(lines([1]), "w")).failed) == {keys.EVENTS, keys.campaign(A)}
     for ask in (
         lambda: log.append(several(1)),
         lambda: log.look([]),

@@ -9,20 +9,23 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fletching.numbering import Numbered, Question, campaign_id
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 
 from sandbox.processes import wait_until
 from sandbox.redis_cluster import Stores
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
 BEGAN, DAY = 1_795_248_000, 86400
 RANGE, GENERATION = 2**28, 2**44
 FIRST, LATER, LAST = (campaign_id(BEGAN + past, bytes(4)) for past in (0, 60, 120))
-SENDID, CAMPAIGN = "fletching:sendid:{a1}", f"fletching:campaign:{{{FIRST}}}"
+SENDID, CAMPAIGN = keys.sendid("a1"), keys.campaign(FIRST)
 UNSAVED = ("appendonly no",)
 # With AOF, a server that has just been told to follow another one refuses to end.
 REPLICATED = (*UNSAVED, "repl-diskless-sync-delay 0", "shutdown-timeout 0")
@@ -50,12 +53,12 @@ def numbers(campaigns: Campaigns, count: int, asked: Question | None = None) -> 
     return [numbered.number for numbered in got if numbered]
 
 
-def workers(url: str, count: int) -> list[Campaigns]:
+def workers(url: str, count: int, **options: Any) -> list[Campaigns]:
     """Campaigns that know the way to the store: finding it may take longer than a mail may wait."""
-    made = [Campaigns(url, NOWHERE) for _ in range(count)]
-    for each in made:
-        each.ping()
-    return made
+    stores = [open_store(url) for _ in range(count)]
+    for store in stores:
+        store.ping()
+    return [Campaigns(store, **options) for store in stores]
 
 
 def promoted(server: RedisServer) -> None:
@@ -110,20 +113,20 @@ def test_lost_campaign_keeps_what_was_known_of_it(store: Stores) -> None:
     assert after is not None
     for name in ("sendid", "mail_class", "instance_id", "opened"):
         assert after[name] == before[name]
-    assert store.look.zscore("fletching:campaigns", FIRST) == BEGAN
+    assert store.look.zscore(keys.CAMPAIGNS, FIRST) == BEGAN
     assert store.look.ttl(CAMPAIGN) > 400 * DAY
     assert 0 < store.look.pttl(SENDID) <= DAY * 500
 
 
-def test_first_opened_campaign_wins(store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, new = workers(store.url, 2)
+def test_first_opened_campaign_wins(store: Stores) -> None:
+    (one,) = workers(store.url, 1)
+    # It asks for each mail where the SendID leads.
+    (new,) = workers(store.url, 1, led_for=0.0)
     numbers(one, 5, question())
     store.flush()
     assert new.campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
     assert numbers(one, 1)[0] > GENERATION
     # One that asks again where the SendID leads comes back to the first one.
-    monkeypatch.setattr("fletching.store.campaigns._LED_FOR", 0.0)
-    new._known.ask_again("a1")
     assert numbers(new, 3)[0] > GENERATION
     # The other one, whose mails are out, stays for what comes back of them.
     assert new.campaign(LATER) is not None
@@ -138,16 +141,11 @@ def test_campaign_that_is_lost_while_its_sendid_stays_does_not_begin_at_one(stor
     assert len(set(after)) == 6
 
 
-def test_sendid_that_is_lost_leads_back_to_its_campaign(
-    store: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, new = workers(store.url, 2)
+def test_sendid_that_is_lost_leads_back_to_its_campaign(store: Stores) -> None:
+    one, new = workers(store.url, 2, led_for=0.0)
     before = numbers(one, 3, question())
     store.look.delete(SENDID)
     assert new.campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
-    monkeypatch.setattr("fletching.store.campaigns._LED_FOR", 0.0)
-    for each in (one, new):
-        each._known.ask_again("a1")
     assert before + numbers(one, 3) + numbers(new, 3) == list(range(1, 10))
 
 
@@ -160,9 +158,8 @@ def test_campaign_is_not_remembered_beyond_its_window(store: Stores) -> None:
     assert one.campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
 
 
-def test_least_used_campaigns_are_left_out(store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fletching.store.campaigns._REMEMBERED_AT_MOST", 2)
-    (one,) = workers(store.url, 1)
+def test_least_used_campaigns_are_left_out(store: Stores) -> None:
+    (one,) = workers(store.url, 1, most=2)
     numbers(one, 1, question())
     for place in range(5):
         other = question(campaign_id(BEGAN + place, b"abcd"))
@@ -271,16 +268,16 @@ def test_no_number_twice_where_redis_without_aof_is_killed() -> None:
 def test_no_number_twice_where_an_older_dump_is_restored() -> None:
     """No worker remembers anything, and the dump is restored twice."""
     with RedisServer(*UNSAVED) as server:
-        got = numbers(Campaigns(server.url, NOWHERE), 10, question())
+        got = numbers(Campaigns(open_store(server.url)), 10, question())
         server.client.save()
         dump, kept = server.directory / "dump.rdb", server.directory / "kept"
         shutil.copy(dump, kept)
-        got += numbers(Campaigns(server.url, NOWHERE), 10)
+        got += numbers(Campaigns(open_store(server.url)), 10)
         for _ in range(2):
             server.daemon.kill()
             shutil.copy(kept, dump)
             server.start()
-            got += numbers(Campaigns(server.url, NOWHERE), 10)
+            got += numbers(Campaigns(open_store(server.url)), 10)
     assert got[:20] == list(range(1, 21))
     assert min(got[20:]) > GENERATION
     assert len(set(got)) == 40
@@ -309,10 +306,9 @@ def test_no_number_twice_on_two_sides_of_a_partition() -> None:
 def test_campaigns_opened_on_two_sides_become_the_first_one(
     opened_first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # All ask for each mail where the SendID leads.
-    monkeypatch.setattr("fletching.store.campaigns._LED_FOR", 0.0)
     with RedisServer(*REPLICATED) as stays, RedisServer(*REPLICATED) as lost:
-        stayed, left = (workers(each.url, 1)[0] for each in (stays, lost))
+        # All ask for each mail where the SendID leads.
+        stayed, left = (workers(each.url, 1, led_for=0.0)[0] for each in (stays, lost))
         sides = [stayed, left] if opened_first == "on_the_side_that_stays" else [left, stayed]
         assert sides[0].campaign_of(question()) == Numbered(FIRST, 1)
         assert sides[1].campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
@@ -320,7 +316,7 @@ def test_campaigns_opened_on_two_sides_become_the_first_one(
         stays.stop()
         promoted(lost)
         # Both ask the one that has what the other had.
-        monkeypatch.setattr(stayed, "_connection", left._connection)
+        monkeypatch.setattr(stayed, "_store", left._store)
         monkeypatch.setattr(stayed, "_lines", left._lines)
         got = numbers(left, 3) + numbers(stayed, 3) + numbers(left, 3) + numbers(stayed, 3)
         assert len({1, *got}) == 13

@@ -5,28 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fletching.store import keys
 from fletching.store.connection import StoreAway
-from fletching.store.touches import KEPT, KEY, LARGEST, Touches
+from fletching.store.touches import KEPT, LARGEST, Touches
 
 from sandbox.redis_cluster import Stores
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
 
 
 def test_what_one_adds_another_reads(store: Stores) -> None:
-    one, other = Touches(store.url, NOWHERE), Touches(store.url, NOWHERE)
+    one, other = Touches(open_store(store.url)), Touches(open_store(store.url))
     one.add({"a:1": "first\n", "b:2": "of b\n"})
     other.add({"a:1": "second\nthird\n"})
     assert one.of(["a:1", "none:0", "b:2"]) == ["first\nsecond\nthird\n", "", "of b\n"]
 
 
 def test_they_are_soon_gone(store: Stores) -> None:
-    Touches(store.url, NOWHERE).add({"a:1": "first\n"})
-    assert 0 < store.look.pttl(f"{KEY}a:1") <= KEPT
+    Touches(open_store(store.url)).add({"a:1": "first\n"})
+    assert 0 < store.look.pttl(f"{keys.touches('')}a:1") <= KEPT
 
 
 def test_of_too_many_the_latest_stay(store: Stores) -> None:
-    touches = Touches(store.url, NOWHERE)
+    touches = Touches(open_store(store.url))
     for number in range(LARGEST // 100):
         touches.add({"a:1": "".join(f"{number:05}-{at:04}\n" for at in range(100))})
     (found,) = touches.of(["a:1"])
@@ -35,7 +37,7 @@ def test_of_too_many_the_latest_stay(store: Stores) -> None:
 
 
 def test_of_more_than_the_largest_size_the_newer_half_stays(store: Stores) -> None:
-    touches = Touches(store.url, NOWHERE)
+    touches = Touches(open_store(store.url))
     full = "".join(f"{number:07}\n" for number in range(LARGEST // 8))
     assert len(full) == LARGEST
     touches.add({"a:1": full})
@@ -47,4 +49,4 @@ def test_of_more_than_the_largest_size_the_newer_half_stays(store: Stores) -> No
 
 def test_without_redis() -> None:
     with pytest.raises(StoreAway):
-        Touches("redis://127.0.0.1:1/0", NOWHERE).of(["a:1"])
+        Touches(open_store("redis://127.0.0.1:1/0")).of(["a:1"])

@@ -15,8 +15,9 @@ from fletching.admin.preview import preview
 from fletching.config.load import ConfigError
 from fletching.numbering import Numbered, Question
 from fletching.outgoing.flow import STORE_AWAY, SUPPRESSED, Stamp
+from fletching.store import keys
 from fletching.store.campaigns import Campaigns
-from fletching.store.statistics import Statistics
+from fletching.store.connection import Limits
 from fletching.store.suppression import Suppression, reason_in, where
 
 from sandbox.processes import free_port, wait_until
@@ -38,6 +39,7 @@ from tests.setting import (
     reason,
     setup,
 )
+from tests.stores import open_store, statistics_of
 
 NOWHERE = Path("/nowhere")
 REFUSE, REPORT = "suppress: refuse\n", "suppress: report\n"
@@ -186,19 +188,19 @@ def question(suppress: str, email: str = READER, listid: str = "t100") -> Questi
 
 
 def test_what_the_store_answers(stores: Stores) -> None:
-    Suppression(stores.url, NOWHERE).add("T100", "Reader@Example.org", "unsubscribed", 1000)
-    campaigns = Campaigns(stores.url, NOWHERE)
+    Suppression(open_store(stores.url)).add("T100", "Reader@Example.org", "unsubscribed", 1000)
+    campaigns = Campaigns(open_store(stores.url))
     refused = Numbered("", 0, "unsubscribed")
     # Before the campaign is known, and when it is.
     assert campaigns.campaign_of(question("refuse")) == refused
-    assert stores.keys() == ["fletching:suppressed:t100", "fletching:suppression"]
+    assert stores.keys() == [keys.suppressed("t100"), keys.SUPPRESSION]
     assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, 1)
     assert campaigns.campaign_of(question("refuse")) == refused
     reported = campaigns.campaign_of(question("report", "READER@example.org", "t100"))
     assert reported == Numbered(CAMPAIGN, 2, "unsubscribed")
     assert campaigns.campaign_of(question("refuse", listid="t200")) == Numbered(CAMPAIGN, 3)
     assert campaigns.campaign_of(question("refuse", "other@example.org")) == Numbered(CAMPAIGN, 4)
-    assert Campaigns(stores.url, NOWHERE).campaign_of(question("report")) == Numbered(
+    assert Campaigns(open_store(stores.url)).campaign_of(question("report")) == Numbered(
         CAMPAIGN, 5, "unsubscribed"
     )
 
@@ -207,15 +209,15 @@ def test_what_the_store_answers(stores: Stores) -> None:
     "odd", ["ünï@example.org", "\udcff@example.org", "a\0b@x", "a b", "x" * 500]
 )
 def test_an_address_of_whatever_octets(stores: Stores, odd: str) -> None:
-    Suppression(stores.url, NOWHERE).add("t100", odd, "bad_address", 1000)
-    campaigns = Campaigns(stores.url, NOWHERE)
+    Suppression(open_store(stores.url)).add("t100", odd, "bad_address", 1000)
+    campaigns = Campaigns(open_store(stores.url))
     for _ in range(2):
         assert campaigns.campaign_of(question("refuse", odd)) == Numbered("", 0, "bad_address")
         assert campaigns.campaign_of(question("refuse", f"{odd}x")) is not None
 
 
 def test_what_stands_there() -> None:
-    assert where("T 100", "A@X") == ("fletching:suppressed:t%20100", "a@x")
+    assert where("T 100", "A@X") == (keys.suppressed("t 100"), "a@x")
     assert reason_in(None) == ""
     assert reason_in("1000 by_hand") == "by_hand"
     assert reason_in("1000") == "unknown"
@@ -228,7 +230,7 @@ def test_mail_that_does_not_ask_costs_no_further_round_trip(
         raise AssertionError("nobody asks")
 
     monkeypatch.setattr("fletching.store.campaigns.where", where)
-    campaigns = Campaigns(stores.url, NOWHERE)
+    campaigns = Campaigns(open_store(stores.url))
     for number in (1, 2):
         assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, number)
 
@@ -244,10 +246,8 @@ def test_a_slow_answer_leaves_no_time_for_a_second_one(monkeypatch: pytest.Monke
         return reason_in(value)
 
     with RedisServer() as redis:
-        campaigns = Campaigns(redis.url, NOWHERE)
+        campaigns = Campaigns(open_store(redis.url, Limits(answer=1.0, socket=0.9)))
         campaigns.campaign_of(question("off"))
-        monkeypatch.setattr("fletching.store.campaigns.LIMIT", 1.0)
-        monkeypatch.setattr("fletching.store.campaigns.SOCKET_TIMEOUT", 0.9)
         monkeypatch.setattr("fletching.store.campaigns.reason_in", slowly)
         assert campaigns.campaign_of(question("refuse")) is None
         returned.set()
@@ -289,7 +289,7 @@ def _milter(_redis: RedisServer) -> Iterator[MilterDaemon]:
 
 @pytest.fixture
 def milter(_milter: MilterDaemon, redis: RedisServer) -> MilterDaemon:
-    Suppression(redis.url, NOWHERE).add("t100", READER, "unsubscribed", 1000)
+    Suppression(open_store(redis.url)).add("t100", READER, "unsubscribed", 1000)
     _milter.lines("mail")  # what is left to say of mails of the test before
     (_milter.folder / "log").write_text("")
     return _milter
@@ -321,7 +321,7 @@ def test_who_left_a_list_gets_no_mail_of_it(milter: MilterDaemon, redis: RedisSe
     assert refused(sent(milter, to="READER@Example.Org"))
     assert refused(sent(milter, header("X-GreenArrow-ListID", "T100")))
     # None of them was numbered.
-    assert not Statistics(redis.url, NOWHERE).campaigns()
+    assert not statistics_of(redis.url).campaigns()
     assert not refused(sent(milter, to="other@example.org"))
     assert not refused(sent(milter, header("X-GreenArrow-ListID", "t200")))
     assert refused(sent(milter))
@@ -338,7 +338,7 @@ def test_who_left_a_list_gets_no_mail_of_it(milter: MilterDaemon, redis: RedisSe
 def test_an_obscured_address_is_the_one_that_counts(
     milter: MilterDaemon, redis: RedisServer
 ) -> None:
-    Suppression(redis.url, NOWHERE).add("t100", "User-7", "complained", 1000)
+    Suppression(open_store(redis.url)).add("t100", "User-7", "complained", 1000)
     assert refused(
         sent(milter, header("X-GreenArrow-Obscured-Email", "user-7"), to="x@example.org")
     )
@@ -353,7 +353,7 @@ def test_a_report_is_a_warning(milter: MilterDaemon, redis: RedisServer) -> None
     with_it, without = logged(milter, 2)
     assert f"warning={warning}" in with_it
     assert f"warning={warning}" not in without
-    statistics = Statistics(redis.url, NOWHERE)
+    statistics = statistics_of(redis.url)
     (campaign,) = statistics.campaigns()
     counted = partial(statistics.warnings, campaign.campaign)
     wait_until("the warning is not counted", lambda: warning in dict(counted()))

@@ -15,6 +15,7 @@ from fletching.store.suppression import Entry, Suppression
 from fletching.tokens import Facts
 
 from sandbox.redis_cluster import Stores
+from tests.stores import open_store
 
 NOWHERE = Path("/nonexistent")
 FACTS = Facts("c" * 12, 7, "News", "1", "T100", "", "Reader@Example.net", "", 1_795_000_000)
@@ -23,7 +24,7 @@ ODD = ["", "a b", "a|b", "50%", "{t}", "t\n\0", "t:*?[x]", "ünï", "news/7", "\
 
 @pytest.fixture
 def lists(store: Stores) -> Suppression:
-    return Suppression(store.url, NOWHERE)
+    return Suppression(open_store(store.url))
 
 
 def event(type: str, ms: int = 5000, **facts: object) -> Event:
@@ -33,7 +34,7 @@ def event(type: str, ms: int = 5000, **facts: object) -> Event:
 
 def record(store: Stores, happened: Sequence[Event]) -> None:
     """Events as they come, which enter their addresses."""
-    EventLog(store.url, NOWHERE).append(happened)
+    EventLog(open_store(store.url)).append(happened)
 
 
 def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
@@ -163,7 +164,7 @@ def test_many_lists_are_told_in_order(lists: Suppression) -> None:
 
 
 def test_without_redis_everything_says_so() -> None:
-    lists = Suppression("unix:///no/such/socket", NOWHERE)
+    lists = Suppression(open_store("unix:///no/such/socket"))
     for ask in (
         lambda: lists.add("t", "a", "by_hand", 1),
         lambda: lists.remove("t", "a"),

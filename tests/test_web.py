@@ -25,12 +25,14 @@ from fletching.daemons.web.pages import PageError, Pages
 from fletching.keys.link_keys import new_link_key, read_link_keys
 from fletching.returning import hits
 from fletching.returning.hits import Body
-from fletching.store.events import MARKS, EventLog
+from fletching.store import keys
+from fletching.store.events import EventLog
 from fletching.store.suppression import Suppression
 from fletching.tokens import Facts, Keyring, Kind
 
 from sandbox.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
 from sandbox.redis_server import RedisServer
+from tests.stores import open_store
 from tests.waiting import wait_for_held
 
 URL = "https://shop.example/ü?a=1&b=2#c"
@@ -57,7 +59,7 @@ class Web:
         self.configure(change)
         argv: list[str | Path] = [sys.executable, *program, "web", "--config", self.config]
         self.daemon = Daemon(argv, folder / "log")
-        self.events = EventLog(redis_url, folder / "state")
+        self.events = EventLog(open_store(redis_url))
 
     def configure(self, change: Mapping[str, Any]) -> None:
         web = {"listen": f"127.0.0.1:{self.port}", "admin_listen": f"127.0.0.1:{free_port()}"}
@@ -132,7 +134,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def clean(redis: RedisServer) -> RedisServer:
-    redis.empty(keep=(MARKS,))
+    redis.empty(keep=(keys.MARKS,))
     return redis
 
 
@@ -552,7 +554,7 @@ def test_answered_unsubscribes_survive_a_redis_that_forgets(tmp_path: Path) -> N
             redis.daemon.kill()
             redis.start()
             wait_until("not each is there once", partial(has_each_once, web, range(200)))
-            lists = Suppression(redis.url, tmp_path)
+            lists = Suppression(open_store(redis.url))
             wait_until("nobody is suppressed", partial(lists.holds, "t100", "r@example.org"))
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import redis
 from fletching.keys.link_keys import read_link_keys
-from fletching.store.events import STREAM
+from fletching.store import keys
 from fletching.tokens import Keyring
 
 from bench.drills.fleet import CommandError, Host, House
@@ -92,8 +92,8 @@ def run(
             recipients.stop()
         tell("waiting for the last event")
         house.drain()
-        keys = read_link_keys(house.keys)
-        mails = tuple(_arrived(keys, mail) for mail in house.sink.mails)
+        link_keys = read_link_keys(house.keys)
+        mails = tuple(_arrived(link_keys, mail) for mail in house.sink.mails)
         return _settled(hosts[-1], mails, recipients, application.seen())
 
 
@@ -107,9 +107,7 @@ def _is_whole(store: Store) -> bool:
 def _key(house: House, number: int) -> str:
     """A key of the shard to break: in turn the stream, the campaign, the suppression list."""
     first = _arrived(read_link_keys(house.keys), house.sink.mails[0])
-    return (STREAM, f"fletching:campaign:{{{first.campaign}}}", "fletching:suppressed:t100")[
-        number % 3
-    ]
+    return (keys.EVENTS, keys.campaign(first.campaign), keys.suppressed("t100"))[number % 3]
 
 
 def _arrived(keys: Keyring, mail: SunkMail) -> Mail:

@@ -19,6 +19,7 @@ from fletching.tokens import Facts, Kind
 from sandbox.processes import Daemon, answers, free_port
 from sandbox.redis_server import RedisServer
 from tests.browser.chromium import Chromium, Page
+from tests.stores import open_store
 
 FACTS = Facts("abcdefghijkl", 7, "News", "01", "T100", "u|s", "r@example.org", "bulk", 1)
 
@@ -76,7 +77,7 @@ class Web:
         file.write_text(yaml.safe_dump(config))
         argv: list[str | Path] = [sys.executable, "-m", "fletching", "web", "--config", file]
         self.daemon = Daemon(argv, folder / "log")
-        self._events = EventLog(redis.url, folder / "state")
+        self._events = EventLog(open_store(redis.url))
 
     def link(self, noun: str, kind: Kind, url: str) -> str:
         sealed = read_link_keys(self._keys).seal(kind, FACTS, url)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fletching.store.events import MARKS
+from fletching.store import keys
 
 from sandbox import redis_cluster
 from sandbox import sinks as sinks_module
@@ -108,9 +108,9 @@ def redis(running_redis: RedisServer) -> Iterator[RedisServer]:
 
     Daemons that run keep their marks: they would write again what they have recorded.
     """
-    running_redis.reset(keep=(MARKS,))
+    running_redis.reset(keep=(keys.MARKS,))
     yield running_redis
-    running_redis.reset(keep=(MARKS,))
+    running_redis.reset(keep=(keys.MARKS,))
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def test_store(redis: RedisServer) -> None:
     said = store.benchmark(redis, words[store.NUMBER_ONE], 130, 2)
     assert said["rps"] > 0
     with redis.raw_client() as client:
-        (campaign,) = client.keys("fletching:campaign:*")
+        (campaign,) = client.keys("*:campaign:*")
         # One more was numbered while the words were written down.
         assert client.hget(campaign, "number") == b"131"
         # The index, the SendID, the campaign, three keys of records.

@@ -24,6 +24,7 @@ from sandbox.postfix import Postfix, Reply, send
 from sandbox.processes import free_port, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import FastSink, Sink, SunkMail
+from tests.stores import open_store
 
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, mail
@@ -211,7 +212,7 @@ def test_a_return_path_leads_to_the_bounce_record(
     with postfix.client() as smtp:
         for reader in (READER, "bob@yahoo.example"):
             assert send(smtp, raw, SENDER, [reader]).accepted
-    campaigns = Campaigns(redis.unix_url, fletching.directory)
+    campaigns = Campaigns(open_store(redis.unix_url))
     arrived = sinks["vmta-a"].wait(2)
     numbers = []
     for each in arrived:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_client
-from fletching.store.events import MARKS
+from fletching.store import keys
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -325,7 +325,7 @@ class TestRedis:
         redis.kill()
         redis.reset()
         with redis.raw_client() as client:
-            assert not {*client.keys()} - {MARKS.encode()}
+            assert not {*client.keys()} - {keys.MARKS.encode()}
 
 
 class TestMiltertest:

@@ -14,10 +14,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from fletching.store.statistics import INDEX, Statistics
+from fletching.store import keys
 
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
+from tests.stores import statistics_of
 from tests.test_web import LOCATION, Web
 
 CAMPAIGN = "abcdefghijkl"
@@ -74,8 +75,8 @@ def store() -> Iterator[RedisServer]:
     """A Redis that others do not use: it is killed."""
     with RedisServer() as running:
         with running.raw_client() as client:
-            key = f"fletching:campaign:{{{CAMPAIGN}}}"
-            client.zadd(INDEX, {CAMPAIGN: 1})
+            key = keys.campaign(CAMPAIGN)
+            client.zadd(keys.CAMPAIGNS, {CAMPAIGN: 1})
             client.hset(key, "sendid", "news")
             client.expire(key, 86400)
         yield running
@@ -102,7 +103,7 @@ def test_nothing_is_lost(web: Web, store: RedisServer) -> None:
     assert len(set(answered)) == len(answered)
     assert "store_away" in web.log()
     assert "events_lost" not in web.log()
-    told = Statistics(store.unix_url, Path())
+    told = statistics_of(store.unix_url)
 
     def counted() -> tuple[int | None, int | None]:
         found = told.campaign(CAMPAIGN)

@@ -25,6 +25,7 @@ from fletching.tokens import Facts, Kind
 from sandbox.processes import Daemon, answers, free_port, program
 from sandbox.redis_server import RedisServer
 from sandbox.web import Answer, ask
+from tests.stores import open_store
 from tests.waiting import wait_for_held
 
 from .fletching import Fletching
@@ -226,7 +227,7 @@ def running_site(
         daemon = PROXIES[request.param](place)
         stack.callback(daemon.stop)
         daemon.start(lambda: answers(place.plain) and answers(place.tls))
-        events = EventLog(running_redis.unix_url, place.folder)
+        events = EventLog(open_store(running_redis.unix_url))
         yield Site(place, fletching, dashboard, events)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fletching.returning.bots import SOONEST
-from fletching.store.statistics import Campaign, Statistics
+from fletching.store.statistics import Campaign
 from fletching.store.suppression import Suppression
 
 from sandbox.postfix import Postfix
@@ -20,6 +20,7 @@ from sandbox.processes import free_port, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink, SunkMail
 from sandbox.web import AGENT, Answer, Webhook, ask
+from tests.stores import open_store, statistics_of
 
 from . import redis_rights
 from .fletching import Fletching
@@ -212,7 +213,7 @@ def test_one_click_unsubscribes_again_and_again(site: Site, postfix: Postfix, si
         assert (event["event_type"], event["email"]) == ("engine_unsub", READER)
         assert event["click_url"] == "", "it came from the header"
     assert counted(site, last["campaign"]).unsubscribes == 1
-    assert Suppression(site.redis_url, Path("/nowhere")).holds("t100", READER)
+    assert Suppression(open_store(site.redis_url)).holds("t100", READER)
 
 
 def test_only_a_post_unsubscribes(site: Site, postfix: Postfix, sinks: Sinks) -> None:
@@ -303,7 +304,7 @@ def test_who_follows_the_link_that_nobody_sees_is_a_program(
 
 def counted(site: Site, campaign: str) -> Campaign:
     """What the statistics have of a campaign."""
-    found = Statistics(site.redis_url, Path("/nowhere")).campaign(campaign)
+    found = statistics_of(site.redis_url).campaign(campaign)
     assert found is not None
     return found
 

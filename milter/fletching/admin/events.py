@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from fletching.admin.asking import asking
+from fletching.admin.asking import asking, store
 from fletching.admin.figures import moment
 from fletching.config.model import Config
 from fletching.store.events import EventLog
@@ -134,4 +134,4 @@ def _milliseconds(id: str) -> int:
 
 
 def _log(config: Config) -> EventLog:
-    return EventLog(config.redis, config.state_dir)
+    return EventLog(store(config))

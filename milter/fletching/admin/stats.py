@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fletching.admin.asking import asking
+from fletching.admin.asking import asking, store
 from fletching.config.model import Config
 from fletching.store.statistics import EVERY, Campaign, Link, Row, Statistics, What
 from fletching.store.statistics import Wanted as Wanted
@@ -88,4 +88,4 @@ def breakdown(
 
 
 def _statistics(config: Config) -> Statistics:
-    return Statistics(config.redis, config.state_dir, config.measured)
+    return Statistics(store(config), config.measured)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fletching.admin.asking import asking
+from fletching.admin.asking import asking, store
 from fletching.admin.figures import moment
 from fletching.config import values
 from fletching.config.model import Config
@@ -34,21 +34,21 @@ class SuppressionError(Exception):
 def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
     """The entries of a list, or of all lists, in no order. ``since`` is RFC 3339."""
     with asking():
-        for entry in Suppression(config.redis, config.state_dir).entries(listid):
+        for entry in Suppression(store(config)).entries(listid):
             yield _row(entry)
 
 
 @asking()
 def found(config: Config, address: str) -> list[dict[str, Any]]:
     """The entries of an address in all lists, by ListID."""
-    return [_row(entry) for entry in Suppression(config.redis, config.state_dir).found(address)]
+    return [_row(entry) for entry in Suppression(store(config)).found(address)]
 
 
 @asking()
 def is_known(config: Config, listid: str) -> bool:
     """Whether a Mail Class has that list, or somebody is on its suppression list."""
     named = {each.list_id.lower() for each in config.mail_classes.values() if each.list_id}
-    lists = Suppression(config.redis, config.state_dir).lists()
+    lists = Suppression(store(config)).lists()
     return listid.lower() in named or listid.lower() in lists
 
 
@@ -73,7 +73,7 @@ class ByHand:
         """``obscured``: its entries are values of X-GreenArrow-Obscured-Email, not addresses."""
         self._obscured = obscured
         self._listid = listid
-        self._suppression = Suppression(config.redis, config.state_dir)
+        self._suppression = Suppression(store(config))
 
     @asking()
     def add(self, address: str, milliseconds: int) -> bool:

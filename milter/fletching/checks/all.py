@@ -26,8 +26,7 @@ from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_key
 from fletching.mail.dkim import SigningKey
 from fletching.postfix import postconf
 from fletching.postfix.settings import pieces
-from fletching.store.campaigns import Campaigns
-from fletching.store.connection import StoreAway
+from fletching.store.connection import Store, StoreAway
 
 __all__ = ["Finding", "Level", "check"]
 
@@ -131,13 +130,14 @@ def _dkim_keys(config: Config) -> Iterator[SigningKey | Finding]:
 
 
 def _redis(config: Config) -> Iterator[Finding]:
+    store = Store(config.redis, config.state_dir)
     try:
-        Campaigns(config.redis, config.state_dir).ping()
+        store.ping()
     except StoreAway as away:
         yield _redis_away(config, away)
     else:
         yield ok("redis", "answers")
-        yield from check_store(config)
+        yield from check_store(config, store)
 
 
 def _redis_away(config: Config, away: StoreAway) -> Finding:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from fletching.checks.finding import Finding, error, warning
 from fletching.config.model import Config
+from fletching.store.connection import Store
 from fletching.store.durability import Durability, durability
 
 _ALMOST_FULL = 0.9
@@ -53,10 +54,10 @@ _CUT_OFF = (
 )
 
 
-def check_durability(config: Config) -> Iterator[Finding]:
+def check_durability(config: Config, store: Store) -> Iterator[Finding]:
     """Where this Redis may lose what it took, or soon takes nothing. Raises StoreAway."""
     sentinels = "+sentinel://" in config.redis
-    for server in durability(config.redis, config.state_dir):
+    for server in durability(store):
         place = f"redis {server.place}".rstrip()
         if server.replica:
             yield error(place, _REPLICA)

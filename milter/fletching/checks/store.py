@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fletching.checks.durability import check_durability
 from fletching.checks.finding import Finding, Level, error, warning
 from fletching.config.model import Config
-from fletching.store.connection import StoreAway
+from fletching.store.connection import Store, StoreAway
 from fletching.store.trial import numbers, refused, server, version
 
 _OLDEST = (7, 0)
@@ -20,25 +20,25 @@ _LINES = 16
 """Connections that a process keeps open at most, roughly."""
 
 
-def check_store(config: Config) -> Iterator[Finding]:
+def check_store(config: Config, store: Store) -> Iterator[Finding]:
     """What is wrong with a Redis that answered just now."""
     try:
-        yield from _findings(config)
+        yield from _findings(config, store)
     except StoreAway as away:
         yield error("redis", f"stopped answering during this check, at {away}")
 
 
-def _findings(config: Config) -> Iterator[Finding]:
-    found_version = version(config.redis, config.state_dir)
+def _findings(config: Config, store: Store) -> Iterator[Finding]:
+    found_version = version(store)
     if numbers(found_version) < _OLDEST:
         told = f"is version {found_version}" if found_version else "is older than 6.0"
         yield error("redis", f"{told}: install Redis 7.0 or later")
         return
-    findings = [*check_durability(config)]
+    findings = [*check_durability(config, store)]
     yield from findings
     if any(each.level is Level.ERROR for each in findings):
         return
-    refusals = refused(config.redis, config.state_dir)
+    refusals = refused(store)
     if rights := " ".join(dict.fromkeys(each.right for each in refusals if each.right)):
         why = next(each.why for each in refusals if each.right)
         yield error("redis", f"its user lacks {rights} ({why}): ACL SETUSER NAME {rights}")
@@ -46,11 +46,11 @@ def _findings(config: Config) -> Iterator[Finding]:
         if not refusal.right:
             yield error("redis", f"does not run {refusal.what}: {refusal.why}")
     if not refusals:
-        yield from _server(config)
+        yield from _server(config, store)
 
 
-def _server(config: Config) -> Iterator[Finding]:
-    found = server(config.redis, config.state_dir)
+def _server(config: Config, store: Store) -> Iterator[Finding]:
+    found = server(store)
     workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
     needed = connections(workers)
     if found.max_clients is not None and found.max_clients < needed:

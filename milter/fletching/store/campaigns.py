@@ -1,18 +1,10 @@
 """Campaigns: which one a message belongs to, its number there, what its bounce is attributed to.
 
-Here live the keys of campaigns in Redis and the answer to `grouping.Question`. All hosts of a fleet
-share one Redis; what must be one step there is a Lua script beside this file. Keys:
+Here lives the answer to `grouping.Question`. All hosts of a fleet share one Redis; what must be one
+step there is a Lua script beside this file. Suppression lists are only read.
 
-    fletching:sendid:{<SendID in lower case>}  the id of its campaign; gone after its window
-    fletching:campaign:{<id>}                  hash: sendid mail_class instance_id monitor opened
-                                               number (the last one) run (of Redis, that gave it)
-    fletching:bounces:{<id>}:<number // 64>     list: number % 64, a space, record as JSON
-
-and the index of campaigns, which `statistics.py` describes, and the suppression lists of
-`suppression.py`, which are only read.
-
-Keys of one campaign share a hash tag and so a slot of Redis Cluster. Redis may forget any of them:
-what this process knows of a campaign outlives that (docs/decisions/0019).
+Redis may forget any key of a campaign: what this process knows of it outlives that
+(docs/decisions/0019).
 """
 
 from __future__ import annotations
@@ -23,35 +15,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from fletching import log
 from fletching.numbering import Numbered, Question, opened_at, opened_before
-from fletching.store.connection import (
-    SOCKET_TIMEOUT,
-    TROUBLE,
-    Ask,
-    Connection,
-    Lines,
-    StoreAway,
-    lent,
-)
+from fletching.store import keys
+from fletching.store.connection import TROUBLE, Ask, Lines, Store, StoreAway, lent
 from fletching.store.script import Script
-from fletching.store.statistics import INDEX
 from fletching.store.suppression import reason_in, where
-
-LIMIT = 0.3
-"""Seconds within which a mail has its answer, or none."""
 
 RECORDS_PER_KEY = 64
 KEPT_LONGER = 400 * 86400
 """Seconds that a campaign outlives its window and its bounces, with all that was counted of it."""
 
-_TOO_LATE = f"no answer within {LIMIT * 1000:.0f} ms"
-_LED_FOR = 600.0
-"""Seconds until it is asked again where a SendID leads."""
-_REMEMBERED_AT_MOST = 4096
+LED_FOR = 600.0
+REMEMBERED_AT_MOST = 4096
 _CHANCE_BITS = 16
 # Compact ASCII; octets that are no UTF-8 survive as \udcXX.
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -61,24 +39,34 @@ _AT_ONCE = 16
 class Campaigns:
     """The campaigns of a fleet. Any number of threads may ask; to be made after a fork."""
 
-    def __init__(self, url: str, state_dir: Path, retention: int = KEPT_LONGER) -> None:
+    def __init__(
+        self,
+        store: Store,
+        retention: int = KEPT_LONGER,
+        *,
+        led_for: float = LED_FOR,
+        most: int = REMEMBERED_AT_MOST,
+    ) -> None:
+        """``led_for``: seconds until it is asked again where a SendID leads. ``most``: campaigns
+        that are remembered."""
         self._retention = retention
-        self._connection = Connection(url, state_dir)
-        self._lines = Lines(self._connection)
+        self._store = store
+        self._limit = store.limits.answer
+        self._lines = Lines(store)
         self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store")
         self._begun = Script("begin.lua")
         self._opening = Script("open.lua")
         self._number = Script("number.lua")
-        self._known = _Known()
+        self._known = _Known(led_for, most)
         self._outage = _Outage()
 
     def campaign_of(self, question: Question) -> Numbered | None:
-        """A message's campaign and number; None if Redis does not say within 300 ms in all."""
+        """A message's campaign and number; None if Redis does not say within `Limits.answer`."""
         asked_at = time.monotonic()
-        numbered = self._at_once(question, asked_at + LIMIT)
+        numbered = self._at_once(question, asked_at + self._limit)
         if numbered is None:
             try:
-                numbered = self._the_long_way(question, asked_at + LIMIT)
+                numbered = self._the_long_way(question, asked_at + self._limit)
             except (*TROUBLE, StoreAway) as error:
                 self._outage.noticed(asked_at, str(error) or type(error).__name__)
                 return None
@@ -107,7 +95,7 @@ class Campaigns:
         suppressed = _suppressed(ask, question)
         if suppressed and question.suppress == "refuse":
             return _no_place(suppressed)
-        if question.suppress != "off" and time.monotonic() > deadline - SOCKET_TIMEOUT:
+        if question.suppress != "off" and time.monotonic() > deadline - self._store.limits.socket:
             # The second answer could come too late here; the long way does not wait for it.
             return None
         number = self._next_number(ask, campaign, question)
@@ -121,12 +109,12 @@ class Campaigns:
             return answer.result(deadline - time.monotonic())
         except TimeoutError:
             answer.cancel()
-            raise StoreAway(_TOO_LATE) from None
+            raise self._too_late() from None
 
     def _answer(self, question: Question, deadline: float) -> Numbered:
         line = self._lines.open()
         if line is None:
-            return self._heeding(self._connection.client().execute_command, question, deadline)
+            return self._heeding(self._store.client().execute_command, question, deadline)
         with lent(line, self._lines.keep):
             return self._heeding(line.ask, question, deadline)
 
@@ -135,7 +123,7 @@ class Campaigns:
         suppressed = _suppressed(ask, question)
         if suppressed and question.suppress == "refuse":
             return _no_place(suppressed)
-        _in_time(deadline)
+        self._in_time(deadline)
         return replace(self._numbered(ask, question, deadline), suppressed=suppressed)
 
     def _numbered(self, ask: Ask, question: Question, deadline: float) -> Numbered:
@@ -145,7 +133,7 @@ class Campaigns:
             campaign = self._known.led_to(sendid)
             if campaign is None:
                 campaign = self._led_to(ask, sendid, question, deadline)
-            _in_time(deadline)
+            self._in_time(deadline)
             number = self._next_number(ask, campaign, question)
             if number is not None:
                 return Numbered(campaign, number)
@@ -162,14 +150,14 @@ class Campaigns:
                 # Its mails are out, and what comes back of them is counted.
                 self._begin_again(ask, ours.campaign, question)
         elif found is None:
-            _in_time(deadline)
+            self._in_time(deadline)
             new = _Led(question.candidate, _now() + question.window)
             self._begin(ask, new.campaign, question)
             found = self._open(ask, sendid, new)
             if found is not None and found.campaign != new.campaign:
-                ask("DEL", _campaign_key(new.campaign))
+                ask("DEL", keys.campaign(new.campaign))
         assert found is not None, "a candidate is taken where there is no other"
-        ask("ZADD", INDEX, "NX", _opened(found.campaign, question), found.campaign)
+        ask("ZADD", keys.CAMPAIGNS, "NX", _opened(found.campaign, question), found.campaign)
         self._known.put(sendid, found)
         return found.campaign
 
@@ -180,7 +168,7 @@ class Campaigns:
         if candidate is not None:
             left = max(1, round(1000 * (candidate.end - asked_at)))
             words[1:] = [candidate.campaign, str(left)]
-        found = self._opening.run(ask, [f"fletching:sendid:{{{sendid}}}"], words)
+        found = self._opening.run(ask, [keys.sendid(sendid)], words)
         return None if found is None else _Led(str(found[0]), asked_at + found[1] / 1000)
 
     def _begin(self, ask: Ask, campaign: str, question: Question, *more: str) -> None:
@@ -192,18 +180,18 @@ class Campaigns:
             *("opened", _opened(campaign, question)),
             *more,
         ]
-        self._begun.run(ask, [_campaign_key(campaign)], [self._kept(question), *fields])
+        self._begun.run(ask, [keys.campaign(campaign)], [self._kept(question), *fields])
 
     def _begin_again(self, ask: Ask, campaign: str, question: Question) -> None:
         """A campaign that Redis may have lost. Then nobody may know all numbers that it had."""
         self._begin(ask, campaign, question, "run", "lost")
-        ask("ZADD", INDEX, "NX", _opened(campaign, question), campaign)
+        ask("ZADD", keys.CAMPAIGNS, "NX", _opened(campaign, question), campaign)
 
     def _next_number(self, ask: Ask, campaign: str, question: Question) -> int | None:
         sendid = question.sendid.lower()
         number: int | None = self._number.run(
             ask,
-            [_campaign_key(campaign), _bounce_key(campaign)],
+            [keys.campaign(campaign), keys.bounces(campaign)],
             [
                 _as_json(dict(question.remember)) if question.remember else "",
                 question.bounce_memory,
@@ -219,7 +207,7 @@ class Campaigns:
     def bounce_record(self, campaign: str, number: int) -> dict[str, str] | None:
         """What was remembered of a message; None where nothing is, or no longer."""
         block, wanted = divmod(number, RECORDS_PER_KEY)
-        for found in self._read("LRANGE", f"{_bounce_key(campaign)}{block}", 0, -1):
+        for found in self._read("LRANGE", f"{keys.bounces(campaign)}{block}", 0, -1):
             at, _, record = str(found).partition(" ")
             if int(at) == wanted:
                 return dict(json.loads(record))
@@ -227,22 +215,23 @@ class Campaigns:
 
     def campaign(self, campaign: str) -> dict[str, str] | None:
         """The fields of a campaign as text; None for one that is not known."""
-        found = self._read("HGETALL", _campaign_key(campaign))
+        found = self._read("HGETALL", keys.campaign(campaign))
         return dict(found) if found else None
 
-    def ping(self) -> None:
-        """Raises StoreAway where Redis does not answer."""
-        self._read("PING")
+    def _in_time(self, deadline: float) -> None:
+        """No further step for a mail that has had its answer: a number would be lost."""
+        if time.monotonic() >= deadline:
+            raise self._too_late()
+
+    def _too_late(self) -> StoreAway:
+        return StoreAway(f"no answer within {self._limit * 1000:.0f} ms")
 
     def _kept(self, question: Question) -> int:
         """Seconds that a campaign is kept."""
         return question.window + question.bounce_memory + self._retention
 
     def _read(self, *command: str | int) -> Any:
-        try:
-            return self._connection.client().execute_command(*command)  # type: ignore[no-untyped-call]
-        except TROUBLE as error:
-            raise StoreAway(str(error) or type(error).__name__) from error
+        return self._store.ask(lambda client: client.execute_command(*command))
 
 
 def _suppressed(ask: Ask, question: Question) -> str:
@@ -254,20 +243,6 @@ def _suppressed(ask: Ask, question: Question) -> str:
 
 def _no_place(suppressed: str) -> Numbered:
     return Numbered("", 0, suppressed)
-
-
-def _campaign_key(campaign: str) -> str:
-    return f"fletching:campaign:{{{campaign}}}"
-
-
-def _bounce_key(campaign: str) -> str:
-    return f"fletching:bounces:{{{campaign}}}:"
-
-
-def _in_time(deadline: float) -> None:
-    """No further step for a mail that has had its answer: a number would be lost."""
-    if time.monotonic() >= deadline:
-        raise StoreAway(_TOO_LATE)
 
 
 def _opened(campaign: str, question: Question) -> int:
@@ -301,7 +276,9 @@ class _Known:
     for the longest time may be left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, led_for: float, most: int) -> None:
+        self._led_for = led_for
+        self._most = most
         self._led: dict[str, _Led] = {}
         self._lock = threading.Lock()
 
@@ -319,12 +296,12 @@ class _Known:
 
     def put(self, sendid: str, led: _Led) -> None:
         # Another host may remember one that was opened before.
-        again = min(led.end, _now() + _LED_FOR)
+        again = min(led.end, _now() + self._led_for)
         with self._lock:
             before = self._led.pop(sendid, led)
             highest = before.highest if before.campaign == led.campaign else 0
             self._led[sendid] = replace(led, ask_again=again, highest=highest)
-            if len(self._led) > _REMEMBERED_AT_MOST:
+            if len(self._led) > self._most:
                 del self._led[next(iter(self._led))]
 
     def ask_again(self, sendid: str) -> None:

@@ -1,8 +1,8 @@
 """How old an entry of the stream is, by Redis' own clock and without the jumps of that clock.
 
-Here lives the key `fletching:clock`, a hash: `seen`, when a courier looked last, and `jumps`, from
-where to where the clock went meanwhile. A clock that is set right or wrong makes nothing older, nor
-does the time in which nobody was there to deliver: both look the same from here.
+Redis has when a courier looked last, and from where to where the clock jumped meanwhile. A clock
+that is set right or wrong makes nothing older, nor does the time in which nobody was there to
+deliver: both look the same from here.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from fletching import log
-from fletching.store.connection import Connection
+from fletching.store import keys
+from fletching.store.connection import Store
 from fletching.store.script import Script
 
-KEY = "fletching:clock"
 JUMP = 3_600_000
 """Milliseconds between two looks of couriers that are no wait, but a jump."""
 
@@ -51,8 +50,8 @@ class Reading:
 class Clock:
     """Redis' clock, as one process looks at it. Any number of threads may use it."""
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._script = Script("clock.lua")
         self._looking = threading.Lock()
         self._looked: float | None = None
@@ -62,8 +61,8 @@ class Clock:
         with self._looking:
             at = time.monotonic()
             since = 0 if self._looked is None else int((at - self._looked) * 1000)
-            now, jumped, jumps = self._connection.ask(
-                lambda client: self._script.run(client.execute_command, [KEY], [JUMP, since])
+            now, jumped, jumps = self._store.ask(
+                lambda client: self._script.run(client.execute_command, [keys.CLOCK], [JUMP, since])
             )
             self._looked = at
         reading = Reading(int(now), tuple(_jump(each) for each in jumps.split()))

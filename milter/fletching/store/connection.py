@@ -1,6 +1,6 @@
-"""A client of Redis from the URL in the configuration.
+"""The one client of Redis that a process has, made from the URL in the configuration.
 
-Here lives what the URLs mean and how long a socket may wait. No key and no command is known here.
+Here lives what the URLs mean and how long Redis may take. No key is known here.
 Nothing connects before the first command: a daemon starts while Redis is away.
 """
 
@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from weakref import WeakValueDictionary
 
 from redis import ConnectionPool, CredentialProvider, Redis, RedisCluster
 from redis.backoff import NoBackoff
@@ -42,9 +42,9 @@ Ask = Callable[..., Any]
 TROUBLE = (RedisError, RedisClusterException, OSError)
 """What redis-py raises where Redis is away, slow, or in no state to answer."""
 
-SOCKET_TIMEOUT = 0.25
-
 _KEPT = 16
+_MOST_CONNECTIONS = 1024
+"""Threads of a process that may use Redis at the same time. redis-py's own limit is 100."""
 
 # What redis-py would say with every new connection, each in a round trip of its own.
 _QUIET: dict[str, Any] = {"protocol": 2, "driver_info": None}
@@ -55,16 +55,35 @@ class StoreAway(Exception):
     """Redis did not answer; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long Redis may take, in seconds.
+
+    ``answer``: to give a mail its number, whatever that takes. ``socket``: to connect, and to send
+    each part of an answer.
+    """
+
+    answer: float = 0.3
+    socket: float = 0.25
+
+
+OF_THE_DAEMONS = Limits()
+
+
 def embedded_socket(state_dir: Path) -> Path:
     """Where the private redis-server of `redis: embedded` listens."""
     return state_dir / "redis" / "redis.sock"
 
 
-class Connection:
-    """The client of one URL; any number of threads may use it."""
+class Store:
+    """The Redis of one URL: one client and one pool of connections for a whole process.
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._make = _maker(url, state_dir)
+    Any number of threads may use it. A process that forks makes it after that.
+    """
+
+    def __init__(self, url: str, state_dir: Path, limits: Limits = OF_THE_DAEMONS) -> None:
+        self.limits = limits
+        self._make = _maker(url, state_dir, limits)
         self._made: Client | None = None
         self._making = threading.Lock()
 
@@ -74,6 +93,10 @@ class Connection:
             if self._made is None:
                 self._made = self._make()
             return self._made
+
+    def ping(self) -> None:
+        """Raises StoreAway where Redis does not answer."""
+        self.ask(lambda client: client.ping())
 
     def ask(self, question: Callable[[Any], T]) -> T:
         """The answer to a question to the client. Raises StoreAway."""
@@ -96,7 +119,7 @@ class Line:
         return bool(self._connection.ready)
 
     def ask(self, *command: Any) -> Any:
-        """The answer to a command; each wait for a part of it has `SOCKET_TIMEOUT`."""
+        """The answer to a command; each wait for a part of it has `Limits.socket`."""
         self._connection.send_command(*command)
         return self._connection.read_response()
 
@@ -147,8 +170,8 @@ def ask_together(client: Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
 class Lines:
     """Lines to the server of one URL that stay open; to a cluster there are none."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._idle: deque[Line] = deque()
 
     def idle(self) -> Line | None:
@@ -164,7 +187,7 @@ class Lines:
 
     def open(self) -> Line | None:
         """A line from the pool: it may have to be made, which may take long."""
-        client = self._connection.client()
+        client = self._store.client()
         return Line(client.connection_pool) if isinstance(client, Redis) else None
 
     def keep(self, line: Line) -> None:
@@ -175,58 +198,52 @@ class Lines:
             line.release()
 
 
-def _maker(url: str, state_dir: Path) -> Callable[[], Client]:
+def _maker(url: str, state_dir: Path, limits: Limits) -> Callable[[], Client]:
+    common = _options(limits)
     if url == "embedded":
         path = str(embedded_socket(state_dir))
-        return lambda: _server(UnixConnection, path=path)
+        return lambda: _server(UnixConnection, path=path, **common)
     parsed = parse(url)
     access = _access(parsed.credentials)
     tls: Mapping[str, Any] = parsed.tls_options if parsed.tls else {}
     match parsed.kind:
         case "unix":
-            options = {"path": parsed.path, "db": parsed.database, **access}
+            options = {"path": parsed.path, "db": parsed.database, **access, **common}
             return lambda: _server(UnixConnection, **options)
         case "server":
             ((host, port),) = parsed.nodes
             options = {"host": host, "port": port, "db": parsed.database, **access, **tls}
-            return lambda: _server(TlsConnection if parsed.tls else TcpConnection, **options)
+            kind = TlsConnection if parsed.tls else TcpConnection
+            return lambda: _server(kind, **options, **common)
         case "sentinel":
-            options = {"db": parsed.database, **access, **tls}
-            kind = MasterTlsConnection if parsed.tls else MasterConnection
-            return lambda: _server(kind, master=_master(url, parsed), **options)
+            options = {"db": parsed.database, **access, **tls, **common}
+            of_master = MasterTlsConnection if parsed.tls else MasterConnection
+            return lambda: _server(of_master, master=_master(parsed, limits), **options)
         case "cluster":
             if parsed.tls:
                 tls = {"ssl": True, "redis_connect_func": read_tickets, **tls}
-            return lambda: _cluster(parsed.nodes, **access, **tls)
+            return lambda: _cluster(parsed.nodes, **access, **tls, **common)
 
 
 def _server(kind: Callable[..., AbstractConnection], **options: Any) -> Redis:
-    return Redis(connection_pool=ConnectionPool(kind, **options, **_options()))
+    return Redis(connection_pool=ConnectionPool(kind, **options))
 
 
 def _cluster(nodes: Sequence[tuple[str, int]], **options: Any) -> RedisCluster:
     start = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
-    client = RedisCluster(startup_nodes=start, **options, **_options())
+    client = RedisCluster(startup_nodes=start, **options)
     # Those of the URL are asked, too, where none of the nodes that they named is there any more.
     known: Any = client.nodes_manager
     known.initialize = partial(known.initialize, additional_startup_nodes_info=nodes)
     return client
 
 
-_masters: WeakValueDictionary[str, Master] = WeakValueDictionary()
-_mastering = threading.Lock()
-
-
-def _master(url: str, parsed: RedisUrl) -> Master:
-    """The master behind sentinels: one for all clients of a process, since it has threads."""
-    with _mastering:
-        if (known := _masters.get(url)) is not None:
-            return known
-        kind = TlsConnection if parsed.sentinel_tls else TcpConnection
-        tls = parsed.tls_options if parsed.sentinel_tls else {}
-        options = {**_access(parsed.sentinel_credentials), **tls}
-        sentinels = [_server(kind, host=host, port=port, **options) for host, port in parsed.nodes]
-        return _masters.setdefault(url, Master(sentinels, parsed.service))
+def _master(parsed: RedisUrl, limits: Limits) -> Master:
+    kind = TlsConnection if parsed.sentinel_tls else TcpConnection
+    tls = parsed.tls_options if parsed.sentinel_tls else {}
+    options = {**_access(parsed.sentinel_credentials), **tls, **_options(limits)}
+    sentinels = [_server(kind, host=host, port=port, **options) for host, port in parsed.nodes]
+    return Master(sentinels, parsed.service)
 
 
 def _access(credentials: Credentials) -> dict[str, Any]:
@@ -251,11 +268,12 @@ class _PasswordFile(CredentialProvider):
         return (self._username, password) if self._username else (password,)
 
 
-def _options() -> dict[str, Any]:
+def _options(limits: Limits) -> dict[str, Any]:
     """No retries: the one who asks has 300 ms, and the mail's sender tries again."""
     return {
-        "socket_timeout": SOCKET_TIMEOUT,
-        "socket_connect_timeout": SOCKET_TIMEOUT,
+        "max_connections": _MOST_CONNECTIONS,
+        "socket_timeout": limits.socket,
+        "socket_connect_timeout": limits.socket,
         "retry": Retry(NoBackoff(), 0),
         **_QUIET,
         **_TEXT,

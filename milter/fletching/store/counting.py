@@ -1,6 +1,6 @@
 """What events count as, and what writes it: each campaign by itself, in one run of a script.
 
-Here live the kinds of events that are counted. The keys of the counters are in `statistics.py`.
+Here live the kinds of events that are counted.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from functools import lru_cache, partial
 
 from fletching import events
 from fletching.events import Event
+from fletching.store import keys
 from fletching.store.script import Script
-from fletching.store.statistics import CAMPAIGN, HOUR, counts_key, links_key, place
+from fletching.store.statistics import HOUR, place
 from fletching.store.writing import Batch, JournalLine, Write
 
 _KINDS = {
@@ -38,13 +39,12 @@ class Counting:
             if line.event.facts.campaign and (kind := _kind(line.event)):
                 of_campaign[line.event.facts.campaign] += _words(kind, line)
         for campaign, words in of_campaign.items():
-            of = f"{{{campaign}}}"
-            keys = (
-                *(f"{CAMPAIGN}{of}", counts_key(campaign), links_key(campaign)),
-                *(f"fletching:counted:{of}", f"fletching:seen:{of}:"),
-            )
-            run = partial(self._script.run, keys=keys, arguments=[*batch.writer_and_runs, *words])
-            yield Write(keys[0], run)
+            used = [
+                *(keys.campaign(campaign), keys.counts(campaign), keys.links(campaign)),
+                *(keys.counted(campaign), keys.seen(campaign)),
+            ]
+            run = partial(self._script.run, keys=used, arguments=[*batch.writer_and_runs, *words])
+            yield Write(used[0], run)
 
 
 def _kind(event: Event) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from fletching.store.connection import Connection
+from fletching.store.connection import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,12 @@ class Durability:
     eviction: str
 
 
-def durability(url: str, state_dir: Path) -> tuple[Durability, ...]:
+def durability(store: Store) -> tuple[Durability, ...]:
     """Of the server, or of each primary of a cluster. Nothing where INFO is forbidden.
 
     Raises StoreAway.
     """
-    return Connection(url, state_dir).ask(_look)
+    return store.ask(_look)
 
 
 def _look(client: Any) -> tuple[Durability, ...]:

@@ -1,13 +1,7 @@
 """The stream of events in Redis, and who has read how far.
 
-Here live the keys of events. What an event means is in `statistics.py` and `suppression.py`; who
-gets it, and how, may not be known here. Keys:
-
-    fletching:events         stream: event = JSON, place; the oldest first. A consumer group is a
-                             destination, under its name
-    fletching:marks:{frw}    hash: writer of a journal -> sequence number of its last event in the
-                             stream; the tag leads to the stream's slot
-    fletching:dead:<group>   stream: id (in the stream above), event = JSON, why
+What an event means is in `statistics.py` and `suppression.py`; who gets it, and how, may not be
+known here. A destination is a consumer group of the stream, under its name.
 
 The id of an entry in the stream is the time at which Redis got it, in milliseconds, a hyphen and a
 number. Mostly that is the event's own time; one that waited in a journal has a later one.
@@ -26,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from redis import Redis
@@ -34,24 +27,20 @@ from redis.exceptions import ResponseError
 
 from fletching import log
 from fletching.events import Event
-from fletching.store.connection import SOCKET_TIMEOUT, TROUBLE, Connection, StoreAway
+from fletching.store import keys
+from fletching.store.connection import TROUBLE, Store, StoreAway
 from fletching.store.counting import Counting
 from fletching.store.script import Script
 from fletching.store.sending import Away, answers
-from fletching.store.statistics import CAMPAIGN
 from fletching.store.suppression import Suppression
 from fletching.store.writing import Batch, JournalLine, Look, Outcome, Write
 
-STREAM = "fletching:events"
-MARKS = "fletching:marks:{frw}"
 DEAD_AT_MOST = 100_000
 """Dead letters of one destination; about so many, and the latest."""
 
-_STREAM = (STREAM, MARKS)
+_STREAM = (keys.EVENTS, keys.MARKS)
 _PAGE = 1000
 _COUNTED_AT_MOST = 10_000
-# A wait in Redis has to end before the socket gives up.
-_LONGEST_BLOCK = int(SOCKET_TIMEOUT * 1000 / 2)
 
 Entry = tuple[str, str]
 """An event in the stream: its id there, and its JSON."""
@@ -83,12 +72,14 @@ class EventLog:
     Every method raises StoreAway where Redis does not answer.
     """
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._append = Script("append.lua")
         self._trim = Script("trim.lua")
         self._counting = Counting()
-        self._suppression = Suppression(url, state_dir)
+        self._suppression = Suppression(store)
+        # A wait in Redis has to end before the socket gives up.
+        self._longest_block = int(store.limits.socket * 1000 / 2)
         self._away: Away = {}
 
     def append(self, events: Sequence[Event]) -> None:
@@ -99,7 +90,7 @@ class EventLog:
         """
         outcome = self.write(Batch([JournalLine(0, event, event.json()) for event in events]))
         for target, error in outcome.failed.items():
-            if not target.startswith(CAMPAIGN):
+            if not keys.is_campaign(target):
                 raise StoreAway(str(error) or type(error).__name__) from error
             # The events are kept. Another attempt would keep them twice.
             log.not_counted(target, error)
@@ -111,7 +102,7 @@ class EventLog:
         """
         writes = [write for write in self._writes(batch) if wanted(write.target)]
         try:
-            said = self._connection.ask(lambda client: answers(client, writes, self._away))
+            said = self._store.ask(lambda client: answers(client, writes, self._away))
         except StoreAway as away:
             said = [away] * len(writes)
         return _outcome(batch, writes, said)
@@ -121,13 +112,13 @@ class EventLog:
         if batch.lines:
             words = [word for line in batch.lines for word in (line.sequence, line.json)]
             arguments = [*batch.writer_and_runs, batch.after, *words]
-            yield Write(STREAM, partial(self._append.run, keys=_STREAM, arguments=arguments))
+            yield Write(keys.EVENTS, partial(self._append.run, keys=_STREAM, arguments=arguments))
         yield from self._counting.writes(batch)
 
     def look(self, writers: Sequence[str]) -> Look:
         """Which masters there are, and how far the stream is for these writers."""
-        runs = self._connection.ask(_runs)
-        found = self._connection.ask(lambda client: client.hmget(MARKS, writers)) if writers else []
+        runs = self._store.ask(_runs)
+        found = self._store.ask(lambda client: client.hmget(keys.MARKS, writers)) if writers else []
         marks = {name: int(mark or 0) for name, mark in zip(writers, found, strict=True)}
         return Look(runs, marks)
 
@@ -137,26 +128,24 @@ class EventLog:
 
     def last_id(self) -> str:
         """The id of the newest event; "0-0" where there is none."""
-        found = self._connection.ask(lambda client: client.xrevrange(STREAM, count=1))
+        found = self._store.ask(lambda client: client.xrevrange(keys.EVENTS, count=1))
         return str(found[0][0]) if found else "0-0"
 
     def length(self) -> int:
         """Events in the stream."""
-        return int(self._connection.ask(lambda client: client.xlen(STREAM)))
+        return int(self._store.ask(lambda client: client.xlen(keys.EVENTS)))
 
     def trim(self, older_than_ms: int) -> None:
         """Forgets events that Redis got before that time; about so, and never a younger one."""
         arguments = [str(older_than_ms)]
-        self._connection.ask(
-            lambda client: self._trim.run(client.execute_command, _STREAM, arguments)
-        )
+        self._store.ask(lambda client: self._trim.run(client.execute_command, _STREAM, arguments))
 
     def join(self, group: str, start: str) -> None:
         """Makes a group, which begins behind an id ("0": all, "$": what is new), if there is none.
 
         One that is there stays where it is.
         """
-        self._connection.ask(lambda client: _make(client, group, start))
+        self._store.ask(lambda client: _make(client, group, start))
 
     def take(self, group: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next events of a group, which are in the consumer's hand until `done`.
@@ -166,15 +155,15 @@ class EventLog:
         deadline = time.monotonic() + block_ms / 1000
         while True:
             left = int((deadline - time.monotonic()) * 1000)
-            taken = self._take(group, consumer, count, min(left, _LONGEST_BLOCK))
-            if taken or left <= _LONGEST_BLOCK:
+            taken = self._take(group, consumer, count, min(left, self._longest_block))
+            if taken or left <= self._longest_block:
                 return taken
 
     def _take(self, group: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
         # To Redis, 0 is for ever.
         block = block_ms if block_ms > 0 else None
-        found = self._connection.ask(
-            lambda client: client.xreadgroup(group, consumer, {STREAM: ">"}, count, block)
+        found = self._store.ask(
+            lambda client: client.xreadgroup(group, consumer, {keys.EVENTS: ">"}, count, block)
         )
         return _entries(found[0][1]) if found else []
 
@@ -189,31 +178,31 @@ class EventLog:
     def _reclaim(
         self, group: str, consumer: str, idle_ms: int, count: int, at: str
     ) -> tuple[str, list[Entry]]:
-        found = self._connection.ask(
-            lambda client: client.xautoclaim(STREAM, group, consumer, idle_ms, at, count)
+        found = self._store.ask(
+            lambda client: client.xautoclaim(keys.EVENTS, group, consumer, idle_ms, at, count)
         )
         return str(found[0]), _entries(found[1])
 
     def done(self, group: str, ids: Sequence[str]) -> None:
         """The group needs these no more."""
         if ids:
-            self._connection.ask(lambda client: client.xack(STREAM, group, *ids))
+            self._store.ask(lambda client: client.xack(keys.EVENTS, group, *ids))
 
     def bury(self, group: str, dead: Sequence[tuple[str, str, str]]) -> None:
         """Keeps events (id, JSON, why) as dead letters. They are not done by that."""
         for id, json, why in dead:
             fields = {"id": id, "event": json, "why": why}
-            self._connection.ask(
+            self._store.ask(
                 lambda client, fields=fields: client.xadd(  # type: ignore[misc]
-                    _dead(group), fields, maxlen=DEAD_AT_MOST, approximate=True
+                    keys.dead(group), fields, maxlen=DEAD_AT_MOST, approximate=True
                 )
             )
 
     def dead(self, group: str) -> Iterator[tuple[str, str, str]]:
         """The dead letters of a group, as they were buried, the oldest first."""
         at = "-"
-        while page := self._connection.ask(
-            lambda client, at=at: client.xrange(_dead(group), at, "+", _PAGE)  # type: ignore[misc]
+        while page := self._store.ask(
+            lambda client, at=at: client.xrange(keys.dead(group), at, "+", _PAGE)  # type: ignore[misc]
         ):
             for _, told in page:
                 yield told["id"], told["event"], told["why"]
@@ -222,11 +211,11 @@ class EventLog:
     def progress(self, group: str) -> Progress:
         """How far a group is; one that there is not yet has everything before it."""
         found = self._group(group)
-        dead = int(self._connection.ask(lambda client: client.xlen(_dead(group))))
+        dead = int(self._store.ask(lambda client: client.xlen(keys.dead(group))))
         if found is None:
             first = self._range("-", "+", 1)
             return Progress(self.length(), 0, dead, _time(first[0][0]) if first else 0)
-        undone = self._connection.ask(lambda client: client.xpending(STREAM, group))["min"]
+        undone = self._store.ask(lambda client: client.xpending(keys.EVENTS, group))["min"]
         start = f"({found['last-delivered-id']}"
         behind = [id for id, _ in self._range(start, "+", 1)]
         times = [_time(id) for id in (undone, *behind) if id]
@@ -236,17 +225,17 @@ class EventLog:
     def rewind(self, group: str, since_ms: int) -> int:
         """Sets a group back, or forth: it gets what came since then. How many events that are."""
         self.join(group, "$")
-        self._connection.ask(lambda client: client.xgroup_setid(STREAM, group, _before(since_ms)))
+        self._store.ask(lambda client: client.xgroup_setid(keys.EVENTS, group, _before(since_ms)))
         return self._count(str(since_ms))
 
     def _group(self, group: str) -> dict[str, Any] | None:
-        groups = self._connection.ask(_groups)
+        groups = self._store.ask(_groups)
         return next((each for each in groups if each["name"] == group), None)
 
     def _count(self, start: str) -> int:
         """The events from there on."""
-        last = self._connection.ask(lambda client: client.xrevrange(STREAM, count=1))
-        first = self._connection.ask(lambda client: client.xrange(STREAM, start, "+", 1))
+        last = self._store.ask(lambda client: client.xrevrange(keys.EVENTS, count=1))
+        first = self._store.ask(lambda client: client.xrange(keys.EVENTS, start, "+", 1))
         if not first:
             return 0
         begin, end = _place(first), _place(last)
@@ -260,7 +249,7 @@ class EventLog:
 
     def _range(self, start: str, end: str, count: int) -> list[Entry]:
         return _entries(
-            self._connection.ask(lambda client: client.xrange(STREAM, start, end, count))
+            self._store.ask(lambda client: client.xrange(keys.EVENTS, start, end, count))
         )
 
 
@@ -270,13 +259,13 @@ def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> O
     lost, mark = False, 0
     for write, said in zip(writes, answers, strict=True):
         if isinstance(said, Exception):
-            if write.target.startswith(CAMPAIGN) and _is_final(said):
+            if keys.is_campaign(write.target) and _is_final(said):
                 log.not_counted(write.target, said)
             else:
                 failed[write.target] = said
         elif isinstance(said, list) and batch.writer:
             unknown |= {str(said[0])} - batch.runs - {""}
-            if write.target == STREAM:
+            if write.target == keys.EVENTS:
                 lost = int(said[1]) < batch.after
                 mark = max(int(said[1]), batch.lines[-1].sequence)
     return Outcome(failed, len(failed) < len(writes), mark, frozenset(unknown), lost)
@@ -310,10 +299,6 @@ def _place(found: Sequence[tuple[str, dict[str, str]]]) -> int:
     return int(found[0][1].get("place", 0)) if found else 0
 
 
-def _dead(group: str) -> str:
-    return f"fletching:dead:{group}"
-
-
 def _time(id: str) -> int:
     return int(id.partition("-")[0])
 
@@ -325,7 +310,7 @@ def _before(milliseconds: int) -> str:
 
 def _make(client: Any, group: str, start: str) -> None:
     try:
-        client.xgroup_create(STREAM, group, start, mkstream=True)
+        client.xgroup_create(keys.EVENTS, group, start, mkstream=True)
     except ResponseError as error:
         if not str(error).startswith("BUSYGROUP"):
             raise
@@ -333,7 +318,7 @@ def _make(client: Any, group: str, start: str) -> None:
 
 def _groups(client: Any) -> list[dict[str, Any]]:
     try:
-        return list(client.xinfo_groups(STREAM))
+        return list(client.xinfo_groups(keys.EVENTS))
     except ResponseError as error:
         if "no such key" not in str(error):
             raise

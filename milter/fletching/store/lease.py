@@ -1,6 +1,6 @@
 """A lease: the right of one process of the fleet to do something, for as long as it renews it.
 
-Here live the keys `fletching:lease:<name>` and their two scripts. What is done under a lease may
+Here live its two scripts. What is done under a lease may
 not be known here.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from pathlib import Path
 from typing import Any
 
-from fletching.store.connection import Connection
+from fletching.store import keys
+from fletching.store.connection import Store
 
 SECONDS = 10.0
 """After this time without a renewal, another holder may have it."""
@@ -28,9 +28,9 @@ _LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1
 class Lease:
     """One holder's side of a lease. ``name``: of our own making. Threads may share it."""
 
-    def __init__(self, url: str, state_dir: Path, name: str, seconds: float = SECONDS) -> None:
-        self._connection = Connection(url, state_dir)
-        self._key = f"fletching:lease:{name}"
+    def __init__(self, store: Store, name: str, seconds: float = SECONDS) -> None:
+        self._store = store
+        self._key = keys.lease(name)
         self._seconds = seconds
         self._until = 0.0
         self._holder = secrets.token_hex(8)
@@ -53,6 +53,6 @@ class Lease:
         self._run(_LEAVE, self._holder)
 
     def _run(self, script: str, *arguments: str | int) -> Any:
-        return self._connection.ask(
+        return self._store.ask(
             lambda client: client.execute_command("EVAL", script, 1, self._key, *arguments)
         )

@@ -1,7 +1,6 @@
 """How many mails Postfix took, by campaign and place: each counted once, also while Redis is away.
 
-Here lives what is not in Redis yet, and what in the campaign's key `fletching:counted:{<id>}` is of
-it: name of a count -> how many of it are counted. When a mail was taken may not be known here.
+Here lives what is not in Redis yet. When a mail was taken may not be known here.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from fletching.store.connection import Connection, StoreAway
+from fletching.store import keys
+from fletching.store.connection import Store, StoreAway
 from fletching.store.script import Script
 from fletching.store.sending import Away, answers
-from fletching.store.statistics import CAMPAIGN, counts_key, place
+from fletching.store.statistics import place
 from fletching.store.writing import Write
 from fletching.tokens import Facts
 
@@ -45,8 +44,9 @@ class _Count:
 class Sent:
     """The counts of one process, which only grow. To be used by one thread at a time."""
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store, most: int = MOST) -> None:
+        self._store = store
+        self._most = most
         self._script = Script("sent.lua")
         self._counts: dict[_Of, _Count] = {}
         self._unwritten: dict[_Of, None] = {}
@@ -61,7 +61,7 @@ class Sent:
         # The last one used is the last to be forgotten.
         self._counts[of] = replace(count, mails=count.mails + 1, in_vain=0)
         self._unwritten[of] = None
-        if len(self._counts) > MOST:
+        if len(self._counts) > self._most:
             oldest = next(iter(self._counts))
             del self._counts[oldest]
             self._unwritten.pop(oldest, None)
@@ -76,7 +76,7 @@ class Sent:
             some, left = left[:AT_ONCE], left[AT_ONCE:]
             writes = [self._write(campaign, counts) for campaign, counts in some]
             try:
-                said = self._connection.ask(partial(answers, writes=writes, away=away))
+                said = self._store.ask(partial(answers, writes=writes, away=away))
             except StoreAway:
                 return True
             for (_, counts), answer in zip(some, said, strict=True):
@@ -86,12 +86,11 @@ class Sent:
         return bool(self._unwritten)
 
     def _write(self, campaign: str, counts: Sequence[_Of]) -> Write:
-        of = f"{{{campaign}}}"
-        keys = f"{CAMPAIGN}{of}", counts_key(campaign), f"fletching:counted:{of}"
+        used = [keys.campaign(campaign), keys.counts(campaign), keys.counted(campaign)]
         words: list[str | int] = []
         for count in counts:
             words += [count[1], self._counts[count].name, self._counts[count].mails]
-        return Write(keys[0], partial(self._script.run, keys=keys, arguments=words))
+        return Write(used[0], partial(self._script.run, keys=used, arguments=words))
 
     def _written(self, counts: Sequence[_Of], answer: Any) -> None:
         if isinstance(answer, Exception):

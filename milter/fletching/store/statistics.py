@@ -1,19 +1,7 @@
 """Statistics of campaigns: what was sent, opened, clicked, by hour, VirtualMTA, list and link.
 
-Here live the keys of the counters and the sums over them. `counting.py` counts events, and
-`sent.py` what was sent, once Postfix has it. Uniqueness is exact: a bit per message says whether it
-was there before. Keys, those of a campaign in one slot of Redis Cluster:
-
-    fletching:campaigns              sorted set: campaign -> unix seconds of its first message
-    fletching:counts:{<id>}          hash: kind|hour|VirtualMTA|list -> count
-    fletching:links:{<id>}           hash: digest -> URL, digest|kind -> count
-    fletching:counted:{<id>}         hash: writer of a journal -> sequence number of its last event
-                                     that is counted; name of a count of `sent.py` -> how many
-    fletching:seen:{<id>}:<kind>:<number // 65536>            bits by message number % 65536
-    fletching:seen:{<id>}:<kind>:<digest>:<number // 4096>    those of one link, % 4096
-
-All keys of a campaign but its bounces end with it. Names of VirtualMTAs and lists are
-percent-encoded there; an hour is unix seconds / 3600.
+Here live the sums over the counters. `counting.py` counts events, and `sent.py` what was sent, once
+Postfix has it. Uniqueness is exact: a bit per message says whether it was there before.
 """
 
 from __future__ import annotations
@@ -24,18 +12,14 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from fletching import events
-from fletching.store.connection import Connection
-from fletching.store.warnings import key as warnings_key
+from fletching.store import keys
+from fletching.store.connection import Store
 from fletching.store.warnings import sorted_by_mails
 
-INDEX = "fletching:campaigns"
-CAMPAIGN = "fletching:campaign:"
-"""What the keys of campaigns begin with."""
 What = Literal["mail_class", "listid", "mtaid", "day"]
 
 Count = int | None
@@ -122,10 +106,6 @@ Measured = Callable[[str], frozenset[str]]
 """By Mail Class: what is measured of its mail, such as `Config.measured`."""
 
 
-def _by_the_web_service(_: str) -> frozenset[str]:
-    return frozenset({"opens", "clicks", "unsubscribes"})
-
-
 @lru_cache(4096)
 def place(hour: int, mtaid: str, listid: str) -> str:
     """Where something is counted: the hour, the VirtualMTA and the list."""
@@ -159,9 +139,11 @@ class Statistics:
     """What reads, many campaigns in each round trip. All raise StoreAway where Redis does not
     answer."""
 
-    def __init__(self, url: str, state_dir: Path, measured: Measured = _by_the_web_service) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store, measured: Measured, page: int = _PAGE) -> None:
+        """``page``: campaigns in a round trip."""
+        self._store = store
         self.measured = measured
+        self._page = page
 
     def campaigns(
         self, limit: int | None = None, skip: int = 0, wanted: Wanted = EVERY
@@ -178,7 +160,7 @@ class Statistics:
     def newest(self, sendid: str) -> Campaign | None:
         """The newest campaign of a SendID, in any case; None where there is none."""
         sendid = sendid.lower()
-        open_one = self._run("GET", f"fletching:sendid:{{{sendid}}}")
+        open_one = self._run("GET", keys.sendid(sendid))
         if open_one and (found := self.campaign(str(open_one))):
             return found
         heads = self._heads(Wanted(search=sendid))
@@ -190,14 +172,14 @@ class Statistics:
         found: dict[str, Counter[int]] = {
             kind: Counter() for kind in ("sent", "opens", "clicks", "unsubscribes")
         }
-        for kind, hour, _, _, count in _counted(self._hash(counts_key(name))):
+        for kind, hour, _, _, count in _counted(self._hash(keys.counts(name))):
             if kind in found:
                 found[kind][hour * HOUR] += count
         return found
 
     def links(self, name: str) -> tuple[Link, ...]:
         """The links of a campaign that were followed, the most followed first."""
-        told = self._hash(links_key(name))
+        told = self._hash(keys.links(name))
         found = [
             Link(
                 url,
@@ -212,7 +194,7 @@ class Statistics:
 
     def warnings(self, name: str) -> tuple[tuple[str, int], ...]:
         """What mails of a campaign were let through with, and how many; the most frequent first."""
-        return sorted_by_mails(self._hash(warnings_key(name)))
+        return sorted_by_mails(self._hash(keys.warnings(name)))
 
     def by(self, what: What, name: str | None = None, wanted: Wanted = EVERY) -> tuple[Row, ...]:
         """The counts of the wanted campaigns, or of one, by class, list, VirtualMTA or UTC day."""
@@ -232,19 +214,19 @@ class Statistics:
         """The campaigns that are wanted, newest first, without their counts."""
         start = 0
         while names := self._run(
-            "ZREVRANGEBYSCORE", INDEX, "+inf", wanted.since, "LIMIT", start, _PAGE
+            "ZREVRANGEBYSCORE", keys.CAMPAIGNS, "+inf", wanted.since, "LIMIT", start, self._page
         ):
             found = self._there(names)
             # A campaign ends by itself, and its entry does not.
             if ended := set(names) - {each.campaign for each in found}:
-                self._run("ZREM", INDEX, *ended)
+                self._run("ZREM", keys.CAMPAIGNS, *ended)
             start += len(found)
             yield from filter(wanted.has, found)
 
     def _there(self, names: Sequence[str]) -> list[Campaign]:
         """Those of the campaigns that are there, without their counts."""
         about = ("sendid", "mail_class", "opened")
-        told = self._all([("HMGET", f"{CAMPAIGN}{{{name}}}", *about) for name in names])
+        told = self._all([("HMGET", keys.campaign(name), *about) for name in names])
         return [
             Campaign(
                 campaign=name,
@@ -258,8 +240,8 @@ class Statistics:
 
     def _with_counters(self, heads: Iterable[Campaign]) -> Iterator[tuple[Campaign, Fields]]:
         left = iter(heads)
-        while page := list(islice(left, _PAGE)):
-            told = self._all([("HGETALL", counts_key(head.campaign)) for head in page])
+        while page := list(islice(left, self._page)):
+            told = self._all([("HGETALL", keys.counts(head.campaign)) for head in page])
             yield from zip(page, map(_as_fields, told), strict=True)
 
     def _whole(self, head: Campaign, counters: Fields) -> Campaign:
@@ -283,10 +265,10 @@ class Statistics:
                 pipeline.execute_command(*command)
             return list(pipeline.execute())
 
-        return self._connection.ask(ask)
+        return self._store.ask(ask)
 
     def _run(self, *command: Any) -> Any:
-        return self._connection.ask(lambda client: client.execute_command(*command))
+        return self._store.ask(lambda client: client.execute_command(*command))
 
 
 def _as_fields(found: Any) -> Fields:
@@ -322,16 +304,6 @@ def _counted(counters: Fields) -> Iterator[tuple[str, int, str, str, int]]:
 @lru_cache(4096)
 def _day(hour: int) -> str:
     return datetime.fromtimestamp(hour * HOUR, UTC).strftime("%Y-%m-%d")
-
-
-def counts_key(campaign: str) -> str:
-    """The key of a campaign's counters."""
-    return f"fletching:counts:{{{campaign}}}"
-
-
-def links_key(campaign: str) -> str:
-    """The key of a campaign's links."""
-    return f"fletching:links:{{{campaign}}}"
 
 
 def _quoted(name: str) -> str:

@@ -1,10 +1,7 @@
 """Suppression: which addresses of a list get no more mail, and why.
 
-Here live the keys of suppression. Who heeds it is decided elsewhere. Keys:
-
-    fletching:suppression            set of the ListIDs that have entries, in lower case
-    fletching:suppressed:<ListID>    hash: address -> "<unix milliseconds> <reason>", or
-                                     "<unix milliseconds> removed" where the operator removed it
+Who heeds it is decided elsewhere. An entry is "<unix milliseconds> <reason>", or "<unix
+milliseconds> removed" where the operator removed it.
 
 ListIDs are compared without regard to case (they are in lower case in events), and so are
 addresses, which are as they were recorded: where a mail has an Obscured-Email, that stands here.
@@ -19,16 +16,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fletching.events import BAD_ADDRESS, COMPLAINT, UNSUBSCRIBE, text
-from fletching.store.connection import Connection
+from fletching.store import keys
+from fletching.store.connection import Store
 from fletching.store.script import Script
 from fletching.store.writing import Batch, Write
 
-LISTS = "fletching:suppression"
 REASONS = {UNSUBSCRIBE: "unsubscribed", COMPLAINT: "complained", BAD_ADDRESS: "bad_address"}
 """The reason that an event is for suppression, by its type."""
 
@@ -52,8 +47,8 @@ class Suppression:
     Every method raises StoreAway where Redis does not answer.
     """
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._script = Script("suppress.lua")
 
     def writes(self, batch: Batch) -> Iterator[Write]:
@@ -65,7 +60,7 @@ class Suppression:
                 of_list[_plain(event.facts.listid)] += entry
         if of_list:
             # The lists first: an entry that no list leads to would not be found.
-            yield Write(LISTS, lambda ask: ask("SADD", LISTS, *of_list))
+            yield Write(keys.SUPPRESSION, lambda ask: ask("SADD", keys.SUPPRESSION, *of_list))
         for listid, words in of_list.items():
             key = _key(listid)
             yield Write(key, partial(self._script.run, keys=[key], arguments=["", *words]))
@@ -73,9 +68,9 @@ class Suppression:
     def add(self, listid: str, address: str, reason: str, ms: int) -> bool:
         """Enters an address by hand; False where it was there already, and stays as it is."""
         words: list[str | int] = ["1", _plain(address), ms, reason]
-        self._connection.ask(lambda client: client.sadd(LISTS, _plain(listid)))
+        self._store.ask(lambda client: client.sadd(keys.SUPPRESSION, _plain(listid)))
         return bool(
-            self._connection.ask(
+            self._store.ask(
                 lambda client: self._script.run(client.execute_command, [_key(listid)], words)
             )
         )
@@ -86,13 +81,13 @@ class Suppression:
         if not self.holds(listid, address):
             return False
         removed = f"{time.time_ns() // 1_000_000} {_REMOVED}"
-        self._connection.ask(lambda client: client.hset(key, plain, removed))
+        self._store.ask(lambda client: client.hset(key, plain, removed))
         return True
 
     def holds(self, listid: str, address: str) -> bool:
         """Whether the list must not write to the address."""
         key, plain = _key(listid), _plain(address)
-        return bool(reason_in(self._connection.ask(lambda client: client.hget(key, plain))))
+        return bool(reason_in(self._store.ask(lambda client: client.hget(key, plain))))
 
     def entries(self, listid: str | None = None) -> Iterator[Entry]:
         """The entries of a list, or of all lists, in no order; a list may be long."""
@@ -102,7 +97,7 @@ class Suppression:
 
     def lists(self) -> list[str]:
         """The ListIDs that have entries, or had some, sorted."""
-        return sorted(self._connection.ask(lambda client: client.smembers(LISTS)))
+        return sorted(self._store.ask(lambda client: client.smembers(keys.SUPPRESSION)))
 
     def found(self, address: str) -> Iterator[Entry]:
         """The entries of an address in all lists: one look a list, many in a round trip."""
@@ -121,13 +116,13 @@ class Suppression:
             values: list[str | None] = pipeline.execute()
             return values
 
-        return self._connection.ask(asked)
+        return self._store.ask(asked)
 
     def _of_list(self, listid: str) -> Iterator[Entry]:
         cursor = None
         while cursor != 0:
             at = cursor or 0
-            cursor, page = self._connection.ask(
+            cursor, page = self._store.ask(
                 lambda client, at=at: client.hscan(_key(listid), at, count=_AT_ONCE)  # type: ignore[misc]
             )
             for address, value in page.items():
@@ -153,7 +148,7 @@ def reason_in(value: str | None) -> str:
 
 
 def _key(listid: str) -> str:
-    return f"fletching:suppressed:{quote(_plain(listid), safe='')}"
+    return keys.suppressed(_plain(listid))
 
 
 def _plain(name: str) -> str:

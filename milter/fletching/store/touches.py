@@ -1,22 +1,17 @@
 """What clients did with messages of late, for all processes that judge them.
 
-Here live the keys of touches. What a touch means may not be known here: it is a line of text. Keys:
-
-    fletching:touches:{t}:<message>   string: lines, the latest last, for some seconds
-
-All are in one slot of a cluster, so that those of many messages are one question.
+What a touch means may not be known here: it is a line of text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from fletching.store.connection import Connection
+from fletching.store import keys
+from fletching.store.connection import Store
 from fletching.store.script import Script
 
-KEY = "fletching:touches:{t}:"
 KEPT = 75_000
 """Milliseconds after the last touch of a message."""
 
@@ -30,24 +25,22 @@ class Touches:
     Every method raises StoreAway where Redis does not answer.
     """
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._touch = Script("touch.lua")
 
     def add(self, lines: Mapping[str, str]) -> None:
         """Adds lines, each with its end, by message."""
-        keys = [KEY + message for message in lines]
+        used = [keys.touches(message) for message in lines]
         arguments: list[str | int] = [KEPT, LARGEST, *lines.values()]
-        self._connection.ask(
-            lambda client: self._touch.run(client.execute_command, keys, arguments)
-        )
+        self._store.ask(lambda client: self._touch.run(client.execute_command, used, arguments))
 
     def of(self, messages: Sequence[str]) -> list[str]:
         """The lines of each message; empty where there are none."""
-        keys = [KEY + message for message in messages]
+        used = [keys.touches(message) for message in messages]
 
         def asked(client: Any) -> list[str | None]:
-            values: list[str | None] = client.mget(keys)
+            values: list[str | None] = client.mget(used)
             return values
 
-        return [value or "" for value in self._connection.ask(asked)]
+        return [value or "" for value in self._store.ask(asked)]

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from redis import RedisCluster
 from redis.exceptions import NoPermissionError, ResponseError
 
-from fletching.store.connection import Connection, StoreAway
+from fletching.store import keys
+from fletching.store.connection import Store, StoreAway
 from fletching.store.lease import Lease
 from fletching.store.script import Script
 
@@ -67,7 +67,7 @@ _ALLOWED = ("WRONGTYPE", "NOSCRIPT", "No matching script")
 def acl() -> str:
     """What the user of Fletching needs, for ACL SETUSER."""
     rights = " ".join(f"+{_right(str(name))}" for name, *_ in (*_COMMANDS, *_CONNECTING))
-    return f"on >PASSWORD resetkeys ~fletching:* resetchannels -@all {rights}"
+    return f"on >PASSWORD resetkeys ~{keys.PREFIX}* resetchannels -@all {rights}"
 
 
 def _right(command: str) -> str:
@@ -95,14 +95,13 @@ class Server:
     max_clients: int | None
 
 
-def version(url: str, state_dir: Path) -> str:
+def version(store: Store) -> str:
     """Of a cluster, the lowest. No user can be forbidden HELLO; empty before 6.0, which has none.
 
     Raises StoreAway.
     """
-    connection = Connection(url, state_dir)
     try:
-        return str(min(connection.ask(_versions), key=numbers))
+        return str(min(store.ask(_versions), key=numbers))
     except StoreAway as away:
         if isinstance(away.__cause__, ResponseError) and "unknown command" in str(away):
             return ""
@@ -124,12 +123,11 @@ def _versions(client: Any) -> list[str]:
     return [answer[answer.index("version") + 1] for answer in answers]
 
 
-def server(url: str, state_dir: Path) -> Server:
+def server(store: Store) -> Server:
     """Raises StoreAway, also where a right is lacking."""
-    connection = Connection(url, state_dir)
     key = f"{_prefix()}self"
     before = time.time()
-    millis, clients = connection.ask(lambda client: client.execute_command("EVAL", _SELF, 1, key))
+    millis, clients = store.ask(lambda client: client.execute_command("EVAL", _SELF, 1, key))
     after = time.time()
     found = re.search(r"(?m)^maxclients:(\d+)", clients)
     return Server(ahead(before, after, millis / 1000), int(found[1]) if found else None)
@@ -140,22 +138,21 @@ def ahead(before: float, after: float, there: float) -> float:
     return max(0.0, there - after) + min(0.0, there - before)
 
 
-def refused(url: str, state_dir: Path) -> tuple[Refusal, ...]:
+def refused(store: Store) -> tuple[Refusal, ...]:
     """What Redis refuses of all that it will be asked. Scripts run where every command may.
 
     Raises StoreAway where it stops to answer; the message names what it was asked.
     """
-    connection = Connection(url, state_dir)
-    return tuple(_commands(connection)) or tuple(_scripts(connection, url, state_dir))
+    return tuple(_commands(store)) or tuple(_scripts(store))
 
 
-def _commands(connection: Connection) -> Iterator[Refusal]:
+def _commands(store: Store) -> Iterator[Refusal]:
     key, forbidden = f"{_prefix()}key", 0
     try:
         for name, *words in _COMMANDS:
             sent = [name, *(key if word == _KEY else word for word in words)]
             ask = partial(_execute, words=sent)
-            if refusal := _tried(str(name), lambda ask=ask: connection.ask(ask)):  # type: ignore[misc]
+            if refusal := _tried(str(name), lambda ask=ask: store.ask(ask)):  # type: ignore[misc]
                 forbidden += refusal.right.startswith("+")
                 yield refusal
                 if name in _MAKES and not refusal.right:
@@ -163,11 +160,11 @@ def _commands(connection: Connection) -> Iterator[Refusal]:
             if name == _MAKES[-1] and forbidden == len(_MAKES):
                 return  # What would be written could neither expire nor be deleted.
     finally:
-        _if_it_can(connection, "EXPIRE", key, _MINUTE)
-        _if_it_can(connection, "DEL", key)
+        _if_it_can(store, "EXPIRE", key, _MINUTE)
+        _if_it_can(store, "DEL", key)
 
 
-def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refusal]:
+def _scripts(store: Store) -> Iterator[Refusal]:
     prefix = _prefix()
     key = {name: prefix + name for name in _KEYS}
     campaign, counts = key["campaign"], key["counts"]
@@ -189,13 +186,13 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
     }
 
     def run(name: str) -> None:
-        script, (keys, arguments) = Script(name), runs[name]
-        connection.ask(lambda client: script.run(client.execute_command, keys, arguments))
+        script, (used, arguments) = Script(name), runs[name]
+        store.ask(lambda client: script.run(client.execute_command, used, arguments))
         # At once: Redis may be away when they are to be deleted.
-        for each in keys:
-            connection.ask(partial(_execute, words=("EXPIRE", each, _MINUTE)))
+        for each in used:
+            store.ask(partial(_execute, words=("EXPIRE", each, _MINUTE)))
 
-    lease = Lease(url, state_dir, prefix.removeprefix("fletching:"))
+    lease = Lease(store, prefix.removeprefix(keys.PREFIX))
     steps: dict[str, Callable[[], object]] = {
         **{name: partial(run, name) for name in runs},
         "the script that takes a lease": lease.hold,
@@ -206,7 +203,7 @@ def _scripts(connection: Connection, url: str, state_dir: Path) -> Iterator[Refu
             if refusal := _tried(what, step):
                 yield refusal
     finally:
-        _if_it_can(connection, "DEL", *key.values())
+        _if_it_can(store, "DEL", *key.values())
 
 
 def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
@@ -218,7 +215,7 @@ def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
         if isinstance(cause, NoPermissionError):
             command = f"+{_right(what)}"
             # Its other words: "... no permissions to run the 'xadd' command".
-            right = "~fletching:*" if " to access " in str(cause) else command
+            right = f"~{keys.PREFIX}*" if " to access " in str(cause) else command
             return Refusal(what, str(away), right)
         if not isinstance(cause, ResponseError):
             raise StoreAway(f"{what}: {away}") from cause
@@ -233,9 +230,9 @@ def _execute(client: Any, words: Sequence[str | int]) -> Any:
     return client.execute_command(*words)
 
 
-def _if_it_can(connection: Connection, *words: str | int) -> None:
+def _if_it_can(store: Store, *words: str | int) -> None:
     with suppress(StoreAway):
-        connection.ask(partial(_execute, words=words))
+        store.ask(partial(_execute, words=words))
 
 
 _KEYS = (
@@ -246,5 +243,5 @@ _KEYS = (
 
 
 def _prefix() -> str:
-    """Below `fletching:`, where a user may be shut in, and in one slot of a cluster."""
-    return f"fletching:check:{{{secrets.token_hex(8)}}}:"
+    """Below `PREFIX`, where a user may be shut in, and in one slot of a cluster."""
+    return keys.trial(secrets.token_hex(8))

@@ -1,15 +1,14 @@
 """What mails of a campaign were let through with: the milter's warnings, and of how many mails.
 
-Here lives the key `fletching:warnings:{<id>}`, a hash: warning -> mails, in the slot of its
-campaign. What warns, and of what, may not be known here.
+What warns, and of what, may not be known here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from fletching.store.connection import Connection
+from fletching.store import keys
+from fletching.store.connection import Store
 from fletching.store.script import Script
 
 MOST = 100
@@ -22,22 +21,15 @@ LONGEST = 255
 class Warnings:
     """The warnings of a fleet."""
 
-    def __init__(self, url: str, state_dir: Path) -> None:
-        self._connection = Connection(url, state_dir)
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._warn = Script("warn.lua")
 
     def count(self, campaign: str, warnings: Mapping[str, int]) -> None:
         """So many mails of the campaign had each. Raises StoreAway."""
         words = [word for text, mails in warnings.items() for word in (text[:LONGEST], mails)]
-        keys = [f"fletching:campaign:{{{campaign}}}", key(campaign)]
-        self._connection.ask(
-            lambda client: self._warn.run(client.execute_command, keys, [MOST, *words])
-        )
-
-
-def key(campaign: str) -> str:
-    """Where a campaign's warnings are."""
-    return f"fletching:warnings:{{{campaign}}}"
+        used = [keys.campaign(campaign), keys.warnings(campaign)]
+        self._store.ask(lambda client: self._warn.run(client.execute_command, used, [MOST, *words]))
 
 
 def sorted_by_mails(told: Mapping[str, str]) -> tuple[tuple[str, int], ...]:

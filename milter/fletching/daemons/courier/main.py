@@ -28,7 +28,7 @@ from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, opened
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
-from fletching.store.connection import StoreAway
+from fletching.store.connection import Store, StoreAway
 from fletching.store.events import EventLog
 from fletching.store.lease import SECONDS, Lease
 
@@ -102,18 +102,22 @@ class Courier:
     def __init__(self, config_path: Path, config: Config) -> None:
         self._config_path = config_path
         self._config = config
-        self._events = EventLog(config.redis, config.state_dir)
-        self._clock = Clock(config.redis, config.state_dir)
+        self._open_store(config)
         self._counted = Deliveries()
         self._deliveries: list[Delivery] = []
         self._store_is_away = False
         self._unkept = Seldom(_TELL_EVERY)
 
+    def _open_store(self, config: Config) -> None:
+        self._store = Store(config.redis, config.state_dir)
+        self._events = EventLog(self._store)
+        self._clock = Clock(self._store)
+
     def begin(self, orders: list[Order]) -> None:
         """Starts a delivery for each."""
         for order in orders:
             name = f"courier:{order.name}"
-            lease = Lease(self._config.redis, self._config.state_dir, name)
+            lease = Lease(self._store, name)
             delivery = Delivery(order, self._events, self._clock, lease, self._counted)
             self._deliveries.append(delivery)
             delivery.begin()
@@ -132,8 +136,7 @@ class Courier:
             log.reload_failed(DAEMON, str(error).splitlines())
             return False
         if config.redis != self._config.redis:
-            self._events = EventLog(config.redis, config.state_dir)
-            self._clock = Clock(config.redis, config.state_dir)
+            self._open_store(config)
         self._config = config
         for delivery in self._deliveries:
             delivery.end()

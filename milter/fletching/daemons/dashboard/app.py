@@ -39,7 +39,7 @@ from fletching.daemons.process import http_server
 from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER
 from fletching.daemons.process.seldom import Seldom
 from fletching.returning import visitor
-from fletching.store.connection import StoreAway
+from fletching.store.connection import Store, StoreAway
 from fletching.store.statistics import Campaign, Statistics, What
 
 Message = MutableMapping[str, Any]
@@ -94,7 +94,7 @@ def run(config_path: Path, config: Config, heard: socket.socket, opened_by: str 
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     proxies = (config.web or Web()).trusted_proxies
-    statistics = Statistics(config.redis, config.state_dir, config.measured)
+    statistics = Statistics(Store(config.redis, config.state_dir), config.measured)
     shown = Dashboard(statistics, opened_by, proxies)
     answering = server(shown)
 

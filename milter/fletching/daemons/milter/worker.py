@@ -37,7 +37,7 @@ from fletching.outgoing.flow import STORE_AWAY, Outcome, Setup, carry
 from fletching.paused import Watch
 from fletching.startup import host_name, stamp, zone
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import StoreAway
+from fletching.store.connection import Store, StoreAway
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
 from fletching.store.warnings import Warnings
@@ -193,11 +193,9 @@ class _Store:
 
     @classmethod
     def of(cls, config: Config, state_dir: Path) -> _Store:
+        store = Store(config.redis, state_dir)
         return cls(
-            Campaigns(config.redis, state_dir, config.stats_retention),
-            EventLog(config.redis, state_dir),
-            Warnings(config.redis, state_dir),
-            Sent(config.redis, state_dir),
+            Campaigns(store, config.stats_retention), EventLog(store), Warnings(store), Sent(store)
         )
 
 

@@ -40,6 +40,7 @@ from fletching.daemons.process.listener import Listener, ListenError, open_liste
 from fletching.daemons.process.redis_files import open_redis_files
 from fletching.daemons.process.supervise import Child, Tender, end
 from fletching.daemons.web.app import Application, Opened, opened
+from fletching.store.connection import Store
 from fletching.store.events import EventLog
 from fletching.store.touches import Touches
 
@@ -224,11 +225,9 @@ def live(
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     folder = journal.journal_of(_spool(config), place)
-    recorder = Recorder(
-        EventLog(config.redis, config.state_dir), lambda: Journal(folder, _kept(config))
-    )
-    touches = Touches(config.redis, config.state_dir)
-    held = Holding(recorder, touches, answers.hits.lists, config.state_dir / "held", place)
+    store = Store(config.redis, config.state_dir)
+    recorder = Recorder(EventLog(store), lambda: Journal(folder, _kept(config)))
+    held = Holding(recorder, Touches(store), answers.hits.lists, config.state_dir / "held", place)
     application = Application(answers, recorder, held)
     answering = server(application)
 

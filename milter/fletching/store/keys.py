@@ -1,0 +1,139 @@
+"""The name of every key that Fletching has in Redis. Each is spelled here and nowhere else.
+
+Here live names only: no command, no connection. A script receives its keys as KEYS. Where a script
+makes many keys of one kind (bounce records, bits), it receives what their names begin with, also as
+one of KEYS, and appends a number; the function here says which one.
+
+In a Redis Cluster, keys with the same text in braces are in one slot, so that one script can use
+them together. Every key begins with `PREFIX`: the access rule `~fletching:*` covers all of them
+(docs/redis.md).
+
+    of a campaign, tag {<id>}          type        written by          ends
+    fletching:sendid:{<SendID>}        string      campaigns           with the campaign window
+    fletching:campaign:{<id>}          hash        campaigns           window + bounces + retention
+    fletching:bounces:{<id>}:<block>   list        campaigns           with the bounce memory
+    fletching:counts:{<id>}            hash        counting, sent      with the campaign
+    fletching:links:{<id>}             hash        counting            with the campaign
+    fletching:counted:{<id>}           hash        counting, sent      with the campaign
+    fletching:seen:{<id>}:<kind>:...   string      counting            with the campaign
+    fletching:warnings:{<id>}          hash        warnings            with the campaign
+
+    of the fleet
+    fletching:campaigns                sorted set  campaigns           never; entries are removed
+    fletching:events                   stream      events              never; `trim` removes entries
+    fletching:marks:{frw}              hash        events              never; `trim` removes fields
+    fletching:dead:<destination>       stream      events              never; about 100,000 entries
+    fletching:suppression              set         suppression         never
+    fletching:suppressed:<ListID>      hash        suppression         never
+    fletching:touches:{t}:<message>    string      touches             75 seconds after the last one
+    fletching:clock                    hash        clock               never
+    fletching:lease:<name>             string      lease               10 seconds after a renewal
+    fletching:check:{<random>}:...     all types   trial               at once, or after a minute
+
+The tag of a SendID is the SendID, in lower case: it leads to a campaign and shares no slot with it.
+The tag {frw} has no meaning; its slot is that of `fletching:events`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+PREFIX = "fletching:"
+"""What every key begins with."""
+
+CAMPAIGNS = "fletching:campaigns"
+"""Campaign id -> unix seconds of its first message."""
+
+EVENTS = "fletching:events"
+"""Entries have `event`, JSON, and `place`, one more than that of the entry before. A consumer group
+is a destination, under its name."""
+
+MARKS = "fletching:marks:{frw}"
+"""Journal -> sequence number of its last event in the stream."""
+
+SUPPRESSION = "fletching:suppression"
+"""The ListIDs that have entries, in lower case."""
+
+CLOCK = "fletching:clock"
+"""`seen`: when a courier looked last. `jumps`: the jumps of Redis' clock. Unix milliseconds."""
+
+_CAMPAIGN = "fletching:campaign:"
+
+
+def sendid(name: str) -> str:
+    """The id of the SendID's open campaign. ``name``: in lower case."""
+    return f"fletching:sendid:{{{name}}}"
+
+
+def campaign(id: str) -> str:
+    """`sendid`, `mail_class`, `instance_id`, `monitor`; `opened`, unix seconds; `number`, the last
+    one given; `at`, unix seconds of it; `run` of the Redis that gave it."""
+    return f"{_CAMPAIGN}{{{id}}}"
+
+
+def is_campaign(key: str) -> bool:
+    """Whether a key is a campaign's first one, by which its counters are written."""
+    return key.startswith(_CAMPAIGN)
+
+
+def bounces(id: str) -> str:
+    """What the keys of a campaign's bounce records begin with; a block number follows.
+
+    Entries: the message number within the block, a space, the record as JSON.
+    """
+    return f"fletching:bounces:{{{id}}}:"
+
+
+def counts(id: str) -> str:
+    """kind|hour|VirtualMTA|list -> count. Names are percent-encoded; the hour is unix seconds over
+    3600."""
+    return f"fletching:counts:{{{id}}}"
+
+
+def links(id: str) -> str:
+    """Digest of a link -> URL; digest|kind -> count."""
+    return f"fletching:links:{{{id}}}"
+
+
+def counted(id: str) -> str:
+    """Journal -> sequence number of its last event that is counted; and for sent mail, name of a
+    process's count -> how many of it are counted."""
+    return f"fletching:counted:{{{id}}}"
+
+
+def seen(id: str) -> str:
+    """What the keys of a campaign's bits begin with, by which unique opens and clicks are known.
+
+    Then follow kind and number // 65536, or kind, digest of a link and number // 4096.
+    """
+    return f"fletching:seen:{{{id}}}:"
+
+
+def warnings(id: str) -> str:
+    """Warning -> mails that had it."""
+    return f"fletching:warnings:{{{id}}}"
+
+
+def dead(destination: str) -> str:
+    """Dead letters: `id` in `EVENTS`, `event` as JSON, `why`."""
+    return f"fletching:dead:{destination}"
+
+
+def suppressed(listid: str) -> str:
+    """Address -> unix milliseconds, a space, reason. ``listid``: in lower case."""
+    return f"fletching:suppressed:{quote(listid, safe='')}"
+
+
+def touches(message: str) -> str:
+    """Lines of text, the latest last. One tag for all, so that many are read at once."""
+    return f"fletching:touches:{{t}}:{message}"
+
+
+def lease(name: str) -> str:
+    """The holder's name."""
+    return f"fletching:lease:{name}"
+
+
+def trial(random: str) -> str:
+    """What the keys begin with that `fletching check` makes and deletes, all in one slot."""
+    return f"fletching:check:{{{random}}}:"

@@ -1,0 +1,30 @@
+"""The store as tests open it: with longer limits than the daemons have.
+
+Two test processes share the machine with all their servers, and a full collection of one's garbage
+takes a fifth of a second. A test of a limit itself gives its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fletching.store.connection import Limits, Store
+from fletching.store.statistics import Statistics
+
+NOWHERE = Path("/nonexistent")
+PATIENT = Limits(answer=3.0, socket=2.5)
+
+
+def open_store(url: str, limits: Limits = PATIENT) -> Store:
+    """A client of its own, as each process of the daemons has one."""
+    return Store(url, NOWHERE, limits)
+
+
+def statistics_of(url: str) -> Statistics:
+    """The statistics of a site where the web service counts, and nothing reads bounces."""
+    return Statistics(open_store(url), measured)
+
+
+def measured(_: str) -> frozenset[str]:
+    """What the web service measures, of each Mail Class."""
+    return frozenset({"opens", "clicks", "unsubscribes"})

@@ -1,0 +1,127 @@
+"""Every key of Redis is named in `store/keys.py`, and nowhere else."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fletching import events
+from fletching.numbering import Question
+from fletching.store import keys
+from fletching.store.campaigns import Campaigns
+from fletching.store.clock import Clock
+from fletching.store.events import EventLog
+from fletching.store.lease import Lease
+from fletching.store.sent import Sent
+from fletching.store.touches import Touches
+from fletching.store.trial import acl
+from fletching.store.warnings import Warnings
+from fletching.store.writing import Batch, JournalLine
+from fletching.tokens import Facts
+from redis.crc import key_slot
+
+from sandbox.redis_cluster import Stores
+from tests.courier_setting import event
+from tests.stores import open_store
+
+ROOT = Path(__file__).parent.parent
+KEYS = Path(keys.__file__)
+# The table in keys.py: name, type, who writes it, when it ends.
+ROW = re.compile(r"(?m)^    fletching:(\w+)\S* +(\S+(?: set| types)?) +(\S.*?)  +(\S.*)$")
+TABLE = {row[1]: row for row in ROW.finditer(keys.__doc__ or "")}
+A = "a" * 12
+
+
+def slot(key: str) -> int:
+    return key_slot(key.encode())
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The strings of a Python file, or what stands in a Lua script."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".lua":
+        yield text
+    else:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+FILES = [
+    path
+    for folder in ("milter/fletching", "tests", "sandbox", "bench", "demo")
+    for suffix in ("py", "lua")
+    for path in sorted((ROOT / folder).rglob(f"*.{suffix}"))
+    if path not in (KEYS, Path(__file__))
+]
+
+
+def test_no_key_is_spelled_elsewhere() -> None:
+    assert len(FILES) > 100
+    key = re.compile(rf"{keys.PREFIX}({'|'.join(TABLE)})\b")
+    found = [str(path) for path in FILES if any(map(key.search, texts(path)))]
+    assert found == []
+
+
+def test_one_function_or_constant_for_each_key_of_the_table() -> None:
+    tree = ast.parse(KEYS.read_text("utf-8"))
+    spelled = [
+        found[1]
+        for node in tree.body[1:]
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+        if (found := re.match(r"fletching:(\w+)", each.value))
+    ]
+    assert sorted(spelled) == sorted(TABLE)
+
+
+def test_keys_of_a_campaign_share_its_slot() -> None:
+    of_campaign = (
+        *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
+    )
+    for name in of_campaign:
+        assert slot(name(A)) == slot(keys.campaign(A)), name
+
+
+def test_stream_and_its_journals_share_a_slot() -> None:
+    assert slot(keys.MARKS) == slot(keys.EVENTS)
+
+
+def test_touches_of_all_messages_share_a_slot() -> None:
+    assert slot(keys.touches("a:1")) == slot(keys.touches("b:2"))
+
+
+def test_acl_covers_every_key() -> None:
+    assert f" ~{keys.PREFIX}* " in acl()
+
+
+def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
+    """Every part of the store writes something that stays."""
+    opened = open_store(store.url)
+    opened.ping()
+    record = (("email", "r@example.com"),)
+    question = Question("news1", "News", "1", "", 1_795_248_000, 86400, A, record, 86400)
+    assert Campaigns(opened).campaign_of(question)
+    log, sent = EventLog(opened), Sent(opened)
+    log.join("shop", "0")
+    happened = [event(1), event(2, events.UNSUBSCRIBE)]
+    runs = log.look([]).runs
+    assert runs
+    lines = [JournalLine(number, each, each.json()) for number, each in enumerate(happened, 1)]
+    assert log.write(Batch(lines, "a journal", runs)).is_whole
+    log.bury("shop", [(*log.take("shop", "one", 1, 10)[0], "refused")])
+    sent.add(Facts(A, 1, "News", "1", "t100", "", "", "a", 1_795_248_000))
+    assert not sent.write()
+    Warnings(opened).count(A, {"a warning": 1})
+    Touches(opened).add({f"{A}:1": "first\n"})
+    assert Lease(opened, "courier:shop").hold()
+    Clock(opened).look()
+    everything = store.keys()
+    found = {key.split(":")[1]: key for key in everything}
+    assert found.keys() == TABLE.keys() - {"check"}
+    for name, key in found.items():
+        type = TABLE[name][2]
+        assert store.look.type(key) == ("zset" if type == "sorted set" else type), key
+        assert (store.look.pttl(key) == -1) == TABLE[name][4].startswith("never"), key
