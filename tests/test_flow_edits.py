@@ -55,7 +55,7 @@ def test_what_cannot_be_made_safe_is_told() -> None:
     body = "--b1\nContent-Type: text/plain; charset=utf-8\n\nGrüße\n--b1--\n"
     outcome = carried(mail("X-GreenArrow-MailClass: crm", "MIME-Version: 1.0", sealed, body=body))
     assert outcome.warnings == (
-        "signed with 8-bit octets or long lines in a part that must not change",
+        "signed, but a signed or encrypted part has 8-bit data or long lines",
     )
     assert "Grüße".encode() in outcome.final.body
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from fletching.mail import mime
+from fletching.mail.changed_parts import ChangedPart, with_changed_parts
 from fletching.mail.message import Message, parse
-from fletching.mail.mime import Encoded, Part, parts, with_parts
+from fletching.mail.mime import Part, parts
 from fletching.mail.parameters import parameters
 
 from tests.effort import is_linear
@@ -202,7 +203,7 @@ def test_what_a_part_says_of_itself() -> None:
     assert part.parameters == {"charset": "UTF-8"}
     assert part.disposition == "inline"
     assert part.encoding == "quoted-printable"
-    assert part.doubtful == part.sealed == ""
+    assert part.fault == part.protected_by == ""
     assert not part.root
     assert not part.forwarded
     assert only("\nthis").root
@@ -210,7 +211,7 @@ def test_what_a_part_says_of_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sealed", "forwarded"),
+    ("text", "protected_by", "forwarded"),
     [
         (SIGNED + "\nthis\n--b--", "multipart/signed", False),
         (SIGNED + ALTERNATIVE + "--c\n\nthis\n--c--\n--b--", "multipart/signed", False),
@@ -228,28 +229,28 @@ def test_what_a_part_says_of_itself() -> None:
          "", False),
     ],
 )  # fmt: skip
-def test_sealed_and_forwarded(text: str, sealed: str | None, forwarded: bool) -> None:
-    if sealed is None:
+def test_protected_by_and_forwarded(text: str, protected_by: str | None, forwarded: bool) -> None:
+    if protected_by is None:
         assert "this" not in shape(mail(text))
     else:
-        assert (only(text).sealed, only(text).forwarded) == (sealed, forwarded)
+        assert (only(text).protected_by, only(text).forwarded) == (protected_by, forwarded)
 
 
 @pytest.mark.parametrize(
-    ("header", "doubtful"),
+    ("header", "fault"),
     [
-        ("Content-Type: text/html\nContent-Type: text/plain", "Content-Type given twice"),
+        ("Content-Type: text/html\nContent-Type: text/plain", "conflicting Content-Type fields"),
         ("Content-Type: text/html\nContent-type:  text/html", ""),
         ("Content-Transfer-Encoding: 8bit\nContent-Transfer-Encoding: base64",
-         "Content-Transfer-Encoding given twice"),
+         "conflicting Content-Transfer-Encoding fields"),
         ("Content-Disposition: inline\nContent-Disposition: attachment",
-         "Content-Disposition given twice"),
+         "conflicting Content-Disposition fields"),
         ("MIME-Version: 1.0\nMIME-Version: 1.1", ""),
         ("Content-Type: multipart/mixed", "multipart without boundary"),
     ],
 )  # fmt: skip
-def test_doubtful(header: str, doubtful: str) -> None:
-    assert parts(mail(header + "\n\none"))[0].doubtful == doubtful
+def test_fault(header: str, fault: str) -> None:
+    assert parts(mail(header + "\n\none"))[0].fault == fault
 
 
 @pytest.mark.parametrize(
@@ -319,8 +320,8 @@ def test_parameters(value: str, wanted: tuple[str, dict[str, str]]) -> None:
 
 def changed(text: str, content: bytes, encoding: str) -> bytes:
     message = mail(text)
-    change = Encoded(only(text), content, encoding)
-    return bytes(with_parts(message, parts(message), [change])).replace(b"\r\n", b"\n")
+    change = ChangedPart(only(text), content, encoding)
+    return bytes(with_changed_parts(message, parts(message), [change])).replace(b"\r\n", b"\n")
 
 
 QP = "Content-Transfer-Encoding: quoted-printable\n"
@@ -383,7 +384,7 @@ def test_work_is_linear(made: Callable[[int], str]) -> None:
 
         def find_parts() -> None:
             # Nothing is known from the mail before.
-            mime._known_description.cache_clear()
+            mime._cached_description.cache_clear()
             parts(message)
 
         return find_parts

@@ -8,8 +8,9 @@ from email.message import Message as TheirMessage
 from pathlib import Path
 
 import pytest
+from fletching.mail.changed_parts import ChangedPart, with_changed_parts
 from fletching.mail.message import Message, parse
-from fletching.mail.mime import Encoded, parts, with_parts
+from fletching.mail.mime import parts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +119,6 @@ PIECES = [
 def test_no_mail_is_too_broken(raw: bytes) -> None:
     message = parse(b"Content-Type: multipart/mixed; boundary=b\r\n" + raw)
     check(message)
-    assert with_parts(message, parts(message), []) == message
-    same = [Encoded(p, message.body[p.start : p.end], p.encoding) for p in parts(message)]
-    assert with_parts(message, parts(message), same) == message
+    assert with_changed_parts(message, parts(message), []) == message
+    same = [ChangedPart(p, message.body[p.start : p.end], p.encoding) for p in parts(message)]
+    assert with_changed_parts(message, parts(message), same) == message

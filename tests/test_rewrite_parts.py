@@ -35,11 +35,13 @@ NEVER: dict[str, tuple[bytes, str]] = {
     "unknown disposition": (HTML + b"Content-Disposition: form-data\r\n\r\n" + LINKS, "attachment"),
     "two dispositions": (
         HTML + b"Content-Disposition: inline\r\nContent-Disposition: attachment\r\n\r\n" + LINKS,
-        "Content-Disposition given twice"),
-    "two types": (HTML + b"Content-Type: text/plain\r\n\r\n" + LINKS, "Content-Type given twice"),
+        "conflicting Content-Disposition fields"),
+    "two types": (
+        HTML + b"Content-Type: text/plain\r\n\r\n" + LINKS,
+        "conflicting Content-Type fields"),
     "two encodings": (
         b"Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: 8bit\r\n" + PAGE_PART,
-        "Content-Transfer-Encoding given twice"),
+        "conflicting Content-Transfer-Encoding fields"),
     "forwarded": (many(FORWARDED + PAGE_PART), "in message/rfc822"),
     "forwarded in a digest": (many(b"\r\n" + PAGE_PART, kind="multipart/digest"),
                               "in message/rfc822"),
@@ -231,7 +233,7 @@ def test_untouched_parts_are_the_same_to_the_octet(entities: list[bytes]) -> Non
     for was, now in zip(old, new, strict=True):
         assert was.content_type == now.content_type
         if not was.container and (
-            was.sealed or was.forwarded or not was.content_type.startswith("text/")
+            was.protected_by or was.forwarded or not was.content_type.startswith("text/")
         ):
             assert before.body[was.start : was.end] == after.body[now.start : now.end]
     # Taken out of both, what was changed leaves the same behind.

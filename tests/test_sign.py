@@ -334,7 +334,7 @@ def test_what_is_no_domain(domain: str) -> None:
 
 
 def test_short_rsa_keys_are_refused() -> None:
-    with pytest.raises(ValueError, match="RSA key of 768 bits: 1024 bits are the least"):
+    with pytest.raises(ValueError, match="RSA key of 768 bits: needs at least 1024 bits"):
         SigningKey("example.com", "s1", short_rsa_key(), False)
 
 

@@ -20,7 +20,7 @@ from fletching.mail.transfer import (
     fits,
     patched,
     quoted_printable,
-    safe,
+    to_seven_bit,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -295,7 +295,7 @@ def test_safe_keeps_what_was_meant(content: bytes, encoding: str, text: bool) ->
         raw = quoted_printable(content)
     elif encoding == "base64":
         raw = base64.b64encode(content)
-    made, now = safe(raw, encoding, text)
+    made, now = to_seven_bit(raw, encoding, text)
     assert fits(made, "7bit")
     assert now not in ("8bit", "binary")
     assert decode(made, now) == as_email_reads(made, now) == content
@@ -326,14 +326,14 @@ def test_safe_keeps_what_was_meant(content: bytes, encoding: str, text: bool) ->
     ],
 )  # fmt: skip
 def test_safe(raw: bytes, encoding: str, text: bool, wanted: tuple[bytes, str]) -> None:
-    assert safe(raw, encoding, text) == wanted
+    assert to_seven_bit(raw, encoding, text) == wanted
 
 
 def test_safe_breaks_long_lines() -> None:
     for encoding in ("7bit", QP):
-        made, now = safe(b"x" * 999, encoding, True)
+        made, now = to_seven_bit(b"x" * 999, encoding, True)
         assert (longest_line(made), now, decode(made, QP)) == (76, QP, b"x" * 999)
-    made, now = safe(base64.b64encode(b"x" * 999), "base64", True)
+    made, now = to_seven_bit(base64.b64encode(b"x" * 999), "base64", True)
     assert (longest_line(made), now, base64.b64decode(made)) == (76, "base64", b"x" * 999)
 
 
@@ -366,7 +366,7 @@ def test_work_is_linear(repeated: bytes, encoding: str) -> None:
         patches = [Patch(place, place, b"x" * 80) for place in range(0, size // 4, 9)]
 
         def patch_and_make_safe() -> None:
-            safe(raw, encoding, True)
+            to_seven_bit(raw, encoding, True)
             try:
                 content = decode(raw, encoding)
             except TransferError:

@@ -69,8 +69,8 @@ def _selectors(message: Message) -> Iterator[_Selector]:
     for part in mime.parts(message):
         if (
             part.content_type != "text/html"
-            or part.sealed
-            or part.file
+            or part.protected_by
+            or part.is_file
             or part.disposition == "attachment"
         ):
             continue

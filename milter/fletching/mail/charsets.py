@@ -1,8 +1,9 @@
-"""Charsets of texts: what a label means, and what a text without a label is written in.
+"""Charsets of texts: what a label means, and the charset of a text without a label.
 
 Labels are those of the WHATWG Encoding standard (section 4.2), which browsers and mail programs
-follow: several stand for a superset of what they say. Those that Python alone knows are read, too.
-Here live labels, codecs and how octets are kept. Where a label stands in a mail is not known here.
+follow: several mean a superset of the charset that they name. Labels that only Python knows are
+accepted, too. Here live labels, codecs and how bytes survive decoding. Where a mail says its
+charset is not known here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from encodings import normalize_encoding
 from encodings.aliases import aliases
 from functools import lru_cache
 
-# Charsets of mail in which ASCII text is its own octets, by Python's names. Python knows more
-# encodings, some of which are no charsets at all, and looks for a name it does not know in files.
+# Charsets of mail that ASCII is a part of, by Python's names. Python has other encodings, some of
+# which are no charsets at all, and it searches its files for a name that it does not know.
 _CHARSET = re.compile(
     r"ascii|utf_8|latin_1|iso8859_([2-9]|1[013-6])|koi8_[rtu]|tis_620|kz1048|ptcp154"
     r"|cp(437|720|737|775|85[02578]|86[0-35-69]|874|1125|125[0-8])"
@@ -23,8 +24,8 @@ _CHARSET = re.compile(
     r"|euc_(jp|kr|jis_2004|jisx0213)|iso2022_jp(_1|_2|_3|_2004|_ext)?"
 )
 _LONGEST_CHARSET = 40
-# Of the standard's labels, those that are no aliases of Python's; UTF-16 and what the standard
-# never decodes are left out.
+# The standard's labels that Python has no alias for, without UTF-16 and what the standard never
+# decodes.
 _LABELS = {
     label: codec
     for codec, labels in {
@@ -62,7 +63,7 @@ _LABELS = {
     }.items()
     for label in labels.split()
 }
-# What the standard reads them as, by Python's names.
+# The superset that the standard decodes a charset as, by Python's names.
 _SUPERSETS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -81,9 +82,9 @@ _PRESCANNED = 1024
 _C1 = "fletching.c1"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # A pure function of a short text, and mails name few charsets.
 def codec(label: str) -> str | None:
-    """Python's codec for a label, None where it means none that ASCII is a part of."""
+    """Python's codec for a label; None if it is unknown, or no charset that ASCII is a part of."""
     label = label.strip("\t\n\f\r ").lower()
     if len(label) > _LONGEST_CHARSET:
         return None
@@ -98,10 +99,10 @@ def codec(label: str) -> str | None:
 
 
 def guessed(content: bytes, *, html: bool) -> str:
-    """The codec of a text whose header has no charset.
+    """The codec of a text whose header names no charset.
 
-    HTML may name one in its first 1,024 octets (HTML standard, section 13.2.3.2). What is not UTF-8
-    either is ASCII, which other octets are an error in.
+    HTML may name one in its first 1,024 bytes (HTML standard, section 13.2.3.2). A text that is not
+    UTF-8 either is taken for ASCII, in which 8-bit bytes are an error.
     """
     if html and (meta := _META.search(_COMMENT.sub(b"", content[:_PRESCANNED]))):
         label = meta[1].decode("latin-1")
@@ -117,7 +118,7 @@ def guessed(content: bytes, *, html: bool) -> str:
 
 
 def errors(name: str) -> str:
-    """How the codec treats what it lacks: Windows codecs leave C1 controls as they are."""
+    """The codec's error handler: Windows codecs leave undefined C1 controls as they are."""
     return _C1 if name.startswith(("cp125", "cp874")) else "strict"
 
 

@@ -1,8 +1,8 @@
-"""DKIM-Signature fields over the final mail: rsa-sha256 and ed25519-sha256, relaxed/relaxed.
+"""DKIM signing of the final mail: rsa-sha256 and ed25519-sha256, relaxed/relaxed.
 
 Here live the two relaxed forms of RFC 6376 (sections 3.4.2 and 3.4.4), the choice of the fields
-that are signed, and the form of the field that is made. Which keys sign is decided elsewhere; keys
-are not read here. The work is linear in the size of the mail, for any bytes.
+that are signed, and the layout of the DKIM-Signature field. Which keys sign is decided in `policy`;
+key files are read in `keys`. The work is linear in the size of the mail, for any bytes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from fletching.domains import a_labels
 from fletching.mail.message import Header, Message
+from fletching.mail.transfer import LONGEST_LINE
 
 LEAST_RSA_BITS = 1024
-"""Verifiers take no signature of a shorter key (RFC 8301 section 3.2)."""
+"""Verifiers reject the signatures of shorter RSA keys (RFC 8301 section 3.2)."""
 
 _FIELD_NAME = b"DKIM-Signature"
 _COVERED = (
@@ -46,18 +47,17 @@ _COVERED = (
     b"feedback-id",
 )
 _OVERSIGNED = frozenset((b"from", b"subject", b"to", b"date"))
-# A name with ";" or 8-bit octets is allowed to exist, but cannot be written in h=.
+# A field name may hold ";" and 8-bit bytes, but h= cannot name such a field.
 _CONTENT_NAME = re.compile(rb"content-[!-9<-~]+")
 
-_LONGEST_LINE = 998
-"""Postfix breaks longer lines when it sends them, behind every signature."""
+_OUR_LINES = 78
+"""Bytes of a line of the field that is made, at most."""
 
-_MADE_LINE = 78
-_PIECE = 64 * 1024
-"""Octets of a body that are looked at together: they stay in the processor's cache."""
+_CHUNK = 64 * 1024
+"""Bytes of a body that are canonicalized together: they stay in the processor's cache."""
 
-_ROOM_FOR_NAMES = 30_000
-"""Octets of h=, at most: libmilter carries no field of more than 65535."""
+_LONGEST_H_TAG = 30_000
+"""Bytes of h=, at most: libmilter carries no field of more than 65535."""
 
 _WSP = b" \t"
 _SPACES = re.compile(rb"  +")
@@ -67,9 +67,9 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key and the place of its public half: ``selector._domainkey.domain``.
+    """A private key, and where DNS has its public key: ``selector._domainkey.domain``.
 
-    ``default`` marks the key of the domain that signs where nobody asked for a selector.
+    ``default``: it signs for its domain where the mail asks for no selector.
     """
 
     domain: str
@@ -82,12 +82,12 @@ class SigningKey:
         ascii_domain(self.selector)
         if isinstance(self.key, RSAPrivateKey) and self.key.key_size < LEAST_RSA_BITS:
             raise ValueError(
-                f"RSA key of {self.key.key_size} bits: {LEAST_RSA_BITS} bits are the least"
+                f"RSA key of {self.key.key_size} bits: needs at least {LEAST_RSA_BITS} bits"
             )
 
     @property
     def algorithm(self) -> str:
-        """The a= tag: what this key signs with."""
+        """The value of a= for this key."""
         return "rsa-sha256" if isinstance(self.key, RSAPrivateKey) else "ed25519-sha256"
 
     def sign(self, octets: bytes) -> bytes:
@@ -99,7 +99,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature to make: d= and s=, and the key, which may be that of another domain."""
+    """One signature to make: d=, s= and the key, which may belong to another domain."""
 
     domain: str
     selector: str
@@ -111,18 +111,18 @@ class Signature:
 
 
 def sign(message: Message, signatures: Sequence[Signature], time: int) -> Message:
-    """The message with its new DKIM-Signature fields on top, in the order of ``signatures``.
+    """The message with new DKIM-Signature fields on top, in the order of ``signatures``.
 
-    Signatures of the same domains that came with the mail are dropped: they were made before our
-    changes. Those of other domains stay.
+    Older signatures of the same domains are removed: they were made before our changes. Those of
+    other domains stay.
     """
     if not signatures:
         return message
     signed = _Signed.of(message)
-    made = tuple(signed.header(signature, time) for signature in signatures)
+    new = tuple(signed.header(signature, time) for signature in signatures)
     domains = frozenset(ascii_domain(signature.domain) for signature in signatures)
     kept = tuple(header for header in message.headers if _signer(header) not in domains)
-    return Message(made + kept, message.body)
+    return Message(new + kept, message.body)
 
 
 def signature_header(message: Message, signature: Signature, time: int) -> Header:
@@ -130,7 +130,7 @@ def signature_header(message: Message, signature: Signature, time: int) -> Heade
     return _Signed.of(message).header(signature, time)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # A pure function of a short text, and few domains sign.
 def ascii_domain(domain: str) -> str:
     """The domain in lower case, its labels that are not ASCII as A-labels (RFC 5890).
 
@@ -149,14 +149,14 @@ def relaxed_body(body: bytes) -> bytes:
 
 
 def _relaxed(body: bytes) -> Iterator[bytes]:
-    """The relaxed body in pieces: a long one is not kept a second time."""
-    # Line ends behind which no content has come yet: at the end of the body they do not count.
+    """The relaxed body in chunks: a long body is not held in memory twice."""
+    # Line ends without content behind them so far: at the end of the body they are left out.
     held: list[bytes] = []
     empty = True
     for piece in _pieces(body):
-        # Not line by line: every step is one pass in C, and most pieces stay as they are.
+        # Not line by line: each step is one pass in C, and most chunks stay as they are.
         piece = piece.replace(b"\t", b" ")
-        # The first question is the fastest one, and in an attachment the only one.
+        # The first test is the fastest, and in an attachment the only one.
         if b" " in piece and (b"  " in piece or b" \r" in piece):
             piece = _SPACES.sub(b" ", piece).replace(b" \r\n", b"\r\n")
         piece = piece.removesuffix(b" ")
@@ -174,13 +174,13 @@ def _relaxed(body: bytes) -> Iterator[bytes]:
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """The body cut behind line ends, in pieces of about `_PIECE` octets where its lines allow."""
+    """The body cut behind line ends, in chunks of about `_CHUNK` bytes if its lines allow."""
     at = 0
     while at < len(body):
-        end = body.rfind(b"\r\n", at, at + _PIECE)
+        end = body.rfind(b"\r\n", at, at + _CHUNK)
         if end < 0:
             end = body.find(b"\r\n", at)
-        end = len(body) if end < 0 or at + _PIECE >= len(body) else end + 2
+        end = len(body) if end < 0 or at + _CHUNK >= len(body) else end + 2
         yield body[at:end]
         at = end
 
@@ -195,10 +195,10 @@ def relaxed_field(name: bytes, value: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Signed:
-    """What all signatures of one message share.
+    """What all signatures of one message have in common.
 
-    ``names`` is the content of h=; ``fields`` the relaxed fields, each with CRLF, in that order;
-    ``body_hash`` the content of bh=.
+    ``names``: the value of h=. ``fields``: the relaxed fields in that order, each with CRLF.
+    ``body_hash``: the value of bh=.
     """
 
     names: tuple[bytes, ...]
@@ -209,7 +209,7 @@ class _Signed:
     def of(cls, message: Message) -> _Signed:
         names: list[bytes] = []
         fields: list[bytes] = []
-        room = _ROOM_FOR_NAMES
+        room = _LONGEST_H_TAG
         for name, header in _covered(message.headers):
             room -= len(name) + 1
             if room < 0:
@@ -223,13 +223,13 @@ class _Signed:
         return cls(tuple(names), b"".join(fields), base64.b64encode(digest.digest()))
 
     def header(self, signature: Signature, time: int) -> Header:
-        """The field of one signature. It signs itself too, with an empty b=."""
+        """The DKIM-Signature field. The signature covers the field itself, with an empty b=."""
         unsigned = _folded(self._words(signature, time)) + b"\r\n b="
         octets = signature.key.sign(self.fields + relaxed_field(_FIELD_NAME, unsigned))
         return Header(_FIELD_NAME, unsigned + _in_lines(base64.b64encode(octets)))
 
     def _words(self, signature: Signature, time: int) -> Iterator[bytes]:
-        """The tags but b=, in pieces that must not be folded within."""
+        """All tags but b=, in words that must not be folded within."""
         yield b" v=1;"
         yield f" a={signature.key.algorithm};".encode("ascii")
         yield b" c=relaxed/relaxed;"
@@ -244,8 +244,10 @@ class _Signed:
 
 
 def _covered(headers: Iterable[Header]) -> Iterator[tuple[bytes, Header | None]]:
-    """The entries of h=, and the field that each one stands for: verifiers take the fields of a
-    name bottom up (RFC 6376 section 5.4.2). None: an entry against a field that is added later.
+    """The entries of h=, and the field that each one covers.
+
+    Verifiers take the fields of a name from the bottom up (RFC 6376 section 5.4.2). None: the entry
+    covers no field, so that adding one breaks the signature.
     """
     by_name: dict[bytes, list[Header]] = {name: [] for name in _COVERED}
     for header in headers:
@@ -256,8 +258,8 @@ def _covered(headers: Iterable[Header]) -> Iterator[tuple[bytes, Header | None]]
             by_name[name] = [header]
     for name, instances in by_name.items():
         for header in reversed(instances):
-            # Postfix will break this one, and what stands above it cannot be named without it.
-            # h= without From would be no signature at all.
+            # Postfix will break this field, and h= cannot cover those above without it. But From
+            # must be in h=.
             if _too_long(header) and name != b"from":
                 break
             yield name, header
@@ -267,22 +269,22 @@ def _covered(headers: Iterable[Header]) -> Iterator[tuple[bytes, Header | None]]
 
 
 def _too_long(header: Header) -> bool:
-    if len(header.name) + 1 + len(header.value) <= _LONGEST_LINE:
+    if len(header.name) + 1 + len(header.value) <= LONGEST_LINE:
         return False
     lines = (header.name + b":" + header.value).split(b"\r\n")
-    return max(map(len, lines)) > _LONGEST_LINE
+    return max(map(len, lines)) > LONGEST_LINE
 
 
 def _folded(words: Iterable[bytes]) -> bytes:
-    """The words as the value of our field: folded before a word where the line would grow long."""
+    """The words as the value of the field, folded before a word that the line has no room for."""
     lines = []
     line = b""
-    room = _MADE_LINE - len(_FIELD_NAME) - 1
+    room = _OUR_LINES - len(_FIELD_NAME) - 1
     for word in words:
         if line and len(line) + len(word) > room:
             lines.append(line)
             line = b" " + word.lstrip(b" ")
-            room = _MADE_LINE
+            room = _OUR_LINES
         else:
             line += word
     lines.append(line)
@@ -290,15 +292,15 @@ def _folded(words: Iterable[bytes]) -> bytes:
 
 
 def _in_lines(text: bytes) -> bytes:
-    """Base64 behind `` b=`` in lines."""
-    first = _MADE_LINE - len(b" b=")
-    step = _MADE_LINE - 1
+    """Base64 in lines; the first one begins with `` b=``."""
+    first = _OUR_LINES - len(b" b=")
+    step = _OUR_LINES - 1
     rest = (text[at : at + step] for at in range(first, len(text), step))
     return b"\r\n ".join((text[:first], *rest))
 
 
 def _signer(header: Header) -> str | None:
-    """The d= of a DKIM-Signature field; None for other fields and for broken ones."""
+    """The d= of a DKIM-Signature field; None for any other field, and for a broken one."""
     if header.key != b"dkim-signature":
         return None
     tags: dict[bytes, bytes] = {}

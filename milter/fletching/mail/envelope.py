@@ -1,7 +1,7 @@
-"""What SMTP said about a mail: who sends it, to whom, from where.
+"""The SMTP envelope of a mail: its sender, its recipients, and the client that submitted it.
 
-Here live the values that Postfix tells us beside the mail itself. They know nothing of MIME,
-of configuration or of what will be decided from them.
+Here live the values that Postfix gives beside the mail itself. MIME, configuration and what is
+decided from these values may not be known here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 class Recipient:
     """One RCPT TO.
 
-    ``address`` has no angle brackets; octets that are not UTF-8 are surrogate escapes.
-    ``mailer`` is Postfix's ``{rcpt_mailer}`` (``smtp``, ``relay``, ``local``, ...), None where
-    Postfix did not say, as for mail submitted by sendmail(1).
+    ``address``: without angle brackets; bytes that are not UTF-8 are surrogate escapes.
+    ``mailer``: Postfix's ``{rcpt_mailer}`` (``smtp``, ``relay``, ``local``, ...); None without that
+    macro, as for mail submitted with sendmail(1).
     """
 
     address: str
@@ -23,12 +23,12 @@ class Recipient:
 
     @property
     def domain(self) -> str:
-        """What stands behind the last ``@``, in lower case; empty without one."""
+        """The text behind the last ``@``, in lower case; empty without an ``@``."""
         return self.address.rpartition("@")[2].lower() if "@" in self.address else ""
 
     @property
     def mailbox(self) -> str:
-        """The address with its domain in lower case: two spellings are one recipient."""
+        """The address with its domain in lower case: the case of a domain does not matter."""
         local, at, domain = self.address.rpartition("@")
         return f"{local}@{domain.lower()}" if at else self.address
 
@@ -37,10 +37,10 @@ class Recipient:
 class Envelope:
     """The SMTP transaction around one mail (RFC 5321 section 2.3.1).
 
-    ``sender`` is empty for the null sender. ``client`` is the address of the client as text, empty
-    where it has none. ``login`` is the name given to SMTP AUTH, None without. ``local`` is true for
-    mail that came through ``non_smtpd_milters`` (sendmail(1)). ``service`` is Postfix's
-    ``{daemon_name}``, None where Postfix did not say.
+    ``sender``: empty for the null sender. ``client``: the IP address of the client, empty without
+    one. ``login``: the user name of SMTP AUTH, None without. ``local``: whether the mail came
+    through ``non_smtpd_milters``, as from sendmail(1). ``service``: Postfix's ``{daemon_name}``,
+    None without that macro.
     """
 
     sender: str
@@ -53,10 +53,10 @@ class Envelope:
 
     @property
     def mailers(self) -> tuple[str | None, ...]:
-        """The mailers of the recipients, each once."""
+        """The mailers of the recipients, without duplicates."""
         return tuple(dict.fromkeys(recipient.mailer for recipient in self.recipients))
 
     @property
     def mailers_told(self) -> bool:
-        """Whether Postfix said which mailers the recipients have: it does for mail from SMTP."""
+        """Whether Postfix gave the mailer of any recipient, as it does for mail from SMTP."""
         return any(mailer is not None for mailer in self.mailers)

@@ -1,8 +1,7 @@
-"""A mail as octets: its header fields, its body, and the addresses in a field (RFC 5322).
+"""A mail in bytes: its header fields, its body, and the addresses in a field (RFC 5322).
 
-Here lives all that is known about the form of a mail (RFC 5322, RFC 2045 to 2047). What tracking,
-a campaign or a signature is may not be known here. Nothing here raises for any bytes, and the work
-is linear in the size.
+Here lives the syntax of a mail. What tracking, a campaign or a signature is may not be known here.
+Nothing raises for any bytes, and the work is linear in the size.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _DOMAIN = re.compile(r"[^\x00-\x20\"(),:;<>@\\\x7f\ud800-\udfff\ufffd]+")
 class Header:
     """One header field.
 
-    ``name`` is as written, without colon. ``value`` is everything behind the colon: the leading
-    space too, folds as CRLF and white space, no CRLF at the end. ``place`` is its place in the mail
-    as received, from 0; None for a field that we made. ``key`` is the name in lower case: field
-    names do not depend on case (RFC 5322 section 1.2.2).
+    ``name``: as written, without the colon. ``value``: everything behind the colon, with the
+    leading space, folds as CRLF and white space, and no CRLF at the end. ``place``: its position in
+    the mail as received, from 0; None for a field that we add. ``key``: the name in lower case,
+    since field names ignore case (RFC 5322 section 1.2.2).
     """
 
     name: bytes
@@ -34,12 +33,12 @@ class Header:
     key: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Kept, since a mail is asked for its fields a hundred times.
+        # Computed once, since the fields of a mail are searched a hundred times.
         object.__setattr__(self, "key", self.name.rstrip(b" \t").lower())
 
     @property
     def text(self) -> bytes:
-        """The value unfolded (RFC 5322 section 2.2.3) and without white space around it."""
+        """The value unfolded (RFC 5322 section 2.2.3), without white space at its ends."""
         return self.value.replace(b"\r\n", b"").strip(b" \t\r\n")
 
 
@@ -51,7 +50,7 @@ class Message:
     body: bytes
 
     def all(self, name: bytes) -> tuple[Header, ...]:
-        """The fields of that name, top down. ``name`` in lower case."""
+        """The fields of that name, from the top down. ``name`` in lower case."""
         return tuple(header for header in self.headers if header.key == name)
 
     def first(self, name: bytes) -> Header | None:
@@ -68,11 +67,11 @@ class Message:
 
 
 def parse(raw: bytes) -> Message:
-    """A mail from a file, as Postfix would take it: bare LF ends a line, too.
+    """A mail from a file, as Postfix would parse it: a bare LF ends a line, too.
 
     The header ends at an empty line, or before the first line that is no header field (as in
-    Postfix's cleanup), which then is the body's first. White space before a colon goes, and so does
-    the line that begins each mail of an mbox file (as in Postfix's sendmail).
+    Postfix's cleanup), which is the first line of the body then. White space before a colon is
+    removed, and so is the ``From`` line before a mail in an mbox file (as in Postfix's sendmail).
     """
     if raw.count(b"\n") != raw.count(b"\r\n"):
         raw = _BARE_LF.sub(b"\r\n", raw)
@@ -89,8 +88,8 @@ def header_block(
 ) -> tuple[list[tuple[bytes, bytes]], int]:
     """The names and values of the fields from ``start`` on, and where the block ends.
 
-    The end is that of the last field: an empty line stands there, the body, or nothing. A line that
-    begins with ``before`` ends the block, whatever it looks like.
+    The block ends with the last field, before an empty line, the body, or the end of the data. A
+    line that begins with ``before`` ends the block, even if it looks like a field.
     """
     fields: list[tuple[bytes, bytes]] = []
     at = start
@@ -111,7 +110,7 @@ def content_start(data: bytes, end: int) -> int:
 
 
 def _line_end(data: bytes, start: int) -> int:
-    """Where the CRLF stands that ends the line, or the end of the data."""
+    """The offset of the CRLF that ends the line, or of the end of the data."""
     end = data.find(b"\r\n", start)
     return len(data) if end < 0 else end
 
@@ -119,10 +118,9 @@ def _line_end(data: bytes, start: int) -> int:
 def addresses(field: bytes) -> list[str]:
     """The addresses in a field such as From or To, without display names, groups and routes.
 
-    Quoted strings and comments may hold anything: a quoted local part keeps its quotes, comments
-    are passed over (RFC 5322 section 3.4). So is what has no domain: the first half of a name with
-    a comma that nobody quoted, or an unquoted special character before the @. Octets that are not
-    UTF-8 are surrogate escapes.
+    A quoted local part keeps its quotes; comments are skipped (RFC 5322 section 3.4). So is an
+    address without a domain, as the first half of a name with an unquoted comma, and one with an
+    unquoted special character before the @. Bytes that are not UTF-8 become surrogate escapes.
     """
     found = []
     for mailbox in _mailboxes(field):
@@ -136,7 +134,7 @@ def addresses(field: bytes) -> list[str]:
 def address_domain(field: bytes) -> str | None:
     """The domain of the first address in a From or Sender field, in lower case; None without one.
 
-    Of an address only the domain counts here.
+    The local part may be anything.
     """
     for mailbox in _mailboxes(field):
         _, at, domain = mailbox.rpartition("@")
@@ -147,9 +145,9 @@ def address_domain(field: bytes) -> str | None:
 
 
 def _mailboxes(field: bytes) -> Iterator[str]:
-    """What stands where an address may: in angle brackets, or else last before a comma or the end.
+    """The candidates for addresses: what is in angle brackets, or last before a comma or the end.
 
-    In one pass and without recursion: comments may be nested without end.
+    In one pass and without recursion: comments may be nested to any depth.
     """
     word: list[str] = []
     after_blank = in_brackets = passed = False
@@ -161,7 +159,7 @@ def _mailboxes(field: bytes) -> Iterator[str]:
             yield "".join(word)
             word, passed = [], False
         elif passed:
-            # Behind an address in brackets.
+            # Text behind an address in brackets.
             continue
         elif piece == "<":
             word, in_brackets = [], True
@@ -180,7 +178,7 @@ def _mailboxes(field: bytes) -> Iterator[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Characters and whole quoted strings, without comments. What has no end is passed over."""
+    """Characters and whole quoted strings, without comments. What is never closed is skipped."""
     quoted: list[str] = []
     depth = 0
     escaped = False

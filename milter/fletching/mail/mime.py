@@ -1,16 +1,15 @@
-"""The tree of a mail's MIME parts, as places in its body (RFC 2045, RFC 2046).
+"""The MIME parts of a mail, as offsets into its body (RFC 2045, RFC 2046).
 
-Here lives where each part begins and ends, what its header says of it, and how another content goes
-back into its place. Nothing is decoded here, and nothing raises: what is broken is a part that says
-so. One pass over the delimiter lines, no recursion, so that ten thousand nested parts cost what ten
-thousand parts in a row cost.
+Here lives where each part begins and ends, and what its header says about it. Nothing is decoded
+here, and nothing raises: a broken part has a `Part.fault`. It is one pass over the delimiter lines
+without recursion, so that ten thousand nested parts cost the same as ten thousand parts in a row.
+How changed parts are put back is in `changed_parts.py`.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,19 +17,15 @@ from fletching.mail.message import Header, Message, content_start, header_block
 from fletching.mail.parameters import parameters
 from fletching.mail.transfer import IDENTITY
 
-_SEALED = {
+_PROTECTED = {
     "multipart/signed",
     "multipart/encrypted",
     "application/pkcs7-mime",
     "application/x-pkcs7-mime",
 }
-_LONGEST_KNOWN = 300
-# Of the octets of what they stand over: RFC 1864, RFC 9530, RFC 3230, and mailboxes' own.
-_OF_OCTETS = frozenset(
-    (b"content-md5", b"content-digest", b"repr-digest", b"digest", b"content-length", b"lines")
-)
+_LONGEST_CACHED = 300
 _DESCRIBING = (b"content-type", b"content-transfer-encoding", b"content-disposition")
-# Twice as fast in a long attachment as `find`.
+# In a long attachment twice as fast as `bytes.find`.
 _DASHES = re.compile(rb"\r\n--")
 
 
@@ -38,12 +33,12 @@ _DASHES = re.compile(rb"\r\n--")
 class Part:
     """One entity of a mail.
 
-    ``headers`` stand from ``head`` on, the content from ``start`` to ``end``, all counted in octets
-    of the mail's body; the root's headers are the mail's, and its ``head`` is 0. ``sealed`` names
-    the signed or encrypted type that the part is or stands in, else it is empty. ``forwarded``:
-    within a message/rfc822. ``container``: it consists of other parts. ``file``: it has a name, and
-    mail programs show it as a file. ``doubtful`` says what is wrong with its header, else it is
-    empty.
+    ``headers`` begin at ``head``, the content goes from ``start`` to ``end``: offsets in bytes into
+    the mail's body. The headers of the ``root`` are those of the mail; its ``head`` is 0.
+    ``protected_by``: the signed or encrypted type that the part has, or is part of; else empty.
+    ``forwarded``: within a message/rfc822. ``container``: it consists of other parts. ``is_file``:
+    it has a name, and mail programs show it as an attached file. ``fault``: what is wrong with its
+    header; else empty.
     """
 
     headers: tuple[Header, ...]
@@ -54,133 +49,73 @@ class Part:
     parameters: Mapping[str, str]
     encoding: str
     disposition: str
-    sealed: str
+    protected_by: str
     forwarded: bool
     container: bool
-    file: bool
-    doubtful: str
+    is_file: bool
+    fault: str
     root: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A part's new content, with the encoding that it now has. A container keeps its content."""
-
-    part: Part
-    raw: bytes
-    encoding: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Splice:
-    """Octets to stand in the place of ``start`` to ``end`` of the body."""
-
-    start: int
-    end: int
-    octets: bytes
-
-
 def parts(message: Message) -> tuple[Part, ...]:
-    """All parts of a mail in the order they stand in it, containers before what they hold."""
+    """All parts of a mail in its order, each container before the parts that it holds."""
     return _Walk(message).run()
-
-
-def with_parts(message: Message, parts: Sequence[Part], changes: Sequence[Encoded]) -> Message:
-    """The mail with changed parts in it, and their labels with them. ``parts``: all it has.
-
-    Fields that describe the octets of what is changed go: they would be wrong.
-    """
-    if not changes:
-        return message
-    headers = tuple(header for header in message.headers if header.key not in _OF_OCTETS)
-    splices = _descriptions_removed(parts, changes)
-    for change in changes:
-        part = change.part
-        if change.encoding != part.encoding:
-            if part.root:
-                headers = _labelled(headers, change.encoding)
-            else:
-                splices += _labels(part, change.encoding)
-        if not part.container:
-            splices.append(_Splice(part.start, part.end, change.raw))
-    # What stays is copied once, into the new body.
-    body = memoryview(message.body)
-    pieces: list[bytes | memoryview] = []
-    at = 0
-    for splice in sorted(splices, key=lambda splice: splice.start):
-        pieces += (body[at : splice.start], splice.octets)
-        at = splice.end
-    pieces.append(body[at:])
-    return Message(headers, b"".join(pieces))
-
-
-def _descriptions_removed(parts: Sequence[Part], changes: Iterable[Encoded]) -> list[_Splice]:
-    """The splices that take `_OF_OCTETS` off all parts within the body that a change stands in."""
-    changed = sorted(change.part.start for change in changes)
-    removed: list[_Splice] = []
-    for part in parts:
-        if part.root or _OF_OCTETS.isdisjoint(header.key for header in part.headers):
-            continue
-        first = bisect_left(changed, part.start)
-        if first == len(changed) or changed[first] > part.end:
-            continue
-        at = part.head
-        for header in part.headers:
-            end = min(at + len(header.name) + 1 + len(header.value) + 2, part.start)
-            if header.key in _OF_OCTETS:
-                removed.append(_Splice(at, end, b""))
-            at = end
-    return removed
 
 
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """What a part's header says of it.
+    """What a part's header says about it.
 
-    ``word`` of Content-Type, None where it has none; ``named``: as a file is; ``contradictory``:
-    the field that is there twice and says two things, or nothing.
+    ``type``: the word that Content-Type begins with, None without that field. ``has_name``: it has
+    a file name. ``conflicting``: the field that is there twice with different values;
+    else empty.
     """
 
-    word: str | None
+    type: str | None
     parameters: Mapping[str, str]
     encoding: str
     disposition: str
-    named: bool
-    contradictory: str
+    has_name: bool
+    conflicting: str
 
 
 def _describe(fields: tuple[tuple[bytes, bytes], ...]) -> _Description:
-    """``fields``: the keys and values of those that are in `_DESCRIBING`."""
-    named = {name: [Header(*field) for field in fields if field[0] == name] for name in _DESCRIBING}
-    types, encodings, dispositions = named.values()
-    word, found = parameters(types[0].value) if types else (None, {})
-    disposition, about = parameters(dispositions[0].value) if dispositions else ("", {})
-    twice = (name for name, same in named.items() if len({header.text for header in same}) > 1)
+    """``fields``: the keys and values of the fields in `_DESCRIBING`."""
+    by_name = {
+        name: [Header(*field) for field in fields if field[0] == name] for name in _DESCRIBING
+    }
+    types, encodings, dispositions = by_name.values()
+    content_type, about_type = parameters(types[0].value) if types else (None, {})
+    disposition, about_file = parameters(dispositions[0].value) if dispositions else ("", {})
+    conflicting = (
+        name for name, same in by_name.items() if len({header.text for header in same}) > 1
+    )
     return _Description(
-        word=word,
-        parameters=found,
+        type=content_type,
+        parameters=about_type,
         encoding=_encoding(encodings),
         disposition=disposition,
-        named=bool(about.get("filename") or found.get("name")),
-        contradictory=next(twice, b"").decode().title(),
+        has_name=bool(about_file.get("filename") or about_type.get("name")),
+        conflicting=next(conflicting, b"").decode().title(),
     )
 
 
-# Most parts say of themselves what many others say.
-_known_description = lru_cache(maxsize=1024)(_describe)
+# Most parts have the same headers as many others. Nothing follows from what is cached: `_describe`
+# depends on its argument only, and the entries are few and short.
+_cached_description = lru_cache(maxsize=1024)(_describe)
 
 
-def _described(headers: tuple[Header, ...]) -> _Description:
+def _description(headers: tuple[Header, ...]) -> _Description:
     fields = tuple((header.key, header.value) for header in headers if header.key in _DESCRIBING)
-    known = sum(len(value) for _, value in fields) < _LONGEST_KNOWN
-    return _known_description(fields) if known else _describe(fields)
+    is_short = sum(len(value) for _, value in fields) < _LONGEST_CACHED
+    return _cached_description(fields) if is_short else _describe(fields)
 
 
 class _Open:
-    """A part whose end is not known yet. It becomes a `Part` when it is."""
+    """A part whose end was not seen yet."""
 
-    __slots__ = ("boundary", "container", "content_type", "described", "file", "forwarded", "head",
-                 "headers", "index", "root", "sealed", "start")  # fmt: skip
+    __slots__ = ("boundary", "container", "content_type", "described", "forwarded", "head",
+                 "headers", "index", "is_file", "protected_by", "root", "start")  # fmt: skip
 
     def __init__(
         self, headers: tuple[Header, ...], head: int, start: int, parent: _Open | None, index: int
@@ -191,19 +126,19 @@ class _Open:
         self.root = parent is None
         self.index = index
         self.content_type: str
-        self.sealed: str
+        self.protected_by: str
         self.forwarded: bool
-        self.described = _described(headers)
+        self.described = _description(headers)
         digest = parent is not None and parent.content_type == "multipart/digest"
-        word = self.described.word
-        if word is None:
-            word = "message/rfc822" if digest else "text/plain"
-        # RFC 2045 section 5.2: what cannot be read is taken for plain text.
-        self.content_type = word if "/" in word else "text/plain"
-        self.file = self.described.named and not _shown(parent, index)
-        self.sealed = parent.sealed if parent else ""
-        if self.content_type in _SEALED:
-            self.sealed = self.sealed or self.content_type
+        content_type = self.described.type
+        if content_type is None:
+            content_type = "message/rfc822" if digest else "text/plain"
+        # RFC 2045 section 5.2: what cannot be parsed is taken for plain text.
+        self.content_type = content_type if "/" in content_type else "text/plain"
+        self.is_file = self.described.has_name and not _is_shown(parent, index)
+        self.protected_by = parent.protected_by if parent else ""
+        if self.content_type in _PROTECTED:
+            self.protected_by = self.protected_by or self.content_type
         self.forwarded = parent is not None and (
             parent.forwarded or parent.content_type == "message/rfc822"
         )
@@ -225,19 +160,19 @@ class _Open:
             parameters=self.described.parameters,
             encoding=self.described.encoding,
             disposition=self.described.disposition,
-            sealed=self.sealed,
+            protected_by=self.protected_by,
             forwarded=self.forwarded,
             container=self.container,
-            file=self.file,
-            doubtful=_doubt(self),
+            is_file=self.is_file,
+            fault=_fault(self),
             root=self.root,
         )
 
 
-def _shown(parent: _Open | None, index: int) -> bool:
-    """Whether a part with a name is the text that a mail program shows, and no file.
+def _is_shown(parent: _Open | None, index: int) -> bool:
+    """Whether mail programs show a part with a name as text, and not as an attached file.
 
-    The mail itself is, each alternative, and what related parts belong to (RFC 2387).
+    They do so with the mail itself, each alternative, and the root of related parts (RFC 2387).
     """
     if parent is None or parent.content_type == "multipart/alternative":
         return True
@@ -253,7 +188,7 @@ class _Walk:
         self.stack: list[_Open] = []
         self.done: list[Part | None] = []
         self.depths: dict[bytes, list[int]] = {}
-        """Depths in the stack of the multiparts that have this boundary, outermost first."""
+        """Depths in the stack of the open multiparts that have this boundary, outermost first."""
 
     def run(self) -> tuple[Part, ...]:
         self._enter(self.message.headers, 0, 0)
@@ -264,14 +199,14 @@ class _Walk:
         return tuple(part for part in self.done if part is not None)
 
     def _line(self, start: int) -> int:
-        """The next line from ``start`` on that begins with ``--``; -1 without one."""
+        """The offset of the next line from ``start`` on that begins with ``--``; -1 without one."""
         if start == 0 and self.body.startswith(b"--"):
             return 0
         found = _DASHES.search(self.body, max(0, start - 2))
         return found.end() - 2 if found else -1
 
     def _delimiter(self, at: int) -> int:
-        """Takes the line at ``at``, if it is a delimiter; answers with the next line to look at."""
+        """Deal with the line at ``at`` if it is a delimiter. Returns the next line to look at."""
         end = self.body.find(b"\r\n", at)
         end = len(self.body) if end < 0 else end
         line = self.body[at:end].rstrip(b" \t")
@@ -284,7 +219,7 @@ class _Walk:
         before = at - 2 if at >= 2 else 0
         self._leave(depth + 1, before)
         if closing:
-            # The parent ends further down, but no delimiter of its own can follow.
+            # The multipart ends further down, but no other delimiter of it counts.
             self._forget(depth)
             return self._line(end)
         return self._line(self._child(min(end + 2, len(self.body))))
@@ -295,14 +230,14 @@ class _Walk:
     def _header(self, head: int) -> tuple[tuple[Header, ...], int, int]:
         """The fields from ``head`` on, ``head``, and where the content begins.
 
-        A delimiter may follow a header at once, and one with a colon in it looks like a field.
+        A delimiter may follow right behind a header; one with a colon in it looks like a field.
         """
         fields, end = header_block(self.body, head, before=b"--")
         headers = tuple(Header(name, value) for name, value in fields)
         return headers, head, content_start(self.body, end)
 
     def _enter(self, headers: tuple[Header, ...], head: int, start: int) -> int:
-        """Opens a part, and the message in it where it is one; answers where content begins."""
+        """Open a part, and the message in it if it has one. Returns where the content begins."""
         while True:
             parent = self.stack[-1] if self.stack else None
             opened = _Open(headers, head, start, parent, len(self.done))
@@ -315,7 +250,7 @@ class _Walk:
             headers, head, start = self._header(start)
 
     def _leave(self, depth: int, end: int) -> None:
-        """Ends all open parts from ``depth`` on."""
+        """End all open parts from ``depth`` on."""
         while len(self.stack) > depth:
             self._forget(len(self.stack) - 1)
             opened = self.stack.pop()
@@ -330,14 +265,10 @@ class _Walk:
                 del self.depths[boundary]
 
 
-def _field(headers: tuple[Header, ...], name: bytes) -> Header | None:
-    return next((header for header in headers if header.key == name), None)
-
-
 def _encoding(fields: list[Header]) -> str:
-    """The Content-Transfer-Encoding; empty where there are several that contradict each other.
+    """The Content-Transfer-Encoding; empty if there are several that contradict each other.
 
-    Those that change nothing do not; of them, one that allows 8-bit octets counts.
+    ``7bit``, ``8bit`` and ``binary`` do not: of these, one that allows 8-bit bytes counts.
     """
     words = [parameters(field.value)[0] for field in fields]
     if len(set(words)) > 1 and not IDENTITY.issuperset(words):
@@ -345,39 +276,9 @@ def _encoding(fields: list[Header]) -> str:
     return next((word for word in words if word != "7bit"), "7bit")
 
 
-def _doubt(opened: _Open) -> str:
-    if opened.described.contradictory:
-        return f"{opened.described.contradictory} given twice"
+def _fault(opened: _Open) -> str:
+    if opened.described.conflicting:
+        return f"conflicting {opened.described.conflicting} fields"
     if opened.content_type.startswith("multipart/") and opened.boundary is None:
         return "multipart without boundary"
     return ""
-
-
-def _labelled(headers: tuple[Header, ...], encoding: str) -> tuple[Header, ...]:
-    """The mail's header with another Content-Transfer-Encoding (RFC 2045 sections 4 and 6)."""
-    name = b"content-transfer-encoding"
-    value = b" " + encoding.encode()
-    changed = tuple(
-        Header(header.name, value, header.place) if header.key == name else header
-        for header in headers
-    )
-    if _field(headers, name) is None:
-        changed += (Header(b"Content-Transfer-Encoding", value),)
-    if _field(headers, b"mime-version") is None:
-        changed += (Header(b"MIME-Version", b" 1.0"),)
-    return changed
-
-
-def _labels(part: Part, encoding: str) -> list[_Splice]:
-    """The splices that give a part within the body another Content-Transfer-Encoding."""
-    field = b"Content-Transfer-Encoding: " + encoding.encode()
-    replaced: list[_Splice] = []
-    at = part.head
-    for header in part.headers:
-        end = at + len(header.name) + 1 + len(header.value)
-        if header.key == b"content-transfer-encoding":
-            replaced.append(_Splice(at, end, field))
-        at = end + 2
-    # Without an empty line behind the header, the first line of content would join it.
-    added = field + (b"\r\n" if at < part.start else b"\r\n\r\n")
-    return replaced or [_Splice(at, at, added)]

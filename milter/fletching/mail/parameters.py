@@ -1,6 +1,6 @@
 """Parameters of Content-Type and Content-Disposition (RFC 2045 section 5.1, RFC 2231).
 
-Here lives their grammar. What one of them means is not known here. Nothing raises.
+Here lives their grammar, and not what each of them means. Nothing raises.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import count
 from urllib.parse import unquote_to_bytes
 
 _BEFORE_COMMENT = ' \t";=)'
-# Nothing but itself: no quote, no comment, no escape, no end of a word or a name.
+# Characters that stand for themselves: no quote, comment, escape, or end of a word or a name.
 _PLAIN = re.compile(r'[^"()\\;=]*')
 _QUOTED = re.compile(r'[^"\\]*')
 
@@ -19,9 +19,9 @@ _QUOTED = re.compile(r'[^"\\]*')
 def parameters(value: bytes) -> tuple[str, Mapping[str, str]]:
     """A Content-Type or Content-Disposition: its first word in lower case, and its parameters.
 
-    Names are in lower case; of two with one name the first counts. An open quote ends with the
-    field (RFC 2045 section 5.1). Comments are passed over; a bracket within a word begins none,
-    since programs write it into boundaries without quotes.
+    Names are in lower case; of two parameters with one name the first counts. An open quote ends
+    with the field (RFC 2045 section 5.1). Comments are skipped; a bracket within a word begins
+    none, since some programs write brackets into boundaries without quotes.
     """
     text = value.decode("latin-1").replace("\r\n", "")
     word, at = _until(text, 0, ";")
@@ -36,9 +36,9 @@ def parameters(value: bytes) -> tuple[str, Mapping[str, str]]:
 
 
 def _joined(found: Mapping[str, str]) -> Mapping[str, str]:
-    """Parameters with those of RFC 2231 put together: ``name*0`` and on, ``name*`` with escapes.
+    """Parameters with those of RFC 2231 joined: ``name*0``, ``name*1`` ...; ``name*`` is escaped.
 
-    A charset that they tell is left away. Where a name is there in its plain form, that one counts.
+    A charset in them is ignored. If a name is also there in its plain form, that one counts.
     """
     joined = {name: content for name, content in found.items() if "*" not in name}
     for written in found:
@@ -62,19 +62,22 @@ def _joined(found: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _unescaped(content: str, *, first: bool) -> str:
-    """A value of RFC 2231 section 4 without its escapes, each octet a character."""
+    """A value of RFC 2231 section 4 without its escapes, one character for each byte."""
     if first and content.count("'") >= 2:
         content = content.split("'", 2)[2]
     return unquote_to_bytes(content.encode("latin-1")).decode("latin-1")
 
 
 def _until(text: str, at: int, ends: str) -> tuple[str, int]:
-    """The text up to one of ``ends`` outside quotes and comments, without those; and its place."""
+    """The text up to one of ``ends`` that is outside of quotes and comments, and the offset of it.
+
+    The text has neither quotes nor comments any more.
+    """
     kept: list[str] = []
     depth = 0
     quoted = False
     while at < len(text):
-        # Most is plain, and goes in one step.
+        # Most of the text is plain, and is taken in one step.
         run = (_QUOTED if quoted else _PLAIN).match(text, at) if not depth else None
         if run and run.end() > at:
             kept.append(run[0])

@@ -1,8 +1,9 @@
-"""Content-Transfer-Encodings: a part's octets as sent, and as meant (RFC 2045 section 6).
+"""Content-Transfer-Encodings: decoding, encoding, and changes within encoded content
+(RFC 2045 section 6).
 
-Here lives how an octet of the content is found again in its encoded form, so that a change replaces
-only what it has to: in quoted-printable all lines round it stay as they were written. What a link
-or a charset is may not be known here.
+Here lives how a byte of the content is found again in its encoded form, so that a change replaces
+only what it must: in quoted-printable all other lines stay as they were written. What a link or a
+charset is may not be known here.
 """
 
 from __future__ import annotations
@@ -15,35 +16,36 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 LONGEST_LINE = 998
-"""Octets of a line without its CRLF (RFC 5322 section 2.1.1). Postfix breaks longer ones."""
+"""Bytes of a line without its CRLF (RFC 5322 section 2.1.1). Postfix breaks longer lines."""
 
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
 """The encodings that change nothing."""
 
 ENCODINGS = IDENTITY | {"quoted-printable", "base64"}
-"""All that can be decoded."""
+"""The encodings that can be decoded."""
 
 _QP_LINE = 76
-# A mark is an octet, or a soft line break, whose CRLF may belong to the delimiter behind the part.
-_QP_NO_MARK = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n|\Z)")
+# An equals sign that neither escapes a byte nor breaks a line softly. The CRLF of a soft line break
+# may belong to the delimiter behind the part.
+_QP_STRAY_EQUALS = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r\n|\Z)")
 # What a server on the way may have put behind a soft line break (RFC 2045 section 6.7, rule 3).
 _QP_PADDING = re.compile(rb"=[ \t]+(?=\r\n|\Z)")
 _BASE64_SPACE = b" \t\r\n"
-# It stands for what comes into a gap: a line that is neither empty nor full.
+# In place of what will fill a gap: a line that is neither empty nor full.
 _GAP = b"x"
 _FULL_LINES = re.compile(rb".{%d}" % (_QP_LINE - 1), re.DOTALL).findall
-# Of what a URL and its quotes are made; each stands for itself.
+# What URLs and their quotes consist of; none of it needs an escape.
 _SAFE = (string.ascii_letters + string.digits + "-._~:/?&\"'").encode()
 
 
 class TransferError(Exception):
-    """The content cannot be decoded. Says why."""
+    """The content cannot be decoded. The message says why."""
 
 
 class Patch(NamedTuple):
-    """Octets to stand in the place of ``start`` to ``end`` of the decoded content.
+    """Bytes that replace ``start`` to ``end`` of the decoded content.
 
-    None: a gap. What stands there is still to come, and is not nothing.
+    None: a gap. What fills it comes later, and is not empty.
     """
 
     start: int
@@ -56,8 +58,8 @@ def decode(raw: bytes, encoding: str) -> bytes:
     if encoding in IDENTITY:
         return raw
     if encoding == "quoted-printable":
-        if _QP_NO_MARK.search(raw) and _QP_NO_MARK.search(raw := _without_padding(raw)):
-            # Readers do not agree about an equals sign that is no mark.
+        if _QP_STRAY_EQUALS.search(raw) and _QP_STRAY_EQUALS.search(raw := _without_padding(raw)):
+            # Mail programs differ in how they decode it.
             raise TransferError("broken quoted-printable")
         return binascii.a2b_qp(raw)
     if encoding == "base64":
@@ -71,7 +73,7 @@ def decode(raw: bytes, encoding: str) -> bytes:
 def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> list[bytes]:
     """The content with ``patches`` in it (in order, not overlapping), in pieces between the gaps.
 
-    It is still encoded if it came as quoted-printable, and waits for `encoded` if not.
+    It is still encoded if ``encoding`` is quoted-printable; else it has to go through `encoded`.
     """
     if encoding == "quoted-printable":
         return _patched_quoted_printable(raw, patches)
@@ -79,9 +81,9 @@ def patched(raw: bytes, encoding: str, patches: Sequence[Patch]) -> list[bytes]:
 
 
 def filling(octets: bytes, encoding: str) -> bytes:
-    """Octets as they go into a gap, between two pieces of `patched`.
+    """The octets, encoded to fill a gap between two pieces of `patched`.
 
-    In quoted-printable they begin a line, and the last one has room for a soft line break.
+    In quoted-printable they begin a line, and the last line has room for a soft line break.
     """
     if encoding != "quoted-printable":
         return octets
@@ -92,10 +94,10 @@ def filling(octets: bytes, encoding: str) -> bytes:
 
 
 def encoded(content: bytes, encoding: str, ends_line: bool) -> tuple[bytes, str]:
-    """What `patched` left, with its gaps filled, as it may be sent, and its encoding.
+    """The result of `patched` with its gaps filled, as it can be sent, and its encoding.
 
-    That stays where the result fits it; else it becomes quoted-printable. ``ends_line``: whether
-    there is a line end behind base64.
+    The encoding stays if it can carry the result; else it becomes quoted-printable. ``ends_line``:
+    whether base64 ends with a line end.
     """
     if encoding == "quoted-printable":
         return content, encoding
@@ -113,18 +115,18 @@ def fits(content: bytes, encoding: str) -> bool:
     return lines_fit(content)
 
 
-def safe(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
-    """The content in a form that no server on the way has a reason to change.
+def to_seven_bit(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
+    """The content in a form that no server on the way has a reason to change, and its encoding.
 
-    That is 7 bits and lines of at most 998 octets. ``text``: quoted-printable, else base64. What
-    nobody can decode stays.
+    That is 7-bit, and lines of at most 998 bytes. Text becomes quoted-printable, anything else
+    base64. What cannot be decoded stays as it is.
     """
     if fits(raw, "7bit"):
         return raw, "7bit" if encoding in IDENTITY else encoding
     if encoding == "quoted-printable":
-        # Readers show an equals sign that is no mark.
-        clear = _QP_NO_MARK.sub(b"=3D", _without_padding(raw))
-        return quoted_printable(binascii.a2b_qp(clear)), encoding
+        # Mail programs show a stray equals sign as it is.
+        repaired = _QP_STRAY_EQUALS.sub(b"=3D", _without_padding(raw))
+        return quoted_printable(binascii.a2b_qp(repaired)), encoding
     try:
         content = decode(raw, encoding)
     except TransferError:
@@ -137,7 +139,7 @@ def safe(raw: bytes, encoding: str, text: bool) -> tuple[bytes, str]:
 def lines_fit(content: bytes) -> bool:
     """Whether no line is longer than `LONGEST_LINE`."""
     at = 0
-    # From one line end to the last one that may follow it: most lines are never looked at.
+    # Jumps to the last line end that is near enough: most lines need not be searched.
     while len(content) - at > LONGEST_LINE:
         end = content.rfind(b"\r\n", at, at + LONGEST_LINE + 2)
         if end < 0:
@@ -147,7 +149,7 @@ def lines_fit(content: bytes) -> bool:
 
 
 def quoted_printable(content: bytes) -> bytes:
-    """Text with CRLF line ends in quoted-printable, its lines kept."""
+    """Text with CRLF line ends in quoted-printable, with the same line ends."""
     return b"\r\n".join(
         b"=\r\n".join(_soft_lines(_escaped(line), _QP_LINE)) for line in content.split(b"\r\n")
     )
@@ -158,16 +160,16 @@ def _without_padding(raw: bytes) -> bytes:
 
 
 def _escaped(octets: bytes) -> bytes:
-    """The octets in quoted-printable, on one line however long it is."""
+    """The octets in quoted-printable, on one line of any length."""
     if not octets.translate(None, _SAFE):
         return octets
-    # Not text to the encoder: a CR or LF by itself is no line end, and it would let it through.
+    # Encoded as binary: as text, a CR or LF by itself would stay as it is.
     encoded = binascii.b2a_qp(octets, istext=False)
     return encoded.replace(b"=\r\n", b"").replace(b"=\n", b"")
 
 
 def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
-    """The pieces between soft line breaks. ``room`` is for the last one, the others have 76."""
+    """The pieces between soft line breaks: up to 75 bytes, and the last one up to ``room``."""
     if b"=" not in escaped and b"--" not in escaped:
         full = _QP_LINE - 1
         last = max(0, -((room - len(escaped)) // full) * full)
@@ -175,7 +177,7 @@ def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
     lines: list[bytes] = []
     at = 0
     while True:
-        # A line that we begin must not look like a delimiter of the parts.
+        # A new line must not look like the delimiter of a multipart.
         dash = b"=2D" if at and escaped.startswith(b"--", at) else b""
         at += 1 if dash else 0
         if len(dash) + len(escaped) - at <= room:
@@ -183,8 +185,8 @@ def _soft_lines(escaped: bytes, room: int) -> list[bytes]:
             return lines
         cut = at + _QP_LINE - 1 - len(dash)
         # Never within an escape.
-        mark = escaped.rfind(b"=", max(at, cut - 2), cut)
-        cut = mark if mark >= 0 else cut
+        escape = escaped.rfind(b"=", max(at, cut - 2), cut)
+        cut = escape if escape >= 0 else cut
         lines.append(dash + escaped[at:cut])
         at = cut
 
@@ -210,10 +212,10 @@ def _spliced(content: bytes, patches: Sequence[Patch]) -> list[bytes]:
 
 
 def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> list[bytes]:
-    """Patches in the encoded octets themselves, each on lines of its own between soft breaks."""
+    """The patches within the encoded content, each on lines of its own between soft breaks."""
     raw = _without_padding(raw)
     open_break = raw.endswith(b"=")
-    # Behind a soft break at the very end nothing stands, its CRLF neither.
+    # At the very end, the CRLF of a soft break is outside of the content.
     whole = raw + b"\r\n" if open_break else raw
     made = bytearray()
     gaps: list[int] = []
@@ -242,10 +244,10 @@ def _patched_quoted_printable(raw: bytes, patches: Sequence[Patch]) -> list[byte
 
 
 def _forward(raw: bytes, at: int, octets: int) -> int:
-    """Where the octet begins that is that many behind the one at ``at``, with soft breaks passed.
+    """The offset in ``raw`` that is so many decoded octets behind ``at``, soft breaks skipped.
 
-    It jumps ahead by what is missing and looks what of that was only marks, so that the work is for
-    all patches together linear.
+    It jumps ahead by the number that is missing, then counts how much of that was escapes and soft
+    breaks. So the work for all patches together is linear.
     """
     while octets:
         end = at + octets
@@ -253,7 +255,7 @@ def _forward(raw: bytes, at: int, octets: int) -> int:
         if equals == 0:
             at = end
             break
-        # The last mark may reach beyond the end: it is passed as a whole.
+        # The last escape may go beyond the end: it is skipped as a whole.
         end = max(end, raw.rfind(b"=", at, end) + 3)
         octets -= end - at - 2 * equals - raw.count(b"=\r\n", at, end)
         at = end
@@ -263,9 +265,9 @@ def _forward(raw: bytes, at: int, octets: int) -> int:
 
 
 def _begun(raw: bytes, start: int, end: int) -> bytes:
-    """The octets from ``start`` to ``end``, fit to begin a line.
+    """The octets from ``start`` to ``end``, as they may begin a line.
 
-    One that did not begin there before must not look like a delimiter of the parts.
+    A line that is new must not look like the delimiter of a multipart.
     """
     if raw.startswith(b"--", start, end) and raw[max(0, start - 2) : start] not in (b"", b"\r\n"):
         return b"=2D" + raw[start + 1 : end]
@@ -273,12 +275,12 @@ def _begun(raw: bytes, start: int, end: int) -> bytes:
 
 
 def _break_line(made: bytearray) -> None:
-    """Ends the last line with a soft break, unless it has only just begun."""
+    """End the last line with a soft break, unless it is empty."""
     if not made or made.endswith(b"\r\n"):
         return
     newline = made.rfind(b"\r\n", -_QP_LINE - 2)
     if len(made) - (newline + 2 if newline >= 0 else 0) == _QP_LINE:
-        # Full to the last column: what stands there, perhaps an escape, goes to the next line.
+        # No column is left for the "=": the last character or escape goes to the next line.
         last = made[-3:] if made[-3:-2] == b"=" else made[-1:]
         del made[-len(last) :]
         made += b"=\r\n" + last

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from fletching import tokens
 from fletching.config.model import Config
-from fletching.mail import dkim
+from fletching.mail import dkim, seven_bit
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Header, Message
 from fletching.numbering import CampaignOf, Numbered, Question, campaign_id
@@ -30,7 +30,7 @@ from fletching.tokens import Facts, Keyring
 STORE_AWAY = Refuse(451, "4.3.0", "campaign store is not available, try again")
 SUPPRESSED = Refuse(550, "5.7.1", "the recipient is suppressed for this list")
 ALL_PAUSED = Refuse(451, "4.3.0", "the VirtualMTA is paused, try again")
-UNSAFE = "signed with 8-bit octets or long lines in a part that must not change"
+UNSAFE = "signed, but a signed or encrypted part has 8-bit data or long lines"
 TOO_MUCH_WORK = Refuse(550, "5.6.0", "too many header fields to edit")
 NO_TAG_NO_ROUTE = "not routed: route_by sender needs a tag, and there is none without the store"
 
@@ -163,9 +163,9 @@ def _signed(
     """The mail as it leaves, and a warning where its signature may not last."""
     if not todo.signatures:
         return final, ()
-    safe = rewrite.made_safe(final, labels)
+    safe = seven_bit.to_seven_bit(final, labels)
     signed = dkim.sign(safe.message, todo.signatures, stamp.seconds)
-    return signed, () if safe.wholly else (UNSAFE,)
+    return signed, () if safe.complete else (UNSAFE,)
 
 
 def _requests(

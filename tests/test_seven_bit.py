@@ -1,7 +1,8 @@
-"""rewrite.made_safe: nothing that Postfix or a server behind it would change, and the same content.
+"""seven_bit.py: nothing is left that Postfix or a server behind it would change, and the content is
+the same.
 
-What Postfix changes when it sends: lines of over 998 octets, anywhere, and parts that are labelled
-8bit or binary, where the other side takes 7 bits only.
+Postfix changes this when it sends: lines of more than 998 bytes anywhere, and parts labelled 8bit
+or binary, if the other server has no 8BITMIME.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from email import policy
 import pytest
 from fletching.mail import mime
 from fletching.mail.message import Header, Message, parse
-from fletching.outgoing.rewrite import is_safe, made_safe
+from fletching.mail.seven_bit import is_seven_bit, to_seven_bit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,8 +27,8 @@ EIGHTBIT = b"Content-Transfer-Encoding: 8bit\r\n"
 LONG = b"x" * 999
 
 
-def safe(raw: bytes) -> Message:
-    return made_safe(parse(raw)).message
+def converted(raw: bytes) -> Message:
+    return to_seven_bit(parse(raw)).message
 
 
 def labels(message: Message) -> list[str]:
@@ -35,9 +36,9 @@ def labels(message: Message) -> list[str]:
 
 
 def kept(raw: bytes) -> Message:
-    """The mail made safe, once it is clear that it is, and means what it meant."""
-    made = safe(raw)
-    assert is_safe(made)
+    """The converted mail; checks that it is in 7-bit form and has the same content."""
+    made = converted(raw)
+    assert is_seven_bit(made)
     assert read(made) == read(parse(raw))
     assert not {"8bit", "binary"} & set(labels(made))
     return made
@@ -48,18 +49,18 @@ GRUSS = "\r\nGrüße\r\n".encode()
 IMAGE = b"Content-Type: image/png\r\n"
 
 
-def test_a_safe_mail_stays() -> None:
+def test_mail_in_seven_bit_form_is_unchanged() -> None:
     for raw in (
         PLAIN,
         many(PLAIN, b"x" * 998),
         entity("text/html", "ü".encode(), "quoted-printable"),
     ):
         message = parse(raw)
-        assert made_safe(message) == (message, True)
-        assert is_safe(message)
-    # The words alone are no label.
+        assert to_seven_bit(message) == (message, True)
+        assert is_seven_bit(message)
+    # The words alone, in the wrong place, do not matter.
     message = parse(b"Subject: 8bit\r\n\r\nContent-Transfer-Encoding: 8bit\r\n")
-    assert made_safe(message) == (message, True)
+    assert to_seven_bit(message) == (message, True)
 
 
 @pytest.mark.parametrize(
@@ -93,31 +94,31 @@ def test_a_safe_mail_stays() -> None:
         (b"Content-Type: multipart/mixed\r\n" + EIGHTBIT + b"\r\nHi\r\n", ["7bit"]),
     ],
 )  # fmt: skip
-def test_made_safe(raw: bytes, encodings: list[str]) -> None:
+def test_eight_bit_parts_and_long_lines_are_encoded(raw: bytes, encodings: list[str]) -> None:
     assert labels(kept(raw)) == encodings
 
 
-def test_a_new_label_comes_with_a_mime_version() -> None:
-    made = safe(b"Subject: a\r\n" + GRUSS)
+def test_new_encoding_field_comes_with_a_mime_version() -> None:
+    made = converted(b"Subject: a\r\n" + GRUSS)
     assert made.headers[1:] == (
         Header(b"Content-Transfer-Encoding", b" quoted-printable"),
         Header(b"MIME-Version", b" 1.0"),
     )
-    with_one = safe(b"Mime-Version: 1.0\r\n" + GRUSS)
+    with_one = converted(b"Mime-Version: 1.0\r\n" + GRUSS)
     assert [header.key for header in with_one.headers] == [
         b"mime-version",
         b"content-transfer-encoding",
     ]
 
 
-def test_other_parts_and_fields_stay_to_the_octet() -> None:
+def test_other_parts_and_fields_stay_byte_for_byte() -> None:
     raw = b"Subject:  a\r\n" + many(PLAIN, EIGHTBIT + b"X: 1" + GRUSS, IMAGE + b"\r\nAAAA")
-    made = bytes(safe(raw))
+    made = bytes(converted(raw))
     label = b"Content-Transfer-Encoding: quoted-printable\r\n"
     assert made == raw.replace(EIGHTBIT, label).replace("Grüße".encode(), b"Gr=C3=BC=C3=9Fe")
 
 
-# What must not change stays, and is told.
+# What must not change stays, and the result says so.
 
 
 @pytest.mark.parametrize(
@@ -135,23 +136,25 @@ def test_other_parts_and_fields_stay_to_the_octet() -> None:
         b"Content-Transfer-Encoding: base64\r\n" + EIGHTBIT + GRUSS,
     ],
 )
-def test_what_must_not_change_stays(raw: bytes) -> None:
-    assert safe(raw) == parse(raw)
-    assert not is_safe(parse(raw))
+def test_signed_encrypted_and_undecodable_parts_are_unchanged(raw: bytes) -> None:
+    assert converted(raw) == parse(raw)
+    assert not is_seven_bit(parse(raw))
 
 
-def test_round_what_is_signed_all_is_made_safe_and_labels_stay_true() -> None:
+def test_parts_beside_a_signed_part_are_converted() -> None:
     signed = EIGHTBIT + many(EIGHTBIT + GRUSS, kind="multipart/signed", boundary="c")
     beside = EIGHTBIT + many(EIGHTBIT + GRUSS, boundary="d")
     raw = EIGHTBIT + many(signed, EIGHTBIT + GRUSS, beside)
-    made = safe(raw)
+    made = converted(raw)
     assert signed in made.body
     assert labels(made) == ["8bit", "8bit", "8bit", "quoted-printable", "7bit", "quoted-printable"]
-    assert not is_safe(made)
-    assert is_safe(safe(EIGHTBIT + many(signed.replace("Grüße".encode(), b"Hi"), EIGHTBIT + GRUSS)))
+    assert not is_seven_bit(made)
+    assert is_seven_bit(
+        converted(EIGHTBIT + many(signed.replace("Grüße".encode(), b"Hi"), EIGHTBIT + GRUSS))
+    )
 
 
-def test_octets_round_the_parts_that_are_not_ascii_are_no_danger() -> None:
+def test_eight_bit_bytes_outside_of_parts_are_allowed() -> None:
     name = 'Content-Disposition: attachment; filename="Grüße.png"\r\n'.encode()
     raw = EIGHTBIT + many(IMAGE + name + b"\r\nAAAA").replace(
         b"\r\n\r\n", "\r\n\r\nprä\r\n".encode(), 1
@@ -161,7 +164,7 @@ def test_octets_round_the_parts_that_are_not_ascii_are_no_danger() -> None:
     assert "prä\r\n".encode() in made.body
 
 
-# Long lines that are in no part.
+# Long lines outside of parts.
 
 
 def test_long_fields_of_parts_are_folded() -> None:
@@ -182,17 +185,17 @@ def test_long_fields_of_parts_are_folded() -> None:
         (b"a" + b" " * 1000 + b"b\r\n", b"a b\r\n"),
     ],
 )
-def test_long_lines_before_and_behind_the_parts_are_folded(before: bytes, after: bytes) -> None:
+def test_long_lines_before_and_behind_parts_are_folded(before: bytes, after: bytes) -> None:
     raw = many(PLAIN).replace(b"\r\n\r\n", b"\r\n\r\n" + before, 1) + before
     assert bytes(kept(raw)) == raw.replace(before, after)
 
 
-def test_a_long_delimiter_stays_one() -> None:
+def test_long_delimiter_is_still_a_delimiter() -> None:
     made = kept(many(PLAIN, PLAIN).replace(b"--=_b\r\n", b"--=_b" + b" \t" * 600 + b"\r\n"))
     assert made == parse(many(PLAIN, PLAIN))
 
 
-def test_a_field_of_blanks_goes_on_to_be_no_end_of_the_header() -> None:
+def test_field_of_blanks_does_not_end_the_header() -> None:
     made = kept(many(IMAGE + b"X: a\r\n" + b" " * 2000 + b"\r\nY: b\r\n\r\nAAAA"))
     assert IMAGE + b"X: a\r\n \r\nY: b\r\n\r\nAAAA" in made.body
 
@@ -224,12 +227,15 @@ WORD = b"w" * 99
 )  # fmt: skip
 def test_long_fields_are_folded(value: bytes, folded: bytes) -> None:
     message = Message((Header(b"A", b" 1", 0), Header(b"X", value, 1)), b"")
-    assert made_safe(message).message.headers == (Header(b"A", b" 1", 0), Header(b"X", folded, 1))
+    assert to_seven_bit(message).message.headers == (
+        Header(b"A", b" 1", 0),
+        Header(b"X", folded, 1),
+    )
 
 
-def test_a_field_that_is_not_utf_8_stays() -> None:
+def test_field_that_is_not_utf_8_is_unchanged() -> None:
     message = Message((Header(b"X", b" \xfc" + LONG, 0),), b"")
-    assert made_safe(message) == (message, True)
+    assert to_seven_bit(message) == (message, True)
 
 
 words = st.lists(
@@ -238,8 +244,8 @@ words = st.lists(
 
 
 @given(st.sampled_from([b"X", b"Subject"]), words.map(b"".join))
-def test_folded_fields_say_what_they_said(name: bytes, value: bytes) -> None:
-    (header,) = made_safe(Message((Header(name, value, 0),), b"")).message.headers
+def test_folded_fields_have_the_same_words(name: bytes, value: bytes) -> None:
+    (header,) = to_seven_bit(Message((Header(name, value, 0),), b"")).message.headers
     assert longest_line(name + b":" + header.value) <= 998
     assert re.sub(rb"\s", b"", header.value) == re.sub(rb"\s", b"", value)
     header.value.decode()
@@ -281,17 +287,17 @@ def mails(draw: st.DrawFn, boundaries: tuple[str, ...] = ("=_b", "=_bc", "-")) -
 
 
 @given(mails())
-def test_every_mail_without_seals_is_made_safe(raw: bytes) -> None:
+def test_every_unsigned_mail_becomes_seven_bit(raw: bytes) -> None:
     message = parse(raw)
-    made = made_safe(message).message
-    assert is_safe(made)
+    made = to_seven_bit(message).message
+    assert is_seven_bit(made)
     assert not {"8bit", "binary"} & set(labels(made))
     assert contents(made) == contents(message)
-    assert made_safe(made) == (made, True)
+    assert to_seven_bit(made) == (made, True)
 
 
 def contents(message: Message) -> list[tuple[str, bytes]]:
-    """As Python's email package reads them, which takes a preamble for content of no parts."""
+    """As Python's email package reads them; without parts, it takes a preamble for the content."""
     return [(kind, content.strip(b"\r\n")) for kind, content in read(message)]
 
 
@@ -318,8 +324,8 @@ def test_work_is_linear(made: Callable[[int], bytes]) -> None:
         message = parse(made(size))
 
         def once() -> object:
-            mime._known_description.cache_clear()
-            return made_safe(message)
+            mime._cached_description.cache_clear()
+            return to_seven_bit(message)
 
         return once
 
