@@ -51,6 +51,9 @@ class Setup:
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms_of", decided_once(self.config, self.paused))
 
+    def __reduce__(self) -> tuple[type[Setup], tuple[object, ...]]:
+        return Setup, (self.config, self.link_keys, self.dkim_keys, self.paused)
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
