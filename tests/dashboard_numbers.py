@@ -5,14 +5,13 @@ What the real ones count is tested where they are; here they would only be slow 
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fletching.daemons.dashboard.app import Dashboard, server
+from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.process import http_server
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreAway
@@ -86,9 +85,9 @@ def served(
 ) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
     shown = Dashboard(numbers, password, proxies)  # type: ignore[arg-type]
-    running = server(shown)
-    running.config.timeout_graceful_shutdown = 0  # an open page would be waited for
-    heard = http_server.listening(socket.AF_INET, ("127.0.0.1", 0))
+    # An open page would be waited for.
+    running = http_server.server(shown, ends_within=0)
+    heard = http_server.listen("127.0.0.1:0").socket
     thread = threading.Thread(target=lambda: running.run([heard]))
     thread.start()
     wait_until("the dashboard does not start", lambda: running.started)

@@ -14,9 +14,9 @@ from pathlib import Path
 import html5lib  # type: ignore[import-untyped]
 import pytest
 from fletching.config.load import ConfigError, parse
-from fletching.daemons.dashboard import app as dashboard
-from fletching.daemons.dashboard import guesses, pages
+from fletching.daemons.dashboard import app, guesses, pages
 from fletching.daemons.dashboard.guesses import AT_ONCE
+from fletching.daemons.dashboard.main import PasswordFileError, read_password
 from fletching.store.statistics import Link
 from hypothesis import given
 from hypothesis import strategies as st
@@ -308,7 +308,7 @@ def test_an_open_page_is_told_that_redis_is_away_and_back(numbers: Numbers) -> N
 def test_readers_who_go_make_room_for_others(
     numbers: Numbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboard, "_MOST_STREAMS", 1)
+    monkeypatch.setattr(app, "_MOST_STREAMS", 1)
     with served(numbers) as port:
         with listening(port, "/live") as events:
             next(events)
@@ -469,7 +469,7 @@ def test_pages_name_no_other_host(numbers: Numbers) -> None:
 def test_the_password_is_the_first_line(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\nanything\n")
-    assert dashboard.read_password(file) == PASSWORD
+    assert read_password(file) == PASSWORD
 
 
 @pytest.mark.parametrize(
@@ -487,8 +487,8 @@ def test_a_password_file_that_cannot_be_used(
     file = tmp_path / "password"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(dashboard.PasswordFileError, match=re.escape(f"{file}: {said}")):
-        dashboard.read_password(file)
+    with pytest.raises(PasswordFileError, match=re.escape(f"{file}: {said}")):
+        read_password(file)
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,8 @@ RULES = {
     "daemons/milter": io(*DAEMON),
     "daemons/courier": io("destinations", *DAEMON),
     "daemons/dashboard": io("returning", *DAEMON),
-    "daemons/web": io(
-        "returning", "daemons/dashboard", "daemons/intake", "daemons/milter", *DAEMON
-    ),
-    "daemons": io("daemons/milter", "daemons/process", "config", "log"),
+    "daemons/web": io("returning", "daemons/intake", *DAEMON),
+    "daemons": io("daemons/process", "config", "log", "startup", *EDGE),
     "checks": io("admin", "daemons", "links", "postfix", "returning", *DAEMON, *EDGE),
     "cli": io(),
     "__main__": io("cli"),

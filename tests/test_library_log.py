@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from fletching.daemons.process import library_log
-from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.log_limit import LogLimit
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def taken() -> Iterator[None]:
     root = logging.getLogger()
     before, levels = root.handlers, {name: logging.getLogger(name).level for name in ERRORS_ONLY}
     hooks = sys.excepthook, threading.excepthook
-    library_log.take("web")
+    library_log.log_libraries("web")
     yield
     sys.excepthook, threading.excepthook = hooks
     root.handlers = before
@@ -54,7 +54,7 @@ def test_each_library_has_one_line_a_minute(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("fletching.daemons.process.seldom.time.monotonic", lambda: now)
+    monkeypatch.setattr("fletching.daemons.process.log_limit.time.monotonic", lambda: now)
     for name in ("one", "one", "other", "one"):
         logging.getLogger(name).error("%s", "failed")
     assert capfd.readouterr().err.splitlines() == [
@@ -82,17 +82,17 @@ def test_arguments_that_do_not_fit(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "library library=x message=%d\n"
 
 
-def test_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_due_once_in_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1.0
-    monkeypatch.setattr("fletching.daemons.process.seldom.time.monotonic", lambda: now)
-    said = Seldom(10)
-    assert [said.is_due() for _ in range(3)] == [True, False, False]
-    assert (said.taken(), said.taken()) == (2, 0)
+    monkeypatch.setattr("fletching.daemons.process.log_limit.time.monotonic", lambda: now)
+    limit = LogLimit(10)
+    assert [limit.is_due() for _ in range(3)] == [True, False, False]
+    assert (limit.take_skipped(), limit.take_skipped()) == (2, 0)
     now = 11.0
-    assert said.is_due()
+    assert limit.is_due()
 
 
-ENDS = "from fletching.daemons.process import library_log; library_log.take('web'); "
+ENDS = "from fletching.daemons.process import library_log; library_log.log_libraries('web'); "
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from fletching.config.values import inet_place
-from fletching.daemons.milter.recycling import free_place, share
+from fletching.daemons.milter.recycling import lowest_free, share
 from fletching.daemons.process.fork import notify
 from fletching.daemons.process.listener import Listener, ListenError, open_listener
 
@@ -61,8 +61,8 @@ def test_shares_are_more_than_half_and_apart_where_there_are_enough(
     ("taken", "place"),
     [(set(), 0), ({0}, 1), ({0, 1, 2}, 3), ({1, 2}, 0), ({0, 2, 3}, 1), ({5}, 0)],
 )
-def test_the_lowest_free_place_is_taken(taken: set[int], place: int) -> None:
-    assert free_place(taken) == place
+def test_the_lowest_lowest_free_is_taken(taken: set[int], place: int) -> None:
+    assert lowest_free(taken) == place
 
 
 # The parts
@@ -209,7 +209,7 @@ def test_what_a_child_inherits_is_no_garbage() -> None:
 _NO_PROCESS = """
 import os, signal
 from fletching.daemons.process.fork import Signals, spawn
-from fletching.daemons.process.supervise import Child, Tender
+from fletching.daemons.process.supervise import Child, Supervisor
 
 def start():
     left.pop()
@@ -226,14 +226,14 @@ first = Child(
     successor=lambda: Child("second", start),
 )
 first.begin()
-print(Tender(signals, [first]).tend().name, left)
+print(Supervisor(signals, [first]).run().name, left)
 """
 
 
 _DEAD_BEFORE = """
 import os, signal
 from fletching.daemons.process.fork import Signals, spawn
-from fletching.daemons.process.supervise import Child, Tender
+from fletching.daemons.process.supervise import Child, Supervisor
 
 def start():
     if not lives.pop():
@@ -245,7 +245,7 @@ child = Child("early", start)
 child.begin()
 while signal.SIGCHLD not in signals.wait():
     pass
-print(Tender(signals, [child]).tend().name, lives)
+print(Supervisor(signals, [child]).run().name, lives)
 """
 
 

@@ -15,17 +15,17 @@ from fletching.config.model import Config
 from fletching.config.nodes import Place
 from fletching.config.redis_url import parse
 from fletching.config.sections import Web
-from fletching.daemons.courier import main as courier
-from fletching.daemons.dashboard import app as dashboard
+from fletching.daemons.courier.main import orders_of
+from fletching.daemons.dashboard.main import password
 from fletching.daemons.process.redis_files import open_redis_files
 from fletching.daemons.run import needed
-from fletching.daemons.web import app as web
+from fletching.daemons.web.app import opened
 from fletching.startup import open_setup
 
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
     "milter": (open_redis_files, open_setup),
-    "web": (open_redis_files, web.opened, dashboard.password),
-    "courier": (open_redis_files, courier.orders_of),
+    "web": (open_redis_files, opened, password),
+    "courier": (open_redis_files, orders_of),
 }
 """By daemon, what opens everything that it opens at a start and a reload. Raise UnusableError."""
 

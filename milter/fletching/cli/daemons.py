@@ -21,7 +21,7 @@ def milter(config_path: Path) -> None:
     Example:
       fletching milter --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.milter.callbacks import serve
+    from fletching.daemons.run import milter as serve
 
     sys.exit(serve(config_path))
 
@@ -39,7 +39,7 @@ def web(config_path: Path) -> None:
     Example:
       fletching web --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.web.main import serve
+    from fletching.daemons.run import web as serve
 
     sys.exit(serve(config_path))
 
@@ -56,7 +56,7 @@ def courier(config_path: Path) -> None:
     Example:
       fletching courier --config /etc/fletching/fletching.yaml
     """
-    from fletching.daemons.courier.main import serve
+    from fletching.daemons.run import courier as serve
 
     sys.exit(serve(config_path))
 

@@ -1,7 +1,7 @@
-"""`fletching run`: all daemons of one host under one process.
+"""Which daemons there are and what each serves, and `fletching run`: all of them under one process.
 
-Here live which daemons there are, and their start, reload and end as a whole. Each is a process of
-its own, as under systemd; one that dies is started again.
+Under `run`, too, each daemon is a process of its own, as under systemd; one that dies is started
+again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fletching import log
 from fletching.config.faults import told_of
 from fletching.config.load import ConfigError
 from fletching.config.model import Config
-from fletching.daemons.milter import main as prefork
-from fletching.daemons.process import embedded_redis, library_log
+from fletching.daemons.process import embedded_redis, library_log, lifecycle
 from fletching.daemons.process.fork import Signals, execute, notify, spawn
-from fletching.daemons.process.supervise import ENDS, Child, Tender, end
+from fletching.daemons.process.supervise import ENDS, Child, Supervisor, end
+from fletching.startup import open_setup
 
 DAEMONS = ("milter", "web", "courier")
 
@@ -34,20 +34,43 @@ _ALL_END = 9.9
 """Seconds after SIGTERM. Redis ends when the daemons are gone, which need it for their mails."""
 
 
+def milter(config_path: Path) -> int:
+    """Runs the milter until SIGTERM; the exit status of the process."""
+    from fletching.daemons.milter.main import MilterService
+
+    return lifecycle.serve("milter", config_path, [MilterService()], with_redis=True)
+
+
+def web(config_path: Path) -> int:
+    """Runs the tracking web service, with the dashboard as one worker more."""
+    from fletching.daemons.dashboard.main import DashboardService
+    from fletching.daemons.web.main import TrackingService
+
+    return lifecycle.serve("web", config_path, [TrackingService(), DashboardService()])
+
+
+def courier(config_path: Path) -> int:
+    """Runs the courier."""
+    from fletching.daemons.courier.main import Courier
+
+    return lifecycle.serve("courier", config_path, [Courier()])
+
+
 def run(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
-    library_log.take("supervisor")
+    library_log.log_libraries("supervisor")
     try:
-        config = prefork.open_configuration(config_path).config
+        config = lifecycle.open_configuration(config_path)
         with told_of(config_path):
-            prefork.prepare(config)
+            open_setup(config)
+            lifecycle.prepare(config)
     except ConfigError as error:
         log.cannot_start(str(error))
-        return prefork.WRONG_CONFIGURATION
+        return lifecycle.WRONG_CONFIGURATION
     signals = Signals()
     redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
     daemons = [_Daemon.make(name, config_path) for name in needed(config)]
-    return _Supervisor(signals, daemons, redis).run()
+    return _AllDaemons(signals, daemons, redis).run()
 
 
 def needed(config: Config) -> tuple[str, ...]:
@@ -91,7 +114,7 @@ class _Daemon:
                 self.told.recv(4096)
 
 
-class _Supervisor:
+class _AllDaemons:
     def __init__(
         self, signals: Signals, daemons: Sequence[_Daemon], redis: Sequence[Child]
     ) -> None:
@@ -109,7 +132,7 @@ class _Supervisor:
             log.started("supervisor", [("daemons", names)])
             notify("READY=1")
             family = [*self._redis, *self._children]
-            Tender(self._signals, family, tick=self._hear, every=_HEAR_EVERY).tend()
+            Supervisor(self._signals, family, tick=self._hear, every=_HEAR_EVERY).run()
             status = 0
         self._end()
         return status

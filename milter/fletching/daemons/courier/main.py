@@ -11,19 +11,17 @@ lease in Redis, since only so its events stay in order.
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 from fletching import log
-from fletching.config.faults import UnusableError, named_by, told_of
-from fletching.config.load import ConfigError, load
+from fletching.config.faults import UnusableError
 from fletching.config.model import Config
 from fletching.config.sections import Destination
 from fletching.daemons.courier.delivery import Delivery, Order
-from fletching.daemons.process import library_log
-from fletching.daemons.process.fork import Signals, even_without_room, notify
-from fletching.daemons.process.redis_files import open_redis_files
-from fletching.daemons.process.seldom import Seldom
-from fletching.daemons.process.supervise import Tender
+from fletching.daemons.process.handover import Handover
+from fletching.daemons.process.lifecycle import Service
+from fletching.daemons.process.log_limit import LogLimit
+from fletching.daemons.process.supervise import Child
 from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, opened
 from fletching.metrics import Deliveries
@@ -32,45 +30,14 @@ from fletching.store.connection import Store, StoreAway
 from fletching.store.events import EventLog
 from fletching.store.lease import SECONDS, Lease
 
-DAEMON = "courier"
-WRONG_CONFIGURATION = 2
-
 KEPT_LONGER = 86400
 """Seconds that the stream outlives `events.keep`, so that what is given up can be buried."""
 
-_TICK = SECONDS / 4
-
-_TELL_EVERY = 600.0
+_LOG_EVERY = 600.0
 """Seconds between two lines about counters that cannot be written."""
 
 _PATIENCE = 8.0
 """Seconds at a stop for batches in hand. One that is cut off arrives later, perhaps again."""
-
-
-def serve(config_path: Path) -> int:
-    """Runs until SIGTERM; the exit status of the process."""
-    library_log.take(DAEMON)
-    try:
-        with told_of(config_path):
-            config = load(config_path)
-            open_redis_files(config)
-            orders = orders_of(config)
-            with named_by("state_dir", fault=OSError), even_without_room("state_dir"):
-                config.state_dir.mkdir(parents=True, exist_ok=True)
-    except ConfigError as error:
-        log.cannot_start(str(error))
-        return WRONG_CONFIGURATION
-    signals = Signals()
-    courier = Courier(config_path, config)
-    courier.begin(orders)
-    log.started(DAEMON, [("destinations", ",".join(order.name for order in orders) or "none")])
-    notify("READY=1")
-    tender = Tender(signals, [], reload=courier.reload, tick=courier.tick, every=_TICK)
-    log.stopping(DAEMON, tender.tend().name)
-    notify("STOPPING=1")
-    courier.end()
-    log.stopped(DAEMON)
-    return 0
 
 
 def orders_of(config: Config) -> list[Order]:
@@ -96,53 +63,59 @@ def _order(number: int, destination: Destination, keep: int) -> Order:
         raise UnusableError(place, str(error)) from None
 
 
-class Courier:
-    """All deliveries of this process."""
+class Courier(Service[Sequence[Order]]):
+    """All deliveries of this process: threads, where other daemons have worker processes."""
 
-    def __init__(self, config_path: Path, config: Config) -> None:
-        self._config_path = config_path
-        self._config = config
-        self._open_store(config)
+    every = SECONDS / 4
+    """Several times in the time that a lease lasts."""
+
+    _config: Config
+    _store: Store
+    _events: EventLog
+    _clock: Clock
+
+    def __init__(self) -> None:
         self._counted = Deliveries()
         self._deliveries: list[Delivery] = []
-        self._store_is_away = False
-        self._unkept = Seldom(_TELL_EVERY)
+        self._redis_is_away = False
+        self._unwritten = LogLimit(_LOG_EVERY)
 
-    def _open_store(self, config: Config) -> None:
+    def open(self, config: Config) -> Sequence[Order]:
+        return orders_of(config)
+
+    def begin(self, config: Config, opened: Handover[Sequence[Order]]) -> list[Child]:
+        self._connect(config)
+        self._deliver(config, opened.value)
+        return []
+
+    def facts(self) -> list[tuple[str, object]]:
+        names = ",".join(delivery.name for delivery in self._deliveries)
+        return [("destinations", names or "none")]
+
+    def reload(self, config: Config, value: Sequence[Order]) -> None:
+        """All deliveries end and others begin, which open their files anew.
+
+        The new ones wait for the leases of the old ones, which finish the batch in hand.
+        """
+        if config.redis != self._config.redis:
+            self._connect(config)
+        for delivery in self._deliveries:
+            delivery.end()
+        self._deliver(config, value)
+
+    def _connect(self, config: Config) -> None:
         self._store = Store(config.redis, config.state_dir)
         self._events = EventLog(self._store)
         self._clock = Clock(self._store)
 
-    def begin(self, orders: list[Order]) -> None:
-        """Starts a delivery for each."""
+    def _deliver(self, config: Config, orders: Sequence[Order]) -> None:
+        """Starts a delivery for each order."""
+        self._config = config
         for order in orders:
-            name = f"courier:{order.name}"
-            lease = Lease(self._store, name)
+            lease = Lease(self._store, f"courier:{order.name}")
             delivery = Delivery(order, self._events, self._clock, lease, self._counted)
             self._deliveries.append(delivery)
             delivery.begin()
-
-    def reload(self) -> bool:
-        """On SIGHUP: all deliveries end and begin anew; a file is opened anew by that, too.
-
-        The new ones wait for the leases of the old ones, which finish what they have in hand.
-        """
-        try:
-            with told_of(self._config_path):
-                config = load(self._config_path)
-                open_redis_files(config)
-                orders = orders_of(config)
-        except ConfigError as error:
-            log.reload_failed(DAEMON, str(error).splitlines())
-            return False
-        if config.redis != self._config.redis:
-            self._open_store(config)
-        self._config = config
-        for delivery in self._deliveries:
-            delivery.end()
-        self.begin(orders)
-        log.reloaded(DAEMON)
-        return True
 
     def tick(self) -> None:
         """What is to be done a few times in the time that a lease lasts."""
@@ -174,17 +147,17 @@ class Courier:
         return KEPT_LONGER + (events.keep if events else 0)
 
     def _noticed(self, trouble: str) -> None:
-        if trouble and not self._store_is_away:
+        if trouble and not self._redis_is_away:
             log.store_away(trouble)
-        if self._store_is_away and not trouble:
+        if self._redis_is_away and not trouble:
             log.store_back()
-        self._store_is_away = bool(trouble)
+        self._redis_is_away = bool(trouble)
 
     def _write(self) -> None:
         try:
             self._counted.write(self._config.state_dir)
         except OSError as error:
-            if self._unkept.is_due():
+            if self._unwritten.is_due():
                 log.not_kept("courier.prom", error)
 
     def end(self) -> None:

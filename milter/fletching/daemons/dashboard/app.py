@@ -1,8 +1,8 @@
 """The dashboard: a second listener that shows the statistics to the operator, as they happen.
 
-Here lives the ASGI application, who may see it, and its process, a child of `fletching web`. It
-reads `Statistics` and nothing else: no key, no event, no mail. What a page looks like is in
-`dashboard_pages.py`, what an open page is told in `dashboard_live.py`.
+Here live the ASGI application and who may see it. It reads `Statistics` and nothing else: no key,
+no event, no mail. What a page looks like is in `pages.py`, what an open page is sent in `live.py`;
+its password and its process, in `main.py`.
 
 Who may see it: whoever reaches the listener, where it is loopback or a Unix socket; else who knows
 the password of `web.admin_password_file` (RFC 7617, any user name).
@@ -13,52 +13,36 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import math
-import os
 import re
 import secrets
-import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from fletching import log
-from fletching.config.faults import UnusableError, named_by
-from fletching.config.load import ConfigError, load
-from fletching.config.model import Config
-from fletching.config.sections import Web
 from fletching.daemons.dashboard import live, pages
 from fletching.daemons.dashboard.guesses import Guesses
-from fletching.daemons.process import http_server
-from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER
-from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import StoreAway
 from fletching.store.statistics import Campaign, Statistics, What
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 Render = Callable[[str], str]
 """Makes a page, given the nonce of its style and script."""
 
 DAEMON = "dashboard"
-SHORTEST_PASSWORD = 12
 
 _TELL_EVERY = 60.0
 """Seconds between two lines about Redis that is away."""
 
 _MOST_STREAMS = 50
-_STREAMS_END = 1
-"""Seconds that open streams have at the end."""
-
 _BREAKDOWNS = {f"/by/{what}": what for what in pages.BREAKDOWNS}
 _PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
 _CAMPAIGN = re.compile(r"/campaign/([a-z2-7]{1,12})(/live)?")
@@ -81,77 +65,6 @@ _ALLOW = (b"allow", b"GET, HEAD")
 _CHALLENGE = (b"www-authenticate", b'Basic realm="Fletching", charset="UTF-8"')
 
 
-class PasswordFileError(Exception):
-    """The file of `web.admin_password_file` cannot be used; says why."""
-
-
-def run(config_path: Path, config: Config, heard: socket.socket, opened_by: str | None) -> NoReturn:
-    """The process of the dashboard, from its fork to its end. ``opened_by``: the password now.
-
-    ``config``: that of the start, by which the socket was opened.
-    """
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
-    proxies = (config.web or Web()).trusted_proxies
-    statistics = Statistics(Store(config.redis, config.state_dir), config.measured)
-    shown = Dashboard(statistics, opened_by, proxies)
-    answering = server(shown)
-
-    def reload() -> None:
-        # The parent has said what is wrong, if anything is; then all stays as it was.
-        with contextlib.suppress(ConfigError, UnusableError):
-            new = load(config_path)
-            shown.password = password_after(new, config, shown.password)
-            statistics.measured = new.measured
-
-    async def until_told() -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
-        loop.add_signal_handler(RELOAD_WORKER, reload)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
-        await answering.serve(sockets=[heard])
-
-    asyncio.Runner(loop_factory=answering.config.get_loop_factory()).run(until_told())
-    os._exit(0)
-
-
-def server(shown: Application) -> http_server.Server:
-    """The server under the dashboard, not yet running; open streams do not hold up its end."""
-    made = http_server.server(shown)
-    made.config.timeout_graceful_shutdown = _STREAMS_END
-    return made
-
-
-def password(config: Config) -> str | None:
-    """What opens the dashboard; None where nothing is needed. Raises UnusableError."""
-    file = config.web.admin_password_file if config.web is not None else None
-    with named_by("web", "admin_password_file", fault=PasswordFileError):
-        return None if file is None else read_password(file)
-
-
-def password_after(new: Config, begun: Config, now: str | None) -> str | None:
-    """What opens it after a reload: as before, while it listens elsewhere than is configured now.
-
-    Another place may need no password where the one that is open does. Raises UnusableError.
-    """
-    there, here = new.web or Web(), begun.web or Web()
-    return password(new) if there.admin_listen == here.admin_listen else now
-
-
-def read_password(file: Path) -> str:
-    """The first line of the file. Raises PasswordFileError."""
-    try:
-        password = file.read_text("utf-8").partition("\n")[0].strip()
-    except OSError as error:
-        raise PasswordFileError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise PasswordFileError(f"{file}: is not UTF-8") from None
-    if len(password) < SHORTEST_PASSWORD:
-        raise PasswordFileError(f"{file}: must hold at least {SHORTEST_PASSWORD} characters")
-    return password
-
-
 class Dashboard:
     """The ASGI application; without a password, everybody who reaches it may look."""
 
@@ -164,7 +77,7 @@ class Dashboard:
         self.password = password
         self._proxies = proxies
         self._guesses = Guesses()
-        self._away = Seldom(_TELL_EVERY)
+        self._away = LogLimit(_TELL_EVERY)
         self._statistics = statistics
         self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
         self._streams = 0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from fletching import log
 from fletching.daemons.intake.journal import START, Journal, Position
-from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.log_limit import LogLimit
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
 from fletching.store.writing import Batch, JournalLine, Outcome
@@ -45,7 +45,7 @@ class Drain:
         # How many events are tried at once; behind, of those that are behind.
         self._most = self._most_behind = MOST_AT_ONCE
         self._count = 0
-        self._away = Seldom(SAY_EVERY)
+        self._away = LogLimit(SAY_EVERY)
 
     @property
     def done(self) -> Position:

@@ -24,7 +24,7 @@ from fletching import log
 from fletching.daemons.intake.drain import MOST_AT_ONCE
 from fletching.daemons.intake.journal import restored
 from fletching.daemons.intake.recorder import Recorder
-from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import CLICK, OPEN, Event
 from fletching.returning import bursts
 from fletching.returning.bots import Lists
@@ -106,7 +106,7 @@ class Holding:
         self._untold: dict[str, str] = defaultdict(str)
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="touches")
         self._ask_again = 0.0
-        self._full = Seldom(SAY_EVERY)
+        self._full = LogLimit(SAY_EVERY)
         self._waiting: deque[Batch] = deque()
         self._take_up()
         self._batch = self._begun()

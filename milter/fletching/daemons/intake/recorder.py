@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fletching import log
 from fletching.daemons.intake.drain import MOST_AT_ONCE, SAY_EVERY, TRY_EVERY, Drain
 from fletching.daemons.intake.journal import Journal, Position
-from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
 from fletching.store.connection import StoreAway
 from fletching.store.events import EventLog
@@ -44,8 +44,8 @@ class Recorder:
         self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._lost = 0
-        self._away, self._full, self._losing = (Seldom(SAY_EVERY) for _ in range(3))
-        self._tidying = Seldom(TIDY_EVERY)
+        self._away, self._full, self._losing = (LogLimit(SAY_EVERY) for _ in range(3))
+        self._tidying = LogLimit(TIDY_EVERY)
         # Whether Redis lacks something that the journal has: then one thread alone writes to it.
         self._is_behind = True
         # Held for the end of the journal and whether that is reached; and by who writes to Redis.

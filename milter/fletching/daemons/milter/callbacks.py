@@ -13,13 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import Milter
 
 from fletching import log
-from fletching.daemons.milter import main as prefork
 from fletching.daemons.milter.afterwards import Answered
 from fletching.daemons.milter.mail import Mail
 from fletching.daemons.milter.worker import Worker
@@ -302,13 +300,8 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "rcpt", recipient
 
 
-def serve(config_path: Path) -> int:
-    """Runs the milter in the foreground; the exit status of the process."""
-    return prefork.serve(config_path, _open_at, _listen)
-
-
-def _open_at(where: str) -> None:
-    """Opens the socket, once for all workers."""
+def open_socket(where: str) -> None:
+    """Opens the socket, once for all workers; ``where`` in libmilter's words."""
     Milter.set_flags(_ACTIONS)
     Milter.set_connect_callback(Milter.connect_callback)
     Milter.set_envfrom_callback(lambda ctx, *words: ctx.getpriv().envfrom_bytes(*words))
@@ -324,7 +317,7 @@ def _open_at(where: str) -> None:
     Milter.opensocket(False)
 
 
-def _listen(worker: Worker) -> None:
+def serve(worker: Worker) -> None:
     """Serves the connections of one worker until the process ends."""
     Milter.factory = lambda: Connection(worker)
     Milter.main()

@@ -1,6 +1,6 @@
-"""When a worker has had its share of mails, and where the one that follows it counts. Pure.
+"""After how many mails a worker retires, and which counter file its successor has. Pure.
 
-Here live the two rules of replacing workers; how it is done is in `worker.py` and `tending.py`.
+Here live these two rules; how a worker is replaced is in `worker.py` and `process/supervise.py`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from itertools import count
 
 
 def share(most: int, worker: int, workers: int) -> int:
-    """After how many mails a worker retires, of so many workers from 0 on; 0 is never.
+    """After how many mails a worker retires, of workers numbered from 0; 0 is never.
 
-    From ``most`` down to a little over its half, for each worker another number: they begin
-    together and have about as many mails each, and shall not retire together.
+    From ``most`` down to a little over half of it, a different number for each worker: they start
+    together and have about as many mails each, and must not all retire at the same time.
     """
     return most - most * worker // (2 * workers)
 
 
-def free_place(taken: Collection[int]) -> int:
-    """The lowest place that no process has: two never write one file of counters."""
-    return next(place for place in count() if place not in taken)
+def lowest_free(taken: Collection[int]) -> int:
+    """The lowest number that no process has: two processes never write one file of counters."""
+    return next(number for number in count() if number not in taken)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -28,6 +27,7 @@ from fletching.daemons.process.fork import (
     Signals,
     keep_memory,
 )
+from fletching.daemons.process.handover import Inbox
 from fletching.daemons.process.listener import Listener
 from fletching.events import PREPARED, Event, unique_id
 from fletching.mail.envelope import Envelope
@@ -237,24 +237,22 @@ class Retirement:
 def live(
     worker: Worker,
     listen: Callable[[], None],
-    load: Callable[[], Setup | None],
+    inbox: Inbox[Setup],
     retirement: Retirement,
 ) -> NoReturn:
-    """Serves until told to end, or retired; ``load`` gives what to take up when told to reload.
+    """Serves until its parent ends it, or it has retired.
 
-    ``listen`` is libmilter's main loop. It has a thread of its own, and another of libmilter waits
-    for SIGHUP, SIGTERM and SIGINT: each would stop it at once, mails in hand or not, and which
-    thread gets a signal is the kernel's choice. So a worker is deaf to them, and its parent has
-    other signals.
+    ``listen`` is libmilter's main loop, which must not run in the main thread: it has a thread of
+    its own, and another of libmilter waits for SIGHUP, SIGTERM and SIGINT. Each of them would stop
+    it at once, mails in hand or not, and which thread gets a signal is the kernel's choice. So all
+    workers ignore them, and their parent has other signals.
     """
     keep_memory()
     sys.setswitchinterval(_SECONDS_A_TURN)
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
     signals = Signals((END_WORKER, RELOAD_WORKER))
     worker.when_done = signals.wake
     threading.Thread(target=_listen, args=(listen,), name="milter", daemon=True).start()
-    _until_over(worker, signals, load, retirement)
+    _until_over(worker, signals, inbox, retirement)
     if in_hand := worker.in_hand.close():
         log.draining(in_hand)
     if left := worker.in_hand.wait(PATIENCE):
@@ -269,11 +267,11 @@ def live(
 def _until_over(
     worker: Worker,
     signals: Signals,
-    load: Callable[[], Setup | None],
+    inbox: Inbox[Setup],
     retirement: Retirement,
 ) -> None:
     while END_WORKER not in (got := signals.wait(_LOOK_EVERY if retirement.begun else None)):
-        if RELOAD_WORKER in got and (setup := load()) is not None:
+        if RELOAD_WORKER in got and (setup := inbox.latest()) is not None:
             worker.take(setup)
         if not retirement.begun and worker.is_done():
             log.retired(worker.place, worker.answered)

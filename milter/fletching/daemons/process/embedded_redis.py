@@ -1,7 +1,7 @@
-"""`redis: embedded`: Debian's redis-server, private to one host, on a Unix socket.
+"""`redis: embedded`: a redis-server of our own on a Unix socket, for one host.
 
-Here live its command line and the care that one state directory has one server. Its data are on
-disk when it ends, and it ends with the daemon that started it.
+Here live its command line, and that a state directory has one server. It ends with the daemon that
+started it, and its data are on disk then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from fletching.daemons.process.fork import execute, hear, spawn
+from fletching.daemons.process.fork import execute, spawn, unblock_signals
 from fletching.daemons.process.listener import LONGEST_PATH
 from fletching.daemons.process.supervise import Child
 from fletching.store.connection import embedded_socket
@@ -25,7 +25,7 @@ _READY_WITHIN = 10.0
 
 
 class NoRedisError(Exception):
-    """There can be no private server; the message says what to do."""
+    """The server cannot be started; the message says what to do."""
 
 
 def prepare(state_dir: Path) -> None:
@@ -43,12 +43,12 @@ def _make_folder(folder: Path) -> None:
 
 
 def begin(state_dir: Path) -> list[Child]:
-    """The server as a child to tend, started; none if it runs already, as under a supervisor."""
+    """Starts the server, as a child to supervise; none if it already runs (`fletching run`)."""
     if answers(state_dir):
         return []
     child = Child("redis", lambda: spawn(lambda: _serve(state_dir)))
     child.begin()
-    # Not for ever: mail can do without for a while.
+    # Not forever: mail gets an answer without Redis, too.
     end = time.monotonic() + _READY_WITHIN
     while not answers(state_dir) and time.monotonic() < end:
         time.sleep(0.05)
@@ -56,13 +56,13 @@ def begin(state_dir: Path) -> list[Child]:
 
 
 def answers(state_dir: Path) -> bool:
-    """Whether a server is there; one that still reads its data is."""
-    with socket.socket(socket.AF_UNIX) as asked:
-        asked.settimeout(1)
+    """Whether a server runs; one that is still loading its data counts."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
         try:
-            asked.connect(os.fspath(embedded_socket(state_dir)))
-            asked.sendall(b"PING\r\n")
-            return asked.recv(64).startswith((b"+PONG", b"-LOADING"))
+            client.connect(os.fspath(embedded_socket(state_dir)))
+            client.sendall(b"PING\r\n")
+            return client.recv(64).startswith((b"+PONG", b"-LOADING"))
         except OSError:
             return False
 
@@ -75,15 +75,15 @@ def _program() -> str:
 
 
 def _serve(state_dir: Path) -> NoReturn:
-    """Becomes the server, as soon as no other one has these data."""
-    # A reload is not for Redis.
+    """Becomes the server, as soon as no other server uses this data."""
+    # SIGHUP is for the daemons.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    hear()
+    unblock_signals()
     path = embedded_socket(state_dir)
-    # There may have been no room for it at the start.
+    # The disk may have been full at the start.
     _make_folder(path.parent)
-    # redis-server takes away a socket that another one listens on, and writes to its data. The lock
-    # is the running server's, since it inherits the descriptor.
+    # redis-server replaces the socket of a running server, and writes to the same data. The running
+    # one holds the lock, since it inherits the descriptor.
     lock = os.open(path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.set_inheritable(lock, True)
@@ -97,13 +97,13 @@ def _options(path: Path) -> list[str]:
         "unixsocketperm": "600",
         "dir": os.fspath(path.parent),
         "appendonly": "yes",
-        # A number that was given must not be given again after a crash. Postfix, too, waits for
-        # the disk with each mail.
+        # No message number may be assigned twice, even after a crash. Postfix waits for the disk
+        # with each mail, too.
         "appendfsync": "always",
         "save": "",
         "daemonize": "no",
         "loglevel": "warning",
-        # Campaigns may not be thrown away for want of memory: then rather no answer.
+        # Campaigns must not be evicted when memory is short: an error is better.
         "maxmemory-policy": "noeviction",
         # Records of bounces are short texts, 64 to a hash; this keeps them in compact form.
         "hash-max-listpack-value": "512",

@@ -1,7 +1,7 @@
-"""Processes and signals: what each daemon does alike.
+"""Child processes and signals, as every daemon uses them.
 
-Here live the making of a child process, the waiting for signals, a child's word to its parent and
-the word to systemd. Nothing here knows what a child is for.
+Here live forking, waiting for signals, the one notice that a child can give its parent, and
+sd_notify(3). Nothing here knows what a child is for.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import NoReturn
 
 from fletching import log
 
-TAKEN = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+HANDLED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 """The signals that a daemon's first process acts on."""
 
 END_WORKER, RELOAD_WORKER = signal.SIGUSR1, signal.SIGUSR2
-"""What a first process tells its workers, which are deaf to SIGTERM and SIGHUP."""
+"""The signals by which a first process ends and reloads its workers. Workers ignore SIGTERM and
+SIGHUP, which an operator may send to the whole process group."""
 
-_BLOCKED = (*TAKEN, END_WORKER, RELOAD_WORKER)
+_BLOCKED = (*HANDLED, END_WORKER, RELOAD_WORKER)
 
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 
@@ -37,20 +38,21 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1
 _MALLOC = {_M_ARENA_MAX: 1, _M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 64 * 2**20}
 """mallopt(3): glibc takes no greater threshold for mmap(2)."""
 
-_TELLING = 1.0
-"""Seconds in which what is told must be taken: mail does not wait for it."""
+_NOTIFY_TIMEOUT = 1.0
+"""Seconds that sd_notify may take: mail does not wait for longer."""
 
 
 def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
-    """Forks a child that acts, and gets ``dies_by`` when its parent dies; its process id.
+    """Forks a child that calls ``act``, and returns its process id.
 
-    Raises OSError where there can be no more processes.
+    The kernel sends the child the signal ``dies_by`` when the parent dies. Raises OSError if no
+    process can be created. The parent must not have threads.
 
-    The child begins with its signals blocked and does with them what it wants: until then, a signal
-    for the child must not run the parent's handlers. The parent may have no threads.
+    The child starts with its signals blocked, and unblocks them when it has its own handlers: until
+    then, a signal for the child must not run the parent's.
 
-    What the parent had is for the child no garbage, ever: to look through all of it again takes the
-    collector 50 ms, while a mail waits, and the pages that both have would no longer be one.
+    Objects of the parent are never garbage to the child: scanning all of them would take the
+    collector 50 ms while a mail waits, and would end the sharing of memory pages.
     """
     parent = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
@@ -61,12 +63,12 @@ def spawn(act: Callable[[], NoReturn], dies_by: int = signal.SIGTERM) -> int:
         pid = os.fork()
     finally:
         if pid:
-            hear()
+            unblock_signals()
     if pid:
         return pid
     try:
         signal.set_wakeup_fd(-1)
-        for number in TAKEN:
+        for number in HANDLED:
             signal.signal(number, signal.SIG_DFL)
         _die_with(parent, dies_by)
         gc.freeze()
@@ -82,37 +84,40 @@ def _die_with(parent: int, number: int) -> None:
     if libc.prctl(_PR_SET_PDEATHSIG, number) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:
-        # It died before it could be watched.
+        # The parent died before prctl(2) took effect.
         os._exit(0)
 
 
 def keep_memory() -> None:
-    """Has the C library keep what a long mail has taken, for the next one. Before any thread.
+    """Makes the C library keep the memory of a large mail for the next one. Call before any thread.
 
-    To give it back and take it again, page by page, costs a mail of 10 MB a third of its time. One
-    arena for all threads: of Python's, one allocates at a time, and each arena would keep as much.
+    Returning it and allocating it again, page by page, takes a third of the time of a 10 MB mail.
+    One arena for all threads: only one Python thread allocates at a time, and each arena would keep
+    as much.
     """
     libc = ctypes.CDLL(None)
-    # Not every C library has it (musl).
+    # Some C libraries have no mallopt (musl).
     if hasattr(libc, "mallopt"):
         for option, value in _MALLOC.items():
             libc.mallopt(option, value)
 
 
 def stay_on(cpu: int) -> None:
-    """Keeps this process on one CPU, with what its caches hold of it. Before any thread.
+    """Pins this process to one CPU, and so to its caches. Call before any thread.
 
-    A thread that is woken tends to go where it was woken from, and then has to fetch all that it
-    works with from the other CPU.
+    Otherwise a thread tends to run on the CPU that woke it, and has to fetch its data from the
+    other one.
     """
-    # Where that is forbidden, or the CPU is gone, the process goes where it is sent.
+    # If that is forbidden, or the CPU is gone, the scheduler decides.
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {cpu})
 
 
 @contextlib.contextmanager
 def even_without_room(what: str) -> Iterator[None]:
-    """A full disk keeps nothing from its start, as it ends nothing that runs; other faults do."""
+    """Logs a full disk and goes on: a daemon starts on one, just as a running daemon survives it.
+    Other errors are raised.
+    """
     try:
         yield
     except OSError as error:
@@ -122,34 +127,34 @@ def even_without_room(what: str) -> Iterator[None]:
 
 
 def execute(command: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
-    """Becomes another program, with nothing blocked. For what `spawn` runs."""
-    hear()
+    """Replaces this process by another program, with no signal blocked. For children of `spawn`."""
+    unblock_signals()
     os.execve(command[0], command, {**os.environ, **(environment or {})})
 
 
-def hear() -> None:
-    """Lets the signals in that `spawn` blocked."""
+def unblock_signals() -> None:
+    """Unblocks the signals that `spawn` blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
 class Signals:
-    """The signals of this process, taken in its main thread; to be made once in each process."""
+    """The signals of this process. Make one in each process, in its main thread."""
 
-    def __init__(self, taken: Sequence[int] = TAKEN) -> None:
+    def __init__(self, handled: Sequence[int] = HANDLED) -> None:
         self._reader, writer = socket.socketpair()
         self._reader.setblocking(False)
         writer.setblocking(False)
         self._writer = writer
-        # Python writes the number of each signal there, in whatever thread the kernel put it.
+        # Python writes the number of each signal there, whichever thread the kernel chose.
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in taken:
-            signal.signal(number, _noted)
-        hear()
+        for number in handled:
+            signal.signal(number, _ignore)
+        unblock_signals()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._reader, selectors.EVENT_READ)
 
     def wait(self, seconds: float | None = None) -> frozenset[int]:
-        """The signals that came; none if the time is over."""
+        """Waits for signals; the ones that came, none after a time-out."""
         if not self._selector.select(seconds):
             return frozenset()
         try:
@@ -158,16 +163,16 @@ class Signals:
             return frozenset()
 
     def wake(self) -> None:
-        """From another thread: ends a wait, with no signal."""
-        with contextlib.suppress(BlockingIOError):  # full of signals: it is awake
+        """Ends a wait without a signal. May be called from another thread."""
+        with contextlib.suppress(BlockingIOError):  # full of signals: it is awake anyway
             self._writer.send(b"\0")
 
 
 class Bell:
-    """One thing that a child can tell its parent, once. To be made before the child.
+    """One notice that a child can give its parent, once. Make it before the child.
 
-    It is memory that both have, and the signal at which a parent looks after its children; so
-    nothing can be lost, and nobody waits.
+    It is a byte of shared memory, and SIGCHLD, at which the parent looks at its children anyway:
+    the notice cannot be lost, and neither process waits.
     """
 
     def __init__(self) -> None:
@@ -175,31 +180,31 @@ class Bell:
         self._shared = mmap.mmap(-1, 1)
 
     def ring(self) -> None:
-        """The child tells."""
+        """Gives the notice. For the child."""
         self._shared[0] = 1
         if os.getppid() == self._parent:
             os.kill(self._parent, signal.SIGCHLD)
 
     def rang(self) -> bool:
-        """Whether the child has told."""
+        """Whether the child has given it."""
         return self._shared[0] == 1
 
 
-def _noted(number: int, frame: object) -> None:
-    """Nothing: that it came is written to the socket already."""
+def _ignore(number: int, frame: object) -> None:
+    """Does nothing: Python has already written the signal number to the socket."""
 
 
 def notify(state: str) -> None:
-    """Tells systemd, or whoever started this daemon so, see sd_notify(3)."""
+    """Notifies systemd, or whatever started this daemon with NOTIFY_SOCKET, see sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.settimeout(_TELLING)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+        notifier.settimeout(_NOTIFY_TIMEOUT)
         try:
-            told.connect(address)
-            told.sendall(state.encode())
+            notifier.connect(address)
+            notifier.sendall(state.encode())
         except OSError as error:
             log.not_kept("NOTIFY_SOCKET", error)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fletching import log
-from fletching.daemons.process.seldom import Seldom
+from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER
+from fletching.daemons.process.listener import Listener, ListenError, open_listener
+from fletching.daemons.process.log_limit import LogLimit
 
 LONGEST_HEAD = 64 * 1024
 """Octets of a request line and headers; a token takes up to 32 KiB of them."""
@@ -51,7 +54,7 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"retry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
-_crowded = Seldom(TELL_EVERY)
+_crowded = LogLimit(TELL_EVERY)
 
 
 class Protocol(HttpToolsProtocol):
@@ -73,7 +76,7 @@ class Protocol(HttpToolsProtocol):
         if transport.get_extra_info("socket").fileno() >= _most_descriptors() - RESERVED:
             self._refuse(_BUSY)
             if _crowded.is_due():
-                log.no_descriptors(_most_descriptors(), _crowded.taken())
+                log.no_descriptors(_most_descriptors(), _crowded.take_skipped())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_more()
@@ -126,15 +129,17 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """The server of one process; its signals are the process's own."""
+    """The server of one worker. It leaves signals alone: `serve` takes them."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def server(application: Any) -> Server:
-    """A server that does not run yet. What there is to log is for `library_log`."""
+def server(application: Any, *, ends_within: int = LIVES_ON) -> Server:
+    """A server that does not run yet. ``ends_within``: seconds that requests in hand have at the
+    end. What uvicorn has to log is for `library_log`.
+    """
     return Server(
         uvicorn.Config(
             application,
@@ -148,9 +153,23 @@ def server(application: Any) -> Server:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEPT_ALIVE,
-            timeout_graceful_shutdown=LIVES_ON,
+            timeout_graceful_shutdown=ends_within,
         )
     )
+
+
+async def serve(answering: Server, heard: socket.socket, reload: Callable[[], None]) -> None:
+    """Serves a socket until the parent ends this worker; calls ``reload`` at each reload."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
+    loop.add_signal_handler(RELOAD_WORKER, reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
+    await answering.serve(sockets=[heard])
+
+
+def run(answering: Server, work: Coroutine[Any, Any, None]) -> None:
+    """Runs the work of a worker in the event loop that the server wants."""
+    asyncio.Runner(loop_factory=answering.config.get_loop_factory()).run(work)
 
 
 def _most_descriptors() -> int:
@@ -158,7 +177,39 @@ def _most_descriptors() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def listening(family: int, address: tuple[str, int] | str) -> socket.socket:
+class HttpSocket:
+    """A listening socket, and the care for its path where it has one."""
+
+    def __init__(self, opened: socket.socket, listener: Listener | None = None) -> None:
+        self.socket = opened
+        self._listener = listener
+
+    def close_path(self) -> None:
+        """Lets nobody new in. Whoever is connected or waits still gets an answer."""
+        if self._listener is not None:
+            self._listener.close_path()
+
+
+def listen(where: str) -> HttpSocket:
+    """Opens `unix:/PATH` or `HOST:PORT`. Raises ListenError."""
+    if where.startswith("unix:"):
+        opened: list[socket.socket] = []
+
+        def open_at(path: str) -> None:
+            opened.append(_listening(socket.AF_UNIX, path.removeprefix("unix:")))
+
+        listener = open_listener(where, open_at)
+        return HttpSocket(opened[0], listener)
+    host, _, port = where.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return HttpSocket(_listening(family, address[:2]))  # type: ignore[arg-type]
+    except OSError as error:
+        raise ListenError(f"{where}: {error.strerror}") from error
+
+
+def _listening(family: int, address: tuple[str, int] | str) -> socket.socket:
     """A socket that listens. Raises OSError."""
     opened = socket.socket(family)
     try:

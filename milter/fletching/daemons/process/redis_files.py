@@ -1,7 +1,7 @@
 """The files that the option `redis` names: passwords, certificates, keys.
 
-Here lives that a daemon does not start, and keeps its old configuration at a reload, where one of
-them cannot be read. What is in them is read with each connection (`store/connection.py`).
+A daemon does not start if one of them cannot be read, and a reload keeps the old configuration.
+Their contents are read for each connection, by `store/connection.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Tending child processes: one that dies is replaced, all end with their parent.
+"""Supervising child processes: one that dies is replaced, and all end with their parent.
 
-Here lives the life of a parent: it waits for signals, restarts with a growing pause what keeps
-dying, lets another follow one that retires, and at the end sees that nobody is left. Used by the
-milter's first process for its workers and by the supervisor for the daemons.
+Here lives the loop of a parent: it waits for signals, restarts children, with growing pauses if
+they keep dying, starts a successor for one that retires, and ends them all. The first process of a
+daemon uses it for its workers, `fletching run` for the daemons.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from fletching import log
 from fletching.daemons.process.fork import Signals
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-LIVED_WELL = 10.0
-"""Seconds after which a death counts as the first one."""
+STABLE_AFTER = 10.0
+"""Seconds of life after which the next pause is the first one again."""
 
 ENDS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A process that should always be there. ``start`` gives the process id of a new one.
+    """A process that should always run. ``start`` starts it and returns its process id.
 
-    ``ended_by`` and ``reloaded_by`` are the signals that it understands. One that can retire has a
-    ``successor``, which is to be there from when ``retires`` says so; it then ends by itself.
+    ``ended_by`` and ``reloaded_by`` are the signals that end and reload it. A child that can retire
+    has a ``successor``, which is started as soon as ``retires`` is true; the child then ends by
+    itself.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Child:
         self.pid = self.start()
 
     def reap(self) -> bool:
-        """Whether it has died since it was last looked at."""
+        """Whether it has died since the last call."""
         if not self.pid:
             return False
         pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -64,7 +65,7 @@ class Child:
         return self.retiring and not self.pid
 
     def died(self) -> str:
-        """How its last life ended."""
+        """How it died: the name of a signal, or an exit status."""
         if self.status is not None and self.status < 0:
             return signal.Signals(-self.status).name
         return f"exit {self.status}"
@@ -74,10 +75,10 @@ class Child:
             os.kill(self.pid, number)
 
 
-class Tender:
-    """The parent. ``reload`` answers whether the children shall hear of SIGHUP, too.
+class Supervisor:
+    """The loop of a parent. ``reload`` returns whether to reload the children, too.
 
-    ``children`` always has those that are there now.
+    ``children`` is kept up to date: successors are added, and retired children removed.
     """
 
     def __init__(
@@ -95,32 +96,32 @@ class Tender:
         self._tick = tick
         self._every = every
 
-    def tend(self) -> signal.Signals:
-        """Works until a signal says to end; that signal."""
+    def run(self) -> signal.Signals:
+        """Runs until SIGTERM or SIGINT; which of them it was."""
         next_tick = time.monotonic() + self._every if self._every else None
         while True:
-            # Before any signal, too: one may have died since it began.
+            # Before waiting for a signal, too: a child may have died since it was started.
             for child in tuple(self._children):
-                self._look_after(child)
+                self._check(child)
             if next_tick is not None and self._every and time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + self._every
                 self._tick()
-            got = self._signals.wait(self._patience(next_tick))
-            if ended := got & ENDS:
-                return signal.Signals(min(ended))
+            got = self._signals.wait(self._time_left(next_tick))
+            if ending := got & ENDS:
+                return signal.Signals(min(ending))
             if signal.SIGHUP in got and self._reload():
                 for child in self._children:
                     child.signal(child.reloaded_by)
 
-    def _look_after(self, child: Child) -> None:
-        # Before it is reaped: one that retires may have gone already.
+    def _check(self, child: Child) -> None:
+        # Before it is reaped: a child that retires may have ended already.
         if child.successor is not None and not child.retiring and child.retires():
             child.retiring = True
             successor = child.successor()
             self._children.append(successor)
             self._begin(successor)
         if child.reap():
-            self._lost(child)
+            self._died(child)
         if child.gone:
             self._children.remove(child)
         elif not child.pid and time.monotonic() >= child.due:
@@ -130,30 +131,30 @@ class Tender:
         try:
             child.begin()
         except OSError as error:
-            self._put_off(child, str(error))
+            self._restart_later(child, str(error))
 
-    def _lost(self, child: Child) -> None:
+    def _died(self, child: Child) -> None:
         if child.retiring:
             if child.status != 0:
                 log.child_died(child.name, child.died(), None)
             return
-        if time.monotonic() - child.began >= LIVED_WELL:
+        if time.monotonic() - child.began >= STABLE_AFTER:
             child.pause = FIRST_PAUSE
-        self._put_off(child, child.died())
+        self._restart_later(child, child.died())
 
-    def _put_off(self, child: Child, why: str) -> None:
+    def _restart_later(self, child: Child, why: str) -> None:
         log.child_died(child.name, why, child.pause)
         child.due = time.monotonic() + child.pause
         child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
-    def _patience(self, next_tick: float | None) -> float | None:
+    def _time_left(self, next_tick: float | None) -> float | None:
         times = [child.due for child in self._children if not child.pid]
         times += [next_tick] if next_tick is not None else []
         return max(0.0, min(times) - time.monotonic()) if times else None
 
 
 def end(signals: Signals, children: Sequence[Child], deadline: float) -> None:
-    """Ends the children: tells them now, and kills who is left at the deadline (monotonic)."""
+    """Ends the children, and kills those that are left at the deadline (monotonic time)."""
     for child in children:
         child.signal(child.ended_by)
     while any(child.pid for child in children):

@@ -1,0 +1,122 @@
+"""The dashboard's part of `fletching web`: its socket, its password, and the life of its worker.
+
+What it answers is in `app.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from fletching.config.faults import named_by
+from fletching.config.model import Config
+from fletching.config.sections import Web
+from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.process import http_server
+from fletching.daemons.process.handover import Handover, Inbox
+from fletching.daemons.process.http_server import HttpSocket
+from fletching.daemons.process.lifecycle import Service
+from fletching.daemons.process.listener import ListenError
+from fletching.daemons.process.supervise import Child
+from fletching.store.connection import Store
+from fletching.store.statistics import Statistics
+
+SHORTEST_PASSWORD = 12
+
+STREAMS_END = 1
+"""Seconds that open streams have at the end: nothing is lost with them."""
+
+
+class PasswordFileError(Exception):
+    """The file of `web.admin_password_file` cannot be used; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a reload changes. ``password`` None: whoever reaches the dashboard may see it."""
+
+    password: str | None
+    config: Config
+
+
+class DashboardService(Service[Opened]):
+    """The socket of `web.admin_listen` and the one worker behind it."""
+
+    _socket: HttpSocket
+
+    def __init__(self) -> None:
+        self._began_with: Config | None = None
+        self._opened: Handover[Opened] | None = None
+
+    def open(self, config: Config) -> Opened:
+        """The password stays what it was while the dashboard listens elsewhere than is configured
+        now: the new address may need none where the one that is open does.
+        """
+        found = password(config)
+        if self._opened is not None and self._is_elsewhere(config):
+            found = self._opened.value.password
+        return Opened(found, config)
+
+    def listen(self, config: Config) -> None:
+        self._began_with = config
+        with named_by("web", "admin_listen", fault=ListenError):
+            self._socket = http_server.listen(_web(config).admin_listen)
+
+    def begin(self, config: Config, opened: Handover[Opened]) -> list[Child]:
+        self._opened = opened
+
+        def live(value: Opened, inbox: Inbox[Opened]) -> NoReturn:
+            _live(config, self._socket, value, inbox)
+
+        return [opened.worker("dashboard", live)]
+
+    def needs_restart(self, begun: Config, now: Config) -> list[str]:
+        return ["web.admin_listen"] if self._is_elsewhere(now) else []
+
+    def close(self) -> None:
+        self._socket.close_path()
+
+    def _is_elsewhere(self, config: Config) -> bool:
+        begun = self._began_with or config
+        return _web(begun).admin_listen != _web(config).admin_listen
+
+
+def _live(config: Config, heard: HttpSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
+    """The worker. ``config``: that of the start, which says where Redis is and whom to trust."""
+    statistics = Statistics(Store(config.redis, config.state_dir), value.config.measured)
+    dashboard = Dashboard(statistics, value.password, _web(config).trusted_proxies)
+    server = http_server.server(dashboard, ends_within=STREAMS_END)
+
+    def reload() -> None:
+        if (new := inbox.latest()) is not None:
+            dashboard.password = new.password
+            statistics.measured = new.config.measured
+
+    http_server.run(server, http_server.serve(server, heard.socket, reload))
+    os._exit(0)
+
+
+def password(config: Config) -> str | None:
+    """What opens the dashboard; None where nothing is needed. Raises UnusableError."""
+    file = _web(config).admin_password_file
+    with named_by("web", "admin_password_file", fault=PasswordFileError):
+        return None if file is None else read_password(file)
+
+
+def read_password(file: Path) -> str:
+    """The first line of the file. Raises PasswordFileError."""
+    try:
+        password = file.read_text("utf-8").partition("\n")[0].strip()
+    except OSError as error:
+        raise PasswordFileError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PasswordFileError(f"{file}: is not UTF-8") from None
+    if len(password) < SHORTEST_PASSWORD:
+        raise PasswordFileError(f"{file}: must hold at least {SHORTEST_PASSWORD} characters")
+    return password
+
+
+def _web(config: Config) -> Web:
+    return config.web or Web()

@@ -1,0 +1,204 @@
+"""The one life of a daemon: open the configuration, listen, fork workers, reload, drain, end.
+
+A daemon runs one service or more, each with what it serves, in the daemon's own folder; what they
+have in common is here. The first process reads the configuration, once at its start and once at
+each SIGHUP, and hands what it opened to the workers (`handover.py`). No worker reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from fletching import log
+from fletching.config.faults import named_by, told_of
+from fletching.config.load import ConfigError, load
+from fletching.config.model import Config
+from fletching.daemons.process import embedded_redis, library_log
+from fletching.daemons.process.fork import Signals, even_without_room, notify
+from fletching.daemons.process.handover import Handover
+from fletching.daemons.process.redis_files import open_redis_files
+from fletching.daemons.process.supervise import Child, Supervisor, end
+
+V = TypeVar("V")
+
+WRONG_CONFIGURATION = 2
+"""Exit status of a daemon that cannot start with its configuration."""
+
+_WORKERS_END = 9.0
+_ALL_END = 9.6
+"""Seconds after SIGTERM. A worker waits up to 8 for its mails; Redis ends when they are gone."""
+
+
+class Service(Generic[V]):
+    """What a daemon serves, as its first process sees it. ``V`` is what its workers work with.
+
+    The methods are called in this order; all but `open`, `reload` and `tick` once.
+    """
+
+    at_start_only: Sequence[str] = ()
+    """Options of the top level that a reload cannot change."""
+
+    every: float | None = None
+    """Seconds between two calls of `tick`."""
+
+    def open(self, config: Config) -> V:
+        """Reads what the configuration names. Raises UnusableError."""
+        raise NotImplementedError
+
+    def listen(self, config: Config) -> None:
+        """Makes what has to be on disk, and the listening socket. Raises UnusableError."""
+
+    def begin(self, config: Config, opened: Handover[V]) -> list[Child]:
+        """The workers, which do not run yet."""
+        raise NotImplementedError
+
+    def facts(self) -> list[tuple[str, object]]:
+        """What the log says of it when it is ready."""
+        return []
+
+    def reload(self, config: Config, value: V) -> None:
+        """Takes up what was opened anew; the workers have it already."""
+
+    def needs_restart(self, begun: Config, now: Config) -> list[str]:
+        """Options that differ, and that a reload cannot change."""
+        names = self.at_start_only
+        return [name for name in names if getattr(begun, name) != getattr(now, name)]
+
+    def tick(self) -> None:
+        """What is to be done now and then."""
+
+    def close(self) -> None:
+        """Lets nobody new in."""
+
+    def end(self) -> None:
+        """The last thing, when the workers have ended."""
+
+
+def serve(
+    daemon: str, config_path: Path, services: Sequence[Service[Any]], *, with_redis: bool = False
+) -> int:
+    """Runs a daemon until SIGTERM; the exit status of the process.
+
+    ``with_redis``: it starts the embedded Redis, if that is configured and does not run.
+    """
+    library_log.log_libraries(daemon)
+    try:
+        config = open_configuration(config_path)
+        with told_of(config_path):
+            running = [_Running(service, service.open(config)) for service in services]
+            prepare(config)
+            for service in services:
+                service.listen(config)
+    except ConfigError as error:
+        log.cannot_start(str(error))
+        return WRONG_CONFIGURATION
+    _Life(daemon, config_path, config, running).run(with_redis=with_redis)
+    return 0
+
+
+def open_configuration(config_path: Path) -> Config:
+    """The configuration, with a look at the files of `redis`. Raises ConfigError."""
+    with told_of(config_path):
+        config = load(config_path)
+        open_redis_files(config)
+        return config
+
+
+def prepare(config: Config) -> None:
+    """Makes what has to be on disk for each daemon. Raises UnusableError."""
+    with (
+        named_by("state_dir", fault=OSError),
+        named_by("redis", fault=embedded_redis.NoRedisError),
+        even_without_room("state_dir"),
+    ):
+        config.state_dir.mkdir(parents=True, exist_ok=True)
+        if config.redis == "embedded":
+            embedded_redis.prepare(config.state_dir)
+
+
+def count_workers(config: Config) -> int:
+    """How many processes serve."""
+    if config.workers == "auto":
+        return len(os.sched_getaffinity(0))
+    return int(config.workers)
+
+
+class _Running(Generic[V]):
+    """A service, and what its workers have of it."""
+
+    def __init__(self, service: Service[V], value: V) -> None:
+        self.service = service
+        self.opened = Handover(value)
+
+
+class _Life:
+    """A daemon from its open sockets to its end."""
+
+    def __init__(
+        self, daemon: str, config_path: Path, config: Config, running: Sequence[_Running[Any]]
+    ) -> None:
+        self._daemon = daemon
+        self._config_path = config_path
+        self._config = config
+        self._running = running
+        self._services = [each.service for each in running]
+        self._signals = Signals()
+
+    def run(self, *, with_redis: bool) -> None:
+        """Until SIGTERM or SIGINT."""
+        config = self._config
+        with_redis = with_redis and config.redis == "embedded"
+        redis = embedded_redis.begin(config.state_dir) if with_redis else []
+        workers = [
+            worker for each in self._running for worker in each.service.begin(config, each.opened)
+        ]
+        for worker in workers:
+            worker.begin()
+        log.started(self._daemon, [fact for each in self._services for fact in each.facts()])
+        notify("READY=1")
+        every = min((each.every for each in self._services if each.every), default=None)
+        family = [*redis, *workers]
+        supervisor = Supervisor(
+            self._signals, family, reload=self._reload, tick=self._tick, every=every
+        )
+        log.stopping(self._daemon, supervisor.run().name)
+        self._end([child for child in family if child not in redis], redis)
+
+    def _reload(self) -> bool:
+        """Whether the workers have something to take up."""
+        try:
+            config = open_configuration(self._config_path)
+            with told_of(self._config_path):
+                values = [service.open(config) for service in self._services]
+            for each, value in zip(self._running, values, strict=True):
+                each.opened.give(value)
+                each.service.reload(config, value)
+        except (ConfigError, OSError) as error:
+            log.reload_failed(self._daemon, str(error).splitlines())
+            return False
+        fixed = [
+            name for each in self._services for name in each.needs_restart(self._config, config)
+        ]
+        if fixed:
+            log.needs_restart(self._daemon, fixed)
+        log.reloaded(self._daemon)
+        return True
+
+    def _tick(self) -> None:
+        for service in self._services:
+            service.tick()
+
+    def _end(self, workers: list[Child], redis: list[Child]) -> None:
+        began = time.monotonic()
+        notify("STOPPING=1")
+        for service in self._services:
+            service.close()
+        end(self._signals, workers, began + _WORKERS_END)
+        end(self._signals, redis, began + _ALL_END)
+        for service in self._services:
+            service.end()
+        log.stopped(self._daemon)
