@@ -50,10 +50,10 @@ def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
         findings = check(good)
     assert {finding.level for finding in findings} == {Level.OK}
     assert [str(finding) for finding in findings] == [
-        "ok: link_keys: key 2 signs, 2 open",
+        "ok: link_keys: key 2 signs, 2 keys can decrypt",
         "ok: dkim.keys s1 of example.com: can sign",
         "ok: redis: answers",
-        f"ok: state_dir: {folder}/state can be written to",
+        f"ok: state_dir: {folder}/state is writable",
     ]
 
 
@@ -95,7 +95,7 @@ def test_every_key_file_is_looked_at(folder: Path) -> None:
     findings = check(config(folder, f"link_keys: nowhere\ndkim: {{keys: [{keys}]}}"))
     for selector, level, text in (
         ("open", Level.ERROR, "mode 0644"),
-        ("text", Level.ERROR, "no private key"),
+        ("text", Level.ERROR, "no readable private key"),
         ("gone", Level.ERROR, "No such file"),
         ("good", Level.OK, "can sign"),
     ):
@@ -142,7 +142,7 @@ def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
         ("size=4k,nr_inodes=1", Level.ERROR, "No space left"),
         ("size=32m,nr_inodes=1000", Level.WARNING, "only 32 MiB"),
         ("size=128m,nr_inodes=50", Level.WARNING, "inodes are free"),
-        ("size=128m,nr_inodes=1000", Level.OK, "can be written to"),
+        ("size=128m,nr_inodes=1000", Level.OK, "is writable"),
     ],
 )
 def test_state_dir_must_have_room_for_more_than_a_name(
@@ -217,12 +217,12 @@ def test_domain_without_default_key(folder: Path, keys: list[str], domains: list
 @pytest.mark.parametrize(
     ("text", "place", "saying"),
     [
-        ("lmtp: {listen: '127.0.0.1:8024'}", "lmtp", "does not act on it yet"),
-        ("dkim: {keys: []}", "dkim.keys", "without a signature of ours"),
+        ("lmtp: {listen: '127.0.0.1:8024'}", "lmtp", "not implemented in this version"),
+        ("dkim: {keys: []}", "dkim.keys", "mail is not signed"),
         (
             "virtual_mtas: {a: {transport: t, address: 192.0.2.1}, b: {transport: t}}",
             "virtual_mtas.b",
-            "has the transport of a",
+            "uses the transport of a",
         ),
     ],
 )

@@ -113,8 +113,8 @@ def test_map_of_senders_that_ours_overrides(tmp_path: Path) -> None:
     ("action", "happens"),
     [
         ("tempfail", "mail gets 451"),
-        ("accept", "mail passes without Fletching"),
-        ("reject", "mail is refused for good"),
+        ("accept", "mail bypasses Fletching"),
+        ("reject", "mail is permanently refused"),
     ],
 )
 def test_listen_that_main_cf_does_not_follow(

@@ -66,11 +66,11 @@ def test_what_we_print_is_right(files: PostfixFiles) -> None:
     files.let_rest()
     findings = check(config(), postfix=True, postconf_command=files.postconf)
     assert [str(each) for each in findings if each.place != "listen"][-5:] == [
-        "ok: smtp/inet smtpd_milters: Fletching is asked, and mail waits for it",
-        "ok: submission/inet smtpd_milters: Fletching is asked, and mail waits for it",
-        "ok: non_smtpd_milters: Fletching is asked",
-        "ok: milter_header_checks: leads to vmta-a, vmta-b",
-        "ok: master.cf: has vmta-a, vmta-b",
+        "ok: smtp/inet smtpd_milters: configured, default_action=tempfail",
+        "ok: submission/inet smtpd_milters: configured, default_action=tempfail",
+        "ok: non_smtpd_milters: configured, default_action=tempfail",
+        "ok: milter_header_checks: routes to vmta-a, vmta-b",
+        "ok: master.cf: defines vmta-a, vmta-b",
     ]
 
 
@@ -266,7 +266,7 @@ def test_inet_protocols_has_the_family_of_listen(
     files.set(f"inet_protocols={spoken}")
     found = troubles(files, settings)
     assert placed(found) == (everywhere(Level.ERROR, "inet_protocols") if lacks else [])
-    assert all(str(each).endswith(f"write inet_protocols = {spoken}, {lacks}") for each in found)
+    assert all(str(each).endswith(f"set inet_protocols = {spoken}, {lacks}") for each in found)
 
 
 def test_default_action_of_a_service(files: PostfixFiles) -> None:

@@ -83,8 +83,8 @@ def test_milter_below_a_symbolic_link_to_the_queue(queue: Path, listening: Path)
 @pytest.mark.parametrize(
     ("barrier", "owner", "mode", "says"),
     [
-        ("fletching", "root:root", 0o750, "cannot search the folder {queue}/fletching"),
-        ("fletching", "root:postfix", 0o640, "cannot search the folder {queue}/fletching"),
+        ("fletching", "root:root", 0o750, "cannot enter the directory {queue}/fletching"),
+        ("fletching", "root:postfix", 0o640, "cannot enter the directory {queue}/fletching"),
         ("fletching/milter.sock", "root:root", 0o770, "cannot connect to {socket}"),
         ("fletching/milter.sock", "root:postfix", 0o740, "cannot connect to {socket}"),
         ("fletching/milter.sock", "postfix:postfix", 0o070, "cannot connect to {socket}"),
@@ -106,8 +106,8 @@ def test_milter_that_postfix_cannot_reach(
 @pytest.mark.parametrize(
     ("owner", "level", "says"),
     [
-        ("nobody", Level.ERROR, "Postfix's user nobody cannot search the folder"),
-        ("no-such-user", Level.WARNING, "there is no user no-such-user"),
+        ("nobody", Level.ERROR, "Postfix's user nobody cannot enter the directory"),
+        ("no-such-user", Level.WARNING, "no user no-such-user"),
     ],
 )
 def test_mail_owner_is_the_user_that_is_tested(

@@ -74,10 +74,10 @@ def test_behind_sentinels(tmp_path: Path) -> None:
         with RedisServer(monitor, sentinel=True) as sentinel:
             url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mails"
             alone, few = texts(url, tmp_path)
-            assert "has no replica" in alone
+            assert "no replica" in alone
             assert "maxclients is 20" in few
             with RedisServer(f"replicaof 127.0.0.1 {master.port}"):
-                wait_until("no replica", lambda: "has no replica" not in texts(url, tmp_path)[0])
+                wait_until("no replica", lambda: "no replica" not in texts(url, tmp_path)[0])
                 assert "min-replicas-to-write is 0" in texts(url, tmp_path)[0]
                 master.client.config_set("min-replicas-to-write", "1")
                 wait_until("it has too few", lambda: len(texts(url, tmp_path)) == 1)
@@ -91,7 +91,7 @@ def test_behind_sentinels(tmp_path: Path) -> None:
     ("options", "warning"),
     [
         (('save ""', "appendonly no"), "keeps nothing on disk"),
-        (("save 60 1000", "appendonly no"), "has no append-only file"),
+        (("save 60 1000", "appendonly no"), "no append-only file"),
         (("maxmemory-policy allkeys-lru",), "maxmemory-policy allkeys-lru lets it forget"),
         (("maxmemory-policy volatile-ttl",), "maxmemory-policy volatile-ttl lets it forget"),
     ],
@@ -111,10 +111,10 @@ def test_memory_is_told_before_it_is_full_and_when_it_is(tmp_path: Path) -> None
         used = int(redis.client.info("memory")["used_memory"])
         redis.client.config_set("maxmemory", int(used * 1.08))
         (text,) = texts(redis.url, tmp_path)
-        assert "warning: redis: its memory is almost full (9" in text
+        assert "warning: redis: memory is almost full (9" in text
         redis.client.config_set("maxmemory", used // 2)
         full, refusal = texts(redis.url, tmp_path)
-    assert "warning: redis: its memory is full (" in full
+    assert "warning: redis: memory is full (" in full
     assert re.match(r"error: redis: does not run \w+: .*used memory > 'maxmemory'", refusal)
 
 
@@ -127,7 +127,7 @@ def test_a_save_that_failed_is_told(tmp_path: Path) -> None:
         wait_until("it can save", lambda: redis.client.info("persistence")[status] != "ok")
         failed, refusal = texts(redis.url, tmp_path)
         redis.client.config_set("save", "")  # it does not end before it has saved
-    assert "warning: redis: could not write to its disk (rdb_last_bgsave_status)" in failed
+    assert "warning: redis: cannot write to its disk (rdb_last_bgsave_status)" in failed
     assert "error: redis: does not run DEL: MISCONF" in refusal
 
 
@@ -135,7 +135,7 @@ def test_a_server_whose_settings_may_not_be_read(tmp_path: Path, redis: RedisSer
     """CONFIG alone tells whether it makes snapshots."""
     with RedisServer("appendonly no") as forgetful:
         (text,) = texts(allowed(forgetful, "+@all -config"), tmp_path)
-        assert "has no append-only file" in text
+        assert "no append-only file" in text
     assert texts(allowed(redis, "+@all -config"), tmp_path) == []
 
 
@@ -277,7 +277,7 @@ def test_a_redis_before_7_is_refused(tmp_path: Path) -> None:
 def test_too_few_connections_are_a_warning(tmp_path: Path) -> None:
     with RedisServer("maxclients 20") as redis:
         (text,) = texts(redis.url, tmp_path)
-    assert f"maxclients is 20, and this host may open {connections(2)}" in text
+    assert f"maxclients is 20, but this host may open {connections(2)}" in text
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_redis_that_stops_answering_is_an_error(tmp_path: Path) -> None:
         redis.client.client_pause(10_000, all=False)
         (text,) = texts(redis.url, tmp_path, IMPATIENT)
         redis.client.client_unpause()
-    assert "stopped answering during this check, at DEL: Timeout" in text
+    assert "stopped answering during this check: DEL: Timeout" in text
 
 
 def test_a_slow_script_is_reported_and_its_keys_expire(
@@ -323,7 +323,7 @@ def test_a_slow_script_is_reported_and_its_keys_expire(
     with RedisServer("busy-reply-threshold 60000") as redis:
         (text,) = texts(redis.url, tmp_path, IMPATIENT)
         assert all(0 < redis.client.ttl(key) <= 60 for key in redis.client.scan_iter())
-    assert "stopped answering during this check, at the script that takes a lease: Time" in text
+    assert "stopped answering during this check: the script that takes a lease: Time" in text
 
 
 @pytest.mark.parametrize(

@@ -478,7 +478,7 @@ def test_the_password_is_the_first_line(tmp_path: Path) -> None:
         (None, "cannot be read: No such file or directory"),
         (b"", "must hold at least 12 characters"),
         (b"short\nbut a long second line", "must hold at least 12 characters"),
-        (b"\xff" * 20, "is not UTF-8"),
+        (b"\xff" * 20, "not valid UTF-8"),
     ],
 )
 def test_a_password_file_that_cannot_be_used(

@@ -71,8 +71,12 @@ def test_retired_keys_are_not_usable(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        pytest.param("", ": holds no usable key; `fletching key new` makes one", id="empty"),
-        pytest.param(GONE, ": holds no usable key; `fletching key new` makes one", id="retired"),
+        pytest.param(
+            "", ": contains no usable key; create one with `fletching key new`", id="empty"
+        ),
+        pytest.param(
+            GONE, ": contains no usable key; create one with `fletching key new`", id="retired"
+        ),
         pytest.param(f"{SECRET}\n", ":1: must be ID CREATED SECRET", id="secret alone"),
         pytest.param(f"1 {SECRET}\n", ":1: must be ID CREATED SECRET", id="two words"),
         pytest.param(ONE + f"2 x y {SECRET}\n", ":2: must be ID CREATED SECRET", id="four words"),
@@ -82,8 +86,12 @@ def test_retired_keys_are_not_usable(path: Path) -> None:
         pytest.param("01" + ONE[1:], ":1: the id must be a number", id="id 01"),
         pytest.param("٣" + ONE[1:], ":1: the id must be a number", id="id in other digits"),
         pytest.param(SECRET + ONE[1:], ":1: the id must be a number", id="secret as id"),
-        pytest.param(TWO + ONE, ":2: the id must be higher than those above it", id="order"),
-        pytest.param(ONE + ONE, ":2: the id must be higher than those above it", id="id twice"),
+        pytest.param(
+            TWO + ONE, ":2: the id must be higher than the ids on earlier lines", id="order"
+        ),
+        pytest.param(
+            ONE + ONE, ":2: the id must be higher than the ids on earlier lines", id="id twice"
+        ),
         pytest.param(GONE + ONE, ":2: the id must be higher", id="id of a retired key"),
         pytest.param(f"1 {SECRET} {SECRET}", ":1: the time must have the form", id="no time"),
         pytest.param(ONE.replace("Z", "+00:00"), ":1: the time must", id="offset"),
@@ -154,7 +162,7 @@ def test_ids_are_never_used_again(path: Path) -> None:
 
 def test_ids_end(path: Path) -> None:
     secret_file(path, "1023" + ONE[1:])
-    with pytest.raises(KeyFileError, match="link-keys: id 1023 is taken"):
+    with pytest.raises(KeyFileError, match="link-keys: id 1023 is in use"):
         new_link_key(path, NOW)
     assert path.read_text() == "1023" + ONE[1:]
 
@@ -232,9 +240,9 @@ def test_retire_with_odd_white_space(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "key_id", "fault"),
     [
-        (ONE, 1, "key 1 is the last usable one: make a new one first"),
-        (GONE + TWO, 2, "key 2 is the last usable one"),
-        (GONE + TWO, 1, "key 1 is retired already"),
+        (ONE, 1, "key 1 is the last usable key: create a new one first"),
+        (GONE + TWO, 2, "key 2 is the last usable key"),
+        (GONE + TWO, 1, "key 1 is already retired"),
         (ONE + TWO, 3, "has no key 3"),
         (ONE + TWO, 0, "has no key 0"),
     ],
@@ -319,7 +327,7 @@ def test_modes(path: Path, reader: str, mode: int, fault: str) -> None:
     secret_file(path, ONE + TWO, mode)
     with pytest.raises(KeyFileError) as caught:
         READERS[reader](path)
-    assert str(caught.value) == f"{path}: {fault}; allowed: 0600 or 0640"
+    assert str(caught.value) == f"{path}: {fault}; must be 0600 or 0640"
     assert path.read_text() == ONE + TWO
 
 
@@ -333,7 +341,7 @@ def test_other_kinds_of_files(tmp_path: Path, reader: str) -> None:
     (tmp_path / "folder").mkdir(0o700)
     with pytest.raises(KeyFileError, match="folder: Is a directory"):
         READERS[reader](tmp_path / "folder")
-    said = r"none/keys: (No such file or directory|the folder .*/none is not there)"
+    said = r"none/keys: (No such file or directory|directory .*/none does not exist)"
     with pytest.raises(KeyFileError, match=said):
         READERS[reader](tmp_path / "none" / "keys")
 

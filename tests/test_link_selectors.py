@@ -35,7 +35,7 @@ def page(css: str) -> Message:
 
 
 def selectors(message: Message, notes: tuple[PartNote, ...] = NOTES) -> list[str]:
-    before, after = "CSS selector ", " no longer matches the links that are rewritten"
+    before, after = "CSS selector ", " no longer matches rewritten links"
     said = warnings(message, notes, TRACKING)
     assert all(each.startswith(before) and each.endswith(after) for each in said)
     return [each[len(before) : -len(after)] for each in said]
@@ -147,7 +147,7 @@ def test_explain_warns(tmp_path: Path) -> None:
         "<style>a[href^='https://shop']{} a[href^='tel:']{}</style>"
         "<a href='https://shop.example/'>Buy</a>"
     )
-    said = "CSS selector [href^='https://shop'] no longer matches the links that are rewritten"
+    said = "CSS selector [href^='https://shop'] no longer matches rewritten links"
     assert f"warning: {said}\n" in host.run("explain", str(host.mail)).stdout
     assert said in host.json("explain", str(host.mail))["warnings"]
     host.mail.write_text(

@@ -428,7 +428,7 @@ def test_the_end_answers_what_is_in_hand(web: Web, clean: RedisServer) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("no keys", {"link_keys": None}, "link_keys: is not set"),
+        ("no keys", {"link_keys": None}, "link_keys: not set"),
         ("no key file", {"link_keys": "/nowhere/keys"}, "link_keys: /nowhere/keys"),
         ("no folder", {"web": {"admin_listen": "unix:/no/s"}}, "web.admin_listen: /no/s: "),
         ("a bad option", {"web": {"listen": "8090"}}, "web.listen"),

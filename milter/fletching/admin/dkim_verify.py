@@ -10,7 +10,7 @@ import re
 
 import dkim
 
-NOT_TRIED = "not tried: too much white space or too long for dkimpy"
+NOT_TRIED = "not verified: too long, or too much white space, for dkimpy"
 
 _MOST_OCTETS = 32 << 20
 _MOST_STEPS = 20_000_000
@@ -32,7 +32,7 @@ def objection(message: bytes, index: int, record: bytes) -> str:
         verified = dkim.DKIM(octets).verify(index, dnsfunc=lambda name, timeout=5: record)
     except (dkim.DKIMException, ValueError, LookupError) as error:
         return f"{type(error).__name__}: {error}"
-    return "" if verified else "the signature is not one of this key over this mail"
+    return "" if verified else "the signature does not verify with this key"
 
 
 def _steps(message: bytes) -> int:

@@ -62,12 +62,12 @@ def replay(config: Config, name: str, since_ms: int) -> int:
     log = _log(config)
     # In the time of Redis, which is the one of the stream.
     if since_ms > _milliseconds(log.last_id()):
-        raise StreamError(f"{name}: nothing has come since then, so it stays where it is")
+        raise StreamError(f"{name}: no events since then, so there is nothing to redeliver")
     progress = log.progress(name)
     if progress.waiting and progress.oldest <= since_ms:
         raise StreamError(
-            f"{name}: has still to get what came from {moment(progress.oldest / 1000)} on, so it"
-            " stays where it is"
+            f"{name}: events since {moment(progress.oldest / 1000)} are still to be"
+            " delivered, so there is nothing to redeliver"
         )
     return log.rewind(name, since_ms)
 
@@ -113,8 +113,8 @@ def _names(config: Config) -> list[str]:
 def _known(config: Config, name: str) -> None:
     names = _names(config)
     if name not in names:
-        there_are = f"there are {', '.join(names)}" if names else "there are none"
-        raise NoDestination(f"{name}: is no destination: {there_are}")
+        there_are = f"must be one of {', '.join(names)}" if names else "none is configured"
+        raise NoDestination(f"{name}: unknown destination: {there_are}")
 
 
 def _event(text: str) -> Any:

@@ -95,7 +95,7 @@ def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
 
 
 def _stays(link: Finding) -> Finding:
-    return link._replace(rewritten=False, reason="the body stays") if link.rewritten else link
+    return link._replace(rewritten=False, reason="body not rewritten") if link.rewritten else link
 
 
 def show(told: dict[str, Any], console: Console) -> None:
@@ -125,7 +125,7 @@ def show(told: dict[str, Any], console: Console) -> None:
         _print(console, f"DKIM signature {each['selector']} of {each['domain']}: {verdict}")
     _table(
         console,
-        "Edits, in the order in which Postfix gets them",
+        "Edits, in the order sent to Postfix",
         ("edit", "of", "to"),
         [_edit_row(edit) for edit in told["edits"]],
     )
@@ -135,14 +135,16 @@ def _verdict(told: dict[str, Any]) -> str:
     if told["reply"] is not None:
         return f"{told['verdict']}: {told['reply']}"
     if not told["edits"]:
-        return "accept: the mail leaves as it came"
+        return "accept: no changes"
     if not told["trusted"]:
-        return "accept: the client is not trusted, control headers go and nothing else happens"
+        return (
+            "accept: the client is not trusted; control headers are removed, nothing else changes"
+        )
     if told["mail_class"] is None and told["virtual_mta"]:
-        return f"accept: the mail was here before, and goes by {told['virtual_mta']} again"
+        return f"accept: already processed; routed to {told['virtual_mta']} again"
     if told["mail_class"] is None:
-        return "accept, without a Mail Class"
-    way = f"by {told['virtual_mta']}" if told["virtual_mta"] else "by Postfix's own routing"
+        return "accept: no Mail Class"
+    way = f"routed to {told['virtual_mta']}" if told["virtual_mta"] else "routed by Postfix"
     number = f"message {told['message_number']} of campaign {told['campaign']}"
     return f"accept: {told['sendid']}, {number}, {way}"
 
@@ -164,7 +166,7 @@ def _edit_row(edit: dict[str, Any]) -> list[object]:
         name += f" ({edit['index']})"
     became = edit.get("value", edit.get("address", ""))
     if edit["edit"] == "replace_body":
-        became = f"{edit['octets']} octets"
+        became = f"{edit['octets']} bytes"
     return [edit["edit"].replace("_", " "), name, became]
 
 

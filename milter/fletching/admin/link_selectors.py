@@ -58,7 +58,7 @@ def warnings(message: Message, notes: Sequence[PartNote], tracking: Tracking) ->
     addresses = "\n".join(["", *before, ""])
     folded = addresses.lower()
     return [
-        f"CSS selector {selector.text} no longer matches the links that are rewritten"
+        f"CSS selector {selector.text} no longer matches rewritten links"
         for selector in selectors
         if _matches(selector, folded if selector.any_case else addresses)
         and not _still_matches(selector, after)

@@ -51,16 +51,16 @@ def pause(config: Config, name: str, stop: bool) -> str:
         except OSError as error:
             raise MtaError(f"{file.path(config.state_dir)}: {error.strerror}") from None
     if not stop:
-        return f"{mta.name} is in use"
+        return f"{mta.name} is active"
     if mta.fallback is not None:
-        return f"{mta.name} is paused: pools skip it, {mta.fallback} takes its own mail"
-    return f"{mta.name} is paused: pools skip it, its own mail is answered 451 (it has no fallback)"
+        return f"{mta.name} is paused: pools skip it, its own mail goes to {mta.fallback}"
+    return f"{mta.name} is paused: pools skip it, its own mail gets 451 (it has no fallback)"
 
 
 def _single(config: Config, name: str) -> VirtualMta:
     mta = config.virtual_mta(name)
     if mta is None:
-        raise MtaError(f"{name}: is no VirtualMTA: {nearest(name, config.virtual_mtas)}")
+        raise MtaError(f"{name}: unknown VirtualMTA: {nearest(name, config.virtual_mtas)}")
     if mta.pool is not None:
         raise MtaError(f"{mta.name}: is a pool: pause its members, {', '.join(mta.pool)}")
     return mta

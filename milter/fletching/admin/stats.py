@@ -62,7 +62,7 @@ def campaign(config: Config, name: str) -> Campaign:
     asked = _statistics(config)
     found = asked.campaign(name) or asked.newest(name)
     if found is None:
-        raise NoCampaign(f"{name}: is no campaign: neither an id nor a SendID")
+        raise NoCampaign(f"{name}: no such campaign: must be a campaign id or a SendID")
     return found
 
 

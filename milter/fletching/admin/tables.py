@@ -79,7 +79,7 @@ class Tables:
         self._say()
         self.links(about.links[:_MOST_LINKS])
         if len(about.links) > _MOST_LINKS:
-            self._say(f"and {len(about.links) - _MOST_LINKS} more: --by link")
+            self._say(f"and {len(about.links) - _MOST_LINKS} more: show them with --by link")
         if about.warnings:
             self._say()
             rows = [[f"{mails:,}", text] for text, mails in about.warnings]
@@ -94,7 +94,7 @@ class Tables:
         if rows:
             self._table([], ["Unique clicks", "Clicks", "Bot clicks"], rows, last="Link")
         else:
-            self._say("no link was followed")
+            self._say("no clicks")
 
     def _chart(self, about: Details) -> None:
         encoding = self._screen.encoding

@@ -39,7 +39,7 @@ def as_user(user: str, question: Callable[[], str | None], jail: Path | None = N
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise AccessError(f"there is no user {user} on this host") from None
+        raise AccessError(f"no user {user} on this host") from None
     if os.geteuid() not in (0, entry.pw_uid):
         raise AccessError(f"only root can test as {user}: run `fletching check` as root")
     reader, writer = os.pipe()
@@ -166,7 +166,7 @@ def _cure(needed: _Needed, blocked: Path, user: str) -> str:
         return f"{needed.path}: {user}, the service's user, cannot write there: {cure}"
     group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
     if blocked.is_dir():
-        why = f"cannot search the folder {blocked}"
+        why = f"cannot enter the directory {blocked}"
         cure = f"chgrp {group} {blocked}; chmod g+rx {blocked}; or move it to /etc/fletching"
     else:
         why, cure = "cannot read it", f"chgrp {group} {blocked}; chmod 640 {blocked}"

@@ -39,9 +39,9 @@ def _address(
         enforced = postfix.value("smtp_bind_address_enforce", service) == "yes"
         yield error(
             f"virtual_mtas.{mta.name}.address",
-            f"{address} is not an address of this host, so that mail of {mta.transport}"
-            f" {'waits in the queue' if enforced else 'leaves from another address'}: add it to"
-            f" an interface (ip address add {address} dev INTERFACE), or change the option",
+            f"{address} is not an address of this host, so mail of {mta.transport}"
+            f" {'waits in the queue' if enforced else 'leaves from another address'}: add it"
+            f" to an interface (ip address add {address} dev INTERFACE), or change the option",
         )
     parameter = f"smtp_bind_address{'6' if ':' in address else ''}"
     bound = postfix.value(parameter, service)

@@ -84,12 +84,12 @@ def _beside_postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]
 def _options(config: Config) -> Iterator[Finding]:
     """What is allowed and perhaps not meant."""
     for option in config.not_yet:
-        yield warning(option, "this version does not act on it yet")
+        yield warning(option, "not implemented in this version: it has no effect")
     for doubt in config.doubts:
         place, _, text = doubt.partition(": ")
         yield warning(place, text)
     if config.dkim.enabled and not config.dkim.keys:
-        yield warning("dkim.keys", "there is none: mail leaves without a signature of ours")
+        yield warning("dkim.keys", "no key: mail is not signed")
     yield from _shared_transports(config)
     try:
         pieces(config)
@@ -106,7 +106,8 @@ def _shared_transports(config: Config) -> Iterator[Finding]:
         if (mta.address, mta.helo) != (other.address, other.helo):
             yield warning(
                 f"virtual_mtas.{mta.name}",
-                f"has the transport of {other.name}, and so its address and name, not its own",
+                f"uses the transport of {other.name}, so the address and helo of {other.name}"
+                " apply",
             )
 
 
@@ -118,7 +119,9 @@ def _link_keys(config: Config) -> Iterator[Finding]:
     except KeyFileError as wrong:
         yield error("link_keys", str(wrong))
     else:
-        yield ok("link_keys", f"key {keyring.keys[-1].id} signs, {len(keyring.keys)} open")
+        yield ok(
+            "link_keys", f"key {keyring.keys[-1].id} signs, {len(keyring.keys)} keys can decrypt"
+        )
 
 
 def _dkim_keys(config: Config) -> Iterator[SigningKey | Finding]:
@@ -144,8 +147,8 @@ def _redis_away(config: Config, away: StoreAway) -> Finding:
     if config.redis != "embedded":
         return error("redis", f"does not answer: {away}")
     if shutil.which("redis-server") is None:
-        return error("redis", "embedded needs redis-server: apt-get install redis-server")
-    return ok("redis", "the private server starts together with Fletching")
+        return error("redis", "embedded requires redis-server: apt-get install redis-server")
+    return ok("redis", "the embedded server starts together with Fletching")
 
 
 def _state_dir(config: Config) -> Finding:
@@ -158,13 +161,13 @@ def _state_dir(config: Config) -> Finding:
             os.fsync(trial.fileno())
         free = os.statvfs(folder)
     except OSError as wrong:
-        return error("state_dir", f"{folder}: cannot be written to: {wrong.strerror}")
+        return error("state_dir", f"{folder}: not writable: {wrong.strerror}")
     room = free.f_bavail * free.f_frsize
     # A file system that counts no inodes has 0 of them.
     if room < _ROOM or (free.f_files and free.f_favail < _FILES):
         return warning(
             "state_dir",
-            f"{folder}: only {room // 2**20} MiB and {free.f_favail} inodes are free: the events of"
-            f" an outage of Redis are kept there; make room for at least {_ROOM // 2**20} MiB",
+            f"{folder}: only {room // 2**20} MiB and {free.f_favail} inodes are free: events"
+            f" are kept there during a Redis outage; free at least {_ROOM // 2**20} MiB",
         )
-    return ok("state_dir", f"{folder} can be written to")
+    return ok("state_dir", f"{folder} is writable")

@@ -47,7 +47,9 @@ def doubtful(config: Config) -> Iterator[UnusableError]:
     for place, where in _sockets(config):
         folder = Path(where.removeprefix("unix:")).parent
         if where.startswith("unix:") and not stat.S_ISDIR(_mode(folder)):
-            yield UnusableError(place, f"{folder}: is no folder, and must be one at the start")
+            yield UnusableError(
+                place, f"{folder}: not a directory; it must exist when the daemon starts"
+            )
     yield from _folders_of_service(config)
     for place, file in _secrets(config):
         mode = stat.S_IMODE(_mode(file))
@@ -62,7 +64,7 @@ def _folders_of_service(config: Config) -> Iterator[UnusableError]:
         if folder == Path("/var/log/fletching") and not stat.S_ISDIR(_mode(folder)):
             yield UnusableError(
                 ("events", "destinations", number, "file"),
-                f"{folder}: missing folder: fletching-courier.service creates it at its start",
+                f"{folder}: missing directory: fletching-courier.service creates it when it starts",
             )
 
 

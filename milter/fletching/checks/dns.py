@@ -56,12 +56,12 @@ def _dkim(key: SigningKey, resolver: dns.resolver.Resolver) -> Finding:
     texts = [b"".join(record.strings).decode("utf-8", "replace") for record in found]  # type: ignore[attr-defined]
     records = [text for text in texts if "p" in _tags(text)]
     if not records:
-        return error(name, "has no DKIM record; `fletching dkim record` prints it")
+        return error(name, "no DKIM record; print it with `fletching dkim record`")
     if len(records) > 1:
         return error(name, "has several DKIM records: verifiers take any of them")
     compared = _compared(name, _tags(records[0]), _tags(dkim_record(key)))
     if compared.level is Level.OK and (why := objection(_probe(key), 0, records[0].encode())):
-        return error(name, f"dkimpy does not verify a probe signature with it: {why}")
+        return error(name, f"dkimpy cannot verify a test signature with this key: {why}")
     return compared
 
 
@@ -73,18 +73,18 @@ def _probe(key: SigningKey) -> bytes:
 
 def _compared(name: str, there: dict[str, str], ours: dict[str, str]) -> Finding:
     if not there["p"]:
-        return error(name, "the key is revoked there (empty p=)")
+        return error(name, "the key is revoked (empty p=)")
     if (there.get("k", "rsa"), there["p"]) != (ours["k"], ours["p"]):
-        return error(name, "is not the public half of our private key")
+        return error(name, "does not match our private key")
     if "v" in there and there["v"] != "DKIM1":
         return error(name, "must begin with v=DKIM1")
     if "h" in there and "sha256" not in there["h"].split(":"):
         return error(name, "does not allow sha256 (h=)")
     if "s" in there and not {"*", "email"} & set(there["s"].split(":")):
-        return error(name, "is not for mail (s=)")
+        return error(name, "not valid for email (s=)")
     if "y" in there.get("t", "").split(":"):
-        return warning(name, "is in test mode (t=y): a signature is worth nothing")
-    return ok(name, "matches our private key, and a probe signature verifies")
+        return warning(name, "in test mode (t=y): verifiers may ignore the signature")
+    return ok(name, "matches our private key; a test signature verifies")
 
 
 def _tags(record: str) -> dict[str, str]:
@@ -108,8 +108,8 @@ def _tracking_host(host: str, resolver: dns.resolver.Resolver) -> Finding:
     except dns.exception.DNSException as trouble:
         return error(host, f"no answer: {trouble}")
     if not found:
-        return error(host, "has no address: tracking links lead nowhere")
-    return ok(host, f"tracking links lead to {', '.join(sorted(map(str, found)))}")
+        return error(host, "has no A or AAAA record: tracking links do not work")
+    return ok(host, f"tracking links resolve to {', '.join(sorted(map(str, found)))}")
 
 
 def _mailbox_domains(config: Config) -> set[str]:
@@ -128,9 +128,9 @@ def _mail_exchanger(domain: str, resolver: dns.resolver.Resolver) -> Finding:
         return error(domain, f"no answer: {trouble}")
     names = [str(record.exchange).rstrip(".") for record in exchangers]  # type: ignore[attr-defined]
     if "" in names:
-        return error(domain, "takes no mail (null MX): bounces cannot come back")
+        return error(domain, "accepts no mail (null MX): bounces cannot be delivered")
     if names:
-        return ok(domain, f"bounces and unsubscribes come back to {', '.join(sorted(names))}")
+        return ok(domain, f"bounces and unsubscribes go to {', '.join(sorted(names))}")
     if addresses:
-        return warning(domain, "has no MX, only an address: some senders need the MX")
-    return error(domain, "has neither MX nor address: bounces cannot come back")
+        return warning(domain, "has no MX record, only an address: some senders require an MX")
+    return error(domain, "has neither MX nor address: bounces cannot be delivered")

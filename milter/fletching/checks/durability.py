@@ -15,41 +15,40 @@ from fletching.store.durability import Durability, durability
 _ALMOST_FULL = 0.9
 
 _REPLICA = (
-    "is a replica, which takes no writes: name its master in redis:, or the sentinels"
-    " (redis+sentinel://)"
+    "is a read-only replica: set redis: to its master, or to the sentinels (redis+sentinel://)"
 )
 _NOTHING_ON_DISK = (
-    "keeps nothing on disk: a restart loses campaigns, statistics, suppression lists and events"
-    " that wait: CONFIG SET appendonly yes, then CONFIG REWRITE"
+    "no persistence: a restart loses campaigns, statistics, suppression lists and"
+    " undelivered events: CONFIG SET appendonly yes, then CONFIG REWRITE"
 )
 _SNAPSHOTS = (
-    "has no append-only file: after a crash it comes back as old as its last snapshot, and only"
-    " what hosts still have on disk (unsubscribes, the last hour's events) is written again:"
-    " CONFIG SET appendonly yes, then CONFIG REWRITE"
+    "no append-only file: a crash loses everything since the last snapshot, except what"
+    " hosts still have on disk (unsubscribes, the last hour's events): CONFIG SET appendonly"
+    " yes, then CONFIG REWRITE"
 )
 _EVICTION = (
-    "maxmemory-policy {} lets it forget campaigns, statistics and suppression lists where memory"
-    " runs out: CONFIG SET maxmemory-policy noeviction, then CONFIG REWRITE"
+    "maxmemory-policy is {}: when memory runs out, Redis deletes campaigns, statistics and"
+    " suppression lists: CONFIG SET maxmemory-policy noeviction, then CONFIG REWRITE"
 )
 _FULL = (
-    "its memory is full ({:.0f} % of maxmemory): it refuses writes, mail is deferred and events"
+    "memory is full ({:.0f} % of maxmemory): writes are refused, mail is deferred and events"
     " wait on the hosts: raise maxmemory, or shorten stats_retention"
 )
 _ALMOST = (
-    "its memory is almost full ({:.0f} % of maxmemory): then it refuses writes and mail is"
-    " deferred: raise maxmemory, or shorten stats_retention"
+    "memory is almost full ({:.0f} % of maxmemory): once it is full, writes are refused and"
+    " mail is deferred: raise maxmemory, or shorten stats_retention"
 )
 _FAILED = (
-    "could not write to its disk ({}): it may refuse writes, and a restart loses what came since:"
-    " make room, look at rights and at its log"
+    "cannot write to its disk ({}): it may refuse writes, and a restart loses recent data:"
+    " free disk space, check permissions and the log of Redis"
 )
 _ALONE = (
-    "has no replica: the sentinels have nothing to fail over to, and if it dies, mail is deferred"
-    " until it is back: add one (replicaof)"
+    "no replica: the sentinels cannot fail over, and if this server fails, mail is deferred"
+    " until it is back: add a replica (replicaof)"
 )
 _CUT_OFF = (
-    "min-replicas-to-write is 0: a master that is cut off from the others goes on taking writes,"
-    " and these are lost when it joins again: with two replicas or more, CONFIG SET"
+    "min-replicas-to-write is 0: in a network partition the old master keeps accepting"
+    " writes, which are lost when it rejoins: with two or more replicas, CONFIG SET"
     " min-replicas-to-write 1, then CONFIG REWRITE, on each server"
 )
 

@@ -49,9 +49,9 @@ def _before_queue(postfix: Installed, service: Service) -> Iterator[Finding]:
     if proxy := postfix.value("smtpd_proxy_filter", service):
         yield error(
             f"{service} smtpd_proxy_filter",
-            f"Postfix sends the content of mail to {proxy}, not to milters: control headers leave;"
-            " set smtpd_milters= for this service, and have Fletching in the smtpd_milters of the"
-            f" service that takes the mail back ({_PAGE})",
+            f"Postfix sends message content to {proxy}, not to milters, so control headers"
+            " leave; set smtpd_milters= for this service, and add Fletching to the"
+            f" smtpd_milters of the service that receives the mail back ({_PAGE})",
         )
 
 
@@ -63,16 +63,16 @@ def _mail_that_comes_back(
     trusted = not services or name in services
     if trusted and _trusts_loopback(config) and _takes_mail_back(postfix, service, services):
         cure = (
-            f"take {name} out of trusted.services, or give this service a milter_macro_daemon_name"
-            " of its own"
+            f"remove {name} from trusted.services, or give this service its own"
+            " milter_macro_daemon_name"
             if services
             else "give the services that applications send to a milter_macro_daemon_name, and list"
             " these names in trusted.services"
         )
         yield error(
             f"{service} smtpd_milters",
-            "mail that a content filter sends back comes from a trusted network, whoever sent it:"
-            f" control headers of strangers take effect; {cure} ({_PAGE})",
+            "mail returned by a content filter comes from a trusted network, whoever sent"
+            f" it, so control headers of untrusted clients take effect; {cure} ({_PAGE})",
         )
 
 
@@ -83,8 +83,8 @@ def _mail_that_comes_back_by_sendmail(config: Config, postfix: Installed) -> Ite
         if transport is not None and transport.command == "pipe":
             yield warning(
                 f"{service} content_filter",
-                f"if {transport.name} gives mail back by sendmail(1), mail of strangers is trusted"
-                f" as local mail; have it given back by SMTP ({_PAGE})",
+                f"if {transport.name} returns mail through sendmail(1), mail of untrusted"
+                f" clients is trusted as local mail; return it by SMTP instead ({_PAGE})",
             )
 
 
@@ -130,9 +130,9 @@ def _services_without_mail(
         if name not in names:
             yield error(
                 "trusted.services",
-                f"no smtpd service that asks Fletching has milter_macro_daemon_name={name}, so"
-                f" no network is trusted by it; set it: postconf -P"
-                f" 'SERVICE/inet/milter_macro_daemon_name={name}'",
+                "no smtpd service with Fletching in its milters has"
+                f" milter_macro_daemon_name={name}, so this entry trusts no network; set it:"
+                f" postconf -P 'SERVICE/inet/milter_macro_daemon_name={name}'",
             )
 
 
@@ -169,8 +169,8 @@ def _added(parameter: str, value: str, cleanup: str, postfix: Installed) -> Find
     say = error if is_local else warning
     return say(
         place,
-        f"{'adds' if is_local else 'can add'} a recipient on this host: Fletching does not see it,"
-        " and in mail with a VirtualMTA it is sent out to the network and deferred; set route_by:"
-        " sender in fletching.yaml, or receive_override_options=no_address_mappings for the"
-        " services that ask Fletching",
+        f"{'adds' if is_local else 'can add'} a recipient on this host that Fletching does"
+        " not see; in mail with a VirtualMTA it is sent out to the network and deferred; set"
+        " route_by: sender in fletching.yaml, or"
+        " receive_override_options=no_address_mappings for the services that use Fletching",
     )

@@ -25,7 +25,7 @@ def _no_default_key(config: Config) -> Iterator[Finding]:
     for domain in sorted({key.domain for key in config.dkim.keys} - defaults):
         yield warning(
             "dkim.keys",
-            f"no key of {domain} has default: true, so its mail is signed only where"
+            f"no key of {domain} has default: true, so its mail is signed only if"
             " X-GreenArrow-DKIM names the selector; add default: true to one key",
         )
 
@@ -45,8 +45,8 @@ def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
         yield warning(
             "suppress",
             f"nothing acts on unsubscribes of {', '.join(lost)}: recipients who unsubscribe"
-            " are told that they get no more mail, but still get it; set suppress: refuse, or add"
-            f" a destination that takes {UNSUBSCRIBE}",
+            " are told that they will get no more mail, but still get it; set suppress:"
+            f" refuse, or add a destination for {UNSUBSCRIBE} events",
         )
 
 

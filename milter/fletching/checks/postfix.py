@@ -84,12 +84,15 @@ def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
                 *_order(entries, place, config, service),
                 *_filters(config, postfix, service),
             ]
-            good = ok(f"{service} smtpd_milters", "Fletching is asked, and mail waits for it")
-            yield from wrong or [good]
+            yield from wrong or [
+                _configured(f"{service} smtpd_milters", entries[place], postfix, service)
+            ]
         else:
             yield from _without_us(entries, config, postfix, service)
     if not ours:
-        yield error("smtpd_milters", f"no service asks Fletching ({config.listen})")
+        yield error(
+            "smtpd_milters", f"no smtpd service has Fletching ({config.listen}) in its milters"
+        )
 
 
 def _entries(
@@ -121,21 +124,34 @@ def _asking(config: Config, postfix: Installed) -> tuple[Service, ...]:
     )
 
 
+def _action(entry: MilterEntry, postfix: Installed, service: Service | None) -> str:
+    """What Postfix does with mail while this milter does not answer."""
+    return entry.options.get("default_action") or postfix.value("milter_default_action", service)
+
+
+def _configured(
+    parameter: str, entry: MilterEntry, postfix: Installed, service: Service | None
+) -> Finding:
+    return ok(parameter, f"configured, default_action={_action(entry, postfix, service)}")
+
+
 def _default_action(
     entry: MilterEntry, postfix: Installed, service: Service | None
 ) -> Iterator[Finding]:
-    action = entry.options.get("default_action") or postfix.value("milter_default_action", service)
+    action = _action(entry, postfix, service)
     place = f"{service or 'cleanup/unix'} milter_default_action"
     if action == "shutdown" and postfix.version < _SHUTDOWN_SINCE:
-        yield error(place, "shutdown needs Postfix 3.11; write tempfail")
+        yield error(place, "shutdown requires Postfix 3.11; set it to tempfail")
     elif action == "reject":
-        yield warning(place, "reject refuses mail for good while Fletching is away; write tempfail")
+        yield warning(
+            place, "reject permanently refuses mail while Fletching is down; set it to tempfail"
+        )
     elif action not in ("tempfail", "shutdown"):
         yield error(
             place,
-            f"{action} lets mail leave with its control headers while Fletching is away, and"
-            " Postfix before 3.12 can queue the original body if Fletching fails in the middle of a"
-            " mail; write tempfail",
+            f"{action} lets mail leave with its control headers while Fletching is down, and"
+            " Postfix before 3.12 can queue the original body if Fletching fails in the"
+            " middle of a message; set it to tempfail",
         )
 
 
@@ -150,8 +166,8 @@ def _family(entry: MilterEntry, postfix: Installed, service: Service | None) -> 
         if kind == "inet" and not {family, "all"} & set(postconf.words(spoken)):
             yield error(
                 f"{service} inet_protocols",
-                f"is {spoken}, so Postfix cannot ask Fletching at {entry.endpoint} and mail gets"
-                f" 451; write inet_protocols = {spoken}, {family}",
+                f"is {spoken}, so Postfix cannot connect to Fletching at {entry.endpoint} and"
+                f" mail gets 451; set inet_protocols = {spoken}, {family}",
             )
 
 
@@ -163,14 +179,14 @@ def _order(
         if _SIGNERS.search(entry.endpoint):
             yield warning(
                 where,
-                f"{entry.endpoint} stands before Fletching: if it signs, its signatures will not"
-                " hold",
+                f"{entry.endpoint} comes before Fletching: if it signs, Fletching's changes"
+                " break its signatures",
             )
     for entry in entries[place + 1 :] if config.dkim.enabled else ():
         yield warning(
             where,
-            f"{entry.endpoint} stands behind Fletching, which signs: whatever it changes breaks the"
-            " signature",
+            f"{entry.endpoint} comes after Fletching: any change it makes breaks Fletching's"
+            " signatures",
         )
 
 
@@ -179,13 +195,14 @@ def _filters(config: Config, postfix: Installed, service: Service) -> Iterator[F
     if content_filter and config.route_by == "header" and config.transports:
         yield warning(
             f"{service} content_filter",
-            f"mail with a VirtualMTA does not pass {content_filter}: FILTER takes its place",
+            f"mail with a VirtualMTA bypasses {content_filter}: FILTER replaces it",
         )
     maps = postfix.value("smtpd_milter_maps", service)
     if maps and "fletching_networks_milters" not in maps:
         yield warning(
             f"{service} smtpd_milter_maps",
-            "for clients that it names, Fletching must be in its answer, or they pass without it",
+            "for clients that it matches, its result must include Fletching, or their mail"
+            " bypasses Fletching",
         )
 
 
@@ -198,17 +215,17 @@ def _without_us(
         queue = postfix.parameters["queue_directory"]
         yield error(
             place,
-            f"the service is chrooted and looks for the socket at {queue}{outside}; let Fletching"
-            f" listen at unix:{queue}/fletching/milter.sock",
+            f"the service is chrooted and looks for the socket at {queue}{outside}; set"
+            f" listen: unix:{queue}/fletching/milter.sock",
         )
     elif stale := _stale(entries, postfix):
         yield _elsewhere(place, stale, config, postfix, service)
     elif postfix.value("content_filter", service).startswith(f"{SPLIT}:"):
-        yield ok(place, "its mail comes to Fletching by the recipe for one recipient each")
+        yield ok(place, "its mail reaches Fletching through the one-recipient recipe")
     elif passes_us_later(postfix, service, _asking(config, postfix)):
-        yield ok(place, "the proxy filter passes its mail on to Fletching")
+        yield ok(place, "its mail reaches Fletching through the proxy filter")
     elif not service.is_local:
-        yield warning(place, "mail that comes in there passes without Fletching")
+        yield warning(place, "mail received here bypasses Fletching")
 
 
 def _stale(entries: Sequence[MilterEntry], postfix: Installed) -> MilterEntry | None:
@@ -220,13 +237,14 @@ def _stale(entries: Sequence[MilterEntry], postfix: Installed) -> MilterEntry | 
 def _elsewhere(
     place: str, stale: MilterEntry, config: Config, postfix: Installed, service: Service | None
 ) -> Finding:
-    action = stale.options.get("default_action") or postfix.value("milter_default_action", service)
-    happens = {"accept": "passes without Fletching", "reject": "is refused for good"}
+    action = _action(stale, postfix, service)
+    happens = {"accept": "bypasses Fletching", "reject": "is permanently refused"}
     return error(
         place,
-        f"asks Fletching at {stale.endpoint}, but listen is {config.listen}: unless something"
-        f" listens there too, mail {happens.get(action, 'gets 451')}; set fletching_milter in"
-        f" main.cf to {endpoint(config.listen)} (`fletching postfix`), or change listen back",
+        f"connects to Fletching at {stale.endpoint}, but listen is {config.listen}: unless"
+        f" something listens there too, mail {happens.get(action, 'gets 451')}; set"
+        f" fletching_milter in main.cf to {endpoint(config.listen)} (`fletching postfix`), or"
+        " change listen back",
     )
 
 
@@ -240,13 +258,13 @@ def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
             *_default_action(entries[ours], postfix, cleanup),
             *_family(entries[ours], postfix, cleanup),
         ]
-        yield from wrong or [ok("non_smtpd_milters", "Fletching is asked")]
+        yield from wrong or [_configured("non_smtpd_milters", entries[ours], postfix, cleanup)]
     elif stale := _stale(entries, postfix):
         yield _elsewhere("non_smtpd_milters", stale, config, postfix, cleanup)
     else:
         yield error(
             "non_smtpd_milters",
-            "Fletching is not in it: mail from sendmail(1) leaves with its control headers",
+            "does not include Fletching: mail from sendmail(1) leaves with its control headers",
         )
 
 
@@ -276,17 +294,17 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
         answers = _first_answers(command, tables, (*keys.values(), foreign))
         led = {key: to for key, answer in answers.items() if (to := _filtered(answer))}
         if foreign in led:
-            yield warning(parameter, "its rule lets transports through that no VirtualMTA has")
+            yield warning(parameter, "its rule accepts transports that no VirtualMTA uses")
     wrong = [t for t in sorted(config.transports) if led.get(keys[t]) != f"{t}:"]
     for transport in wrong:
-        said = answers.get(keys[transport], "nothing")
+        answer = answers.get(keys[transport], "nothing")
         yield error(
             parameter,
-            f"must lead `{keys[transport]}` to {transport}, and says {said}; `fletching postfix`"
-            " prints the table",
+            f"must map `{keys[transport]}` to {transport}:, but returns {answer}; print the"
+            " table with `fletching postfix`",
         )
     if not wrong:
-        yield ok(parameter, f"leads to {', '.join(sorted(config.transports))}")
+        yield ok(parameter, f"routes to {', '.join(sorted(config.transports))}")
 
 
 def _example_sender(config: Config, transport: str) -> str:
@@ -320,10 +338,11 @@ def _transports(config: Config, postfix: Installed) -> Iterator[Finding]:
     for transport in missing:
         yield error(
             f"master.cf {transport}",
-            "is not there: mail for it waits in the queue, and bounces in the end",
+            "not defined: mail for it stays in the queue, and eventually bounces; `fletching"
+            " postfix` prints the service",
         )
     if config.transports and not missing:
-        yield ok("master.cf", f"has {', '.join(sorted(config.transports))}")
+        yield ok("master.cf", f"defines {', '.join(sorted(config.transports))}")
 
 
 # What happens to a mail afterwards
@@ -338,7 +357,8 @@ def _after_signing(config: Config, postfix: Installed) -> Iterator[Finding]:
         if names:
             yield warning(
                 parameter,
-                f"set for {', '.join(names)}: what it changes in signed mail breaks the signature",
+                f"set for {', '.join(names)}: any change it makes to signed mail breaks the"
+                " signature",
             )
 
 
@@ -350,10 +370,10 @@ def _return_path(config: Config, postfix: Installed) -> Iterator[Finding]:
     if config.recipient_delimiter not in delimiters:
         yield warning(
             "recipient_delimiter",
-            f"is `{delimiters}` and must hold `{config.recipient_delimiter}` if bounces come back"
-            " to this Postfix: their addresses would be unknown",
+            f"is `{delimiters}`, but must include `{config.recipient_delimiter}` if this"
+            " Postfix receives the bounces: otherwise their addresses are unknown",
         )
     for parameter, applies_to in _CHANGE_SENDER.items():
         classes_of = postfix.value(applies_to) if applies_to else "envelope_sender"
         if postfix.value(parameter) and "envelope_sender" in classes_of:
-            yield warning(parameter, "is set: it must leave the return paths of Fletching alone")
+            yield warning(parameter, "is set: it must not change Fletching's return paths")

@@ -31,9 +31,9 @@ def check_listen(config: Config) -> Iterator[Finding]:
     if place is not None and not values.is_of_this_host(f"[{place[0]}]:{place[1]}"):
         yield warning(
             "listen",
-            f"{config.listen} is not a loopback address: whoever can connect to it can have mail"
-            " signed, and crash workers; listen on a Unix socket or 127.0.0.1, or let a firewall"
-            " admit only Postfix",
+            f"{config.listen} is not a loopback address: anyone who can connect can have mail"
+            " signed, and crash workers; listen on a Unix socket or 127.0.0.1, or restrict"
+            " access to Postfix with a firewall",
         )
 
 
@@ -113,20 +113,21 @@ def _nobody_listens(config: Config, level: Callable[[str, str], Finding] = error
     return level(
         "listen",
         f"nothing accepts connections at {config.listen}, so mail gets 451: start the milter"
-        " (systemctl start fletching), or look at its log (journalctl -u fletching)",
+        " (systemctl start fletching), or check its log (journalctl -u fletching)",
     )
 
 
 def _locked_out(owner: str, where: Path) -> str:
     if stat.S_ISDIR(where.stat().st_mode):
         return (
-            f"Postfix's user {owner} cannot search the folder {where}, so mail gets 451: install"
-            " deploy/systemd/fletching.tmpfiles, run systemd-tmpfiles --create fletching.conf (mode"
-            f" 2750, group {owner}), and restart fletching"
+            f"Postfix's user {owner} cannot enter the directory {where}, so mail gets 451:"
+            " install deploy/systemd/fletching.tmpfiles, run systemd-tmpfiles --create"
+            f" fletching.conf (mode 2750, group {owner}), and restart fletching"
         )
     return (
-        f"Postfix's user {owner} cannot connect to {where}, so mail gets 451: its folder needs the"
-        f" group {owner} and mode 2750, and the service UMask=0007; then restart fletching"
+        f"Postfix's user {owner} cannot connect to {where}, so mail gets 451: its directory"
+        f" needs group {owner} and mode 2750, and the service needs UMask=0007; then restart"
+        " fletching"
     )
 
 
@@ -143,9 +144,10 @@ def _others(path: Path, owner: str) -> Iterator[Finding]:
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         yield warning(
             "listen",
-            f"{path} (mode {stat.S_IMODE(status.st_mode):04o}, group {_group(status.st_gid)}) is"
-            f" open to users other than Postfix's: {shown}; whoever connects can have mail signed:"
-            f" give its folder the group {owner} and mode 2750, and the service UMask=0007",
+            f"{path} (mode {stat.S_IMODE(status.st_mode):04o}, group {_group(status.st_gid)})"
+            f" is accessible to users other than Postfix's: {shown}; anyone who connects can"
+            f" have mail signed: give its directory group {owner} and mode 2750, and the"
+            " service UMask=0007",
         )
 
 

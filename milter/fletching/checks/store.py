@@ -25,7 +25,7 @@ def check_store(config: Config, store: Store) -> Iterator[Finding]:
     try:
         yield from _findings(config, store)
     except StoreAway as away:
-        yield error("redis", f"stopped answering during this check, at {away}")
+        yield error("redis", f"stopped answering during this check: {away}")
 
 
 def _findings(config: Config, store: Store) -> Iterator[Finding]:
@@ -44,7 +44,7 @@ def _findings(config: Config, store: Store) -> Iterator[Finding]:
         yield error("redis", f"its user lacks {rights} ({why}): ACL SETUSER NAME {rights}")
     for refusal in refusals:
         if not refusal.right:
-            yield error("redis", f"does not run {refusal.what}: {refusal.why}")
+            yield error("redis", f"cannot run {refusal.what}: {refusal.why}")
     if not refusals:
         yield from _server(config, store)
 
@@ -56,7 +56,7 @@ def _server(config: Config, store: Store) -> Iterator[Finding]:
     if found.max_clients is not None and found.max_clients < needed:
         yield warning(
             "redis",
-            f"maxclients is {found.max_clients}, and this host may open {needed} connections"
+            f"maxclients is {found.max_clients}, but this host may open {needed} connections"
             f" ({_LINES} for each worker of milter and web, and {_LINES} for courier and"
             " dashboard): raise maxclients, for all hosts of the fleet together",
         )
@@ -64,8 +64,8 @@ def _server(config: Config, store: Store) -> Iterator[Finding]:
         way = "ahead of" if found.clock_ahead > 0 else "behind"
         yield warning(
             "redis",
-            f"its clock is {abs(found.clock_ahead):.0f} s {way} this host's: synchronise both"
-            " by NTP",
+            f"its clock is {abs(found.clock_ahead):.0f} s {way} this host's: synchronize both"
+            " with NTP",
         )
 
 

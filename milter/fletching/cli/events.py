@@ -38,7 +38,9 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
 
     for name in value:
         if name not in TYPES:
-            raise click.BadParameter(f"{name}: is no event: there are {', '.join(TYPES)}")
+            raise click.BadParameter(
+                f"{name}: unknown event type: must be one of {', '.join(TYPES)}"
+            )
     return frozenset(value)
 
 
@@ -88,9 +90,9 @@ def events(
         return
     if replay is not None:
         if since is None:
-            raise click.UsageError("--replay needs --since")
+            raise click.UsageError("--replay requires --since")
         if follow or types:
-            raise click.UsageError("--replay goes with --since alone")
+            raise click.UsageError("--replay can be combined with --since only")
         go_back(config_path, replay, since)
         return
     from fletching.admin.events import Reading
@@ -105,7 +107,7 @@ def refuse_options_before(context: click.Context) -> None:
     """What is given to the group would not reach the command in it."""
     sources = map(context.get_parameter_source, context.params)
     if ParameterSource.COMMANDLINE in sources:
-        raise click.UsageError(f"options go behind {context.invoked_subcommand}")
+        raise click.UsageError(f"put options after {context.invoked_subcommand}")
 
 
 def show(reading: Reading, types: frozenset[str], follow: bool) -> None:
@@ -137,7 +139,7 @@ def next_ones(reading: Reading) -> list[str]:
             time.sleep(_LOOK_EVERY)
             continue
         if said:
-            say("redis: is back", err=True)
+            say("redis: answers again", err=True)
         return found
 
 

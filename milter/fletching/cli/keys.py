@@ -30,7 +30,7 @@ def key() -> None:
 
 def link_keys_or_fail(config: Config, config_path: Path) -> Path:
     if config.link_keys is None:
-        fail(f"{config_path}: link_keys: is not set, it names the file of the keys")
+        fail(f"{config_path}: link_keys: not set; must name the file with the link keys")
     return Path(config.link_keys)
 
 
@@ -52,7 +52,7 @@ def key_new(config_path: Path) -> None:
         made = new_link_key(path, int(time.time()))
     except KeyFileError as error:
         fail(error)
-    say(f"{path}: key {made.id} signs from the next reload on")
+    say(f"{path}: key {made.id} created; it signs after the next reload")
 
 
 @key.command("list")
@@ -142,7 +142,7 @@ def dkim_new(
     except KeyFileError as error:
         fail(error)
     if not missing:
-        say("all key files are there already", err=True)
+        say("all key files already exist", err=True)
 
 
 @dkim.command("record")
@@ -172,7 +172,7 @@ def dkim_entries_or_fail(path: Path, domain: str | None, selector: str | None) -
         if domain in (None, entry.domain) and selector in (None, entry.selector)
     ]
     if not entries:
-        fail(f"{path}: dkim.keys: has no such key; add it with its domain, selector and file first")
+        fail(f"{path}: dkim.keys: no such key; first add it with its domain, selector and file")
     return entries
 
 
@@ -201,7 +201,7 @@ def token(config_path: Path, token_or_url: str, wants_json: bool) -> None:
     except KeyFileError as error:
         fail(error)
     except TokenError as error:
-        fail(f"not opened: {error}", 1)
+        fail(f"invalid token: {error}", 1)
     if wants_json:
         click.echo(json.dumps(told, ensure_ascii=True))
         return

@@ -72,14 +72,16 @@ def stats(
       fletching stats --by day --class newsletter --since 2026-11-01
     """
     if wants_json and wants_csv:
-        raise click.UsageError("--json and --csv exclude each other")
+        raise click.UsageError("--json and --csv cannot be combined")
     if by == "link" and campaign is None:
-        raise click.UsageError("--by link needs a CAMPAIGN")
+        raise click.UsageError("--by link requires a CAMPAIGN")
     chosen = (mail_class, since, search, page)
     if campaign is not None and any(each is not None for each in chosen):
-        raise click.UsageError("CAMPAIGN excludes --class, --since, --search and --page")
+        raise click.UsageError(
+            "CAMPAIGN cannot be combined with --class, --since, --search or --page"
+        )
     if page is not None and (shows_all or by is not None):
-        raise click.UsageError("--page excludes --all and --by")
+        raise click.UsageError("--page cannot be combined with --all or --by")
     from fletching.admin.stats import NoCampaign, Wanted
 
     config = load_or_fail(config_path)

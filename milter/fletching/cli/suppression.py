@@ -104,7 +104,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
         fail(f"LISTID: {error}")
     with answered():
         if not is_known(config, listid):
-            say(f"warning: {listid}: no Mail Class has this list, and it has no entries", err=True)
+            say(f"warning: {listid}: no Mail Class uses this list, and it has no entries", err=True)
         if address == "-":
             add_all(by_hand, sys.stdin.buffer)
             return
@@ -112,7 +112,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
             new = by_hand.add(address, milliseconds())
         except SuppressionError as error:
             fail(f"ADDRESS: {error}")
-        word = "added to" if new else "is already in"
+        word = "added to" if new else "is already on"
         say(f"{address}: {word} {listid}")
 
 
@@ -136,7 +136,7 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
     by_hand = ByHand(load_or_fail(config_path), listid)
     with answered():
         if not by_hand.remove(address):
-            fail(f"{address}: is not in {listid}", 1)
+            fail(f"{address}: is not on {listid}", 1)
         say(f"{address}: removed from {listid}")
 
 
@@ -178,8 +178,8 @@ def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
                 continue
             added, there = added + new, there + (not new)
     except NoAnswer as error:
-        fail(f"{error}; {added} added before that")
-    say(f"{added} added, {there} already there")
+        fail(f"{error}; {added} addresses added before that")
+    say(f"{added} added, {there} already on the list")
     sys.exit(1 if wrong else 0)
 
 

@@ -68,9 +68,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {lower[close[0]]}?"
     if not lower:
-        return "there is none"
+        return "none is defined"
     shown = sorted(lower.values())
-    are = "there is only " if len(shown) == 1 else "there are "
+    are = "must be " if len(shown) == 1 else "must be one of "
     return are + ", ".join(shown[:40]) + (", ..." if len(shown) > 40 else "")
 
 
@@ -79,7 +79,10 @@ def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Clash]:
     for name in entries:
         first = seen.setdefault(name.lower(), name)
         if first != name:
-            yield Clash((section, name), f"must differ from {first} by more than case")
+            yield Clash(
+                (section, name),
+                f"duplicate name: {first} is already defined (names are case-insensitive)",
+            )
 
 
 def _chosen_classes(config: Config) -> Iterator[Clash]:
@@ -92,13 +95,13 @@ def _chosen_classes(config: Config) -> Iterator[Clash]:
 def doubts(config: Config) -> Iterator[Clash]:
     """What is no error but looks like a mistake. Without keys, mail leaves all the same."""
     if config.mail_classes and config.link_keys is None:
-        rule = "is not given: no X-Mailer-Info and no tag in the return path, so that bounces and"
+        rule = "not set: mail gets no X-Mailer-Info and no VERP tag, so bounces and"
         yield Clash(("link_keys",), f"{rule} complaints are not attributed")
 
 
 def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Clash]:
     if name is not None and config.mail_class(name) is None:
-        yield _unknown(path, name, "a Mail Class", "mail_classes", config.mail_classes)
+        yield _unknown(path, name, "Mail Class", "mail_classes", config.mail_classes)
 
 
 def _virtual_mtas(config: Config) -> Iterator[Clash]:
@@ -106,7 +109,7 @@ def _virtual_mtas(config: Config) -> Iterator[Clash]:
         wanted = mail_class.virtual_mta
         if wanted is not None and config.virtual_mta(wanted) is None:
             path = ("mail_classes", name, "virtual_mta")
-            yield _unknown(path, wanted, "a VirtualMTA", "virtual_mtas", config.virtual_mtas)
+            yield _unknown(path, wanted, "VirtualMTA", "virtual_mtas", config.virtual_mtas)
     for name, virtual_mta in config.virtual_mtas.items():
         if virtual_mta.fallback is not None:
             yield from _single(config, ("virtual_mtas", name, "fallback"), virtual_mta.fallback)
@@ -119,7 +122,7 @@ def _members(config: Config, name: str, pool: Mapping[str, int]) -> Iterator[Cla
         path = ("virtual_mtas", name, "pool", member)
         yield from _single(config, path, member)
         if member.lower() in seen:
-            yield Clash(path, "must not be the same member again in another case")
+            yield Clash(path, "duplicate pool member (names are case-insensitive)")
         seen.add(member.lower())
 
 
@@ -127,9 +130,9 @@ def _single(config: Config, path: Place, wanted: str) -> Iterator[Clash]:
     found = config.virtual_mta(wanted)
     singles = [name for name, each in config.virtual_mtas.items() if each.pool is None]
     if found is None:
-        yield _unknown(path, wanted, "a VirtualMTA", "virtual_mtas", singles)
+        yield _unknown(path, wanted, "VirtualMTA", "virtual_mtas", singles)
     elif found.pool is not None:
-        yield Clash(path, f"must name a single VirtualMTA, and {found.name} is a pool")
+        yield Clash(path, f"must name a single VirtualMTA, but {found.name} is a pool")
 
 
 def _fallback_rings(config: Config) -> Iterator[Clash]:
@@ -144,7 +147,7 @@ def _fallback_rings(config: Config) -> Iterator[Clash]:
         done.update(way)
         if at is not None and at.name in way:
             ring = way[way.index(at.name) :]
-            rule = f"must not lead in a ring: {' -> '.join([*ring, at.name])}"
+            rule = f"fallback loop: {' -> '.join([*ring, at.name])}"
             yield Clash(("virtual_mtas", at.name, "fallback"), rule)
 
 
@@ -153,7 +156,7 @@ def _seed_lists(config: Config) -> Iterator[Clash]:
         seed = mail_class.seed
         if seed is not None and seed.list not in config.seed_lists:
             path = ("mail_classes", name, "seed", "list")
-            yield _unknown(path, seed.list, "a seed list", "seed_lists", config.seed_lists)
+            yield _unknown(path, seed.list, "seed list", "seed_lists", config.seed_lists)
 
 
 def _dkim_keys(config: Config) -> Iterator[Clash]:
@@ -161,7 +164,9 @@ def _dkim_keys(config: Config) -> Iterator[Clash]:
     defaults: set[str] = set()
     for number, key in enumerate(config.dkim.keys):
         if (key.domain, key.selector) in names:
-            rule = f"must not have the domain and selector of an earlier key ({key.selector} of"
+            rule = (
+                f"duplicate key: an earlier one has the same domain and selector ({key.selector} of"
+            )
             yield Clash(("dkim", "keys", number), f"{rule} {key.domain})")
         elif key.default and key.domain in defaults:
             rule = f"must be false: an earlier key is the default of {key.domain}"
@@ -176,7 +181,9 @@ def _destinations(config: Config) -> Iterator[Clash]:
     for number, destination in enumerate(config.events.destinations if config.events else ()):
         section = ("events", "destinations", number)
         if destination.name.lower() in seen:
-            yield Clash((*section, "name"), "must not be the name of another destination")
+            yield Clash(
+                (*section, "name"), "duplicate destination name (names are case-insensitive)"
+            )
         seen.add(destination.name.lower())
         for item, name in enumerate(destination.classes or ()):
             yield from _mail_class(config, (*section, "classes", item), name)
@@ -187,7 +194,7 @@ def _dashboard(config: Config) -> Iterator[Clash]:
     if web and web.admin_password_file is None and not values.is_of_this_host(web.admin_listen):
         yield Clash(
             ("web", "admin_listen"),
-            "must be a loopback address or a Unix socket, or have a web.admin_password_file",
+            "must be a loopback address or a Unix socket unless web.admin_password_file is set",
             (("web", "admin_password_file"),),
         )
 
@@ -209,8 +216,9 @@ def _return_paths(config: Config) -> Iterator[Clash]:
 def _room_for_tag(path: Place, mailbox: str | None, *wants: Place) -> Iterator[Clash]:
     if mailbox is not None and len(mailbox.rpartition("@")[0]) > values.BOUNCE_LOCAL_PART:
         rule = (
-            f"needs a bounce mailbox of at most {values.BOUNCE_LOCAL_PART} characters before the @"
-            " while verp is on: its tag takes 33 of 64"
+            "local part too long: with verp, a bounce mailbox may have at most"
+            f" {values.BOUNCE_LOCAL_PART} characters before the @, since the VERP tag takes"
+            " 33 of 64"
         )
         yield Clash(path, rule, wants)
 
@@ -223,17 +231,17 @@ def _links(config: Config) -> Iterator[Clash]:
         if tracked and domain is None:
             yield Clash(
                 (*section, "track", tracked[0]),
-                "needs a url_domain, of the class or a global one",
+                "requires url_domain, in the class or globally",
                 (("url_domain",), (*section, "url_domain")),
             )
         path = (*section, "track", tracked[0]) if tracked else (*section, "list_unsubscribe")
         if config.link_keys is None and (tracked or _unsubscribes(config, mail_class)):
             on = "" if tracked or mail_class.model_fields_set & {"list_unsubscribe"} else _DEFAULT
-            rule = f"{on}needs link_keys (a global option): tracking links carry signed tokens"
+            rule = f"{on}requires link_keys (a global option): links carry signed tokens"
             yield Clash(path, rule, (("link_keys",), path))
 
 
-_DEFAULT = "is on unless it is set to false, and "
+_DEFAULT = "list_unsubscribe is on by default and "
 
 
 def _unsubscribes(config: Config, mail_class: MailClass) -> bool:
@@ -250,4 +258,4 @@ def _unsubscribes(config: Config, mail_class: MailClass) -> bool:
 
 def _unknown(path: Place, name: str, kind: str, section: str, known: Iterable[str]) -> Clash:
     hint = nearest(name, known)
-    return Clash(path, f"must name {kind} of {section}, not {name}: {hint}", ((section, name),))
+    return Clash(path, f"unknown {kind} {name}: {hint}", ((section, name),))

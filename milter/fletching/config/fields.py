@@ -65,7 +65,7 @@ def _no_items(value: object) -> object:
 
 def _all_different(items: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(items)) < len(items):
-        raise ValueError("must not name the same thing twice")
+        raise ValueError("must not contain duplicates")
     return items
 
 

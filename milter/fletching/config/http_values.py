@@ -18,16 +18,16 @@ def web_url(value: str) -> str:
         raise ValueError("must be an http or https URL, such as https://www.example.com/hook")
     place, behind = found.groups()
     if "@" in place:
-        raise ValueError("must be a URL without a user or password: auth_file has them")
+        raise ValueError("must be a URL without user and password: put them in auth_file")
     try:
         ascii_place = authority(place)
     except ValueError:
-        rule = "must have a host name or an IP address, and perhaps a port, behind ://"
+        rule = "must have a host name or an IP address, and optionally a port, after ://"
         raise ValueError(rule) from None
     if not re.fullmatch(r"[!-~]*", behind):
-        raise ValueError("must have blanks and what is not ASCII percent-encoded (%20)")
+        raise ValueError("spaces and non-ASCII characters must be percent-encoded (%20)")
     if behind[:1] in ("#", "\\"):
-        raise ValueError("must have / or ? behind the host")
+        raise ValueError("must have / or ? after the host")
     return value if place.isascii() else value.replace(place, ascii_place, 1)
 
 
@@ -53,12 +53,14 @@ def header_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", value):
         raise ValueError("must be the name of an HTTP header, such as X-Api-Key")
     if value.lower() in _OWN_HEADERS or value.lower().startswith("x-fletching-"):
-        raise ValueError("must not be a header that Fletching or the connection needs")
+        raise ValueError("must not be a header that Fletching or the connection sets")
     return value
 
 
 def header_value(value: str) -> str:
     """What stands in an HTTP header (RFC 9110, section 5.5). It may be a secret."""
     if not re.fullmatch(r"[!-~](?:[ -~\t]{0,3998}[!-~])?", value):
-        raise ValueError("must be 1 to 4000 characters of printable ASCII, no blank at either end")
+        raise ValueError(
+            "must be 1 to 4000 printable ASCII characters without leading or trailing spaces"
+        )
     return value

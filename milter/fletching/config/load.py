@@ -58,7 +58,7 @@ def parse(content: bytes, path: Path) -> Config:
         document = nodes.read(content.decode("utf-8-sig"))
     except UnicodeDecodeError as wrong:
         line = content.count(b"\n", 0, wrong.start) + 1
-        raise ConfigError((Problem(path, line, "", "is not UTF-8"),)) from None
+        raise ConfigError((Problem(path, line, "", "not valid UTF-8"),)) from None
     except NotYaml as wrong:
         raise ConfigError((Problem(path, wrong.line, "", wrong.what),)) from None
     hearing = _Hearing(document, path)
@@ -130,7 +130,7 @@ class _Hearing:
         try:
             ZoneInfo(name)
         except (LookupError, ValueError, OSError):
-            self.tell(("timezone",), "is no time zone that this host knows, as Europe/Berlin is")
+            self.tell(("timezone",), "unknown time zone; expected a name such as Europe/Berlin")
 
     def tell(self, place: Place, message: str) -> None:
         line = self.document.line(place)

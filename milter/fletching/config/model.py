@@ -185,15 +185,15 @@ class VirtualMta(Options):
     @model_validator(mode="after")
     def _one_kind(self) -> VirtualMta:
         if self.transport is None and self.pool is None:
-            raise lack("has neither transport nor pool: must have one of them")
+            raise lack("has neither transport nor pool: must have exactly one of them")
         if self.transport is not None and self.pool is not None:
-            raise ValueError("has both transport and pool: must have one of them")
+            raise ValueError("has both transport and pool: must have exactly one of them")
         if self.pool is not None and not self.pool:
-            raise lack("has an empty pool: must name at least one single VirtualMTA")
+            raise lack("empty pool: must name at least one VirtualMTA")
         wrong = {"sticky"} if self.pool is None else {"address", "helo", "fallback"}
         if wrong := wrong & self.model_fields_set:
-            kind = "single" if self.pool is None else "a pool"
-            raise ValueError(f"is {kind}: must not have {' or '.join(sorted(wrong))}")
+            kind = "a single VirtualMTA" if self.pool is None else "a pool"
+            raise ValueError(f"{kind} must not have {' or '.join(sorted(wrong))}")
         return self
 
 

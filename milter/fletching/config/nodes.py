@@ -66,10 +66,10 @@ def read(text: str) -> Document:
     except yaml.MarkedYAMLError as wrong:
         line = wrong.problem_mark.line + 1 if wrong.problem_mark else 1
         before = f"{wrong.context}, " if str(wrong.problem).startswith("but ") else ""
-        raise NotYaml(line, f"is not YAML: {before}{wrong.problem}") from None
+        raise NotYaml(line, f"invalid YAML: {before}{wrong.problem}") from None
     except (ValueError, OverflowError):
         # PyYAML's scanner lets these through for numbers out of range, as in "\\U99999999".
-        raise NotYaml(composer.line + 1, "is not YAML: a number out of range") from None
+        raise NotYaml(composer.line + 1, "invalid YAML: a number is out of range") from None
     walk = _Walk()
     value = None if root is None else walk.value(root, ())
     return Document(value, walk.lines, tuple(dict.fromkeys(walk.faults)))
@@ -82,7 +82,7 @@ class _Composer(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.depth > DEEPEST:
-            raise NotYaml(self.line + 1, f"is nested more than {DEEPEST} levels deep")
+            raise NotYaml(self.line + 1, f"nested more than {DEEPEST} levels deep")
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -103,7 +103,7 @@ class _Walk:
     def value(self, node: yaml.Node, place: Place) -> object:
         """The value of a node, which stands at that place."""
         if id(node) in self.around:
-            self.lost(node, place, "is an alias of what it stands in")
+            self.lost(node, place, "recursive alias")
             return None
         self.count(node)
         self.around.add(id(node))
@@ -117,7 +117,7 @@ class _Walk:
         self.repeats += id(node) in self.seen
         self.seen.add(id(node))
         if self.repeats > MOST_REPEATS:
-            what = f"repeats more than {MOST_REPEATS} values by aliases"
+            what = f"aliases repeat more than {MOST_REPEATS} values"
             raise NotYaml(node.start_mark.line + 1, what)
 
     def plain(self, node: yaml.Node, place: Place) -> object:
@@ -127,7 +127,7 @@ class _Walk:
             return [self.item(each, (*place, i)) for i, each in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and (node.tag in _TEXTS or node.tag in _MAKERS):
             return self.scalar(node)
-        self.lost(node, place, "has a tag: tags are not allowed")
+        self.lost(node, place, "YAML tags are not allowed")
         return None
 
     def item(self, node: yaml.Node, place: Place) -> object:
@@ -148,12 +148,12 @@ class _Walk:
         merged: list[yaml.Node] = []
         for key, inner in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self.lost(key, (*place, "?"), "has a key that is no text")
+                self.lost(key, (*place, "?"), "a key must be text")
             elif key.tag == _STANDARD + "merge":
                 merged.append(inner)
             elif key.value in values:
                 first = self.lines[(*place, key.value)]
-                what = f"is given twice, first on line {first}: must stand once"
+                what = f"duplicate key, first on line {first}"
                 self.faults.append(Fault(key.start_mark.line + 1, (*place, key.value), what))
             else:
                 # Keys are names, whatever YAML would take them for: no, 12 and null are texts here.
@@ -171,7 +171,9 @@ class _Walk:
                 taken = self.value(each, place)
                 yield from taken.items() if isinstance(taken, dict) else ()
             else:
-                self.lost(each, (*place, "<<"), "must be an alias of a mapping, or a list of such")
+                self.lost(
+                    each, (*place, "<<"), "must be an alias of a section, or a list of such aliases"
+                )
 
     def lost(self, node: yaml.Node, place: Place, what: str) -> None:
         self.faults.append(Fault(node.start_mark.line + 1, place, what, lost=True))

@@ -112,7 +112,7 @@ class Seed(Options):
     @model_validator(mode="after")
     def _forward(self) -> Seed:
         if self.end < self.start:
-            raise ValueError("must have an end that is not before its start")
+            raise ValueError("end must not be less than start")
         return self
 
 
@@ -222,21 +222,23 @@ class Destination(Options):
     def _one_kind(self) -> Destination:
         kinds = [kind for kind in (self.webhook, self.file, self.sql) if kind is not None]
         if not kinds:
-            raise lack("has none of webhook, file and sql: must have one")
+            raise lack("has none of webhook, file and sql: must have exactly one of them")
         if len(kinds) > 1:
-            raise ValueError("has more than one of webhook, file and sql: must have one")
+            raise ValueError(
+                "has more than one of webhook, file and sql: must have exactly one of them"
+            )
         for option in _OF_A_WEBHOOK:
             if option in self.model_fields_set and self.webhook is None:
-                raise ValueError(f"is no webhook: must not have {option}")
+                raise ValueError(f"only a webhook may have {option}")
         names = [name.lower() for name in self.headers]
         if len(set(names)) < len(names):
-            raise ValueError("has the same header twice in headers: must differ by more than case")
+            raise ValueError("duplicate header in headers (names are case-insensitive)")
         if self.auth_file is not None and "authorization" in names:
-            raise ValueError("has Authorization in headers: must not have auth_file, too")
+            raise ValueError("auth_file and an Authorization header exclude each other")
         if self.rotate is not None and self.file is None:
-            raise ValueError("is no file: must not have rotate")
+            raise ValueError("only a file may have rotate")
         if self.rotate is not None and self.rotate < SMALLEST_FILE:
-            raise ValueError(f"has rotate {self.rotate}: must be at least 1KiB")
+            raise ValueError("rotate must be at least 1KiB")
         return self
 
 

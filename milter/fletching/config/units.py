@@ -20,7 +20,7 @@ def duration(value: object, longest: int = LONGEST) -> int:
     # Nine digits: enough for every duration in bounds, and int() stays cheap for any text.
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
     if not found:
-        raise ValueError("must be a whole number with its unit s, m, h or d, such as 21d or 90m")
+        raise ValueError("must be a whole number with a unit (s, m, h or d), such as 21d or 90m")
     seconds = int(found[1]) * _SECONDS[found[2]]
     if not 1 <= seconds <= longest:
         raise ValueError(f"must be from 1s to {show_duration(longest)}")
@@ -40,7 +40,9 @@ def size(value: object) -> int:
     elif isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,10})([KMG]iB)", value)):
         octets = int(found[1]) * _BYTES[found[2]]
     else:
-        raise ValueError("must be a whole number of bytes, or one with KiB, MiB or GiB, as 5MiB")
+        raise ValueError(
+            "must be a whole number of bytes, or one with KiB, MiB or GiB, such as 5MiB"
+        )
     if not 0 <= octets <= LARGEST:
         raise ValueError(f"must be from 0 to {show_size(LARGEST)}")
     return octets

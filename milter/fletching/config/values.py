@@ -56,14 +56,14 @@ def host_pattern(value: str) -> str:
     try:
         name = host(value.removeprefix("*."))
     except ValueError:
-        rule = "must be a host such as www.example.com, or *.example.com for all below it"
+        rule = "must be a host such as www.example.com, or *.example.com for all its subdomains"
         raise ValueError(rule) from None
     return f"*.{name}" if below else name
 
 
 def url_domain(value: str) -> str:
     """Scheme, host and perhaps a port of tracking links; scheme and host in lower case."""
-    rule = "must be http:// or https:// and a host, perhaps a port, and nothing behind"
+    rule = "must be http:// or https://, a host and optionally a port, without a path"
     scheme, mark, rest = value.partition("://")
     if not mark or scheme.lower() not in ("http", "https"):
         raise ValueError(rule)
@@ -77,7 +77,7 @@ def authority(value: str) -> str:
     """`host`, `host:port`, `[IPv6]` or `[IPv6]:port`, in lower case."""
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?", value)
     if not found:
-        raise ValueError("must be a host and perhaps a port")
+        raise ValueError("must be a host and optionally a port")
     name, number = found.groups(default="")
     name = f"[{IPv6Address(name[1:-1])}]" if name.startswith("[") else host(name)
     return f"{name}:{port(number[1:])}" if number else name
@@ -125,8 +125,8 @@ def virtual_mta_name(value: str) -> str:
     """The name of a VirtualMTA."""
     if not re.fullmatch(r"[ -~]{1,200}", value) or re.search(r"[,#@]|^ | $", value):
         raise ValueError(
-            "must be 1 to 200 printable ASCII characters without comma, # and @ and without"
-            " a blank at either end"
+            "must be 1 to 200 printable ASCII characters without commas, # and @, and"
+            " without leading or trailing spaces"
         )
     return value
 
@@ -162,14 +162,14 @@ def login(value: str) -> str:
 def server_id(value: str) -> str:
     """The name under which a host of the fleet writes events."""
     if not re.fullmatch(r"[!-~]{1,255}", value):
-        raise ValueError("must be 1 to 255 printable ASCII characters without blanks")
+        raise ValueError("must be 1 to 255 printable ASCII characters without spaces")
     return value
 
 
 def time_zone(value: str) -> str:
     """A name such as the IANA's time zone database has; whether it is there, the host knows."""
     if not re.fullmatch(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}", value):
-        raise ValueError("must be a time zone of the IANA's list, such as Europe/Berlin")
+        raise ValueError("must be an IANA time zone name such as Europe/Berlin")
     return value
 
 
@@ -183,7 +183,7 @@ def delimiter(value: str) -> str:
 def selector(value: str) -> str:
     """A DKIM selector (RFC 6376 section 3.1), in lower case."""
     if len(value) > 200 or not _HOST.fullmatch(value):
-        raise ValueError("must be a DKIM selector: letters, digits, - and _, parts set off by dots")
+        raise ValueError("must be a DKIM selector: letters, digits, - and _, separated by dots")
     return value.lower()
 
 
@@ -198,7 +198,7 @@ def network(value: object) -> IPv4Network | IPv6Network:
         raise ValueError(rule) from None
     base, _, _ = value.partition("/")
     if ip_address(base) != found.network_address:
-        raise ValueError(f"has host bits set: must be {found} or one address")
+        raise ValueError(f"host bits are set: must be {found} or a single address")
     return found
 
 
@@ -221,7 +221,9 @@ def milter_socket(value: str) -> str:
     if value.startswith("unix:"):
         path = socket_path(value.removeprefix("unix:"))
         if not path.isprintable() or any(sign in path for sign in _ENDS_A_PATH):
-            raise ValueError("must have a path without blanks, controls and , { } $ behind unix:")
+            raise ValueError(
+                "must have a path without spaces, control characters and , { } $ after unix:"
+            )
         return f"unix:{path}"
     rule = (
         "must be unix:/PATH, inet:PORT@HOST or inet6:PORT@[ADDRESS], such as inet:8899@127.0.0.1"
@@ -275,9 +277,9 @@ def is_of_this_host(listen: str) -> bool:
 def socket_path(value: str) -> str:
     """The path of a Unix socket: the kernel has room for 107 octets."""
     if not value.startswith("/") or "\0" in value:
-        raise ValueError("must have an absolute path behind unix:")
+        raise ValueError("must have an absolute path after unix:")
     if len(value.encode("utf-8", "surrogatepass")) > 107:
-        raise ValueError("must have a path of at most 107 octets behind unix:")
+        raise ValueError("must have a path of at most 107 bytes after unix:")
     return value
 
 

@@ -34,9 +34,9 @@ def sentence(error: ErrorDetails, place: Place) -> str:
         case "extra_forbidden":
             return _unknown_key(place)
         case "missing":
-            return "is missing: must be given"
+            return "missing: this option is required"
         case "string_type" if isinstance(given, (bool, int, float)):
-            return f"must be text, not {_kind(given)}: write it in quotes"
+            return f"must be text, not {_kind(given)}: put it in quotes"
         case "string_type":
             return f"must be text, not {_kind(given)}"
         case "bool_type":
@@ -84,10 +84,10 @@ def _unknown_key(place: Place) -> str:
     *around, name = place
     known = section(Config, tuple(around))
     if name in _LATER and not around:
-        return "is not known to this version: a later one will have it"
+        return "not supported in this version"
     if known is None:
-        return "is no option"
-    return f"is no option: {nearest(str(name), known.model_fields)}"
+        return "unknown option"
+    return f"unknown option: {nearest(str(name), known.model_fields)}"
 
 
 def _kind(given: object) -> str:

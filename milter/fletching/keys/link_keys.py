@@ -97,7 +97,7 @@ def read_link_keys(path: KeyPath) -> Keyring:
     """The usable keys, the signing one last. At least one."""
     usable = [line for line in _link_keys(path, _read(path)) if line.secret]
     if not usable:
-        raise KeyFileError(f"{path}: holds no usable key; `fletching key new` makes one")
+        raise KeyFileError(f"{path}: contains no usable key; create one with `fletching key new`")
     return Keyring(tuple(LinkKey(line.id, line.created, line.secret) for line in usable))
 
 
@@ -123,7 +123,9 @@ def new_link_key(path: KeyPath, now: int) -> LinkKey:
         lines = _link_keys(path, data)
         key_id = lines[-1].id + 1 if lines else 1
         if key_id > HIGHEST_KEY_ID:
-            raise KeyFileError(f"{path}: id {HIGHEST_KEY_ID} is taken, and there is none above it")
+            raise KeyFileError(
+                f"{path}: id {HIGHEST_KEY_ID} is in use, and no higher id is possible"
+            )
         key = LinkKey(key_id, now, secrets.token_bytes(_SECRET_OCTETS))
         if data and not data.endswith(b"\n"):
             data += b"\n"
@@ -140,9 +142,11 @@ def retire_link_key(path: KeyPath, key_id: int) -> None:
         if key_id not in lines:
             raise KeyFileError(f"{path}: has no key {key_id}")
         if not lines[key_id].secret:
-            raise KeyFileError(f"{path}: key {key_id} is retired already")
+            raise KeyFileError(f"{path}: key {key_id} is already retired")
         if sum(1 for line in lines.values() if line.secret) == 1:
-            raise KeyFileError(f"{path}: key {key_id} is the last usable one: make a new one first")
+            raise KeyFileError(
+                f"{path}: key {key_id} is the last usable key: create a new one first"
+            )
         rows = data.split(b"\n")
         rows[lines[key_id].number - 1] = _row(key_id, lines[key_id].created, _RETIRED)
         _replace(target, folder, b"\n".join(rows))
@@ -158,7 +162,7 @@ def new_dkim_key(
 ) -> RSAPrivateKey | Ed25519PrivateKey:
     """A new private key, written as PEM (PKCS#8). ``bits`` is for RSA. Overwrites nothing."""
     if algorithm == "rsa" and not LEAST_RSA_BITS <= bits <= MOST_RSA_BITS:
-        allowed = f"allowed are {LEAST_RSA_BITS} to {MOST_RSA_BITS}"
+        allowed = f"must have {LEAST_RSA_BITS} to {MOST_RSA_BITS}"
         raise KeyFileError(f"{path}: RSA key of {bits} bits: {allowed}")
     key: RSAPrivateKey | Ed25519PrivateKey
     key = generate_private_key(65537, bits) if algorithm == "rsa" else Ed25519PrivateKey.generate()
@@ -206,7 +210,9 @@ def _link_keys(path: KeyPath, data: bytes) -> tuple[_LinkKeyLine, ...]:
         except ValueError as error:
             raise KeyFileError(f"{path}:{number}: {error}") from None
         if lines and line.id <= lines[-1].id:
-            raise KeyFileError(f"{path}:{number}: the id must be higher than those above it")
+            raise KeyFileError(
+                f"{path}:{number}: the id must be higher than the ids on earlier lines"
+            )
         lines.append(line)
     return tuple(lines)
 
@@ -233,7 +239,7 @@ def _secret(text: str) -> bytes:
     with contextlib.suppress(binascii.Error):
         if _SECRET.fullmatch(text):
             return base64.urlsafe_b64decode(text + "=")
-    raise ValueError(f"the secret must be {_SECRET_OCTETS} octets in base64url, or `{_RETIRED}`")
+    raise ValueError(f"the secret must be {_SECRET_OCTETS} bytes in base64url, or `{_RETIRED}`")
 
 
 def _row(key_id: int, created: int, secret: str) -> bytes:
@@ -254,13 +260,13 @@ def _private_key(path: KeyPath) -> RSAPrivateKey | Ed25519PrivateKey:
     try:
         key = _loaded(data)
     except TypeError:
-        wanted = "allowed is a key without passphrase, in a file of mode 0600 or 0640"
+        wanted = "must be a key without passphrase, in a file with mode 0600 or 0640"
         raise KeyFileError(f"{path}: the key is encrypted; {wanted}") from None
     except (ValueError, UnsupportedAlgorithm):
-        wanted = "allowed is PEM, PKCS#1 or PKCS#8"
-        raise KeyFileError(f"{path}: holds no private key that can be read; {wanted}") from None
+        wanted = "must be PEM, PKCS#1 or PKCS#8"
+        raise KeyFileError(f"{path}: contains no readable private key; {wanted}") from None
     if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
-        raise KeyFileError(f"{path}: a key of another kind; allowed are RSA and Ed25519")
+        raise KeyFileError(f"{path}: unsupported key type; must be RSA or Ed25519")
     return key
 
 
@@ -281,7 +287,7 @@ def _read(path: KeyPath) -> bytes:
             for right, fault in _FORBIDDEN:
                 if mode & right:
                     said = f"mode {stat.S_IMODE(mode):04o}: {fault}"
-                    raise KeyFileError(f"{path}: {said}; allowed: 0600 or 0640")
+                    raise KeyFileError(f"{path}: {said}; must be 0600 or 0640")
             return file.read()
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
@@ -304,7 +310,7 @@ def _create(path: KeyPath, data: bytes) -> None:
                 os.unlink(path)
                 raise
     except FileExistsError:
-        raise KeyFileError(f"{path}: is there already, and is not overwritten") from None
+        raise KeyFileError(f"{path}: already exists, and is not overwritten") from None
     except FileNotFoundError:
         raise _no_folder(path) from None
     except OSError as error:
@@ -312,7 +318,7 @@ def _create(path: KeyPath, data: bytes) -> None:
 
 
 def _no_folder(path: KeyPath) -> KeyFileError:
-    return KeyFileError(f"{path}: the folder {Path(path).parent} is not there")
+    return KeyFileError(f"{path}: directory {Path(path).parent} does not exist")
 
 
 def _for_the_owner(path: str, flags: int) -> int:

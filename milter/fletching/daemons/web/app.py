@@ -61,7 +61,7 @@ def opened(config: Config) -> Opened:
     """Reads what the configuration names. Raises UnusableError."""
     web = config.web or Web()
     if config.link_keys is None:
-        raise UnusableError(("link_keys",), "is not set, and without keys no link can be opened")
+        raise UnusableError(("link_keys",), "not set: without keys no link can be decrypted")
     with named_by("link_keys", fault=KeyFileError):
         keys = read_link_keys(config.link_keys)
     for name, folder in (("templates", web.templates), ("app_links", web.app_links)):
