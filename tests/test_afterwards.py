@@ -117,7 +117,7 @@ def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[s
     later = Afterwards(write)
     later.add(mail(1))
     later.finish()
-    assert 'not_logged mails=1 error="OSError: no room"' in capfd.readouterr().err
+    assert 'logging_failed mails=1 error="OSError: no room"' in capfd.readouterr().err
     later.add(mail(2))
     wait_until("nothing is written", lambda: written == ["4Q2"])
 

@@ -193,7 +193,7 @@ def receiver() -> Iterator[Receiver]:
 
 def arrives(courier: Courier, receiver: Receiver, stream: EventLog) -> None:
     """Nothing was buried: when the destination works again, it gets what it has still to get."""
-    assert courier.lines("buried") == []
+    assert courier.lines("dead_lettered") == []
     receiver.answer = lambda _: Reply(204)
     wait_until("it does not arrive", lambda: stream.progress("shop").undone == 0)
     assert stream.progress("shop").dead == 0

@@ -199,8 +199,8 @@ def test_a_failure_is_tried_again_before_anything_else(
     assert len(queued) == 1
     said = [line for line in capfd.readouterr().err.splitlines() if "destination_" in line]
     assert said == [
-        'destination_failed destination=shop why="status 500"',
-        "destination_back destination=shop",
+        'destination_failed destination=shop reason="status 500"',
+        "destination_recovered destination=shop",
     ]
 
 
@@ -218,7 +218,7 @@ def test_what_is_not_acceptable_is_buried(
     all_done(stream)
     assert len(receiver.requests) == 2
     assert dead(stream) == [(each.json(), "status 406") for each in told[:2]]
-    assert 'buried destination=shop events=2 why="status 406"' in capfd.readouterr().err
+    assert 'dead_lettered destination=shop events=2 reason="status 406"' in capfd.readouterr().err
 
 
 def test_what_is_too_much_at_once_is_sent_in_halves(
@@ -252,7 +252,7 @@ def test_an_event_that_is_refused_again_and_again_is_buried(
     alone = [asked for asked in receiver.requests if ids(asked.events) == [bad]]
     assert [asked.headers["x-fletching-attempt"] for asked in alone] == ["1", "2", "3"]
     said = capfd.readouterr().err
-    assert said.count("destination_failed") == said.count("destination_back") == 1
+    assert said.count("destination_failed") == said.count("destination_recovered") == 1
 
 
 def test_an_event_that_is_taken_at_last_is_not_buried(
@@ -320,7 +320,7 @@ def test_one_that_is_gone_is_asked_no_more(
     all_done(stream)
     assert len(receiver.requests) == 1
     assert dead(stream) == [(each.json(), "status 410") for each in told]
-    assert 'destination_stopped destination=shop why="status 410"' in capfd.readouterr().err
+    assert 'destination_stopped destination=shop reason="status 410"' in capfd.readouterr().err
 
 
 def test_what_cannot_be_delivered_in_time_is_buried(
@@ -537,7 +537,7 @@ def test_what_nobody_saw_to_for_long_arrives_and_is_forgotten_then(
         counts = tmp_path / "a" / "state" / "courier.prom"
         wait_until("it does not look", counts.exists)
         assert stream.length() == len(told)
-        assert not courier.lines("buried")
+        assert not courier.lines("dead_lettered")
         go_on.set()
         came(receiver, told)
         wait_until("they stay for ever", lambda: stream.length() < len(told))
@@ -550,12 +550,12 @@ def test_redis_goes_and_comes_back(receiver: Receiver, tmp_path: Path) -> None:
         stream.append(told[:10])
         came(receiver, told[:10])
         own.stop()
-        wait_until("it does not say so", lambda: bool(ran.lines("store_away")))
+        wait_until("it does not say so", lambda: bool(ran.lines("redis_unavailable")))
         own.start()
         stream.append(told[10:])
         came(receiver, told)
-        wait_until("it does not say so", lambda: bool(ran.lines("store_back")))
-        assert len(ran.lines("store_away")) == 1
+        wait_until("it does not say so", lambda: bool(ran.lines("redis_available")))
+        assert len(ran.lines("redis_unavailable")) == 1
 
 
 def test_sigterm_ends_it_while_a_destination_hangs(

@@ -249,7 +249,7 @@ def test_redis_away(numbers: Numbers, capfd: pytest.CaptureFixture[str]) -> None
         assert response.status == 503
         assert "Redis does not answer" in response.text  # type: ignore[attr-defined]
         assert get(port, "/by/day").status == 503
-        assert capfd.readouterr().err.count("store_away") == 1
+        assert capfd.readouterr().err.count("redis_unavailable") == 1
         numbers.away = False
         assert "12,345" in body(port, "/")
 

@@ -91,8 +91,8 @@ def test_clicks_are_redirected_and_what_comes_when_there_is_room_is_kept(
             wait_until("what had room is in Redis", partial(has_all, web, asked))
             assert lost == 2
             assert "child_died" not in web.log()
-            assert web.log().count("not_kept what=spool") <= 3
-            assert web.log().count("not_kept what=held") <= 2
+            assert web.log().count("state_write_failed what=journal") <= 3
+            assert web.log().count("state_write_failed what=held") <= 2
         finally:
             web.daemon.stop()
 
@@ -132,7 +132,7 @@ def test_all_daemons_start_on_a_full_disk(tmp_path: Path, disk: Disk, name: str,
         assert running.stop() == 0
     said = running.log.read_text()
     # An empty file needs no room, and the web service writes to it only while Redis is away.
-    assert ("not_kept" in said) == ((name, full) != ("web", "no room in a file"))
+    assert ("state_write_failed" in said) == ((name, full) != ("web", "no room in a file"))
     assert "child_died" not in said
     assert "traceback" not in said.lower()
 
@@ -155,7 +155,7 @@ def test_a_state_directory_for_reading_only(
                 running.start(lambda: False)
     said = running.log.read_text()
     assert (
-        "not_kept" in said
+        "state_write_failed" in said
         if starts
         else re.search(
             r"(?m)^\S+fletching\.yaml:\d+: state_dir: \S+/spool: Read-only file system$", said

@@ -129,7 +129,7 @@ def test_what_was_left_behind_is_recorded_by_fewer_processes(web: Web) -> None:
 def test_without_redis_a_process_judges_by_what_it_knows(web: Web, redis: RedisServer) -> None:
     redis.stop()
     follow(web)
-    web.says("store_away")
+    web.says("redis_unavailable")
     redis.start()
     wait_until("not all are recorded", lambda: len(web.recorded()) == len(LINKS))
     assert set(reasons(web)) == set(MANY)

@@ -65,7 +65,7 @@ def test_a_traceback_has_the_queue_id_on_every_line(capfd: pytest.CaptureFixture
     assert others[-1] == r"traceback queue_id=4Abc | value\x1b"
 
 
-SAY = "from fletching import log; log.store_away('gone'); log.store_back()"
+SAY = "from fletching import log; log.redis_unavailable('gone'); log.redis_available()"
 
 
 def said(stream: str, tmp_path: Path) -> str:
@@ -80,32 +80,35 @@ def said(stream: str, tmp_path: Path) -> str:
 
 
 def test_the_journal_is_told_priorities(tmp_path: Path) -> None:
-    assert said("{device}:{inode}", tmp_path) == "<3>store_away reason=gone\n<5>store_back\n"
+    assert (
+        said("{device}:{inode}", tmp_path)
+        == "<3>redis_unavailable reason=gone\n<5>redis_available\n"
+    )
 
 
 @pytest.mark.parametrize("stream", ["", "{device}:1", "not a stream"])
 def test_and_nobody_else(stream: str, tmp_path: Path) -> None:
-    assert said(stream, tmp_path) == "store_away reason=gone\nstore_back\n"
+    assert said(stream, tmp_path) == "redis_unavailable reason=gone\nstore_back\n"
 
 
 FAULT = RuntimeError("x")
 LEVELS: dict[str, tuple[int, Callable[[], None]]] = {
     "an internal error of a page": (3, lambda: log.page_failed("web", FAULT)),
     "an internal error of a delivery": (3, lambda: log.delivery_failed("shop", FAULT)),
-    "an internal error at Redis": (3, lambda: log.not_recorded(FAULT)),
+    "an internal error at Redis": (3, lambda: log.recording_failed(FAULT)),
     "a crash": (3, lambda: log.crashed("child", FAULT)),
     "events that are lost": (3, lambda: log.events_lost(1)),
-    "no file descriptors": (3, lambda: log.no_descriptors(64, 0)),
+    "no file descriptors": (3, lambda: log.out_of_file_descriptors(64, 0)),
     "a wrong configuration": (3, lambda: log.cannot_start("f.yaml:1: web: is wrong")),
     "an error of a library": (3, lambda: log.library("x", "y", None, 0, is_error=True)),
     "a warning of a library": (4, lambda: log.library("x", "y", None, 0, is_error=False)),
     "a wrong password": (4, lambda: log.dashboard_refused("192.0.2.9")),
     "a delivery that is put off": (4, lambda: log.destination_failed("shop", "status 503")),
-    "events that are given up": (4, lambda: log.buried("shop", 1, "status 406")),
+    "events that are given up": (4, lambda: log.dead_lettered("shop", 1, "status 406")),
     "a clock that jumps": (4, lambda: log.clock_jumped(1, 9999)),
-    "a file that is not written": (4, lambda: log.not_kept("spool", FAULT)),
-    "events that are written again": (5, log.replaying),
-    "a destination that works again": (5, lambda: log.destination_back("shop")),
+    "a file that is not written": (4, lambda: log.state_write_failed("journal", FAULT)),
+    "events that are written again": (5, log.journal_replay),
+    "a destination that works again": (5, lambda: log.destination_recovered("shop")),
 }
 
 
@@ -166,4 +169,4 @@ def test_a_file_that_cannot_be_read_changes_nothing_and_is_said_once(
     paused.path(tmp_path).unlink()
     paused.path(tmp_path).mkdir()
     assert [watch.names() for _ in range(3)] == [{"b"}] * 3
-    assert capfd.readouterr().err.count("not_kept") == 1
+    assert capfd.readouterr().err.count("state_write_failed") == 1

@@ -312,7 +312,7 @@ def test_sigterm_finishes_the_mail_in_hand(milter: MilterDaemon) -> None:
     assert milter.daemon.wait() == 0
     assert all(map(gone, children))
     assert len(milter.lines("mail")) == 1
-    assert not milter.lines("cut_off")
+    assert not milter.lines("mails_interrupted")
 
 
 def test_a_mail_that_begins_after_sigterm_is_sent_elsewhere(milter: MilterDaemon) -> None:
@@ -333,7 +333,7 @@ def test_a_mail_that_never_ends_is_cut_off(milter: MilterDaemon) -> None:
     milter.settle()
     assert milter.daemon.stop() == 0
     assert ACCEPT not in talk.go().end(ok=False).replies
-    assert milter.lines("cut_off") == ["cut_off mails=1"]
+    assert milter.lines("mails_interrupted") == ["mails_interrupted mails=1"]
 
 
 def test_sigint_ends_it_too(milter: MilterDaemon) -> None:
@@ -424,7 +424,7 @@ def test_while_redis_is_away_mail_waits() -> None:
         assert [milter.mail(FROM).replies for _ in range(3)] == [[REPLY]] * 3
         own.start()
         wait_until("never back", lambda: milter.mail(FROM).replies == [ACCEPT])
-        assert len(milter.lines("store_away")) == len(milter.lines("store_back")) == 1
+        assert len(milter.lines("redis_unavailable")) == len(milter.lines("redis_available")) == 1
         tempfails = [line for line in milter.lines("mail") if "verdict=tempfail" in line]
         assert len(tempfails) >= 3
         assert all('reply="451 4.3.0' in line for line in tempfails)

@@ -192,7 +192,7 @@ def test_redis_goes_and_comes_back(
         place.wait_for_counts()
         assert place.there() == [event.id for event in place.answered]
     said = capfd.readouterr().err
-    assert "store_away" in said
+    assert "redis_unavailable" in said
     assert "lost=0" in said
 
 
@@ -223,10 +223,10 @@ def test_the_log_tells_how_many_events_were_drained(
 
         def is_logged() -> bool:
             log.append(capfd.readouterr().err)
-            return "spool_drained" in "".join(log)
+            return "journal_drained" in "".join(log)
 
         wait_until("the end of draining is not logged", is_logged)
-    assert "spool_drained events=10 lost=0\n" in "".join(log)
+    assert "journal_drained events=10 lost=0\n" in "".join(log)
 
 
 def test_what_is_done_is_not_read_again_at_the_next_start(
@@ -252,7 +252,7 @@ def test_no_room_is_said_and_the_reader_is_answered(
         assert 0 < has(place.folder) < 2000
         lost = capfd.readouterr().err
         assert "events_lost count=1" in lost
-        assert "not_kept what=spool" in lost
+        assert "state_write_failed what=journal" in lost
         redis.start()
         wait_until("nothing is there", lambda: place.there() != [])
         kept = len(place.there())
@@ -272,7 +272,7 @@ def test_what_nobody_expected_loses_no_event(
         patch.undo()
         place.again()
         place.wait()
-    assert "not_recorded" in capfd.readouterr().err
+    assert "recording_failed" in capfd.readouterr().err
 
 
 def test_what_nobody_expected_at_the_start_keeps_nothing_from_redis(
@@ -351,8 +351,8 @@ class TestForgetfulRedis:
             wait_until("not all are suppressed", lambda: len(list(lists.entries())) == 20)
             assert forgetful.client.xlen(keys.EVENTS) == 20
         said = capfd.readouterr().err
-        assert "replaying" in said
-        assert "spool_drained events=20 lost=0" in said
+        assert "journal_replay" in said
+        assert "journal_drained events=20 lost=0" in said
 
     def test_killed_while_the_process_is_away(self, forgetful: RedisServer, tmp_path: Path) -> None:
         with placed(forgetful.url, tmp_path) as place:

@@ -285,7 +285,10 @@ def test_telling_does_not_wait_for_ever(
         fill(address)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
         notify("READY=1")
-    assert capfd.readouterr().err == 'not_kept what=NOTIFY_SOCKET error="TimeoutError: timed out"\n'
+    assert (
+        capfd.readouterr().err
+        == 'state_write_failed what=NOTIFY_SOCKET error="TimeoutError: timed out"\n'
+    )
 
 
 def test_the_supervisor_hears_what_a_daemon_tells_later() -> None:
@@ -338,9 +341,9 @@ def answer(milter: MilterDaemon, mails: int) -> None:
 
 def until_retired(milter: MilterDaemon, count: int) -> str:
     """Mails until that worker retires; its place. One that retires may have some at first."""
-    while len(milter.lines("retired")) < count:
+    while len(milter.lines("worker_recycled")) < count:
         answer(milter, 1)
-    return milter.lines("retired")[count - 1].split()[1]
+    return milter.lines("worker_recycled")[count - 1].split()[1]
 
 
 def retire_with_open_session(milter: MilterDaemon, *then: str) -> Conversation:
@@ -348,7 +351,7 @@ def retire_with_open_session(milter: MilterDaemon, *then: str) -> Conversation:
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END, *then).reach("here")
     milter.settle()
     answer(milter, 3)
-    milter.wait_for("retired")
+    milter.wait_for("worker_recycled")
     wait_until("no successor", lambda: len(milter.workers()) == 2)
     return talk
 
@@ -370,11 +373,11 @@ def counted(milter: MilterDaemon) -> float:
 def test_a_worker_that_has_done_its_share_is_replaced_and_ends(milter: MilterDaemon) -> None:
     (first,) = milter.workers()
     answer(milter, 3)
-    assert milter.wait_for("retired") == ["retired worker=0 mails=3"]
+    assert milter.wait_for("worker_recycled") == ["worker_recycled worker=0 mails=3"]
     wait_until("it goes on", lambda: gone(first))
     assert len(milter.workers()) == 1
     answer(milter, 1)
-    assert len(milter.lines("retired")) == 1
+    assert len(milter.lines("worker_recycled")) == 1
     milter.stop()
     assert counted(milter) == 4
     assert not milter.lines("child_died")
@@ -391,7 +394,7 @@ def test_its_open_session_goes_on(milter: MilterDaemon) -> None:
     talk.go().end()
     assert talk.replies == [ACCEPT] * 6
     wait_until("it goes on", lambda: gone(first))
-    assert len(milter.lines("retired")) == 1
+    assert len(milter.lines("worker_recycled")) == 1
     milter.stop()
     assert counted(milter) == 11
     assert not milter.lines("child_died")
@@ -404,7 +407,7 @@ def test_a_connection_that_says_nothing_yet_is_not_lost(milter: MilterDaemon) ->
     client = 'mt.conninfo(conn, "client.example.com", "127.0.0.1")'
     silent = milter.talk(*script, client, *BEGIN, *END).reach("silent")
     answer(milter, 3)
-    milter.wait_for("retired")
+    milter.wait_for("worker_recycled")
     wait_until("no successor", lambda: len(milter.workers()) == 2)
     # A worker without a connection ends meanwhile.
     (second,) = (pid for pid in milter.workers() if pid != first)
@@ -455,7 +458,7 @@ def test_a_reload_changes_the_share(milter: MilterDaemon) -> None:
     # It has done more already than is wanted now.
     milter.configure(CONFIG + "worker_max_messages: 4\n")
     milter.daemon.signal(signal.SIGHUP)
-    assert milter.wait_for("retired") == ["retired worker=0 mails=5"]
+    assert milter.wait_for("worker_recycled") == ["worker_recycled worker=0 mails=5"]
     wait_until("it goes on", lambda: gone(first))
     answer(milter, 1)
 
@@ -469,7 +472,7 @@ def test_sigterm_reaches_those_that_retire(milter: MilterDaemon) -> None:
     assert talk.go().end().replies == [ACCEPT]
     assert milter.daemon.wait() == 0
     assert all(map(gone, children))
-    assert not milter.lines("cut_off")
+    assert not milter.lines("mails_interrupted")
     assert not milter.lines("child_killed")
     assert counted(milter) == 4
 
@@ -505,7 +508,7 @@ def test_on_tcp_too(redis: RedisServer) -> None:
         talk = milter.talk(*open_session, *BEGIN, 'gate("here")', *END).reach("here")
         for _ in range(5):
             assert milter.talk(*open_session, *BEGIN, *END).end().replies == [ACCEPT]
-        milter.wait_for("retired")
+        milter.wait_for("worker_recycled")
         wait_until("no successor", lambda: len(milter.workers()) == 2)
         assert first in milter.workers()
         assert talk.go().end().replies == [ACCEPT]

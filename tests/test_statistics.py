@@ -482,7 +482,7 @@ def test_a_campaign_that_cannot_be_counted_holds_nobody_up(
     found = told.campaign(B)
     assert found is not None
     assert found.clicks == 1
-    assert f"not_counted campaign={keys.campaign(A)}" in capfd.readouterr().err
+    assert f"counting_failed campaign={keys.campaign(A)}" in capfd.readouterr().err
     store.look.delete(key)
 
 

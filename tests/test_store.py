@@ -315,8 +315,8 @@ def test_a_stopped_redis_is_said_once_and_its_return_once(
         assert numbered.campaign == "aaaaaaaaaaaa"
         campaigns.campaign_of(question())
     said = capfd.readouterr().err
-    assert said.count("store_away") == 1
-    assert said.count("store_back") == 1
+    assert said.count("redis_unavailable") == 1
+    assert said.count("redis_available") == 1
 
 
 def test_connections_that_were_cut_while_idle_cost_no_mail(
@@ -354,7 +354,7 @@ def test_a_frozen_redis_holds_no_mail_up(capfd: pytest.CaptureFixture[str]) -> N
         finally:
             own.daemon.signal(signal.SIGCONT)
         assert until(lambda: campaigns.campaign_of(question()))
-    assert capfd.readouterr().err.count("store_away") == 1
+    assert capfd.readouterr().err.count("redis_unavailable") == 1
 
 
 def test_a_name_server_that_hangs_holds_no_mail_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_it_serves_and_ends_with_all_that_it_started(everything: MilterDaemon) -
     # Redis was there until the milter was gone.
     log = everything.log()
     assert log.index("stopped daemon=milter") < log.index("ready to exit")
-    assert "store_away" not in log
+    assert "redis_unavailable" not in log
 
 
 @pytest.mark.parametrize("who", ["redis", "milter"])

@@ -466,12 +466,12 @@ def few_descriptors(web: Web) -> None:
         assert click(1) == 302
         for _ in range(100):
             stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
-        web.says("no_descriptors limit=64 ")
+        web.says("out_of_file_descriptors limit=64 ")
         assert web.ask("GET", f"/click?{web.token(number=2)}")[0] == 503
         assert click(3) == 302
     wait_until("it answers again", lambda: web.ask("GET", f"/click?{web.token()}")[0] == 302)
     assert {told["message_number"] for told in web.recorded()} == {1, 3, 7}
-    assert web.log().count("no_descriptors") == 1
+    assert web.log().count("out_of_file_descriptors") == 1
 
 
 OF_FEW_DESCRIPTORS = """
@@ -531,7 +531,7 @@ def test_redis_is_away_and_nothing_is_lost(tmp_path: Path) -> None:
             click(20)
             redis.stop()
             click(200)
-            web.says("store_away")
+            web.says("redis_unavailable")
             web.daemon.kill()
             web.start()
             click(100)

@@ -53,14 +53,14 @@ def crashed(daemon: str, error: BaseException) -> None:
     _trace(who, error)
 
 
-def store_away(reason: str) -> None:
+def redis_unavailable(reason: str) -> None:
     """Redis does not answer, or not in time; said once for as long as it lasts."""
-    _write(ERROR, "store_away", [("reason", reason)])
+    _write(ERROR, "redis_unavailable", [("reason", reason)])
 
 
-def store_back() -> None:
+def redis_available() -> None:
     """Redis answers again."""
-    _write(NOTICE, "store_back", [])
+    _write(NOTICE, "redis_available", [])
 
 
 def started(daemon: str, facts: Facts) -> None:
@@ -83,14 +83,14 @@ def stopped(daemon: str) -> None:
     _write(NOTICE, "stopped", [("daemon", daemon)])
 
 
-def cut_off(mails: int) -> None:
+def mails_interrupted(mails: int) -> None:
     """Mails whose end did not come in time at a stop; Postfix answers them 451."""
-    _write(WARNING, "cut_off", [("mails", mails)])
+    _write(WARNING, "mails_interrupted", [("mails", mails)])
 
 
-def retired(worker: int, mails: int) -> None:
+def worker_recycled(worker: int, mails: int) -> None:
     """A worker has had its share of mails: it finishes its sessions, and another follows it."""
-    _write(NOTICE, "retired", [("worker", worker), ("mails", mails)])
+    _write(NOTICE, "worker_recycled", [("worker", worker), ("mails", mails)])
 
 
 def child_died(what: str, how: str, pause: float | None) -> None:
@@ -109,10 +109,10 @@ def cannot_start(problems: str) -> None:
     _put(_marked(ERROR, _printable(line)) for line in problems.splitlines())
 
 
-def no_descriptors(most: int, left_out: int) -> None:
+def out_of_file_descriptors(most: int, left_out: int) -> None:
     """All file descriptors of a process are in use: connections are answered 503 and ended."""
     facts = [("limit", most), ("connections", left_out + 1)]
-    _write(ERROR, "no_descriptors", facts)
+    _write(ERROR, "out_of_file_descriptors", facts)
 
 
 def library(
@@ -151,20 +151,20 @@ def page_failed(daemon: str, error: BaseException) -> None:
     _trace(who, error)
 
 
-def not_counted(campaign: str, error: BaseException) -> None:
+def counting_failed(campaign: str, error: BaseException) -> None:
     """Events are kept, but Redis could not count them with their campaign."""
-    _write(ERROR, "not_counted", [("campaign", campaign), ("error", _said(error))])
+    _write(ERROR, "counting_failed", [("campaign", campaign), ("error", _said(error))])
 
 
-def not_logged(mails: int, error: BaseException) -> None:
+def logging_failed(mails: int, error: BaseException) -> None:
     """Something unexpected happened while log lines and counts of answered mails were written."""
-    _write(ERROR, "not_logged", [("mails", mails), ("error", _said(error))])
+    _write(ERROR, "logging_failed", [("mails", mails), ("error", _said(error))])
     _trace(("daemon", "milter"), error)
 
 
-def not_recorded(error: BaseException) -> None:
+def recording_failed(error: BaseException) -> None:
     """Something unexpected happened while events were written to Redis; they wait on disk."""
-    _write(ERROR, "not_recorded", [("error", _said(error))])
+    _write(ERROR, "recording_failed", [("error", _said(error))])
     _trace(("daemon", "web"), error)
 
 
@@ -188,28 +188,28 @@ def clock_jumped(start: int, to: int) -> None:
 
 def destination_failed(destination: str, why: str) -> None:
     """A destination does not take events; said once for as long as it lasts."""
-    _write(WARNING, "destination_failed", [("destination", destination), ("why", why)])
+    _write(WARNING, "destination_failed", [("destination", destination), ("reason", why)])
 
 
-def destination_back(destination: str) -> None:
+def destination_recovered(destination: str) -> None:
     """A destination answers again."""
-    _write(NOTICE, "destination_back", [("destination", destination)])
+    _write(NOTICE, "destination_recovered", [("destination", destination)])
 
 
 def destination_stopped(destination: str, why: str) -> None:
     """A destination wants nothing any more; from now on its events are buried."""
-    _write(ERROR, "destination_stopped", [("destination", destination), ("why", why)])
+    _write(ERROR, "destination_stopped", [("destination", destination), ("reason", why)])
 
 
-def buried(destination: str, events: int, why: str) -> None:
+def dead_lettered(destination: str, events: int, why: str) -> None:
     """Events went to the dead letters of a destination."""
-    facts = [("destination", destination), ("events", events), ("why", why)]
-    _write(WARNING, "buried", facts)
+    facts = [("destination", destination), ("events", events), ("reason", why)]
+    _write(WARNING, "dead_lettered", facts)
 
 
-def not_kept(what: str, error: BaseException) -> None:
+def state_write_failed(what: str, error: BaseException) -> None:
     """A file of ours could not be read or written; the work goes on without it."""
-    _write(WARNING, "not_kept", [("what", what), ("error", _said(error))])
+    _write(WARNING, "state_write_failed", [("what", what), ("error", _said(error))])
 
 
 def events_lost(count: int) -> None:
@@ -217,14 +217,14 @@ def events_lost(count: int) -> None:
     _write(ERROR, "events_lost", [("count", count)])
 
 
-def replaying() -> None:
+def journal_replay() -> None:
     """Redis started again, or another one took over: it gets all again that the journal has."""
-    _write(NOTICE, "replaying", [])
+    _write(NOTICE, "journal_replay", [])
 
 
-def spool_drained(events: int, lost: int) -> None:
+def journal_drained(events: int, lost: int) -> None:
     """Redis has all that the journal has; so many events were lost since this process began."""
-    _write(NOTICE, "spool_drained", [("events", events), ("lost", lost)])
+    _write(NOTICE, "journal_drained", [("events", events), ("lost", lost)])
 
 
 def _trace(who: tuple[str, object], error: BaseException) -> None:

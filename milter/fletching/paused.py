@@ -62,7 +62,7 @@ class Watch:
         except OSError as error:
             if str(error) != self._told:
                 self._told = str(error)
-                log.not_kept(self._path, error)
+                log.state_write_failed(self._path, error)
         return self._names
 
     def _look(self) -> tuple[int, ...]:

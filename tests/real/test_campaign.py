@@ -97,7 +97,7 @@ def each_number_once(found: Numbers, count: int, late: int = 0) -> None:
 
 def only_late(said: str) -> None:
     """Whatever was put off, Redis was late: nothing else is taken for an outage."""
-    reasons = [line for line in said.splitlines() if line.startswith("store_away")]
+    reasons = [line for line in said.splitlines() if line.startswith("redis_unavailable")]
     assert [line for line in reasons if not re.search("no answer within|Timeout", line)] == []
     assert "traceback" not in said
 

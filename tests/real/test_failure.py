@@ -331,7 +331,7 @@ class TestEnd:
             assert len(links(arrived)) == 2
             # Of the next mail there is nobody to ask.
             assert send(smtp, OFFER, SENDER, [READER]).code == 451
-        assert "cut_off" not in own.log()
+        assert "mails_interrupted" not in own.log()
 
     def test_a_mail_that_does_not_end_is_cut_off(self, own: Fletching, postfix: Postfix) -> None:
         with postfix.client() as smtp:
@@ -341,7 +341,7 @@ class TestEnd:
             began = time.monotonic()
             own.stop()
             print(f"\nended {time.monotonic() - began:.1f} s after SIGTERM")
-            assert "cut_off mails=1" in own.log()
+            assert "mails_interrupted mails=1" in own.log()
             smtp.send(OFFER + b".\r\n")
             assert smtp.getreply()[0] == 451
         assert not own.socket.exists()

@@ -101,7 +101,7 @@ def test_nothing_is_lost(web: Web, store: RedisServer) -> None:
     answered = sorted(readers.answered)
     wait_until("not all clicks have come", lambda: recorded(web) == answered)
     assert len(set(answered)) == len(answered)
-    assert "store_away" in web.log()
+    assert "redis_unavailable" in web.log()
     assert "events_lost" not in web.log()
     told = statistics_of(store.unix_url)
 

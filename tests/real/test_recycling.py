@@ -73,7 +73,9 @@ def counted(fletching: Fletching) -> float:
 
 def retired(fletching: Fletching) -> list[int]:
     """How many mails each one that retired had answered."""
-    return [int(n) for n in re.findall(r"(?m)^retired worker=\d+ mails=(\d+)$", fletching.log())]
+    return [
+        int(n) for n in re.findall(r"(?m)^worker_recycled worker=\d+ mails=(\d+)$", fletching.log())
+    ]
 
 
 def test_no_mail_is_lost_or_delayed_by_it(
@@ -230,7 +232,7 @@ class TestEnd:
             assert smtp.getreply()[0] == 250
             assert own.wait() == 0
         assert processes(own.pid) == []
-        assert "cut_off" not in own.log()
+        assert "mails_interrupted" not in own.log()
         assert "child_killed" not in own.log()
         assert counted(own) == 4
 

@@ -341,7 +341,7 @@ class _Outage:
             news = not self._lasts and asked_at > self._last_answer
             self._lasts = self._lasts or news
         if news:
-            log.store_away(reason)
+            log.redis_unavailable(reason)
 
     def over(self) -> None:
         """A question had its answer."""
@@ -349,4 +349,4 @@ class _Outage:
             self._last_answer = time.monotonic()
             news, self._lasts = self._lasts, False
         if news:
-            log.store_back()
+            log.redis_available()

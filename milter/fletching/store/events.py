@@ -93,7 +93,7 @@ class EventLog:
             if not keys.is_campaign(target):
                 raise StoreAway(str(error) or type(error).__name__) from error
             # The events are kept. Another attempt would keep them twice.
-            log.not_counted(target, error)
+            log.counting_failed(target, error)
 
     def write(self, batch: Batch, wanted: Callable[[str], bool] = lambda _: True) -> Outcome:
         """Writes a batch to its targets, or to those that are wanted; raises nothing.
@@ -260,7 +260,7 @@ def _outcome(batch: Batch, writes: Sequence[Write], answers: Sequence[Any]) -> O
     for write, said in zip(writes, answers, strict=True):
         if isinstance(said, Exception):
             if keys.is_campaign(write.target) and _is_final(said):
-                log.not_counted(write.target, said)
+                log.counting_failed(write.target, said)
             else:
                 failed[write.target] = said
         elif isinstance(said, list) and batch.writer:

@@ -217,7 +217,7 @@ class Delivery:
         # Where every event is refused, nothing is back, and pauses stay long.
         if self._failures and answer.verdict is not Verdict.STOP and not is_refused:
             self._failures = 0
-            log.destination_back(self.name)
+            log.destination_recovered(self.name)
         if answer.verdict is Verdict.DONE:
             self._events.done(self.name, [event.id for event in batch])
             self._counted.delivered(self.name, len(batch))
@@ -243,7 +243,7 @@ class Delivery:
         self._events.bury(self.name, [(id, json, why) for id, json in dead])
         self._events.done(self.name, [id for id, _ in dead])
         self._counted.dead(self.name, len(dead))
-        log.buried(self.name, len(dead), why)
+        log.dead_lettered(self.name, len(dead), why)
 
     def _rest(self, seconds: float) -> None:
         """Waits; the end, or the loss of the lease, cuts it short."""

@@ -148,9 +148,9 @@ class Courier(Service[Sequence[Order]]):
 
     def _noticed(self, trouble: str) -> None:
         if trouble and not self._redis_is_away:
-            log.store_away(trouble)
+            log.redis_unavailable(trouble)
         if self._redis_is_away and not trouble:
-            log.store_back()
+            log.redis_available()
         self._redis_is_away = bool(trouble)
 
     def _write(self) -> None:
@@ -158,7 +158,7 @@ class Courier(Service[Sequence[Order]]):
             self._counted.write(self._config.state_dir)
         except OSError as error:
             if self._unwritten.is_due():
-                log.not_kept("courier.prom", error)
+                log.state_write_failed("courier.prom", error)
 
     def end(self) -> None:
         """Ends all deliveries; those that take too long are left behind."""

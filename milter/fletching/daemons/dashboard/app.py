@@ -91,7 +91,7 @@ class Dashboard:
             await self._answer(request)
         except StoreAway as error:
             if self._away.is_due():
-                log.store_away(str(error))
+                log.redis_unavailable(str(error))
             await request.trouble(503, "Redis does not answer", "Try again in a moment.")
         except Exception as error:  # noqa: BLE001 an edge: said in the log, and to nobody else
             log.page_failed(DAEMON, error)

@@ -143,12 +143,12 @@ class Drain:
         elif outcome.mark:
             self._acknowledged[writer] = outcome.mark
         if outcome.failed and self._away.is_due():
-            log.store_away(_why(outcome))
+            log.redis_unavailable(_why(outcome))
         return outcome
 
     def _begin_again(self, runs: frozenset[str]) -> None:
         if self._journal.end > START:
-            log.replaying()
+            log.journal_replay()
         self._at, self._runs = START, runs
         self._behind.clear()
         self._acknowledged.clear()

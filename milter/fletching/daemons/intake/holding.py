@@ -129,7 +129,7 @@ class Holding:
             self._batch.add(event)
         except OSError as error:
             if self._full.is_due():
-                log.not_kept("held", error)
+                log.state_write_failed("held", error)
 
     async def is_program(self, message: str, touch: Touch) -> bool:
         """Whether a client turns out to be a program by what is known at once."""
@@ -149,7 +149,7 @@ class Holding:
             try:
                 await self._turn()
             except Exception as error:  # noqa: BLE001 an edge: they wait, and are tried again
-                log.not_recorded(error)
+                log.recording_failed(error)
         self._asking.shutdown()
 
     def end(self) -> None:
@@ -162,7 +162,7 @@ class Holding:
             try:
                 self._waiting.append(Batch.left_behind(path))
             except OSError as error:
-                log.not_kept("held", error)
+                log.state_write_failed("held", error)
         for event in (event for batch in self._waiting for event in batch.events):
             if event.type == CLICK:
                 self.note(bursts.message_name(event.facts), bursts.touch_of(event))

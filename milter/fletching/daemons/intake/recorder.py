@@ -55,7 +55,7 @@ class Recorder:
         try:
             self._opened()
         except OSError as error:
-            log.not_kept("spool", error)
+            log.state_write_failed("journal", error)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="recorder")
         self._writing.submit(self._begin)
 
@@ -110,7 +110,7 @@ class Recorder:
                 lines, end = journal.append(events), journal.end
         except OSError as error:
             if self._full.is_due():
-                log.not_kept("spool", error)
+                log.state_write_failed("journal", error)
             self._keep_in_redis_alone(events)
             return
         if not self._is_behind and self._is_written(drain, lines, end):
@@ -124,7 +124,7 @@ class Recorder:
                     self._is_behind = not drain.write_next(lines, end)
                 except Exception as error:  # noqa: BLE001 an edge: no event is lost by it
                     self._is_behind = True
-                    log.not_recorded(error)
+                    log.recording_failed(error)
             return not self._is_behind
 
     def _keep_in_redis_alone(self, events: Sequence[Event]) -> None:
@@ -133,9 +133,9 @@ class Recorder:
             return
         except StoreAway as error:
             if self._away.is_due():
-                log.store_away(str(error))
+                log.redis_unavailable(str(error))
         except Exception as error:  # noqa: BLE001 an edge: the next event may fare better
-            log.not_recorded(error)
+            log.recording_failed(error)
         self._lost += len(events)
         if self._losing.is_due():
             log.events_lost(self._lost)
@@ -148,7 +148,7 @@ class Recorder:
         except StoreAway:
             pass
         except Exception as error:  # noqa: BLE001 an edge: the thread below tries it again
-            log.not_recorded(error)
+            log.recording_failed(error)
         self._tending.start()
 
     def _tend(self) -> None:
@@ -160,10 +160,10 @@ class Recorder:
                     self._woken.wait(TRY_EVERY if self._is_behind else LOOK_EVERY)
             except StoreAway as error:
                 if self._away.is_due():
-                    log.store_away(str(error))
+                    log.redis_unavailable(str(error))
                 self._ended.wait(TRY_EVERY)
             except Exception as error:  # noqa: BLE001 an edge: it waits on disk, and is tried again
-                log.not_recorded(error)
+                log.recording_failed(error)
                 self._ended.wait(SAY_EVERY)
 
     def _step(self, drain: Drain) -> bool:
@@ -176,7 +176,7 @@ class Recorder:
             if self._is_behind and drain.is_done:
                 self._is_behind = False
                 if drained := drain.drained():
-                    log.spool_drained(drained, self._lost)
+                    log.journal_drained(drained, self._lost)
         self._note(drain)
         return got_on
 

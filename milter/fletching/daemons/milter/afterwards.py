@@ -74,7 +74,7 @@ class Afterwards:
                 if batch or self._left:
                     self._left = self._write(batch)
             except Exception as error:  # noqa: BLE001 an edge: these mails have their answers
-                log.not_logged(len(batch), error)
+                log.logging_failed(len(batch), error)
 
     def _run(self) -> None:
         while True:

@@ -220,7 +220,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             self.setreply(code, refusal.enhanced, refusal.text.replace("%", "%%"))
         except (Milter.error, ValueError) as error:
             # Postfix says something of its own, then.
-            log.not_kept(f"reply {refusal.code}", error)
+            log.state_write_failed(f"reply {refusal.code}", error)
         return int(Milter.TEMPFAIL if code.startswith("4") else Milter.REJECT)
 
 

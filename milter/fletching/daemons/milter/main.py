@@ -111,4 +111,4 @@ def _written(what: str, write: Callable[[], None], seldom: LogLimit | None = Non
         write()
     except (OSError, ValueError, RuntimeError) as error:
         if seldom is None or seldom.is_due():
-            log.not_kept(what, error)
+            log.state_write_failed(what, error)

@@ -85,7 +85,7 @@ class Worker:
         try:
             self._metrics = Metrics(self._state_dir, place)
         except OSError as error:
-            log.not_kept("metrics", error)
+            log.state_write_failed("metrics", error)
 
     def setup(self) -> Setup:
         """The configuration in force, with the VirtualMTAs that are paused now."""
@@ -125,7 +125,7 @@ class Worker:
         except StoreAway as error:
             if not outcome.plan.untracked_without_store:
                 return replace(outcome, edits=(), refusal=STORE_AWAY)
-            log.not_kept(PREPARED, error)
+            log.state_write_failed(PREPARED, error)
         return outcome
 
     def _campaign_of(self, question: Question) -> Numbered | None:
@@ -256,7 +256,7 @@ def live(
     if in_hand := worker.in_hand.close():
         log.draining(in_hand)
     if left := worker.in_hand.wait(PATIENCE):
-        log.cut_off(left)
+        log.mails_interrupted(left)
     # The last answers may still be on their way out of libmilter. It is not told to stop: that
     # takes it up to 5 seconds and gives nothing that the end of the process does not give.
     time.sleep(_ANSWER_LEAVES)
@@ -274,7 +274,7 @@ def _until_over(
         if RELOAD_WORKER in got and (setup := inbox.latest()) is not None:
             worker.take(setup)
         if not retirement.begun and worker.is_done():
-            log.retired(worker.place, worker.answered)
+            log.worker_recycled(worker.place, worker.answered)
             retirement.begin()
         elif retirement.begun and retirement.is_over():
             return

@@ -123,7 +123,7 @@ def even_without_room(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        log.not_kept(what, error)
+        log.state_write_failed(what, error)
 
 
 def execute(command: list[str], environment: Mapping[str, str] | None = None) -> NoReturn:
@@ -207,4 +207,4 @@ def notify(state: str) -> None:
             notifier.connect(address)
             notifier.sendall(state.encode())
         except OSError as error:
-            log.not_kept("NOTIFY_SOCKET", error)
+            log.state_write_failed("NOTIFY_SOCKET", error)

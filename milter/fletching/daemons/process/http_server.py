@@ -76,7 +76,7 @@ class Protocol(HttpToolsProtocol):
         if transport.get_extra_info("socket").fileno() >= _most_descriptors() - RESERVED:
             self._refuse(_BUSY)
             if _crowded.is_due():
-                log.no_descriptors(_most_descriptors(), _crowded.take_skipped())
+                log.out_of_file_descriptors(_most_descriptors(), _crowded.take_skipped())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_more()
