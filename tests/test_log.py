@@ -87,8 +87,8 @@ def test_the_journal_is_told_priorities(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["", "{device}:1", "not a stream"])
-def test_and_nobody_else(stream: str, tmp_path: Path) -> None:
-    assert said(stream, tmp_path) == "redis_unavailable reason=gone\nstore_back\n"
+def test_log_lines_have_no_priority_outside_the_journal(stream: str, tmp_path: Path) -> None:
+    assert said(stream, tmp_path) == "redis_unavailable reason=gone\nredis_available\n"
 
 
 FAULT = RuntimeError("x")

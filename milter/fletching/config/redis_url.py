@@ -68,11 +68,11 @@ _FORM = (
 )
 _ALLOWED = (
     "must have only these parameters after ?, each once: username=, password= or"
-    " password_file=/PATH; with redis:// and unix:// db=NUMBER; with sentinels"
-    " sentinel_username=, sentinel_password= or sentinel_password_file=/PATH,"
-    " sentinel_ssl=true|false; with TLS ssl_ca_certs=, ssl_ca_path=, ssl_certfile= and"
-    " ssl_keyfile= (absolute paths), ssl_password=, ssl_ciphers= (not in a cluster),"
-    " ssl_cert_reqs=none|optional|required, ssl_check_hostname=true|false"
+    " password_file=/PATH; with redis:// and unix:// db=NUMBER; with sentinels sentinel_username=,"
+    " sentinel_password= or sentinel_password_file=/PATH, sentinel_ssl=true|false; with TLS"
+    " ssl_ca_certs=, ssl_ca_path=, ssl_certfile= and ssl_keyfile= (absolute paths), ssl_password=,"
+    " ssl_ciphers= (not in a cluster), ssl_cert_reqs=none|optional|required,"
+    " ssl_check_hostname=true|false"
 )
 
 # A user and a password; host, path or nodes; a query. What separates these is percent-encoded
