@@ -52,7 +52,7 @@ class TrackingService(Service[Opened]):
         with named_by("web", "listen", fault=ListenError):
             self._socket = http_server.listen(_web(config).listen)
         workers = count_workers(config)
-        with named_by("state_dir", fault=OSError), even_without_room("spool"):
+        with named_by("state_dir", fault=OSError), even_without_room("journal"):
             journal.prepare(_journals(config), workers, _kept(config))
         with named_by("state_dir", fault=OSError), even_without_room("held"):
             holding.prepare(_held(config), workers)
