@@ -197,6 +197,30 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert dead_links(page, page.read_text("utf-8")) == []
 
 
+def missing_paths(text: str) -> list[str]:
+    """The files and folders in backquotes that do not exist in the repository or the package.
+
+    A name alone may be in any folder of the package or of the tests.
+    """
+    package = ROOT / "milter" / "fletching"
+    names = {path.name for folder in (package, ROOT / "tests") for path in folder.rglob("*")}
+    found = []
+    for path in re.findall(r"`([\w.*/-]+(?:/|\.py))`", text):
+        if path.rstrip("/") not in names and not any(any(at.glob(path)) for at in (ROOT, package)):
+            found.append(path)
+    return found
+
+
+def test_architecture_names_paths_that_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert missing_paths(text) == []
+    assert missing_paths("`links/nosuch.py`, `nosuch/`, `nosuch.py`, `policy/`, `html.py`") == [
+        "links/nosuch.py",
+        "nosuch/",
+        "nosuch.py",
+    ]
+
+
 CITING = sorted(
     path
     for folder in ("milter", "tests", "sandbox", "bench", "demo", "networks", "docs", "deploy")
