@@ -197,6 +197,25 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert dead_links(page, page.read_text("utf-8")) == []
 
 
+def log_words(text: str) -> set[str]:
+    """What a page says that the log contains: words in backquotes, in sentences about the log."""
+    sentences = re.split(r"\n\n|\n\||(?<=[.;|])\s", text)
+    about = [sentence for sentence in sentences if re.search(r"\blog\b", sentence)]
+    words = re.findall(r"`([a-z]+_[a-z_]+)\b|`([a-z_]+)(?: [^`]*)?` in the log", "\n".join(about))
+    return {word for pair in words for word in pair if word}
+
+
+def test_log_words_exist() -> None:
+    source = ast.parse((ROOT / "milter" / "fletching" / "log.py").read_text("utf-8"))
+    known = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant)}
+    options = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        words = log_words(page.read_text("utf-8"))
+        assert [word for word in words - known if f"`{word}`" not in options] == [], page.name
+    said = "The log has\n`some_word`. `other_word`. | `word what=x` in the log | `more` |"
+    assert log_words(said) == {"some_word", "word"}
+
+
 def missing_paths(text: str) -> list[str]:
     """The files and folders in backquotes that do not exist in the repository or the package.
 
