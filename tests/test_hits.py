@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from fletching import events
-from fletching.returning import bots, bursts, hits, visitor
+from fletching.returning import bots, bursts, hits, redirects, visitor
 from fletching.returning.hits import Body, Hit, Moment, Request, answer
 from fletching.tokens import Facts, Keyring, Kind, LinkKey
 from hypothesis import given
@@ -184,7 +184,7 @@ def test_no_other_scheme_leads_anywhere(destination: str) -> None:
 
 @given(st.text())
 def test_location_is_one_line_of_ascii(text: str) -> None:
-    to = hits.location(f"https://example.com/{text}")
+    to = redirects.location(f"https://example.com/{text}")
     assert to is not None
     assert to.isascii()
     assert to.isprintable()

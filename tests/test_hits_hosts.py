@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from fletching.returning.hits import location
+from fletching.returning.redirects import location
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,5 +1,5 @@
 """What comes back over the web: a request becomes an answer and an event. Pure.
 
-`hits.py` has the answer to each request, `bots.py` who was no person, `reader.py` what a request
-tells of the one who reads: the address, behind proxies, and the language.
+`hits.py` answers each request; `redirects.py` says where it leads. `bots.py` and `bursts.py` decide
+whether a program sent it, `visitor.py` from which address, behind proxies, and in which language.
 """

@@ -1,8 +1,8 @@
-"""Who was no person: the rules by which a click or an open is a program's, each with its reason.
+"""The rules by which a click or an open comes from a program and not from a person, with reasons.
 
-Here live the rules for a single request. A rule is a guess: what it finds is flagged and never
-dropped. What several requests tell together is in `bursts.py`. Nothing here reads a file or the
-clock; the lists are in `scanners.txt` and `networks.txt`.
+Here live the rules for a single request. A rule is a guess: the event is flagged, never dropped.
+The rules for several requests together are in `bursts.py`. Nothing here reads a file or the clock;
+the lists are in `scanners.txt` and `networks.txt`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ HIDDEN_LINK = "hidden_link"
 PREFETCH = "prefetch"
 
 SOONEST = 2000
-"""Milliseconds from a mail's sending in which nobody has got, read and clicked it."""
+"""Milliseconds after sending in which no person can have received, read and clicked a message."""
 
 
 class ListError(ValueError):
-    """A line of the lists is none; says which."""
+    """A line of the lists is invalid; the message says which."""
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The programs that are known by name or network."""
+    """Programs that are known by their User-Agent or their network."""
 
     scanners: re.Pattern[str]
     prefetchers: frozenset[str]
@@ -41,15 +41,15 @@ class Lists:
     apple: Networks
 
     def is_scanner(self, agent: str) -> bool:
-        """Whether a User-Agent is a known program's."""
+        """Whether a User-Agent is that of a known scanner."""
         return _is_found(self.scanners, agent)
 
     def is_prefetcher(self, agent: str) -> bool:
-        """Whether a User-Agent is that of a mail program which fetches images in advance."""
+        """Whether a User-Agent is that of a mail program that fetches images in advance."""
         return agent in self.prefetchers
 
     def is_privacy_open(self, agent: str, address: str) -> bool:
-        """Whether a mail program fetched an image in advance, so that nobody may have read."""
+        """Whether a mail program fetched an image in advance: the message may be unread."""
         return self.is_prefetcher(agent) or (
             agent.endswith(self.samplers) and address in self.google
         )
@@ -61,14 +61,14 @@ _KINDS = ("scanner", "pattern", "prefetch", "sampling", "google", "apple")
 
 
 def lists(text: str) -> Lists:
-    """The lists from their files' text. Raises `ListError`."""
+    """The lists from the text of their files. Raises `ListError`."""
     found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for number, line in enumerate(text.splitlines(), 1):
         kind, _, value = line.strip().partition(" ")
         if not kind or kind.startswith("#"):
             continue
         if kind not in found or not value:
-            raise ListError(f"line {number}: must be one of {', '.join(found)}, and a value")
+            raise ListError(f"line {number}: must be a value behind one of {', '.join(found)}")
         found[kind].append(value)
     names = [re.escape(name) for name in found["scanner"]] + found["pattern"]
     try:
@@ -83,20 +83,20 @@ def lists(text: str) -> Lists:
         raise ListError(str(error)) from None
 
 
-# The same few names come again and again, and a look through all patterns takes 30 us.
+# The same few User-Agents occur again and again, and searching for all patterns takes 30 us.
 @lru_cache(1024)
 def _is_found(patterns: re.Pattern[str], agent: str) -> bool:
     return patterns.search(agent) is not None
 
 
 def is_prefetch(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that it asks in advance, and nobody has clicked yet.
+    """Whether a browser says that it fetches a page in advance, before a person has clicked.
 
-    Chrome says `Sec-Purpose: prefetch;prerender`; older ones `Purpose` and `X-Purpose`, Firefox
-    `X-Moz`. Names of headers are in lower case.
+    Chrome sends `Sec-Purpose: prefetch;prerender`, older versions `Purpose` and `X-Purpose`,
+    Firefox `X-Moz`. Names of headers are in lower case.
     """
-    said = ";".join(headers.get(name, "") for name in _OF_PREFETCH).lower()
-    return any(word in said for word in ("prefetch", "prerender", "preview"))
+    purpose = ";".join(headers.get(name, "") for name in _PURPOSE_HEADERS).lower()
+    return any(word in purpose for word in ("prefetch", "prerender", "preview"))
 
 
-_OF_PREFETCH = ("sec-purpose", "purpose", "x-moz", "x-purpose")
+_PURPOSE_HEADERS = ("sec-purpose", "purpose", "x-moz", "x-purpose")

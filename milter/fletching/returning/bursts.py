@@ -1,8 +1,9 @@
-"""Who was no person by what came with a click or an open: the links that one took in a burst.
+"""The rules by which several requests about one message show that a program sent them.
 
-Here live the rules for several requests about one message, and the form in which processes tell
-each other of requests. A rule is a guess: docs/bots.md has them all, with their windows and how
-often they are right. What a single request tells is in `bots.py`; who remembers, in `daemons/`.
+A program follows many links of a message in a burst. Here live these rules, and the form in which
+processes pass requests on to each other. A rule is a guess: docs/bots.md lists all of them, with
+their windows and how often they are right. The rules for a single request are in `bots.py`;
+`daemons/intake` keeps the touches.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from fletching.returning.bots import HEAD_REQUEST, HIDDEN_LINK, MANY_LINKS, List
 from fletching.tokens import Facts
 
 LINK, HEAD, HIDDEN = "link", "head", "hidden"
-"""What a client did: it took a link, asked for one by HEAD, or took the one that nobody sees."""
+"""What a client did: it followed a link, sent HEAD for one, or followed the hidden link."""
 
 AT_ONCE = 3000
 BURSTS = ((1000, 3), (AT_ONCE, 4))
-"""Nobody takes so many (second) different links of a mail within so many milliseconds."""
+"""Milliseconds, and the number of different links that no person follows in that time."""
 
 SLOWLY = 60_000
 LINKS_SLOWLY = 10
-"""Nor does anybody take so many, one after the other, within `SLOWLY` milliseconds."""
+"""Different links that no person follows within `SLOWLY` milliseconds."""
 
 LINKS_OF_ANYBODY = 6
-"""Nor do all the clients of one message together, wherever they are, within `AT_ONCE`."""
+"""Different links that all clients of a message together do not follow within `AT_ONCE`."""
 
 REMEMBERED = 30_000
-"""Milliseconds for which a program is known by what it did with a message."""
+"""Milliseconds for which a client that acted like a program counts as one."""
 
 _PREFIXES = {4: 24, 6: 64}
-"""A network, by IP version: programs that spread their requests have addresses side by side."""
+"""Bits of a network by IP version: programs that spread requests use neighboring addresses."""
 
 
 class Touch(NamedTuple):
@@ -50,29 +51,29 @@ class Touch(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As it is told to others: one line, with its end."""
+        """The form in which other processes get it: one line, with its end."""
         return f"{self.milliseconds} {self.what} {self.link} {self.client}\n"
 
 
 def touch_of(click: Event) -> Touch:
-    """What was touched by a click that is an event by now."""
+    """The touch of a click that has become an event."""
     url, client = str(click.details["click_url"]), str(click.details["engine_ip"])
     return Touch(click.milliseconds, client, LINK if url else HIDDEN, link_name(url))
 
 
 def message_name(facts: Facts) -> str:
-    """By what touches of one message are kept together."""
+    """The name under which the touches of one message are kept."""
     return f"{facts.campaign}:{facts.number}"
 
 
 def link_name(destination: str) -> str:
-    """A link by where it leads, however long that is, in 12 hexadecimal digits."""
+    """A short name for a link, made from its destination: 12 hexadecimal digits."""
     octets = destination.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(octets, digest_size=6).hexdigest()
 
 
 def touches_in(lines: Iterable[str]) -> list[Touch]:
-    """The touches in lines, in the order of time; what is no whole line is left out."""
+    """The touches in these lines, by time; incomplete lines are ignored."""
     found = []
     for line in lines:
         words = line.rstrip("\n").split(" ")
@@ -82,7 +83,7 @@ def touches_in(lines: Iterable[str]) -> list[Touch]:
 
 
 def judged(event: Event, touches: Sequence[Touch], lists: Lists) -> Event:
-    """A click or an open with its final verdict. ``touches``: of its message, by time."""
+    """A click or an open with its final verdict. ``touches``: those of its message, by time."""
     if event.details["is_bot"]:
         return event
     reason = verdict(touches, str(event.details["engine_ip"]), event.milliseconds, lists)
@@ -92,10 +93,10 @@ def judged(event: Event, touches: Sequence[Touch], lists: Lists) -> Event:
 
 
 def verdict(touches: Sequence[Touch], client: str, at: int, lists: Lists) -> str:
-    """Why what a client did at that time is a program's; empty for a person's.
+    """Why the client was a program at that time; empty if it may have been a person.
 
-    A client is an address; but within a moment, all the addresses of its network are one, unless
-    that is a proxy's, behind which are many people.
+    A client is an address. Within `AT_ONCE`, all addresses of its network count as one client,
+    unless the network belongs to a proxy, which many people share.
     """
     own = [each for each in touches if each.client == client]
     if reason := _why(_around(own, at, REMEMBERED)):
@@ -111,7 +112,7 @@ def verdict(touches: Sequence[Touch], client: str, at: int, lists: Lists) -> str
 def _why(touches: Sequence[Touch]) -> str:
     if any(each.what == HIDDEN for each in touches):
         return HIDDEN_LINK
-    # Office asks for a link by HEAD before it lets a person go there: that is one link.
+    # Office sends HEAD for a link before it opens it for a person: that is one link.
     if any(links > 1 and heads for links, heads in _windows(touches, AT_ONCE)):
         return HEAD_REQUEST
     is_many = any(_most_links(touches, within) >= count for within, count in BURSTS)
@@ -123,19 +124,19 @@ def _around(touches: Iterable[Touch], at: int, within: int) -> list[Touch]:
 
 
 def _beside(touches: Iterable[Touch], client: str, lists: Lists) -> list[Touch]:
-    """Those of clients in the same network."""
+    """The touches of clients in the same network; none if the network is a proxy's."""
     if not client or client in lists.apple or client in lists.google:
         return []
     return [each for each in touches if _network(each.client) == _network(client)]
 
 
 def _most_links(touches: Sequence[Touch], within: int) -> int:
-    """How many different links were taken within so many milliseconds, at most."""
+    """The highest number of different links within so many milliseconds."""
     return max((links for links, _ in _windows(touches, within)), default=0)
 
 
 def _windows(touches: Sequence[Touch], within: int) -> Iterator[tuple[int, int]]:
-    """Of the time up to each touch: how many different links there were, and how many HEADs."""
+    """For the window that ends at each touch: its number of different links and of HEADs."""
     links: Counter[str] = Counter()
     start = heads = 0
     for last in touches:
@@ -152,7 +153,7 @@ def _windows(touches: Sequence[Touch], within: int) -> Iterator[tuple[int, int]]
 
 @lru_cache(4096)
 def _network(client: str) -> str:
-    """The network of an address; what is no address is its own."""
+    """The network of an address; a text that is no address stands for itself."""
     try:
         address = ip_address(client)
     except ValueError:

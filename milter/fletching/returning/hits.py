@@ -1,8 +1,8 @@
-"""A request and its answer, and the event that it is: clicks, opens and unsubscribes. Pure.
+"""A request to a link of ours becomes an answer and an event: clicks, opens, unsubscribes. Pure.
 
-Here lives what each method does to a link of ours (docs/tracking.md, RFC 8058). Whoever
-asks may be anybody: only what our own key opens leads anywhere or is recorded. How a page looks is
-not known here, nor who keeps the event.
+Here lives what each method does to each kind of link (docs/tracking.md, RFC 8058). Anybody may send
+a request: only a token that our own key opens leads anywhere or is recorded. What a page looks like
+and who keeps the event is not known here.
 """
 
 from __future__ import annotations
@@ -12,32 +12,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-from urllib.parse import quote, quote_from_bytes, unquote, urlencode
 
 from fletching import events
-from fletching.domains import a_labels
 from fletching.events import Event, Value
 from fletching.returning import bots, bursts
 from fletching.returning.bursts import Touch
+from fletching.returning.redirects import location, with_recipient
 from fletching.tokens import Keyring, Kind, Token, TokenError, decoded, found_in
 
 LONGEST_TARGET = 32 * 1024
-"""Octets of path and query. A destination of 8,000 has a token of 11,000."""
+"""Bytes of path and query. The token of a destination with 8,000 bytes has 11,000."""
 
 LONGEST_BODY = 8 * 1024
-"""Octets of a POST: those of ours and of RFC 8058 have less than 300."""
+"""Bytes of a POST: those from our page and those of RFC 8058 have fewer than 300."""
 
 PIXEL = bytes.fromhex(
     "47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b"
 )
 """A GIF of one transparent pixel."""
 
-ONE_CLICK = "List-Unsubscribe=One-Click"
-FROM_PAGE = "from=page"
-"""What the page's own button sends beside `ONE_CLICK`."""
-
 # A proxy that joins its own path to ours may double the slash.
-_NOUN = re.compile(r"/+(click|open|unsub)(?=[/?])")
+_PATH = re.compile(r"/+(click|open|unsub)(?=[/?])")
 _CLICKS = frozenset({Kind.CLICK_HTML, Kind.CLICK_TEXT})
 _UNSUBSCRIBES = frozenset({Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT, Kind.LIST_UNSUBSCRIBE})
 _TEXT = frozenset({Kind.CLICK_TEXT, Kind.UNSUBSCRIBE_TEXT})
@@ -47,22 +42,16 @@ _METHODS = {
     "unsub": ("GET", "HEAD", "POST", "OPTIONS"),
 }
 
-_HTTP = re.compile(r"https?://[^/?#\\]", re.IGNORECASE | re.ASCII)
-# What stands before a host that is a name, and the host.
-_HOST = re.compile(r"\A(https?://(?:[^/?#\\]*@)?)([^/?#\\@:\[]+)", re.IGNORECASE | re.ASCII)
-# Printable ASCII without blank, `"`, `<` and `>`.
-_AS_IT_IS = "!#$%&'()*+,-./:;=?@[\\]^_`{|}~"
-_PLAIN = re.compile(r"[!#-;=?-~]+")
-
-# RFC 8058, section 3.2: one pair, as of a form, in either of a form's two encodings. A program that
-# takes the whole pair for a name encodes its "=", and puts another one behind it. Of several
-# names in the header of a part the last one is read on from, so that no line is read twice.
+# RFC 8058, section 3.2: one name and value, as of a form, in either of a form's two encodings. Some
+# programs take the whole `List-Unsubscribe=One-Click` for a name: they encode its "=" and append
+# another. If a part's header repeats the name, matching starts at the last: no line is read twice.
 _NAME = r'name="?List-Unsubscribe'
 _POSTED = re.compile(
     r"(?:^|&)List-Unsubscribe(?:=|%3D)One-Click=?(?:&|\s*+$)"
     rf"|{_NAME}(?:(?!{_NAME})[^\r\n]|\r?\n(?=[^\r\n]))*+\r?\n\r?\nOne-Click\s",
     re.IGNORECASE,
 )
+# The button of our own page also sends this.
 _BUTTON = re.compile(r"(?:^|&)from=page(?:&|$)")
 _LONGEST_AGENT = 500
 
@@ -70,9 +59,9 @@ NO_REFERRER = ("referrer-policy", "no-referrer")
 NO_STORE = ("cache-control", "no-store")
 NO_INDEX = ("x-robots-tag", "noindex, nofollow")
 NO_SNIFF = ("x-content-type-options", "nosniff")
-_PLAINLY = (NO_STORE, NO_REFERRER, NO_INDEX, NO_SNIFF)
+_COMMON = (NO_STORE, NO_REFERRER, NO_INDEX, NO_SNIFF)
 
-# CORS (Fetch standard, section 3.3). Without credentials, which RFC 8058 forbids: so `*` suffices.
+# CORS (Fetch standard, section 3.3). RFC 8058 forbids credentials, so `*` suffices.
 _ANY_ORIGIN = ("access-control-allow-origin", "*")
 _PREFLIGHT = (
     _ANY_ORIGIN,
@@ -85,7 +74,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Body(enum.Enum):
-    """What stands under an answer's headers; the value is the name of a page's template."""
+    """The body of an answer; the value is the name of a page's template."""
 
     NOTHING = ""
     PIXEL = "pixel"
@@ -98,7 +87,7 @@ class Body(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked. ``target``: path and query as sent; names of headers in lower case."""
+    """An HTTP request. ``target``: path and query as sent; names of headers in lower case."""
 
     method: str
     target: str
@@ -109,7 +98,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. ``destination``: where a page may lead on to; empty for nowhere.
+    """An HTTP answer. ``destination``: the URL that a page's form may redirect to; empty for none.
 
     ``mailbox``: the address that a page shows; empty for none.
     """
@@ -122,10 +111,11 @@ class Answer:
 
 
 class Hit(NamedTuple):
-    """An answer, and what is to be kept before it is given.
+    """An answer, and what has to be recorded before it is sent.
 
-    ``touch``: what others who judge requests about the same message have to know. ``for_program``:
-    the answer, without an event, where what they know makes the client a program.
+    ``touch``: what the client did with the message named ``message``, for other processes too.
+    ``for_program``: the answer to send, without an event, if the touches of all processes show that
+    the client is a program.
     """
 
     answer: Answer
@@ -137,7 +127,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When: unix milliseconds, and at least 10 random octets."""
+    """When a request came, in unix milliseconds, and at least 10 random bytes for an event id."""
 
     milliseconds: int
     entropy: bytes
@@ -145,11 +135,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays from request to request.
+    """What is the same for all requests.
 
-    ``immediate``: whether a link made by ##unsubscribetag## unsubscribes at once; ``mailboxes``:
-    where unsubscribes by mail go, empty for none. Both by Mail Class in lower case; the class "" is
-    all others.
+    ``immediate``: whether a link made by ##unsubscribetag## unsubscribes without a page;
+    ``mailboxes``: the address for unsubscribes by mail, empty for none. Both by Mail Class in lower
+    case; "" stands for all other classes.
     """
 
     keys: Keyring
@@ -165,74 +155,39 @@ class Setup:
         return self.mailboxes.get(mail_class.lower(), self.mailboxes.get("", ""))
 
 
-_EMPTY_PIXEL = Answer(200, (("content-type", "image/gif"), *_PLAINLY), Body.PIXEL)
-UNKNOWN = Answer(404, _PLAINLY, Body.UNKNOWN)
-TOO_LONG = Answer(414, _PLAINLY, Body.ERROR)
-TOO_LARGE = Answer(413, _PLAINLY, Body.ERROR)
-FAILED = Answer(500, _PLAINLY, Body.ERROR)
+_EMPTY_PIXEL = Answer(200, (("content-type", "image/gif"), *_COMMON), Body.PIXEL)
+UNKNOWN = Answer(404, _COMMON, Body.UNKNOWN)
+TOO_LONG = Answer(414, _COMMON, Body.ERROR)
+TOO_LARGE = Answer(413, _COMMON, Body.ERROR)
+FAILED = Answer(500, _COMMON, Body.ERROR)
 
 
 def answer(request: Request, moment: Moment, setup: Setup) -> Hit:
-    """The answer to any request, its event, and what it tells of the client."""
+    """The answer to a request, the event if there is one, and what the client did with the link."""
     if len(request.target) > LONGEST_TARGET:
         return Hit(TOO_LONG)
     if len(request.body) > LONGEST_BODY:
         return Hit(TOO_LARGE)
-    noun = _NOUN.match(decoded(request.target))
-    if noun is None:
+    path = _PATH.match(decoded(request.target))
+    if path is None:
         return Hit(UNKNOWN)
-    allowed = _METHODS[noun[1]]
+    action = path[1]
+    allowed = _METHODS[action]
     if request.method not in allowed:
-        return Hit(Answer(405, (_allow(allowed), *_PLAINLY), Body.ERROR))
+        return Hit(Answer(405, (_allow(allowed), *_COMMON), Body.ERROR))
     try:
         token = setup.keys.open(found_in(request.target))
     except TokenError:
-        return Hit(_EMPTY_PIXEL if noun[1] == "open" else UNKNOWN)
-    hit = _Hit(request, moment, setup, token)
-    if noun[1] == "open":
-        return hit.open()
-    found = hit.click() if noun[1] == "click" else hit.unsubscribe()
-    return found._replace(message=bursts.message_name(token.facts), touch=hit.seen())
-
-
-def location(destination: str) -> str | None:
-    """A destination as a Location header has it, None for one that is no http or https URL.
-
-    An international host becomes A-labels, as browsers have it: other programs do not follow it in
-    UTF-8. What else is not printable ASCII is percent-encoded, as are blanks, `"`, `<` and `>`,
-    which no URL has and every browser encodes (URL standard, query percent-encode set). Nothing
-    else changes.
-    """
-    if not _HTTP.match(destination):
-        return None
-    destination = _HOST.sub(_with_a_labels, destination)
-    if _PLAIN.fullmatch(destination):
-        return destination
-    return quote_from_bytes(destination.encode("utf-8", "surrogateescape"), safe=_AS_IT_IS)
-
-
-def _with_a_labels(url: re.Match[str]) -> str:
-    """The beginning of a URL up to the end of its host, which stays where it cannot be one."""
-    before, host = url.groups()
-    try:
-        named = unquote(host, errors="strict")
-        return url[0] if named.isascii() else before + a_labels(named, symbols=True)
-    except ValueError:
-        return url[0]
-
-
-def with_reader(destination: str, token: Token) -> str:
-    """The destination of an unsubscribe link, told who it was (docs/tracking.md)."""
-    facts = token.facts
-    told = {"email": facts.email, "sendid": facts.sendid, "listid": facts.listid}
-    pairs = urlencode(told, errors="surrogateescape", quote_via=quote)
-    before, mark, fragment = destination.partition("#")
-    joint = "" if before.endswith(("?", "&")) else "&" if "?" in before else "?"
-    return f"{before}{joint}{pairs}{mark}{fragment}"
+        return Hit(_EMPTY_PIXEL if action == "open" else UNKNOWN)
+    opened = _Opened(request, moment, setup, token)
+    if action == "open":
+        return opened.open()
+    hit = opened.click() if action == "click" else opened.unsubscribe()
+    return hit._replace(message=bursts.message_name(token.facts), touch=opened.touched())
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
+class _Opened:
     """A request whose token our key has opened."""
 
     request: Request
@@ -240,8 +195,8 @@ class _Hit:
     setup: Setup
     token: Token
 
-    def seen(self) -> Touch | None:
-        """What the client did with a link, unless it sent what a page had asked for."""
+    def touched(self) -> Touch | None:
+        """What the client did with a link; None for the POST of a page's form and for OPTIONS."""
         if self.request.method not in ("GET", "HEAD"):
             return None
         what = bursts.HEAD if self.request.method == "HEAD" else bursts.LINK
@@ -255,43 +210,42 @@ class _Hit:
             return Hit(UNKNOWN)
         if not self.token.destination:
             return self._hidden()
-        to = location(self.token.destination)
-        if to is None:
+        url = location(self.token.destination)
+        if url is None:
             return Hit(UNKNOWN)
-        redirect = Answer(302, (("location", to), NO_STORE, NO_REFERRER, NO_INDEX))
+        redirect = Answer(302, (("location", url), NO_STORE, NO_REFERRER, NO_INDEX))
         if self.request.method == "HEAD":
             return Hit(redirect)
-        return Hit(redirect, self._event(events.CLICK, self._reader(self._why_a_program())))
+        return Hit(redirect, self._event(events.CLICK, self._visit(self._bot_reason())))
 
     def _hidden(self) -> Hit:
-        """The link that no person sees (`web.honeypot`); it leads nowhere."""
+        """The link that no person sees (`web.honeypot`); it leads nowhere. HEAD is no click."""
         if self.request.method == "HEAD":
             return Hit(UNKNOWN)
-        return Hit(UNKNOWN, self._event(events.CLICK, self._reader(bots.HIDDEN_LINK)))
+        return Hit(UNKNOWN, self._event(events.CLICK, self._visit(bots.HIDDEN_LINK)))
 
     def open(self) -> Hit:
         if self.token.kind is not Kind.OPEN or self.request.method == "HEAD":
             return Hit(_EMPTY_PIXEL)
-        reason = self._why_a_program()
-        return Hit(_EMPTY_PIXEL, self._event(events.OPEN, self._reader(reason)))
+        return Hit(_EMPTY_PIXEL, self._event(events.OPEN, self._visit(self._bot_reason())))
 
     def unsubscribe(self) -> Hit:
         if self.token.kind not in _UNSUBSCRIBES:
             return Hit(UNKNOWN)
-        # The address of the header, alone, is one that a mailbox provider's page may post to.
+        # A mailbox provider's web page posts to the URL of the header, and to no other.
         is_one_click = self.token.kind is Kind.LIST_UNSUBSCRIBE
         if self.request.method == "OPTIONS":
             cors = _PREFLIGHT if is_one_click else ()
-            return Hit(Answer(200, (_allow(_METHODS["unsub"]), *cors, *_PLAINLY)))
+            return Hit(Answer(200, (_allow(_METHODS["unsub"]), *cors, *_COMMON)))
         if self.request.method == "POST":
             hit = self._posted()
             return _with(hit, _ANY_ORIGIN) if is_one_click else hit
         if not self.token.facts.email:
             return Hit(self._no_recipient(200))
         destination = self._destination()
-        page = Answer(200, _PLAINLY, Body.UNSUBSCRIBE, destination)
-        if self._is_at_once() and destination:
-            redirect = _led_on(destination)
+        page = Answer(200, _COMMON, Body.UNSUBSCRIBE, destination)
+        if self._is_immediate() and destination:
+            redirect = _see_other(destination)
             if self.request.method == "HEAD":
                 return Hit(redirect)
             return Hit(redirect, self._unsubscribed(), for_program=page)
@@ -300,36 +254,36 @@ class _Hit:
     def _posted(self) -> Hit:
         """From the page's button, or from a mailbox provider (RFC 8058)."""
         if not self.token.facts.email:
-            # Understood, but nobody can be unsubscribed by it (RFC 9110, section 15.5.21).
+            # The request is valid, but names nobody to unsubscribe (RFC 9110, section 15.5.21).
             return Hit(self._no_recipient(422))
         form = decoded(self.request.body.decode("latin-1"))
         if not _POSTED.search(form):
-            return Hit(Answer(400, _PLAINLY, Body.UNSUBSCRIBE, self._destination()))
+            return Hit(Answer(400, _COMMON, Body.UNSUBSCRIBE, self._destination()))
         destination = self._destination()
         if destination and _BUTTON.search(form):
-            return Hit(_led_on(destination), self._unsubscribed())
-        return Hit(Answer(200, _PLAINLY, Body.DONE), self._unsubscribed())
+            return Hit(_see_other(destination), self._unsubscribed())
+        return Hit(Answer(200, _COMMON, Body.DONE), self._unsubscribed())
 
     def _no_recipient(self, status: int) -> Answer:
         mailbox = self.setup.mailbox(self.token.facts.mail_class)
-        return Answer(status, _PLAINLY, Body.NO_RECIPIENT, mailbox=mailbox)
+        return Answer(status, _COMMON, Body.NO_RECIPIENT, mailbox=mailbox)
 
     def _destination(self) -> str:
-        """Where the sender wants the reader to go from here; empty for nowhere."""
+        """The page to which the sender wants the recipient redirected; empty for none."""
         if not self.token.destination:
             return ""
-        return location(with_reader(self.token.destination, self.token)) or ""
+        return location(with_recipient(self.token.destination, self.token.facts)) or ""
 
-    def _is_at_once(self) -> bool:
-        """GreenArrow's way; but nobody is unsubscribed by a program that looks at links."""
+    def _is_immediate(self) -> bool:
+        """Whether GET unsubscribes, as with GreenArrow; never for a program that checks links."""
         if self.token.kind is Kind.LIST_UNSUBSCRIBE:
             return False
         if not self.setup.is_immediate(self.token.facts.mail_class):
             return False
-        return not self._why_a_program()
+        return not self._bot_reason()
 
-    def _why_a_program(self) -> str:
-        """Why this request alone is no person's; empty for a person's."""
+    def _bot_reason(self) -> str:
+        """Why this request, by itself, comes from a program; empty if it may be a person's."""
         agent, lists = self._agent(), self.setup.lists
         if bots.is_prefetch(self.request.headers):
             return bots.PREFETCH
@@ -340,18 +294,18 @@ class _Hit:
             return bots.TOO_SOON
         return ""
 
-    def _reader(self, reason: str) -> dict[str, Value]:
+    def _visit(self, bot_reason: str) -> dict[str, Value]:
         """The fields of a click or an open."""
         agent, address = self._agent(), self.request.address
         is_open = self.token.kind is Kind.OPEN
         return {
-            **self._asked(),
+            **self._request_fields(),
             "is_privacy_open": is_open and self.setup.lists.is_privacy_open(agent, address),
-            "is_bot": bool(reason),
-            "bot_reason": reason,
+            "is_bot": bool(bot_reason),
+            "bot_reason": bot_reason,
         }
 
-    def _asked(self) -> dict[str, Value]:
+    def _request_fields(self) -> dict[str, Value]:
         return {
             "click_url": self.token.destination,
             "engine_ip": self.request.address,
@@ -360,22 +314,19 @@ class _Hit:
         }
 
     def _unsubscribed(self) -> Event:
-        asked = self._asked()
+        fields = self._request_fields()
         if self.token.kind is Kind.LIST_UNSUBSCRIBE:
-            # The link stands in a header.
-            del asked["html_or_text"]
-        return self._event(events.UNSUBSCRIBE, asked)
+            # The link is in a header field.
+            del fields["html_or_text"]
+        return self._event(events.UNSUBSCRIBE, fields)
 
-    def _event(self, kind: str, details: Mapping[str, Value]) -> Event:
-        at, entropy = self.moment.milliseconds, self.moment.entropy
-        told = events.unique_id(at, entropy)
-        return Event(kind, at, told, self.setup.server_id, self.token.facts, details)
+    def _event(self, event_type: str, details: Mapping[str, Value]) -> Event:
+        time = self.moment.milliseconds
+        id = events.unique_id(time, self.moment.entropy)
+        return Event(event_type, time, id, self.setup.server_id, self.token.facts, details)
 
     def _agent(self) -> str:
-        return self._header("user-agent")[:_LONGEST_AGENT]
-
-    def _header(self, name: str) -> str:
-        return self.request.headers.get(name, "")
+        return self.request.headers.get("user-agent", "")[:_LONGEST_AGENT]
 
 
 def _allow(methods: tuple[str, ...]) -> tuple[str, str]:
@@ -383,10 +334,10 @@ def _allow(methods: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _with(hit: Hit, header: tuple[str, str]) -> Hit:
-    """The same with one header more."""
+    """The same with one more header."""
     return hit._replace(answer=replace(hit.answer, headers=(*hit.answer.headers, header)))
 
 
-def _led_on(destination: str) -> Answer:
-    """303 (RFC 9110, section 15.4.4): on to another page, by GET."""
+def _see_other(destination: str) -> Answer:
+    """303 (RFC 9110, section 15.4.4): the browser fetches the destination by GET."""
     return Answer(303, (("location", destination), NO_STORE, NO_REFERRER, NO_INDEX))

@@ -11,7 +11,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Networks:
-    """Networks that do not change; found by halving, however many there are."""
+    """A fixed set of networks; binary search, however many there are."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self._ends: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
@@ -28,7 +28,7 @@ class Networks:
 
 
 def _joined(ends: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """First and last numbers in order, without those that lie in others."""
+    """First and last addresses in order, without networks inside others."""
     found: list[tuple[int, int]] = []
     for first, last in sorted(ends):
         if not found or last > found[-1][1]:
@@ -38,7 +38,7 @@ def _joined(ends: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 @lru_cache(4096)
 def _number(address: str) -> tuple[int, int]:
-    """Version and number of an address; the version is 0 where it is none."""
+    """IP version and number of an address; version 0 for a text that is no address."""
     try:
         found = ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
-"""What a request tells of the one who reads: the address, behind proxies, and the language. Pure.
+"""Who sent a web request: the address, behind proxies, and the language. Pure.
 
-Both are hints from outside. An address is believed only as far as the proxies are ours; a language
-is one of those that there are words for.
+A client can claim any address and any language. X-Forwarded-For is believed only as far as the
+proxies are ours; the language is one that the pages exist in.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ Network = IPv4Network | IPv6Network
 
 
 def address(peer: str, forwarded: str, proxies: Sequence[Network]) -> str:
-    """The address of the one who asked, in its usual spelling; empty where there is none to tell.
+    """The client's address in its usual spelling; empty if it is unknown.
 
-    ``peer``: who connected, empty for a Unix socket, behind which there is always a proxy.
-    ``forwarded``: X-Forwarded-For, to which each proxy adds whom it had; it is read from the right
-    for as long as the one who wrote it is a proxy of ours. The first who is none is the reader.
+    ``peer``: the address that connected; empty for a Unix socket, whose client is always a proxy.
+    ``forwarded``: X-Forwarded-For, to which each proxy appends the address of its own client. It is
+    read from the right, as long as a proxy of ours wrote the entry. The first address that is not a
+    proxy of ours is the client's.
     """
-    believed = _spelled(peer) or peer
-    for said in reversed(forwarded[-_LONGEST:].split(",") if forwarded else []):
-        if believed and not is_among(believed, proxies):
+    client = _normalized(peer) or peer
+    for entry in reversed(forwarded[-_LONGEST:].split(",") if forwarded else []):
+        if client and not is_among(client, proxies):
             break
-        found = _spelled(said)
-        if not found:
+        previous = _normalized(entry)
+        if not previous:
             break
-        believed = found
-    return believed
+        client = previous
+    return client
 
 
 def language(accepted: str, known: Sequence[str]) -> str:
-    """The reader's language (RFC 9110, section 12.5.4), else the first one that is known."""
-    best, most = known[0], 0.0
+    """The preferred of the known languages (RFC 9110, section 12.5.4); the first if none fits."""
+    best, best_weight = known[0], 0.0
     for entry in accepted[:_LONGEST].lower().split(","):
-        tag, _, weight = entry.partition(";")
+        tag, _, parameter = entry.partition(";")
         name = tag.strip().partition("-")[0]
-        if name in known and (worth := _weight(weight)) > most:
-            best, most = name, worth
+        if name in known and (weight := _weight(parameter)) > best_weight:
+            best, best_weight = name, weight
     return best
 
 
@@ -66,8 +67,8 @@ def is_among(text: str, networks: tuple[Network, ...]) -> bool:
 
 
 @lru_cache(4096)
-def _spelled(text: str) -> str:
-    """An address without port, brackets and zone; one of IPv4 in IPv6 as itself; else empty."""
+def _normalized(text: str) -> str:
+    """An address without port, brackets and zone, IPv4-mapped IPv6 as IPv4; empty if it is none."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
