@@ -38,7 +38,7 @@ def lists() -> bots.Lists:
         ("", False),
     ],
 )
-def test_scanners_by_name(lists: bots.Lists, agent: str, is_scanner: bool) -> None:
+def test_scanners_are_known_by_user_agent(lists: bots.Lists, agent: str, is_scanner: bool) -> None:
     assert lists.is_scanner(agent) is is_scanner
 
 
@@ -62,7 +62,7 @@ PROXY = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com
         ("nothing", "", HERE, False),
     ],
 )
-def test_privacy_opens(
+def test_opens_by_privacy_proxies_are_recognized(
     lists: bots.Lists, name: str, agent: str, address: str, is_privacy: bool
 ) -> None:
     assert lists.is_privacy_open(agent, address) is is_privacy
@@ -77,12 +77,12 @@ def test_privacy_opens(
         ("pattern (", "subpattern"),
     ],
 )
-def test_lists_that_are_none(text: str, said: str) -> None:
+def test_an_invalid_list_is_refused_with_its_line(text: str, said: str) -> None:
     with pytest.raises(bots.ListError, match=said):
         bots.lists(text)
 
 
-def test_no_lists_find_nobody() -> None:
+def test_empty_lists_match_nothing() -> None:
     for found in (bots.NO_LISTS, bots.lists("")):
         assert not found.is_scanner("anything")
         assert not found.is_privacy_open("Mozilla/5.0", HERE)

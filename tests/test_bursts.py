@@ -76,14 +76,14 @@ A_PROGRAM: dict[str, tuple[list[Did], str]] = {
 
 
 @pytest.mark.parametrize("name", A_PERSON)
-def test_person(name: str) -> None:
+def test_touches_of_a_person_have_no_bot_reason(name: str) -> None:
     did = A_PERSON[name]
     when, who, *_ = did[0]
     assert verdict(did, when, who) == ""
 
 
 @pytest.mark.parametrize("name", A_PROGRAM)
-def test_program(name: str) -> None:
+def test_touches_of_a_program_have_a_bot_reason(name: str) -> None:
     """All of the burst, from its first request on; and what the client did shortly before."""
     did, reason = A_PROGRAM[name]
     for when, who, what, _ in did:
@@ -92,30 +92,30 @@ def test_program(name: str) -> None:
     assert verdict(did) == reason
 
 
-def test_program_by_ipv6() -> None:
+def test_a_program_is_found_by_its_ipv6_network() -> None:
     did = [*links(0, by=SIX), *links(0.2, 0.4, 0.6, by=BESIDE_SIX)]
     assert verdict(did, by=SIX) == bots.MANY_LINKS
 
 
 @pytest.mark.parametrize("name", ["three in a second", "HEAD for two", "the hidden link"])
-def test_program_is_known_for_a_while(name: str) -> None:
+def test_a_program_stays_one_for_the_remembered_time(name: str) -> None:
     did, reason = A_PROGRAM[name]
     assert verdict(did, 20) == reason
     assert verdict(did, 40) == ""
 
 
-def test_windows_fit_in_what_is_kept() -> None:
+def test_all_windows_are_shorter_than_touches_are_kept() -> None:
     assert AT_ONCE < REMEMBERED < SLOWLY
 
 
-def test_lines_are_touches_again() -> None:
+def test_a_touch_survives_its_line() -> None:
     touches = [Touch(5, SIX, LINK, "ab"), Touch(7, "", HEAD, "cd"), Touch(9, HERE, HIDDEN, "ef")]
     lines = [each.line for each in reversed(touches)]
     assert bursts.touches_in(lines) == touches
 
 
 @pytest.mark.parametrize("line", ["", "\n", "5 link", "x link a b", "5 link a b c", "link a b\n"])
-def test_lines_that_are_none(line: str) -> None:
+def test_an_incomplete_line_is_ignored(line: str) -> None:
     assert bursts.touches_in([line]) == []
 
 
@@ -126,18 +126,18 @@ def click(**told: Any) -> Event:
 
 
 @pytest.mark.parametrize(("url", "what"), [("https://example.com/", LINK), ("", HIDDEN)])
-def test_touch_of_a_click(url: str, what: str) -> None:
+def test_a_click_event_becomes_a_touch(url: str, what: str) -> None:
     assert bursts.touch_of(click(click_url=url)) == (10**6, HERE, what, bursts.link_name(url))
 
 
-def test_verdict_stands_in_the_event() -> None:
+def test_a_verdict_is_written_into_the_event() -> None:
     touches = [Touch(10**6 + 10, HERE, HIDDEN, "x")]
     found = bursts.judged(click(), touches, LISTS)
     assert found == click(is_bot=True, bot_reason=bots.HIDDEN_LINK)
     assert bursts.judged(click(), [], LISTS) == click()
 
 
-def test_verdict_on_a_single_request_stays() -> None:
+def test_a_verdict_on_a_single_request_is_kept() -> None:
     event = click(is_bot=True, bot_reason=bots.TOO_SOON)
     assert bursts.judged(event, [Touch(10**6, HERE, HIDDEN, "x")], LISTS) == event
 
@@ -153,7 +153,7 @@ def test_verdict_on_a_single_request_stays() -> None:
         max_size=60,
     )
 )
-def test_two_links_make_no_program_of_anybody(did: list[tuple[int, str, str, str]]) -> None:
+def test_two_links_never_make_a_client_a_program(did: list[tuple[int, str, str, str]]) -> None:
     touches = sorted(Touch(at, who, LINK, link) for at, who, _, link in did if link in "ab")
     for at, who, _, _ in did:
         assert bursts.verdict(touches, who, at, LISTS) == ""

@@ -65,7 +65,7 @@ def read(path: Path) -> dict[str, str]:
         return {row[0]: row[1] for row in database.execute(question, [str(path)]).fetchall()}
 
 
-def test_duckdb_reads_the_types_that_the_page_says(tmp_path: Path) -> None:
+def test_duckdb_reads_the_documented_types(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = Lines(path, None)
     for kind in events.TYPES:
@@ -75,13 +75,13 @@ def test_duckdb_reads_the_types_that_the_page_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", events.TYPES)
-def test_the_page_names_what_an_event_has_beside(kind: str) -> None:
+def test_the_page_lists_the_fields_of_each_event(kind: str) -> None:
     (rest,) = re.findall(rf"(?m)^\| `{kind}` \| (.*) \|$", PAGE)
     if "the same" not in rest:
         assert set(re.findall(r"`(\w{2,})`", rest)) - {"types"} >= set(DETAILS[kind])
 
 
-def test_what_a_request_makes_has_these_fields_and_types() -> None:
+def test_events_of_requests_have_the_documented_fields_and_types() -> None:
     made = [
         fields(ask(f"/click?{token()}")),
         fields(ask(f"/open?{token(Kind.OPEN, '')}")),
@@ -94,5 +94,5 @@ def test_what_a_request_makes_has_these_fields_and_types() -> None:
         }.items()
 
 
-def test_columns_of_a_database_are_fields() -> None:
+def test_database_columns_are_event_fields() -> None:
     assert {column.name for column in TABLE.columns} - {"event"} <= set(documented())

@@ -35,7 +35,7 @@ def event(**given: object) -> Event:
     return Event(**made)  # type: ignore[arg-type]
 
 
-def test_the_fields_that_every_event_has() -> None:
+def test_every_event_has_the_common_fields() -> None:
     assert event(details={"click_url": "https://example.com/"}).fields() == {
         "event_type": "engine_click",
         "event_time": 1_795_259_482,
@@ -69,7 +69,7 @@ def test_an_invalid_event_is_refused(given: dict[str, object], message: str) -> 
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=40))
-def test_any_text_comes_through_json_as_text(text: str) -> None:
+def test_any_text_survives_json(text: str) -> None:
     line = event(details={"user_agent": text}).json()
     assert line.isascii()
     assert "\n" not in line
@@ -81,19 +81,19 @@ def test_any_text_comes_through_json_as_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "[]", "7", "{}", '{"event_type":"x"}', "{"])
-def test_what_parse_refuses(line: str) -> None:
+def test_parse_refuses_what_is_no_event(line: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 json says what it wants
         parse(line)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**50 - 1), st.binary(min_size=10, max_size=10))))
-def test_ids_are_sorted_as_their_times_are(given: list[tuple[int, bytes]]) -> None:
+def test_ids_sort_like_their_times(given: list[tuple[int, bytes]]) -> None:
     ids = [unique_id(*each) for each in sorted(given)]
     assert ids == sorted(ids)
     assert all(len(made) == 26 for made in ids)
 
 
-def test_names_are_those_of_the_specification() -> None:
+def test_event_names_are_greenarrows() -> None:
     assert json.dumps(TYPES) == json.dumps(
         (
             "engine_click",

@@ -110,7 +110,7 @@ def road(name: str, noun: str, made: str) -> str:
 
 
 @pytest.mark.parametrize("name", ROADS)
-def test_a_changed_link_still_leads_there(name: str) -> None:
+def test_a_link_that_a_mail_program_changed_still_redirects(name: str) -> None:
     click = ask(road(name, "click", token()))
     assert (click.answer.status, header(click, "location")) == (302, URL)
     assert ask(road(name, "open", token(Kind.OPEN, ""))).event is not None
@@ -119,13 +119,13 @@ def test_a_changed_link_still_leads_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROADS)
-def test_a_changed_link_of_nobody_is_unknown(name: str) -> None:
+def test_a_changed_link_made_with_an_unknown_key_is_404(name: str) -> None:
     for made in (token()[:-1], OTHERS_KEYS.seal(Kind.CLICK_HTML, FACTS, URL), "", "x"):
         hit = ask(road(name, "click", made))
         assert (hit.answer.status, hit.answer.body, hit.event) == (404, Body.UNKNOWN, None)
 
 
-def test_all_fields_of_a_click() -> None:
+def test_a_click_event_has_all_fields() -> None:
     assert fields(ask(f"/click?{token(Kind.CLICK_TEXT)}")) == {
         "event_type": "engine_click",
         "event_time": SENT + 60,
@@ -164,7 +164,7 @@ def test_all_fields_of_a_click() -> None:
         ("https://user:pw@example.com:8443/", "https://user:pw@example.com:8443/"),
     ],
 )
-def test_location(destination: str, to: str) -> None:
+def test_location_of_a_redirect(destination: str, to: str) -> None:
     hit = ask(f"/click?{token(url=destination)}")
     assert (hit.answer.status, header(hit, "location")) == (302, to)
 
@@ -177,7 +177,7 @@ def test_location(destination: str, to: str) -> None:
         " https://example.com/", "\nhttps://example.com/", "http\u017f://x/", "vbscript:x",
     ],
 )  # fmt: skip
-def test_no_other_scheme_leads_anywhere(destination: str) -> None:
+def test_a_destination_that_is_not_http_is_404(destination: str) -> None:
     hit = ask(f"/click?{token(url=destination)}")
     assert (hit.answer.status, hit.event, header(hit, "location")) == (404, None, None)
 
@@ -229,13 +229,13 @@ OF_NOBODY = {
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("name", OF_NOBODY)
-def test_what_we_did_not_make_is_unknown(name: str, method: str) -> None:
+def test_a_link_that_we_did_not_make_is_404(name: str, method: str) -> None:
     hit = ask(OF_NOBODY[name], method)
     assert (hit.answer.status, hit.answer.body, hit.event) == (404, Body.UNKNOWN, None)
     assert header(hit, "location") is None
 
 
-def test_mutated_tokens_lead_nowhere() -> None:
+def test_changed_tokens_do_not_redirect() -> None:
     """100,000 of them: characters changed, left out, doubled, swapped; heads and tails of others.
 
     Seeded: the same ones each time.
@@ -270,7 +270,7 @@ def test_mutated_tokens_lead_nowhere() -> None:
 
 
 @given(st.text(), st.sampled_from(["GET", "HEAD", "POST", "PUT", "x"]), st.binary(max_size=200))
-def test_anything_has_an_answer(target: str, method: str, body: bytes) -> None:
+def test_any_request_gets_an_answer(target: str, method: str, body: bytes) -> None:
     for each in (target, f"/click?{target}", f"/unsub/{target}", f"/open?qs={target}"):
         hit = ask(each, method, body=body)
         assert hit.event is None
@@ -288,7 +288,7 @@ def test_anything_has_an_answer(target: str, method: str, body: bytes) -> None:
         ("OPTIONS", "open", "GET, HEAD"),
     ],
 )
-def test_other_methods(method: str, noun: str, allowed: str) -> None:
+def test_other_methods_are_405(method: str, noun: str, allowed: str) -> None:
     hit = ask(f"/{noun}?{token(Kind.LIST_UNSUBSCRIBE, '')}", method, body=ONE_CLICK)
     assert (hit.answer.status, header(hit, "allow"), hit.event) == (405, allowed, None)
 
@@ -300,17 +300,17 @@ def test_other_methods(method: str, noun: str, allowed: str) -> None:
         (f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", ONE_CLICK + b"&" * hits.LONGEST_BODY, 413),
     ],
 )
-def test_too_much(target: str, body: bytes, status: int) -> None:
+def test_a_long_target_or_body_is_refused(target: str, body: bytes, status: int) -> None:
     hit = ask(target, "POST" if body else "GET", body=body)
     assert (hit.answer.status, hit.event) == (status, None)
 
 
-def test_a_longest_destination_fits() -> None:
+def test_a_destination_of_20000_characters_fits() -> None:
     url = "https://example.com/" + "x" * 20_000
     assert header(ask(f"/click?qs={token(url=url)}"), "location") == url
 
 
-def test_each_key_opens() -> None:
+def test_a_token_of_an_older_key_redirects() -> None:
     old = Keyring(KEYS.keys[:1]).seal(Kind.CLICK_HTML, FACTS, URL)
     assert header(ask(f"/click?{old}"), "location") == URL
 
@@ -319,7 +319,7 @@ def test_each_key_opens() -> None:
 
 
 @pytest.mark.parametrize("form", LINKS)
-def test_open(form: str) -> None:
+def test_an_open_returns_the_pixel_and_an_event(form: str) -> None:
     hit = ask(LINKS[form].format("open", token(Kind.OPEN, "")))
     assert (hit.answer.status, hit.answer.body) == (200, Body.PIXEL)
     assert header(hit, "content-type") == "image/gif"
@@ -342,14 +342,14 @@ def test_open(form: str) -> None:
         (f"/open?{token(Kind.OPEN, '')}", "HEAD"),
     ],
 )
-def test_open_that_is_none_has_the_same_answer(target: str, method: str) -> None:
+def test_an_invalid_open_returns_the_pixel_without_an_event(target: str, method: str) -> None:
     hit = ask(target, method)
     assert hit.event is None
     assert hit.answer == ask(f"/open?{token(Kind.OPEN, '')}").answer
 
 
 @pytest.mark.parametrize(("agent", "is_privacy"), [("Mozilla/5.0", True), (BROWSER, False)])
-def test_privacy_open(agent: str, is_privacy: bool) -> None:
+def test_an_open_by_a_privacy_proxy_is_flagged(agent: str, is_privacy: bool) -> None:
     told = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent=agent))
     assert (told["is_privacy_open"], told["is_bot"]) == (is_privacy, False)
 
@@ -366,7 +366,9 @@ WITH_READER = (
 @pytest.mark.parametrize("url", [URL, ""])
 @pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
 @pytest.mark.parametrize("form", LINKS)
-def test_looking_changes_nothing(form: str, kind: Kind, url: str, method: str) -> None:
+def test_opening_the_unsubscribe_page_unsubscribes_nobody(
+    form: str, kind: Kind, url: str, method: str
+) -> None:
     hit = ask(LINKS[form].format("unsub", token(kind, url)), method)
     assert (hit.answer.status, hit.answer.body, hit.event) == (200, Body.UNSUBSCRIBE, None)
 
@@ -398,7 +400,7 @@ POSTS = {
 @pytest.mark.parametrize("url", [URL, ""])
 @pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
 @pytest.mark.parametrize("name", POSTS)
-def test_one_click(name: str, kind: Kind, url: str) -> None:
+def test_one_click_unsubscribes(name: str, kind: Kind, url: str) -> None:
     """RFC 8058: no redirect, no cookie, and again and again."""
     for _ in range(2):
         hit = ask(f"/unsub?{token(kind, url)}", "POST", body=POSTS[name])
@@ -420,7 +422,7 @@ def test_one_click(name: str, kind: Kind, url: str) -> None:
         b"List-Unsubscribe==One-Click", b"List-Unsubscribe=One-Click==",
     ],
 )  # fmt: skip
-def test_another_post_shows_the_page(body: bytes) -> None:
+def test_a_post_without_one_click_shows_the_page(body: bytes) -> None:
     hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=body)
     assert (hit.answer.status, hit.answer.body, hit.event) == (400, Body.UNSUBSCRIBE, None)
 
@@ -437,7 +439,7 @@ def test_a_post_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch, piece: b
     """A hundred times as long as is read: were it not linear, it would take an hour."""
     longest = 100 * hits.LONGEST_BODY
     monkeypatch.setattr(hits, "LONGEST_BODY", longest)
-    test_another_post_shows_the_page((piece * longest)[: longest - 1] + b"x")
+    test_a_post_without_one_click_shows_the_page((piece * longest)[: longest - 1] + b"x")
 
 
 def cors(hit: Hit) -> set[str]:
@@ -467,7 +469,7 @@ PREFLIGHT = {f"access-control-{name}" for name in (
         ("preflight of all", "OPTIONS", "*", b"", 404, set()),
     ],
 )
-def test_cross_origin_is_for_one_click_alone(
+def test_cross_origin_requests_are_allowed_for_one_click_only(
     name: str, method: str, target: str, body: bytes, status: int, found: set[str]
 ) -> None:
     tokens = {
@@ -481,13 +483,13 @@ def test_cross_origin_is_for_one_click_alone(
     assert (hit.event is not None) == counts
 
 
-def test_button_leads_on_to_the_destination() -> None:
+def test_the_button_redirects_to_the_destination() -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", "POST", body=BUTTON)
     assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
     assert fields(hit)["click_url"] == URL
 
 
-def test_button_without_destination() -> None:
+def test_the_button_without_a_destination_shows_a_page() -> None:
     hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=BUTTON)
     assert (hit.answer.status, hit.answer.body) == (200, Body.DONE)
     assert hit.event is not None
@@ -503,7 +505,7 @@ def test_button_without_destination() -> None:
         ("https://example.com/#x?y", ""),
     ],
 )
-def test_destination_is_told_who_it_was(destination: str, query: str) -> None:
+def test_the_destination_gets_recipient_and_list(destination: str, query: str) -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_TEXT, destination)}", "POST", body=BUTTON)
     to = urlsplit(header(hit, "location") or "")
     told = [("email", "reader@example.org"), ("sendid", "News0101"), ("listid", "T100")]
@@ -524,7 +526,9 @@ def test_destination_is_told_who_it_was(destination: str, query: str) -> None:
         ("all classes", {"setup": replace(SETUP, immediate={"": True})}, True),
     ],
 )
-def test_immediate(name: str, how: dict[str, Any], is_at_once: bool) -> None:
+def test_an_immediate_unsubscribe_needs_no_page(
+    name: str, how: dict[str, Any], is_at_once: bool
+) -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", **{"setup": AT_ONCE, **how})
     assert (hit.event is not None) is is_at_once
     if is_at_once:
@@ -548,7 +552,7 @@ MAILBOXES = {"": "all@example.com", "news": "news@example.com"}
 @pytest.mark.parametrize("setup", [SETUP, AT_ONCE], ids=["confirm", "immediate"])
 @pytest.mark.parametrize("url", [URL, ""])
 @pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
-def test_nobody_is_unsubscribed_without_a_recorded_recipient(
+def test_a_token_without_recipient_unsubscribes_nobody(
     kind: Kind, url: str, setup: hits.Setup, name: str, method: str, body: bytes, status: int
 ) -> None:
     link = f"/unsub?{token(kind, url, NOBODY)}"
@@ -558,7 +562,7 @@ def test_nobody_is_unsubscribed_without_a_recorded_recipient(
     assert header(hit, "location") is None
 
 
-def test_the_obscured_form_is_a_recorded_recipient() -> None:
+def test_an_obscured_recipient_can_unsubscribe() -> None:
     facts = replace(FACTS, email="user-1", click_tracking_id="")
     assert ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '', facts)}", "POST", body=ONE_CLICK).event
 
@@ -567,18 +571,18 @@ def test_the_obscured_form_is_a_recorded_recipient() -> None:
     ("mail_class", "mailbox"),
     [("News", "news@example.com"), ("NEWS", "news@example.com"), ("x", "all@example.com")],
 )
-def test_the_mailbox_is_the_class_s(mail_class: str, mailbox: str) -> None:
+def test_the_page_shows_the_mailbox_of_the_mail_class(mail_class: str, mailbox: str) -> None:
     assert replace(SETUP, mailboxes=MAILBOXES).mailbox(mail_class) == mailbox
     assert SETUP.mailbox(mail_class) == ""
 
 
-def test_immediate_is_not_for_who_turns_out_to_be_a_program() -> None:
+def test_a_program_found_later_gets_the_page_instead_of_an_immediate_unsubscribe() -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", setup=AT_ONCE)
     assert hit.for_program is not None
     assert (hit.for_program.status, hit.for_program.body) == (200, Body.UNSUBSCRIBE)
 
 
-def test_immediate_is_not_for_the_header() -> None:
+def test_the_link_of_the_header_field_is_never_immediate() -> None:
     hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", setup=AT_ONCE)
     assert (hit.answer.body, hit.event) == (Body.UNSUBSCRIBE, None)
 
@@ -606,13 +610,15 @@ LATER = replace(NOW, milliseconds=SENT * 1000 + bots.SOONEST)
     ],
 )
 @pytest.mark.parametrize("noun", ["click", "open"])
-def test_bots(noun: str, name: str, how: dict[str, Any], reason: str) -> None:
+def test_bot_reason_of_a_single_request(
+    noun: str, name: str, how: dict[str, Any], reason: str
+) -> None:
     kind = Kind.CLICK_HTML if noun == "click" else Kind.OPEN
     told = fields(ask(f"/{noun}?{token(kind)}", **how))
     assert (told["is_bot"], told["bot_reason"]) == (bool(reason), reason)
 
 
-def test_click_by_a_program_that_fetches_images() -> None:
+def test_a_click_with_the_user_agent_of_an_image_proxy_is_a_bot() -> None:
     """No person's browser is called so; the image is another matter."""
     assert fields(ask(f"/click?{token()}", agent="Mozilla/5.0"))["bot_reason"] == bots.KNOWN_SCANNER
     opened = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent="Mozilla/5.0"))
@@ -630,7 +636,9 @@ def test_click_by_a_program_that_fetches_images() -> None:
         ("unsub", Kind.LIST_UNSUBSCRIBE, "", "HEAD", bursts.HEAD),
     ],
 )
-def test_what_others_are_told(noun: str, kind: Kind, url: str, method: str, what: str) -> None:
+def test_a_request_for_a_link_is_a_touch(
+    noun: str, kind: Kind, url: str, method: str, what: str
+) -> None:
     hit = ask(f"/{noun}?{token(kind, url)}", method)
     assert hit.message == "abcdefghijkl:7"
     assert hit.touch == (NOW.milliseconds, HERE, what, bursts.link_name(url))
@@ -645,11 +653,11 @@ def test_what_others_are_told(noun: str, kind: Kind, url: str, method: str, what
         ("unsub", Kind.LIST_UNSUBSCRIBE, "OPTIONS"),
     ],
 )
-def test_what_is_no_look_at_a_link(noun: str, kind: Kind, method: str) -> None:
+def test_a_request_that_follows_no_link_is_no_touch(noun: str, kind: Kind, method: str) -> None:
     assert ask(f"/{noun}?{token(kind, '')}", method).touch is None
 
 
-def test_hidden_link() -> None:
+def test_get_of_the_hidden_link_is_a_bot_click_and_404() -> None:
     hit = ask(f"/click?{token(url='')}")
     assert (hit.answer.status, header(hit, "location")) == (404, None)
     assert fields(hit)["bot_reason"] == bots.HIDDEN_LINK
@@ -661,7 +669,7 @@ def test_head_on_the_hidden_link_is_no_click() -> None:
     assert hit.event is None
 
 
-def test_long_user_agent_is_cut() -> None:
+def test_a_long_user_agent_is_cut() -> None:
     assert len(fields(ask(f"/click?{token()}", agent="x" * 9999))["user_agent"]) == 500
 
 
@@ -692,12 +700,12 @@ PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/64")))
         ("a Unix socket and nothing", "", "", ""),
     ],
 )
-def test_address(name: str, peer: str, forwarded: str, found: str) -> None:
+def test_client_address_behind_proxies(name: str, peer: str, forwarded: str, found: str) -> None:
     assert visitor.address(peer, forwarded, PROXIES) == found
 
 
 @given(st.text())
-def test_address_is_one_or_nothing(forwarded: str) -> None:
+def test_client_address_is_valid_or_empty(forwarded: str) -> None:
     found = visitor.address("10.0.0.1", forwarded, PROXIES)
     assert ip_network(found)
 
@@ -719,5 +727,5 @@ def test_address_is_one_or_nothing(forwarded: str) -> None:
         (";;;,,,=", "en"),
     ],
 )
-def test_language(accepted: str, language: str) -> None:
+def test_language_of_a_request(accepted: str, language: str) -> None:
     assert visitor.language(accepted, ("en", "de", "fr", "es")) == language

@@ -30,7 +30,7 @@ SOME = Networks(map(ip_network, ("192.0.2.0/24", "192.0.2.64/26", "10.0.0.0/8", 
         ("no address", False),
     ],
 )
-def test_addresses(address: str, is_in: bool) -> None:
+def test_an_address_is_found_in_its_network(address: str, is_in: bool) -> None:
     assert (address in SOME) is is_in
 
 
@@ -39,14 +39,14 @@ def listed(*prefixes: str) -> str:
     return json.dumps({"prefixes": [{kind: each} for kind, each in kinds]})
 
 
-def test_what_google_rents_out_is_not_its_own() -> None:
+def test_networks_of_google_cloud_customers_are_left_out() -> None:
     everything = listed("192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32", "203.0.113.0/28")
     rented = listed("192.0.2.128/25", "198.51.100.0/24", "203.0.113.0/24")
     told = [str(each) for each in networks.google(everything, rented)]
     assert told == ["192.0.2.0/25", "2001:db8::/32"]
 
 
-def test_apples_are_widened() -> None:
+def test_networks_of_apple_are_widened() -> None:
     table = "192.0.2.0/31,DE,DE-BE,Berlin,\n192.0.9.7/32,DE,,,\n2001:db8:1::/64,US,,,\n\n"
     assert [str(each) for each in networks.apple(table)] == ["192.0.0.0/16", "2001:db8::/32"]
 
