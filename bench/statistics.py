@@ -27,9 +27,10 @@ from fletching.numbering import Question
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store
+from fletching.store.counts import Wanted
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
-from fletching.store.statistics import Statistics, Wanted
+from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 from rich.table import Table
 

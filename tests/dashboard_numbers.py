@@ -15,7 +15,7 @@ from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.process import http_server
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreAway
-from fletching.store.statistics import Campaign, Link, Row
+from fletching.store.counts import Campaign, Link, Row
 
 from sandbox.processes import wait_until
 

@@ -17,7 +17,7 @@ from fletching.config.load import ConfigError, parse
 from fletching.daemons.dashboard import app, guesses, pages
 from fletching.daemons.dashboard.guesses import AT_ONCE
 from fletching.daemons.dashboard.main import PasswordFileError, read_password
-from fletching.store.statistics import Link
+from fletching.store.counts import Link
 from hypothesis import given
 from hypothesis import strategies as st
 

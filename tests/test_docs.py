@@ -13,7 +13,7 @@ from fletching.admin.figures import campaign_row
 from fletching.cli.main import main
 from fletching.mail.message import parse
 from fletching.policy import control
-from fletching.store.statistics import Campaign
+from fletching.store.counts import Campaign
 
 from tests.host import Host
 

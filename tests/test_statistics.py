@@ -20,18 +20,10 @@ from fletching.numbering import Question
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreAway
+from fletching.store.counts import EVERY, Campaign, Counts, Dimension, Link, Row, Wanted
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
-from fletching.store.statistics import (
-    EVERY,
-    Campaign,
-    Counts,
-    Link,
-    Row,
-    Statistics,
-    Wanted,
-    What,
-)
+from fletching.store.statistics import Statistics
 from fletching.tokens import Facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +38,7 @@ BEGAN = 1_795_248_000 // DAY * DAY
 HIGHEST = 2**50 - 1
 A, B, C = "a" * 12, "b" * 12, "c" * 12
 CLASSES = {A: "News", B: "News", C: "shop"}
-WHATS: tuple[What, ...] = ("mail_class", "listid", "mtaid", "day")
+DIMENSIONS: tuple[Dimension, ...] = ("mail_class", "listid", "mtaid", "day")
 FACTS = Facts(A, 1, "News", "1", "t100", "", "r@example.net", "vmta", BEGAN)
 KINDS = tuple(each.name for each in fields(Counts))
 NO_SOURCE = dict.fromkeys(("complaints", "bounces_hard", "bounces_soft", "delivered", "seeds"))
@@ -166,7 +158,7 @@ class Model:
             for url, counts in self.clicked.get(name, {}).items()
         }
 
-    def by(self, what: What, name: str | None) -> tuple[Row, ...]:
+    def by(self, what: Dimension, name: str | None) -> tuple[Row, ...]:
         rows: dict[str, Counter[str]] = defaultdict(Counter)
         of_row: dict[str, list[str]] = defaultdict(list)
         for campaign, kind, hour, mtaid, listid in self.counted:
@@ -255,9 +247,9 @@ def test_the_numbers_are_those_of_a_plain_model(
             assert told.hours(name) == model.hours(name)
             assert set(told.links(name)) == model.links(name)
             assert len(told.links(name)) == len(model.links(name))
-            for what in WHATS:
+            for what in DIMENSIONS:
                 assert told.by(what, name) == model.by(what, name)
-    for what in WHATS:
+    for what in DIMENSIONS:
         assert told.by(what) == model.by(what, None)
     found = told.campaigns()
     assert {each.campaign for each in found} == set(model.opened)
@@ -345,7 +337,7 @@ HAPPENED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("whats", "opens", "privacy", "unique", "confirmed", "unique_clicks"),
+    ("dimensions", "opens", "privacy", "unique", "confirmed", "unique_clicks"),
     [
         ([OPENED, OPENED], 2, 0, 1, 1, 0),
         ([BY_PROXY, BY_PROXY], 0, 2, 1, 0, 0),
@@ -361,7 +353,7 @@ HAPPENED: dict[str, Any] = {
 )
 def test_an_open_is_a_persons_a_proxys_or_a_bots(
     store: Stores,
-    whats: list[str],
+    dimensions: list[str],
     opens: int,
     privacy: int,
     unique: int,
@@ -369,7 +361,7 @@ def test_an_open_is_a_persons_a_proxys_or_a_bots(
     unique_clicks: int,
 ) -> None:
     begun(store, A)
-    told = append(store, *(event(HAPPENED[each][0], 1, **HAPPENED[each][1]) for each in whats))
+    told = append(store, *(event(HAPPENED[each][0], 1, **HAPPENED[each][1]) for each in dimensions))
     found = told.campaign(A)
     assert found is not None
     assert (found.opens, found.privacy_opens) == (opens, privacy)
@@ -509,8 +501,8 @@ def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> 
     asked = replace(Mail(A, name, name, 0).question, mail_class="News")
     send(asking(store), Sent(open_store(store.url)), asked, name)
     told = append(store, event(events.OPEN, listid=name, mtaid=name))
-    whats: tuple[What, ...] = ("listid", "mtaid")
-    for what in whats:
+    dimensions: tuple[Dimension, ...] = ("listid", "mtaid")
+    for what in dimensions:
         assert told.by(what) == (Row(name=name, **ONE_OPEN),)
 
 

@@ -285,13 +285,13 @@ def test_a_campaign_that_opens_too_late_leaves_nothing(
 ) -> None:
     """Another host's SendID is there between the look and the opening."""
     first, second = Campaigns(open_store(server.url)), Campaigns(open_store(server.url))
-    begin = second._begin
+    begin = second._create
 
     def late(ask: Ask, candidate: str, asked: Question) -> None:
         begin(ask, candidate, asked)
         assert first.campaign_of(question()) == Numbered("a" * 12, 1)
 
-    monkeypatch.setattr(second, "_begin", late)
+    monkeypatch.setattr(second, "_create", late)
     assert second.campaign_of(question(candidate="b" * 12)) == Numbered("a" * 12, 2)
     assert server.client.keys("*bbbb*") == []
 

@@ -121,7 +121,7 @@ def test_lost_campaign_keeps_what_was_known_of_it(store: Stores) -> None:
 def test_first_opened_campaign_wins(store: Stores) -> None:
     (one,) = workers(store.url, 1)
     # It asks for each mail where the SendID leads.
-    (new,) = workers(store.url, 1, led_for=0.0)
+    (new,) = workers(store.url, 1, look_up_every=0.0)
     numbers(one, 5, question())
     store.flush()
     assert new.campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
@@ -142,7 +142,7 @@ def test_campaign_that_is_lost_while_its_sendid_stays_does_not_begin_at_one(stor
 
 
 def test_sendid_that_is_lost_leads_back_to_its_campaign(store: Stores) -> None:
-    one, new = workers(store.url, 2, led_for=0.0)
+    one, new = workers(store.url, 2, look_up_every=0.0)
     before = numbers(one, 3, question())
     store.look.delete(SENDID)
     assert new.campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
@@ -159,7 +159,7 @@ def test_campaign_is_not_remembered_beyond_its_window(store: Stores) -> None:
 
 
 def test_least_used_campaigns_are_left_out(store: Stores) -> None:
-    (one,) = workers(store.url, 1, most=2)
+    (one,) = workers(store.url, 1, remembered=2)
     numbers(one, 1, question())
     for place in range(5):
         other = question(campaign_id(BEGAN + place, b"abcd"))
@@ -168,7 +168,7 @@ def test_least_used_campaigns_are_left_out(store: Stores) -> None:
         numbers(one, 1)
     store.flush()
     assert numbers(one, 1)[0] > GENERATION
-    assert len(one._known._led) == 2
+    assert len(one._open_campaigns) == 2
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_campaigns_opened_on_two_sides_become_the_first_one(
 ) -> None:
     with RedisServer(*REPLICATED) as stays, RedisServer(*REPLICATED) as lost:
         # All ask for each mail where the SendID leads.
-        stayed, left = (workers(each.url, 1, led_for=0.0)[0] for each in (stays, lost))
+        stayed, left = (workers(each.url, 1, look_up_every=0.0)[0] for each in (stays, lost))
         sides = [stayed, left] if opened_first == "on_the_side_that_stays" else [left, stayed]
         assert sides[0].campaign_of(question()) == Numbered(FIRST, 1)
         assert sides[1].campaign_of(question(LATER, 60)) == Numbered(LATER, 1)

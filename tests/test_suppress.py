@@ -18,7 +18,7 @@ from fletching.outgoing.flow import STORE_AWAY, SUPPRESSED, Stamp
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Limits
-from fletching.store.suppression import Suppression, reason_in, where
+from fletching.store.suppression import Suppression, entry_key, reason_in
 
 from sandbox.processes import free_port, wait_until
 from sandbox.redis_cluster import SHAPES, Stores, running
@@ -217,7 +217,7 @@ def test_an_address_of_whatever_octets(stores: Stores, odd: str) -> None:
 
 
 def test_what_stands_there() -> None:
-    assert where("T 100", "A@X") == (keys.suppressed("t 100"), "a@x")
+    assert entry_key("T 100", "A@X") == (keys.suppressed("t 100"), "a@x")
     assert reason_in(None) == ""
     assert reason_in("1000 by_hand") == "by_hand"
     assert reason_in("1000") == "unknown"
@@ -226,10 +226,10 @@ def test_what_stands_there() -> None:
 def test_mail_that_does_not_ask_costs_no_further_round_trip(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def where(listid: str, address: str) -> tuple[str, str]:
+    def entry_key(listid: str, address: str) -> tuple[str, str]:
         raise AssertionError("nobody asks")
 
-    monkeypatch.setattr("fletching.store.campaigns.where", where)
+    monkeypatch.setattr("fletching.store.campaigns.entry_key", entry_key)
     campaigns = Campaigns(open_store(stores.url))
     for number in (1, 2):
         assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fletching.store.statistics import Link
+from fletching.store.counts import Link
 
 from tests.browser.chromium import Chromium
 from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fletching.returning.bots import SOONEST
-from fletching.store.statistics import Campaign
+from fletching.store.counts import Campaign
 from fletching.store.suppression import Suppression
 
 from sandbox.postfix import Postfix

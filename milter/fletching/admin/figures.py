@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from fletching.store.statistics import Campaign, Counts, Link, Row
+from fletching.store.counts import Campaign, Counts, Link, Row
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """The characters of a chart, where stdout has them."""

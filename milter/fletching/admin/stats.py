@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from fletching.admin.asking import asking, store
 from fletching.config.model import Config
-from fletching.store.statistics import EVERY, Campaign, Link, Row, Statistics, What
-from fletching.store.statistics import Wanted as Wanted
+from fletching.store.counts import EVERY, Campaign, Dimension, Link, Row
+from fletching.store.counts import Wanted as Wanted
+from fletching.store.statistics import Statistics
 
-BY: Mapping[str, What] = {
+BY: Mapping[str, Dimension] = {
     "mail_class": "mail_class",
     "list": "listid",
     "mta": "mtaid",

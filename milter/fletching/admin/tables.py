@@ -17,7 +17,7 @@ from rich.text import Text
 from fletching.admin import figures
 from fletching.admin.escapes import encodable, printable
 from fletching.admin.stats import Details
-from fletching.store.statistics import Campaign, Link, Row
+from fletching.store.counts import Campaign, Link, Row
 
 _WIDE = 120
 """Columns of a terminal from which on tables tell more."""

@@ -13,8 +13,8 @@ from functools import lru_cache, partial
 from fletching import events
 from fletching.events import Event
 from fletching.store import keys
+from fletching.store.counts import HOUR, cell
 from fletching.store.script import Script
-from fletching.store.statistics import HOUR, place
 from fletching.store.writing import Batch, JournalLine, Write
 
 _KINDS = {
@@ -67,7 +67,7 @@ def _words(kind: str, line: JournalLine) -> Iterator[str]:
     event, facts = line.event, line.event.facts
     yield str(line.sequence)
     yield kind
-    yield place(event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid)
+    yield cell(event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid)
     yield str(facts.number)
     url = str(events.text(event.details["click_url"])) if event.type == events.CLICK else ""
     yield _digest(url) if url else ""

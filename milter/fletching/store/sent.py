@@ -13,9 +13,9 @@ from typing import Any
 
 from fletching.store import keys
 from fletching.store.connection import Store, StoreAway
+from fletching.store.counts import cell
 from fletching.store.script import Script
 from fletching.store.sending import Away, answers
-from fletching.store.statistics import place
 from fletching.store.writing import Write
 from fletching.tokens import Facts
 
@@ -56,7 +56,7 @@ class Sent:
         """Postfix took one more mail."""
         if not message.campaign:
             return  # Sent while the store was away.
-        of = message.campaign, place(message.sent // 3600, message.mtaid, message.listid)
+        of = message.campaign, cell(message.sent // 3600, message.mtaid, message.listid)
         count = self._counts.pop(of) if of in self._counts else _Count()
         # The last one used is the last to be forgotten.
         self._counts[of] = replace(count, mails=count.mails + 1, in_vain=0)

@@ -135,13 +135,13 @@ def _entry(listid: str, address: str, value: str) -> Entry:
     return Entry(listid, address, reason, int(milliseconds))
 
 
-def where(listid: str, address: str) -> tuple[str, str]:
-    """The key and the field where an address of a list stands, if it does."""
+def entry_key(listid: str, address: str) -> tuple[str, str]:
+    """The key and the field of an address in a list."""
     return _key(listid), _plain(address)
 
 
 def reason_in(value: str | None) -> str:
-    """The reason in what stands there; empty where nothing does."""
+    """The reason in an entry; empty if there is none, or if the operator removed it."""
     # Who is entered without a reason is suppressed all the same.
     reason = "" if value is None else value.partition(" ")[2] or "unknown"
     return "" if reason == _REMOVED else reason

@@ -30,9 +30,3 @@ class Warnings:
         words = [word for text, mails in warnings.items() for word in (text[:LONGEST], mails)]
         used = [keys.campaign(campaign), keys.warnings(campaign)]
         self._store.ask(lambda client: self._warn.run(client.execute_command, used, [MOST, *words]))
-
-
-def sorted_by_mails(told: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Warnings as Redis has them, those of most mails first."""
-    found = ((warning, int(mails)) for warning, mails in told.items())
-    return tuple(sorted(found, key=lambda each: (-each[1], each[0])))

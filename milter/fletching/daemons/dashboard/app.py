@@ -29,7 +29,8 @@ from fletching.daemons.dashboard.guesses import Guesses
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
 from fletching.store.connection import StoreAway
-from fletching.store.statistics import Campaign, Statistics, What
+from fletching.store.counts import Campaign, Dimension
+from fletching.store.statistics import Statistics
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -173,7 +174,7 @@ class Dashboard:
         warnings = self._statistics.warnings(campaign)
         return pages.campaign(found, hours, links, mtas, warnings, int(time.time()), nonce)
 
-    def _breakdown(self, what: What, nonce: str) -> str:
+    def _breakdown(self, what: Dimension, nonce: str) -> str:
         return pages.breakdown(what, self._statistics.by(what), int(time.time()), nonce)
 
     def _with_hours(self, campaign: str) -> tuple[Campaign | None, live.Hours]:

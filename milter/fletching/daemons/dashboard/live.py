@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from fletching.daemons.dashboard import pages
 from fletching.store.connection import StoreAway
-from fletching.store.statistics import Campaign
+from fletching.store.counts import Campaign
 
 T = TypeVar("T")
 Hours = Mapping[str, Mapping[int, int]]

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fletching.store.statistics import Campaign, Link, Row, What
+from fletching.store.counts import Campaign, Dimension, Link, Row
 
 MOST_CAMPAIGNS = 100
 """How many a page shows."""
 
 MOST_LINKS = 50
 
-BREAKDOWNS: Mapping[What, str] = {
+BREAKDOWNS: Mapping[Dimension, str] = {
     "mail_class": "Mail Classes",
     "listid": "Lists",
     "mtaid": "VirtualMTAs",
@@ -207,7 +207,7 @@ _OF_A_LINK = (
 )
 
 
-def breakdown(what: What, found: Sequence[Row], now: int, nonce: str) -> str:
+def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> str:
     """All statistics by one of `BREAKDOWNS`."""
     table = Table(BREAKDOWNS[what], "Name", _titles(_COLUMNS), _rows(found))
     return _page("by.html", f"/by/{what}", nonce, now, live="", table=table)
