@@ -216,6 +216,28 @@ def test_log_words_exist() -> None:
     assert log_words(said) == {"some_word", "word"}
 
 
+def unknown_findings(text: str) -> list[str]:
+    """The findings of `fletching check` in a table's first column that no code of checks/ gives.
+
+    Only the words up to the first figure or sign are compared.
+    """
+    constants = [
+        str(node.value)
+        for path in (ROOT / "milter" / "fletching" / "checks").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant)
+    ]
+    cells = re.findall(r"(?m)^\| `check`: (.*?) \|", text)
+    found = [quoted for cell in cells for quoted in re.findall(r"`(?:redis: )?([^`]*)`", cell)]
+    starts = [re.split(r"[0-9+]|\.\.\.", finding)[0].strip() for finding in found]
+    return [start for start in starts if not any(start in constant for constant in constants)]
+
+
+def test_findings_of_check_exist() -> None:
+    assert unknown_findings((ROOT / "README.md").read_text("utf-8")) == []
+    assert unknown_findings("| `check`: `redis: is version 6.2`, `no such 5` | x |") == ["no such"]
+
+
 def missing_paths(text: str) -> list[str]:
     """The files and folders in backquotes that do not exist in the repository or the package.
 
