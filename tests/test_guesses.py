@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 from fletching.daemons.dashboard.guesses import AT_ONCE, EACH, MOST, Guesses
 from hypothesis import given
@@ -50,12 +53,36 @@ def test_only_the_network_that_guessed_waits(one: str, other: str, shares: bool)
     assert (guessed(one, AT_ONCE + 1).wait(other, 0.0) > 0) == shares
 
 
-def test_memory_is_bounded() -> None:
+def test_only_the_latest_addresses_are_remembered() -> None:
     guesses = guessed(GUESSER, AT_ONCE)
-    for number in range(MOST):
-        guesses.wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
-    assert len(guesses._paid) == MOST
-    assert guesses.wait(GUESSER, 0.0) == 0
+    others = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(MOST)]
+    for other in others[:-1]:
+        guesses.wrong(other, 0.0)
+    assert guesses.wait(GUESSER, 0.0) == EACH, "forgotten before there were too many"
+    # A further wrong password makes an address the latest one again.
+    guesses.wrong(GUESSER, 0.0)
+    guesses.wrong(others[-1], 0.0)
+    assert guesses.wait(GUESSER, 0.0) == 2 * EACH
+    for other in others:
+        guesses.wrong(other, 0.0)
+    assert guesses.wait(GUESSER, 0.0) == 0, "remembered beside as many others as there may be"
+
+
+def test_memory_is_bounded() -> None:
+    """More addresses than are remembered take no more memory than those that are."""
+
+    def memory(addresses: int) -> int:
+        gc.collect()
+        tracemalloc.start()
+        guesses = Guesses()
+        for number in range(addresses):
+            guesses.wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
+        gc.collect()
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return size
+
+    assert memory(3 * MOST) < 1.5 * memory(MOST)
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
