@@ -19,8 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.cases import for_every
+
 ZOO = Path(__file__).parent / "badconfig"
-BROKEN = sorted(ZOO.glob("[0-9]*.yaml"))
+BROKEN = {file.stem: file for file in sorted(ZOO.glob("[0-9]*.yaml"))}
 FILE = Path("/etc/fletching/fletching.yaml")
 
 # The example of the contract, and the class that its user crm names.
@@ -273,7 +275,7 @@ def test_passwords_are_not_shown() -> None:
 # What is wrong with one
 
 
-@pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
+@for_every(BROKEN)
 def test_broken(file: Path) -> None:
     with pytest.raises(ConfigError) as found:
         load(file)
@@ -286,7 +288,7 @@ def test_broken(file: Path) -> None:
     assert told == expected.read_text(), f"see {got}"
 
 
-@pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
+@for_every(BROKEN)
 def test_broken_only_there(file: Path) -> None:
     """With the one line put right, nothing is wrong: the file fails for that line and no other."""
     content = file.read_bytes()

@@ -10,6 +10,8 @@ from fletching.config.redis_url import parse, redis_url
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import for_every
+
 Check = Callable[[str], str]
 
 
@@ -209,16 +211,12 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("check", "text", "meant"), RIGHT, ids=[f"{c.__name__}-{g}" for c, g, _ in RIGHT]
-)
+@for_every(RIGHT)
 def test_right_values(check: Check, text: str, meant: str) -> None:
     assert check(text) == meant
 
 
-@pytest.mark.parametrize(
-    ("check", "text"), WRONG, ids=[f"{c.__name__}-{g[:30]!a}" for c, g in WRONG]
-)
+@for_every(WRONG)
 def test_wrong_values(check: Check, text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         check(text)

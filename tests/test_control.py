@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from fletching.mail.message import Header, parse
 from fletching.policy.control import LONGEST_URI, Control, read
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.cases import for_every
 
 
 def asked(*fields: str) -> Control:
@@ -173,7 +177,7 @@ def short(value: object) -> str:
     return str(value)[:24]
 
 
-@pytest.mark.parametrize(("name", "attribute", "value", "meaning"), VALID, ids=short)
+@for_every(VALID)
 def test_valid(name: str, attribute: str, value: str, meaning: object) -> None:
     found = asked(f"X-GreenArrow-{name}: {value}")
     assert getattr(found, attribute) == meaning
@@ -182,7 +186,7 @@ def test_valid(name: str, attribute: str, value: str, meaning: object) -> None:
     assert found.given == 1
 
 
-@pytest.mark.parametrize(("name", "value", "rule"), INVALID, ids=short)
+@for_every(INVALID)
 def test_invalid(name: str, value: str, rule: str) -> None:
     found = asked(f"X-GreenArrow-{name}: {value}")
     (problem,) = found.problems
@@ -248,8 +252,7 @@ def test_twice_with_different_values(name: str) -> None:
     assert found.places == {0, 1}
 
 
-@pytest.mark.parametrize("name", ATTRIBUTE)
-@pytest.mark.parametrize("case", [str.lower, str.upper, str.swapcase])
+@for_every([*product(ATTRIBUTE, (str.lower, str.upper, str.swapcase))])
 def test_names_in_any_case(name: str, case: object) -> None:
     assert callable(case)
     written = case(f"X-GreenArrow-{name}")

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +17,8 @@ from fletching.returning.hits import Body, Hit, Moment, Request, answer
 from fletching.tokens import Facts, Keyring, Kind, LinkKey
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.cases import for_every
 
 SENT = 1_767_225_600
 NOW = Moment((SENT + 60) * 1000 + 7, bytes(range(10)))
@@ -227,8 +230,7 @@ OF_NOBODY = {
 }
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("name", OF_NOBODY)
+@for_every([*product(OF_NOBODY, ("GET", "HEAD"))])
 def test_a_link_that_we_did_not_make_is_404(name: str, method: str) -> None:
     hit = ask(OF_NOBODY[name], method)
     assert (hit.answer.status, hit.answer.body, hit.event) == (404, Body.UNKNOWN, None)
@@ -397,9 +399,7 @@ POSTS = {
 }
 
 
-@pytest.mark.parametrize("url", [URL, ""])
-@pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
-@pytest.mark.parametrize("name", POSTS)
+@for_every([*product(POSTS, ALL_UNSUBSCRIBES, (URL, ""))])
 def test_one_click_unsubscribes(name: str, kind: Kind, url: str) -> None:
     """RFC 8058: no redirect, no cookie, and again and again."""
     for _ in range(2):

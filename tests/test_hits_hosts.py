@@ -11,6 +11,8 @@ from fletching.returning.redirects import location
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import for_every
+
 INTERNATIONAL = {
     "umlaut": ("https://b\u00fccher.example/", "https://xn--bcher-kva.example/"),
     "upper case": ("https://B\u00dcCHER.example/A", "https://xn--bcher-kva.example/A"),
@@ -88,7 +90,7 @@ IMPOSSIBLE = {
 TABLE = INTERNATIONAL | IMPOSSIBLE
 
 
-@pytest.mark.parametrize(("destination", "expected"), TABLE.values(), ids=TABLE)
+@for_every(TABLE)
 def test_location_has_a_labels(destination: str, expected: str) -> None:
     assert location(destination) == expected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fletching.links.api import Finding, Found, Kind, Splice, Wanted
 
+from tests.cases import for_every
 from tests.link_judges import EVERYTHING, Rewritten, Sent, html, sent
 
 T0 = "https://t.example/click?0"
@@ -302,7 +303,7 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize(("value", "reason"), LEFT.values(), ids=LEFT)
+@for_every(LEFT)
 def test_left_alone(value: str, reason: str) -> None:
     given = f'<a id="b" href="{value}">'
     assert rewritten(given, OURS)[:3] == (given, [], [reason])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from fletching.links.api import Kind, Wanted
 
+from tests.cases import for_every
 from tests.link_judges import EVERYTHING, Sent, hrefs, html, sent, tokens
 
 T0 = "https://t.example/click?0"
@@ -71,9 +74,9 @@ OPTED_OUT = {
 }
 
 
-@pytest.mark.parametrize(("given", "expected"), OPTED_OUT.values(), ids=OPTED_OUT)
-@pytest.mark.parametrize("clicks", [True, False])
-def test_opted_out(given: str, expected: str, clicks: bool) -> None:
+@for_every([*product(OPTED_OUT, (True, False))])
+def test_opted_out(name: str, clicks: bool) -> None:
+    given, expected = OPTED_OUT[name]
     found = rewritten(given, Wanted(clicks=clicks))
     assert found[:2] == (expected, [])
     assert [reason.partition(" (")[0] for reason in found.reasons] in (["opted out"], [])

@@ -9,6 +9,7 @@ import re
 import pytest
 from fletching.links.api import Finding, Kind, Wanted
 
+from tests.cases import for_every
 from tests.link_judges import Sent, plain, sent
 
 WANTED = Wanted(
@@ -77,7 +78,7 @@ URLS = {
 }
 
 
-@pytest.mark.parametrize("marked", URLS.values(), ids=URLS)
+@for_every(URLS)
 def test_url(marked: str) -> None:
     given = marked.replace("⟦", "").replace("⟧", "")
     pieces = marked.replace("⟦", "⟧").split("⟧")

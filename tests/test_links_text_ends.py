@@ -18,6 +18,7 @@ from fletching.links.flowed import Joined
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import for_every
 from tests.link_judges import Minting, Sent, plain, sent
 
 EVERYTHING = Wanted(clicks=True)
@@ -217,7 +218,7 @@ KINDS = {
 NEIGHBOURS = {f"{kind}: {name}": text for kind, of in KINDS.items() for name, text in of.items()}
 
 
-@pytest.mark.parametrize("marked", NEIGHBOURS.values(), ids=NEIGHBOURS)
+@for_every(NEIGHBOURS)
 def test_neighbour(marked: str) -> None:
     given = re.sub("[⟦⟧]", "", marked)
     found = rewritten(given)

@@ -10,6 +10,7 @@ from fletching.mail.message import Header, Message, address_domain, addresses, p
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import for_every
 from tests.effort import is_linear
 
 Fields = list[tuple[bytes, bytes]]
@@ -166,7 +167,7 @@ DOMAINS: dict[str, str | None] = {
 }
 
 
-@pytest.mark.parametrize(("field", "domain"), DOMAINS.items())
+@for_every(DOMAINS.items())
 def test_address_domain(field: str, domain: str | None) -> None:
     assert address_domain(field.encode()) == domain
 

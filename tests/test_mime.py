@@ -11,6 +11,7 @@ from fletching.mail.message import Message, parse
 from fletching.mail.mime import Part, parts
 from fletching.mail.parameters import parameters
 
+from tests.cases import for_every
 from tests.effort import is_linear
 
 
@@ -176,7 +177,7 @@ TREES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "wanted"), TREES.values(), ids=TREES)
+@for_every(TREES)
 def test_tree(text: str, wanted: str) -> None:
     assert shape(mail(text)) == wanted
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from email.message import Message as TheirMessage
 from pathlib import Path
 
-import pytest
 from fletching.mail.changed_parts import ChangedPart, with_changed_parts
 from fletching.mail.message import Message, parse
 from fletching.mail.mime import parts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import for_every
 from tests.corpora import cpython_mails
 
 Leaves = list[tuple[str, bytes]]
@@ -60,7 +60,7 @@ DIFFERENT = {
 }
 
 
-@pytest.mark.parametrize("path", cpython_mails(), ids=lambda path: path.name)
+@for_every({path.name: path for path in cpython_mails()})
 def test_cpythons_mails_have_the_parts_it_sees(path: Path) -> None:
     message = parse(path.read_bytes())
     ours = [(kind, b"" if opaque(kind) else content) for kind, content in leaves(message)]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fletching.policy.plan import Plan, Unsubscribe
 
+from tests.cases import for_every
 from tests.setting import READER, envelope, mail, plan, reason
 
 CLASSIFIED = "X-GreenArrow-MailClass: a"
@@ -129,11 +130,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("setting", "field", "options", "everywhere", "expected"),
-    ROWS,
-    ids=[f"{row[0].__name__}-{number}" for number, row in enumerate(ROWS)],
-)
+@for_every({f"{row[0].__name__}-{number}": row for number, row in enumerate(ROWS)})
 def test_what_wins(setting: Any, field: str, options: str, everywhere: str, expected: Any) -> None:
     fields = (field,) if field else ()
     found = decided(*fields, options=options, everywhere=f"{KEYS}{everywhere}\n")

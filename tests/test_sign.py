@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from itertools import product
 
 import pytest
 from fletching.mail.dkim import Signature, SigningKey, ascii_domain, sign, signature_header
 from fletching.mail.message import Header, Message
 
+from tests.cases import for_every
 from tests.dkim_judges import (
     BODY,
     BY_ED25519,
@@ -254,16 +256,16 @@ def test_every_signed_octet_counts() -> None:
         assert not dkimpy_says(changed), (at, octets[at - 10 : at + 10])
 
 
-@pytest.mark.parametrize("signature", [BY_RSA, BY_ED25519], ids=["rsa", "ed25519"])
-@pytest.mark.parametrize("fields", [USUAL, (FROM,), (*USUAL, *USUAL)], ids=["once", "not", "twice"])
-@pytest.mark.parametrize("name", [b"From", b"Subject", b"To", b"Date"])
-@pytest.mark.parametrize("place", [0, 1, 99], ids=["top", "below the signature", "bottom"])
-def test_no_second_field_can_be_added(
-    signature: Signature, fields: tuple[tuple[bytes, bytes], ...], name: bytes, place: int
-) -> None:
-    signed = sign(mail(*fields), (signature,), TIME)
+SIGNATURES = {"rsa": BY_RSA, "ed25519": BY_ED25519}
+SIGNED_FIELDS = {"once": USUAL, "not": (FROM,), "twice": (*USUAL, *USUAL)}
+PLACES = {"top": 0, "below the signature": 1, "bottom": 99}
+
+
+@for_every([*product(SIGNATURES, SIGNED_FIELDS, (b"From", b"Subject", b"To", b"Date"), PLACES)])
+def test_no_second_field_can_be_added(signature: str, fields: str, name: bytes, place: str) -> None:
+    signed = sign(mail(*SIGNED_FIELDS[fields]), (SIGNATURES[signature],), TIME)
     headers = list(signed.headers)
-    headers.insert(place, Header(name, b" evil@example.org"))
+    headers.insert(PLACES[place], Header(name, b" evil@example.org"))
     assert dkimpy_says(on_the_wire(signed))
     assert not dkimpy_says(on_the_wire(Message(tuple(headers), signed.body)))
 

@@ -10,6 +10,7 @@ import string
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from fletching.numbering import campaign_id, opened_at, opened_before
@@ -28,6 +29,8 @@ from fletching.tokens import (
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from tests.cases import for_every
 
 FIRST = LinkKey(1, 0, bytes(range(32)))
 SECOND = LinkKey(2, 1, bytes(range(32, 64)))
@@ -332,8 +335,7 @@ def test_halves_of_two_campaigns_do_not_open(other: Facts, kind: Kind) -> None:
             KEYS.open(halves(kind, one)[0] + halves(kind, another)[1])
 
 
-@pytest.mark.parametrize("one", Kind)
-@pytest.mark.parametrize("other", Kind)
+@for_every([*product(Kind, Kind)])
 def test_halves_of_two_purposes_do_not_open(one: Kind, other: Kind) -> None:
     """Who has somebody's link to click must not make one to unsubscribe of it, nor of a token in
     List-Unsubscribe, which tells nobody's name, a link that does.
@@ -494,15 +496,16 @@ def test_a_campaign_or_number_that_does_not_fit_in_a_tag_is_refused(
 D = "https://click.example.com"
 
 
-@pytest.mark.parametrize("noun", ["click", "open", "unsub"])
-@pytest.mark.parametrize("form", ["/{}", "?{}", "?qs={}"])
-@pytest.mark.parametrize(
-    "junk",
-    ["", "&utm_x=y", "&amp;utm_x=y", ".", ")", ">", "%22", "#top", "/", "?utm_x=y", "=", ",", "\"",
-     "'", "]", "&", "&qs=other", " ", "\r\n"],
+NOUNS = ("click", "open", "unsub")
+APPENDED = (
+    "", "&utm_x=y", "&amp;utm_x=y", ".", ")", ">", "%22", "#top", "/", "?utm_x=y", "=", ",", "\"",
+    "'", "]", "&", "&qs=other", " ", "\r\n",
 )  # fmt: skip
-def test_a_token_is_found_in_a_url(noun: str, form: str, junk: str) -> None:
-    assert found_in(f"{D}/{noun}{form.format(TOKEN)}{junk}") == TOKEN
+
+
+@for_every([*product(NOUNS, ("/{}", "?{}", "?qs={}"), APPENDED)])
+def test_a_token_is_found_in_a_url(noun: str, form: str, appended: str) -> None:
+    assert found_in(f"{D}/{noun}{form.format(TOKEN)}{appended}") == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -532,38 +535,37 @@ def encoded(text: str, characters: str) -> str:
 
 
 # Programs that parse a query and write it again, or percent-encode what needs it not.
-@pytest.mark.parametrize("noun", ["click", "open", "unsub"])
-@pytest.mark.parametrize(
-    "query",
-    [
-        f"?{TOKEN}=",
-        f"?{TOKEN}=&fbclid=1",
-        f"?a=b&{TOKEN}=&c=d",
-        f"?a=b&{TOKEN}=",
-        f"?a=&{TOKEN}=&c=",
-        f"?a=&{TOKEN}",
-        f"?=x&{TOKEN}=",
-        f"?a=b&qs={TOKEN}&c=d",
-        f"?fbclid={'x' * 61}&{TOKEN}=&c=d",
-        f"?{'x' * 61}=y&{TOKEN}=&c=d",
-        f"?{encoded(TOKEN, '-_')}",
-        f"?{encoded(TOKEN, '_')}=&a=b",
-        f"?qs={encoded(TOKEN, '-_')}&a=b",
-        f"/{encoded(TOKEN, '-_')}?a=b",
-        f"?a=b&{encoded(TOKEN, '-_')}=&c=d",
-        f"?{encoded(TOKEN, TOKEN)}=",
-        f"/{TOKEN}?fbclid=1",
-        f"/?{TOKEN}",
-        f"/?{TOKEN}=&a=b",
-        f"/?qs={TOKEN}",
-        f"/?a=b&{encoded(TOKEN, '-_')}=&c=d",
-        f"//?{TOKEN}",
-        f"//{TOKEN}?fbclid=1",
-        f"/{TOKEN}/",
-        f"/{TOKEN}/?a=b",
-        f"?{encoded('qs', 'qs')}={TOKEN}",
-    ],
+QUERIES = (
+    f"?{TOKEN}=",
+    f"?{TOKEN}=&fbclid=1",
+    f"?a=b&{TOKEN}=&c=d",
+    f"?a=b&{TOKEN}=",
+    f"?a=&{TOKEN}=&c=",
+    f"?a=&{TOKEN}",
+    f"?=x&{TOKEN}=",
+    f"?a=b&qs={TOKEN}&c=d",
+    f"?fbclid={'x' * 61}&{TOKEN}=&c=d",
+    f"?{'x' * 61}=y&{TOKEN}=&c=d",
+    f"?{encoded(TOKEN, '-_')}",
+    f"?{encoded(TOKEN, '_')}=&a=b",
+    f"?qs={encoded(TOKEN, '-_')}&a=b",
+    f"/{encoded(TOKEN, '-_')}?a=b",
+    f"?a=b&{encoded(TOKEN, '-_')}=&c=d",
+    f"?{encoded(TOKEN, TOKEN)}=",
+    f"/{TOKEN}?fbclid=1",
+    f"/?{TOKEN}",
+    f"/?{TOKEN}=&a=b",
+    f"/?qs={TOKEN}",
+    f"/?a=b&{encoded(TOKEN, '-_')}=&c=d",
+    f"//?{TOKEN}",
+    f"//{TOKEN}?fbclid=1",
+    f"/{TOKEN}/",
+    f"/{TOKEN}/?a=b",
+    f"?{encoded('qs', 'qs')}={TOKEN}",
 )
+
+
+@for_every([*product(NOUNS, QUERIES)])
 def test_a_token_is_found_in_a_query_that_a_program_wrote_again(noun: str, query: str) -> None:
     assert found_in(f"{D}/{noun}{query}") == TOKEN
     assert found_in(f"/{noun}{query}") == TOKEN
@@ -612,6 +614,8 @@ LONG_TEXTS = {
 SEARCH = """
 import json, resource, sys
 from fletching.tokens import TokenError, found_in
+
+from tests.cases import for_every
 resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 for start, piece, times in json.load(sys.stdin):
     try:
