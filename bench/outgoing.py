@@ -24,7 +24,8 @@ from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import parse as parse_mail
 from fletching.numbering import CampaignOf, Numbered
 from fletching.outgoing import text_parts
-from fletching.outgoing.flow import Outcome, Setup, carry
+from fletching.outgoing.flow import Outcome, carry
+from fletching.policy.setup import Setup
 from fletching.startup import open_setup, stamp, zone
 from rich.table import Table
 

@@ -15,11 +15,10 @@ from fletching.mail.dkim import SigningKey
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message, parse
 from fletching.numbering import Numbered, Question
-from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
-from fletching.policy import control
-from fletching.policy.decide import resolve
+from fletching.outgoing.flow import Outcome, carry
+from fletching.policy.decide import decide
 from fletching.policy.plan import Plan
-from fletching.policy.terms import TermsOf, decided_once
+from fletching.policy.setup import Setup, Stamp
 from fletching.tokens import Keyring, LinkKey, Token, TokenError
 
 READER = "reader@example.org"
@@ -74,6 +73,7 @@ Content-Type: text/html; charset=utf-8
 
 LINK_KEY = LinkKey(1, 0, bytes(range(32)))
 KEYRING = Keyring((LINK_KEY,))
+ENTROPY = bytes(range(8))
 
 
 def dkim_key(domain: str, selector: str, default: bool = False) -> SigningKey:
@@ -118,24 +118,17 @@ def plan(
     keys: Iterable[SigningKey] = (DKIM_KEY,),
     paused: Iterable[str] = (),
     now: datetime = NOW,
-    terms: TermsOf | None = None,
 ) -> Plan:
-    """What is decided about a mail: by itself, or with the ``terms`` that are remembered."""
+    """What is decided about a mail."""
     site = config(site) if isinstance(site, str) else site
-    return resolve(
-        control.read(message.headers),
-        message,
-        around or envelope(),
-        site,
-        tuple(keys),
-        terms or decided_once(site, frozenset(paused)),
-        now,
-    )
+    link_keys = KEYRING if site.link_keys else Keyring(())
+    opened = Setup(site, link_keys, tuple(keys), frozenset(paused))
+    return decide(message, around or envelope(), opened, Stamp(now, ENTROPY))
 
 
 def reason(decided: Plan, setting: str) -> tuple[str, str]:
     """Value and source of a decision; it was made once."""
-    (found,) = ((r.value, r.source) for r in decided.reasons if r.setting == setting)
+    (found,) = ((r.value, r.source) for r in decided.decisions if r.setting == setting)
     return found
 
 
@@ -174,7 +167,7 @@ def carried(
         around or envelope(),
         opened or setup(),
         store or Store(),
-        Stamp(NOW, bytes(range(8))),
+        Stamp(NOW, ENTROPY),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from fletching.daemons.milter import afterwards
 from fletching.daemons.milter.afterwards import Afterwards, Answered, warnings_of
+from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
 
 from sandbox.processes import wait_until
@@ -18,7 +19,7 @@ from tests.stores import statistics_of
 
 def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:
     message = Facts(campaign, number, "news", "1", "", "", "", "", 0)
-    return Answered(f"4Q{number}", "accept", 0.0, message=message, warnings=warnings)
+    return Answered(f"4Q{number}", Verdict.ACCEPT, 0.0, message=message, warnings=warnings)
 
 
 class Written:

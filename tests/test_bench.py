@@ -15,7 +15,7 @@ from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
-from fletching.outgoing.flow import Setup
+from fletching.policy.setup import Setup
 
 from bench import (
     against,

@@ -7,9 +7,10 @@ from fletching import log
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
 from fletching.outgoing import edits
-from fletching.outgoing.flow import TOO_MUCH_WORK, Outcome, reads_body
+from fletching.outgoing.flow import TOO_MANY_EDITS, Outcome
 from fletching.policy.control import MOST_FIELDS
 from fletching.policy.decide import TOO_MANY_FIELDS
+from fletching.policy.trust import needs_body
 
 from tests.setting import CLASSIFIED, SITE, carried, envelope, mail, names, newsletter, setup
 
@@ -51,14 +52,14 @@ def test_edits_of_a_mail_with_many_fields_are_refused(client: str) -> None:
     assert goes(mail(*few, *SAME), client).refusal is None
     many = [*few, *["A: b"] * 20]
     outcome = goes(mail(*many, *SAME), client)
-    assert (outcome.refusal, outcome.edits) == (TOO_MUCH_WORK, ())
+    assert (outcome.refusal, outcome.edits) == (TOO_MANY_EDITS, ())
     assert goes(mail(*many), client).refusal is None
 
 
 def test_fields_that_we_would_fold_are_edits_too() -> None:
     long = [f"A{number}: {'b ' * 600}" for number in range(3000)]
     outcome = carried(mail(*long, "X-GreenArrow-MailClass: newsletter"))
-    assert outcome.refusal == TOO_MUCH_WORK
+    assert outcome.refusal == TOO_MANY_EDITS
 
 
 # The log
@@ -133,7 +134,7 @@ def test_a_body_is_kept_where_it_may_be_read(
     site: str, fields: list[str], around: Envelope, kept: bool
 ) -> None:
     message, opened = mail(*fields), setup(site)
-    assert reads_body(message.headers, around, opened.config) == kept
+    assert needs_body(message.headers, around, opened.config) == kept
     outcome = carried(message, around, opened)
     if not kept:
         empty = Message(message.headers, b"")

@@ -11,7 +11,8 @@ from pathlib import Path
 from fletching.mail import mime, seven_bit
 from fletching.mail.message import Message, parse
 from fletching.outgoing.edits import replay
-from fletching.outgoing.flow import Outcome, Setup
+from fletching.outgoing.flow import Outcome
+from fletching.policy.setup import Setup
 from fletching.tokens import Kind, found_in
 
 from tests.cases import for_every

@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 from fletching.mail.message import parse
-from fletching.outgoing.flow import Setup
+from fletching.policy.setup import Setup
 from fletching.tokens import Kind, found_in
 from mjml import mjml2html
 

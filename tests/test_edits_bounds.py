@@ -14,7 +14,7 @@ from fletching.outgoing.edits import (
     ReplaceBody,
     are_too_much,
 )
-from fletching.outgoing.flow import TOO_MUCH_WORK
+from fletching.outgoing.flow import TOO_MANY_EDITS
 
 from tests.setting import carried, mail, newsletter
 
@@ -57,7 +57,7 @@ def test_each_line_of_a_folded_field_counts(folds: int, too_much: bool) -> None:
 def test_long_fields_of_a_signed_mail_are_changes(fields: int) -> None:
     outcome = carried(newsletter(*LONG[:fields]))
     refused = fields > MOST_CHANGES
-    assert (outcome.refusal == TOO_MUCH_WORK) == refused
+    assert (outcome.refusal == TOO_MANY_EDITS) == refused
     assert bool(outcome.edits) != refused
 
 

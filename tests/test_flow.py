@@ -16,7 +16,10 @@ from fletching.outgoing.edits import (
     ReplaceBody,
     replay,
 )
-from fletching.outgoing.flow import ALL_PAUSED, STORE_AWAY, Stamp, carry
+from fletching.outgoing.flow import carry
+from fletching.policy.route import ALL_PAUSED
+from fletching.policy.setup import Stamp
+from fletching.policy.store_question import STORE_UNAVAILABLE
 from fletching.tokens import Kind, found_in
 from hypothesis import given
 from hypothesis import strategies as st
@@ -289,7 +292,7 @@ def test_a_paused_virtual_mta_with_fallback() -> None:
 
 def test_without_store_the_client_tries_again() -> None:
     outcome = carried(newsletter(), store=Store(None))
-    assert outcome.refusal == STORE_AWAY
+    assert outcome.refusal == STORE_UNAVAILABLE
     assert str(outcome.refusal) == "451 4.3.0 campaign store is not available, try again"
     assert outcome.edits == ()
     assert outcome.final == newsletter()

@@ -10,7 +10,8 @@ from fletching.outgoing.edits import (
     InsertHeader,
     replay,
 )
-from fletching.outgoing.flow import ALL_PAUSED, Outcome
+from fletching.outgoing.flow import Outcome
+from fletching.policy.route import ALL_PAUSED
 from fletching.tokens import Keyring, Kind, LinkKey
 
 from tests.setting import (
@@ -79,7 +80,9 @@ def test_a_second_pass_is_known_among_fields_of_others() -> None:
 def test_a_second_pass_after_new_keys() -> None:
     again = requeued(carried(newsletter()))
     rotated = Keyring((LINK_KEY, LinkKey(2, 1, b"n" * 32)))
-    assert carried(again, opened=setup(link_keys=rotated)).plan.reasons[-2].setting == "second pass"
+    assert (
+        carried(again, opened=setup(link_keys=rotated)).plan.decisions[-2].setting == "second pass"
+    )
     retired = Keyring((LinkKey(2, 1, b"n" * 32),))
     assert carried(again, opened=setup(link_keys=retired)).edits == ()
 

@@ -32,7 +32,7 @@ def everything(outcome: Outcome, asked: Iterable[Question]) -> str:
     """All that is added, remembered, logged or told."""
     plan = outcome.plan
     told = (outcome.edits, outcome.facts, outcome.sender, outcome.warnings, outcome.notes,
-            plan.reasons, plan.logged, plan.email, plan.monitor, plan.warnings,
+            plan.decisions, plan.logged, plan.email, plan.monitor, plan.warnings,
             tokens(outcome), list(asked))  # fmt: skip
     return repr(told)
 

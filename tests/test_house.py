@@ -58,7 +58,7 @@ RULES = {
     "mail": pure("domains"),
     "links": pure(),
     "policy": pure("config", "mail", *FORMS),
-    "outgoing": pure("config", "mail", "links", "policy", *FORMS),
+    "outgoing": pure("mail", "links", "policy", *FORMS),
     "returning": pure("mail", *FORMS),
     "keys": io("mail", "tokens"),
     "postfix": io("config", "mail", "policy"),

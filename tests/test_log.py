@@ -55,7 +55,7 @@ def test_a_traceback_has_the_queue_id_on_every_line(capfd: pytest.CaptureFixture
     try:
         raise ValueError("bad\nvalue\x1b")
     except ValueError as error:
-        log.mail_failed("4Abc", error)
+        log.mail_failed("4Abc", "tempfail", error)
     first, *others = capfd.readouterr().err.splitlines()
     assert first == (
         r'mail_failed queue_id=4Abc verdict=tempfail error="ValueError: bad\nvalue\x1b"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.setting import SITE, envelope, mail, plan, reason
+from tests.setting import SITE, config, envelope, mail, plan, reason
 
 CLASSIFIED = "X-GreenArrow-MailClass: newsletter"
 
@@ -156,26 +156,26 @@ mail_classes: {f: {}, h: {}, u: {}, d: {}}
 @pytest.mark.parametrize(
     ("login", "header", "name", "source"),
     [
-        ("forced", None, "f", "force_mail_class of forced"),
-        ("forced", "h", "f", "force_mail_class of forced"),
-        ("forced", "unknown", "f", "force_mail_class of forced"),
+        ("forced", None, "f", "users.forced.force_mail_class"),
+        ("forced", "h", "f", "users.forced.force_mail_class"),
+        ("forced", "unknown", "f", "users.forced.force_mail_class"),
         ("usual", "h", "h", "X-GreenArrow-MailClass"),
         ("usual", "H", "h", "X-GreenArrow-MailClass"),
-        ("usual", None, "u", "mail_class of usual"),
-        ("usual", "unknown", "u", "mail_class of usual"),
-        ("usual", "not valid", "u", "mail_class of usual"),
+        ("usual", None, "u", "users.usual.mail_class"),
+        ("usual", "unknown", "u", "users.usual.mail_class"),
+        ("usual", "not valid", "u", "users.usual.mail_class"),
         ("plain", "h", "h", "X-GreenArrow-MailClass"),
         ("plain", None, "d", "default_mail_class"),
         ("nobody", "h", "h", "X-GreenArrow-MailClass"),
         ("nobody", None, "d", "default_mail_class"),
         # A login with a realm: the longer name wins.
-        ("usual@shop.example", None, "u", "mail_class of usual"),
+        ("usual@shop.example", None, "u", "users.usual.mail_class"),
         ("forced@a@b", None, "d", "default_mail_class"),
-        ("usual@", None, "u", "mail_class of usual"),
-        ("long@shop.example", None, "u", "mail_class of long@shop.example"),
-        ("long@other.example", None, "f", "mail_class of long"),
-        ("long@SHOP.example", None, "f", "mail_class of long"),
-        ("long", None, "f", "mail_class of long"),
+        ("usual@", None, "u", "users.usual.mail_class"),
+        ("long@shop.example", None, "u", "users.long@shop.example.mail_class"),
+        ("long@other.example", None, "f", "users.long.mail_class"),
+        ("long@SHOP.example", None, "f", "users.long.mail_class"),
+        ("long", None, "f", "users.long.mail_class"),
         ("@shop.example", None, "d", "default_mail_class"),
         ("shop.example", None, "d", "default_mail_class"),
         (None, "h", "h", "X-GreenArrow-MailClass"),
@@ -233,12 +233,12 @@ def test_without_a_default_there_is_no_class() -> None:
 
 def test_an_unknown_class_is_told() -> None:
     found = plan(mail("X-GreenArrow-MailClass: nosuch"), site=CLASSES)
-    assert "X-GreenArrow-MailClass: must name a Mail Class of the configuration" in found.warnings
+    assert "X-GreenArrow-MailClass: must name a configured Mail Class" in found.warnings
 
 
 def test_control_headers_without_a_class_are_told() -> None:
     found = plan(mail("X-GreenArrow-InstanceID: 1"), site="mail_classes: {a: {}}")
-    assert found.warnings == ("no Mail Class: control headers do nothing but go",)
+    assert found.warnings == ("no Mail Class; control headers removed and ignored",)
     assert found.trusted
     assert found.remove == {4}
     assert plan(mail(), site="mail_classes: {a: {}}").warnings == ()
@@ -262,7 +262,7 @@ def test_the_class_is_named_as_configured() -> None:
 
 def test_the_same_is_told_once() -> None:
     found = plan(mail(CLASSIFIED, *["X-GreenArrow-DKIM: {"] * 50))
-    assert found.warnings == ("X-GreenArrow-DKIM: must be JSON",)
+    assert found.warnings == ("X-GreenArrow-DKIM: must be valid JSON",)
 
 
 STRICT = "on_invalid_header: reject\n" + SITE
@@ -302,7 +302,7 @@ def test_who_refuses(everywhere: str | None, in_class: str | None, refused: bool
         (WRONG, WRONG_REPLY),
         (
             "X-GreenArrow-MailClass: nosuch",
-            "550 5.6.0 X-GreenArrow-MailClass: must name a Mail Class of the configuration",
+            "550 5.6.0 X-GreenArrow-MailClass: must name a configured Mail Class",
         ),
         (
             "X-GreenArrow-MailClass: no-such",
@@ -311,9 +311,9 @@ def test_who_refuses(everywhere: str | None, in_class: str | None, refused: bool
         ),
         (
             "X-GreenArrow-MtaID: nosuch",
-            "550 5.6.0 X-GreenArrow-MtaID: must name a VirtualMTA of the configuration",
+            "550 5.6.0 X-GreenArrow-MtaID: must name a configured VirtualMTA",
         ),
-        ("X-GreenArrow-DKIM: {", "550 5.6.0 X-GreenArrow-DKIM: must be JSON"),
+        ("X-GreenArrow-DKIM: {", "550 5.6.0 X-GreenArrow-DKIM: must be valid JSON"),
         (
             "X-GreenArrow-Click-Tracking-Do: maybe",
             "550 5.6.0 X-GreenArrow-Click-Tracking-Do: must be yes, no, 1 or 0",
@@ -347,3 +347,33 @@ def test_a_reply_is_one_line_of_ascii() -> None:
         reply = str(plan(mail(CLASSIFIED, field), site=STRICT).refusal)
         assert reply.isascii()
         assert reply.isprintable()
+
+
+# What decisions depend on.
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        (CLASSIFIED,),
+        (CLASSIFIED, WRONG, "X-GreenArrow-MtaID: b", "List-Unsubscribe: <mailto:u@example.com>"),
+        ("X-GreenArrow-DKIM: {}", "X-GreenArrow-Obscured-Email: user-7"),
+    ],
+)
+@pytest.mark.parametrize("client", ["127.0.0.1", "198.51.100.7"])
+def test_decisions_do_not_depend_on_the_body(fields: tuple[str, ...], client: str) -> None:
+    one, other = (
+        plan(mail(*fields, body=body), envelope(client=client))
+        for body in ("", "X-GreenArrow-MailClass: crm\n\nhttp://example.org/ <opentag/>\n")
+    )
+    assert one == other
+
+
+def test_a_mail_is_decided_about_as_if_it_were_the_only_one() -> None:
+    first = mail(CLASSIFIED, "X-GreenArrow-InstanceID: 1", "X-GreenArrow-MtaID: a")
+    site = config(SITE)
+    before = plan(first, site=site)
+    for fields in ((CLASSIFIED, WRONG), ("X-GreenArrow-MailClass: crm", "X-GreenArrow-MtaID: b")):
+        plan(mail(*fields), envelope("other@example.org", login="crm"), site)
+    assert plan(first, site=site) == before

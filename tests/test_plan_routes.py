@@ -1,4 +1,4 @@
-"""ways.py: which VirtualMTA a mail gets, and which mail gets none."""
+"""route.py: which VirtualMTA a mail gets, and which mail gets none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fletching.mail.envelope import Recipient
 from fletching.policy.plan import Plan, Tracking
+from fletching.policy.route import ALL_PAUSED
 
 from tests.setting import envelope, mail, plan, reason
 
@@ -33,9 +34,10 @@ def routed(
 
 
 def members(found: Plan) -> list[tuple[str, str, int]] | None:
-    if found.route is None:
-        return None
-    return [(member.name, member.transport, member.weight) for member in found.route.members]
+    """The candidates by name; None for Postfix's own routing."""
+    if found.refusal == ALL_PAUSED:
+        return []
+    return sorted((each.name, each.transport, each.weight) for each in found.candidates) or None
 
 
 A, B, C = ("a", "vmta-a", 1), ("B", "vmta-b", 1), ("c", "vmta-c", 1)
@@ -51,8 +53,8 @@ MTA = "X-GreenArrow-MtaID"
         ("single", f"{MTA}: nosuch", (), [B], "class single"),
         ("single", f"{MTA}: a,b", (), [B], "class single"),
         ("free", f"{MTA}: c", (), [C], MTA),
-        ("free", f"{MTA}: pool", (), [("a", "vmta-a", 3), ("B", "vmta-b", 1)], MTA),
-        ("bulk", None, (), [("a", "vmta-a", 3), ("B", "vmta-b", 1)], "class bulk"),
+        ("free", f"{MTA}: pool", (), [("B", "vmta-b", 1), ("a", "vmta-a", 3)], MTA),
+        ("bulk", None, (), [("B", "vmta-b", 1), ("a", "vmta-a", 3)], "class bulk"),
         # A pause: a pool skips it, a single one has a fallback or none.
         ("bulk", None, ("a",), [("B", "vmta-b", 1)], "class bulk"),
         ("bulk", None, ("a", "b"), [], "class bulk"),
@@ -75,12 +77,12 @@ def test_the_virtual_mta(
 
 
 def test_no_virtual_mta() -> None:
-    assert routed("free").route is None
-    assert routed("free", f"{MTA}: nosuch").route is None
+    assert routed("free").member is None
+    assert routed("free", f"{MTA}: nosuch").member is None
 
 
 def test_an_unknown_virtual_mta_is_told() -> None:
-    warning = f"{MTA}: must name a VirtualMTA of the configuration"
+    warning = f"{MTA}: must name a configured VirtualMTA"
     assert warning in routed("single", f"{MTA}: nosuch").warnings
 
 
@@ -111,8 +113,12 @@ def test_local_recipients_stay_deliverable(
         replace(envelope(), recipients=recipients),
         allowed + ROUTES,
     )
-    assert (found.route is not None) == expected
-    told = [text for text in found.warnings if text.startswith("not routed: a recipient's mailer")]
+    assert (found.member is not None) == expected
+    told = [
+        text
+        for text in found.warnings
+        if text.startswith("not routed: a recipient's Postfix transport")
+    ]
     assert bool(told) != expected
 
 
@@ -133,7 +139,7 @@ def test_by_sender(text: str, sender: str, expected: list[tuple[str, str, int]] 
     found = routed("single", text=text, sender=sender)
     assert found.by_sender
     assert members(found) == expected
-    warning = "not routed: route_by sender needs a tag in the return path"
+    warning = "not routed: route_by: sender requires a VERP tag"
     assert (warning in found.warnings) == (expected is None)
 
 
@@ -147,7 +153,7 @@ def test_a_mail_without_class_has_none_of_it() -> None:
         ),
         site=ROUTES,
     )
-    assert found.route is None
+    assert found.candidates == ()
     assert found.bounce_mailbox is None
     assert found.unsubscribe is None
     assert found.tracking == Tracking()

@@ -1,4 +1,4 @@
-"""ways.py: return path, links and List-Unsubscribe: what wins, and what is warned of."""
+"""tracking.py, return_path.py, lists.py: which value wins, and what is warned of."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_room_for_a_tag(local: str, route_by: str, tagged: bool) -> None:
     found = decided(field, everywhere=f"{KEYS}{DOMAIN}route_by: {route_by}\n")
     assert found.bounce_mailbox == f"{local}@example.com"
     assert found.verp == tagged
-    warning = "no tag in the return path: the bounce mailbox is too long for it"
+    warning = "VERP disabled: local part of the bounce mailbox too long"
     assert (warning in found.warnings) != tagged
 
 
@@ -188,7 +188,7 @@ def test_no_tag_without_keys() -> None:
     found = decided(BOUNCE, everywhere="")
     assert found.bounce_mailbox == "h@example.com"
     assert not found.verp
-    assert "no tag in the return path: there are no link_keys" in found.warnings
+    assert "VERP disabled: link_keys is not set" in found.warnings
 
 
 def test_the_delimiter() -> None:
@@ -224,9 +224,9 @@ def test_what_happens_to_the_body(
 @pytest.mark.parametrize(
     ("everywhere", "warning"),
     [
-        (KEYS, "not tracked: there is no url_domain"),
-        (DOMAIN, "not tracked: there is no link_keys"),
-        ("", "not tracked: there is no url_domain"),
+        (KEYS, "not tracked: url_domain is not set"),
+        (DOMAIN, "not tracked: link_keys is not set"),
+        ("", "not tracked: url_domain is not set"),
     ],
 )
 def test_what_is_lacking_is_told(everywhere: str, warning: str) -> None:
@@ -311,7 +311,7 @@ def test_what_is_added(
         ((), "", ("yes", "class a")),
         ((LINK,), "", ("yes", "X-GreenArrow-List-Unsubscribe-HTTP-URL")),
         ((), "list_unsubscribe: false", ("no", "class a")),
-        (("List-Unsubscribe: x",), "", ("as it is", "List-Unsubscribe")),
+        (("List-Unsubscribe: x",), "", ("kept", "List-Unsubscribe")),
     ],
 )
 def test_why(fields: tuple[str, ...], options: str, expected: tuple[str, str]) -> None:
@@ -339,12 +339,12 @@ def test_a_link_of_ours_names_one_recipient(
 ) -> None:
     found = plan(mail(CLASSIFIED, *fields), envelope(*recipients), site(options, ALL))
     assert found.unsubscribe == expected
-    warning = "no List-Unsubscribe: a link of ours would have to name one recipient"
+    warning = "no List-Unsubscribe: needs exactly one recorded recipient"
     assert (warning in found.warnings) == (expected is None)
 
 
 def test_what_list_unsubscribe_lacks_is_told() -> None:
-    warning = "no List-Unsubscribe: it needs link_keys and url_domain or unsubscribe_mailbox"
+    warning = "no List-Unsubscribe: requires link_keys and either url_domain or unsubscribe_mailbox"
     assert warning in decided(everywhere=KEYS).warnings
     assert warning in decided(everywhere="").warnings
     assert warning not in decided(everywhere=ALL).warnings
@@ -352,4 +352,4 @@ def test_what_list_unsubscribe_lacks_is_told() -> None:
 
 def test_a_post_to_http_is_told() -> None:
     found = decided(PLAIN_LINK, POST)
-    assert "no List-Unsubscribe-Post: the URL is not https" in found.warnings
+    assert "no List-Unsubscribe-Post: the unsubscribe URL is not https" in found.warnings

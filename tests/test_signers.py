@@ -1,10 +1,10 @@
-"""signers.py: which keys sign what, by the wishes of X-GreenArrow-DKIM and without."""
+"""signers.py: which keys sign what, by the requests of X-GreenArrow-DKIM and without."""
 
 from __future__ import annotations
 
 import pytest
 from fletching.mail.message import Message, parse
-from fletching.policy.control import DkimWish
+from fletching.policy.offers import DkimRequest
 from fletching.policy.signers import choose
 
 from tests.setting import dkim_key
@@ -25,10 +25,10 @@ def mail(*fields: str) -> Message:
 
 
 def chosen(
-    message: Message, *wishes: DkimWish
+    message: Message, *requests: DkimRequest
 ) -> tuple[list[tuple[str, str, str, str]], list[str]]:
     """d=, s=, and the key's own domain and selector; what could not be signed, and why."""
-    signatures, warnings = choose(message, wishes or None, KEYS)
+    signatures, warnings = choose(message, requests or None, KEYS)
     names = [(each.domain, each.selector, each.key.domain, each.key.selector)
              for each in signatures]  # fmt: skip
     return names, [text.removeprefix("no DKIM signature: ") for text in warnings]
@@ -45,22 +45,22 @@ S2 = ("example.com", "s2", "example.com", "s2")
         (("From: news@EXAMPLE.com",), S1, None),
         (('From: "x@evil.example, y" <news@example.com>',), S1, None),
         (("Sender: bot@example.com", "From: a@other.example"), S1, None),
-        ((FROM, "Sender: bot@other.example"), None, "there is no default key of other.example"),
-        (("Sender: nobody", FROM), None, "Sender and From have no usable domain"),
-        (("From: a@other.example",), None, "there is no default key of other.example"),
-        (("From: a@sub.example.com",), None, "there is no default key of sub.example.com"),
+        ((FROM, "Sender: bot@other.example"), None, "no default key for other.example"),
+        (("Sender: nobody", FROM), None, "neither Sender nor From has a usable domain"),
+        (("From: a@other.example",), None, "no default key for other.example"),
+        (("From: a@sub.example.com",), None, "no default key for sub.example.com"),
         (("From: a@b\u00fccher.example",),
          ("xn--bcher-kva.example", "s1", "xn--bcher-kva.example", "s1"), None),
         (("From: a@xn--bcher-kva.example",),
          ("xn--bcher-kva.example", "s1", "xn--bcher-kva.example", "s1"), None),
-        (("From: undisclosed",), None, "Sender and From have no usable domain"),
-        (("From: a@",), None, "Sender and From have no usable domain"),
-        (("From: a@exa..mple",), None, "Sender and From have no usable domain"),
-        (("Subject: x",), None, "Sender and From have no usable domain"),
-        ((), None, "Sender and From have no usable domain"),
+        (("From: undisclosed",), None, "neither Sender nor From has a usable domain"),
+        (("From: a@",), None, "neither Sender nor From has a usable domain"),
+        (("From: a@exa..mple",), None, "neither Sender nor From has a usable domain"),
+        (("Subject: x",), None, "neither Sender nor From has a usable domain"),
+        ((), None, "neither Sender nor From has a usable domain"),
     ],
 )  # fmt: skip
-def test_without_wishes(
+def test_without_requests(
     fields: tuple[str, ...], signature: tuple[str, str, str, str] | None, warning: str | None
 ) -> None:
     names, warnings = chosen(mail(*fields))
@@ -69,95 +69,99 @@ def test_without_wishes(
 
 
 @pytest.mark.parametrize(
-    ("wish", "signature"),
+    ("asked", "signature"),
     [
-        (DkimWish(), S1),
-        (DkimWish(domain="example.com"), S1),
-        (DkimWish(domain="example.com", selector="s1"), S1),
-        (DkimWish(domain="example.com", selector="s2"), S2),
-        (DkimWish(selector="s2"), S2),
-        (DkimWish(from_domain=True), S1),
-        (DkimWish(from_domain=True, selector="s2"), S2),
+        (DkimRequest(), S1),
+        (DkimRequest(domain="example.com"), S1),
+        (DkimRequest(domain="example.com", selector="s1"), S1),
+        (DkimRequest(domain="example.com", selector="s2"), S2),
+        (DkimRequest(selector="s2"), S2),
+        (DkimRequest(from_domain=True), S1),
+        (DkimRequest(from_domain=True, selector="s2"), S2),
         # from_domain takes the place of a domain that is given, too.
-        (DkimWish(domain="other.example", from_domain=True), S1),
-        (DkimWish(domain="other.example", selector="s1"),
+        (DkimRequest(domain="other.example", from_domain=True), S1),
+        (DkimRequest(domain="other.example", selector="s1"),
          ("other.example", "s1", "other.example", "s1")),
         # The key of another domain; d= and s= are what was asked for.
-        (DkimWish(domain="customer.example", selector="c1", use_key_from="shared.example"),
+        (DkimRequest(domain="customer.example", selector="c1", use_key_from="shared.example"),
          ("customer.example", "c1", "shared.example", "k1")),
-        (DkimWish(domain="customer.example", selector="c1", use_key_from="shared.example/k2"),
+        (DkimRequest(domain="customer.example", selector="c1", use_key_from="shared.example/k2"),
          ("customer.example", "c1", "shared.example", "k2")),
-        (DkimWish(from_domain=True, selector="c1", use_key_from="shared.example"),
+        (DkimRequest(from_domain=True, selector="c1", use_key_from="shared.example"),
          ("example.com", "c1", "shared.example", "k1")),
-        (DkimWish(selector="c1", use_key_from="shared.example"),
+        (DkimRequest(selector="c1", use_key_from="shared.example"),
          ("example.com", "c1", "shared.example", "k1")),
     ],
 )  # fmt: skip
-def test_a_wish(wish: DkimWish, signature: tuple[str, str, str, str]) -> None:
-    assert chosen(mail(FROM), wish) == ([signature], [])
+def test_signature_asked_for(asked: DkimRequest, signature: tuple[str, str, str, str]) -> None:
+    assert chosen(mail(FROM), asked) == ([signature], [])
 
 
 @pytest.mark.parametrize(
-    ("wish", "warning"),
+    ("asked", "warning"),
     [
-        (DkimWish(domain="nowhere.example"), "there is no default key of nowhere.example"),
-        (DkimWish(domain="other.example"), "there is no default key of other.example"),
-        (DkimWish(domain="example.com", selector="s9"), "there is no key s9 of example.com"),
-        (DkimWish(selector="c1", use_key_from="nowhere.example"),
-         "there is no default key of nowhere.example"),
-        (DkimWish(selector="c1", use_key_from="shared.example/k9"),
-         "there is no key k9 of shared.example"),
+        (DkimRequest(domain="nowhere.example"), "no default key for nowhere.example"),
+        (DkimRequest(domain="other.example"), "no default key for other.example"),
+        (DkimRequest(domain="example.com", selector="s9"), "no key s9 for example.com"),
+        (DkimRequest(selector="c1", use_key_from="nowhere.example"),
+         "no default key for nowhere.example"),
+        (DkimRequest(selector="c1", use_key_from="shared.example/k9"),
+         "no key k9 for shared.example"),
         # A key is not looked up by the selector that stands for another one.
-        (DkimWish(selector="k2", use_key_from="other.example"),
-         "there is no default key of other.example"),
+        (DkimRequest(selector="k2", use_key_from="other.example"),
+         "no default key for other.example"),
     ],
 )  # fmt: skip
-def test_a_wish_that_cannot_be(wish: DkimWish, warning: str) -> None:
-    assert chosen(mail(FROM), wish) == ([], [warning])
+def test_signature_that_cannot_be_made(asked: DkimRequest, warning: str) -> None:
+    assert chosen(mail(FROM), asked) == ([], [warning])
 
 
 def test_no_domain_to_sign_for() -> None:
     """Such a mail is sent all the same: there is no signature, and nothing fails."""
     broken = mail("From: a@exa..mple")
-    wish = DkimWish(from_domain=True, selector="c1", use_key_from="shared.example")
-    assert chosen(broken, wish) == ([], ["Sender and From have no usable domain"])
+    request = DkimRequest(from_domain=True, selector="c1", use_key_from="shared.example")
+    assert chosen(broken, request) == ([], ["neither Sender nor From has a usable domain"])
 
 
 def test_several_in_order() -> None:
-    wishes = [
-        DkimWish(domain="other.example", selector="s1"),
-        DkimWish(domain="nowhere.example"),
-        DkimWish(selector="s2"),
-        DkimWish(),
+    requests = [
+        DkimRequest(domain="other.example", selector="s1"),
+        DkimRequest(domain="nowhere.example"),
+        DkimRequest(selector="s2"),
+        DkimRequest(),
     ]
-    names, warnings = chosen(mail(FROM), *wishes)
+    names, warnings = chosen(mail(FROM), *requests)
     assert names == [("other.example", "s1", "other.example", "s1"), S2, S1]
-    assert warnings == ["there is no default key of nowhere.example"]
+    assert warnings == ["no default key for nowhere.example"]
 
 
 def test_the_same_key_twice_signs_once() -> None:
-    again = [DkimWish(), DkimWish(domain="example.com", selector="s1"), DkimWish(from_domain=True)]
+    again = [
+        DkimRequest(),
+        DkimRequest(domain="example.com", selector="s1"),
+        DkimRequest(from_domain=True),
+    ]
     assert chosen(mail(FROM), *again) == ([S1], [])
 
 
 def test_the_same_key_twice_where_wanted() -> None:
-    wishes = [DkimWish(), DkimWish(allow_duplicate=True)]
-    assert chosen(mail(FROM), *wishes) == ([S1, S1], [])
-    # It is the second wish that has to allow it.
-    assert chosen(mail(FROM), *reversed(wishes)) == ([S1], [])
+    requests = [DkimRequest(), DkimRequest(allow_duplicate=True)]
+    assert chosen(mail(FROM), *requests) == ([S1, S1], [])
+    # It is the second request that has to allow it.
+    assert chosen(mail(FROM), *reversed(requests)) == ([S1], [])
 
 
 def test_one_key_for_two_domains_is_two_signatures() -> None:
-    wishes = [
-        DkimWish(domain=domain, selector="c1", use_key_from="shared.example")
+    requests = [
+        DkimRequest(domain=domain, selector="c1", use_key_from="shared.example")
         for domain in ("a.example", "b.example")
     ]
-    names, _ = chosen(mail(FROM), *wishes)
+    names, _ = chosen(mail(FROM), *requests)
     assert [name for name, *_ in names] == ["a.example", "b.example"]
 
 
-def test_all_wishes_in_vain_are_no_default_key() -> None:
-    names, warnings = chosen(mail(FROM), DkimWish(selector="s9"))
+def test_all_requests_in_vain_are_no_default_key() -> None:
+    names, warnings = chosen(mail(FROM), DkimRequest(selector="s9"))
     assert names == []
     assert len(warnings) == 1
 
@@ -165,5 +169,5 @@ def test_all_wishes_in_vain_are_no_default_key() -> None:
 def test_no_keys() -> None:
     assert choose(mail(FROM), None, ()) == (
         (),
-        ["no DKIM signature: there is no default key of example.com"],
+        ["no DKIM signature: no default key for example.com"],
     )

@@ -14,7 +14,8 @@ import pytest
 from fletching.admin.preview import preview
 from fletching.config.load import ConfigError
 from fletching.numbering import Numbered, Question
-from fletching.outgoing.flow import STORE_AWAY, SUPPRESSED, Stamp
+from fletching.policy.setup import Stamp
+from fletching.policy.store_question import STORE_UNAVAILABLE, SUPPRESSED
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Limits
@@ -89,7 +90,7 @@ def test_without_one_recipient_nobody_is_asked() -> None:
     slip = plan(newsletter("X-GreenArrow-Obscured-Email: ü"), site=SITE + REFUSE)
     for found in (shared, aggregate, slip):
         assert found.email == ""
-        assert reason(found, "suppress") == ("off", "recorded as nobody")
+        assert reason(found, "suppress") == ("off", "recipient not recorded")
 
 
 # The way of a mail.
@@ -141,7 +142,7 @@ def test_or_nothing_happens() -> None:
 
 def test_a_store_that_is_away_says_nothing_of_suppression() -> None:
     message, away = newsletter(), Store(None)
-    assert carried(message, opened=setup(SITE + REFUSE), store=away).refusal == STORE_AWAY
+    assert carried(message, opened=setup(SITE + REFUSE), store=away).refusal == STORE_UNAVAILABLE
     untracked = setup(SITE + REFUSE + "on_store_failure: untracked\n")
     outcome = carried(message, opened=untracked, store=away)
     assert outcome.refusal is None

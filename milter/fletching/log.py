@@ -39,10 +39,10 @@ def mails(answered: Iterable[tuple[str, bool, Facts]]) -> None:
     _put(lines)
 
 
-def mail_failed(queue_id: str, error: BaseException, source: Facts = ()) -> None:
-    """Something unexpected happened to a mail, which is answered 451."""
+def mail_failed(queue_id: str, verdict: str, error: BaseException, source: Facts = ()) -> None:
+    """Something unexpected happened to a mail, which gets this verdict."""
     who = ("queue_id", queue_id)
-    _write(ERROR, "mail_failed", [who, ("verdict", "tempfail"), *source, ("error", _said(error))])
+    _write(ERROR, "mail_failed", [who, ("verdict", verdict), *source, ("error", _said(error))])
     _trace(who, error)
 
 

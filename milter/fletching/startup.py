@@ -15,7 +15,7 @@ from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
 from fletching.mail.dkim import SigningKey
-from fletching.outgoing.flow import Setup, Stamp
+from fletching.policy.setup import Setup, Stamp
 from fletching.tokens import Keyring
 
 

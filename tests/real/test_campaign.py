@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fletching.metrics import folder
-from fletching.outgoing.flow import STORE_AWAY
+from fletching.policy.store_question import STORE_UNAVAILABLE
 from fletching.store.campaigns import Campaigns
 from fletching.tokens import Keyring
 from prometheus_client.mmap_dict import MmapedDict
@@ -58,7 +58,7 @@ def send_many(postfix: Postfix, ports: Sequence[int], mails: int) -> list[Reply]
 def taken(smtp: SMTP, replies: list[Reply]) -> bool:
     """Whether the mail was taken, and not put off because Redis was late."""
     replies.append(send(smtp, SPRING, SENDER, [READER]))
-    assert replies[-1].accepted or str(STORE_AWAY).endswith(replies[-1].text), replies[-1]
+    assert replies[-1].accepted or str(STORE_UNAVAILABLE).endswith(replies[-1].text), replies[-1]
     return replies[-1].accepted
 
 

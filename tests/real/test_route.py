@@ -180,8 +180,9 @@ class TestLocalMail:
         postfix.wait_empty()
         (raw,) = postfix.mailbox(mailbox)
         assert b"\nX-Mailer-Info: " in raw, "it was not treated as classified mail"
-        assert f'warning="not routed: a recipient\'s mailer is {mailbox}"' in fletching.line_of(
-            reply
+        assert (
+            f'warning="not routed: a recipient\'s Postfix transport is {mailbox}"'
+            in fletching.line_of(reply)
         )
 
     def test_keeps_the_remote_recipients_of_the_same_mail_deliverable(

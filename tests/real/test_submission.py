@@ -243,7 +243,7 @@ class TestSendmail:
         (verdict,) = verify_dkimpy(arrived.raw, site.fletching.records)
         assert (verdict.selector, verdict.passed) == ("s1", True)
         said = site.fletching.settled_log().splitlines()[-1]
-        assert "does not count in mail from sendmail" in said
+        assert "ignored in mail from sendmail" in said
 
 
 class TestTransportOfOctets:

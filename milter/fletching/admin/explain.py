@@ -42,8 +42,8 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
     return told | {
         "trusted": outcome.plan.trusted,
         "decisions": [
-            {"setting": reason.setting, "value": reason.value, "source": reason.source}
-            for reason in outcome.plan.reasons
+            {"setting": each.setting, "value": each.value, "source": each.source}
+            for each in outcome.plan.decisions
         ],
         "removed": [
             readable(header.name)

@@ -15,7 +15,8 @@ from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message, addresses
 from fletching.numbering import Numbered, Question
 from fletching.outgoing import edits
-from fletching.outgoing.flow import Outcome, Setup, Stamp, carry
+from fletching.outgoing.flow import Outcome, carry
+from fletching.policy.setup import Setup, Stamp
 
 CAMPAIGN = "preview"
 
@@ -67,7 +68,7 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
     """The object of `fletching preview --json` (docs/commands.md)."""
     refusal, facts, mail_class = outcome.refusal, outcome.facts, outcome.plan.mail_class
     return {
-        "verdict": verdict(outcome),
+        "verdict": outcome.verdict,
         "reply": str(refusal) if refusal else None,
         "mail_from": envelope.sender if outcome.sender is None else outcome.sender,
         "transport": outcome.member.transport if outcome.member else None,
@@ -83,13 +84,6 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
         # What is refused does not leave.
         "message": base64.b64encode(b"" if refusal else bytes(outcome.final)).decode("ascii"),
     }
-
-
-def verdict(outcome: Outcome) -> str:
-    """`accept`, `reject` or `tempfail`."""
-    if outcome.refusal is None:
-        return "accept"
-    return "tempfail" if outcome.refusal.code < 500 else "reject"
 
 
 def readable(octets: bytes) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fletching.mail.message import Header, Message
+from fletching.policy.control import ROUTE_HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,22 @@ def between(mail: Message, final: Message) -> tuple[Edit, ...]:
     if final.body != mail.body:
         edits.append(ReplaceBody(final.body))
     return tuple(edits)
+
+
+def for_postfix(
+    mail: Message, final: Message, sender: str | None, transport: str | None
+) -> tuple[Edit, ...]:
+    """All that Postfix has to do so that ``mail`` becomes ``final``, in a safe order.
+
+    ``sender``: the new envelope sender, None if it stays. ``transport``: where the route header
+    leads, None for no route.
+    """
+    found = between(mail, final)
+    if sender is not None:
+        found = from_sender(sender, found)
+    if transport is not None:
+        found = routed(ROUTE_HEADER, transport, found)
+    return found
 
 
 def routed(name: bytes, transport: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:

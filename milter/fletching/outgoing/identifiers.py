@@ -1,7 +1,8 @@
-"""What marks one message: its links' tokens, its return path, X-Mailer-Info, List-Unsubscribe.
+"""What identifies one message: the tokens in its links, its return path, X-Mailer-Info and
+List-Unsubscribe.
 
-Here live the values that name a message to those who will send something back. They follow from
-the Plan and the message's number, and from nothing else.
+Here are the values by which a click, a bounce or a complaint that comes back finds its message.
+They follow from the Plan and the message's number, and from nothing else.
 """
 
 from __future__ import annotations
@@ -12,25 +13,41 @@ from functools import cache, cached_property
 from urllib.parse import quote
 
 from fletching.mail.message import Header
+from fletching.numbering import Numbered
 from fletching.outgoing.tracking_urls import Series, Urls, leading_nowhere, series, url
 from fletching.policy.control import LONGEST_URI
 from fletching.policy.plan import Plan
 from fletching.policy.return_path import sender_suffix
+from fletching.policy.setup import Stamp
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, Purpose
 
 _INFO_LINE = 72
 _PLAIN_IN_MAILTO = "@!$'*+"
-"""What stands for itself in the address of a mailto: URI (RFC 6068), beside what always does."""
+"""Characters of an address that a mailto: URI (RFC 6068) need not encode, beside the usual ones."""
+
+
+def facts_of(plan: Plan, numbered: Numbered | None, stamp: Stamp) -> Facts:
+    """What the tokens of a message say. ``numbered`` None: the store did not answer."""
+    return Facts(
+        campaign=numbered.campaign if numbered else "",
+        number=numbered.number if numbered else 0,
+        mail_class=plan.mail_class.name if plan.mail_class else "",
+        instance_id=plan.instance_id,
+        listid=plan.listid,
+        click_tracking_id=plan.click_tracking_id,
+        email=plan.email,
+        mtaid=plan.member.name if plan.member else "",
+        sent=stamp.seconds,
+    )
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The marks of one message."""
+class Identifiers:
+    """The identifiers of one message. ``facts``: what its tokens say."""
 
     plan: Plan
     facts: Facts
     keys: Keyring
-    transport: str | None = None
 
     def urls(self) -> Urls:
         """What its tracking URLs are made of."""
@@ -54,7 +71,7 @@ class Marks:
 
     @cached_property
     def sender(self) -> str | None:
-        """The envelope sender to set, None where it stays (docs/return-path.md)."""
+        """The envelope sender to set, None if it stays."""
         mailbox = self.plan.bounce_mailbox
         if mailbox is None:
             return None
@@ -62,8 +79,8 @@ class Marks:
             return mailbox
         local, _, domain = mailbox.rpartition("@")
         tag = self.keys.tag(self.facts.campaign, self.facts.number)
-        if self.plan.by_sender and self.transport is not None:
-            tag += f"-{sender_suffix(self.transport)}"
+        if self.plan.by_sender and self.plan.member is not None:
+            tag += f"-{sender_suffix(self.plan.member.transport)}"
         return f"{local}{self.plan.delimiter}{tag}@{domain}"
 
     def headers(self) -> tuple[Header, ...]:
@@ -78,7 +95,7 @@ class Marks:
         return (Header(b"X-Mailer-Info", ("\r\n".join(f" {piece}" for piece in pieces)).encode()),)
 
     def _unsubscribe(self) -> tuple[Header, ...]:
-        """List-Unsubscribe and, with an https URL, List-Unsubscribe-Post (docs/unsubscribe.md)."""
+        """List-Unsubscribe and, if its URL is https, List-Unsubscribe-Post."""
         wanted = self.plan.unsubscribe
         if wanted is None:
             return ()
@@ -87,7 +104,7 @@ class Marks:
         uris = [f" <{uri}>" for uri in (link, mail) if uri is not None]
         if not uris:
             return ()
-        # Folded at ", ", so that it leaves as it is written here.
+        # Folded at ", ": Postfix leaves it as it is.
         fields = [Header(b"List-Unsubscribe", ",\r\n".join(uris).encode("ascii"))]
         if wanted.post is not None and link is not None:
             fields.append(Header(b"List-Unsubscribe-Post", b" " + wanted.post.encode("ascii")))
@@ -107,10 +124,10 @@ class Marks:
         return self._short(lambda token: f"mailto:{address}?subject={token}")
 
     def _short(self, uri: Callable[[str], str]) -> str | None:
-        """The URI with a token, on a line that Postfix does not break; None if there is no way.
+        """The URI with a token, on a line that Postfix does not break; None if none fits.
 
-        A URI cannot be folded. Where everything is as long as it may be, the token does without the
-        VirtualMTA's name, then without the Click-Tracking-ID. It must name the recipient.
+        A URI cannot be folded. If it is too long, the token leaves out the VirtualMTA's name, and
+        then the Click-Tracking-ID. It must contain the recipient.
         """
         made = uri(self._token(Kind.LIST_UNSUBSCRIBE))
         if len(made) <= LONGEST_URI:

@@ -1,8 +1,9 @@
 """Control headers: the `X-GreenArrow-*` fields of a mail, read and checked (docs/headers.md).
 
-Here live their names and their grammar, and nothing else: no configuration is known here, and
-nothing is decided. What is wrong with a field is a value, too. A rule names what is allowed and
-never repeats what was given, since it goes back to clients and into logs.
+Here are their names and their grammar, and nothing else: no configuration is known here, and
+nothing is decided. A valid field becomes an offer (`offers.py`) and an invalid one an
+`InvalidValue`. A rule says what is allowed and never repeats the value, since it is sent to clients
+and written to logs.
 """
 
 from __future__ import annotations
@@ -12,74 +13,40 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from fletching.config import values
 from fletching.mail.message import Header
+from fletching.policy import offers
+from fletching.policy.offers import DkimRequest, InvalidValue, Offer, Offers, Setting, SourceKind
 
 PREFIX = b"x-greenarrow-"
 ROUTE_HEADER = b"X-Fletching-Route"
 """The private field that tells Postfix the transport. One that a client sends is a forgery."""
 
 LONGEST_URI = 998 - len("List-Unsubscribe: <>,")
-"""Octets of a URI that stays on one line: Postfix breaks longer lines, and a URI with them."""
+"""Bytes of a URI that fits on one line: Postfix breaks longer lines, and a URI with them."""
 
 MOST_SIGNATURES = 10
 MOST_FIELDS = 100
 """Control headers and forged routes of one mail: each is removed by an edit of its own."""
 
-_DKIM_FIELD_OCTETS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class DkimWish:
-    """One object of X-GreenArrow-DKIM (docs/headers.md). None: not given."""
-
-    domain: str | None = None
-    from_domain: bool = False
-    selector: str | None = None
-    use_key_from: str | None = None
-    allow_duplicate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A field that is passed over. ``strict``: `on_invalid_header: reject` refuses the mail."""
-
-    header: str
-    rule: str
-    strict: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.header}: {self.rule}"
+_DKIM_FIELD_BYTES = 4096
+_NOTHING = Offers(SourceKind.HEADER, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What the control headers of one mail say. None: not given, or not valid.
+    """What the control headers of one mail ask for.
 
-    ``places`` are the fields to remove, as places in the mail as received; ``given`` counts those
-    that a client may use, that is without forged routes.
+    ``remove``: the positions of the fields to remove, in the mail as received. ``count``: how many
+    fields there are that a client may use, so without forged routes.
     """
 
-    mail_class: str | None = None
-    instance_id: str | None = None
-    list_id: str | None = None
-    mta_id: str | None = None
-    bounce_mailbox: str | None = None
-    obscured_email: str | None = None
-    url_domain: str | None = None
-    click_tracking: bool | None = None
-    click_tracking_id: str | None = None
-    unsubscribe_url: str | None = None
-    unsubscribe_post: str | None = None
-    tracker_format: str | None = None
-    seed: bool | None = None
-    seed_progress: float | None = None
-    dkim: tuple[DkimWish, ...] | None = None
-    places: frozenset[int] = field(default_factory=frozenset)
-    given: int = 0
-    problems: tuple[Problem, ...] = ()
+    offers: Offers = _NOTHING
+    invalid: tuple[InvalidValue, ...] = ()
+    remove: frozenset[int] = field(default_factory=frozenset)
+    count: int = 0
 
 
 class _InvalidError(Exception):
@@ -97,10 +64,12 @@ def _matching(pattern: str, rule: str) -> Callable[[str], str]:
     return check
 
 
-def _by(rule_of: Callable[[str], str]) -> Callable[[str], str]:
+def _as_option(option: Callable[[str], str]) -> Callable[[str], str]:
+    """The check of the option that has the same values."""
+
     def check(value: str) -> str:
         try:
-            return rule_of(value)
+            return option(value)
         except ValueError as error:
             raise _InvalidError(str(error)) from None
 
@@ -144,79 +113,95 @@ def _unsubscribe_url(value: str) -> str:
     return value
 
 
-_PRINTABLE = "must be 1 to 255 printable ASCII characters"
-_CONTROLS: Mapping[bytes, tuple[str, str, Callable[[str], Any]]] = {
-    b"x-greenarrow-" + name.lower().encode(): (f"X-GreenArrow-{name}", attribute, check)
-    for name, attribute, check in (
-        ("MailClass", "mail_class", _by(values.class_name)),
-        ("InstanceID", "instance_id", _instance_id),
-        ("ListID", "list_id", _by(values.list_id)),
-        ("MtaID", "mta_id", _by(values.virtual_mta_name)),
-        ("BounceMailboxOverride", "bounce_mailbox", _by(values.address)),
-        ("Obscured-Email", "obscured_email", _matching(r"[ -~]{1,255}", _PRINTABLE)),
-        ("URL-Domain", "url_domain", _by(values.url_domain)),
-        ("Click-Tracking-Do", "click_tracking", _switch),
-        (
-            "Click-Tracking-ID",
-            "click_tracking_id",
-            _matching(r"[ -~]{0,300}", "must be at most 300 printable ASCII characters"),
-        ),
-        ("List-Unsubscribe-HTTP-URL", "unsubscribe_url", _unsubscribe_url),
-        (
-            "List-Unsubscribe-HTTP-URL-Post",
-            "unsubscribe_post",
-            _matching(r"[ -~]{1,255}", _PRINTABLE),
-        ),
-        ("Tracker-Format", "tracker_format", _format),
-        ("SeedDo", "seed", _switch),
-        ("SeedProgress", "seed_progress", _progress),
+class _Field(NamedTuple):
+    """A control header that may be given once. ``settings``: what its value is offered for."""
+
+    name: str
+    settings: tuple[Setting[Any], ...]
+    check: Callable[[str], Any]
+    strict: bool = True
+
+
+_PRINTABLE = _matching(r"[ -~]{1,255}", "must be 1 to 255 printable ASCII characters")
+_TRACKING_ID = _matching(r"[ -~]{0,300}", "must be at most 300 printable ASCII characters")
+_TRACKING = (offers.CLICK_TRACKING, offers.CLICKS, offers.OPENS)
+_URL, _POST = "List-Unsubscribe-HTTP-URL", "List-Unsubscribe-HTTP-URL-Post"
+
+_FIELDS: Mapping[bytes, _Field] = {
+    PREFIX + each.name.lower().encode(): each._replace(name=f"X-GreenArrow-{each.name}")
+    for each in (
+        _Field("MailClass", (offers.MAIL_CLASS,), _as_option(values.class_name)),
+        _Field("InstanceID", (offers.INSTANCE_ID,), _instance_id),
+        _Field("ListID", (offers.LIST_ID,), _as_option(values.list_id)),
+        _Field("MtaID", (offers.VIRTUAL_MTA,), _as_option(values.virtual_mta_name)),
+        _Field("BounceMailboxOverride", (offers.BOUNCE_MAILBOX,), _as_option(values.address)),
+        _Field("Obscured-Email", (offers.OBSCURED_EMAIL,), _PRINTABLE),
+        # An invalid one is ignored even where every other invalid header refuses the mail.
+        _Field("URL-Domain", (offers.URL_DOMAIN,), _as_option(values.url_domain), strict=False),
+        _Field("Click-Tracking-Do", _TRACKING, _switch),
+        _Field("Click-Tracking-ID", (offers.CLICK_TRACKING_ID,), _TRACKING_ID),
+        _Field(_URL, (offers.LIST_UNSUBSCRIBE_URL,), _unsubscribe_url),
+        _Field(_POST, (offers.LIST_UNSUBSCRIBE_POST,), _PRINTABLE),
+        _Field("Tracker-Format", (offers.TRACKER_FORMAT,), _format),
+        _Field("SeedDo", (offers.SEED,), _switch),
+        _Field("SeedProgress", (offers.SEED_PROGRESS,), _progress),
     )
 }
 _DKIM, _DKIM_NAME = b"x-greenarrow-dkim", "X-GreenArrow-DKIM"
-_URL_DOMAIN = b"x-greenarrow-url-domain"
 
 
 def read(headers: tuple[Header, ...]) -> Control:
-    """Reads the control headers among a mail's fields. Raises nothing, whatever they hold."""
+    """Reads the control headers among a mail's fields. Raises nothing, whatever they contain."""
     fields: dict[bytes, list[Header]] = defaultdict(list)
-    places: set[int] = set()
+    remove: set[int] = set()
     for header in headers:
         key = header.key
-        ours = key.startswith(PREFIX)
-        if (ours or key == ROUTE_HEADER.lower()) and header.place is not None:
-            places.add(header.place)
-        if ours:
+        is_control = key.startswith(PREFIX)
+        if (is_control or key == ROUTE_HEADER.lower()) and header.place is not None:
+            remove.add(header.place)
+        if is_control:
             fields[key].append(header)
-    given = sum(map(len, fields.values()))
-    problems: list[Problem] = []
-    wishes = _dkim(fields.pop(_DKIM, []), problems)
-    found = _values(fields, problems)
-    if "unsubscribe_post" in found and "unsubscribe_url" not in found:
-        del found["unsubscribe_post"]
-        name = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
-        problems.append(Problem(f"{name}-Post", f"must stand with a valid {name}"))
-    return Control(
-        **found, dkim=wishes, places=frozenset(places), given=given, problems=tuple(problems)
-    )
-
-
-def _values(fields: Mapping[bytes, list[Header]], problems: list[Problem]) -> dict[str, Any]:
-    """The values of the headers that may be given once, by the names of `Control`."""
-    found: dict[str, Any] = {}
+    if not fields:
+        return Control(remove=frozenset(remove))
+    count = sum(map(len, fields.values()))
+    invalid: list[InvalidValue] = []
+    found: dict[Setting[Any], Offer[Any]] = {}
+    requests = _dkim(fields.pop(_DKIM, []), invalid)
+    if requests is not None:
+        found[offers.DKIM] = Offer(requests, _DKIM_NAME)
     for key, same in fields.items():
-        if key not in _CONTROLS:
-            problems.append(Problem(_shown(same[0].name), "unknown control header", False))
-            continue
-        name, attribute, check = _CONTROLS[key]
-        try:
-            found[attribute] = check(_single(same))
-        except _InvalidError as error:
-            problems.append(Problem(name, str(error), key != _URL_DOMAIN))
-    return found
+        _read_field(key, same, found, invalid)
+    if offers.LIST_UNSUBSCRIBE_POST in found and offers.LIST_UNSUBSCRIBE_URL not in found:
+        _, source = found.pop(offers.LIST_UNSUBSCRIBE_POST)
+        rule = f"requires a valid X-GreenArrow-{_URL}"
+        invalid.append(InvalidValue(source, offers.LIST_UNSUBSCRIBE_POST, rule))
+    return Control(Offers(SourceKind.HEADER, found), tuple(invalid), frozenset(remove), count)
 
 
-def _shown(name: bytes) -> str:
-    """A field name that a client made up, fit to be shown."""
+def _read_field(
+    key: bytes,
+    same: list[Header],
+    found: dict[Setting[Any], Offer[Any]],
+    invalid: list[InvalidValue],
+) -> None:
+    """Reads the fields of one name, which may be given once."""
+    known = _FIELDS.get(key)
+    if known is None:
+        name = _printable(same[0].name)
+        invalid.append(InvalidValue(name, None, "unknown control header", strict=False))
+        return
+    try:
+        value = known.check(_single(same))
+    except _InvalidError as error:
+        setting = known.settings[0]
+        invalid.append(InvalidValue(known.name, setting, str(error), known.strict))
+        return
+    for setting in known.settings:
+        found[setting] = Offer(value, known.name)
+
+
+def _printable(name: bytes) -> str:
+    """The name of a field that no one defined, safe to print."""
     return name[:64].decode("ascii", "replace").rstrip()
 
 
@@ -231,84 +216,83 @@ def _ascii(text: bytes) -> str:
     try:
         return text.decode("ascii")
     except UnicodeDecodeError:
-        raise _InvalidError("must be in ASCII") from None
+        raise _InvalidError("must be ASCII") from None
 
 
-def _dkim(fields: list[Header], problems: list[Problem]) -> tuple[DkimWish, ...] | None:
-    """The wishes of all X-GreenArrow-DKIM fields together, in order.
+def _dkim(fields: list[Header], invalid: list[InvalidValue]) -> tuple[DkimRequest, ...] | None:
+    """The requests of all X-GreenArrow-DKIM fields together, in order.
 
-    None where no field is valid: then the default key signs.
+    None if no field is valid: then the default key signs.
     """
-    wishes: list[DkimWish] = []
+    requests: list[DkimRequest] = []
     for header in fields:
         try:
-            wishes += _wishes(header)
+            requests += _requests(header)
         except _InvalidError as error:
-            problems.append(Problem(_DKIM_NAME, str(error)))
-    if len(wishes) > MOST_SIGNATURES:
-        rule = f"must ask for at most {MOST_SIGNATURES} signatures"
-        problems.append(Problem(_DKIM_NAME, rule))
+            invalid.append(InvalidValue(_DKIM_NAME, offers.DKIM, str(error)))
+    if len(requests) > MOST_SIGNATURES:
+        rule = f"must request at most {MOST_SIGNATURES} signatures"
+        invalid.append(InvalidValue(_DKIM_NAME, offers.DKIM, rule))
         return None
-    return tuple(wishes) or None
+    return tuple(requests) or None
 
 
-def _wishes(header: Header) -> list[DkimWish]:
-    """The wishes of one field."""
-    if len(header.text) >= _DKIM_FIELD_OCTETS:
+def _requests(header: Header) -> list[DkimRequest]:
+    """The requests of one field."""
+    if len(header.text) >= _DKIM_FIELD_BYTES:
         raise _InvalidError("must be shorter than 4 KB")
     try:
         content = json.loads(_ascii(header.text), parse_constant=_no_json)
     except (ValueError, RecursionError):
-        raise _InvalidError("must be JSON") from None
+        raise _InvalidError("must be valid JSON") from None
     objects = content if isinstance(content, list) else [content]
     if not 1 <= len(objects) <= MOST_SIGNATURES:
         raise _InvalidError(f"must be an object or an array of 1 to {MOST_SIGNATURES} objects")
-    return [_wish(entry) for entry in objects]
+    return [_request(entry) for entry in objects]
 
 
 def _no_json(constant: str) -> NoReturn:
-    """NaN and the infinities, which Python's parser would take."""
+    """NaN and the infinities, which Python's parser accepts."""
     raise ValueError(constant)
 
 
-def _wish(entry: object) -> DkimWish:
+def _request(entry: object) -> DkimRequest:
     if not isinstance(entry, dict):
         raise _InvalidError(f"must be an object or an array of 1 to {MOST_SIGNATURES} objects")
     known = ("domain", "from_domain", "selector", "use_key_from", "allow_duplicate")
     if not entry.keys() <= set(known):
-        raise _InvalidError(f"must have no other keys than {', '.join(known)}")
-    wish = DkimWish(
-        domain=_name(entry, "domain", values.host),
-        from_domain=_truth(entry, "from_domain"),
-        selector=_name(entry, "selector", values.selector),
+        raise _InvalidError(f"must have only the keys {', '.join(known)}")
+    request = DkimRequest(
+        domain=_dns_name(entry, "domain", values.host),
+        from_domain=_flag(entry, "from_domain"),
+        selector=_dns_name(entry, "selector", values.selector),
         use_key_from=_key_source(entry),
-        allow_duplicate=_truth(entry, "allow_duplicate"),
+        allow_duplicate=_flag(entry, "allow_duplicate"),
     )
-    if wish.use_key_from and not wish.selector:
-        raise _InvalidError("must have selector where it has use_key_from")
-    return wish
+    if request.use_key_from and not request.selector:
+        raise _InvalidError("must have selector if it has use_key_from")
+    return request
 
 
-def _name(entry: dict[str, Any], key: str, form: Callable[[str], str]) -> str | None:
-    """A domain or selector; null counts as not given."""
+def _dns_name(entry: dict[str, Any], key: str, check: Callable[[str], str]) -> str | None:
+    """A domain or a selector; null counts as not given."""
     value = entry.get(key)
     if value is None:
         return None
+    rule = f"{key} must be a DNS name"
+    if not isinstance(value, str):
+        raise _InvalidError(rule)
     try:
-        return form(value) if isinstance(value, str) else _no_name(key)
+        return check(value)
     except ValueError:
-        return _no_name(key)
-
-
-def _no_name(key: str) -> NoReturn:
-    raise _InvalidError(f"must have a DNS name as {key}")
+        raise _InvalidError(rule) from None
 
 
 def _key_source(entry: dict[str, Any]) -> str | None:
     value = entry.get("use_key_from")
     if value is None:
         return None
-    rule = "must have domain or domain/selector as use_key_from"
+    rule = "use_key_from must be DOMAIN or DOMAIN/SELECTOR"
     if not isinstance(value, str):
         raise _InvalidError(rule)
     domain, slash, selector = value.partition("/")
@@ -318,11 +302,11 @@ def _key_source(entry: dict[str, Any]) -> str | None:
         raise _InvalidError(rule) from None
 
 
-def _truth(entry: dict[str, Any], key: str) -> bool:
-    """JSON true, or a number from 1 on; null counts as not given."""
+def _flag(entry: dict[str, Any], key: str) -> bool:
+    """JSON true, or a number of at least 1; null counts as not given."""
     value = entry.get(key)
     if value is None:
         return False
     if isinstance(value, (bool, int, float)):
         return value >= 1
-    raise _InvalidError(f"must have true, false or a number as {key}")
+    raise _InvalidError(f"{key} must be true, false or a number")

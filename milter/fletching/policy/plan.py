@@ -1,7 +1,8 @@
-"""The Plan: what was decided about one mail, and why (docs/mail.md).
+"""The Plan: what was decided about one mail, and why.
 
-Here live the values that all decisions end in. They are made in `terms.py` and `decide.py`, and
-after that nobody reads configuration. What depends on the message's number is in `marks.py`.
+Here are the values that all decisions end in. The other files of this room make them; after that
+nothing reads the configuration. What depends on the message's number is in
+`outgoing/identifiers.py`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,23 @@ from typing import NamedTuple
 
 from fletching.config.model import MailClass
 from fletching.mail.dkim import Signature
-from fletching.policy.route import Route
+from fletching.policy.verdict import Refusal
 
 
-class Reason(NamedTuple):
-    """One decision: what was decided, and by what."""
+class Decision(NamedTuple):
+    """One decision: the setting, its value, and the source of the value."""
 
     setting: str
     value: str
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """The answer to the client: reply code, enhanced code (RFC 3463) and one sentence."""
+class Member(NamedTuple):
+    """A single VirtualMTA and its Postfix transport. ``weight``: its share in a pool."""
 
-    code: int
-    enhanced: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.code} {self.enhanced} {self.text}"
+    name: str
+    transport: str
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +36,8 @@ class Tracking:
     """What happens to the body (docs/tracking.md).
 
     ``body`` false: it stays as it is. ``text``: links in plain text are click links too. ``domain``
-    is the URL domain, None where there is none; ``form`` is a, b or c. ``trap``: HTML gets a link
-    that no person sees, so that who follows it is known to be a program.
+    is the URL domain, None if there is none; ``form`` is a, b or c. ``trap``: HTML gets a link
+    that no person sees, so that a client that follows it is known to be a program.
     """
 
     body: bool = False
@@ -60,7 +57,7 @@ class Tracking:
 class Unsubscribe:
     """The List-Unsubscribe field to add (docs/unsubscribe.md).
 
-    ``url`` is the one from the header, ``own`` asks for a link of ours instead; ``post`` is the
+    ``url`` is the one that the mail asks for; ``own`` adds our own link instead; ``post`` is the
     value of List-Unsubscribe-Post, None for no such field; ``mailbox`` takes mailto: unsubscribes.
     """
 
@@ -72,13 +69,14 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done with one mail. Without ``mail_class``: remove, and perhaps sign.
+    """What is to be done with one mail. Without ``mail_class``: remove, and perhaps sign or route.
 
-    ``remove``: places of header fields. ``email`` is what stands for the recipient wherever it is
-    written down, empty for nothing; ``logged`` the same for the log. ``route``: None for Postfix's
-    own routing; with ``by_sender``, the return path tells Postfix the transport instead of a header
-    field. ``suppress``: `report` or `refuse` where the suppression of the list is asked for
-    ``email``, `off` where it is not.
+    ``remove``: positions of header fields. ``email`` stands for the recipient wherever it is
+    recorded, empty if it is recorded nowhere; ``logged`` is the same for the log.
+    ``candidates``: the VirtualMTAs that may carry the mail, best first; none for Postfix's own
+    routing. With ``by_sender``, the return path tells Postfix the transport, not a header field.
+    ``suppress``: `report` or `refuse` if the store is to look up ``email`` in the suppression list
+    of ``listid``, `off` if not.
     """
 
     trusted: bool
@@ -91,7 +89,7 @@ class Plan:
     email: str = ""
     suppress: str = "off"
     logged: tuple[str, ...] = ()
-    route: Route | None = None
+    candidates: tuple[Member, ...] = ()
     bounce_mailbox: str | None = None
     verp: bool = False
     tracking: Tracking = Tracking()
@@ -104,14 +102,19 @@ class Plan:
     bounce_memory: int = 0
     delimiter: str = "+"
     by_sender: bool = False
-    reasons: tuple[Reason, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     warnings: tuple[str, ...] = ()
-    refusal: Refuse | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def member(self) -> Member | None:
+        """The VirtualMTA that carries the mail."""
+        return self.candidates[0] if self.candidates else None
 
     @property
     def nothing(self) -> bool:
         """The mail leaves as it came."""
-        return not (self.remove or self.mail_class or self.signatures)
+        return not (self.remove or self.mail_class or self.signatures or self.candidates)
 
     @property
     def sendid(self) -> str:

@@ -1,64 +1,117 @@
 """Which VirtualMTA carries a mail: pools, weights, pauses and fallbacks (docs/routing.md).
 
-Here lives the choice among the configured ones. How Postfix is told is in `edits.py`.
+Here is the choice among the configured ones. How Postfix is told is in `outgoing/edits.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from fletching.config.model import Config, VirtualMta
+from fletching.policy import offers
+from fletching.policy.decisions import Decisions, Submission
+from fletching.policy.offers import InvalidValue, RankedOffers
+from fletching.policy.plan import Member
+from fletching.policy.verdict import Refusal
+
+ALL_PAUSED = Refusal(451, "4.3.0", "the VirtualMTA is paused, try again")
 
 _BELOW_ONE = math.nextafter(1, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A single VirtualMTA, its Postfix transport, and its share against the others'."""
+def decide(
+    mail: Submission, ranked: RankedOffers, decisions: Decisions, sendid: str, *, tagged: bool
+) -> tuple[Member, ...] | None:
+    """The VirtualMTAs that may carry the mail, best first; None for Postfix's own routing.
 
-    name: str
-    transport: str
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The single VirtualMTAs that may carry a mail; none if all of them are paused.
-
-    ``sticky``: ``message``, ``campaign`` or ``recipient_domain``.
+    Empty: all of them are paused. ``tagged``: the return path has a VERP tag, and so has room to
+    tell Postfix the transport.
     """
+    config = mail.config
+    chosen = _chosen(ranked, config, decisions)
+    if chosen is None or not _outbound(mail.envelope.mailers, config, decisions):
+        return None
+    if config.route_by == "sender" and not tagged:
+        decisions.warn("not routed: route_by: sender requires a VERP tag")
+        return None
+    sticks_to = {
+        "message": mail.stamp.entropy.hex(),
+        "campaign": sendid.lower(),
+        "recipient_domain": next((each.domain for each in mail.envelope.recipients), ""),
+    }
+    return by_rank(members(chosen, config, mail.setup.paused), sticks_to[chosen.sticky])
 
-    members: tuple[Member, ...]
-    sticky: str = "message"
 
-    def pick(self, sticks_to: str) -> Member:
-        """The member for whatever is to stay on one member.
+def decide_again(
+    mail: Submission, name: str, sticks_to: str, decisions: Decisions
+) -> tuple[Member, ...] | None:
+    """As `decide`, for a mail that had that VirtualMTA in its first pass.
 
-        Weighted rendezvous hashing: no state, the same on every host, and where a member is paused
-        only what it carried goes elsewhere.
-        """
-        if len(self.members) == 1:
-            return self.members[0]
-        return max(self.members, key=lambda member: _score(member, sticks_to))
+    If Postfix does not name the recipients' transports: they were outbound in the first pass, or
+    the mail would not have got a VirtualMTA. If Postfix names them, they decide.
+    """
+    envelope, config = mail.envelope, mail.config
+    chosen = config.virtual_mta(name)
+    if chosen is None:
+        decisions.warn("not routed: its VirtualMTA is no longer configured")
+        return None
+    decisions.record("virtual_mta", chosen.name, "X-Mailer-Info")
+    if envelope.mailers_told and not _outbound(envelope.mailers, config, decisions):
+        return None
+    return by_rank(members(chosen, config, mail.setup.paused), sticks_to)
 
 
-def routes(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> Route:
-    """The route over a VirtualMTA. ``paused`` holds names in lower case."""
+def members(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> tuple[Member, ...]:
+    """The single VirtualMTAs that may stand for a VirtualMTA; none if all of them are paused.
+
+    ``paused`` has names in lower case.
+    """
     if chosen.pool is None:
-        member = _standing_in(chosen, config, paused)
-        return Route((member,) if member else ())
-    members = [
+        member = _not_paused(chosen, config, paused)
+        return (member,) if member else ()
+    return tuple(
         Member(single.name, single.transport, weight)
         for name, weight in chosen.pool.items()
         if (single := config.virtual_mta(name)) and single.transport
         if single.name.lower() not in paused
-    ]
-    return Route(tuple(members), chosen.sticky)
+    )
 
 
-def _standing_in(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> Member | None:
+def by_rank(pool: Sequence[Member], sticks_to: str) -> tuple[Member, ...]:
+    """The members, best first, for whatever is to stay on one member.
+
+    Weighted rendezvous hashing: no state, the same on every host, and if a member is paused, only
+    the mail that it carried goes elsewhere.
+    """
+    if len(pool) <= 1:
+        return tuple(pool)
+    return tuple(sorted(pool, key=lambda member: _score(member, sticks_to), reverse=True))
+
+
+def _chosen(ranked: RankedOffers, config: Config, decisions: Decisions) -> VirtualMta | None:
+    """The strongest offer that names a configured VirtualMTA."""
+    for name, source in ranked.ranked(offers.VIRTUAL_MTA):
+        found = config.virtual_mta(name)
+        if found is not None:
+            decisions.record(offers.VIRTUAL_MTA.name, found.name, source)
+            return found
+        rule = "must name a configured VirtualMTA"
+        decisions.ignore(InvalidValue(source, offers.VIRTUAL_MTA, rule))
+    return None
+
+
+def _outbound(mailers: Iterable[str | None], config: Config, decisions: Decisions) -> bool:
+    """Whether all recipients may be routed: FILTER would send local ones to the network as well."""
+    for mailer in mailers:
+        if (name := mailer or "unknown") not in config.routed_mailers:
+            decisions.warn(f"not routed: a recipient's Postfix transport is {name}")
+            return False
+    return True
+
+
+def _not_paused(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> Member | None:
     """The VirtualMTA, or the first of its fallbacks that is not paused."""
     seen: set[str] = set()
     single: VirtualMta | None = chosen
@@ -78,5 +131,5 @@ def _score(member: Member, sticks_to: str) -> float:
 
 def _share(digest: bytes) -> float:
     """8 bytes as a number between 0 and 1, never 0 or 1: its logarithm is finite and below zero."""
-    # Of the greatest digests, the division would give 1: a float has 53 bits.
+    # For the greatest digests the division would give 1: a float has 53 bits.
     return min((int.from_bytes(digest, "big") + 0.5) / 2**64, _BELOW_ONE)

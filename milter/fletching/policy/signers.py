@@ -1,6 +1,6 @@
 """Which keys sign a mail (docs/dkim.md, "Which keys sign").
 
-Here lives the choice of keys; how a signature is made is in `sign.py`. The body is not seen.
+Here is the choice of keys; how a signature is made is in `mail/dkim.py`.
 """
 
 from __future__ import annotations
@@ -8,56 +8,92 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from fletching.config.model import MailClass
 from fletching.mail.dkim import Signature, SigningKey, ascii_domain
 from fletching.mail.message import Message, address_domain
-from fletching.policy.control import DkimWish
+from fletching.policy import offers
+from fletching.policy.decisions import Decisions, Submission
+from fletching.policy.offers import DkimRequest, InvalidValue, RankedOffers
 
-_LONGEST_KNOWN = 300
-"""Octets of a From whose domain is remembered."""
+_LONGEST_REMEMBERED = 300
+"""Bytes of a From whose domain is remembered."""
+
+
+def decide(
+    mail: Submission, ranked: RankedOffers, decisions: Decisions, mail_class: MailClass | None
+) -> tuple[Signature, ...]:
+    """The signatures to make."""
+    dkim, local = mail.config.dkim, mail.envelope.local
+    asked = ranked.best(offers.DKIM)
+    if local or not dkim.enabled:
+        decisions.never_refuse_for(offers.DKIM)
+    if asked is not None and local:
+        _ignore(asked.source, "ignored in mail from sendmail", decisions)
+        asked = None
+    if not dkim.enabled:
+        decisions.record(offers.DKIM.name, False, "dkim.enabled")
+        if asked is not None:
+            _ignore(asked.source, "ignored: dkim.enabled is false", decisions)
+        return ()
+    if mail_class is None and not dkim.sign_unclassified:
+        return ()
+    requests, source = (None, "default key") if asked is None else asked
+    signatures, warnings = choose(mail.message, requests, mail.setup.dkim_keys)
+    for warning in warnings:
+        decisions.warn(warning)
+    for each in signatures:
+        decisions.record(offers.DKIM.name, f"{each.selector}._domainkey.{each.domain}", source)
+    return signatures
+
+
+def _ignore(source: str, rule: str, decisions: Decisions) -> None:
+    decisions.ignore(InvalidValue(source, offers.DKIM, rule, strict=False))
 
 
 def choose(
-    message: Message, wishes: Sequence[DkimWish] | None, keys: Sequence[SigningKey]
+    message: Message, requests: Sequence[DkimRequest] | None, keys: Sequence[SigningKey]
 ) -> tuple[tuple[Signature, ...], list[str]]:
     """The signatures to make, and a warning for each that cannot be made.
 
-    Without wishes: the default key of the Sender's domain, else of the From's.
+    Without requests: the default key of the Sender's domain, else of the From's.
     """
-    if wishes is None:
-        wishes = (DkimWish(from_domain=True),)
+    if requests is None:
+        requests = (DkimRequest(from_domain=True),)
     made: list[Signature] = []
     warnings: list[str] = []
-    for wish in wishes:
-        signature = _signature(message, wish, keys)
+    for request in requests:
+        signature = _signature(message, request, keys)
         if isinstance(signature, str):
             warnings.append(f"no DKIM signature: {signature}")
-        elif wish.allow_duplicate or signature not in made:
+        elif request.allow_duplicate or signature not in made:
             made.append(signature)
     return tuple(made), warnings
 
 
-def _signature(message: Message, wish: DkimWish, keys: Sequence[SigningKey]) -> Signature | str:
-    """The signature that is wished for, or why it cannot be."""
-    domain = _writer(message) if wish.from_domain or wish.domain is None else wish.domain
+def _signature(
+    message: Message, request: DkimRequest, keys: Sequence[SigningKey]
+) -> Signature | str:
+    """The signature that is asked for, or why it cannot be made."""
+    by_author = request.from_domain or request.domain is None
+    domain = _author_domain(message) if by_author else request.domain
     if domain is None:
-        return "Sender and From have no usable domain"
-    key_domain, _, key_selector = (wish.use_key_from or domain).partition("/")
-    if not key_selector and wish.use_key_from is None:
-        key_selector = wish.selector or ""
+        return "neither Sender nor From has a usable domain"
+    key_domain, _, key_selector = (request.use_key_from or domain).partition("/")
+    if not key_selector and request.use_key_from is None:
+        key_selector = request.selector or ""
     key = _key(keys, key_domain, key_selector)
     if key is None:
-        named = f"key {key_selector} of" if key_selector else "default key of"
-        return f"there is no {named} {key_domain}"
-    return Signature(domain=domain, selector=wish.selector or key.selector, key=key)
+        return f"no {f'key {key_selector}' if key_selector else 'default key'} for {key_domain}"
+    return Signature(domain=domain, selector=request.selector or key.selector, key=key)
 
 
-def _writer(message: Message) -> str | None:
+def _author_domain(message: Message) -> str | None:
     """The domain of the Sender, else of the From, in ASCII."""
     header = message.first(b"sender") or message.first(b"from")
     if header is None:
         return None
-    known = len(header.value) < _LONGEST_KNOWN
-    return _known_domain(header.value) if known else _domain(header.value)
+    short = len(header.value) < _LONGEST_REMEMBERED
+    return _remembered_domain(header.value) if short else _domain(header.value)
 
 
 def _domain(field: bytes) -> str | None:
@@ -69,11 +105,11 @@ def _domain(field: bytes) -> str | None:
 
 
 # Many mails have one sender.
-_known_domain = lru_cache(maxsize=256)(_domain)
+_remembered_domain = lru_cache(maxsize=256)(_domain)
 
 
 def _key(keys: Sequence[SigningKey], domain: str, selector: str) -> SigningKey | None:
-    """The key of that name, without one the default of the domain."""
+    """The key of that name, without a selector the default one of the domain."""
     return next(
         (
             key

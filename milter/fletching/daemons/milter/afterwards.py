@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fletching import log
+from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
 
 GATHER = 0.2
@@ -34,7 +35,7 @@ class Answered:
     """
 
     queue_id: str
-    verdict: str
+    verdict: Verdict
     seconds: float
     facts: tuple[tuple[str, object], ...] = ()
     mail_class: str = ""

@@ -32,7 +32,7 @@ from fletching.outgoing.edits import (
     ReplaceBody,
 )
 from fletching.outgoing.flow import Outcome
-from fletching.policy.plan import Refuse
+from fletching.policy.verdict import Refusal, Verdict, verdict_of
 
 NAME = "fletching"
 
@@ -50,8 +50,8 @@ _CHUNK = 65535
 # A client may claim any login; the configuration can name none that is longer.
 _LOGIN_LOGGED = 255
 
-_FAILED = Refuse(451, "4.3.0", "internal error, try again")
-_RESTARTING = Refuse(421, "4.3.2", "the service is restarting, try again")
+_FAILED = Refusal(451, "4.3.0", "internal error, try again")
+_RESTARTING = Refusal(421, "4.3.2", "the service is restarting, try again")
 
 F = TypeVar("F", bound=Callable[..., int])
 
@@ -174,16 +174,17 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 return self._refuse(_RESTARTING)
             envelope = mail.envelope(self._client, queue_id, self._service)
             outcome = self._worker.carry(mail, envelope)
-            verdict, facts = _verdict(outcome), (*self._source(mail), *_facts(outcome))
+            facts = (*self._source(mail), *_facts(outcome))
             requests = [request for edit in outcome.edits for request in self._requests(edit)]
             for request in requests:
                 request()
         except Exception as error:  # noqa: BLE001 the edge of the way out
-            log.mail_failed(queue_id, error, self._source(mail))
-            self._worker.was_answered(Answered(queue_id, "tempfail", time.monotonic() - began))
+            verdict = verdict_of(_FAILED)
+            log.mail_failed(queue_id, verdict, error, self._source(mail))
+            self._worker.was_answered(Answered(queue_id, verdict, time.monotonic() - began))
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
-        self._worker.was_answered(_answered(queue_id, verdict, seconds, outcome, facts))
+        self._worker.was_answered(_answered(queue_id, seconds, outcome, facts))
         return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
 
     def _source(self, mail: Mail | None) -> Iterator[tuple[str, object]]:
@@ -214,14 +215,14 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         # Cut only now: a long body is not kept a second time.
         self.replacebody(body[start : start + _CHUNK])
 
-    def _refuse(self, refusal: Refuse) -> int:
-        code = str(refusal.code)
+    def _refuse(self, refusal: Refusal) -> int:
         try:
-            self.setreply(code, refusal.enhanced, refusal.text.replace("%", "%%"))
+            self.setreply(str(refusal.code), refusal.enhanced, refusal.text.replace("%", "%%"))
         except (Milter.error, ValueError) as error:
             # Postfix says something of its own, then.
             log.state_write_failed(f"reply {refusal.code}", error)
-        return int(Milter.TEMPFAIL if code.startswith("4") else Milter.REJECT)
+        tempfail = verdict_of(refusal) is Verdict.TEMPFAIL
+        return int(Milter.TEMPFAIL if tempfail else Milter.REJECT)
 
 
 def _address(path: str) -> str:
@@ -241,15 +242,8 @@ def _value(value: bytes) -> str:
     return _text(value.removeprefix(b" ").replace(b"\r\n", b"\n"))
 
 
-def _verdict(outcome: Outcome) -> str:
-    if outcome.refusal is None:
-        return "accept"
-    return "tempfail" if outcome.refusal.code < 500 else "reject"
-
-
 def _answered(
     queue_id: str,
-    verdict: str,
     seconds: float,
     outcome: Outcome,
     facts: tuple[tuple[str, object], ...],
@@ -258,9 +252,9 @@ def _answered(
     mail_class = outcome.plan.mail_class
     return Answered(
         queue_id,
-        verdict,
+        outcome.verdict,
         seconds,
-        facts=(("verdict", verdict), ("seconds", f"{seconds:.3f}"), *facts),
+        facts=(("verdict", outcome.verdict), ("seconds", f"{seconds:.3f}"), *facts),
         mail_class=mail_class.name if mail_class else "",
         message=outcome.facts,
         warnings=outcome.warnings,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Header, Message
-from fletching.outgoing.flow import Setup, reads_body
+from fletching.policy.setup import Setup
+from fletching.policy.trust import needs_body
 
 _LOOPBACK = ("127.0.0.1", "::1")
 
@@ -45,7 +46,7 @@ class Mail:
         if self.keeps_body is None:
             # Not at the end of the header: that would be one more call from Postfix for each mail.
             envelope = self.envelope(client, "", service)
-            self.keeps_body = reads_body(tuple(self.headers), envelope, self.setup.config)
+            self.keeps_body = needs_body(tuple(self.headers), envelope, self.setup.config)
         if self.keeps_body:
             self.chunks.append(chunk)
 

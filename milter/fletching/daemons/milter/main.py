@@ -21,7 +21,7 @@ from fletching.daemons.process.lifecycle import Service, count_workers
 from fletching.daemons.process.listener import Listener, ListenError, open_listener
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.supervise import Child
-from fletching.outgoing.flow import Setup
+from fletching.policy.setup import Setup
 from fletching.startup import open_setup
 
 _LOG_EVERY = 600.0

@@ -33,8 +33,11 @@ from fletching.events import PREPARED, Event, unique_id
 from fletching.mail.envelope import Envelope
 from fletching.metrics import Metrics
 from fletching.numbering import Numbered, Question
-from fletching.outgoing.flow import STORE_AWAY, Outcome, Setup, carry
+from fletching.outgoing.flow import Outcome, carry
 from fletching.paused import Watch
+from fletching.policy.setup import Setup
+from fletching.policy.store_question import STORE_UNAVAILABLE
+from fletching.policy.verdict import Verdict
 from fletching.startup import host_name, stamp, zone
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store, StoreAway
@@ -124,7 +127,7 @@ class Worker:
             self._store.events.append([event])
         except StoreAway as error:
             if not outcome.plan.untracked_without_store:
-                return replace(outcome, edits=(), refusal=STORE_AWAY)
+                return outcome.refused(STORE_UNAVAILABLE)
             log.state_write_failed(PREPARED, error)
         return outcome
 
@@ -155,7 +158,9 @@ class Worker:
         Whether Redis is still to get some of what was sent.
         """
         log.mails(
-            (each.queue_id, each.verdict != "accept", each.facts) for each in batch if each.facts
+            (each.queue_id, each.verdict is not Verdict.ACCEPT, each.facts)
+            for each in batch
+            if each.facts
         )
         if (metrics := self._metrics) is not None:
             for each in batch:
@@ -165,7 +170,7 @@ class Worker:
                     metrics.untracked()
         store = self._store
         for each in batch:
-            if each.verdict == "accept" and each.message is not None:
+            if each.verdict is Verdict.ACCEPT and each.message is not None:
                 store.sent.add(each.message)
         # These mails have their numbers; where Redis is away since, the log has their warnings.
         with contextlib.suppress(StoreAway):

@@ -1,4 +1,4 @@
-"""marks.py: the tokens, the return path and the fields that name one message."""
+"""identifiers.py: the tokens, the return path and the fields that name one message."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from fletching.config.model import MailClass
 from fletching.mail.message import Header
-from fletching.outgoing.identifiers import Marks
+from fletching.outgoing.identifiers import Identifiers
 from fletching.outgoing.tracking_urls import url
-from fletching.policy.plan import Plan, Tracking, Unsubscribe
+from fletching.policy.plan import Member, Plan, Tracking, Unsubscribe
 from fletching.policy.return_path import sender_suffix
 from fletching.tokens import PURPOSES, Facts, Keyring, Kind, TokenError, found_in
 from hypothesis import given
@@ -45,12 +45,14 @@ def plan(**other: Any) -> Plan:
     return Plan(trusted=True, remove=frozenset(), **(values | other))
 
 
-def marks(facts: Facts = FACTS, keys: Keyring = KEYRING, **other: Any) -> Marks:
+def identifiers(facts: Facts = FACTS, keys: Keyring = KEYRING, **other: Any) -> Identifiers:
     transport = other.pop("transport", None)
-    return Marks(plan=plan(**other), facts=facts, keys=keys, transport=transport)
+    if transport is not None:
+        other["candidates"] = (Member("a", transport),)
+    return Identifiers(plan=plan(**other), facts=facts, keys=keys)
 
 
-def field(made: Marks, name: bytes) -> Header | None:
+def field(made: Identifiers, name: bytes) -> Header | None:
     found = [header for header in made.headers() if header.name == name]
     assert len(found) < 2
     return found[0] if found else None
@@ -77,7 +79,7 @@ def test_the_three_forms(kind: Kind, noun: str) -> None:
 
 
 def made(kind: Kind, destination: str, form: str = "b") -> str:
-    ends, half = marks(tracking=Tracking(domain=DOMAIN, form=form)).urls()
+    ends, half = identifiers(tracking=Tracking(domain=DOMAIN, form=form)).urls()
     before, behind = ends(kind, destination)
     return before + half(PURPOSES[kind]) + behind
 
@@ -107,13 +109,16 @@ def test_the_same_link_is_the_same_each_time() -> None:
 
 def test_the_ends_of_links_are_those_of_the_campaign() -> None:
     """Equal ones are one, by which what was made of them is found again."""
-    assert marks().urls().ends == marks(replace(FACTS, number=8, email="x@e.com")).urls().ends
+    assert (
+        identifiers().urls().ends
+        == identifiers(replace(FACTS, number=8, email="x@e.com")).urls().ends
+    )
     for other in (replace(FACTS, campaign="other"), replace(FACTS, instance_id="7")):
-        assert marks().urls().ends != marks(other).urls().ends
+        assert identifiers().urls().ends != identifiers(other).urls().ends
 
 
 def test_marks_do_not_wait_for_the_garbage_collector() -> None:
-    one = marks()
+    one = identifiers()
     one.headers()
     one.urls().half(PURPOSES[Kind.OPEN])
     gone = weakref.ref(one)
@@ -141,18 +146,18 @@ def test_marks_do_not_wait_for_the_garbage_collector() -> None:
     ],
 )
 def test_the_return_path(other: dict[str, Any], expected: str | None) -> None:
-    assert marks(**other).sender == expected
+    assert identifiers(**other).sender == expected
 
 
 def test_a_mail_without_number_has_no_tag() -> None:
     away = replace(FACTS, campaign="", number=0)
-    assert marks(away).sender == "bounces@example.com"
-    assert marks(away, by_sender=True, transport="vmta-a").sender == "bounces@example.com"
+    assert identifiers(away).sender == "bounces@example.com"
+    assert identifiers(away, by_sender=True, transport="vmta-a").sender == "bounces@example.com"
 
 
 @pytest.mark.parametrize(("local", "transport"), [("b" * 31, None), ("b" * 26, "vmta-a")])
 def test_the_local_part_has_room(local: str, transport: str | None) -> None:
-    made = marks(
+    made = identifiers(
         replace(FACTS, number=2**30 - 1),
         bounce_mailbox=f"{local}@example.com",
         by_sender=transport is not None,
@@ -167,7 +172,7 @@ def test_the_local_part_has_room(local: str, transport: str | None) -> None:
 
 @pytest.mark.parametrize("facts", [FACTS, LONGEST, replace(FACTS, email="l\udce4@example.org")])
 def test_mailer_info(facts: Facts) -> None:
-    header = field(marks(facts), b"X-Mailer-Info")
+    header = field(identifiers(facts), b"X-Mailer-Info")
     assert header is not None
     lines = header.value.split(b"\r\n")
     assert all(line.startswith(b" ") and 2 <= len(line) <= 73 for line in lines)
@@ -177,7 +182,7 @@ def test_mailer_info(facts: Facts) -> None:
 
 
 def test_without_keys_there_is_no_mailer_info() -> None:
-    assert marks(keys=Keyring(()), unsubscribe=None).headers() == ()
+    assert identifiers(keys=Keyring(()), unsubscribe=None).headers() == ()
 
 
 # List-Unsubscribe.
@@ -186,7 +191,7 @@ FORM = re.compile(rb" <(?P<link>[^>]+)>(?:,\r\n <mailto:(?P<box>[^?]+)\?subject=
 
 
 def test_list_unsubscribe() -> None:
-    made = marks()
+    made = identifiers()
     header = field(made, b"List-Unsubscribe")
     assert header is not None
     match = FORM.fullmatch(header.value)
@@ -222,7 +227,7 @@ def test_list_unsubscribe() -> None:
 def test_what_it_is_made_of(
     wanted: Unsubscribe | None, starts: list[bytes], post: bytes | None
 ) -> None:
-    made = marks(unsubscribe=wanted)
+    made = identifiers(unsubscribe=wanted)
     header = field(made, b"List-Unsubscribe")
     uris = re.findall(rb" <([^>]*)>", header.value) if header else []
     assert len(uris) == len(starts)
@@ -232,7 +237,7 @@ def test_what_it_is_made_of(
 
 
 def test_without_a_url_domain_there_is_no_link() -> None:
-    made = marks(tracking=Tracking(), unsubscribe=Unsubscribe(own=True, post="x"))
+    made = identifiers(tracking=Tracking(), unsubscribe=Unsubscribe(own=True, post="x"))
     assert [header.name for header in made.headers()] == [b"X-Mailer-Info"]
 
 
@@ -249,7 +254,7 @@ def test_without_a_url_domain_there_is_no_link() -> None:
 )
 def test_a_mailbox_in_a_mailto(mailbox: str, written: bytes) -> None:
     """RFC 6068: what has a meaning in a URI is percent-encoded."""
-    header = field(marks(unsubscribe=Unsubscribe(mailbox=mailbox)), b"List-Unsubscribe")
+    header = field(identifiers(unsubscribe=Unsubscribe(mailbox=mailbox)), b"List-Unsubscribe")
     assert header is not None
     assert header.value.startswith(b" <mailto:" + written + b"?subject=")
 
@@ -265,7 +270,7 @@ LONG_DOMAIN = "https://" + ".".join(["d" * 63, "e" * 63, "f" * 63, "g" * 61]) + 
 
 
 def test_everything_as_long_as_it_may_be() -> None:
-    made = marks(
+    made = identifiers(
         LONGEST,
         tracking=Tracking(domain=LONG_DOMAIN, form="c"),
         unsubscribe=Unsubscribe(own=True, post="x", mailbox="u" * 64 + "@" + LONG_DOMAIN[8:-6]),
@@ -292,7 +297,7 @@ def test_everything_as_long_as_it_may_be() -> None:
 
 def test_what_is_left_out_first() -> None:
     def facts_with(click_tracking_id: str) -> Facts:
-        made = marks(replace(FACTS, click_tracking_id=click_tracking_id, mtaid="m" * 200,
+        made = identifiers(replace(FACTS, click_tracking_id=click_tracking_id, mtaid="m" * 200,
                              email="e" * 200))  # fmt: skip
         header = field(made, b"List-Unsubscribe")
         assert header is not None
@@ -305,7 +310,7 @@ def test_what_is_left_out_first() -> None:
 
 def test_no_link_is_better_than_a_broken_one() -> None:
     """An address that Postfix takes may be longer than any link can carry."""
-    made = marks(replace(FACTS, email="e" * 1500 + "@example.org"))
+    made = identifiers(replace(FACTS, email="e" * 1500 + "@example.org"))
     assert [header.name for header in made.headers()] == [b"X-Mailer-Info"]
 
 
@@ -318,7 +323,7 @@ def test_no_link_is_better_than_a_broken_one() -> None:
                  mtaid=st.text("m ", max_size=200), sent=st.integers(0, 2**32 - 1)),
        st.sampled_from("abc"))  # fmt: skip
 def test_no_line_is_too_long(facts: Facts, form: str) -> None:
-    made = marks(facts, tracking=Tracking(domain=LONG_DOMAIN, form=form))
+    made = identifiers(facts, tracking=Tracking(domain=LONG_DOMAIN, form=form))
     for header in made.headers():
         assert longest_line(header) <= 998
         assert header.value.startswith(b" ")
@@ -327,7 +332,7 @@ def test_no_line_is_too_long(facts: Facts, form: str) -> None:
 
 
 def test_another_key_opens_nothing_of_it() -> None:
-    header = field(marks(), b"X-Mailer-Info")
+    header = field(identifiers(), b"X-Mailer-Info")
     assert header is not None
     with pytest.raises(TokenError):
         Keyring(()).open(found_in(header.text.decode()))

@@ -1,0 +1,84 @@
+"""What the configuration offers: the entry of a login, the Mail Class, the global options.
+
+Here options become offers, each with its source. Which offer wins is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fletching.config.model import Config, MailClass
+from fletching.policy import offers
+from fletching.policy.offers import Offer, Offers, Setting, SourceKind
+
+
+def of_login(config: Config, login: str | None) -> tuple[Offers, ...]:
+    """What `users` says of an SMTP AUTH login: a Mail Class that it must use, and its default."""
+    name = config.user_name(login)
+    if name is None:
+        return ()
+    user = config.users[name]
+    forced, usual = user.force_mail_class, user.mail_class
+    return (
+        _offers(SourceKind.FORCED, f"users.{name}.force_mail_class", [(offers.MAIL_CLASS, forced)]),
+        _offers(SourceKind.LOGIN, f"users.{name}.mail_class", [(offers.MAIL_CLASS, usual)]),
+    )
+
+
+def default_mail_class(config: Config) -> Offers:
+    """The Mail Class of mail for which nothing else names one."""
+    default = (offers.MAIL_CLASS, config.default_mail_class)
+    return _offers(SourceKind.GLOBAL, "default_mail_class", [default])
+
+
+def of_class(mail_class: MailClass) -> Offers:
+    """The options of a Mail Class."""
+    return _offers(
+        SourceKind.CLASS,
+        f"class {mail_class.name}",
+        [
+            (offers.LIST_ID, mail_class.list_id),
+            (offers.VIRTUAL_MTA, mail_class.virtual_mta),
+            (offers.BOUNCE_MAILBOX, mail_class.bounce_mailbox),
+            (offers.VERP, mail_class.verp),
+            (offers.CLICKS, mail_class.track.clicks),
+            (offers.OPENS, mail_class.track.opens),
+            (offers.TEXT, mail_class.track.text),
+            (offers.URL_DOMAIN, mail_class.url_domain),
+            (offers.TRACKER_FORMAT, mail_class.tracker_format),
+            (offers.UNTRACKED_HOSTS, mail_class.untracked_hosts),
+            (offers.PRESERVE_VISIBLE_URLS, mail_class.preserve_visible_urls),
+            (offers.LIST_UNSUBSCRIBE, mail_class.list_unsubscribe),
+            (offers.UNSUBSCRIBE_MAILBOX, mail_class.unsubscribe_mailbox),
+            (offers.ONE_CLICK, mail_class.one_click),
+            (offers.SUPPRESS, mail_class.suppress),
+            (offers.ON_INVALID_HEADER, mail_class.on_invalid_header),
+        ],
+    )
+
+
+def of_config(config: Config) -> Offers:
+    """The global options."""
+    return _offers(
+        SourceKind.GLOBAL,
+        "global",
+        [
+            (offers.BOUNCE_MAILBOX, config.bounce_mailbox),
+            (offers.VERP, config.verp),
+            (offers.URL_DOMAIN, config.url_domain),
+            (offers.TRACKER_FORMAT, config.tracker_format),
+            (offers.UNTRACKED_HOSTS, config.untracked_hosts),
+            (offers.PRESERVE_VISIBLE_URLS, config.preserve_visible_urls),
+            (offers.UNSUBSCRIBE_MAILBOX, config.unsubscribe_mailbox),
+            (offers.ONE_CLICK, config.one_click),
+            (offers.SUPPRESS, config.suppress),
+            (offers.ON_INVALID_HEADER, config.on_invalid_header),
+        ],
+    )
+
+
+def _offers(kind: SourceKind, source: str, values: Iterable[tuple[Setting[Any], object]]) -> Offers:
+    """An option that is not set offers nothing."""
+    given = {setting: Offer(value, source) for setting, value in values if value is not None}
+    return Offers(kind, given)

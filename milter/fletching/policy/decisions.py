@@ -1,0 +1,92 @@
+"""The decisions about one mail while they are made, and what they are made from.
+
+Here are the two values that the deciding files of this room work on: the mail as it was submitted,
+and the record of what was decided, with sources, warnings and ignored values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from fletching.config.model import Config
+from fletching.mail.envelope import Envelope
+from fletching.mail.message import Message
+from fletching.policy.control import Control
+from fletching.policy.offers import InvalidValue, RankedOffers, Setting
+from fletching.policy.plan import Decision
+from fletching.policy.setup import Setup, Stamp
+
+T = TypeVar("T")
+
+
+class Decisions:
+    """Collects decisions, warnings and invalid values, in the order in which they come up."""
+
+    __slots__ = ("invalid", "made", "warnings")
+
+    def __init__(self) -> None:
+        self.made: list[Decision] = []
+        self.warnings: list[str] = []
+        self.invalid: list[InvalidValue] = []
+
+    def choose(self, offers: RankedOffers, setting: Setting[T]) -> T | None:
+        """The value of the strongest offer, which is recorded with its source; None without one."""
+        best = offers.best(setting)
+        if best is None:
+            return None
+        self.record(setting.name, best.value, best.source)
+        return best.value
+
+    def record(self, setting: str, value: object, source: str) -> None:
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        self.made.append(Decision(setting, str(value), source))
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def ignore(self, *invalid: InvalidValue) -> None:
+        """Values that break a rule."""
+        self.invalid += invalid
+
+    def never_refuse_for(self, setting: Setting[Any]) -> None:
+        """An invalid value of a setting that is ignored anyway is no reason to refuse the mail."""
+        self.invalid = [
+            replace(each, strict=False) if each.setting is setting else each
+            for each in self.invalid
+        ]
+
+    def all_warnings(self) -> tuple[str, ...]:
+        """Each warning once: first the invalid values."""
+        texts: Iterable[str] = (*map(str, self.invalid), *self.warnings)
+        return tuple(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One mail as it was submitted, with all that a decision about it may depend on.
+
+    The message has a body, since it is the mail as it came; no decision looks at it.
+    """
+
+    message: Message
+    envelope: Envelope
+    control: Control
+    setup: Setup
+    stamp: Stamp
+
+    @property
+    def config(self) -> Config:
+        return self.setup.config
+
+    def positions(self, name: bytes) -> frozenset[int]:
+        """Where the fields of that name are. ``name`` in lower case."""
+        found = self.message.all(name)
+        return frozenset(each.place for each in found if each.place is not None)
+
+    @property
+    def has_several_recipients(self) -> bool:
+        """Whether one body goes to more than one mailbox."""
+        return len({each.mailbox for each in self.envelope.recipients}) > 1

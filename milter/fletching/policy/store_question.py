@@ -1,0 +1,68 @@
+"""The one question to shared state about a mail, and what its answer changes in the Plan.
+
+The question is a value (`numbering.py`); it is asked elsewhere. Here is decided what happens if
+the store does not answer, and if the recipient is suppressed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fletching.numbering import Numbered, Question, campaign_id
+from fletching.policy.plan import Plan
+from fletching.policy.setup import Stamp
+from fletching.policy.verdict import Refusal
+
+STORE_UNAVAILABLE = Refusal(451, "4.3.0", "campaign store is not available, try again")
+SUPPRESSED = Refusal(550, "5.7.1", "the recipient is suppressed for this list")
+
+_NOT_ROUTED = (
+    "not routed: route_by: sender requires a VERP tag, and there is none while Redis is unavailable"
+)
+
+
+def question(plan: Plan, stamp: Stamp) -> Question:
+    """What the store needs to number the message and to attribute its bounce."""
+    remember = (
+        ("listid", plan.listid),
+        ("click_tracking_id", plan.click_tracking_id),
+        ("email", plan.email),
+    )
+    return Question(
+        sendid=plan.sendid,
+        mail_class=plan.mail_class.name if plan.mail_class else "",
+        instance_id=plan.instance_id,
+        monitor=plan.monitor,
+        now=stamp.seconds,
+        window=plan.window,
+        candidate=campaign_id(stamp.seconds, stamp.entropy),
+        remember=remember if plan.verp else (),
+        bounce_memory=plan.bounce_memory,
+        listid=plan.listid,
+        suppress=plan.suppress,
+        email=plan.email,
+    )
+
+
+def after_answer(plan: Plan, numbered: Numbered | None) -> Plan:
+    """The Plan after the store answered; None: it did not."""
+    if numbered is None:
+        return _without_store(plan)
+    if not numbered.suppressed or plan.suppress == "off":
+        return plan
+    if plan.suppress == "refuse":
+        return replace(plan, refusal=SUPPRESSED)
+    return replace(plan, warnings=(*plan.warnings, f"suppressed: {numbered.suppressed}"))
+
+
+def _without_store(plan: Plan) -> Plan:
+    """Refused for now, or sent without clicks and opens. Unsubscribe links need no campaign, and
+    stay. A tag needs one, so the return path cannot show the transport either.
+    """
+    if not plan.untracked_without_store:
+        return replace(plan, refusal=STORE_UNAVAILABLE)
+    tracking = replace(plan.tracking, clicks=False, opens=False)
+    if plan.by_sender and plan.candidates:
+        warnings = (*plan.warnings, _NOT_ROUTED)
+        return replace(plan, tracking=tracking, candidates=(), warnings=warnings)
+    return replace(plan, tracking=tracking)
