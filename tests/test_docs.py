@@ -118,7 +118,7 @@ def replies() -> Iterator[str]:
     """A pattern for each SMTP reply that the code gives, but for those that name a header."""
     for path in (ROOT / "milter").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refuse":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
                 pieces = [pattern(argument) for argument in node.args]
                 if len(pieces) == 3 and pieces[2] != ".+":
                     yield " ".join(pieces)
