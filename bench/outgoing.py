@@ -216,7 +216,7 @@ def _done(way: Way) -> tuple[int, int]:
     outcome = way()
     assert outcome.refusal is None, outcome.refusal
     assert not outcome.warnings, outcome.warnings
-    links = sum(found.rewritten for note in outcome.notes for found in note.findings)
+    links = sum(found.rewritten for note in outcome.notes for found in note.links)
     return links, len(outcome.edits)
 
 

@@ -10,8 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from fletching.links import api
-from fletching.links.api import Finding, Found, Kind, Splice, Wanted
+from fletching.links.find import find_links
+from fletching.links.splices import (
+    LinkKind,
+    LinkNote,
+    Splice,
+    TextLinks,
+    additions,
+    with_addition,
+)
+from fletching.links.urls import LinkOptions
 from html5lib import HTMLParser  # type: ignore[import-untyped]
 from html5lib.constants import tokenTypes  # type: ignore[import-untyped]
 
@@ -20,41 +28,43 @@ CONDITIONAL = re.compile(r"\[if\b[^\]>]*\]>", re.IGNORECASE)
 TRACKER = "https://t.example"
 
 LINK_TAGS = {"a", "area", "v:rect", "v:roundrect"}
-EVERYTHING = Wanted(clicks=True, preserve_visible_urls=False)
+EVERYTHING = LinkOptions(clicks=True, preserve_visible_urls=False)
 
-Mint = Callable[[Kind, str], str]
-"""Kind and destination in, tracking URL out."""
+Mint = Callable[[LinkKind, str], str]
+"""LinkKind and destination in, tracking URL out."""
 
 
 class Rewritten(NamedTuple):
-    """What becomes of one text: splices with their tracking URLs in them, and findings."""
+    """A rewritten text: its splices with tracking URLs in them, and a note about each link."""
 
     splices: tuple[Splice, ...]
-    findings: tuple[Finding, ...]
+    notes: tuple[LinkNote, ...]
 
 
-def html(text: str, wanted: Wanted, mint: Mint, pixel: str | None, last: str = "") -> Rewritten:
+def html(
+    text: str, options: LinkOptions, mint: Mint, pixel: str | None, last: str = ""
+) -> Rewritten:
     """A page that is one text, with its pixel."""
-    found = api.html.read(text, wanted)
+    found = find_links("text/html", text, options)
     pixel_splice = None if pixel is None else Splice(0, 0, pixel)
     last_ones = (Splice(0, 0, last),) if last else ()
-    for addition in api.additions([found], pixel_splice, last_ones).values():
-        found = api.added(found, addition)
+    for addition in additions([found], pixel_splice, last_ones).values():
+        found = with_addition(found, addition)
     return _minted(found, mint)
 
 
-def plain(text: str, wanted: Wanted, mint: Mint) -> Rewritten:
+def plain(text: str, options: LinkOptions, mint: Mint) -> Rewritten:
     """A plain text."""
-    return _minted(api.plaintext.read(text, wanted), mint)
+    return _minted(find_links("text/plain", text, options), mint)
 
 
-def _minted(found: Found, mint: Mint) -> Rewritten:
+def _minted(found: TextLinks, mint: Mint) -> Rewritten:
     made = {link: mint(*link) for link in dict.fromkeys(s.link for s in found.splices) if link}
     splices = (
         Splice(start, end, text if link is None else f"{text}{made[link]}{behind}")
         for start, end, text, link, behind in found.splices
     )
-    return Rewritten(tuple(splices), found.findings)
+    return Rewritten(tuple(splices), found.notes)
 
 
 def applied(text: str, splices: Iterable[Splice]) -> str:
@@ -80,11 +90,11 @@ class Minting:
     """A mint that remembers: the nth URL minted leads to the nth destination."""
 
     def __init__(self) -> None:
-        self.minted: list[tuple[Kind, str]] = []
+        self.minted: list[tuple[LinkKind, str]] = []
 
-    def __call__(self, kind: Kind, url: str) -> str:
+    def __call__(self, kind: LinkKind, url: str) -> str:
         self.minted.append((kind, url))
-        path = "click" if kind is Kind.CLICK else "unsub"
+        path = "click" if kind is LinkKind.CLICK else "unsub"
         return f"{TRACKER}/{path}?{len(self.minted) - 1}"
 
     def destination(self, tracking: str) -> str | None:
@@ -97,7 +107,7 @@ class Sent(NamedTuple):
     """A text as it leaves, what was minted for it, and the reasons found, in order."""
 
     text: str
-    minted: list[tuple[Kind, str]]
+    minted: list[tuple[LinkKind, str]]
     reasons: list[str]
     done: Rewritten
 
@@ -106,7 +116,7 @@ def sent(rewrite: Callable[[str, Mint], Rewritten], text: str) -> Sent:
     """Rewrite a text and carry it out."""
     mint = Minting()
     done = rewrite(text, mint)
-    reasons = [finding.reason for finding in done.findings]
+    reasons = [note.reason for note in done.notes]
     return Sent(applied(text, done.splices), mint.minted, reasons, done)
 
 

@@ -39,7 +39,7 @@ def test_each_url_leads_to_all_of_it(kind: str, joined: bool, encoding: str) -> 
     assert note.left_alone == ""
     whole = "https://a.example/0123456789" + ("abcdef?user=joe&list={}7" if joined else "")
     expected = [whole.format(number) for number in range(30)]
-    assert [finding.url for finding in note.findings] == expected
+    assert [link.url for link in note.links] == expected
     ((_, content),) = read(rewritten.message)
     rest = re.sub(r"https://t\.example/\S*?(?=[ ,])", "⟦⟧", content.decode())
     url = r"https://a.example/0123456789" + (

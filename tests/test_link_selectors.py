@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fletching.admin.link_selectors import warnings
-from fletching.links.api import Finding
+from fletching.links.splices import LinkNote
 from fletching.mail.message import Message, parse
 from fletching.outgoing.rewrite import PartNote
 from fletching.policy.plan import Tracking
@@ -20,13 +20,13 @@ NOTES = (
         "text/html",
         "",
         (
-            Finding("https://shop.example/Sale?a=1", True, "click"),
-            Finding("https://www.example.org/x-y", True, "click"),
-            Finding("tel:+491", False, "scheme tel"),
-            Finding("https://own.example/", False, "own host"),
+            LinkNote("https://shop.example/Sale?a=1", True, "click"),
+            LinkNote("https://www.example.org/x-y", True, "click"),
+            LinkNote("tel:+491", False, "scheme tel"),
+            LinkNote("https://own.example/", False, "own host"),
         ),
     ),
-    PartNote("text/plain", "", (Finding("https://text.example/", True, "click"),)),
+    PartNote("text/plain", "", (LinkNote("https://text.example/", True, "click"),)),
 )
 
 

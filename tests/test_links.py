@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fletching.links.api import Finding, Found, Kind, Splice, Wanted
+from fletching.links.splices import LinkKind, LinkNote, Splice, TextLinks
+from fletching.links.urls import LinkOptions
 
 from tests.cases import for_every
 from tests.link_judges import EVERYTHING, Rewritten, Sent, html, sent
@@ -12,12 +13,12 @@ T0 = "https://t.example/click?0"
 T1 = "https://t.example/click?1"
 
 
-def rewritten(text: str, wanted: Wanted = EVERYTHING) -> Sent:
-    return sent(lambda given, mint: html(given, wanted, mint, None), text)
+def rewritten(text: str, options: LinkOptions = EVERYTHING) -> Sent:
+    return sent(lambda given, mint: html(given, options, mint, None), text)
 
 
-def destinations(text: str, wanted: Wanted = EVERYTHING) -> list[str]:
-    return [url for _, url in rewritten(text, wanted).minted]
+def destinations(text: str, options: LinkOptions = EVERYTHING) -> list[str]:
+    return [url for _, url in rewritten(text, options).minted]
 
 
 # Where the value stands, and that nothing else changes.
@@ -233,13 +234,13 @@ CHARSETS = {
 
 @pytest.mark.parametrize(("charset", "value", "expected"), CHARSETS.values(), ids=CHARSETS)
 def test_query_in_the_charset(charset: str, value: str, expected: str) -> None:
-    wanted = Wanted(clicks=True, charset=charset)
-    assert destinations(f'<a href="{value}">', wanted) == [expected]
+    options = LinkOptions(clicks=True, charset=charset)
+    assert destinations(f'<a href="{value}">', options) == [expected]
 
 
 # What is left alone, and why.
 
-OURS = Wanted(
+OURS = LinkOptions(
     clicks=True,
     own_hosts=frozenset({"click.example.com", "click.example.com:8443"}),
     untracked_hosts=("untracked.example", "*.example.org", "[::1]", "ported.example:81"),
@@ -340,7 +341,7 @@ def test_href_without_value_and_no_href() -> None:
 
 def test_clicks_off() -> None:
     given = '<a href="http://x/"><a href="mailto:a@x"><p></body>'
-    found = rewritten(given, Wanted(clicks=False))
+    found = rewritten(given, LinkOptions(clicks=False))
     assert found[:3] == (given, [], ["click tracking is off", "scheme mailto"])
 
 
@@ -348,14 +349,14 @@ def test_findings_in_document_order() -> None:
     found = rewritten(
         '<a href="http://x/?a&amp;b">www.y.example<!--[if mso]><a href="#"><![endif]--></a>'
         '<area href="http://y/">',
-        Wanted(clicks=True),
+        LinkOptions(clicks=True),
     )
-    assert found.done.findings == (
-        Finding("http://x/?a&b", False, "visible URL"),
-        Finding("#", False, "anchor"),
-        Finding("http://y/", True, "click"),
+    assert found.done.notes == (
+        LinkNote("http://x/?a&b", False, "visible URL"),
+        LinkNote("#", False, "anchor"),
+        LinkNote("http://y/", True, "click"),
     )
-    assert found.minted == [(Kind.CLICK, "http://y/")]
+    assert found.minted == [(LinkKind.CLICK, "http://y/")]
 
 
 # Values are checked when made.
@@ -364,32 +365,32 @@ def test_findings_in_document_order() -> None:
 @pytest.mark.parametrize("start_end", [(-1, 0), (2, 1)])
 def test_a_splice_is_a_range(start_end: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="overlap"):
-        Found((Splice(*start_end, ""),), (), 9)
+        TextLinks((Splice(*start_end, ""),), (), 9)
 
 
 def test_splices_are_in_order_and_do_not_overlap() -> None:
-    Found((Splice(0, 1, ""), Splice(1, 1, ""), Splice(1, 2, "")), (), 2)
+    TextLinks((Splice(0, 1, ""), Splice(1, 1, ""), Splice(1, 2, "")), (), 2)
     with pytest.raises(ValueError, match="overlap"):
-        Found((Splice(0, 2, ""), Splice(1, 3, "")), (), 9)
+        TextLinks((Splice(0, 2, ""), Splice(1, 3, "")), (), 9)
     with pytest.raises(ValueError, match="overlap"):
-        Found((Splice(3, 4, ""), Splice(1, 2, "")), (), 9)
+        TextLinks((Splice(3, 4, ""), Splice(1, 2, "")), (), 9)
     with pytest.raises(ValueError, match="overlap"):
-        Found((Splice(3, 4, ""),), (), 3)
+        TextLinks((Splice(3, 4, ""),), (), 3)
 
 
 @pytest.mark.parametrize("host", ["Click.example.com", "https://x", "x/y", "", "*.x"])
 def test_own_hosts_are_hosts_in_lower_case(host: str) -> None:
     with pytest.raises(ValueError, match="not a host in lower case"):
-        Wanted(clicks=True, own_hosts=frozenset({host}))
+        LinkOptions(clicks=True, own_hosts=frozenset({host}))
 
 
 @pytest.mark.parametrize("host", ["https://x", "x/y", "", "*", "*.", "a.*.b", "*x"])
 def test_untracked_hosts_are_hosts(host: str) -> None:
     with pytest.raises(ValueError, match="neither a host"):
-        Wanted(clicks=True, untracked_hosts=(host,))
+        LinkOptions(clicks=True, untracked_hosts=(host,))
 
 
 @pytest.mark.parametrize("charset", ["no-such", "base64", "rot13", "undefined", "a\0b"])
 def test_the_charset_is_one(charset: str) -> None:
     with pytest.raises(ValueError, match="not a charset"):
-        Wanted(clicks=True, charset=charset)
+        LinkOptions(clicks=True, charset=charset)

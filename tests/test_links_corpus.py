@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fletching.links.api import Wanted
+from fletching.links.urls import LinkOptions
 from mjml import mjml2html
 
 from tests.corpora import KEPT, cpython_mails, foundation_emails
@@ -99,7 +99,7 @@ def test_html5lib_sees_the_same_links_and_nothing_else_changed(line_end: str) ->
         original = tokens(text)
         assert led_back(tokens(new), mint) == [as_reached(token) for token in original], name
         trackable = [t for t in original if TRACKABLE.match(requested(href_of(t) or ""))]
-        assert sum(found.rewritten for found in done.findings) == len(trackable), name
+        assert sum(found.rewritten for found in done.notes) == len(trackable), name
         assert taken_back(new, done.splices, text) == text, name
         count += len(trackable)
     assert count > 250
@@ -107,7 +107,7 @@ def test_html5lib_sees_the_same_links_and_nothing_else_changed(line_end: str) ->
 
 def test_links_in_what_mjml_makes() -> None:
     text, mint = newsletters()["mjml"], Minting()
-    html(text, Wanted(clicks=True), mint, None)
+    html(text, LinkOptions(clicks=True), mint, None)
     hosts = sorted(url.removeprefix("https://")[0] for _, url in mint.minted)
     assert hosts == ["a", "b", "d", "e", "f", "g", "h"]  # c shows its URL
     assert "<!--[if mso" in text
@@ -115,7 +115,7 @@ def test_links_in_what_mjml_makes() -> None:
 
 def test_the_pixel_is_the_only_new_token() -> None:
     for name, text in newsletters().items():
-        done = html(text, Wanted(clicks=False), Minting(), PIXEL)
+        done = html(text, LinkOptions(clicks=False), Minting(), PIXEL)
         before, after = tokens(text), tokens(applied(text, done.splices))
         new = [token for token in after if token not in before]
         assert [token.tag for token in new] == ["img"], name
@@ -138,10 +138,9 @@ def test_cpython_mails() -> None:
             assert led_back(tokens(new), mint) == [as_reached(token) for token in tokens(text)]
         else:
             words = re.findall(r"\bhttps?://\S+", text)
-            assert len(rewrite.findings) == len(words)
+            assert len(rewrite.notes) == len(words)
             assert all(
-                word.startswith(found.url)
-                for word, found in zip(words, rewrite.findings, strict=True)
+                word.startswith(found.url) for word, found in zip(words, rewrite.notes, strict=True)
             )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 
-from fletching.links.api import Kind, Wanted
+from fletching.links.splices import LinkKind
+from fletching.links.urls import LinkOptions
 
 from tests.cases import for_every
 from tests.effort import calls
 from tests.link_judges import Rewritten, html, plain
 
 PIXEL = '<img src="https://t.example/open?0" width="1" height="1" alt="">'
-WANTED = Wanted(clicks=True, charset="koi8-r")
+WANTED = LinkOptions(clicks=True, charset="koi8-r")
 SIZE = 3_000
 
 REPEATED = [
@@ -41,7 +42,7 @@ ONCE = {
 }
 
 
-def mint(_kind: Kind, _url: str) -> str:
+def mint(_kind: LinkKind, _url: str) -> str:
     return "https://t.example/click?0"
 
 
@@ -54,7 +55,7 @@ def read_text(text: str) -> Rewritten:
 
 
 def read_flowed(text: str) -> Rewritten:
-    return plain(text.replace("x", "x \n"), Wanted(clicks=True, delsp=True), mint)
+    return plain(text.replace("x", "x \n"), LinkOptions(clicks=True, delsp=True), mint)
 
 
 @for_every([*product(REPEATED, (read_html, read_text, read_flowed))])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from fletching.links.api import Kind, Wanted
+from fletching.links.splices import LinkKind
+from fletching.links.urls import LinkOptions
 
 from tests.cases import for_every
 from tests.link_judges import EVERYTHING, Sent, hrefs, html, sent, tokens
@@ -15,8 +16,8 @@ U0 = "https://t.example/unsub?0"
 PIXEL = '<img src="https://t.example/open?0" width="1" height="1" alt="">'
 
 
-def rewritten(text: str, wanted: Wanted = EVERYTHING, pixel: str | None = None) -> Sent:
-    return sent(lambda given, mint: html(given, wanted, mint, pixel), text)
+def rewritten(text: str, options: LinkOptions = EVERYTHING, pixel: str | None = None) -> Sent:
+    return sent(lambda given, mint: html(given, options, mint, pixel), text)
 
 
 # Opt-out marks: the link stays, the mark goes.
@@ -77,7 +78,7 @@ OPTED_OUT = {
 @for_every([*product(OPTED_OUT, (True, False))])
 def test_opted_out(name: str, clicks: bool) -> None:
     given, expected = OPTED_OUT[name]
-    found = rewritten(given, Wanted(clicks=clicks))
+    found = rewritten(given, LinkOptions(clicks=clicks))
     assert found[:2] == (expected, [])
     assert [reason.partition(" (")[0] for reason in found.reasons] in (["opted out"], [])
     assert len(found.reasons) == len(hrefs(given))
@@ -126,7 +127,7 @@ def test_the_reason_names_the_mark(mark: str, said: str) -> None:
 
 def test_the_reason_names_the_scheme() -> None:
     done = rewritten('<a href="https+notrack://x/">').done
-    assert [(found.url, found.reason) for found in done.findings] == [
+    assert [(found.url, found.reason) for found in done.notes] == [
         ("https://x/", "opted out (+notrack)")
     ]
 
@@ -160,8 +161,8 @@ SHOWN = {
 @pytest.mark.parametrize(("url", "words"), SHOWN.values(), ids=SHOWN)
 def test_visible_url(url: str, words: str) -> None:
     given = f'<p><a href="{url}">{words}</a> and on'
-    wanted = Wanted(clicks=True)
-    assert rewritten(given, wanted)[:3] == (given, [], ["visible URL"])
+    options = LinkOptions(clicks=True)
+    assert rewritten(given, options)[:3] == (given, [], ["visible URL"])
     assert rewritten(given, EVERYTHING).reasons == ["click"]
 
 
@@ -185,12 +186,12 @@ NOT_SHOWN = {
 
 @pytest.mark.parametrize(("url", "words"), NOT_SHOWN.values(), ids=NOT_SHOWN)
 def test_no_visible_url(url: str, words: str) -> None:
-    assert rewritten(f'<a href="{url}">{words}', Wanted(clicks=True)).reasons == ["click"]
+    assert rewritten(f'<a href="{url}">{words}', LinkOptions(clicks=True)).reasons == ["click"]
 
 
 def test_an_area_shows_nothing() -> None:
     given = '<area href="http://x.example/">x.example'
-    assert rewritten(given, Wanted(clicks=True)).reasons == ["click"]
+    assert rewritten(given, LinkOptions(clicks=True)).reasons == ["click"]
 
 
 def test_a_conditional_comment_shows_its_own_text() -> None:
@@ -198,7 +199,7 @@ def test_a_conditional_comment_shows_its_own_text() -> None:
         '<a href="http://x.example/"><!--[if mso]>x.example<a href="http://y.example/">y.example</a>'
         "<![endif]-->Words</a>"
     )
-    assert rewritten(given, Wanted(clicks=True)).reasons == ["click", "visible URL"]
+    assert rewritten(given, LinkOptions(clicks=True)).reasons == ["click", "visible URL"]
 
 
 # The unsubscribe tag.
@@ -219,15 +220,15 @@ TAGGED = {
 @pytest.mark.parametrize(("value", "destination"), TAGGED.values(), ids=TAGGED)
 @pytest.mark.parametrize("clicks", [True, False])
 def test_unsubscribe_tag(value: str, destination: str, clicks: bool) -> None:
-    wanted = Wanted(
+    options = LinkOptions(
         clicks=clicks,
         own_hosts=frozenset({"own.example"}),
         untracked_hosts=("untracked.example",),
         charset="iso-8859-1",
     )
-    found = rewritten(f'<a ses:no-track href="{value}">http://x/u</a>', wanted)
+    found = rewritten(f'<a ses:no-track href="{value}">http://x/u</a>', options)
     expected = f'<a href="{U0}">http://x/u</a>'
-    assert found[:3] == (expected, [(Kind.UNSUBSCRIBE, destination)], ["unsubscribe"])
+    assert found[:3] == (expected, [(LinkKind.UNSUBSCRIBE, destination)], ["unsubscribe"])
 
 
 def test_unsubscribe_tag_without_quotes() -> None:
@@ -245,7 +246,7 @@ def test_unsubscribe_tag_without_a_url(url: str) -> None:
 
 def test_a_click_and_an_unsubscribe_link_to_one_url_differ() -> None:
     found = rewritten('<a href="http://x/"><a href="##unsubscribetag##http://x/">')
-    assert found.minted == [(Kind.CLICK, "http://x/"), (Kind.UNSUBSCRIBE, "http://x/")]
+    assert found.minted == [(LinkKind.CLICK, "http://x/"), (LinkKind.UNSUBSCRIBE, "http://x/")]
 
 
 # The pixel: one, in the right place.
@@ -283,14 +284,14 @@ PLACED = {
 
 @pytest.mark.parametrize(("given", "expected"), PLACED.values(), ids=PLACED)
 def test_pixel(given: str, expected: str) -> None:
-    found = rewritten(given, Wanted(clicks=False), PIXEL)
+    found = rewritten(given, LinkOptions(clicks=False), PIXEL)
     assert found.text == expected.replace("@", PIXEL)
     assert found.reasons == []
 
 
 @pytest.mark.parametrize(("given", "expected"), PLACED.values(), ids=PLACED)
 def test_open_tags_go_without_a_pixel(given: str, expected: str) -> None:
-    assert rewritten(given, Wanted(clicks=False)).text == expected.replace("@", "")
+    assert rewritten(given, LinkOptions(clicks=False)).text == expected.replace("@", "")
 
 
 def test_the_pixel_is_an_image_to_html5lib() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fletching.links.api import Wanted, has_place
-from fletching.links.html import read
+from fletching.links.find import find_links
+from fletching.links.splices import pixel_fits
+from fletching.links.urls import LinkOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,7 +75,7 @@ def test_nothing_is_put_behind_an_open_end(end: str) -> None:
     assert page.endswith(end)
     for tag in ("a", "area", "img"):
         assert len(read_by_html5lib(page, tag)) == len(read_by_html5lib(TRACKED + end, tag))
-    links = [[finding.url for finding in note.findings] for note in found.notes]
+    links = [[link.url for link in note.links] for note in found.notes]
     assert links == [["http://a.example/"], []]
     assert found.notes[-1].left_alone == REASON
 
@@ -112,8 +113,10 @@ def test_a_long_page_is_judged_by_its_end() -> None:
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
 def test_the_pixel_adds_an_image_and_no_link(text: str) -> None:
-    untracked = Wanted(clicks=False)
+    untracked = LinkOptions(clicks=False)
     page = sent(lambda given, mint: html(given, untracked, mint, PIXEL), text).text
     for tag in ("a", "area"):
         assert read_by_html5lib(page, tag) == read_by_html5lib(text, tag)
-    assert len(read_by_html5lib(page, "img")) == has_place([read(text, untracked)])
+    assert len(read_by_html5lib(page, "img")) == pixel_fits(
+        [find_links("text/html", text, untracked)]
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from fletching.links import api
-from fletching.links.api import Kind, Wanted
+from fletching.links.find import find_links
+from fletching.links.splices import LinkKind, pixel_fits
+from fletching.links.urls import LinkOptions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ from tests.link_judges import (
 )
 
 PIXEL = '<img src="https://t.example/open?0" width="1" height="1" alt="">'
-CAREFUL = Wanted(
+CAREFUL = LinkOptions(
     clicks=True,
     own_hosts=frozenset({"t.example"}),
     untracked_hosts=("untracked.example", "*.y"),
@@ -75,7 +76,7 @@ link_tags = st.builds("<{} {} href{}{}>".format, st.sampled_from(["a", "area"]),
                   st.sampled_from(["=http://x/", '="http://x/"', "='https+notrack://x/'"]),
                   attributes)  # fmt: skip
 wishes = st.builds(
-    Wanted,
+    LinkOptions,
     clicks=st.booleans(),
     own_hosts=st.just(frozenset({"y.example"})),
     untracked_hosts=st.sampled_from([(), ("x",), ("*.example",)]),
@@ -87,24 +88,24 @@ wishes = st.builds(
 def holds(text: str, done: Rewritten, mint: Minting) -> None:
     """What every rewriting must be: undone by its splices, and told in full."""
     assert taken_back(applied(text, done.splices), done.splices, text) == text
-    assert {url for _, url in mint.minted} == {f.url for f in done.findings if f.rewritten}
+    assert {url for _, url in mint.minted} == {f.url for f in done.notes if f.rewritten}
     assert len(mint.minted) == len(set(mint.minted))
 
 
 @given(marked, wishes, st.sampled_from([None, PIXEL]))
-def test_any_html(text: str, wanted: Wanted, pixel: str | None) -> None:
+def test_any_html(text: str, options: LinkOptions, pixel: str | None) -> None:
     mint = Minting()
-    done = html(text, wanted, mint, pixel)
+    done = html(text, options, mint, pixel)
     holds(text, done, mint)
-    place = pixel is not None and api.has_place([api.html.read(text, wanted)])
+    place = pixel is not None and pixel_fits([find_links("text/html", text, options)])
     assert sum(splice.text == PIXEL for splice in done.splices) == place
-    assert wanted.clicks or all(kind is Kind.UNSUBSCRIBE for kind, _ in mint.minted)
+    assert options.clicks or all(kind is LinkKind.UNSUBSCRIBE for kind, _ in mint.minted)
 
 
 @given(prose, wishes)
-def test_any_text(text: str, wanted: Wanted) -> None:
+def test_any_text(text: str, options: LinkOptions) -> None:
     mint = Minting()
-    done = plain(text, wanted, mint)
+    done = plain(text, options, mint)
     holds(text, done, mint)
     for _, url in mint.minted:
         assert re.match("https?://[^/]", url, re.IGNORECASE)

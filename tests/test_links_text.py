@@ -7,12 +7,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from fletching.links.api import Finding, Kind, Wanted
+from fletching.links.splices import LinkKind, LinkNote
+from fletching.links.urls import LinkOptions
 
 from tests.cases import for_every
 from tests.link_judges import Sent, plain, sent
 
-WANTED = Wanted(
+WANTED = LinkOptions(
     clicks=True,
     own_hosts=frozenset({"own.example"}),
     untracked_hosts=("untracked.example",),
@@ -20,8 +21,8 @@ WANTED = Wanted(
 )
 
 
-def rewritten(text: str, wanted: Wanted = WANTED) -> Sent:
-    return sent(lambda given, mint: plain(given, wanted, mint), text)
+def rewritten(text: str, options: LinkOptions = WANTED) -> Sent:
+    return sent(lambda given, mint: plain(given, options, mint), text)
 
 
 # In each text, what stands between ⟦ and ⟧ is the URL; the marks are not in the text.
@@ -131,17 +132,17 @@ def test_left_alone(given: str, reasons: list[str]) -> None:
 def test_each_occurrence_is_replaced_and_one_url_minted_once() -> None:
     found = rewritten("http://x/ http://x/, http://x/.")
     assert found.text == "@ @, @.".replace("@", "https://t.example/click?0")
-    assert found.minted == [(Kind.CLICK, "http://x/")]
+    assert found.minted == [(LinkKind.CLICK, "http://x/")]
 
 
 def test_the_query_stays_as_it_is_whatever_the_charset() -> None:
     # Who makes a link of it is the reader's mail program, not a document in that charset.
-    assert rewritten("http://x/?ü").minted == [(Kind.CLICK, "http://x/?ü")]
+    assert rewritten("http://x/?ü").minted == [(LinkKind.CLICK, "http://x/?ü")]
 
 
 def test_clicks_off() -> None:
     given = "http://x/ and https://y/"
-    found = rewritten(given, Wanted(clicks=False))
+    found = rewritten(given, LinkOptions(clicks=False))
     assert found[:3] == (given, [], ["click tracking is off"] * 2)
 
 
@@ -171,7 +172,7 @@ OPTED_OUT = {
 @pytest.mark.parametrize(("given", "expected", "mark"), OPTED_OUT.values(), ids=OPTED_OUT)
 @pytest.mark.parametrize("clicks", [True, False])
 def test_opted_out(given: str, expected: str, mark: str, clicks: bool) -> None:
-    found = rewritten(given, Wanted(clicks=clicks))
+    found = rewritten(given, LinkOptions(clicks=clicks))
     assert found[:3] == (expected, [], [f"opted out ({mark})"])
 
 
@@ -213,12 +214,12 @@ TAGGED = {
 @pytest.mark.parametrize(("marked", "url"), TAGGED.values(), ids=TAGGED)
 @pytest.mark.parametrize("clicks", [True, False])
 def test_unsubscribe_tag(marked: str, url: str, clicks: bool) -> None:
-    wanted = Wanted(clicks, frozenset({"own.example"}), ("untracked.example",))
+    options = LinkOptions(clicks, frozenset({"own.example"}), ("untracked.example",))
     before, rest = marked.split("⟦")
-    found = rewritten(before + rest.replace("⟧", ""), wanted)
+    found = rewritten(before + rest.replace("⟧", ""), options)
     untagged = re.sub(r"(?:(?:##|%23%23)unsubscribetag(?:##|%23%23))+$", "", before, flags=re.I)
     expected = untagged + "https://t.example/unsub?0" + rest.split("⟧")[1]
-    assert found[:3] == (expected, [(Kind.UNSUBSCRIBE, url)], ["unsubscribe"])
+    assert found[:3] == (expected, [(LinkKind.UNSUBSCRIBE, url)], ["unsubscribe"])
 
 
 @pytest.mark.parametrize(
@@ -227,9 +228,9 @@ def test_unsubscribe_tag(marked: str, url: str, clicks: bool) -> None:
 )
 def test_unsubscribe_tag_without_a_url(rest: str) -> None:
     given = f"a ##unsubscribetag##{rest}"
-    found = rewritten(given, Wanted(clicks=False))
+    found = rewritten(given, LinkOptions(clicks=False))
     assert found.minted == []
-    assert found.done.findings[0] == Finding(
+    assert found.done.notes[0] == LinkNote(
         f"##unsubscribetag##{rest.split(' ')[0]}",
         False,
         "unsubscribe tag without an absolute http or https URL",

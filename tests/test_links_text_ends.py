@@ -13,20 +13,20 @@ import unicodedata
 
 import pytest
 from fletching.links import url_ends
-from fletching.links.api import Wanted
 from fletching.links.flowed import Joined
+from fletching.links.urls import LinkOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cases import for_every
 from tests.link_judges import Minting, Sent, plain, sent
 
-EVERYTHING = Wanted(clicks=True)
-DELSP = Wanted(clicks=True, delsp=True)
+EVERYTHING = LinkOptions(clicks=True)
+DELSP = LinkOptions(clicks=True, delsp=True)
 
 
-def rewritten(text: str, wanted: Wanted = EVERYTHING) -> Sent:
-    return sent(lambda given, mint: plain(given, wanted, mint), text)
+def rewritten(text: str, options: LinkOptions = EVERYTHING) -> Sent:
+    return sent(lambda given, mint: plain(given, options, mint), text)
 
 
 def led_back(found: Sent, quotes: str = "⟦⟧") -> str:
@@ -350,7 +350,7 @@ def test_letters_of_scripts_without_blanks_may_end_a_url_and_others_do_not() -> 
 def test_reports_what_is_left_alone() -> None:
     mint = Minting()
     done = plain("mailto:?body=https://a.example/1 https://a.example/を", EVERYTHING, mint)
-    assert [finding.reason for finding in done.findings] == [
+    assert [finding.reason for finding in done.notes] == [
         "in another link",
-        "its end cannot be known",
+        "the end of the URL is unclear",
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fletching.keys.link_keys import read_link_keys
-from fletching.links.api import Wanted
+from fletching.links.urls import LinkOptions
 from fletching.mail.message import parse
 from fletching.returning.hits import Moment, Request, Setup, answer
 from fletching.store.events import EventLog
@@ -35,8 +35,8 @@ NO_SHAPES = (
 )  # fmt: skip
 
 
-def tracked(page: str, wanted: Wanted = EVERYTHING) -> str:
-    return sent(lambda given, mint: html(given, wanted, mint, None), page).text
+def tracked(page: str, options: LinkOptions = EVERYTHING) -> str:
+    return sent(lambda given, mint: html(given, options, mint, None), page).text
 
 
 @pytest.mark.parametrize("shape", SHAPES)

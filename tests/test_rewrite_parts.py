@@ -198,7 +198,7 @@ def test_the_whole_tree_is_walked() -> None:
     alternative = many(text, related, kind="multipart/alternative", boundary="d")
     raw = many(many(alternative, boundary="e"), image, page, many(FORWARDED + page, boundary="f"))
     found = done(raw)
-    assert [len(note.findings) for note in found.notes] == [2, 1, 1, 0]
+    assert [len(note.links) for note in found.notes] == [2, 1, 1, 0]
     kinds = [kind for kind, _ in read(found.message)]
     assert kinds == [kind for kind, _ in read(parse(raw))]
     touched = [TRACKER.encode() in content for _, content in read(found.message)]

@@ -8,7 +8,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from fletching.links.api import Finding, Wanted
+from fletching.links.splices import LinkNote
+from fletching.links.urls import LinkOptions
 from fletching.outgoing import text_parts
 from fletching.outgoing.text_parts import LeftAloneError, Reader, Stretch
 from fletching.outgoing.tracking_urls import Urls
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from tests.test_links_properties import MARKS, OPEN_TAGS, PIECES, PROSE, TAGS, wishes
 
 QP = "quoted-printable"
-WANTED = Wanted(clicks=True, preserve_visible_urls=True)
+WANTED = LinkOptions(clicks=True, preserve_visible_urls=True)
 CUTS = ["\r\n<tr>", "\r\n<td\r\n", "\r\n<!--", "\r\n<p>", " \r\n<p>", "=\r\n<div ", "\r\n</tr>"]
 TAGGED = [
     '<a href="http://x/">', '<a href="http://x/">www.', "</a>", "www.x", "<opentag/>", "<td>",
@@ -42,7 +43,7 @@ forms = st.tuples(
 )
 
 
-Left = tuple[bytes, list[Finding]]
+Left = tuple[bytes, list[LinkNote]]
 
 
 def ends(kind: Kind, url: str) -> tuple[str, str]:
@@ -70,7 +71,7 @@ def left(reader: Reader, raw: bytes, pixel: bool = True, trap: bool = True) -> L
     except LeftAloneError:
         # Of several reasons the first one is told, and each has its own first one.
         return "left alone"
-    return octets, [finding for stretch in read for finding in stretch.found.findings]
+    return octets, [finding for stretch in read for finding in stretch.found.notes]
 
 
 def uncut(reader: Reader, raw: bytes, pixel: bool, trap: bool) -> Left | str:
@@ -110,7 +111,7 @@ def test_cut_and_whole_are_the_same(
     data: st.DataObject,
     form: tuple[str, str],
     by_others: bool,
-    wanted: Wanted,
+    wanted: LinkOptions,
     pixel: bool,
     trap: bool,
 ) -> None:

@@ -20,7 +20,7 @@ from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
 from fletching.keys.link_keys import dkim_record
-from fletching.links.api import Finding
+from fletching.links.splices import LinkNote
 from fletching.mail.dkim import Signature
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
@@ -65,7 +65,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
                 "left_alone": note.left_alone or None,
                 "links": [
                     {"url": link.url, "rewritten": link.rewritten, "reason": link.reason}
-                    for link in note.findings
+                    for link in note.links
                 ],
             }
             for note in notes
@@ -91,10 +91,10 @@ def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
     body = len(message.body)
     looked_at = replace(plan.tracking, body=True, clicks=True, opens=False, largest=body)
     notes = rewrite.rewrite(message, looked_at, _NOWHERE).notes
-    return tuple(replace(note, findings=tuple(map(_stays, note.findings))) for note in notes)
+    return tuple(replace(note, links=tuple(map(_stays, note.links))) for note in notes)
 
 
-def _stays(link: Finding) -> Finding:
+def _stays(link: LinkNote) -> LinkNote:
     return link._replace(rewritten=False, reason="body not rewritten") if link.rewritten else link
 
 

@@ -49,7 +49,7 @@ class _Selector(NamedTuple):
 def warnings(message: Message, notes: Sequence[PartNote], tracking: Tracking) -> list[str]:
     """One for each selector that matches a link before it is rewritten, and not after."""
     html = (note for note in notes if note.content_type == "text/html")
-    before = [link.url for note in html for link in note.findings if link.rewritten]
+    before = [link.url for note in html for link in note.links if link.rewritten]
     if not before:
         return []
     after = tracking_urls.url(tracking.domain or "", tracking.form, Kind.CLICK_HTML, "")

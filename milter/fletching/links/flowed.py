@@ -1,7 +1,7 @@
-"""Lines that are one: ``format=flowed; delsp=yes`` (RFC 3676), and the way back to where they were.
+"""Joined lines: ``format=flowed; delsp=yes`` (RFC 3676), and offsets from before they were joined.
 
-Here lives how a recipient's program joins lines. Without ``delsp`` a blank stays between two of
-them, which ends a URL as it does elsewhere, so that nothing needs to be known. What a link is may
+Here lives how the recipient's mail program joins lines. Without ``delsp`` a space stays between two
+lines, which ends a URL like any other space, so that nothing has to be joined. What a link is may
 not be known here.
 """
 
@@ -14,14 +14,14 @@ from itertools import accumulate
 
 from fletching.links.splices import Splice
 
-# A flowed line, the end of it that goes, and the quote marks and the stuffed space of the next
-# (section 4.5). A quote of another depth is not joined, nor a signature's line (section 4.3).
+# A flowed line, its end, which is removed, and the quote marks and the stuffed space of the next
+# (section 4.5). Quotes of different depth are not joined, nor is "-- " (section 4.3).
 _UNSTUFFED = r" ?+(?!-- \r?$)"
 _SOFT_END = re.compile(rf"^(>*+){_UNSTUFFED}[^\n]*( \r?\n)(?=(\1(?!>){_UNSTUFFED}))", re.MULTILINE)
 
 
 def delsp(parameters: Mapping[str, str]) -> bool:
-    """Whether a part with these parameters has lines that are joined without their last space."""
+    """Whether the lines of a part with these parameters are joined without their last space."""
     return all(
         parameters.get(name, "").lower() == value
         for name, value in (("format", "flowed"), ("delsp", "yes"))
@@ -43,7 +43,7 @@ class Joined:
         self._starts = starts
 
     def taken_apart(self, splices: Iterable[Splice]) -> Iterator[Splice]:
-        """Splices into the joined text as splices into the text. None may be empty."""
+        """Splices into the joined text as splices into the original text. None may be empty."""
         for splice in splices:
             first = bisect_right(self._begins, splice.start) - 1
             last = bisect_left(self._ends, splice.end)

@@ -1,9 +1,8 @@
-"""What reading one text yields: splices, and what was found on the way.
+"""The links of one text as values: the splices that rewrite it, and a note about each link.
 
-Here live the values that leave this corner, the ledger in which the readers of HTML and of plain
-text write down what they find, and how the pixel joins what was found. All but that is the same for
-every mail that has the text: the tracking URLs come later. Which links are rewritten is not decided
-here.
+Here lives what the folder returns, the collector that `html.py` and `plaintext.py` fill, and how
+the open pixel is added. All of it is the same for every mail with this text: a splice holds a
+`Link` where the tracking URL of a message will be. Which links are rewritten is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 
-class Kind(StrEnum):
-    """What asking for a tracking URL means."""
+class LinkKind(StrEnum):
+    """What a request for a tracking URL means."""
 
     CLICK = "click"
     UNSUBSCRIBE = "unsubscribe"
@@ -25,20 +24,20 @@ class Kind(StrEnum):
 
 
 class Link(NamedTuple):
-    """What a tracking URL is made for.
+    """What a tracking URL leads to, and what a request for it means.
 
-    It will have only ``[A-Za-z0-9:/?=._~-]``, so that it needs no escaping in an attribute value or
-    in text.
+    The tracking URL will consist of ``[A-Za-z0-9:/?=._~-]`` only, so that it needs no escapes in an
+    attribute value or in text.
     """
 
-    kind: Kind
+    kind: LinkKind
     url: str
 
 
 class Splice(NamedTuple):
-    """Replace ``text[start:end]`` by ``text``; with a link, by it, the tracking URL and ``behind``.
+    """Replace ``text[start:end]`` by ``text``; with a link, by ``text``, tracking URL, ``behind``.
 
-    What stands beside a tracking URL is ASCII.
+    The text on both sides of a tracking URL is ASCII.
     """
 
     start: int
@@ -48,8 +47,8 @@ class Splice(NamedTuple):
     behind: str = ""
 
 
-class Finding(NamedTuple):
-    """One link: where it leads, whether it is rewritten, and why."""
+class LinkNote(NamedTuple):
+    """One link: its URL, whether it is rewritten, and why."""
 
     url: str
     rewritten: bool
@@ -57,46 +56,46 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Splices from left to right, none overlapping another, and findings in document order.
+class TextLinks:
+    """What was found in one text.
 
-    ``length``: of the text, in characters. ``pixel_place``: which of the splices may be the pixel.
-    ``body_end``: where the text says that the body ends. ``ends_open``: it ends inside a tag, a
-    comment or raw text such as a style, so that nothing put behind it would be a tag.
+    ``splices``: from left to right, without overlaps. ``notes``: in the order of the text.
+    ``length``: of the text in characters. ``pixel_splice``: the index of the splice that the open
+    pixel may take the place of. ``body_end``: the offset of ``</body>``. ``ends_open``: the text
+    ends inside a tag, a comment or an element such as style, so that no tag can follow it.
     """
 
     splices: tuple[Splice, ...]
-    findings: tuple[Finding, ...]
+    notes: tuple[LinkNote, ...]
     length: int
-    pixel_place: int | None = None
+    pixel_splice: int | None = None
     body_end: int | None = None
     ends_open: bool = False
 
     def __post_init__(self) -> None:
-        places = [0, *(place for splice in self.splices for place in splice[:2]), self.length]
-        if any(left > right for left, right in pairwise(places)):
+        offsets = [0, *(offset for splice in self.splices for offset in splice[:2]), self.length]
+        if any(left > right for left, right in pairwise(offsets)):
             raise ValueError("splices overlap, or are out of order")
 
 
 class Addition(NamedTuple):
-    """What one text of a page gets: a pixel where its open tag was, tags at the end of its body."""
+    """What is added to one text of a page: a pixel in place of its open tag, tags at its end."""
 
     pixel: Splice | None = None
     last: tuple[Splice, ...] = ()
 
 
 def additions(
-    page: Sequence[Found], pixel: Splice | None, last: tuple[Splice, ...]
+    page: Sequence[TextLinks], pixel: Splice | None, last: tuple[Splice, ...]
 ) -> dict[int, Addition]:
-    """Which of the texts of a page get something. Where the splices say they stand is no matter.
+    """What is added to which text of a page. The offsets of ``pixel`` and ``last`` are ignored.
 
-    The pixel goes where the first open tag asks for it, without one to the end of the body, behind
-    ``last``. Where the page does not tell that end and ends open, what belongs there is left out.
+    The pixel replaces the first open tag. Without one it goes to the end of the body, behind
+    ``last``. If the page has no ``</body>`` and ends open, nothing is added there.
     """
     added: dict[int, Addition] = {}
     if pixel is not None:
-        asking = (at for at, text in enumerate(page) if text.pixel_place is not None)
-        first = next(asking, None)
+        first = next((at for at, text in enumerate(page) if text.pixel_splice is not None), None)
         if first is None:
             last += (pixel,)
         else:
@@ -109,21 +108,21 @@ def additions(
     return added
 
 
-def has_place(page: Sequence[Found]) -> bool:
-    """Whether `additions` finds a place for the pixel in a page."""
+def pixel_fits(page: Sequence[TextLinks]) -> bool:
+    """Whether `additions` can add a pixel to a page."""
     return not page[-1].ends_open or any(
-        text.pixel_place is not None or text.body_end is not None for text in page
+        text.pixel_splice is not None or text.body_end is not None for text in page
     )
 
 
-def added(text: Found, addition: Addition) -> Found:
-    """The text with that in it."""
+def with_addition(text: TextLinks, addition: Addition) -> TextLinks:
+    """The text with the splices of the addition."""
     splices = list(text.splices)
-    if addition.pixel is not None and text.pixel_place is not None:
-        start, end, *_ = splices[text.pixel_place]
-        splices[text.pixel_place] = addition.pixel._replace(start=start, end=end)
-    place = text.length if text.body_end is None else text.body_end
-    splices += (splice._replace(start=place, end=place) for splice in addition.last)
+    if addition.pixel is not None and text.pixel_splice is not None:
+        start, end, *_ = splices[text.pixel_splice]
+        splices[text.pixel_splice] = addition.pixel._replace(start=start, end=end)
+    body_end = text.length if text.body_end is None else text.body_end
+    splices += (splice._replace(start=body_end, end=body_end) for splice in addition.last)
     return replace(text, splices=_in_order(splices))
 
 
@@ -131,33 +130,33 @@ def _in_order(splices: Iterable[Splice]) -> tuple[Splice, ...]:
     return tuple(sorted(splices, key=itemgetter(0, 1)))
 
 
-class Ledger:
-    """What one call of `html.read` or `plaintext.read` has found so far.
+class LinkCollector:
+    """Collects splices and notes while a text is read.
 
-    Entries may come in any order: whether a link is rewritten can depend on the text that follows
-    it, and by then later ranges may be written down.
+    They may come in any order: whether a link is rewritten can depend on the text behind it, and
+    until then other links may be added.
     """
 
     def __init__(self) -> None:
         self._splices: list[Splice] = []
-        self._findings: list[tuple[int, Finding]] = []
+        self._notes: list[tuple[int, LinkNote]] = []
 
     def splice(self, start: int, end: int, text: str) -> None:
         self._splices.append(Splice(start, end, text))
 
-    def leave(self, place: int, url: str, reason: str) -> None:
-        """The link at that place stays as it is."""
-        self._findings.append((place, Finding(url, False, reason)))
+    def leave(self, offset: int, url: str, reason: str) -> None:
+        """The link at that offset is not rewritten."""
+        self._notes.append((offset, LinkNote(url, False, reason)))
 
-    def track(self, start: int, end: int, kind: Kind, url: str, quote: str = "") -> None:
-        """The link at that place is rewritten."""
-        self._findings.append((start, Finding(url, True, kind)))
+    def track(self, start: int, end: int, kind: LinkKind, url: str, quote: str = "") -> None:
+        """The link from ``start`` to ``end`` is rewritten; the tracking URL gets these quotes."""
+        self._notes.append((start, LinkNote(url, True, kind)))
         self._splices.append(Splice(start, end, quote, Link(kind, url), quote))
 
     def splices(self) -> tuple[Splice, ...]:
         """All splices, in order."""
         return _in_order(self._splices)
 
-    def findings(self) -> tuple[Finding, ...]:
-        """All findings, in order."""
-        return tuple(finding for _, finding in sorted(self._findings, key=itemgetter(0)))
+    def notes(self) -> tuple[LinkNote, ...]:
+        """All notes, in order."""
+        return tuple(note for _, note in sorted(self._notes, key=itemgetter(0)))

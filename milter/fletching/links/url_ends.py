@@ -1,18 +1,18 @@
-"""What ends a URL in running text: the one table, and how a text tells a link within a link.
+"""Where a URL in plain text ends: the one table, and how to recognize a link within a link.
 
 Here live scripts, signs, pairs and schemes, as values and patterns. Sources:
 
 - RFC 3986 appendix C: a URI in a text ends at white space, ``"`` or within ``< >``; punctuation
-  behind it and ``URL:`` before it are not part of it. Sections 2.2 and 2.3: what one is made of;
+  behind it and ``URL:`` before it are not part of it. Sections 2.2 and 2.3: its characters;
   RFC 3987 section 2.2 adds the letters of all scripts.
-- RFC 3676 sections 4.2 to 4.5: which lines of ``format=flowed`` are one.
+- RFC 3676 sections 4.2 to 4.5: which lines of ``format=flowed`` are joined.
 - The Unicode Character Database: general categories P and Z, the blocks of arrows and shapes, and
   by Scripts.txt and UAX #14 (class SA, and the classes of East Asian letters) the scripts that put
   no blank between words; UAX #31 table 3a: signs that may stand within a word.
-- CommonMark section 6.2: which mark opens an emphasis, and which closes it.
+- CommonMark section 6.2: which ``*`` or ``_`` opens an emphasis, and which closes it.
 - IANA's registry of URI schemes: those that need no ``//``.
 
-Splices, and which URLs are ours to rewrite, may not be known here.
+Splices, and which URLs may be rewritten, may not be known here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import re
 
 from fletching.links.urls import PLACEHOLDER
 
-# Ends every URL: controls, white space and what RFC 3986 forbids and quotes with ...
+# These characters end every URL: controls, white space, what RFC 3986 forbids and quotes with ...
 _NEVER = r"\x00-\x20<>\"\\`\x7f-\xa0\u00ad"
 # ... and the signs that only prose has: of Latin-1, ...
 _LATIN_1 = r"\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b4\u00b6\u00b8\u00bb\u00bf\u00d7\u00f7"
@@ -46,10 +46,10 @@ _SIGNS = (
     r"\ufff9-\ufffd"
 )
 ENDS = _NEVER + _LATIN_1 + _PUNCTUATION + _SIGNS
-"""The characters that no URL goes beyond, for a class of a pattern."""
+"""The characters that end every URL, for a character class of a pattern."""
 
-# Ends a URL or is part of it: letters of scripts without blanks between words, and Hangul, whose
-# particles join a word (``https://a.example/2에서``) ...
+# These end a URL or are part of it: letters of scripts without spaces between words, and Hangul,
+# whose particles join a word (``https://a.example/2에서``) ...
 _UNSPACED = (
     r"\u0e01-\u0e3a\u0e40-\u0e4e\u0e50-\u0e59\u0e80-\u0eff\u0f00-\u0f03\u0f0b\u0f13-\u0f39\u0f3e-\u0fff"
     r"\u1000-\u1049\u1050-\u109f\u1100-\u11ff\u1780-\u17d3\u17d7\u17dc-\u17ff\u1950-\u19ff\u1a00-\u1aad"
@@ -70,19 +70,19 @@ DOUBTFUL = re.compile(rf"[{_UNSPACED}{_PICTURES}{_MEDIAL}]++")
 _MEDIAL_ALONE = re.compile(rf"[{_MEDIAL}](?=\w)")
 
 TRAILING = ".,;:!?'|"
-"""Punctuation that is no part of a URL at its end. Behind it one URL may follow another, in a list
-without blanks."""
+"""Punctuation that is not part of a URL at its end. In a list without spaces, another URL may
+follow it."""
 _VALUE = "=/?#"
-"""Behind these a URL is part of the URL that it stands in."""
+"""A URL behind one of these is part of the URL around it."""
 OPENING = {")": "(", "]": "[", "}": "{"}
 """Pairs: a bracket whose partner is not in the URL ends it."""
-# Pairs as well: marks of emphasis and the lines of a table, closed where one was opened before.
-_MARKS = re.compile(r"\*+|~+|_+|\|")
-_MARKS_OR_PARAGRAPH = re.compile(r"\*+|~+|_+|\n[ \t]*\r?(?=\n)")
+# These are pairs, too: emphasis and the lines of a table end where they were opened before.
+_EMPHASIS = re.compile(r"\*+|~+|_+|\|")
+_EMPHASIS_OR_PARAGRAPH = re.compile(r"\*+|~+|_+|\n[ \t]*\r?(?=\n)")
 _BEHIND_CLOSED = re.compile(rf"[^\w/?#&=%+@$-]|[{_UNSPACED}{_PICTURES}]|_|\Z")
 _NEVER_OPENS = re.compile(r"[^\W_]|[/?#&=%+@$.:-]|(?<=\w)\(")
 
-# What shows that a URL goes on behind a letter of a script without blanks.
+# With one of these, a URL goes on behind a letter of a script without spaces.
 _GOES_ON = re.compile(r"[/?#&=%@_]|\.\w")
 _ENDED = frozenset(",;!)]}")
 _HOST_END = re.compile(r"[/?#]")
@@ -91,7 +91,7 @@ _SCHEMES = (
     r"|mailto|maps|market|mid|microsoft-edge|mms|mmsto|msteams|news|pres|sips?|skype|sms|smsto|tel"
     r"|urn|view-source|wtai|xmpp"
 )
-# In the order of a pattern: what may end a URL before its run does, a bracket or another link.
+# What may end a URL before its run ends: a bracket or another link. The order matters.
 BRACKET = r"[()\[\]{}]"
 BRACKET_OR_LINK = (
     rf"{BRACKET}|https?(?:\+notrack)?://"
@@ -104,102 +104,102 @@ _WITHOUT_SCHEME = (
     r"|(?<![\w.-])(?:[\w-]++\.)++[^\W\d_][\w-]*+(?::[0-9]+)?[/?#]|[?&][\w.\[\]%-]++=\Z"
 )
 _OTHER = re.compile(rf"{_OF_ANOTHER_SCHEME}){_WITHOUT_SCHEME}", re.IGNORECASE)
-# "Website:" before a URL is a label, but what has a query or a path of its own is a link.
+# "Website:" before a URL is a label, but with a query or a path it is a link.
 _OTHER_OR_UNKNOWN = re.compile(
     rf"{_OF_ANOTHER_SCHEME}|[a-z][a-z0-9+.-]++:){_WITHOUT_SCHEME}", re.IGNORECASE
 )
 
 
 def other_link(text: str, start: int, begin: int) -> re.Match[str] | None:
-    """The first beginning of a link of another scheme, or of one without, before a URL.
+    """The first link of another scheme, or without a scheme, that begins before a URL.
 
-    The URL begins at ``begin``, what it may belong to at ``start``.
+    ``begin``: of the URL. ``start``: of the text that may be part of the other link.
     """
     other = _OTHER_OR_UNKNOWN if text[begin - 1] in "=/" else _OTHER
     return other.search(text, start, begin)
 
 
 def ends_before(text: str, start: int, begin: int) -> bool | None:
-    """Whether a link that begins at ``start`` ends before the URL in it at ``begin``.
+    """Whether the link that begins at ``start`` ends before the URL at ``begin``.
 
-    None: it cannot be known.
+    None: unclear.
     """
     before = text[begin - 1]
     if before in _VALUE:
         return False
     if text.find("?", start, begin) >= 0 or text.find("#", start, begin) >= 0:
-        # A blank in a query is "+" or "%20".
+        # A space in a query is "+" or "%20".
         return False if before == "+" or (before.isalnum() and before.isascii()) else None
     return True if before in TRAILING or DOUBTFUL.match(before) else None
 
 
 class Emphasis:
-    """The marks of emphasis of one text, read from URL to URL."""
+    """The characters of emphasis (``*``, ``_``, ``~``) in one text, read from URL to URL."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._place = 0
+        self._read_to = 0
         self._open = dict.fromkeys("*~_", 0)
 
     def closed(self, begin: int, start: int, stop: int) -> int | None:
-        """Where a mark closes what one before the URL opened; ``stop`` where none does.
+        """Where an emphasis that was opened before the URL is closed; ``stop`` if it is not.
 
-        The URL begins at ``begin``, its authority at ``start``. None: it cannot be known.
+        The URL begins at ``begin``, and its authority at ``start``. None: unclear.
         """
         text = self._text
         if PLACEHOLDER.search(text, start, stop):
             return stop
-        for mark in _MARKS.finditer(text, start, stop):
-            sign = mark[0][0]
+        for run in _EMPHASIS.finditer(text, start, stop):
+            sign = run[0][0]
             at_once = text[begin - 1 : begin] == sign
-            if _BEHIND_CLOSED.match(text, mark.end(), stop):
+            if _BEHIND_CLOSED.match(text, run.end(), stop):
                 still_open = int(at_once) if sign == "|" else self._opened(begin, sign)
                 if still_open:
-                    return mark.end() - min(still_open, len(mark[0]))
+                    return run.end() - min(still_open, len(run[0]))
             elif at_once and sign in "*|":
                 return None
         return stop
 
     def _opened(self, begin: int, sign: str) -> int:
-        """How many of these marks are open where a URL begins."""
-        for mark in _MARKS_OR_PARAGRAPH.finditer(self._text, self._place, begin):
-            if mark[0][0] == "\n":
+        """How many of these characters are open where a URL begins."""
+        for run in _EMPHASIS_OR_PARAGRAPH.finditer(self._text, self._read_to, begin):
+            if run[0][0] == "\n":
                 self._open = dict.fromkeys("*~_", 0)
                 continue
-            before = max(0, mark.start() - 1)
-            left = self._text[before : mark.start()]
-            right = self._text[mark.end() : mark.end() + 1]
-            kind, still_open = mark[0][0], self._open[mark[0][0]]
+            before = max(0, run.start() - 1)
+            left = self._text[before : run.start()]
+            right = self._text[run.end() : run.end() + 1]
+            kind, still_open = run[0][0], self._open[run[0][0]]
             within_word = right.isalnum() and not (kind == "*" and left.isalnum())
             if still_open and not (left.isspace() or within_word):
-                self._open[kind] -= min(still_open, len(mark[0]))
+                self._open[kind] -= min(still_open, len(run[0]))
             elif not (right.isspace() or (left and _NEVER_OPENS.match(self._text, before))):
-                self._open[kind] += len(mark[0])
-        self._place = max(self._place, begin)
+                self._open[kind] += len(run[0])
+        self._read_to = max(self._read_to, begin)
         return self._open[sign]
 
 
 def before_prose(text: str, start: int, stop: int) -> int | None:
-    """Where prose begins behind a URL, its authority at ``start``; ``stop`` where none does.
+    """Where the text behind a URL begins; ``stop`` if the URL goes on until there. None: unclear.
 
-    None: it cannot be known.
+    The authority of the URL begins at ``start``.
     """
     host = _HOST_END.search(text, start, stop)
     host_end = host.start() if host else stop
     for letters in DOUBTFUL.finditer(text, start, stop):
-        place, end = letters.span()
-        last = text[place - 1]
-        if place < host_end and end < stop and (place == start or last == "."):
-            continue  # An internationalised host.
-        ended = last.isalnum() or last in _ENDED or (last == "." and host_end < place)
-        if not ended or _GOES_ON.search(text, end, stop) or _MEDIAL_ALONE.match(text, place, stop):
+        at, end = letters.span()
+        last = text[at - 1]
+        if at < host_end and end < stop and (at == start or last == "."):
+            continue  # An internationalized host name.
+        ended = last.isalnum() or last in _ENDED or (last == "." and host_end < at)
+        if not ended or _GOES_ON.search(text, end, stop) or _MEDIAL_ALONE.match(text, at, stop):
             return None
-        return place
+        return at
     return stop
 
 
 def is_odd(run: str) -> bool:
-    """Whether more may end a URL, begin to end of its run, than a bracket or punctuation."""
+    """Whether something other than a bracket or punctuation may end the URL within its run."""
     return (
         not run.isascii()
         or "*" in run
@@ -210,7 +210,7 @@ def is_odd(run: str) -> bool:
 
 
 def trimmed(text: str, begin: int, start: int, end: int) -> int:
-    """Where a URL ends without the punctuation that follows it, and without half an arrow."""
+    """Where a URL ends without the punctuation at its end, and without the shaft of an arrow."""
     url = text[start:end].rstrip(TRAILING)
     if url[-1:] in ("-", "=") and text.startswith(">", end) and text[begin - 1 : begin] != "<":
         url = url.rstrip("-=").rstrip(TRAILING)

@@ -1,8 +1,7 @@
-"""Which URLs are ours to rewrite, and how a destination is written down.
+"""Which URLs are rewritten, and how a link's destination is recorded.
 
-Here lives what is known about URLs (the WHATWG URL standard, as far as the start of one and its
-query go) and the sender's wishes about them. Where a URL was found, in HTML or in text, may not
-be known here.
+Here lives what is known about URLs (of the WHATWG URL standard: scheme, host and query), and the
+sender's options about links. Whether a URL was found in HTML or in text may not be known here.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import NamedTuple
 # Without re.ASCII, re.IGNORECASE would take U+017F for "s" and U+212A for "k".
 IGNORE_CASE = re.IGNORECASE | re.ASCII
 
-# Given twice it counts once: else one would be left in front of the tracking link.
+# Repeated tags count as one: else one of them would stay in front of the tracking link.
 UNSUBSCRIBE_TAG = re.compile(r"(?:(?:##|%23%23)unsubscribetag(?:##|%23%23))+", IGNORE_CASE)
 NO_TRACK_SCHEME = re.compile(r"https?(\+notrack)://", IGNORE_CASE)
-# Spelt out instead of ignoring case: so its search is quick where there is none.
+# Without IGNORE_CASE, which would make it slow to search a text that has none.
 PLACEHOLDER = re.compile(
     r"\{\{|%7[Bb]%7[Bb]|%%|%25%25|\*\||\*%7[Cc]|%2[Aa]\||%2[Aa]%7[Cc]|\[\[|%5[Bb]%5[Bb]"
 )
@@ -37,11 +36,11 @@ _TEMPLATE_IN_HOST = re.compile(r"[{}%*|\[]")
 _OWN_PATH = re.compile(r"/(?:click|open|unsub)[/?]")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-# C0 controls and space, at both ends; tab, CR and LF, anywhere: what a URL parser drops first.
+# URL parsers first remove C0 controls and space at both ends, and tab, CR and LF anywhere.
 _ENDS = "".join(map(chr, range(0x21)))
 _DROPPED = dict.fromkeys(map(ord, "\t\r\n"))
 
-# Where the label's Python codec is narrower than the encoder the Encoding standard gives it.
+# Where the Encoding standard encodes more characters than the Python codec of the same name.
 _ENCODERS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -53,7 +52,7 @@ _ENCODERS = {
     "shift_jis": "cp932",
     "big5": "big5hkscs",
 }
-# The Encoding standard never encodes in these; it takes UTF-8 for them.
+# The Encoding standard encodes UTF-8 in place of these.
 _NEVER_ENCODERS = frozenset({"hz", "iso2022_kr"})
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 # Printable ASCII without the query percent-encode set of the URL standard.
@@ -61,14 +60,14 @@ _KEPT_IN_QUERY = frozenset(range(0x21, 0x7F)) - frozenset(b"\"#<>'")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the sender wants for the links of one text.
+class LinkOptions:
+    """Which links of a text the sender wants rewritten, and what the text is like.
 
-    ``clicks``: rewrite links into click links. ``own_hosts``: hosts of all our URL domains, in
-    lower case, with the port where there is one. ``untracked_hosts``: a host, or ``*.host`` for any
-    host below it. ``preserve_visible_urls``: leave an ``a`` alone whose visible text is a URL.
-    ``charset``: the part's; HTML's links send their query in it. ``delsp``: a text's flowed lines
-    are joined without the space at their end (RFC 3676).
+    ``clicks``: rewrite links into click links. ``own_hosts``: the hosts of our URL domains in lower
+    case, with a port if they have one. ``untracked_hosts``: a host, or ``*.host`` for all hosts
+    below it. ``preserve_visible_urls``: do not rewrite an ``a`` whose visible text is a URL.
+    ``charset``: Python's name; links of HTML send their query in it. ``delsp``: flowed lines are
+    joined without the space at their end (RFC 3676).
     """
 
     clicks: bool
@@ -92,9 +91,9 @@ class Wanted:
 
 
 class Target(NamedTuple):
-    """An absolute http or https URL, taken apart as far as the rules need it.
+    """The parts of an absolute http or https URL.
 
-    ``host`` is in lower case, ``port`` empty for the scheme's own; ``rest`` is path, query and
+    ``host``: in lower case. ``port``: empty for the default port. ``rest``: path, query and
     fragment as written.
     """
 
@@ -104,24 +103,24 @@ class Target(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """How a list may write this host, the full name first."""
+        """How an option may name this host, with the port first."""
         return (f"{self.host}:{self.port}", self.host) if self.port else (self.host,)
 
 
-def begin(value: str) -> str:
-    """A value as a URL parser begins with it, everything else in it as written."""
+def cleaned(value: str) -> str:
+    """The value of an attribute without the characters that every URL parser removes first."""
     value = value.strip(_ENDS)
     return value if value.isprintable() else value.translate(_DROPPED)
 
 
 def without_no_track(url: str) -> str:
-    """The URL without the scheme's ``+notrack``, where it has one."""
+    """The URL without the ``+notrack`` of its scheme."""
     suffix = NO_TRACK_SCHEME.match(url)
     return url if suffix is None else url[: suffix.start(1)] + url[suffix.end(1) :]
 
 
 def target(url: str) -> Target | str:
-    """What an absolute http or https URL leads to; for anything else, what it is."""
+    """The target of an absolute http or https URL; for anything else, what it is."""
     if not url:
         return "empty"
     if url[0] == "#":
@@ -139,16 +138,16 @@ def _target(url: str) -> Target | str:
     if match is None:
         return "no host"
     authority = match[2].rpartition("@")[2]
-    # A newsletter links to the same few hosts again and again; what is longer is none.
-    read = _known_host if len(authority) < 300 else _host
-    found = read(match[1].lower(), authority)
+    # No host name is as long as that.
+    parse = _cached_host if len(authority) < 300 else _host
+    found = parse(match[1].lower(), authority)
     if isinstance(found, str):
         return found
     return Target(*found, url[match.end() :]) if _is_text(url) else "not text"
 
 
 def _host(scheme: str, authority: str) -> tuple[str, str] | str:
-    """The host, and the port where it is not the scheme's own; or what the authority is."""
+    """The host, and the port if it is not the default; or what the authority is instead."""
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         return "placeholder" if _TEMPLATE_IN_HOST.search(authority) else "no host"
@@ -158,7 +157,9 @@ def _host(scheme: str, authority: str) -> tuple[str, str] | str:
     return parts[1].lower().rstrip("."), port
 
 
-_known_host = lru_cache(maxsize=1024)(_host)
+# A newsletter links to few hosts, and the mails of a campaign have most links in common. Both are
+# pure functions, so nothing but time follows from what is cached; it is a MB or two at most.
+_cached_host = lru_cache(maxsize=1024)(_host)
 
 
 def _absolute(url: str) -> Target | str:
@@ -168,24 +169,23 @@ def _absolute(url: str) -> Target | str:
     return target(url)
 
 
-# The mails of a campaign have most of their links in common.
-_known = lru_cache(maxsize=4096)(_absolute)
+_cached_absolute = lru_cache(maxsize=4096)(_absolute)
 
 
-def judge(url: str, wanted: Wanted) -> Target | str:
-    """The target of a URL that is ours to rewrite; else the reason why it is not."""
-    found = _known(url) if len(url) < 500 else _absolute(url)
+def tracked_target(url: str, options: LinkOptions) -> Target | str:
+    """The target of a URL that is to be rewritten; else the reason why it is not."""
+    found = _cached_absolute(url) if len(url) < 500 else _absolute(url)
     if isinstance(found, str):
         return found
-    if _is_own(found, wanted):
+    if _is_own(found, options):
         return "own tracking link"
-    if wanted.untracked_hosts and _is_untracked(found, wanted.untracked_hosts):
+    if options.untracked_hosts and _is_untracked(found, options.untracked_hosts):
         return "untracked host"
-    return found if wanted.clicks else "click tracking is off"
+    return found if options.clicks else "click tracking is off"
 
 
-def _is_own(found: Target, wanted: Wanted) -> bool:
-    return found.names[0] in wanted.own_hosts and _OWN_PATH.match(found.rest) is not None
+def _is_own(found: Target, options: LinkOptions) -> bool:
+    return found.names[0] in options.own_hosts and _OWN_PATH.match(found.rest) is not None
 
 
 def _is_untracked(found: Target, hosts: tuple[str, ...]) -> bool:
@@ -200,7 +200,7 @@ def _is_untracked(found: Target, hosts: tuple[str, ...]) -> bool:
 
 
 def _is_text(url: str) -> bool:
-    """Whether a token can hold the URL: a lone surrogate is no character."""
+    """Whether a token can hold the URL: it cannot hold a lone surrogate."""
     if url.isascii():
         return True
     try:
@@ -211,7 +211,7 @@ def _is_text(url: str) -> bool:
 
 
 def in_charset(url: str, charset: str) -> str:
-    """The URL with the non-ASCII of its query as a document in that charset would request it."""
+    """The URL with its query encoded as a browser does in a document of that charset."""
     if url.isascii():
         return url
     name = codecs.lookup(charset).name
@@ -228,7 +228,7 @@ def _percent_encoded(run: str, encoder: str) -> str:
     try:
         octets = run.encode(encoder)
     except UnicodeError:
-        # Each on its own: from one failure to the next would be quadratic.
+        # One character at a time: to retry from failure to failure would be quadratic.
         return "".join(_percent_encoded_character(character, encoder) for character in run)
     return "".join(chr(octet) if octet in _KEPT_IN_QUERY else f"%{octet:02X}" for octet in octets)
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fletching.links import api, flowed
+from fletching.links import flowed
+from fletching.links.splices import LinkNote, pixel_fits
+from fletching.links.urls import LinkOptions
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.changed_parts import ChangedPart, with_changed_parts
 from fletching.mail.message import Message
@@ -30,7 +32,7 @@ class PartNote:
 
     content_type: str
     left_alone: str
-    findings: tuple[api.Finding, ...] = ()
+    links: tuple[LinkNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
 
 def _part(
     body: bytes, part: Part, tracking: Tracking, urls: Urls, pixel: bool, trap: bool
-) -> tuple[ChangedPart | None, tuple[api.Finding, ...], bool]:
+) -> tuple[ChangedPart | None, tuple[LinkNote, ...], bool]:
     """The part rewritten, None if nothing changes; its links; whether it lacks a place for a pixel.
 
     Raises `LeftAloneError`.
@@ -103,10 +105,10 @@ def _part(
         raise LeftAloneError("unknown Content-Transfer-Encoding")
     reader = _reader(part.content_type, part.encoding, wanted)
     stretches = reader.read(raw)
-    ends_open = not api.has_place([stretch.found for stretch in stretches])
+    ends_open = not pixel_fits([stretch.found for stretch in stretches])
     if part.content_type == "text/html":
         stretches = reader.with_pixel(stretches, pixel, trap)
-    findings = tuple(finding for stretch in stretches for finding in stretch.found.findings)
+    findings = tuple(finding for stretch in stretches for finding in stretch.found.notes)
     if not any(stretch.found.splices for stretch in stretches):
         return None, findings, ends_open
     content = reader.filled(stretches, urls)
@@ -115,7 +117,7 @@ def _part(
 
 
 # The mails of a campaign are read by the same readers, which know what they have read.
-_wanted = lru_cache(maxsize=256)(api.Wanted)
+_wanted = lru_cache(maxsize=256)(LinkOptions)
 _reader = lru_cache(maxsize=256)(Reader)
 
 

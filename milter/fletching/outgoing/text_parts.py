@@ -18,18 +18,17 @@ from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
 
 from fletching import tokens
-from fletching.links.api import (
+from fletching.links import find
+from fletching.links.splices import (
     Addition,
-    Found,
-    Kind,
     Link,
+    LinkKind,
     Splice,
-    Wanted,
-    added,
+    TextLinks,
     additions,
-    html,
-    plaintext,
+    with_addition,
 )
+from fletching.links.urls import LinkOptions
 from fletching.mail import charsets, transfer
 from fletching.outgoing.tracking_urls import Ends, Urls
 
@@ -57,24 +56,22 @@ _INLINE_PGP = {
     "text/plain": re.compile(r"^-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
     "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
 }
-_READ = {"text/html": html.read, "text/plain": plaintext.read}
-_READ_ON = {"text/html": html.read_on, "text/plain": plaintext.read_on}
 
 _TOKENS = {
-    ("text/html", Kind.CLICK): tokens.Kind.CLICK_HTML,
-    ("text/plain", Kind.CLICK): tokens.Kind.CLICK_TEXT,
-    ("text/html", Kind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_HTML,
-    ("text/plain", Kind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_TEXT,
-    ("text/html", Kind.OPEN): tokens.Kind.OPEN,
+    ("text/html", LinkKind.CLICK): tokens.Kind.CLICK_HTML,
+    ("text/plain", LinkKind.CLICK): tokens.Kind.CLICK_TEXT,
+    ("text/html", LinkKind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_HTML,
+    ("text/plain", LinkKind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_TEXT,
+    ("text/html", LinkKind.OPEN): tokens.Kind.OPEN,
 }
 
 _PIXEL = Splice(
-    *(0, 0, '<img src="', Link(Kind.OPEN, "")),
+    *(0, 0, '<img src="', Link(LinkKind.OPEN, "")),
     '" width="1" height="1" alt="" border="0" style="border:0;width:1px;height:1px">',
 )
 # A link that leads nowhere and that nobody sees, hears or reaches by keyboard.
 _TRAP = Splice(
-    *(0, 0, '<a href="', Link(Kind.CLICK, "")),
+    *(0, 0, '<a href="', Link(LinkKind.CLICK, "")),
     '" aria-hidden="true" tabindex="-1" style="display:none;mso-hide:all"></a>',
 )
 
@@ -99,7 +96,7 @@ class Stretch:
     """A stretch of a part as it was read; ``made`` where it is remembered."""
 
     raw: bytes
-    found: Found
+    found: TextLinks
     made: Made | None = None
 
 
@@ -114,7 +111,7 @@ class Reader:
 
     content_type: str
     encoding: str
-    wanted: Wanted
+    wanted: LinkOptions
 
     def read(self, raw: bytes) -> list[Stretch]:
         """A part from its beginning to its end. Raises `LeftAloneError`."""
@@ -194,8 +191,8 @@ class Reader:
         _, text = self._text(raw)
         if _PGP in text and _INLINE_PGP[self.content_type].search(text):
             raise LeftAloneError("inline PGP")
-        read = (_READ_ON if goes_on else _READ)[self.content_type]
-        found = read(text, self.wanted)
+        read = find.find_links_of_beginning if goes_on else find.find_links
+        found = read(self.content_type, text, self.wanted)
         return None if found is None else Stretch(raw, found)
 
     def make(self, stretch: Stretch) -> Made:
@@ -287,8 +284,8 @@ class _Memory:
         if mark in self._seen:
             return self._known(reader, raw, goes_on)
         stretch = reader.read_anew(raw, goes_on)
-        found = stretch.found if stretch else Found((), (), 0)
-        few = max(len(found.splices), len(found.findings)) <= _MOST_LINKS
+        found = stretch.found if stretch else TextLinks((), (), 0)
+        few = max(len(found.splices), len(found.notes)) <= _MOST_LINKS
         if few and len(raw) <= _LONGEST_KNOWN:
             if len(self._seen) >= _SEEN:
                 self._seen.clear()
@@ -302,7 +299,7 @@ def _whole(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
 
 
 def _with(reader: Reader, stretch: Stretch, addition: Addition) -> Stretch:
-    found = added(stretch.found, addition)
+    found = with_addition(stretch.found, addition)
     changed = Stretch(stretch.raw, found)
     return changed if stretch.made is None else replace(changed, made=reader.make(changed))
 
