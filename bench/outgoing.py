@@ -18,7 +18,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fletching.config.load import parse
-from fletching.keys.link_keys import new_dkim_key, new_link_key
+from fletching.keys.dkim_keys import new_dkim_key
+from fletching.keys.link_keys import new_link_key
 from fletching.mail.dkim import SigningKey
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import parse as parse_mail

@@ -18,7 +18,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fletching.config.load import load
-from fletching.keys.link_keys import dkim_record, new_dkim_key, new_link_key
+from fletching.keys.dkim_keys import dkim_record, new_dkim_key
+from fletching.keys.link_keys import new_link_key
 from fletching.mail.dkim import SigningKey
 from fletching.postfix.settings import pieces
 

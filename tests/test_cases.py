@@ -24,7 +24,8 @@ import pytest
 from click.testing import CliRunner
 from fletching.cli.main import main
 from fletching.config.load import load
-from fletching.keys.link_keys import dkim_record, read_dkim_keys, read_link_keys
+from fletching.keys.dkim_keys import dkim_record, read_dkim_keys
+from fletching.keys.link_keys import read_link_keys
 from fletching.tokens import TokenError
 
 CASES = Path(__file__).parent / "cases"

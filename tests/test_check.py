@@ -11,7 +11,8 @@ import pytest
 from fletching.checks.all import Finding, Level, check
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.keys.link_keys import new_dkim_key, new_link_key
+from fletching.keys.dkim_keys import new_dkim_key
+from fletching.keys.link_keys import new_link_key
 
 from sandbox.processes import free_port
 from sandbox.redis_server import RedisServer

@@ -9,7 +9,7 @@ import pytest
 from fletching.checks.all import Finding, Level, check
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.keys.link_keys import dkim_record, dkim_zone_line, new_dkim_key, read_dkim_keys
+from fletching.keys.dkim_keys import dkim_record, dkim_zone_line, new_dkim_key, read_dkim_keys
 
 from sandbox.name_server import NameServer
 

@@ -17,7 +17,8 @@ import pytest
 from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.suppression import BY_HAND
 from fletching.config.load import load
-from fletching.keys.link_keys import dkim_record, read_dkim_keys, read_link_keys
+from fletching.keys.dkim_keys import dkim_record, read_dkim_keys
+from fletching.keys.link_keys import read_link_keys
 from fletching.store.suppression import REASONS
 from fletching.tokens import Facts, Kind
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from fletching.config.load import load
-from fletching.keys.link_keys import read_dkim_keys
+from fletching.keys.dkim_keys import read_dkim_keys
 from fletching.mail.message import Header, Message
 
 from sandbox.redis_server import RedisServer

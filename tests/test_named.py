@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fletching.config.faults import UnusableError, named_by, told_of
 from fletching.config.load import ConfigError, load
-from fletching.keys.link_keys import new_dkim_key
+from fletching.keys.dkim_keys import new_dkim_key
 from fletching.startup import open_setup
 
 

@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 
 from fletching.config.faults import named_by
 from fletching.config.model import Config
-from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
+from fletching.keys.dkim_keys import read_dkim_keys
+from fletching.keys.link_keys import read_link_keys
+from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
 from fletching.policy.setup import Setup, Stamp
 from fletching.tokens import Keyring

@@ -19,7 +19,7 @@ from fletching.admin import link_selectors
 from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
 from fletching.admin.preview import as_json, readable
-from fletching.keys.link_keys import dkim_record
+from fletching.keys.dkim_keys import dkim_record
 from fletching.links.splices import LinkNote
 from fletching.mail.dkim import Signature
 from fletching.mail.envelope import Envelope

@@ -22,7 +22,9 @@ from fletching.checks.postfix import check_postfix
 from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
 from fletching.config.model import Config, VirtualMta
-from fletching.keys.link_keys import KeyFileError, read_dkim_keys, read_link_keys
+from fletching.keys.dkim_keys import read_dkim_keys
+from fletching.keys.link_keys import read_link_keys
+from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
 from fletching.postfix import postconf
 from fletching.postfix.settings import pieces

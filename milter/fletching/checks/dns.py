@@ -17,7 +17,7 @@ import dns.resolver
 from fletching.admin.dkim_verify import objection
 from fletching.checks.finding import Finding, Level, error, ok, warning
 from fletching.config.model import Config
-from fletching.keys.link_keys import dkim_record
+from fletching.keys.dkim_keys import dkim_record
 from fletching.mail.dkim import Signature, SigningKey, ascii_domain, sign
 from fletching.mail.message import parse
 

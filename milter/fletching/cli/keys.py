@@ -45,7 +45,8 @@ def key_new(config_path: Path) -> None:
     Example:
       fletching key new && systemctl reload fletching
     """
-    from fletching.keys.link_keys import KeyFileError, new_link_key
+    from fletching.keys.link_keys import new_link_key
+    from fletching.keys.secret_file import KeyFileError
 
     path = link_keys_or_fail(load_or_fail(config_path), config_path)
     try:
@@ -65,7 +66,8 @@ def key_list(config_path: Path, wants_json: bool) -> None:
     Example:
       fletching key list
     """
-    from fletching.keys.link_keys import KeyFileError, list_link_keys
+    from fletching.keys.link_keys import list_link_keys
+    from fletching.keys.secret_file import KeyFileError
 
     path = link_keys_or_fail(load_or_fail(config_path), config_path)
     try:
@@ -86,7 +88,8 @@ def key_retire(config_path: Path, key_id: int) -> None:
     Example:
       fletching key retire 1
     """
-    from fletching.keys.link_keys import KeyFileError, retire_link_key
+    from fletching.keys.link_keys import retire_link_key
+    from fletching.keys.secret_file import KeyFileError
 
     path = link_keys_or_fail(load_or_fail(config_path), config_path)
     try:
@@ -130,7 +133,8 @@ def dkim_new(
     Example:
       fletching dkim new example.com s2 --algorithm ed25519
     """
-    from fletching.keys.link_keys import KeyFileError, dkim_zone_line, new_dkim_key, read_dkim_keys
+    from fletching.keys.dkim_keys import dkim_zone_line, new_dkim_key, read_dkim_keys
+    from fletching.keys.secret_file import KeyFileError
 
     entries = dkim_entries_or_fail(config_path, domain, selector)
     missing = [entry for entry in entries if not Path(entry.file).exists()]
@@ -156,7 +160,8 @@ def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> 
     Example:
       fletching dkim record >> example.com.zone
     """
-    from fletching.keys.link_keys import KeyFileError, dkim_zone_line, read_dkim_keys
+    from fletching.keys.dkim_keys import dkim_zone_line, read_dkim_keys
+    from fletching.keys.secret_file import KeyFileError
 
     try:
         for found in read_dkim_keys(dkim_entries_or_fail(config_path, domain, selector)):
@@ -191,7 +196,8 @@ def token(config_path: Path, token_or_url: str, wants_json: bool) -> None:
       fletching token 'https://click.example.com/click?BAFvhA...'
     """
     from fletching.admin.token import opened
-    from fletching.keys.link_keys import KeyFileError, read_link_keys
+    from fletching.keys.link_keys import read_link_keys
+    from fletching.keys.secret_file import KeyFileError
     from fletching.tokens import TokenError
 
     config = load_or_fail(config_path)

@@ -23,7 +23,8 @@ from fletching.config.sections import Web
 from fletching.daemons.intake.holding import HELD, Holding
 from fletching.daemons.intake.recorder import Recorder
 from fletching.daemons.web.pages import LEADS_ON, POLICY, PageError, Pages
-from fletching.keys.link_keys import KeyFileError, read_link_keys
+from fletching.keys.link_keys import read_link_keys
+from fletching.keys.secret_file import KeyFileError
 from fletching.returning import bots, hits, visitor
 from fletching.returning.hits import Answer, Body, Moment, Request
 from fletching.startup import host_name

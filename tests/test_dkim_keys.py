@@ -1,4 +1,4 @@
-"""keys/link_keys.py, DKIM keys: PEM files of every kind, and the records in DNS."""
+"""keys/dkim_keys.py: PEM files of every kind, and the DNS records."""
 
 from __future__ import annotations
 
@@ -23,13 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from fletching.config.sections import DkimKey
-from fletching.keys.link_keys import (
-    KeyFileError,
-    dkim_record,
-    dkim_zone_line,
-    new_dkim_key,
-    read_dkim_keys,
-)
+from fletching.keys.dkim_keys import dkim_record, dkim_zone_line, new_dkim_key, read_dkim_keys
+from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import Signature, SigningKey, sign
 from fletching.mail.message import Header, Message
 
@@ -244,7 +239,7 @@ def test_zone_lines_are_read_by_a_dns_library(key: SigningKey) -> None:
     assert max(map(len, text.strings)) <= 255
 
 
-def test_form_of_a_record() -> None:
+def test_format_of_a_record() -> None:
     public = ED25519.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     value = f"v=DKIM1; k=ed25519; p={base64.b64encode(public).decode()}"
     key = SigningKey("example.com", "e1", ED25519, True)

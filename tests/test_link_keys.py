@@ -1,6 +1,6 @@
-"""keys/link_keys.py, link keys and access rights: real files, real processes.
+"""keys/link_keys.py and keys/secret_file.py: real files, real processes.
 
-No error may tell a secret.
+No error may reveal a secret.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 from fletching.config.sections import DkimKey
+from fletching.keys.dkim_keys import read_dkim_keys
 from fletching.keys.link_keys import (
-    KeyFileError,
     LinkKeyRow,
     list_link_keys,
     new_link_key,
-    read_dkim_keys,
     read_link_keys,
     retire_link_key,
 )
+from fletching.keys.secret_file import KeyFileError
 from fletching.tokens import LinkKey
 
 NOW = 1_709_251_200  # 2024-03-01T00:00:00Z
@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 # Link keys.
 
 
-def test_read(path: Path) -> None:
+def test_read_link_keys(path: Path) -> None:
     secret_file(path, "# ours\n\n" + ONE + "  # next: ü\r\n" + TWO.replace("\n", "\r\n") + " \t\n")
     assert read_link_keys(path).keys == (
         LinkKey(1, NOW, bytes(range(200, 232))),
@@ -59,7 +59,7 @@ def test_read(path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [ONE.rstrip("\n"), ONE + "# end", "1\t2024-03-01T00:00:00Z  " + SECRET]
 )
-def test_read_one(path: Path, content: str) -> None:
+def test_read_a_single_key(path: Path, content: str) -> None:
     assert [key.id for key in read_link_keys(secret_file(path, content)).keys] == [1]
 
 
@@ -118,7 +118,7 @@ def test_broken_files(path: Path, content: str | bytes, fault: str) -> None:
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_first_key_makes_the_file(path: Path) -> None:
+def test_the_first_key_creates_the_file(path: Path) -> None:
     before = os.umask(0)
     try:
         made = new_link_key(path, NOW)
@@ -130,7 +130,7 @@ def test_first_key_makes_the_file(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_new_file_belongs_to_the_group_of_its_folder(path: Path) -> None:
+def test_a_new_file_gets_the_group_of_its_directory(path: Path) -> None:
     """Root makes the keys that the daemon has to read."""
     if os.getuid() != 0:
         pytest.skip("only root can give a folder to a group")
@@ -139,7 +139,7 @@ def test_a_new_file_belongs_to_the_group_of_its_folder(path: Path) -> None:
     assert path.stat().st_gid == 12345
 
 
-def test_next_key_signs_and_everything_else_stays(path: Path) -> None:
+def test_the_next_key_signs_and_other_lines_stay(path: Path) -> None:
     content = "# ours\r\n" + GONE + "\n" + TWO + "# ü"
     secret_file(path, content)
     made = new_link_key(path, NOW + 1)
@@ -160,7 +160,7 @@ def test_ids_are_never_used_again(path: Path) -> None:
     assert new_link_key(path, NOW).id == 3
 
 
-def test_ids_end(path: Path) -> None:
+def test_no_key_is_added_after_the_highest_id(path: Path) -> None:
     secret_file(path, "1023" + ONE[1:])
     with pytest.raises(KeyFileError, match="link-keys: id 1023 is in use"):
         new_link_key(path, NOW)
@@ -168,7 +168,7 @@ def test_ids_end(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o440])
-def test_mode_stays(path: Path, mode: int) -> None:
+def test_a_new_key_keeps_the_mode_of_the_file(path: Path, mode: int) -> None:
     secret_file(path, ONE, mode)
     new_link_key(path, NOW)
     retire_link_key(path, 1)
@@ -176,7 +176,7 @@ def test_mode_stays(path: Path, mode: int) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_owner_stays(path: Path) -> None:
+def test_a_new_key_keeps_the_owner_of_the_file(path: Path) -> None:
     secret_file(path, ONE)
     os.chown(path, 12345, 23456)
     new_link_key(path, NOW)
@@ -185,7 +185,7 @@ def test_owner_stays(path: Path) -> None:
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 23456, 0o640)
 
 
-def test_symbolic_link_stays(path: Path, tmp_path: Path) -> None:
+def test_a_new_key_keeps_a_symbolic_link(path: Path, tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()
     path.symlink_to(real / "keys")
@@ -247,14 +247,14 @@ def test_retire_with_odd_white_space(path: Path) -> None:
         (ONE + TWO, 0, "has no key 0"),
     ],
 )
-def test_not_retired(path: Path, content: str, key_id: int, fault: str) -> None:
+def test_key_that_cannot_be_retired(path: Path, content: str, key_id: int, fault: str) -> None:
     secret_file(path, content)
     with pytest.raises(KeyFileError, match=f"link-keys: {fault}"):
         retire_link_key(path, key_id)
     assert path.read_text() == content
 
 
-def test_list(path: Path) -> None:
+def test_list_link_keys(path: Path) -> None:
     four = TWO.replace("2 ", "4 ", 1)
     secret_file(path, GONE + TWO + "3 2024-03-03T00:00:00Z retired\n" + four + "# end\n")
     assert list_link_keys(path) == (
@@ -323,7 +323,7 @@ READERS: dict[str, Callable[[Path], object]] = {
         (0o777, "mode 0777: readable by others"),
     ],
 )
-def test_modes(path: Path, reader: str, mode: int, fault: str) -> None:
+def test_unsafe_modes_are_refused(path: Path, reader: str, mode: int, fault: str) -> None:
     secret_file(path, ONE + TWO, mode)
     with pytest.raises(KeyFileError) as caught:
         READERS[reader](path)
@@ -332,7 +332,7 @@ def test_modes(path: Path, reader: str, mode: int, fault: str) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_other_kinds_of_files(tmp_path: Path, reader: str) -> None:
+def test_only_regular_files_are_read(tmp_path: Path, reader: str) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(KeyFileError, match="fifo: not a regular file"):
         READERS[reader](tmp_path / "fifo")
