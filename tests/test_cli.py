@@ -92,10 +92,6 @@ def test_examples_work(words: tuple[str, ...], host: Host) -> None:
     assert ALL[words].make_context(words[-1], files)
 
 
-def test_version() -> None:
-    assert CliRunner().invoke(main, ["--version"]).stdout.startswith("fletching, version ")
-
-
 def test_as_a_module(host: Host) -> None:
     """`python -m fletching`, which is what the entry point does too."""
     command = [sys.executable, "-m", "fletching", "preview", "-", "--config", str(host.config)]

@@ -1,4 +1,4 @@
-"""The commands about this host: `fletching check`, `fletching postfix`, `fletching mta`."""
+"""`fletching check`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
-from fletching.cli.terminal import write
+from fletching.cli.options import configured, fail, load_or_fail, say
 
 
 @click.command()
@@ -64,91 +63,4 @@ def load_as(config_path: Path, daemon: str) -> None:
             for opens in OPENS[daemon]:
                 opens(config)
     except ConfigError as error:
-        fail(error)
-
-
-@click.command()
-@configured
-@click.option(
-    "--one-recipient", is_flag=True, help="Instead: the recipe that splits mail by recipient."
-)
-def postfix(config_path: Path, one_recipient: bool) -> None:
-    """Print what belongs into Postfix's main.cf, master.cf, tables.
-
-    \b
-    Example:
-      fletching postfix | less
-    """
-    from fletching.postfix.settings import printed
-
-    config = load_or_fail(config_path)
-    try:
-        write(printed(config, one_recipient=one_recipient).encode("utf-8", "surrogateescape"))
-    except ValueError as error:
-        fail(f"{config_path}: {error}")
-
-
-@click.group()
-def mta() -> None:
-    """Manage the VirtualMTAs of this host.
-
-    \b
-    Example:
-      fletching mta list
-    """
-
-
-@mta.command("list")
-@configured
-@as_json
-def mta_list(config_path: Path, wants_json: bool) -> None:
-    """Show the VirtualMTAs, their transports, and which are paused.
-
-    \b
-    Example:
-      fletching mta list
-    """
-    from fletching.admin.mta import MtaError, rows
-
-    try:
-        show_rows(rows(load_or_fail(config_path)), wants_json, "virtual_mtas")
-    except MtaError as error:
-        fail(error)
-
-
-@mta.command("pause")
-@click.argument("name")
-@configured
-def mta_pause(config_path: Path, name: str) -> None:
-    """Stop routing new mail to NAME.
-
-    Pools skip it, and its fallback takes its own mail. Without a fallback its own mail is answered
-    451, so that the application tries again. What is in Postfix's queue already stays on its way.
-
-    \b
-    Example:
-      fletching mta pause vmta_a
-    """
-    set_paused(config_path, name, True)
-
-
-@mta.command("resume")
-@click.argument("name")
-@configured
-def mta_resume(config_path: Path, name: str) -> None:
-    """Use NAME again.
-
-    \b
-    Example:
-      fletching mta resume vmta_a
-    """
-    set_paused(config_path, name, False)
-
-
-def set_paused(config_path: Path, name: str, paused: bool) -> None:
-    from fletching.admin.mta import MtaError, pause
-
-    try:
-        say(pause(load_or_fail(config_path), name, paused))
-    except MtaError as error:
         fail(error)

@@ -1,7 +1,7 @@
 """`fletching`: the one command, and the commands in it.
 
-They are in `commands/`. What a command needs is imported where it runs, so that `fletching key
-list` does not wait for the milter's libraries.
+Each command imports what it needs when it runs, so that `fletching key list` does not wait for the
+milter's libraries.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 
 import click
 
-from fletching.cli import check, daemons, events, keys, preview, stats, suppression
+from fletching.cli import check, daemons, events, keys, mta, postfix, preview, stats, suppression
 from fletching.cli.options import say
+from fletching.cli.version import version
 
 INTERNAL_ERROR = 70
-"""The status of a command that failed by a fault of its own: EX_SOFTWARE of sysexits.h."""
+"""Exit status of a command that failed through a bug: EX_SOFTWARE of sysexits.h."""
 
 
 class Commands(click.Group):
-    """The edge round all commands: none ends by accident with a status that is an answer."""
+    """Catches every exception, so that no bug exits with a status that means an answer."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -31,11 +32,13 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
-            # As if SIGPIPE had ended it. Else Python complains that it cannot flush the rest.
+            # As if SIGPIPE had ended it. Otherwise Python complains that it cannot flush the rest.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
         except Exception as error:  # noqa: BLE001
-            say(f"fletching {ctx.invoked_subcommand}: internal error: {_what(error)}", err=True)
+            say(
+                f"fletching {ctx.invoked_subcommand}: internal error: {_described(error)}", err=True
+            )
             if sys.flags.dev_mode:
                 for line in traceback.format_exception(error):
                     for each in line.splitlines():
@@ -43,21 +46,33 @@ class Commands(click.Group):
             sys.exit(INTERNAL_ERROR)
 
 
-def _what(error: Exception) -> str:
-    """The error and where it happened, for a report."""
+def _described(error: Exception) -> str:
+    """The error and where it happened, for a bug report."""
     *_, last = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+
+
+def show_version(context: click.Context) -> None:
+    click.echo(f"fletching, version {version()}")
+    context.exit()
 
 
 @click.group(
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="fletching", prog_name="fletching")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: show_version(context) if wanted else None,
+    help="Show the version and the git commit, and exit.",
+)
 def main() -> None:
-    """Run and ask Fletching, a campaign filter for Postfix.
+    """Run and manage Fletching, a campaign filter for Postfix.
 
-    Exit 0: success; 1: the answer is no; 2: wrong usage, or the configuration is broken; 70:
-    internal error, with a traceback where PYTHONDEVMODE=1 is set.
+    Exit status 0: success; 1: the answer is no; 2: wrong usage or an invalid configuration; 70:
+    internal error, with a traceback if PYTHONDEVMODE=1 is set.
 
     \b
     Before the first mail:
@@ -72,8 +87,8 @@ for command in (
     daemons.courier,
     daemons.run,
     check.check,
-    check.postfix,
-    check.mta,
+    postfix.postfix,
+    mta.mta,
     preview.preview,
     preview.explain,
     keys.key,

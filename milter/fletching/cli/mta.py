@@ -1,0 +1,75 @@
+"""`fletching mta`: list, pause, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
+
+
+@click.group()
+def mta() -> None:
+    """Manage the VirtualMTAs of this host.
+
+    \b
+    Example:
+      fletching mta list
+    """
+
+
+@mta.command("list")
+@configured
+@as_json
+def mta_list(config_path: Path, wants_json: bool) -> None:
+    """Show the VirtualMTAs, their transports, and which are paused.
+
+    \b
+    Example:
+      fletching mta list
+    """
+    from fletching.admin.mta import MtaError, rows
+
+    try:
+        show_rows(rows(load_or_fail(config_path)), wants_json, "virtual_mtas")
+    except MtaError as error:
+        fail(error)
+
+
+@mta.command("pause")
+@click.argument("name")
+@configured
+def mta_pause(config_path: Path, name: str) -> None:
+    """Stop routing new mail to NAME.
+
+    Pools skip it, and its fallback takes its own mail. Without a fallback its own mail is answered
+    451, so that the application tries again. What is in Postfix's queue already stays on its way.
+
+    \b
+    Example:
+      fletching mta pause vmta_a
+    """
+    set_paused(config_path, name, True)
+
+
+@mta.command("resume")
+@click.argument("name")
+@configured
+def mta_resume(config_path: Path, name: str) -> None:
+    """Use NAME again.
+
+    \b
+    Example:
+      fletching mta resume vmta_a
+    """
+    set_paused(config_path, name, False)
+
+
+def set_paused(config_path: Path, name: str, paused: bool) -> None:
+    from fletching.admin.mta import MtaError, pause
+
+    try:
+        say(pause(load_or_fail(config_path), name, paused))
+    except MtaError as error:
+        fail(error)
