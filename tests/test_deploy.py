@@ -16,6 +16,7 @@ from fletching.checks.finding import Level
 from fletching.checks.options import check_options
 from fletching.checks.postfix import check_postfix
 from fletching.cli.main import main
+from fletching.config.consistency import doubts
 from fletching.config.load import load
 from fletching.config.model import Config
 from fletching.postfix.one_recipient import one_recipient
@@ -38,7 +39,7 @@ def example() -> Config:
 
 
 def test_everything_in_the_example_is_acted_upon(example: Config) -> None:
-    assert (example.not_yet, example.doubts) == ((), ())
+    assert (example.not_yet, list(doubts(example))) == ((), [])
 
 
 def test_files_are_what_the_program_prints(example: Config) -> None:

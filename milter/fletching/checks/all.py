@@ -21,6 +21,7 @@ from fletching.checks.options import check_options
 from fletching.checks.postfix import check_postfix
 from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
+from fletching.config.consistency import doubts
 from fletching.config.model import Config, VirtualMta
 from fletching.keys.dkim_keys import read_dkim_keys
 from fletching.keys.link_keys import read_link_keys
@@ -87,9 +88,8 @@ def _options(config: Config) -> Iterator[Finding]:
     """What is allowed and perhaps not meant."""
     for option in config.not_yet:
         yield warning(option, "not implemented in this version: it has no effect")
-    for doubt in config.doubts:
-        place, _, text = doubt.partition(": ")
-        yield warning(place, text)
+    for doubt in doubts(config):
+        yield warning(".".join(map(str, doubt.path)), doubt.rule)
     if config.dkim.enabled and not config.dkim.keys:
         yield warning("dkim.keys", "no key: mail is not signed")
     yield from _shared_transports(config)

@@ -1,7 +1,7 @@
-"""What options say about each other: names that must exist, and options that need one another.
+"""Checks options against each other: names that must exist, and options that require others.
 
-Here lives every check that needs more than one option. It is told a configuration whose single
-values are right, and names all clashes with their places. Pure.
+It gets a configuration whose single values are valid, and yields all conflicts with their places.
+Pure.
 """
 
 from __future__ import annotations
@@ -9,49 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing import Any
 
 from fletching.config import values
-
-if TYPE_CHECKING:
-    from fletching.config.model import Config, MailClass
+from fletching.config.model import Config, MailClass
 
 Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Clash:
-    """One thing that does not fit. ``wants``: the options of which one being wrong explains it."""
+class Conflict:
+    """Options that do not fit together.
+
+    ``requires``: options that would resolve it. If one of them was given but is invalid, the
+    conflict is only a consequence.
+    """
 
     path: Place
     rule: str
-    wants: tuple[Place, ...] = ()
+    requires: tuple[Place, ...] = ()
 
 
-def refuse(found: Iterable[Clash]) -> None:
-    """Raises all of them at once, each at its place."""
-    lines = [
-        InitErrorDetails(
-            type=PydanticCustomError("clash", "{rule}", {"rule": each.rule, "wants": each.wants}),
-            loc=each.path,
-            input=None,
-        )
-        for each in found
-    ]
-    if lines:
-        raise ValidationError.from_exception_data("Config", lines, hide_input=True)
-
-
-def clashes(config: Config) -> Iterator[Clash]:
-    """Everything in which the options disagree."""
+def conflicts(config: Config) -> Iterator[Conflict]:
+    """All conflicts between options."""
     yield from _alike("mail_classes", config.mail_classes)
     yield from _alike("virtual_mtas", config.virtual_mtas)
     yield from _chosen_classes(config)
     yield from _virtual_mtas(config)
-    yield from _fallback_rings(config)
+    yield from _fallback_loops(config)
     yield from _seed_lists(config)
     yield from _dkim_keys(config)
     yield from _destinations(config)
@@ -61,9 +46,9 @@ def clashes(config: Config) -> Iterator[Clash]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to tell about a name that is not known: the nearest one, else what there is."""
+    """A hint for an unknown name: the most similar known name, else all known names."""
     lower = {each.lower(): each for each in known}
-    # The search is slow for long words, and no name of ours is long.
+    # The search is slow for long words, and all our names are short.
     close = get_close_matches(name[:200].lower(), lower, n=1)
     if close:
         return f"did you mean {lower[close[0]]}?"
@@ -74,37 +59,37 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return are + ", ".join(shown[:40]) + (", ..." if len(shown) > 40 else "")
 
 
-def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Clash]:
+def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Conflict]:
     seen: dict[str, str] = {}
     for name in entries:
         first = seen.setdefault(name.lower(), name)
         if first != name:
-            yield Clash(
+            yield Conflict(
                 (section, name),
                 f"duplicate name: {first} is already defined (names are case-insensitive)",
             )
 
 
-def _chosen_classes(config: Config) -> Iterator[Clash]:
+def _chosen_classes(config: Config) -> Iterator[Conflict]:
     yield from _mail_class(config, ("default_mail_class",), config.default_mail_class)
     for login, user in config.users.items():
         yield from _mail_class(config, ("users", login, "force_mail_class"), user.force_mail_class)
         yield from _mail_class(config, ("users", login, "mail_class"), user.mail_class)
 
 
-def doubts(config: Config) -> Iterator[Clash]:
-    """What is no error but looks like a mistake. Without keys, mail leaves all the same."""
+def doubts(config: Config) -> Iterator[Conflict]:
+    """What is allowed but looks like a mistake."""
     if config.mail_classes and config.link_keys is None:
         rule = "not set: mail gets no X-Mailer-Info and no VERP tag, so bounces and"
-        yield Clash(("link_keys",), f"{rule} complaints are not attributed")
+        yield Conflict(("link_keys",), f"{rule} complaints are not attributed")
 
 
-def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Clash]:
+def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Conflict]:
     if name is not None and config.mail_class(name) is None:
         yield _unknown(path, name, "Mail Class", "mail_classes", config.mail_classes)
 
 
-def _virtual_mtas(config: Config) -> Iterator[Clash]:
+def _virtual_mtas(config: Config) -> Iterator[Conflict]:
     for name, mail_class in config.mail_classes.items():
         wanted = mail_class.virtual_mta
         if wanted is not None and config.virtual_mta(wanted) is None:
@@ -116,27 +101,27 @@ def _virtual_mtas(config: Config) -> Iterator[Clash]:
         yield from _members(config, name, virtual_mta.pool or {})
 
 
-def _members(config: Config, name: str, pool: Mapping[str, int]) -> Iterator[Clash]:
+def _members(config: Config, name: str, pool: Mapping[str, int]) -> Iterator[Conflict]:
     seen: set[str] = set()
     for member in pool:
         path = ("virtual_mtas", name, "pool", member)
         yield from _single(config, path, member)
         if member.lower() in seen:
-            yield Clash(path, "duplicate pool member (names are case-insensitive)")
+            yield Conflict(path, "duplicate pool member (names are case-insensitive)")
         seen.add(member.lower())
 
 
-def _single(config: Config, path: Place, wanted: str) -> Iterator[Clash]:
+def _single(config: Config, path: Place, wanted: str) -> Iterator[Conflict]:
     found = config.virtual_mta(wanted)
     singles = [name for name, each in config.virtual_mtas.items() if each.pool is None]
     if found is None:
         yield _unknown(path, wanted, "VirtualMTA", "virtual_mtas", singles)
     elif found.pool is not None:
-        yield Clash(path, f"must name a single VirtualMTA, but {found.name} is a pool")
+        yield Conflict(path, f"must name a single VirtualMTA, but {found.name} is a pool")
 
 
-def _fallback_rings(config: Config) -> Iterator[Clash]:
-    """Each ring is told once."""
+def _fallback_loops(config: Config) -> Iterator[Conflict]:
+    """Reports each fallback loop once."""
     done: set[str] = set()
     for start in config.virtual_mtas:
         way: list[str] = []
@@ -146,12 +131,12 @@ def _fallback_rings(config: Config) -> Iterator[Clash]:
             at = config.virtual_mta(at.fallback) if at.fallback is not None else None
         done.update(way)
         if at is not None and at.name in way:
-            ring = way[way.index(at.name) :]
-            rule = f"fallback loop: {' -> '.join([*ring, at.name])}"
-            yield Clash(("virtual_mtas", at.name, "fallback"), rule)
+            loop = way[way.index(at.name) :]
+            rule = f"fallback loop: {' -> '.join([*loop, at.name])}"
+            yield Conflict(("virtual_mtas", at.name, "fallback"), rule)
 
 
-def _seed_lists(config: Config) -> Iterator[Clash]:
+def _seed_lists(config: Config) -> Iterator[Conflict]:
     for name, mail_class in config.mail_classes.items():
         seed = mail_class.seed
         if seed is not None and seed.list not in config.seed_lists:
@@ -159,7 +144,7 @@ def _seed_lists(config: Config) -> Iterator[Clash]:
             yield _unknown(path, seed.list, "seed list", "seed_lists", config.seed_lists)
 
 
-def _dkim_keys(config: Config) -> Iterator[Clash]:
+def _dkim_keys(config: Config) -> Iterator[Conflict]:
     names: set[tuple[str, str]] = set()
     defaults: set[str] = set()
     for number, key in enumerate(config.dkim.keys):
@@ -167,21 +152,21 @@ def _dkim_keys(config: Config) -> Iterator[Clash]:
             rule = (
                 f"duplicate key: an earlier one has the same domain and selector ({key.selector} of"
             )
-            yield Clash(("dkim", "keys", number), f"{rule} {key.domain})")
+            yield Conflict(("dkim", "keys", number), f"{rule} {key.domain})")
         elif key.default and key.domain in defaults:
             rule = f"must be false: an earlier key is the default of {key.domain}"
-            yield Clash(("dkim", "keys", number, "default"), rule)
+            yield Conflict(("dkim", "keys", number, "default"), rule)
         names.add((key.domain, key.selector))
         if key.default:
             defaults.add(key.domain)
 
 
-def _destinations(config: Config) -> Iterator[Clash]:
+def _destinations(config: Config) -> Iterator[Conflict]:
     seen: set[str] = set()
     for number, destination in enumerate(config.events.destinations if config.events else ()):
         section = ("events", "destinations", number)
         if destination.name.lower() in seen:
-            yield Clash(
+            yield Conflict(
                 (*section, "name"), "duplicate destination name (names are case-insensitive)"
             )
         seen.add(destination.name.lower())
@@ -189,18 +174,18 @@ def _destinations(config: Config) -> Iterator[Clash]:
             yield from _mail_class(config, (*section, "classes", item), name)
 
 
-def _dashboard(config: Config) -> Iterator[Clash]:
+def _dashboard(config: Config) -> Iterator[Conflict]:
     web = config.web
     if web and web.admin_password_file is None and not values.is_of_this_host(web.admin_listen):
-        yield Clash(
+        yield Conflict(
             ("web", "admin_listen"),
             "must be a loopback address or a Unix socket unless web.admin_password_file is set",
             (("web", "admin_password_file"),),
         )
 
 
-def _return_paths(config: Config) -> Iterator[Clash]:
-    """With a tag behind it, a local part must still be one."""
+def _return_paths(config: Config) -> Iterator[Conflict]:
+    """With the VERP tag, a local part must not be longer than 64 bytes."""
     if config.verp:
         yield from _room_for_tag(("bounce_mailbox",), config.bounce_mailbox, ("verp",))
     for name, mail_class in config.mail_classes.items():
@@ -213,23 +198,23 @@ def _return_paths(config: Config) -> Iterator[Clash]:
             yield from _room_for_tag((*section, "verp"), config.bounce_mailbox, ("verp",))
 
 
-def _room_for_tag(path: Place, mailbox: str | None, *wants: Place) -> Iterator[Clash]:
+def _room_for_tag(path: Place, mailbox: str | None, *requires: Place) -> Iterator[Conflict]:
     if mailbox is not None and len(mailbox.rpartition("@")[0]) > values.BOUNCE_LOCAL_PART:
         rule = (
             "local part too long: with verp, a bounce mailbox may have at most"
             f" {values.BOUNCE_LOCAL_PART} characters before the @, since the VERP tag takes"
             " 33 of 64"
         )
-        yield Clash(path, rule, wants)
+        yield Conflict(path, rule, requires)
 
 
-def _links(config: Config) -> Iterator[Clash]:
+def _links(config: Config) -> Iterator[Conflict]:
     for name, mail_class in config.mail_classes.items():
         section = ("mail_classes", name)
         domain = mail_class.url_domain or config.url_domain
         tracked = [on for on in ("clicks", "opens") if getattr(mail_class.track, on)]
         if tracked and domain is None:
-            yield Clash(
+            yield Conflict(
                 (*section, "track", tracked[0]),
                 "requires url_domain, in the class or globally",
                 (("url_domain",), (*section, "url_domain")),
@@ -238,14 +223,14 @@ def _links(config: Config) -> Iterator[Clash]:
         if config.link_keys is None and (tracked or _unsubscribes(config, mail_class)):
             on = "" if tracked or mail_class.model_fields_set & {"list_unsubscribe"} else _DEFAULT
             rule = f"{on}requires link_keys (a global option): links carry signed tokens"
-            yield Clash(path, rule, (("link_keys",), path))
+            yield Conflict(path, rule, (("link_keys",), path))
 
 
 _DEFAULT = "list_unsubscribe is on by default and "
 
 
 def _unsubscribes(config: Config, mail_class: MailClass) -> bool:
-    """Whether the class gives mail a List-Unsubscribe of our own making."""
+    """Whether mail of the class gets a List-Unsubscribe of ours."""
     return mail_class.list_unsubscribe and any(
         (
             mail_class.url_domain,
@@ -256,6 +241,6 @@ def _unsubscribes(config: Config, mail_class: MailClass) -> bool:
     )
 
 
-def _unknown(path: Place, name: str, kind: str, section: str, known: Iterable[str]) -> Clash:
+def _unknown(path: Place, name: str, kind: str, section: str, known: Iterable[str]) -> Conflict:
     hint = nearest(name, known)
-    return Clash(path, f"unknown {kind} {name}: {hint}", ((section, name),))
+    return Conflict(path, f"unknown {kind} {name}: {hint}", ((section, name),))

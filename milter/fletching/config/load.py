@@ -1,7 +1,7 @@
-"""A configuration file as a Config, or everything that is wrong with it, each with its line.
+"""Reads a configuration file into a Config, or into a list of all its errors with their lines.
 
-Here lives the reading of the file, and the bringing together of what YAML, the single options and
-the options together have to complain of. What an option means, `model.py` says.
+Errors come from the YAML text, from single options, and from options that contradict each other.
+What an option means is in `model.py`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from fletching.config import nodes, wording
+from fletching.config import consistency, nodes, wording
 from fletching.config.model import Config
 from fletching.config.nodes import Document, NotYaml, Place
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. ``line`` is 0 and ``path`` empty where it is the file as such."""
+    """One error. ``line`` is 0 and ``path`` empty if the error is about the whole file."""
 
     file: Path
     line: int
@@ -32,7 +32,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. Its text has one line for each problem."""
+    """The configuration cannot be used. Its text has one line for each error."""
 
     def __init__(self, errors: tuple[Problem, ...]) -> None:
         super().__init__(errors)
@@ -43,7 +43,7 @@ class ConfigError(Exception):
 
 
 def load(path: Path) -> Config:
-    """Reads the file; raises ConfigError with all that is wrong with it."""
+    """Reads the file. Raises ConfigError with all its errors."""
     try:
         content = path.read_bytes()
     except OSError as wrong:
@@ -53,7 +53,10 @@ def load(path: Path) -> Config:
 
 
 def parse(content: bytes, path: Path) -> Config:
-    """A configuration from the bytes of the file at that path."""
+    """A configuration from the content of the file ``path``, which errors and paths refer to.
+
+    Raises ConfigError.
+    """
     try:
         document = nodes.read(content.decode("utf-8-sig"))
     except UnicodeDecodeError as wrong:
@@ -61,19 +64,19 @@ def parse(content: bytes, path: Path) -> Config:
         raise ConfigError((Problem(path, line, "", "not valid UTF-8"),)) from None
     except NotYaml as wrong:
         raise ConfigError((Problem(path, wrong.line, "", wrong.what),)) from None
-    hearing = _Hearing(document, path)
-    config = hearing.config()
-    if hearing.problems or config is None:
-        raise ConfigError(tuple(sorted(hearing.problems, key=lambda problem: problem.line)))
+    validation = _Validation(document, path)
+    config = validation.run()
+    if validation.problems or config is None:
+        raise ConfigError(tuple(sorted(validation.problems, key=lambda problem: problem.line)))
     return config
 
 
-class _Hearing:
-    """Everything that can be said against one document.
+class _Validation:
+    """Collects all errors of one document.
 
-    The options together can only be judged when each is right for itself. So what is wrong is left
-    out and the rest judged again, until nothing but clashes is left; a clash that only comes from
-    what was left out is not told.
+    Whether options fit together can be judged only if each is valid by itself. So invalid options
+    are removed and the rest is validated again, until only conflicts between options are left. A
+    conflict that exists only because an option was removed is not reported.
     """
 
     def __init__(self, document: Document, path: Path) -> None:
@@ -82,7 +85,8 @@ class _Hearing:
         self.problems: list[Problem] = []
         self.bad: set[Place] = set()
 
-    def config(self) -> Config | None:
+    def run(self) -> Config | None:
+        """The configuration, if one is left without the invalid options."""
         for fault in self.document.faults:
             where = wording.shown(fault.place)
             self.problems.append(Problem(self.path, fault.line, where, fault.what))
@@ -90,39 +94,39 @@ class _Hearing:
         config: Config | None = None
         first = True
         while config is None and () not in self.bad:
-            good = _Good(self.document.value, frozenset(self.bad))
+            valid = _ValidPart(self.document.value, frozenset(self.bad))
             try:
                 config = Config.model_validate(
-                    {} if good.value is None else good.value, context={"folder": self.path.parent}
+                    {} if valid.value is None else valid.value,
+                    context={"folder": self.path.parent},
                 )
-            except ValidationError as wrong:
-                if not self.heard(wrong, good, first):
-                    break
+            except ValidationError as invalid:
+                self.report_options(invalid, valid, first)
+            else:
+                self.report_conflicts(config, valid)
             first = False
-        self.time_zone()
+        self.check_time_zone()
         return config
 
-    def heard(self, wrong: ValidationError, good: _Good, first: bool) -> bool:
-        """Notes the errors; true where leaving out what is wrong lets the rest be judged."""
-        again = False
-        for error in wrong.errors():
-            place = good.place(error["loc"])
-            if error["type"] == "clash":
-                if not self.explained(error["ctx"]["wants"]):
-                    self.tell(place, wording.sentence(error, place))
-                continue
-            again = True
+    def report_options(self, invalid: ValidationError, valid: _ValidPart, first: bool) -> None:
+        """Reports the invalid options, and marks them for removal."""
+        for error in invalid.errors():
+            place = valid.place(error["loc"])
             if first or error["type"] not in ("missing", "lack"):
-                self.tell(place, wording.sentence(error, place))
-            self.bad.add(good.within(place))
-        return again
+                self.report(place, wording.sentence(error, place))
+            self.bad.add(valid.within(place))
 
-    def explained(self, wants: tuple[Place, ...]) -> bool:
-        """Whether one of the wanted options was given and only left out for being wrong."""
-        return any(_same_way(want, bad) for want in wants for bad in self.bad)
+    def report_conflicts(self, config: Config, valid: _ValidPart) -> None:
+        for conflict in consistency.conflicts(config):
+            if not self.was_removed(conflict.requires):
+                self.report(valid.place(conflict.path), conflict.rule)
 
-    def time_zone(self) -> None:
-        """Which time zones there are, only the host knows."""
+    def was_removed(self, required: tuple[Place, ...]) -> bool:
+        """Whether one of these options was given, but removed as invalid."""
+        return any(_same_branch(place, bad) for place in required for bad in self.bad)
+
+    def check_time_zone(self) -> None:
+        """Only the host knows which time zones exist."""
         value = self.document.value
         name = value.get("timezone") if isinstance(value, dict) else None
         if not isinstance(name, str) or ("timezone",) in self.bad:
@@ -130,21 +134,21 @@ class _Hearing:
         try:
             ZoneInfo(name)
         except (LookupError, ValueError, OSError):
-            self.tell(("timezone",), "unknown time zone; expected a name such as Europe/Berlin")
+            self.report(("timezone",), "unknown time zone; expected a name such as Europe/Berlin")
 
-    def tell(self, place: Place, message: str) -> None:
+    def report(self, place: Place, message: str) -> None:
         line = self.document.line(place)
         self.problems.append(Problem(self.path, line, wording.shown(place), message))
 
 
-def _same_way(one: Place, other: Place) -> bool:
-    """Whether one place is the other or around it; names are compared without regard to case."""
+def _same_branch(one: Place, other: Place) -> bool:
+    """Whether one place is the other or contains it; names are compared without case."""
     pairs = zip(one, other, strict=False)
     return all(str(a).lower() == str(b).lower() for a, b in pairs)
 
 
-class _Good:
-    """A value without its bad places, and where in the document the rest of it came from."""
+class _ValidPart:
+    """A document's value without the invalid places, and where the rest of it came from."""
 
     def __init__(self, value: object, bad: frozenset[Place]) -> None:
         self.origins: dict[Place, Place] = {}
@@ -153,8 +157,8 @@ class _Good:
         self.there = frozenset(self.origins.values())
 
     def place(self, location: tuple[int | str, ...]) -> Place:
-        """Where in the document pydantic means. It marks a key that is wrong by `[key]`."""
-        # Behind the last step that is in the value come names of keys that are missing.
+        """The place in the document that pydantic means. It marks an invalid key by `[key]`."""
+        # After the last step that is in the value come names of missing keys.
         known = len(location)
         while location[:known] not in self.origins:
             known -= 1
@@ -162,7 +166,7 @@ class _Good:
         return (*self.origins[location[:known]], *rest)
 
     def within(self, place: Place) -> Place:
-        """The place, or the nearest one around it that is in the document."""
+        """The place, or the nearest one containing it that is in the document."""
         while place not in self.there:
             place = place[:-1]
         return place

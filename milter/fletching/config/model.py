@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from fletching.config import consistency
 from fletching.config.fields import (
     Address,
     ClassName,
@@ -295,12 +294,11 @@ class Config(Options):
     """Delivery of events."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Config:
+    def _named(self) -> Config:
         for name, mail_class in self.mail_classes.items():
             mail_class._name = name
         for name, virtual_mta in self.virtual_mtas.items():
             virtual_mta._name = name
-        consistency.refuse(consistency.clashes(self))
         return self
 
     def user_name(self, login: str | None) -> str | None:
@@ -367,9 +365,3 @@ class Config(Options):
                 if getattr(mail_class, option) is not None:
                     parts.append(f"mail_classes.{name}.{option}")
         return tuple(parts)
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """What is allowed and most likely a mistake: `path.to.key: what is wrong`."""
-        found = consistency.doubts(self)
-        return tuple(f"{'.'.join(map(str, each.path))}: {each.rule}" for each in found)

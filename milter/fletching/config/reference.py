@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from fletching.config.fields import Kind
 from fletching.config.model import LATER, LATER_OF_A_CLASS, Config, MailClass
 from fletching.config.sections import Options
-from fletching.config.shape import essence
+from fletching.config.wording import essence
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "The daemon": (

@@ -1,18 +1,20 @@
-"""One sentence for each thing that can be wrong with a value: what is wrong, what is allowed.
+"""Turns pydantic's errors into sentences for an admin: what is wrong, what is allowed.
 
-Here pydantic's findings become an admin's words. No sentence repeats a value that was given: it may
-be a password. Pure.
+Also finds which options exist at a place of the file, from the model's types. No sentence repeats a
+value that was given, since it may be a password. Pure.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from fletching.config.consistency import nearest
 from fletching.config.model import Config
-from fletching.config.shape import section
+from fletching.config.sections import Options
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -27,7 +29,7 @@ def sentence(error: ErrorDetails, place: Place) -> str:
     given = error["input"]
     context = error.get("ctx", {})
     match error["type"]:
-        case "clash" | "lack":
+        case "lack":
             return str(context["rule"])
         case "value_error":
             return str(context["error"])
@@ -106,3 +108,35 @@ def _kind(given: object) -> str:
             return "a list"
         case _:
             return "a section"
+
+
+def section(top: type[Options], place: Place) -> type[Options] | None:
+    """The section at a place; None where the place is a single value or no option at all."""
+    inner: Any = top
+    for step in place:
+        inner = _below(inner, step)
+    return inner if _is_section(inner) else None
+
+
+def essence(annotation: Any) -> Any:
+    """A type without what `Annotated` and `| None` put around it."""
+    if get_origin(annotation) is Annotated:
+        return essence(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return essence(get_args(annotation)[0])
+    return annotation
+
+
+def _below(outer: Any, step: str | int) -> Any:
+    if _is_section(outer):
+        found = outer.model_fields.get(step)
+        return None if found is None else essence(found.annotation)
+    if get_origin(outer) is Mapping:
+        return essence(get_args(outer)[1])
+    if get_origin(outer) is tuple:
+        return essence(get_args(outer)[0])
+    return None
+
+
+def _is_section(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Options)
