@@ -28,40 +28,42 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Room(Generic[R]):
+class Benchmark(Generic[R]):
     """A benchmark: how to measure, and how to show the results."""
 
     measure: Callable[[Effort, Tell], R]
     figures: Callable[[R], object]
     tables: Callable[[R], Iterator[Table]]
     plot: Callable[[R, Path], None] | None = None
-    wants_root: bool = True
+    needs_root: bool = True
 
 
 _MUCH = 1.0
 """Percent of stolen CPU time from which on it is reported."""
 
-ROOMS: dict[str, Room[Any]] = {
-    "throughput": Room(
+BENCHMARKS: dict[str, Benchmark[Any]] = {
+    "throughput": Benchmark(
         throughput.measure, throughput.figures, throughput.tables, plots.plot_throughput
     ),
-    "latency": Room(latency.measure, latency.figures, latency.tables, plots.plot_latency),
-    "store": Room(store.measure, store.figures, store.tables, wants_root=False),
-    "statistics": Room(statistics.measure, statistics.figures, statistics.tables, wants_root=False),
-    "outgoing": Room(
-        *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
-        wants_root=False,
+    "latency": Benchmark(latency.measure, latency.figures, latency.tables, plots.plot_latency),
+    "store": Benchmark(store.measure, store.figures, store.tables, needs_root=False),
+    "statistics": Benchmark(
+        statistics.measure, statistics.figures, statistics.tables, needs_root=False
     ),
-    "budgets": Room(budgets.measure, budgets.figures, budgets.tables),
-    "web": Room(web.measure, web.figures, web.tables, wants_root=False),
+    "outgoing": Benchmark(
+        *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
+        needs_root=False,
+    ),
+    "budgets": Benchmark(budgets.measure, budgets.figures, budgets.tables),
+    "web": Benchmark(web.measure, web.figures, web.tables, needs_root=False),
 }
 
 
 def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
-        if name not in ROOMS:
-            raise click.BadParameter(f"{name}: must be one of {', '.join(ROOMS)}")
+        if name not in BENCHMARKS:
+            raise click.BadParameter(f"{name}: must be one of {', '.join(BENCHMARKS)}")
     return names
 
 
@@ -74,7 +76,7 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> tu
 )
 @click.option(
     *("--only", "names"),
-    default=",".join(ROOMS),
+    default=",".join(BENCHMARKS),
     callback=_chosen,
     show_default=True,
     metavar="BENCHMARK,...",
@@ -101,7 +103,7 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
       python -m bench --only store,statistics,outgoing,web   benchmarks that do not need root
     """
-    if os.geteuid() != 0 and any(ROOMS[name].wants_root for name in names):
+    if os.geteuid() != 0 and any(BENCHMARKS[name].needs_root for name in names):
         raise click.UsageError(
             "must run as root, which Postfix's master requires: use sudo, or"
             " --only store,statistics,outgoing,web"
@@ -132,7 +134,7 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
 
 def _run(console: Console, name: str, effort: Effort, folder: Path) -> object:
     """Run one benchmark with progress, print its tables, draw its chart."""
-    room = ROOMS[name]
+    benchmark = BENCHMARKS[name]
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -141,13 +143,13 @@ def _run(console: Console, name: str, effort: Effort, folder: Path) -> object:
         def tell(what: str, share: float) -> None:
             progress.update(task, description=f"{name}: {what}", completed=share)
 
-        results = room.measure(effort, tell)
+        results = benchmark.measure(effort, tell)
     console.rule(f"{name} ({time.monotonic() - began:.0f} s)", align="left")
-    for table in room.tables(results):
+    for table in benchmark.tables(results):
         console.print(table)
-    if room.plot is not None:
-        room.plot(results, folder)
-    return room.figures(results)
+    if benchmark.plot is not None:
+        benchmark.plot(results, folder)
+    return benchmark.figures(results)
 
 
 def _write(file: Path, report: dict[str, object]) -> None:

@@ -24,7 +24,7 @@ from bench import mails
 from bench.course import in_turn
 from bench.figures import middle, ratio
 from bench.proof import all_accepted, all_warned_of
-from bench.setups import FLETCHING, House, house
+from bench.setups import FLETCHING, Servers, servers
 from bench.throughput import Cell, Run, mail_file, run_once
 
 BEFORE, NOW = "before", "now"
@@ -60,17 +60,17 @@ def measure(checkout: Path, rounds: int, cell: Cell = _CELL) -> Runs:
 
 
 @contextmanager
-def _both(checkout: Path) -> Iterator[dict[str, House]]:
+def _both(checkout: Path) -> Iterator[dict[str, Servers]]:
     if not (checkout / "milter" / "fletching" / "__main__.py").is_file():
         raise click.BadParameter(f"{checkout}: must be a checkout of Fletching")
     with (
-        house((FLETCHING,), {"PYTHONPATH": str(checkout.resolve() / "milter")}) as before,
-        house((FLETCHING,)) as now,
+        servers((FLETCHING,), {"PYTHONPATH": str(checkout.resolve() / "milter")}) as before,
+        servers((FLETCHING,)) as now,
     ):
         yield {BEFORE: before, NOW: now}
 
 
-def _run(running: House, turn: Turn, cell: Cell) -> Run:
+def _run(running: Servers, turn: Turn, cell: Cell) -> Run:
     """One run. Checks that every mail was accepted, with a warning if it must have one."""
     file = mail_file(running, _MAILS[turn.mail])
     proof = all_warned_of if turn.mail == WARNED else all_accepted

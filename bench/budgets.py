@@ -24,7 +24,7 @@ from bench import latency, mails
 from bench.course import Effort, Tell, in_turn
 from bench.figures import middle, percentile
 from bench.outgoing import milliseconds, opened
-from bench.setups import BLIND, COLLECTS, FLETCHING, House, house
+from bench.setups import BLIND, COLLECTS, FLETCHING, Servers, servers
 from bench.throughput import Cell, mail_file, run_once
 from sandbox.instruments import smtp_source
 
@@ -59,13 +59,13 @@ Results = tuple[Budget, ...]
 
 def measure(effort: Effort, tell: Tell) -> Results:
     """Start the servers and measure every budget."""
-    with house((COLLECTS, BLIND, FLETCHING)) as running:
+    with servers((COLLECTS, BLIND, FLETCHING)) as running:
         tell("memory for one large mail", 0)
         memory = _memory(running, effort)
         tell("CPU of the milters", 0.1)
-        cpu = _cpu(running, effort, lambda said, share: tell(said, 0.1 + 0.5 * share))
+        cpu = _cpu(running, effort, lambda step, share: tell(step, 0.1 + 0.5 * share))
         tell("latency at half load", 0.6)
-        late = _latency(running, effort, lambda said, share: tell(said, 0.6 + 0.3 * share))
+        late = _latency(running, effort, lambda step, share: tell(step, 0.6 + 0.3 * share))
         tell("cleanup(8) with the most edits", 0.9)
         edited = _edited(running, effort)
     return (
@@ -79,7 +79,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     )
 
 
-def _memory(running: House, effort: Effort) -> Budget:
+def _memory(running: Servers, effort: Effort) -> Budget:
     """Must run first, before any process has had a large mail."""
     fletching = running.setups[FLETCHING]
     run_once(running, fletching, Cell(_SMALL, 1, 20), mail_file(running, _CONTENT[_SMALL]))
@@ -104,7 +104,7 @@ Cpu = dict[tuple[str, str], float]
 """CPU milliseconds of the milter per mail, by mail and setup."""
 
 
-def _cpu(running: House, effort: Effort, tell: Tell) -> Cpu:
+def _cpu(running: Servers, effort: Effort, tell: Tell) -> Cpu:
     """In turns, round by round, for each mail and setup."""
     spent: dict[tuple[str, str], list[float]] = {}
     setups = [running.setups[name] for name in (COLLECTS, BLIND, FLETCHING)]
@@ -177,7 +177,7 @@ def _unclassified(cpu: Cpu) -> Budget:
     )
 
 
-def _latency(running: House, effort: Effort, tell: Tell) -> Budget:
+def _latency(running: Servers, effort: Effort, tell: Tell) -> Budget:
     amount = latency.Amount.of(effort)
     rate = latency.highest(running, amount)
     both = (running.setups[BLIND], running.setups[FLETCHING])
@@ -193,7 +193,7 @@ def _latency(running: House, effort: Effort, tell: Tell) -> Budget:
     )
 
 
-def _edited(running: House, effort: Effort) -> Budget:
+def _edited(running: Servers, effort: Effort) -> Budget:
     """The largest header that is accepted, with the maximum number of fields to remove."""
     ordinary = MOST_WORK // MOST_FIELDS - 2 * MOST_FIELDS
     header = b"A: b\r\n" * ordinary + b"X-GreenArrow-J: b\r\n" * MOST_FIELDS

@@ -90,13 +90,13 @@ class _Session:
         self.socket.setblocking(False)
 
     def _greet(self) -> None:
-        for said in (b"", b"EHLO client.example\r\n"):
-            self.socket.sendall(said)
-            heard = b""
-            while not _REPLY.search(heard):
-                heard += self.socket.recv(_CHUNK) or b"421 gone\r\n"
-            if not _REPLY.findall(heard)[-1].startswith(b"2"):
-                raise RefusedError(heard.decode("ascii", "replace"))
+        for command in (b"", b"EHLO client.example\r\n"):
+            self.socket.sendall(command)
+            reply = b""
+            while not _REPLY.search(reply):
+                reply += self.socket.recv(_CHUNK) or b"421 gone\r\n"
+            if not _REPLY.findall(reply)[-1].startswith(b"2"):
+                raise RefusedError(reply.decode("ascii", "replace"))
 
     def begin(self, due: float, words: Words) -> None:
         """Start the next mail."""

@@ -20,7 +20,7 @@ from bench.client import Times
 from bench.course import Effort, Tell, in_turn
 from bench.figures import percentile
 from bench.proof import all_accepted, prove
-from bench.setups import BLIND, FLETCHING, OPENDKIM, House, Setup, house
+from bench.setups import BLIND, FLETCHING, OPENDKIM, Servers, Setup, servers
 from sandbox.processes import wait_until
 
 SIZE = "23 kB"
@@ -78,20 +78,20 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Start the servers and run every load."""
     amount = Amount.of(effort)
     found: list[Loaded] = []
-    with house((BLIND, OPENDKIM, FLETCHING)) as running:
+    with servers((BLIND, OPENDKIM, FLETCHING)) as running:
         prove(running, SIZE)
         tell("the maximum throughput of Fletching", 0)
         rate = highest(running, amount)
         for place, share in enumerate(SHARES):
 
-            def part(said: str, done: float, place: int = place, share: float = share) -> None:
-                tell(f"{share:.0%} load: {said}", (place + done) / len(SHARES))
+            def part(step: str, done: float, place: int = place, share: float = share) -> None:
+                tell(f"{share:.0%} load: {step}", (place + done) / len(SHARES))
 
             found += at_share(running, tuple(running.setups.values()), share, rate, amount, part)
     return Results(rate, tuple(found))
 
 
-def highest(running: House, amount: Amount) -> float:
+def highest(running: Servers, amount: Amount) -> float:
     """Mails per second that Fletching processes over sessions that are always busy."""
     setup = running.setups[FLETCHING]
     for count in (amount.closed // 10, amount.closed):
@@ -100,14 +100,14 @@ def highest(running: House, amount: Amount) -> float:
     return len(times) / (max(mail.answered for mail in times) - began)
 
 
-def busy(running: House, setup: Setup, count: int) -> list[Times]:
+def busy(running: Servers, setup: Setup, count: int) -> list[Times]:
     """Send ``count`` mails of a campaign over sessions that are always busy."""
     os.sync()
     return _sent(running, setup, client.schedule(count, 0), _BUSY_SESSIONS)
 
 
 def at_share(
-    running: House, setups: Sequence[Setup], share: float, rate: float, amount: Amount, tell: Tell
+    running: Servers, setups: Sequence[Setup], share: float, rate: float, amount: Amount, tell: Tell
 ) -> Iterator[Loaded]:
     """Run one load on these setups, in turns."""
     times: dict[str, list[Times]] = {setup.name: [] for setup in setups}
@@ -124,15 +124,15 @@ def at_share(
         yield Loaded(name, share, share * rate, tuple(seen), spent[name])
 
 
-def _sent(running: House, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
-    said_before = len(setup.log())
+def _sent(running: Servers, setup: Setup, due: Sequence[float], sessions: int) -> list[Times]:
+    log_start = len(setup.log())
     # Another start number for each run, so that few mails are sent twice.
     campaign = mails.campaign(int(time.monotonic() * 1000) % 5_000_000)
     words = (client.dialogue(mail, mails.SENDER, mails.RECIPIENT) for mail in campaign)
     times = client.send(setup.port, words, due, sessions)
     wait_until("the queue is not empty", running.idle)
     if setup.name == FLETCHING:
-        all_accepted(setup, said_before, len(due))
+        all_accepted(setup, log_start, len(due))
     return times
 
 

@@ -26,12 +26,12 @@ CONTROL = {
 LINE = 64
 """Bytes of a line of prose, including the line end."""
 _SITE = "https://shop.example.com"
-_TOLD = (
+_PROSE = (
     "the container from the coast cleared customs on tuesday and the whole house smells of it we"
     " have tasted our way through forty samples so that you need not these are the ones we drank"
     " twice light as a window hay and then nothing but the wish for another cup of café crème"
 )
-_WORDS = _TOLD.split()
+_WORDS = _PROSE.split()
 _PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>$subject</title>
@@ -64,14 +64,14 @@ def newsletter(
     """
     chance = random.Random(articles)
     mail = _mail(control=control)
-    told = [_article(place, chance, personal) for place in range(articles)]
+    items = [_article(place, chance, personal) for place in range(articles)]
     bye = f"{_SITE}/bye?list=t100" + (f"&recipient={quote(recipient)}" if recipient else "")
-    mail.set_content(_text(told, recipient, bye), cte="quoted-printable")
+    mail.set_content(_text(items, recipient, bye), cte="quoted-printable")
     greeting = f"<tr><td><p>Dear {recipient},</p></td></tr>\n" if recipient else ""
     page = _PAGE.substitute(
         subject=mail["Subject"],
         site=_SITE,
-        articles=greeting + "".join(_ARTICLE.substitute(article) for article in told),
+        articles=greeting + "".join(_ARTICLE.substitute(article) for article in items),
         bye=bye.replace("&", "&amp;"),
     )
     mail.add_alternative(page, subtype="html", cte="quoted-printable")
@@ -100,8 +100,8 @@ def parted(parts: int) -> bytes:
     mail = _mail()
     mail.set_content(_html([f'<a href="{_SITE}/">tea</a>']), subtype="html", cte="7bit")
     for place in range(parts):
-        told = f"lot {place}\n".encode() * 8
-        mail.add_attachment(told, "application", "pdf", filename=f"lot-{place}.pdf")
+        content = f"lot {place}\n".encode() * 8
+        mail.add_attachment(content, "application", "pdf", filename=f"lot-{place}.pdf")
     return mail.as_bytes(policy=policy.SMTP)
 
 
@@ -109,9 +109,9 @@ def worded(lines: int) -> bytes:
     """A page with ``lines`` lines of prose of `LINE` bytes each, and one link at its end."""
     chance = random.Random(lines)
     words = [word for word in _WORDS if word.isascii()]
-    told = [_fitted(" ".join(chance.choices(words, k=20))) for _ in range(lines)]
+    prose = [_fitted(" ".join(chance.choices(words, k=20))) for _ in range(lines)]
     mail = _mail()
-    page = _html([*told, f'<a href="{_SITE}/">tea</a>'])
+    page = _html([*prose, f'<a href="{_SITE}/">tea</a>'])
     mail.set_content(page, subtype="html", cte="quoted-printable")
     return mail.as_bytes(policy=policy.SMTP)
 
@@ -148,7 +148,7 @@ def _text(articles: list[dict[str, str]], recipient: str, bye: str) -> str:
         f"First flush is in\n{_SITE}/?week=47",
         *([f"Dear {recipient},"] if recipient else []),
     ]
-    blocks += [f"* {told['title']}\n{told['text'][:120]}\n{told['url']}" for told in articles]
+    blocks += [f"* {item['title']}\n{item['text'][:120]}\n{item['url']}" for item in articles]
     blocks += [f"Unsubscribe: ##unsubscribetag##{bye}"]
     return "\n\n".join(blocks) + "\n"
 

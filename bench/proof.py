@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from bench import mails
-from bench.setups import DKIMPY, FLETCHING, OPENDKIM, House, Setup
+from bench.setups import DKIMPY, FLETCHING, OPENDKIM, Servers, Setup
 from sandbox.postfix import send
 from sandbox.postfix_config import VIRTUAL_DOMAIN
 from sandbox.processes import wait_until
@@ -25,10 +25,10 @@ class IdleError(Exception):
     """A milter did not do what it is measured for."""
 
 
-def prove(house: House, size: str) -> None:
+def prove(servers: Servers, size: str) -> None:
     """Check that each setup does its work on a mail of this size. Raises `IdleError`."""
-    for setup in house.setups.values():
-        arrived = _through(house, setup, mails.SIZES[size])
+    for setup in servers.setups.values():
+        arrived = _through(servers, setup, mails.SIZES[size])
         if setup.name in _SIGN:
             _signed(arrived, setup)
         if setup.name == FLETCHING and (b"\r\nX-Mailer-Info:" not in arrived):
@@ -37,15 +37,15 @@ def prove(house: House, size: str) -> None:
             raise IdleError(f"{size}: {setup.name}: wrong number of tracked links")
 
 
-def _through(house: House, setup: Setup, mail: bytes) -> bytes:
+def _through(servers: Servers, setup: Setup, mail: bytes) -> bytes:
     """The mail as delivered to a mailbox behind a setup, with CRLF line ends."""
-    before = set(house.postfix.mailbox("virtual"))
-    with house.postfix.client(port=setup.port) as smtp:
+    before = set(servers.postfix.mailbox("virtual"))
+    with servers.postfix.client(port=setup.port) as smtp:
         reply = send(smtp, mail, mails.SENDER, [_RECIPIENT])
     if not reply.accepted:
         raise IdleError(f"{setup.name}: {reply.code} {reply.text}")
-    house.postfix.wait_empty()
-    (arrived,) = set(house.postfix.mailbox("virtual")) - before
+    servers.postfix.wait_empty()
+    (arrived,) = set(servers.postfix.mailbox("virtual")) - before
     # virtual(8) adds two header fields on top, which no signature covers.
     return arrived.replace(b"\n", b"\r\n")
 
@@ -56,31 +56,33 @@ def _signed(arrived: bytes, setup: Setup) -> None:
         raise IdleError(f"{setup.name} has not signed: {verdicts}")
 
 
-def all_accepted(fletching: Setup, said_before: int, count: int) -> None:
+def all_accepted(fletching: Setup, log_start: int, count: int) -> None:
     """Check Fletching's log: ``count`` mails, all accepted without a warning.
 
-    ``said_before``: characters of the log to skip. The log line of a mail is written after its
+    ``log_start``: characters of the log to skip. The log line of a mail is written after its
     reply, so the last ones may come late.
     """
-    check_log(_told(fletching, said_before, count), count)
+    check_log(_mail_lines(fletching, log_start, count), count)
 
 
-def all_warned_of(fletching: Setup, said_before: int, count: int) -> None:
+def all_warned_of(fletching: Setup, log_start: int, count: int) -> None:
     """The same, but each mail must have a warning."""
-    check_log(_told(fletching, said_before, count), count, warned=True)
+    check_log(_mail_lines(fletching, log_start, count), count, warned=True)
 
 
-def _told(fletching: Setup, said_before: int, count: int) -> list[str]:
-    def told() -> list[str]:
-        return re.findall(r"(?m)^mail queue_id=.*\n", fletching.log()[said_before:])
+def _mail_lines(fletching: Setup, log_start: int, count: int) -> list[str]:
+    def lines() -> list[str]:
+        return re.findall(r"(?m)^mail queue_id=.*\n", fletching.log()[log_start:])
 
-    wait_until("Fletching's log lacks some mails", lambda: len(told()) >= count)
-    return told()
+    wait_until("Fletching's log lacks some mails", lambda: len(lines()) >= count)
+    return lines()
 
 
-def check_log(told: Sequence[str], count: int, *, warned: bool = False) -> None:
+def check_log(lines: Sequence[str], count: int, *, warned: bool = False) -> None:
     """Check that there are ``count`` lines, all of accepted mails, with a warning or without."""
-    fine = [line for line in told if " verdict=accept " in line and (" warning=" in line) == warned]
-    if len(fine) != count or len(told) != count:
-        odd = next(iter(set(told) - set(fine)), "")
+    fine = [
+        line for line in lines if " verdict=accept " in line and (" warning=" in line) == warned
+    ]
+    if len(fine) != count or len(lines) != count:
+        odd = next(iter(set(lines) - set(fine)), "")
         raise IdleError(f"Fletching accepted {len(fine)} of {count} mails: {odd}")

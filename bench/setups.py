@@ -87,7 +87,7 @@ def _kilobytes(pid: int, file: str, name: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Servers:
     """The running setups by name, and the servers that they share."""
 
     directory: Path
@@ -121,9 +121,9 @@ ALL = (ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING)
 
 
 @contextmanager
-def house(
+def servers(
     names: Collection[str] = ALL, environment: Mapping[str, str] | None = None
-) -> Iterator[House]:
+) -> Iterator[Servers]:
     """Start these setups and the servers that they need, and end everything.
 
     ``environment``: additional environment variables of the milters.
@@ -147,7 +147,7 @@ def house(
         postfix = running.enter_context(Postfix(directory / "postfix", {}))
         checks = _HEADER_CHECKS if tables else ""
         postfix.apply(_MAIN_CF + checks, _master_cf(milters), tables)
-        yield House(directory, setups, postfix, redis)
+        yield Servers(directory, setups, postfix, redis)
 
 
 def _stop(daemons: list[Daemon]) -> None:

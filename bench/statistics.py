@@ -116,34 +116,34 @@ def measure(effort: Effort, tell: Tell) -> Results:
     messages, opens, clicks = MESSAGES // part, OPENS // part, CLICKS // part
     with RedisServer() as server, server.raw_client() as client:
         client.config_set("appendonly", "no")
-        asked = question()
-        before, words = _empty(client), store.recorded(server, asked)
+        template = question()
+        before, words = _empty(client), store.recorded(server, template)
         tell(f"{messages:,} messages get their numbers", 0)
         store.benchmark(server, words[store.NUMBER_ONE], messages - 1, 10)
-        _count_as_sent(server, asked, messages)
+        _count_as_sent(server, template, messages)
         began = time.monotonic()
-        played = _play(server, asked, (messages, opens, clicks), tell)
+        played = _play(server, template, (messages, opens, clicks), tell)
         seconds = time.monotonic() - began
         tell("reading", 0.9)
-        told = Statistics(Store(server.unix_url, Path()), lambda _: frozenset())
-        _compare(told, asked.candidate, messages, played)
-        reading_ms = _read(told, asked.candidate, effort)
-        key_bytes = _key_bytes(client, asked.candidate)
+        stored = Statistics(Store(server.unix_url, Path()), lambda _: frozenset())
+        _compare(stored, template.candidate, messages, played)
+        reading_ms = _read(stored, template.candidate, effort)
+        key_bytes = _key_bytes(client, template.candidate)
         stream_bytes = _stream_bytes(client)
         added_bytes = _used(client) - before
         tell(f"{CAMPAIGNS // part:,} campaigns of one mail each", 0.95)
-        many_ms = _many(server, told, CAMPAIGNS // part, effort)
+        many_ms = _many(server, stored, CAMPAIGNS // part, effort)
         return Results(
             *(messages, opens + clicks, key_bytes, added_bytes, stream_bytes),
             *((opens + clicks) / seconds, reading_ms, CAMPAIGNS // part, many_ms),
         )
 
 
-def _count_as_sent(server: RedisServer, asked: Question, messages: int) -> None:
+def _count_as_sent(server: RedisServer, template: Question, messages: int) -> None:
     sent = Sent(Store(server.unix_url, Path()))
     message = Facts(
-        *(asked.candidate, 1, asked.mail_class, asked.instance_id, asked.listid),
-        *("", "", _MTAS[0], asked.now),
+        *(template.candidate, 1, template.mail_class, template.instance_id, template.listid),
+        *("", "", _MTAS[0], template.now),
     )
     for _ in range(messages):
         sent.add(message)
@@ -161,7 +161,7 @@ def question() -> Question:
 
 
 def _play(
-    server: RedisServer, asked: Question, amounts: tuple[int, int, int], tell: Tell
+    server: RedisServer, template: Question, amounts: tuple[int, int, int], tell: Tell
 ) -> Played:
     messages, opens, clicks = amounts
     chance, played = random.Random(4711), Played()
@@ -171,18 +171,18 @@ def _play(
     for start in range(0, len(types), _A_STEP):
         tell(f"{len(types):,} opens and clicks", 0.2 + 0.7 * start / len(types))
         step = types[start : start + _A_STEP]
-        happened = [_event(type, asked, chance.randint(1, messages), chance) for type in step]
+        happened = [_event(type, template, chance.randint(1, messages), chance) for type in step]
         for event in happened:
             _note(played, event)
         log.append(happened)
     return played
 
 
-def _event(type: str, asked: Question, number: int, chance: random.Random) -> Event:
+def _event(type: str, template: Question, number: int, chance: random.Random) -> Event:
     facts = Facts(
-        *(asked.candidate, number, asked.mail_class, asked.instance_id, asked.listid),
+        *(template.candidate, number, template.mail_class, template.instance_id, template.listid),
         *(f"c4711-s{number:012}", f"first.last{number:012}@example.com"),
-        *(_MTAS[number % len(_MTAS)], asked.now),
+        *(_MTAS[number % len(_MTAS)], template.now),
     )
     details: dict[str, str | bool] = {
         "engine_ip": f"192.0.2.{number % 256}",
@@ -194,7 +194,7 @@ def _event(type: str, asked: Question, number: int, chance: random.Random) -> Ev
         "click_url": chance.choice(LINKS) if type == CLICK else "",
     }
     # Most comes in the first hours.
-    second = asked.now + int(_HOURS * 3600 * chance.random() ** 3)
+    second = template.now + int(_HOURS * 3600 * chance.random() ** 3)
     id = f"{chance.getrandbits(128):032x}"[:26]
     return Event(type, second * 1000, id, "mx1", facts, details)
 
@@ -216,9 +216,9 @@ def _note(played: Played, event: Event) -> None:
         played.clicked[str(event.details["click_url"])].add(event.facts.number)
 
 
-def _compare(told: Statistics, campaign: str, messages: int, played: Played) -> None:
+def _compare(stored: Statistics, campaign: str, messages: int, played: Played) -> None:
     """Raise an error if Redis counted differently."""
-    found = told.campaign(campaign)
+    found = stored.campaign(campaign)
     assert found is not None, "the campaign is missing"
     kinds = played.kinds
     wanted: tuple[int, ...] = (
@@ -231,34 +231,34 @@ def _compare(told: Statistics, campaign: str, messages: int, played: Played) -> 
     clicked = len(set().union(*played.clicked.values()))
     wanted = (kinds["clicks"], clicked, kinds["bot_clicks"])
     assert (found.clicks, found.unique_clicks, found.bot_clicks) == wanted
-    unique = {link.url: link.unique_clicks for link in told.links(campaign)}
+    unique = {link.url: link.unique_clicks for link in stored.links(campaign)}
     assert unique == {url: len(numbers) for url, numbers in played.clicked.items()}
-    assert sum(row.unique_opens or 0 for row in told.by("day", campaign)) == len(played.opened)
+    assert sum(row.unique_opens or 0 for row in stored.by("day", campaign)) == len(played.opened)
 
 
-def _read(told: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
+def _read(stored: Statistics, campaign: str, effort: Effort) -> dict[str, float]:
     """Milliseconds of each query, median of the rounds."""
     questions: dict[str, Callable[[], object]] = {
-        "the campaign": lambda: told.campaign(campaign),
-        "hours": lambda: told.hours(campaign),
-        "links": lambda: told.links(campaign),
-        "by class": lambda: told.by("mail_class", campaign),
-        "by list": lambda: told.by("listid", campaign),
-        "by VirtualMTA": lambda: told.by("mtaid", campaign),
-        "by day": lambda: told.by("day", campaign),
+        "the campaign": lambda: stored.campaign(campaign),
+        "hours": lambda: stored.hours(campaign),
+        "links": lambda: stored.links(campaign),
+        "by class": lambda: stored.by("mail_class", campaign),
+        "by list": lambda: stored.by("listid", campaign),
+        "by VirtualMTA": lambda: stored.by("mtaid", campaign),
+        "by day": lambda: stored.by("day", campaign),
     }
     return _timed(questions, effort)
 
 
-def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> dict[str, float]:
+def _many(server: RedisServer, stored: Statistics, count: int, effort: Effort) -> dict[str, float]:
     """Milliseconds of each query with ``count`` campaigns of one mail each."""
     opened = Store(server.unix_url, Path())
     campaigns, log = Campaigns(opened), EventLog(opened)
-    chance, asked = random.Random(4712), store.newsletter_question()
+    chance, template = random.Random(4712), store.newsletter_question()
     happened = []
     for number in range(count):
         sendid, id = f"order{number}", f"{number:08}".translate(_LETTERS)
-        each = replace(asked, sendid=sendid, candidate=id, now=asked.now + number)
+        each = replace(template, sendid=sendid, candidate=id, now=template.now + number)
         while campaigns.campaign_of(each) is None:
             pass  # Redis was too slow; an application would retry, too
         happened.append(_event(CLICK, each, 1, chance))
@@ -266,15 +266,17 @@ def _many(server: RedisServer, told: Statistics, count: int, effort: Effort) -> 
     for start in range(0, count, _A_STEP // 10):
         log.append(happened[start : start + _A_STEP // 10])
     questions: dict[str, Callable[[], object]] = {
-        _FIRST_PAGE: lambda: told.campaigns(21),
-        "the last page": lambda: told.campaigns(21, count - 20),
-        _ALL: told.campaigns,
-        "a SendID that does not exist": lambda: told.campaigns(21, wanted=Wanted(search="nosuch")),
-        "by class": lambda: told.by("mail_class"),
-        "by day": lambda: told.by("day"),
-        "one, by its SendID": lambda: told.newest("order1"),
+        _FIRST_PAGE: lambda: stored.campaigns(21),
+        "the last page": lambda: stored.campaigns(21, count - 20),
+        _ALL: stored.campaigns,
+        "a SendID that does not exist": lambda: stored.campaigns(
+            21, wanted=Wanted(search="nosuch")
+        ),
+        "by class": lambda: stored.by("mail_class"),
+        "by day": lambda: stored.by("day"),
+        "one, by its SendID": lambda: stored.newest("order1"),
     }
-    assert len(told.campaigns()) == count + 1
+    assert len(stored.campaigns()) == count + 1
     return _timed(questions, effort)
 
 
@@ -336,8 +338,8 @@ def figures(results: Results) -> dict[str, object]:
 def tables(results: Results) -> Iterator[Table]:
     """Budgets, memory, reading."""
     yield from budgets.tables(results.bars)
-    said = f"memory in Redis after {results.messages:,} messages and {results.events:,} events"
-    table = Table("keys", title=said, title_justify="left")
+    title = f"memory in Redis after {results.messages:,} messages and {results.events:,} events"
+    table = Table("keys", title=title, title_justify="left")
     for name in ("MB", "bytes per message"):
         table.add_column(name, justify="right")
     rows = {**results.key_bytes, "total growth of memory": results.added_bytes}

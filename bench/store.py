@@ -103,15 +103,15 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 def newsletter_question() -> Question:
     """The question that processing the newsletter asks the store."""
-    asked: list[Question] = []
+    questions: list[Question] = []
 
     def answer(question: Question) -> Numbered:
-        asked.append(question)
+        questions.append(question)
         return Numbered(question.candidate, 1)
 
     with tempfile.TemporaryDirectory() as name:
         way_of(mails.SIZES[SIZE], opened(Path(name)), answer)()
-    return asked[0]
+    return questions[0]
 
 
 def recorded(server: RedisServer, question: Question) -> dict[str, Words]:
@@ -150,7 +150,7 @@ def _monitored(server: RedisServer) -> Iterator[Iterator[Words]]:
         lines = line.makefile("r", encoding="ascii")
         line.sendall(b"MONITOR\r\n")
         assert lines.readline() == "+OK\n", "Redis refuses MONITOR"
-        yield (monitored(said) for said in lines if " lua] " not in said)
+        yield (monitored(line) for line in lines if " lua] " not in line)
 
 
 def monitored(line: str) -> Words:
@@ -172,11 +172,11 @@ def _rates(
         client.config_set("appendfsync", fsync)
         count = _MESSAGES[fsync] // (4 if connections == 1 else 1)
         count //= _QUICK_PART if effort.quick else 1
-        said = benchmark(server, words[what], count, connections)
+        result = benchmark(server, words[what], count, connections)
         assert client.dbsize() > (what != BEGIN_ONE), "Redis has stored nothing"
         yield Rate(
-            *(what, fsync, connections, said["rps"], said["p50_latency_ms"]),
-            *(said["p99_latency_ms"], said["max_latency_ms"]),
+            *(what, fsync, connections, result["rps"], result["p50_latency_ms"]),
+            *(result["p99_latency_ms"], result["max_latency_ms"]),
         )
 
 
@@ -192,10 +192,10 @@ def benchmark(server: RedisServer, words: Words, count: int, connections: int) -
         text=True,
         check=True,
     )
-    return told(done.stdout)
+    return parsed_csv(done.stdout)
 
 
-def told(output: str) -> dict[str, float]:
+def parsed_csv(output: str) -> dict[str, float]:
     """The figures in redis-benchmark's CSV: a line of names, a line of values.
 
     The first column is the command, whose quotes and commas are not escaped.

@@ -25,7 +25,7 @@ from bench import mails
 from bench.course import Effort, Tell, in_turn
 from bench.figures import middle, ratio
 from bench.proof import all_accepted, prove
-from bench.setups import ALONE, FLETCHING, OPENDKIM, House, Setup, house
+from bench.setups import ALONE, FLETCHING, OPENDKIM, Servers, Setup, servers
 from sandbox.instruments import smtp_source
 from sandbox.processes import wait_until
 
@@ -79,10 +79,10 @@ Results = Sequence[Measured]
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
-    """Starts the house and runs every load."""
+    """Starts the servers and runs every load."""
     loads = cells(effort)
     found: list[Measured] = []
-    with house() as running:
+    with servers() as running:
         for place, cell in enumerate(loads):
             what = f"{cell.size} over {cell.connections} connections"
             tell(f"{what}: does every milter do its work?", place / len(loads))
@@ -110,10 +110,10 @@ def tell_part(tell: Tell, place: int, loads: Sequence[Cell]) -> Tell:
     """Says the same, of one load among all."""
     cell = loads[place]
     what = f"{cell.size} over {cell.connections} connections"
-    return lambda said, share: tell(f"{what}: {said}", (place + share) / len(loads))
+    return lambda step, share: tell(f"{what}: {step}", (place + share) / len(loads))
 
 
-def measure_cell(running: House, cell: Cell, rounds: int, tell: Tell) -> list[Measured]:
+def measure_cell(running: Servers, cell: Cell, rounds: int, tell: Tell) -> list[Measured]:
     """One load on every setup, in turns."""
     file = mail_file(running, mails.SIZES[cell.size])
     setups = list(running.setups.values())
@@ -133,7 +133,7 @@ def measure_cell(running: House, cell: Cell, rounds: int, tell: Tell) -> list[Me
     ]
 
 
-def mail_file(running: House, mail: bytes) -> Path:
+def mail_file(running: Servers, mail: bytes) -> Path:
     """The mail as smtp-source wants it: a file with LF line ends."""
     file = running.directory / "mail"
     file.write_bytes(mail.replace(b"\r\n", b"\n"))
@@ -141,7 +141,7 @@ def mail_file(running: House, mail: bytes) -> Path:
 
 
 def run_once(
-    running: House,
+    running: Servers,
     setup: Setup,
     cell: Cell,
     file: Path,
@@ -153,7 +153,7 @@ def run_once(
     """
     # What the run before has left would be written at the cost of this one.
     os.sync()
-    said_before = len(setup.log())
+    log_start = len(setup.log())
     cpu, began = setup.cpu(), time.monotonic()
     smtp_source(
         setup.port,
@@ -166,7 +166,7 @@ def run_once(
     seconds = time.monotonic() - began
     wait_until("the queue is not empty", running.idle)
     if setup.name == FLETCHING:
-        proof(setup, said_before, cell.mails)
+        proof(setup, log_start, cell.mails)
     return Run(seconds, setup.cpu() - cpu)
 
 

@@ -145,7 +145,7 @@ Results = Sequence[Run]
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Servers:
     """The running servers, and the environment of wrk."""
 
     store: RedisServer
@@ -159,7 +159,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Start all servers and load them in turns."""
     seconds = _SECONDS_QUICK if effort.quick else _SECONDS
     found: list[Run] = []
-    with house() as running:
+    with servers() as running:
         for peer in running.peers:
             tell(f"warming up {peer.name}", 0)
             _redirects(peer, running.target)
@@ -173,7 +173,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 
 @contextmanager
-def house() -> Iterator[House]:
+def servers() -> Iterator[Servers]:
     """Start all servers, each on a port of its own."""
     with private_directory() as folder, RedisServer() as store, ExitStack() as running:
         new_link_key(folder / "link-keys", 1)
@@ -183,10 +183,10 @@ def house() -> Iterator[House]:
         script.write_text(_WRK % AGENT)
         peers = tuple(_peers(folder, store, running))
         first = targets.read_text().partition("\n")[0]
-        yield House(store, peers, script, {**os.environ, "TARGETS": str(targets)}, first)
+        yield Servers(store, peers, script, {**os.environ, "TARGETS": str(targets)}, first)
 
 
-def run_once(running: House, peer: Peer, seconds: int) -> Run:
+def run_once(running: Servers, peer: Peer, seconds: int) -> Run:
     """One run of wrk, starting with an empty Redis."""
     with running.store.raw_client() as client:
         # Without this key, the journal would write the clicks of all runs to Redis again.
@@ -194,19 +194,19 @@ def run_once(running: House, peer: Peer, seconds: int) -> Run:
         client.config_set("appendfsync", peer.fsync)
         _campaigns_there(client)
         before = peer.cpu(), _cpu(running.store.pid), _children()
-        said = _wrk(running, peer, seconds)
+        result = _wrk(running, peer, seconds)
         after = peer.cpu(), _cpu(running.store.pid), _children()
-        if said["failed"]:
-            raise LostClicksError(f"{peer.name}: {said['failed']:.0f} requests failed")
-        _check(running, client, peer, int(said["requests"]))
+        if result["failed"]:
+            raise LostClicksError(f"{peer.name}: {result['failed']:.0f} requests failed")
+        _check(running, client, peer, int(result["requests"]))
     return Run(
-        *(peer.name, int(said["requests"]), said["us"] / 1e6),
-        *(said[name] / 1000 for name in ("p50", "p99", "max")),
+        *(peer.name, int(result["requests"]), result["us"] / 1e6),
+        *(result[name] / 1000 for name in ("p50", "p99", "max")),
         *(late - early for early, late in zip(before, after, strict=True)),
     )
 
 
-def _wrk(running: House, peer: Peer, seconds: int) -> dict[str, float]:
+def _wrk(running: Servers, peer: Peer, seconds: int) -> dict[str, float]:
     done = subprocess.run(
         [
             program("wrk", "wrk"),
@@ -218,11 +218,11 @@ def _wrk(running: House, peer: Peer, seconds: int) -> dict[str, float]:
         text=True,
         check=True,
     )
-    said: dict[str, float] = json.loads(done.stderr)
-    return said
+    result: dict[str, float] = json.loads(done.stderr)
+    return result
 
 
-def _check(running: House, client: redis.Redis, peer: Peer, answered: int) -> None:
+def _check(running: Servers, client: redis.Redis, peer: Peer, answered: int) -> None:
     """Raise LostClicksError if the clicks in Redis differ from those answered."""
     if not peer.stream:
         return
@@ -384,10 +384,10 @@ def figures(results: Results) -> dict[str, object]:
 
 
 def _versions() -> dict[str, str]:
-    said = subprocess.run(
+    result = subprocess.run(
         [program("nginx", "nginx-light"), "-v"], capture_output=True, text=True, check=True
     )
-    found = {"nginx": said.stderr.strip().rpartition("/")[2]}
+    found = {"nginx": result.stderr.strip().rpartition("/")[2]}
     for package in ("uvicorn", "uvloop", "httptools", "granian"):
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

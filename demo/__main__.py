@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from demo import newsletter, recipients, show
-from demo.house import House, fletching, house
+from demo.servers import Servers, fletching, servers
 from sandbox.sinks import SunkMail
 from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
@@ -31,7 +31,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     with (
         console.status("starting Postfix, Redis, Fletching and the mail sinks"),
-        house() as running,
+        servers() as running,
     ):
         sent = submit(console, running)
         arrived = collect(running, len(sent))
@@ -61,7 +61,7 @@ def campaign() -> Iterator[tuple[str, bytes]]:
     )
 
 
-def submit(console: Console, running: House) -> dict[str, bytes]:
+def submit(console: Console, running: Servers) -> dict[str, bytes]:
     """Send all mails over one SMTP session, as a campaign tool does; content by recipient."""
     sent: dict[str, bytes] = {}
     mails = list(campaign())
@@ -72,7 +72,7 @@ def submit(console: Console, running: House) -> dict[str, bytes]:
     return sent
 
 
-def collect(running: House, count: int) -> dict[str, tuple[str, SunkMail]]:
+def collect(running: Servers, count: int) -> dict[str, tuple[str, SunkMail]]:
     """By recipient: the transport that delivered the mail, and the mail as delivered."""
     running.postfix.wait_empty()
     found = {
@@ -87,7 +87,7 @@ def collect(running: House, count: int) -> dict[str, tuple[str, SunkMail]]:
 
 def show_mail(
     console: Console,
-    running: House,
+    running: Servers,
     sent: dict[str, bytes],
     arrived: dict[str, tuple[str, SunkMail]],
 ) -> bool:
@@ -128,7 +128,7 @@ def show_mail(
 
 
 def show_reactions(
-    console: Console, running: House, arrived: dict[str, tuple[str, SunkMail]]
+    console: Console, running: Servers, arrived: dict[str, tuple[str, SunkMail]]
 ) -> bool:
     """Play the recipients, and show their events; return whether all checks passed."""
     news = {name: mail for name, (_, mail) in arrived.items() if name.startswith("recipient")}
@@ -142,7 +142,7 @@ def show_reactions(
     return show.results(console, list(recipients.checks(played, events, campaign)))
 
 
-def in_redis(running: House, mail: SunkMail, token: str) -> dict[str, str]:
+def in_redis(running: Servers, mail: SunkMail, token: str) -> dict[str, str]:
     """The mail's campaign in Redis, and the record that a bounce of it is attributed by."""
     store = Campaigns(Store(running.config.redis, Path(running.config.state_dir)))
     facts = dict(line.split(None, 1) for line in token.splitlines() if " " in line.strip())
@@ -154,7 +154,7 @@ def in_redis(running: House, mail: SunkMail, token: str) -> dict[str, str]:
 
 
 def checks(
-    running: House,
+    running: Servers,
     sent: dict[str, bytes],
     arrived: dict[str, tuple[str, SunkMail]],
     stored: dict[str, str],

@@ -250,7 +250,7 @@ class TestReading:
             '"EVALSHA 1 {"a":"b","c":"d"} 2","27027.03","0.336","0.719"\n'
         )
         wanted = {"rps": 27027.03, "avg_latency_ms": 0.336, "max_latency_ms": 0.719}
-        assert store.told(said) == wanted
+        assert store.parsed_csv(said) == wanted
 
     def test_monitor_of_redis(self) -> None:
         line = r'1795256350.1 [0 unix:/x y] "EVALSHA" "" "{\"a\":\"\\\\b\"}" "\x00"' + "\n"

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from bench.drills import drill
 from bench.drills.drill import Amount, Seen
-from bench.drills.fleet import House, house
+from bench.drills.fleet import Servers, servers
 from bench.drills.judge import Findings, missing_clicks, missing_unsubscribes, statistics_off, total
 from bench.drills.scenarios import SCENARIOS
 from sandbox.processes import MissingProgramError
@@ -103,7 +103,7 @@ def main(
     console = Console(stderr=True, highlight=False)
     found: dict[str, list[Findings]] = {}
     try:
-        with house() as running:
+        with servers() as running:
             for name in names:
                 found[name] = list(_rounds(running, name, rounds, count, folder, console))
     except MissingProgramError as error:
@@ -118,7 +118,7 @@ def main(
 
 
 def _rounds(
-    running: House, name: str, rounds: int | None, count: int, folder: Path, console: Console
+    running: Servers, name: str, rounds: int | None, count: int, folder: Path, console: Console
 ) -> list[Findings]:
     scenario, amount = SCENARIOS[name], Amount(count, max(count / _PER_SECOND, _SHORTEST))
     wanted = rounds or scenario.rounds
@@ -151,7 +151,7 @@ def _rounds(
     return findings
 
 
-def _write(folder: Path, seen: Seen, running: House) -> None:
+def _write(folder: Path, seen: Seen, running: Servers) -> None:
     """Write what is needed to find the cause."""
     folder.mkdir(parents=True, exist_ok=True)
     details = {

@@ -14,7 +14,7 @@ from fletching.keys.link_keys import read_link_keys
 from fletching.store import keys
 from fletching.tokens import Keyring
 
-from bench.drills.fleet import CommandError, Host, House
+from bench.drills.fleet import CommandError, Host, Servers
 from bench.drills.judge import Findings, Kept, Mail, Request, Sending, judge
 from bench.drills.load import Application, Recipients
 from bench.drills.network import LOOPBACK, Network
@@ -63,7 +63,7 @@ class Seen:
 
 
 def run(
-    house: House, scenario: Scenario, number: int, amount: Amount, tell: Callable[[str], None]
+    servers: Servers, scenario: Scenario, number: int, amount: Amount, tell: Callable[[str], None]
 ) -> Seen:
     """Run one round of a scenario with fresh servers. ``tell`` reports progress."""
     with ExitStack() as running:
@@ -73,16 +73,16 @@ def run(
         folder = Path(running.enter_context(TemporaryDirectory(prefix="drill-", dir="/var/tmp")))
         store = running.enter_context(scenario.store(folder, sites))
         tell("starting the hosts")
-        hosts = running.enter_context(house.fleet(store.url, sites))
-        application = Application(house.ports, amount.mails, amount.seconds)
-        recipients = Recipients(house.sink, [host.web for host in hosts])
+        hosts = running.enter_context(servers.fleet(store.url, sites))
+        application = Application(servers.ports, amount.mails, amount.seconds)
+        recipients = Recipients(servers.sink, [host.web for host in hosts])
         application.start()
         recipients.start()
         tell("sending")
         time.sleep(amount.seconds * FAULT_AT)
         try:
             tell("failing")
-            scenario.fault(Scene(store, _key(house, number), hosts, network))
+            scenario.fault(Scene(store, _key(servers, number), hosts, network))
             tell("healing")
             wait_until("Redis is not healthy again", lambda: _is_whole(store), _WHOLE)
             tell("sending the rest")
@@ -91,9 +91,9 @@ def run(
             time.sleep(_AFTER)
             recipients.stop()
         tell("waiting for the last event")
-        house.drain()
-        link_keys = read_link_keys(house.keys)
-        mails = tuple(_arrived(link_keys, mail) for mail in house.sink.mails)
+        servers.drain()
+        link_keys = read_link_keys(servers.keys)
+        mails = tuple(_arrived(link_keys, mail) for mail in servers.sink.mails)
         return _settled(hosts[-1], mails, recipients, application.seen())
 
 
@@ -104,9 +104,9 @@ def _is_whole(store: Store) -> bool:
         return False
 
 
-def _key(house: House, number: int) -> str:
+def _key(servers: Servers, number: int) -> str:
     """A key of the shard to break: in turn the stream, the campaign, the suppression list."""
-    first = _arrived(read_link_keys(house.keys), house.sink.mails[0])
+    first = _arrived(read_link_keys(servers.keys), servers.sink.mails[0])
     return (keys.EVENTS, keys.campaign(first.campaign), keys.suppressed("t100"))[number % 3]
 
 

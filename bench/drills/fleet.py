@@ -137,7 +137,7 @@ class CommandError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Servers:
     """What all drills share: Postfix with a port for each host, and the mail sink."""
 
     directory: Path
@@ -166,7 +166,7 @@ class House:
 
 
 @contextmanager
-def house() -> Iterator[House]:
+def servers() -> Iterator[Servers]:
     """Start Postfix and the sink, and end them."""
     with private_directory() as directory, ExitStack() as running:
         keys = directory / "link-keys"
@@ -184,7 +184,7 @@ def house() -> Iterator[House]:
         ports = tuple(free_port() for _ in hosts)
         added = pieces(load(hosts[0].config))
         postfix.apply(added.main_cf, added.master_cf + _smtpd(ports, hosts), added.tables)
-        yield House(directory, postfix, sink, ports, hosts, keys)
+        yield Servers(directory, postfix, sink, ports, hosts, keys)
 
 
 def _smtpd(ports: Sequence[int], hosts: Sequence[Host]) -> str:

@@ -6,13 +6,13 @@ import pytest
 
 from bench import client, latency, mails, proof, statistics, store, throughput, web
 from bench.course import Effort, silent
-from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, house
+from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, servers
 from bench.throughput import Cell
 from sandbox.redis_server import RedisServer
 
 
 def test_throughput_of_all_set_ups() -> None:
-    with house() as running:
+    with servers() as running:
         proof.prove(running, "23 kB")
         found = throughput.measure_cell(running, Cell("23 kB", 4, 20), 1, silent)
     assert [one.setup for one in found] == list(ALL)
@@ -30,7 +30,7 @@ class TestProof:
     def test_one_that_does_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(proof, "_SIGN", (COLLECTS,))
         with (
-            house((COLLECTS,)) as running,
+            servers((COLLECTS,)) as running,
             pytest.raises(proof.IdleError, match="has not signed"),
         ):
             proof.prove(running, "2 kB")
@@ -41,7 +41,7 @@ class TestLatency:
 
     def test_all_set_ups_at_one_load(self) -> None:
         amount = latency.Amount(closed=20, blocks=2, per_block=10)
-        with house((OPENDKIM, FLETCHING)) as running:
+        with servers((OPENDKIM, FLETCHING)) as running:
             rate = latency.highest(running, amount)
             setups = tuple(running.setups.values())
             loads = list(latency.at_share(running, setups, 0.5, rate, amount, silent))
@@ -52,12 +52,12 @@ class TestLatency:
 
     def test_a_server_that_refuses_is_an_error(self) -> None:
         words = client.dialogue(mails.SIZES["2 kB"], "not an address", mails.RECIPIENT)
-        with house(()) as running, pytest.raises(client.RefusedError, match="501"):
+        with servers(()) as running, pytest.raises(client.RefusedError, match="501"):
             client.send(running.setups[ALONE].port, iter([words]), [0.0], 1)
 
     def test_a_mail_that_fits_no_buffer(self) -> None:
         words = client.dialogue(mails.SIZES["10 MB"], mails.SENDER, mails.RECIPIENT)
-        with house(()) as running:
+        with servers(()) as running:
             (times,) = client.send(running.setups[ALONE].port, iter([words]), [0.0], 1)
             running.postfix.wait_log(", size=105")
         assert times.begun < times.dot < times.answered

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from bench.drills import drill
 from bench.drills.drill import Amount
-from bench.drills.fleet import house
+from bench.drills.fleet import servers
 from bench.drills.judge import CLICK
 from bench.drills.scenarios import SCENARIOS
 
 
 def test_a_restart_of_redis_breaks_nothing() -> None:
-    with house() as running:
+    with servers() as running:
         scenario = SCENARIOS["redis-restart"]
         seen = drill.run(running, scenario, 0, Amount(mails=60, seconds=4), lambda _: None)
     assert seen.findings.broken == {}, seen

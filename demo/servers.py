@@ -49,7 +49,7 @@ _CONFIG = {
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Servers:
     """The running servers and their addresses."""
 
     directory: Path
@@ -78,7 +78,7 @@ class House:
 
 
 @contextmanager
-def house() -> Iterator[House]:
+def servers() -> Iterator[Servers]:
     """Start all servers, and end them."""
     with private_directory() as directory, ExitStack() as running:
         hook = running.enter_context(Webhook(SECRET))
@@ -101,7 +101,7 @@ def house() -> Iterator[House]:
         )
         address = f"http://127.0.0.1:{dashboard}/"
         records = _records(config_path)
-        yield House(directory, config_path, config, postfix, sinks, hook, web, address, records)
+        yield Servers(directory, config_path, config, postfix, sinks, hook, web, address, records)
 
 
 def fletching(config_path: Path, *words: str) -> str:
