@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fletching import events
-from fletching.destinations.answers import Queued
+from fletching.destinations.answers import QueuedEvent
 from fletching.events import Event
 from fletching.tokens import Facts
 
@@ -52,9 +52,9 @@ def event(number: int, type: str = events.CLICK, mail_class: str = "news", **mor
     return Event(type, NOW + number, f"id{number:06}", "mx1", facts, details)
 
 
-def queued(*told: Event) -> list[Queued]:
+def queued(*told: Event) -> list[QueuedEvent]:
     """Events as a destination gets them."""
-    return [Queued.read(f"{each.milliseconds}-0", each.json()) for each in told]
+    return [QueuedEvent.parse(f"{each.milliseconds}-0", each.json()) for each in told]
 
 
 @dataclass(frozen=True, slots=True)

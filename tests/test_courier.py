@@ -20,8 +20,8 @@ import pytest
 from fletching import events
 from fletching.daemons.courier import delivery
 from fletching.daemons.courier.delivery import Delivery, Destination, Order
-from fletching.destinations import answers as rules
-from fletching.destinations.answers import Answer, Filter, Queued
+from fletching.destinations import answers
+from fletching.destinations.answers import Answer, Filter, Pauses, QueuedEvent
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event
@@ -64,12 +64,8 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried soon; how long pauses are is in test_courier_rules.py."""
-    monkeypatch.setattr(rules, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(rules, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(delivery, "_LOOK_EVERY", 0.02)
+# Long pauses are tested in test_courier_rules.py.
+SHORT = Pauses(first=0.01, longest=0.05)
 
 
 class Begun:
@@ -94,7 +90,7 @@ class Begun:
         destination: Destination
         if isinstance(to, Receiver):
             destination = Webhook(to.url, None, as_form=False)
-            destination.most = most
+            destination.batch_size = most
         else:
             destination = to
         url = self._redis.url
@@ -104,6 +100,8 @@ class Begun:
             Clock(open_store(url)),
             Lease(open_store(url), f"courier:{name}", lease),
             Deliveries(),
+            pauses=SHORT,
+            look_every=0.02,
         )
         self._begun.append(begun)
         begun.begin()
@@ -368,18 +366,18 @@ def test_one_row_that_a_database_never_takes_holds_nothing_up(
 class Broken:
     """A destination with a fault of ours, which is mended after its first attempt."""
 
-    most = 10
+    batch_size = 10
 
     def __init__(self) -> None:
         self.got: list[str] = []
         self._mended = False
 
-    def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
+    def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
         if not self._mended:
             self._mended = True
             raise RuntimeError("a fault")
         self.got += [each.fields["event_unique_id"] for each in batch]
-        return rules.ARRIVED
+        return answers.ARRIVED
 
     def close(self) -> None:
         """Nothing is open."""

@@ -22,11 +22,10 @@ from typing import Any
 import pytest
 from fletching import events
 from fletching.config.sections import Destination
-from fletching.destinations import answers as rules
 from fletching.destinations import lines, webhook
-from fletching.destinations.answers import Answer, Verdict
-from fletching.destinations.lines import Lines
-from fletching.destinations.open import DestinationError, opened
+from fletching.destinations.answers import LONGEST_WAIT, Answer, Verdict
+from fletching.destinations.lines import JsonLines
+from fletching.destinations.open import DestinationError, open_destination
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 
@@ -49,7 +48,7 @@ def receiver() -> Iterator[Receiver]:
 def test_a_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
     told = [event(number) for number in range(3)]
     answer = Webhook(receiver.url, SECRET, as_form=False).deliver(queued(*told), attempt=2)
-    assert answer.verdict is Verdict.DONE
+    assert answer.verdict is Verdict.DELIVERED
     (request,) = receiver.requests
     assert request.path == "/hook?of=shop"
     assert request.events == [each.fields() for each in told]
@@ -72,11 +71,11 @@ def test_what_a_webhook_gets_is_signed(receiver: Receiver) -> None:
 def test_a_form_is_what_mailwizz_takes() -> None:
     with Receiver(mailwizz) as receiver:
         post = Webhook(receiver.url, None, as_form=True)
-        assert post.most == 1
+        assert post.batch_size == 1
         unsubscribed = event(1, events.UNSUBSCRIBE, click_url="")
         bounced = event(2, events.BAD_ADDRESS, bounce_type="h", bounce_code=10)
         for each in (unsubscribed, bounced):
-            assert post.deliver(queued(each), 1).verdict is Verdict.DONE
+            assert post.deliver(queued(each), 1).verdict is Verdict.DELIVERED
         post.close()
         first, second = (request.form for request in receiver.requests)
     assert first["event_type"] == "engine_unsub"
@@ -89,23 +88,23 @@ def test_a_form_is_what_mailwizz_takes() -> None:
 def test_a_form_without_an_ok_has_not_arrived() -> None:
     with Receiver(lambda _: Reply(200, b"")) as receiver:
         answer = Webhook(receiver.url, None, as_form=True).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.AGAIN, "the answer does not begin with ok")
+    assert answer == Answer(Verdict.RETRY, "the answer does not begin with ok")
 
 
 def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     with Receiver(lambda _: Reply(307, headers=(("Location", receiver.url),))) as other:
         answer = Webhook(other.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
-    assert answer == rules.of_webhook(307)
+    assert answer == webhook.judge(307)
     assert receiver.requests == []
 
 
 @pytest.mark.parametrize(
-    ("value", "wait"), [("7", 7.0), ("Mon, 21 Sep 2099 14:13:20 GMT", rules.LONGEST_WAIT)]
+    ("value", "wait"), [("7", 7.0), ("Mon, 21 Sep 2099 14:13:20 GMT", LONGEST_WAIT)]
 )
 def test_retry_after_is_read(receiver: Receiver, value: str, wait: float) -> None:
     receiver.answer = lambda _: Reply(429, headers=(("Retry-After", value),))
     answer = Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.AGAIN, "status 429", wait)
+    assert answer == Answer(Verdict.RETRY, "status 429", wait)
 
 
 def test_a_webhook_gets_more_headers(receiver: Receiver) -> None:
@@ -119,7 +118,7 @@ def test_one_connection_serves_many_requests(receiver: Receiver) -> None:
     receiver.answer = lambda _: Reply(200, b"thanks")
     post = Webhook(receiver.url, SECRET, as_form=False)
     for attempt in range(1, 4):
-        assert post.deliver(queued(event(1)), attempt).verdict is Verdict.DONE
+        assert post.deliver(queued(event(1)), attempt).verdict is Verdict.DELIVERED
     post.close()
     assert receiver.connections == 1
 
@@ -146,7 +145,7 @@ def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
         found = [post.deliver(queued(event(1)), 1).verdict for _ in range(2)]
         post.close()
         serving.join()
-    assert found == [Verdict.DONE] * 2
+    assert found == [Verdict.DELIVERED] * 2
 
 
 def _answers(*octets: bytes) -> Iterator[str]:
@@ -178,30 +177,27 @@ answers = contextmanager(_answers)
 @pytest.mark.parametrize(
     ("octets", "verdict"),
     [
-        pytest.param((), Verdict.AGAIN, id="no answer"),
-        pytest.param((b"\0\0\0\n\n",), Verdict.AGAIN, id="no HTTP"),
-        pytest.param((b"HTTP/1.1 200 OK\r\nA: ",), Verdict.AGAIN, id="half a header"),
-        pytest.param((b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10**7,), Verdict.DONE, id="10 MB"),
+        pytest.param((), Verdict.RETRY, id="no answer"),
+        pytest.param((b"\0\0\0\n\n",), Verdict.RETRY, id="no HTTP"),
+        pytest.param((b"HTTP/1.1 200 OK\r\nA: ",), Verdict.RETRY, id="half a header"),
+        pytest.param((b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10**7,), Verdict.DELIVERED, id="10 MB"),
         pytest.param(
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",), Verdict.AGAIN, id="half a body"
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",), Verdict.RETRY, id="half a body"
         ),
         pytest.param(
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
-            Verdict.AGAIN,
+            Verdict.RETRY,
             id="broken chunks",
         ),
-        pytest.param((b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999,), Verdict.AGAIN, id="headers"),
-        pytest.param((b"HTTP/1.1 103 Early Hints\r\n\r\n",), Verdict.AGAIN, id="103 alone"),
-        pytest.param((b"HTTP/1.1 103 Hi\r\n\r\n" * 10**5,), Verdict.AGAIN, id="103 for ever"),
-        pytest.param((b"HTTP/1.1 101 Switching\r\n\r\n",), Verdict.AGAIN, id="another protocol"),
+        pytest.param((b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999,), Verdict.RETRY, id="headers"),
+        pytest.param((b"HTTP/1.1 103 Early Hints\r\n\r\n",), Verdict.RETRY, id="103 alone"),
+        pytest.param((b"HTTP/1.1 103 Hi\r\n\r\n" * 10**5,), Verdict.RETRY, id="103 for ever"),
+        pytest.param((b"HTTP/1.1 101 Switching\r\n\r\n",), Verdict.RETRY, id="another protocol"),
     ],
 )
-def test_a_hostile_answer_does_no_harm(
-    octets: tuple[bytes, ...], verdict: Verdict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT", 0.5)
+def test_a_hostile_answer_does_no_harm(octets: tuple[bytes, ...], verdict: Verdict) -> None:
     with answers(*octets) as url:
-        post = Webhook(url, SECRET, as_form=False)
+        post = Webhook(url, SECRET, as_form=False, timeout=0.5)
         assert post.deliver(queued(event(1)), 1).verdict is verdict
         post.close()
 
@@ -211,13 +207,12 @@ def test_interim_answers_are_skipped(interim: tuple[int, ...]) -> None:
     octets = [b"HTTP/1.1 %d Wait\r\nLink: </a>\r\n\r\n" % status for status in interim]
     with answers(*octets, b"HTTP/1.1 406 No\r\nContent-Length: 0\r\n\r\n") as url:
         post = Webhook(url, None, as_form=False)
-        assert post.deliver(queued(event(1)), 1) == Answer(Verdict.BURY, "status 406")
+        assert post.deliver(queued(event(1)), 1) == Answer(Verdict.DEAD_LETTER, "status 406")
         post.close()
 
 
-def test_an_answer_in_drops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_in_drops_is_cut_off() -> None:
     """No wait is long, and all together are."""
-    monkeypatch.setattr(webhook, "DEADLINE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
@@ -231,8 +226,8 @@ def test_an_answer_in_drops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         serving = threading.Thread(target=drip)
         serving.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        post = Webhook(url, None, as_form=False)
-        assert post.deliver(queued(event(1)), 1).verdict is Verdict.AGAIN
+        post = Webhook(url, None, as_form=False, deadline=0.3)
+        assert post.deliver(queued(event(1)), 1).verdict is Verdict.RETRY
         post.close()
         serving.join()
 
@@ -241,7 +236,7 @@ def test_nobody_there_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     answer = Webhook(f"http://127.0.0.1:{port}/", None, as_form=False).deliver(queued(event(1)), 1)
-    assert answer.verdict is Verdict.AGAIN
+    assert answer.verdict is Verdict.RETRY
     assert answer.why.startswith("ConnectionRefusedError")
 
 
@@ -281,9 +276,9 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> 
             post = Webhook(url, SECRET, as_form=False)
             trusted = post.deliver(queued(event(1)), 1)
             post.close()
-    assert refused.verdict is Verdict.AGAIN
+    assert refused.verdict is Verdict.RETRY
     assert "certificate verify failed" in refused.why
-    assert trusted.verdict is Verdict.DONE
+    assert trusted.verdict is Verdict.DELIVERED
     assert len(receiver.requests) == 1
 
 
@@ -308,7 +303,7 @@ def proxy(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def test_a_proxy_carries_a_webhook(proxy: tuple[str, Path], receiver: Receiver) -> None:
     url, log = proxy
     post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
-    assert post.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert post.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     post.close()
     (request,) = receiver.requests
     assert request.path == "/hook?of=shop"
@@ -323,7 +318,7 @@ def test_a_proxy_carries_tls_unread(
     with tls_receiver(certificate) as receiver:
         post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
         for _ in range(2):
-            assert post.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+            assert post.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
         post.close()
         assert receiver.connections == 1
         assert [request.path for request in receiver.requests] == ["/hook?of=shop"] * 2
@@ -353,7 +348,7 @@ def test_a_proxy_is_asked_for_the_port_of_the_url(url: str, target: bytes) -> No
         thread.start()
         proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
         post = Webhook(url, None, as_form=False, proxy=proxy)
-        assert post.deliver(queued(event(1)), 1).verdict is Verdict.AGAIN
+        assert post.deliver(queued(event(1)), 1).verdict is Verdict.RETRY
         post.close()
         thread.join()
     assert requests[0].startswith(target)
@@ -364,7 +359,7 @@ def test_a_proxy_that_refuses_is_a_failure(proxy: tuple[str, Path]) -> None:
     # Nobody listens there.
     post = Webhook(f"https://localhost:{free_port()}/", SECRET, as_form=False, proxy=url)
     answer = post.deliver(queued(event(1)), 1)
-    assert answer.verdict is Verdict.AGAIN
+    assert answer.verdict is Verdict.RETRY
     assert "Tunnel connection failed" in answer.why
 
 
@@ -379,9 +374,9 @@ def read(path: Path) -> list[str]:
 def test_a_file_gets_a_line_an_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     told = [event(number) for number in range(3)]
-    file = Lines(path, None)
-    assert file.deliver(queued(*told[:2]), 1).verdict is Verdict.DONE
-    assert file.deliver(queued(*told[2:]), 1).verdict is Verdict.DONE
+    file = JsonLines(path, None)
+    assert file.deliver(queued(*told[:2]), 1).verdict is Verdict.DELIVERED
+    assert file.deliver(queued(*told[2:]), 1).verdict is Verdict.DELIVERED
     assert path.read_text() == "".join(each.json() + "\n" for each in told)
     assert path.stat().st_mode & 0o777 & ~0o640 == 0
     file.close()
@@ -389,10 +384,10 @@ def test_a_file_gets_a_line_an_event(tmp_path: Path) -> None:
 
 def test_rotation_keeps_the_newest_in_order(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    file = Lines(path, 10)
+    file = JsonLines(path, 10)
     count = lines.KEPT + 3
     for number in range(count):
-        assert file.deliver(queued(event(number)), 1).verdict is Verdict.DONE
+        assert file.deliver(queued(event(number)), 1).verdict is Verdict.DELIVERED
     file.close()
     last = [f"id{number:06}" for number in range(count - 1, 1, -1)]
     names = [path, *(Path(f"{path}.{number}") for number in range(1, lines.KEPT + 1))]
@@ -402,7 +397,7 @@ def test_rotation_keeps_the_newest_in_order(tmp_path: Path) -> None:
 
 def test_a_file_that_was_moved_is_made_anew_after_close(tmp_path: Path) -> None:
     path, moved = tmp_path / "events.jsonl", tmp_path / "moved"
-    file = Lines(path, None)
+    file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
     path.rename(moved)
     file.deliver(queued(event(2)), 1)
@@ -414,7 +409,7 @@ def test_a_file_that_was_moved_is_made_anew_after_close(tmp_path: Path) -> None:
 
 def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    file = Lines(path, None)
+    file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
     path.unlink()
     file.deliver(queued(event(2)), 1)
@@ -425,7 +420,7 @@ def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 70_000, 200_000])
 def test_half_a_line_of_a_crash_goes(tmp_path: Path, size: int) -> None:
     path = tmp_path / "events.jsonl"
-    file = Lines(path, None)
+    file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
     file.close()
     with path.open("a") as left:
@@ -437,7 +432,7 @@ def test_half_a_line_of_a_crash_goes(tmp_path: Path, size: int) -> None:
 
 def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    file = Lines(path, None)
+    file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
     size = path.stat().st_size
     # A limit on files makes write(2) write a part and then fail, as a full disk does.
@@ -449,17 +444,17 @@ def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert answer == Answer(Verdict.AGAIN, f"{path}: File too large")
+    assert answer == Answer(Verdict.RETRY, f"{path}: File too large")
     assert read(path) == ["id000001"]
-    assert file.deliver(queued(event(2)), 2).verdict is Verdict.DONE
+    assert file.deliver(queued(event(2)), 2).verdict is Verdict.DELIVERED
     file.close()
     assert read(path) == ["id000001", "id000002"]
 
 
 def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "no" / "file"
-    answer = Lines(path, None).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.AGAIN, f"{path}: No such file or directory")
+    answer = JsonLines(path, None).deliver(queued(event(1)), 1)
+    assert answer == Answer(Verdict.RETRY, f"{path}: No such file or directory")
 
 
 # From the configuration
@@ -469,12 +464,12 @@ def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     ("options", "kind"),
     [
         pytest.param({"webhook": "https://example.com/"}, Webhook, id="webhook"),
-        pytest.param({"file": "events.jsonl"}, Lines, id="file"),
+        pytest.param({"file": "events.jsonl"}, JsonLines, id="file"),
         pytest.param({"sql": "sqlite://"}, Sql, id="sql"),
     ],
 )
 def test_kinds(options: dict[str, Any], kind: type) -> None:
-    assert isinstance(opened(Destination(name="a", **options)), kind)
+    assert isinstance(open_destination(Destination(name="a", **options)), kind)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +528,7 @@ def test_kinds(options: dict[str, Any], kind: type) -> None:
         pytest.param(
             {"sql": "mysql+hunter2://u:hunter2@h/d"},
             None,
-            "sql: is no URL that SQLAlchemy understands",
+            "sql: not a URL that SQLAlchemy understands",
             id="no such database",
         ),
         pytest.param(
@@ -552,7 +547,7 @@ def test_what_is_wrong_is_said(
         Path(file).write_text(content)
     values = {name: value.replace("{file}", file) for name, value in options.items()}
     with pytest.raises(DestinationError) as wrong:
-        opened(Destination.model_validate({"name": "a", **values}))
+        open_destination(Destination.model_validate({"name": "a", **values}))
     assert f"{wrong.value.option}: {wrong.value}" == said.replace("{file}", file)
 
 
@@ -560,7 +555,7 @@ def test_the_first_line_of_the_file_is_the_secret(tmp_path: Path, receiver: Rece
     file = tmp_path / "secret"
     file.write_bytes(SECRET + b"\r\nold one\n")
     values = {"name": "a", "webhook": receiver.url, "secret_file": str(file)}
-    opened(Destination.model_validate(values)).deliver(queued(event(1)), 1)
+    open_destination(Destination.model_validate(values)).deliver(queued(event(1)), 1)
     (request,) = receiver.requests
     found = re.fullmatch(r"t=(\d+),v1=(\w+)", request.headers["x-fletching-signature"])
     assert found is not None
@@ -573,7 +568,7 @@ def test_user_and_password_of_a_file_are_basic_authentication(
     file = tmp_path / "auth"
     file.write_text("Aladdin:open sesame\n")
     values = {"name": "a", "webhook": receiver.url, "auth_file": str(file)}
-    opened(Destination.model_validate(values)).deliver(queued(event(1)), 1)
+    open_destination(Destination.model_validate(values)).deliver(queued(event(1)), 1)
     (request,) = receiver.requests
     # The example of RFC 7617, section 2.
     assert request.headers["authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="

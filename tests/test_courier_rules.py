@@ -9,13 +9,12 @@ from urllib.parse import parse_qs
 
 import pytest
 from fletching import events
-from fletching.destinations import answers, form
+from fletching.destinations import answers, webhook
 from fletching.destinations.answers import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
+    PAUSES,
     Answer,
     Filter,
-    Queued,
+    QueuedEvent,
     Verdict,
 )
 from hypothesis import given
@@ -48,54 +47,54 @@ def test_filter(
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (200, Verdict.DONE),
-        (204, Verdict.DONE),
-        (299, Verdict.DONE),
+        (200, Verdict.DELIVERED),
+        (204, Verdict.DELIVERED),
+        (299, Verdict.DELIVERED),
         (400, Verdict.REFUSED),
-        (401, Verdict.AGAIN),
-        (404, Verdict.AGAIN),
-        (406, Verdict.BURY),
-        (413, Verdict.APART),
+        (401, Verdict.RETRY),
+        (404, Verdict.RETRY),
+        (406, Verdict.DEAD_LETTER),
+        (413, Verdict.SPLIT),
         (422, Verdict.REFUSED),
         (410, Verdict.STOP),
-        (429, Verdict.AGAIN),
-        (500, Verdict.AGAIN),
-        (503, Verdict.AGAIN),
+        (429, Verdict.RETRY),
+        (500, Verdict.RETRY),
+        (503, Verdict.RETRY),
     ],
 )
 def test_what_a_status_means(status: int, verdict: Verdict) -> None:
-    answer = answers.of_webhook(status)
+    answer = webhook.judge(status)
     assert answer.verdict is verdict
-    assert answer.why == ("" if verdict is Verdict.DONE else f"status {status}")
+    assert answer.why == ("" if verdict is Verdict.DELIVERED else f"status {status}")
 
 
 @pytest.mark.parametrize(
     ("status", "body", "verdict"),
     [
-        pytest.param(200, b"ok", Verdict.DONE, id="ok"),
-        pytest.param(200, b"OK thanks", Verdict.DONE, id="the word before others"),
-        pytest.param(200, b"\r\nok\n", Verdict.DONE, id="the word between line ends"),
-        pytest.param(200, b"not ok", Verdict.AGAIN, id="the word behind others"),
-        pytest.param(200, b"<p>OK, thanks</p>", Verdict.AGAIN, id="the word within a page"),
-        pytest.param(200, b"okay", Verdict.AGAIN, id="as the beginning of another word"),
-        pytest.param(200, b"ok_not", Verdict.AGAIN, id="as the beginning of a name"),
-        pytest.param(200, b"", Verdict.AGAIN, id="nothing"),
-        pytest.param(200, b"broken", Verdict.AGAIN, id="only within a word"),
-        pytest.param(200, b"not_ok", Verdict.AGAIN, id="as a part of a name"),
-        pytest.param(500, b"ok", Verdict.AGAIN, id="ok with an error"),
-        pytest.param(302, b"ok", Verdict.AGAIN, id="ok with a redirect"),
-        pytest.param(406, b"ok", Verdict.BURY, id="not acceptable"),
+        pytest.param(200, b"ok", Verdict.DELIVERED, id="ok"),
+        pytest.param(200, b"OK thanks", Verdict.DELIVERED, id="the word before others"),
+        pytest.param(200, b"\r\nok\n", Verdict.DELIVERED, id="the word between line ends"),
+        pytest.param(200, b"not ok", Verdict.RETRY, id="the word behind others"),
+        pytest.param(200, b"<p>OK, thanks</p>", Verdict.RETRY, id="the word within a page"),
+        pytest.param(200, b"okay", Verdict.RETRY, id="as the beginning of another word"),
+        pytest.param(200, b"ok_not", Verdict.RETRY, id="as the beginning of a name"),
+        pytest.param(200, b"", Verdict.RETRY, id="nothing"),
+        pytest.param(200, b"broken", Verdict.RETRY, id="only within a word"),
+        pytest.param(200, b"not_ok", Verdict.RETRY, id="as a part of a name"),
+        pytest.param(500, b"ok", Verdict.RETRY, id="ok with an error"),
+        pytest.param(302, b"ok", Verdict.RETRY, id="ok with a redirect"),
+        pytest.param(406, b"ok", Verdict.DEAD_LETTER, id="not acceptable"),
         pytest.param(410, b"", Verdict.STOP, id="gone"),
     ],
 )
 def test_what_an_answer_to_a_form_means(status: int, body: bytes, verdict: Verdict) -> None:
-    assert answers.of_form(status, body).verdict is verdict
+    assert webhook.judge_form(status, body).verdict is verdict
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_a_failure_with_its_cure(status: int) -> None:
-    why = f"status {status}: redirects are not followed, so give the URL that it leads to"
-    assert answers.of_webhook(status) == Answer(Verdict.AGAIN, why)
+    why = f"status {status}: redirects are not followed: configure the URL that it leads to"
+    assert webhook.judge(status) == Answer(Verdict.RETRY, why)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +128,8 @@ def test_retry_after_takes_any_text(value: str) -> None:
     ("status", "wait"), [(429, 7.0), (503, 7.0), (500, 0.0), (400, 0.0), (301, 0.0), (200, 0.0)]
 )
 def test_only_429_and_503_ask_for_a_wait(status: int, wait: float) -> None:
-    assert answers.of_webhook(status, 7.0).wait == wait
-    assert answers.of_form(status, b"ok", 7.0).wait == wait
+    assert webhook.judge(status, 7.0).wait == wait
+    assert webhook.judge_form(status, b"ok", 7.0).wait == wait
 
 
 def test_what_a_log_is_told_is_short() -> None:
@@ -141,18 +140,18 @@ def test_what_a_log_is_told_is_short() -> None:
     ("failures", "longest"), [(1, 1.0), (2, 2.0), (3, 4.0), (9, 256.0), (10, 300.0), (5000, 300.0)]
 )
 def test_pauses_grow_up_to_a_limit(failures: int, longest: float) -> None:
-    assert answers.pause(failures, 0.0) == longest
-    assert answers.pause(failures, 1.0) == longest / 2
+    assert PAUSES.after(failures, 0.0) == longest
+    assert PAUSES.after(failures, 1.0) == longest / 2
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1))
 def test_pauses_are_in_bounds(failures: int, chance: float) -> None:
-    assert FIRST_PAUSE / 2 <= answers.pause(failures, chance) <= LONGEST_PAUSE
+    assert PAUSES.first / 2 <= PAUSES.after(failures, chance) <= PAUSES.longest
 
 
 def test_signature() -> None:
     # By openssl: printf '1700000000.[]' | openssl dgst -sha256 -hmac 'what we both know'
-    assert answers.signature(b"what we both know", 1700000000, b"[]") == (
+    assert webhook.signature(b"what we both know", 1700000000, b"[]") == (
         "t=1700000000,v1=e4d9e7f7ae3f3c7e66d3b07dd60628443f32e51feb035af7bf2be1544e57518c"
     )
 
@@ -162,23 +161,23 @@ def test_signatures_are_those_of_the_standard_library(
     secret: bytes, seconds: int, body: bytes
 ) -> None:
     expected = hmac.digest(secret, b"%d.%b" % (seconds, body), hashlib.sha256).hex()
-    assert answers.signature(secret, seconds, body) == f"t={seconds},v1={expected}"
+    assert webhook.signature(secret, seconds, body) == f"t={seconds},v1={expected}"
 
 
 def test_a_queued_event_knows_its_time() -> None:
     (found,) = queued(event(5))
-    assert events.rfc3339(found.queued) == found.fields["timestamp"]
+    assert events.rfc3339(found.queued_at) == found.fields["timestamp"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"event_type": "other"}', "{"])
 def test_what_is_no_event_is_told_apart(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
-        Queued.read("1-0", text)
+        QueuedEvent.parse("1-0", text)
 
 
 def test_a_form_has_the_fields_of_the_event() -> None:
     fields = event(7, click_url="https://example.com/?a=1&b=ü", is_bot=True).fields()
-    told = parse_qs(form.encoded(fields).decode("ascii"), keep_blank_values=True)
+    told = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
     assert {name: values[0] for name, values in told.items()} == {
         **{name: str(value) for name, value in fields.items()},
         "is_bot": "1",
@@ -199,12 +198,12 @@ def test_a_form_has_the_fields_of_the_event() -> None:
     ],
 )
 def test_values_of_a_form(value: object, text: str) -> None:
-    assert parse_qs(form.encoded({"a": value}).decode(), keep_blank_values=True) == {"a": [text]}
+    assert parse_qs(webhook.form({"a": value}).decode(), keep_blank_values=True) == {"a": [text]}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()))
 def test_any_text_survives_a_form(fields: dict[str, str]) -> None:
     fields = json.loads(json.dumps(fields))
     if all(c < "\ud800" or c > "\udfff" for each in fields.items() for text in each for c in text):
-        told = parse_qs(form.encoded(fields).decode("ascii"), keep_blank_values=True)
+        told = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
         assert {name: values[0] for name, values in told.items()} == fields

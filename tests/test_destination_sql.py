@@ -15,10 +15,8 @@ from typing import Any
 
 import pytest
 from fletching import events
-from fletching.daemons.courier import delivery
 from fletching.daemons.courier.delivery import Delivery, Order
-from fletching.destinations import answers
-from fletching.destinations.answers import Filter, Queued, Verdict
+from fletching.destinations.answers import Filter, Pauses, QueuedEvent, Verdict
 from fletching.destinations.sql import TABLE, Sql, row
 from fletching.metrics import Deliveries
 from fletching.store import keys
@@ -87,7 +85,7 @@ everywhere = pytest.mark.parametrize("database", DATABASES, indirect=True)
 def test_a_database_gets_a_row_an_event(database: Database) -> None:
     told = [event(1), event(2, events.OPEN, is_privacy_open=True)]
     sql = Sql(database.url)
-    assert sql.deliver(queued(*told), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(*told), 1).verdict is Verdict.DELIVERED
     columns = "event_unique_id, event_type, event_time, email, message_number, click_url"
     found = database.ask(f"SELECT {columns} FROM fletching_events ORDER BY 1")
     fields = [each.fields() for each in told]
@@ -120,7 +118,7 @@ def test_every_column_has_the_field_of_its_name(database: Database) -> None:
         "bot_reason", "bounce_type", "bounce_code", "bounce_text",
     )  # fmt: skip
     sql = Sql(database.url)
-    assert sql.deliver(queued(WHOLE), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(WHOLE), 1).verdict is Verdict.DELIVERED
     sql.close()
     fields = WHOLE.fields()
     assert list(database.ask(f"SELECT {', '.join(columns)} FROM fletching_events")) == [
@@ -134,11 +132,11 @@ def test_every_column_has_the_field_of_its_name(database: Database) -> None:
 @pytest.mark.parametrize("database", ["PostgreSQL utf8", "MariaDB utf8mb4"], indirect=True)
 def test_first_delivery_after_a_restart_of_the_database_succeeds(database: Database) -> None:
     sql = Sql(database.url)
-    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     assert database.server is not None
     database.server.end()
     database.server.start()
-    assert sql.deliver(queued(event(2)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(2)), 1).verdict is Verdict.DELIVERED
     sql.close()
     assert list(database.ask("SELECT count(*) FROM fletching_events")) == [(2,)]
 
@@ -182,7 +180,7 @@ def test_an_event_without_a_switch_is_false(database: Database) -> None:
     fields = event(1, events.PREPARED).fields()
     del fields["is_bot"]
     sql = Sql(database.url)
-    sql.deliver([Queued.read("1-0", json.dumps(fields))], 1)
+    sql.deliver([QueuedEvent.parse("1-0", json.dumps(fields))], 1)
     sql.close()
     question = "SELECT is_bot, is_privacy_open, bot_reason FROM fletching_events WHERE NOT is_bot"
     assert list(database.ask(question)) == [(False, False, None)]
@@ -220,9 +218,9 @@ def test_campaign_and_time_have_an_index(database: Database, question: str) -> N
 def test_an_event_that_comes_again_is_one_row(database: Database) -> None:
     told = [event(1), event(2), event(3)]
     first, second = Sql(database.url), Sql(database.url)
-    assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DONE
-    assert second.deliver(queued(*told, told[2]), 2).verdict is Verdict.DONE
-    assert first.deliver(queued(*told), 3).verdict is Verdict.DONE
+    assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DELIVERED
+    assert second.deliver(queued(*told, told[2]), 2).verdict is Verdict.DELIVERED
+    assert first.deliver(queued(*told), 3).verdict is Verdict.DELIVERED
     found = database.ask("SELECT event_unique_id FROM fletching_events ORDER BY 1")
     assert [id for (id,) in found] == ["id000001", "id000002", "id000003"]
     first.close()
@@ -234,7 +232,7 @@ def test_texts_of_any_kind_and_length_fit(database: Database) -> None:
     url = "https://x/" + EMOJI * 50_000
     odd = event(1, click_url=url, user_agent=f"\0\ud800'; --{EMOJI}")
     sql = Sql(database.url)
-    assert sql.deliver(queued(odd), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(odd), 1).verdict is Verdict.DELIVERED
     found = database.ask("SELECT click_url, user_agent FROM fletching_events")
     assert list(found) == [(url, f"\ufffd\ufffd'; --{EMOJI}")]
     sql.close()
@@ -244,7 +242,7 @@ def test_texts_of_any_kind_and_length_fit(database: Database) -> None:
 def test_a_row_that_a_database_never_takes_is_its_own_fault(database: Database) -> None:
     sql = Sql(database.url)
     answer = sql.deliver(queued(event(77, bounce_code=2**80)), 1)
-    assert answer.verdict is Verdict.APART
+    assert answer.verdict is Verdict.SPLIT
     assert "reader77@example.org" not in answer.why
     assert len(answer.why) <= 200
     sql.close()
@@ -257,7 +255,7 @@ def test_reason_has_no_row_of_the_database(database: Database) -> None:
     database.ask("CREATE UNIQUE INDEX own ON fletching_events (email)")
     answer = sql.deliver(queued(event(78, email="reader77@example.org")), 9)
     sql.close()
-    assert answer.verdict is Verdict.APART
+    assert answer.verdict is Verdict.SPLIT
     assert 'violates unique constraint "own"' in answer.why
     assert "reader77" not in answer.why
 
@@ -270,10 +268,10 @@ def test_a_table_of_another_version_is_named_with_its_cure(database: Database) -
     sql = Sql(database.url)
     batch = queued(event(1), event(2))
     answer = sql.deliver(batch, 9)
-    assert answer.verdict is Verdict.AGAIN
+    assert answer.verdict is Verdict.RETRY
     assert "is of another version (event_type, campaign" in answer.why
     database.ask("ALTER TABLE fletching_events RENAME TO older")
-    assert sql.deliver(batch, 10).verdict is Verdict.DONE
+    assert sql.deliver(batch, 10).verdict is Verdict.DELIVERED
     sql.close()
     database.ask("DROP TABLE older")
 
@@ -285,18 +283,18 @@ def test_a_time_in_a_text_is_another_version(tmp_path: Path) -> None:
         file.execute(f"CREATE TABLE fletching_events ({' TEXT, '.join(names)} TEXT, event TEXT)")
     sql = Sql(f"sqlite:///{path}")
     answer = sql.deliver(queued(event(1)), 1)
-    assert (answer.verdict, "version (timestamp)" in answer.why) == (Verdict.AGAIN, True)
+    assert (answer.verdict, "version (timestamp)" in answer.why) == (Verdict.RETRY, True)
     sql.close()
 
 
 @everywhere
 def test_a_table_that_nobody_may_write_is_no_fault_of_an_event(database: Database) -> None:
     sql = Sql(database.url)
-    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     database.ask("ALTER TABLE fletching_events RENAME TO older")
     database.ask("CREATE VIEW fletching_events AS SELECT * FROM older WHERE 1 = 0 LIMIT 0")
     try:
-        assert sql.deliver(queued(event(2)), 9).verdict is Verdict.AGAIN
+        assert sql.deliver(queued(event(2)), 9).verdict is Verdict.RETRY
     finally:
         database.ask("DROP VIEW fletching_events")
         database.ask("DROP TABLE older")
@@ -307,16 +305,16 @@ def test_a_table_that_nobody_may_write_is_no_fault_of_an_event(database: Databas
 @pytest.mark.parametrize(
     ("code", "verdicts"),
     [
-        pytest.param("22000", [Verdict.APART] * 3, id="data"),
-        pytest.param("54000", [Verdict.AGAIN, Verdict.AGAIN, Verdict.APART], id="a limit"),
-        pytest.param("23514", [Verdict.AGAIN, Verdict.AGAIN, Verdict.APART], id="a constraint"),
+        pytest.param("22000", [Verdict.SPLIT] * 3, id="data"),
+        pytest.param("54000", [Verdict.RETRY, Verdict.RETRY, Verdict.SPLIT], id="a limit"),
+        pytest.param("23514", [Verdict.RETRY, Verdict.RETRY, Verdict.SPLIT], id="a constraint"),
     ],
 )
 def test_an_error_of_any_class_is_the_fault_of_its_event(
     database: Database, code: str, verdicts: list[Verdict]
 ) -> None:
     sql = Sql(database.url)
-    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     refuse = f"IF NEW.message_number = 3 THEN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END IF"
     database.ask(
         f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
@@ -326,10 +324,10 @@ def test_an_error_of_any_class_is_the_fault_of_its_event(
         "CREATE TRIGGER refuse BEFORE INSERT ON fletching_events"
         " FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
-    assert sql.deliver(queued(event(2), event(3)), 1).verdict is Verdict.APART
+    assert sql.deliver(queued(event(2), event(3)), 1).verdict is Verdict.SPLIT
     alone = queued(event(3))
     assert [sql.deliver(alone, attempt).verdict for attempt in (1, 2, 3)] == verdicts
-    assert sql.deliver(queued(event(4)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(4)), 1).verdict is Verdict.DELIVERED
     found = database.ask("SELECT message_number FROM fletching_events ORDER BY 1")
     assert list(found) == [(1,), (4,)]
     sql.close()
@@ -344,22 +342,22 @@ def test_a_table_in_parts_by_time_takes_all_but_the_bad_one(database: Database) 
     years = "FROM ('2020-01-01') TO ('2100-01-01')"
     database.ask(f"CREATE TABLE part PARTITION OF fletching_events FOR VALUES {years}")
     database.ask("DROP TABLE whole")
-    assert sql.deliver(queued(event(2)), 1).verdict is Verdict.DONE
-    assert sql.deliver(queued(event(3, bounce_code=2**80)), 1).verdict is Verdict.APART
+    assert sql.deliver(queued(event(2)), 1).verdict is Verdict.DELIVERED
+    assert sql.deliver(queued(event(3, bounce_code=2**80)), 1).verdict is Verdict.SPLIT
     sql.close()
 
 
 def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     sql = Sql(f"sqlite:///{path}")
-    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     with sqlite3.connect(path) as file:
         file.execute("DROP TABLE fletching_events")
     verdicts = [sql.deliver(queued(event(2)), attempt).verdict for attempt in (1, 2)]
-    assert verdicts == [Verdict.AGAIN, Verdict.DONE]
+    assert verdicts == [Verdict.RETRY, Verdict.DELIVERED]
     path.unlink()
     verdicts = [sql.deliver(queued(event(3)), attempt).verdict for attempt in (1, 2)]
-    assert verdicts[-1] is Verdict.DONE
+    assert verdicts[-1] is Verdict.DELIVERED
     with sqlite3.connect(path) as file:
         found = file.execute("SELECT event_unique_id FROM fletching_events").fetchall()
     assert found == [("id000003",)]
@@ -369,13 +367,13 @@ def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
 def test_a_database_that_is_locked_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     sql = Sql(f"sqlite:///{path}?timeout=0")
-    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     with sqlite3.connect(path, isolation_level=None) as file:
         file.execute("BEGIN IMMEDIATE")
         verdicts = [sql.deliver(queued(event(2)), attempt).verdict for attempt in (1, 2, 3, 4)]
         file.execute("ROLLBACK")
-    assert verdicts == [Verdict.AGAIN] * 4
-    assert sql.deliver(queued(event(2)), 5).verdict is Verdict.DONE
+    assert verdicts == [Verdict.RETRY] * 4
+    assert sql.deliver(queued(event(2)), 5).verdict is Verdict.DELIVERED
     sql.close()
 
 
@@ -390,7 +388,7 @@ def test_a_database_that_is_locked_is_waited_for(tmp_path: Path) -> None:
 def test_a_database_that_is_away_is_a_failure(url: str) -> None:
     for batch in (queued(event(1)), queued(event(1), event(2))):
         answer = Sql(url).deliver(batch, 9)
-        assert answer.verdict is Verdict.AGAIN
+        assert answer.verdict is Verdict.RETRY
         assert "hunter2" not in answer.why
         assert "\n" not in answer.why
 
@@ -440,21 +438,15 @@ DEAD = {
 
 @everywhere
 def test_bad_texts_and_a_restart(
-    database: Database,
-    redis: RedisServer,
-    matrix: Table,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, redis: RedisServer, matrix: Table, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(answers, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(answers, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(delivery, "_LOOK_EVERY", 0.02)
     redis.client.flushall()
     stream = EventLog(open_store(redis.url))
     counted = Deliveries()
     order = Order("base", Filter(None, None), Sql(database.url), 86400, 10)
     clock, lease = Clock(open_store(redis.url)), Lease(open_store(redis.url), "courier:base", 10.0)
-    carrying = Delivery(order, stream, clock, lease, counted)
+    pauses = Pauses(first=0.01, longest=0.05)
+    carrying = Delivery(order, stream, clock, lease, counted, pauses=pauses, look_every=0.02)
 
     def send(told: list[str]) -> None:
         for each in told:

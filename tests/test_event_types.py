@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 from fletching import events
-from fletching.destinations.answers import Queued
-from fletching.destinations.lines import Lines
+from fletching.destinations.answers import QueuedEvent
+from fletching.destinations.lines import JsonLines
 from fletching.destinations.sql import TABLE
 from fletching.tokens import Kind
 
@@ -67,9 +67,9 @@ def read(path: Path) -> dict[str, str]:
 
 def test_duckdb_reads_the_documented_types(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    file = Lines(path, None)
+    file = JsonLines(path, None)
     for kind in events.TYPES:
-        file.deliver([Queued.read("1-0", json.dumps(told(kind)))], 1)
+        file.deliver([QueuedEvent.parse("1-0", json.dumps(told(kind)))], 1)
     file.close()
     assert read(path) == documented()
 

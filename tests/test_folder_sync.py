@@ -12,7 +12,7 @@ import pytest
 from fletching.daemons.intake import journal as journal_module
 from fletching.daemons.intake.journal import Journal
 from fletching.destinations.answers import Verdict
-from fletching.destinations.lines import Lines
+from fletching.destinations.lines import JsonLines
 
 from tests.courier_setting import event, queued
 from tests.test_journal import KEPT, grow_old, some
@@ -66,11 +66,11 @@ def test_folder_of_a_file_destination_is_synced_when_the_file_is_made(
     tmp_path: Path, synced: list[tuple[Path, frozenset[str]]]
 ) -> None:
     path = tmp_path / "events.jsonl"
-    file = Lines(path, 10)
-    assert file.deliver(queued(event(1)), 1).verdict is Verdict.DONE
+    file = JsonLines(path, 10)
+    assert file.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     assert synced == [(tmp_path, frozenset({path.name})), (path, frozenset())]
     # The second delivery rotates the file and makes a new one.
-    assert file.deliver(queued(event(2)), 1).verdict is Verdict.DONE
+    assert file.deliver(queued(event(2)), 1).verdict is Verdict.DELIVERED
     assert synced[2:] == [
         (tmp_path, frozenset({path.name, f"{path.name}.1"})),
         (path, frozenset()),

@@ -1,66 +1,56 @@
-"""The rules of delivery: which events, what an answer means, when to try again, how to sign.
+"""What all destinations share: events on their way, what an answer means, when to try again.
 
 Here lives what can be said without asking anybody. Pure.
 """
 
 from __future__ import annotations
 
-import hmac
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any
 
 from fletching import events
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
-"""Seconds after the first failure, and after many."""
-
 LONGEST_WAIT = 3600.0
-"""Seconds that a destination can ask for by Retry-After."""
-
-_OK = re.compile(rb"\s*ok\b", re.IGNORECASE)
-_NOT_ACCEPTABLE, _GONE, _TOO_LARGE = 406, 410, 413
-_MALFORMED = (400, 422)
-_LATER = (429, 503)
+"""Seconds that a destination can ask for with Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
-    """An event on its way to a destination, by the id that the stream gave it."""
+class QueuedEvent:
+    """An event on its way to a destination. ``id``: the one that it has in the stream."""
 
     id: str
     json: str
     fields: Mapping[str, Any]
 
     @classmethod
-    def read(cls, id: str, json: str) -> Queued:
-        """Raises ValueError where it is no event."""
+    def parse(cls, id: str, json: str) -> QueuedEvent:
+        """Raises ValueError if the text is not an event."""
         return cls(id, json, events.parse(json))
 
     @property
-    def queued(self) -> int:
-        """When it was queued first, in milliseconds of unix time."""
-        return queued(self.id)
+    def queued_at(self) -> int:
+        """When the event was first queued, in unix milliseconds."""
+        return queued_at(self.id)
 
 
-def queued(id: str) -> int:
-    """The time in the id of an entry of a stream, in milliseconds of unix time."""
+def queued_at(id: str) -> int:
+    """The time in the id of a stream entry, in unix milliseconds."""
     return int(id.partition("-")[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The types and Mail Classes that a destination wants; None is all of them."""
+    """The event types and Mail Classes that a destination wants; None means all of them."""
 
     types: Collection[str] | None
     classes: Collection[str] | None
     """In lower case."""
 
     def wants(self, fields: Mapping[str, Any]) -> bool:
-        """Whether an event goes there."""
+        """Whether the destination gets an event."""
         if self.types is not None and fields["event_type"] not in self.types:
             return False
         mail_class = str(fields.get("mail_class", "")).lower()
@@ -68,27 +58,27 @@ class Filter:
 
 
 class Verdict(Enum):
-    """What becomes of events that were offered to a destination."""
+    """What happens next to events that were offered to a destination."""
 
-    DONE = auto()
+    DELIVERED = auto()
     """They have arrived."""
-    AGAIN = auto()
-    """They have not, and may a moment later."""
-    APART = auto()
-    """Together they never will: each half is to be offered by itself, and one alone is buried."""
+    RETRY = auto()
+    """They have not arrived, but may arrive later."""
+    SPLIT = auto()
+    """They cannot arrive together. Offer each half by itself; one event alone is dead-lettered."""
     REFUSED = auto()
-    """As `APART`, but one alone is tried again a few times before it is buried."""
-    BURY = auto()
-    """They never will: to the dead letters with them, and on with the next ones."""
+    """Like `SPLIT`, but one event alone is retried a few times before it is dead-lettered."""
+    DEAD_LETTER = auto()
+    """They can never arrive. Go on with the next events."""
     STOP = auto()
-    """Nothing more is wanted there: what comes goes to the dead letters."""
+    """The destination wants no more events. All that follow are dead-lettered, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A verdict, and for the operator why it is not `DONE`.
+    """A verdict, and the reason for the operator if it is not `DELIVERED`.
 
-    ``wait``: seconds until the next attempt, if the destination has asked for more than the usual.
+    ``wait``: seconds until the next attempt, if the destination asked for a longer pause.
     """
 
     verdict: Verdict
@@ -96,47 +86,38 @@ class Answer:
     wait: float = 0.0
 
 
-ARRIVED = Answer(Verdict.DONE)
+ARRIVED = Answer(Verdict.DELIVERED)
 
 
 def failed(why: object) -> Answer:
-    """They have not arrived; what is said of it is cut to a length that a log bears."""
-    return Answer(Verdict.AGAIN, str(why)[:200])
+    """The events have not arrived. The reason is cut to a length that fits a log line."""
+    return Answer(Verdict.RETRY, str(why)[:200])
 
 
-def of_webhook(status: int, wait: float = 0.0) -> Answer:
-    """What the answer to a JSON webhook means, by its status (RFC 9110, section 15).
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds between attempts: ``first`` after one failure, doubled up to ``longest``."""
 
-    ``wait``: what its Retry-After says.
-    """
-    if 200 <= status < 300:
-        return ARRIVED
-    why = f"status {status}"
-    if status == _GONE:
-        return Answer(Verdict.STOP, why)
-    if status == _TOO_LARGE:
-        return Answer(Verdict.APART, why)
-    if status == _NOT_ACCEPTABLE:
-        return Answer(Verdict.BURY, why)
-    if status in _MALFORMED:
-        return Answer(Verdict.REFUSED, why)
-    if 300 <= status < 400:
-        return failed(f"{why}: redirects are not followed, so give the URL that it leads to")
-    return replace(failed(why), wait=wait if status in _LATER else 0.0)
+    first: float = 1.0
+    longest: float = 300.0
+
+    def after(self, failures: int, chance: float) -> float:
+        """The pause after so many failures in a row, the first being 1.
+
+        ``chance``, from 0 to 1, shortens it by up to a half: so destinations that failed together
+        are not all tried again at the same moment.
+        """
+        longest = min(self.first * 2.0 ** min(failures - 1, 30), self.longest)
+        return longest * (1 - chance / 2)
 
 
-def of_form(status: int, body: bytes, wait: float = 0.0) -> Answer:
-    """What the answer to a legacy form post means: it has arrived when it begins with `ok`."""
-    answer = of_webhook(status, wait)
-    if answer.verdict is Verdict.DONE and not _OK.match(body):
-        return failed("the answer does not begin with ok")
-    return answer
+PAUSES = Pauses()
 
 
 def retry_after(value: str | None, now: float) -> float:
-    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), within bounds.
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), at most an hour.
 
-    ``now``: unix time. 0 where there is no such header, or none that can be read.
+    ``now``: unix time. 0 if the header is missing or cannot be parsed.
     """
     text = (value or "").strip()
     if text.isdecimal():
@@ -146,21 +127,3 @@ def retry_after(value: str | None, now: float) -> float:
     except (ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), LONGEST_WAIT)
-
-
-def pause(failures: int, chance: float) -> float:
-    """Seconds until the next attempt after so many failures in a row, the first being 1.
-
-    ``chance``, from 0 to 1, keeps those apart who failed together: up to half of it is left out.
-    """
-    longest = min(FIRST_PAUSE * 2.0 ** min(failures - 1, 30), LONGEST_PAUSE)
-    return longest * (1 - chance / 2)
-
-
-def signature(secret: bytes, seconds: int, body: bytes) -> str:
-    """The value of X-Fletching-Signature: HMAC-SHA256 over the time, a full stop and the body.
-
-    ``seconds``: unix time, by which the receiver knows an old request that is played again.
-    """
-    mac = hmac.new(secret, f"{seconds}.".encode() + body, "sha256")
-    return f"t={seconds},v1={mac.hexdigest()}"

@@ -1,6 +1,7 @@
-"""A file that gets one JSON object a line, whole lines only, on the disk when they are done.
+"""A file that gets one JSON object on each line.
 
-Here live the file, its rotation and what a crash may have left. What a line says is the event's.
+Here live the file, its rotation, and the repair after a crash. Events are on disk, as whole lines,
+before they count as delivered.
 """
 
 from __future__ import annotations
@@ -9,45 +10,45 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fletching.destinations.answers import ARRIVED, Answer, Queued, failed
+from fletching.destinations.answers import ARRIVED, Answer, QueuedEvent, failed
 
 KEPT = 10
-"""Files that rotation leaves: NAME.1, the youngest, to NAME.10."""
+"""Files that rotation keeps: NAME.1, the newest, to NAME.10."""
 
 _MODE = 0o640
 _READ_BACK = 64 * 1024
 
 
-class Lines:
-    """One file. ``rotate``: octets from which on it becomes NAME.1; None leaves it to others."""
+class JsonLines:
+    """One file. ``rotate``: its size in bytes when it becomes NAME.1; None disables rotation."""
 
-    most = 1000
+    batch_size = 1000
 
     def __init__(self, path: Path, rotate: int | None) -> None:
         self._path = path
         self._rotate = rotate
         self._file = -1
 
-    def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
-        """Adds all of them, or none."""
+    def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
+        """Appends all events of the batch, or none."""
         try:
             if self._file >= 0 and not os.fstat(self._file).st_nlink:
-                # Somebody has removed it: what we wrote there, nobody would read.
+                # The file was deleted: nobody could read what we write to it.
                 self.close()
             if self._file < 0:
                 self._open()
             size = os.fstat(self._file).st_size
             if self._rotate is not None and size and size >= self._rotate:
-                self._turn()
+                self._rotate_files()
                 size = 0
-            self._add(b"".join(event.json.encode() + b"\n" for event in batch), size)
+            self._append(b"".join(event.json.encode() + b"\n" for event in batch), size)
         except OSError as error:
             self.close()
             return failed(f"{self._path}: {error.strerror or error}")
         return ARRIVED
 
     def close(self) -> None:
-        """It is opened again when it is needed, under its name: somebody may have moved it."""
+        """Closes the file. The next delivery opens it by its name, since it may have been moved."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -58,18 +59,18 @@ class Lines:
         _sync_folder(self._path)
         os.ftruncate(self._file, _whole_lines(self._file))
 
-    def _add(self, octets: bytes, size: int) -> None:
+    def _append(self, data: bytes, size: int) -> None:
         try:
-            left = memoryview(octets)
+            left = memoryview(data)
             while left:
                 left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         except OSError:
-            # A full disk may have taken a part of it.
+            # A full disk may have stored a part of it.
             os.ftruncate(self._file, size)
             raise
 
-    def _turn(self) -> None:
+    def _rotate_files(self) -> None:
         """NAME.9 becomes NAME.10, and so on; NAME becomes NAME.1."""
         self.close()
         names = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, KEPT + 1))]
@@ -80,7 +81,7 @@ class Lines:
 
 
 def _whole_lines(file: int) -> int:
-    """The size without half a last line, which comes again, and whole."""
+    """The size without an incomplete last line. Its event is delivered again."""
     end = os.fstat(file).st_size
     while end:
         begin = max(0, end - _READ_BACK)
@@ -92,7 +93,7 @@ def _whole_lines(file: int) -> int:
 
 
 def _sync_folder(path: Path) -> None:
-    """So that the file's name is on the disk, too."""
+    """Makes sure that the file's name is on disk, too."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -1,7 +1,7 @@
-"""From a destination in the configuration to one that events can be given to.
+"""Makes a destination of what the configuration says about it.
 
-Here live the reading of secret files, the look at a file's place, and the choice of the way out.
-Nothing connects yet: what is wrong here is wrong with the configuration.
+Here live the choice of the kind, the reading of secret files, and the check of a file's path.
+Nothing connects yet: every error here is an error in the configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from fletching.config.sections import Destination
-from fletching.destinations.lines import Lines
+from fletching.destinations.lines import JsonLines
 from fletching.destinations.sql import Sql, SqlUrlError
 from fletching.destinations.webhook import Webhook
 
@@ -19,28 +19,28 @@ SHORTEST_SECRET = 16
 
 
 class DestinationError(Exception):
-    """A destination cannot be used: ``option`` names what is wrong; the text says what and why."""
+    """A destination cannot be used. ``option``: its name; the text says what is wrong with it."""
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__(message)
         self.option = option
 
 
-def opened(destination: Destination) -> Webhook | Lines | Sql:
+def open_destination(destination: Destination) -> Webhook | JsonLines | Sql:
     """Raises DestinationError."""
     if destination.webhook is not None:
         return _webhook(destination, destination.webhook)
     if destination.file is not None:
-        _must_be_possible(destination.file)
-        return Lines(destination.file, destination.rotate)
-    assert destination.sql is not None, "a destination is one of three kinds"
+        _check_path(destination.file)
+        return JsonLines(destination.file, destination.rotate)
+    assert destination.sql is not None, "the configuration has exactly one of webhook, file and sql"
     try:
         return Sql(destination.sql)
     except SqlUrlError as error:
         raise DestinationError("sql", str(error)) from None
 
 
-def _must_be_possible(file: Path) -> None:
+def _check_path(file: Path) -> None:
     if not os.path.isdir(file.parent):
         cure = f"create it for the service's user: install -d -o fletching {file.parent}"
         raise DestinationError("file", f"{file.parent}: missing folder: {cure}")

@@ -1,8 +1,7 @@
-"""A database that gets a row an event, through SQLAlchemy Core.
+"""A database that gets one row for each event, through SQLAlchemy Core.
 
-Here live the table, how an event becomes a row of it, and whose fault a failure is: the event's or
-the database's. What a database has of its own are types and character sets; the statements are
-those that all of them have.
+Here live the table, how an event becomes a row, and whether a failure is the fault of the events or
+of the database. Column types and character sets differ by database; the statements are the same.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from fletching.destinations.answers import ARRIVED, Answer, Queued, Verdict, failed
+from fletching.destinations.answers import ARRIVED, Answer, QueuedEvent, Verdict, failed
 from fletching.events import CLICK
 
 _KEY = "event_unique_id"
@@ -43,10 +42,10 @@ _TEXTS = (
     "bounce_text",
 )  # fmt: skip
 _NUMBERS = ("event_time", "message_number", "bounce_code")
-_SWITCHES = ("is_bot", "is_privacy_open")
+_FLAGS = ("is_bot", "is_privacy_open")
 _TIME = "timestamp"
 
-# MySQL has no key on a text without a length, no time with a zone, and 64 kB in a plain text.
+# MySQL has no key on a text without a length, no time with a zone, and at most 64 kB in a TEXT.
 _SHORT = Unicode(64)
 _LONG = UnicodeText().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 _WHEN = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql", "mariadb")
@@ -61,37 +60,37 @@ TABLE = Table(
     Column("campaign", _SHORT),
     *(Column(name, BigInteger) for name in _NUMBERS),
     *(Column(name, _LONG) for name in _TEXTS),
-    *(Column(name, Boolean, nullable=False) for name in _SWITCHES),
+    *(Column(name, Boolean, nullable=False) for name in _FLAGS),
     Column("event", _OBJECT, nullable=False),
     Index("fletching_events_campaign_time", "campaign", _TIME),
-    # Whatever the database has as its default.
+    # Whatever the defaults of the database are.
     mysql_charset="utf8mb4",
     mysql_engine="InnoDB",
     mariadb_charset="utf8mb4",
     mariadb_engine="InnoDB",
 )
-"""All fields are in `event`; the others are there to ask for: null where an event has none, and
-false where it has no switch of that name."""
+"""`event` has all fields. The other columns are for queries: null if an event has no such field,
+and false if it has no such flag."""
 
-_PASSING = 3
-"""With one event: a lock, or a key that another courier has just written, fails fewer attempts."""
+_TRANSIENT_ATTEMPTS = 3
+"""With one event. A lock, or a key that another courier has just written, fails fewer attempts."""
 
-# psycopg and MySQL's drivers take the database's encoding or the server's, unless they are told.
+# psycopg and MySQL's drivers use the encoding of the database or the server unless it is given.
 _CHARSET_DRIVERS = ("pymysql", "mysqldb")
 
 
 class SqlUrlError(Exception):
-    """The URL means no database that can be reached from here; the message says why."""
+    """The URL is not that of a usable database; the message says why."""
 
 
 class _OtherTableError(Exception):
-    """The table that is there is not ours; the message says what to do."""
+    """A table of that name exists and is not ours; the message says what to do."""
 
 
 class Sql:
-    """One database; the table is made when it is needed and not there."""
+    """One database. The table is created if it is missing when the first event is delivered."""
 
-    most = 500
+    batch_size = 500
 
     def __init__(self, url: str) -> None:
         try:
@@ -99,49 +98,52 @@ class Sql:
         except ModuleNotFoundError as error:
             raise SqlUrlError(f"needs the Python package {error.name}") from None
         except (SQLAlchemyError, ValueError, TypeError):
-            # What SQLAlchemy says of it shows the password.
-            raise SqlUrlError("is no URL that SQLAlchemy understands") from None
+            # SQLAlchemy's own message would show the password.
+            raise SqlUrlError("not a URL that SQLAlchemy understands") from None
         self._has_table = False
 
-    def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
-        """Adds those that are not there yet, in one transaction."""
+    def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
+        """Inserts the events that are not in the table yet, in one transaction."""
         try:
-            self._make_table()
+            self._create_table()
             with self._engine.connect() as connection:
                 return self._add(connection, batch, attempt)
-        except Exception as error:  # noqa: BLE001 drivers raise what they like
-            # Perhaps the table is gone, or the file.
+        except Exception as error:  # noqa: BLE001 drivers may raise anything
+            # Perhaps the table was dropped, or SQLite's file deleted.
             self._has_table = False
             self.close()
-            return failed(_said(error))
+            return failed(_message(error))
 
     def close(self) -> None:
-        """Its connections end; a delivery after it makes new ones."""
+        """Closes all connections; the next delivery opens new ones."""
         self._engine.dispose()
 
-    def _add(self, connection: Connection, batch: Sequence[Queued], attempt: int) -> Answer:
-        """Raises what a driver raises where that is not the fault of these events."""
+    def _add(self, connection: Connection, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
+        """Raises whatever the driver raises, unless it is the fault of these events."""
         try:
             with connection.begin():
                 rows = {str(event.fields[_KEY]): row(event.fields) for event in batch}
                 key = TABLE.c[_KEY]
-                there = set(connection.scalars(select(key).where(key.in_(rows))))
-                if new := [each for id, each in rows.items() if id not in there]:
+                present = set(connection.scalars(select(key).where(key.in_(rows))))
+                if new := [each for id, each in rows.items() if id not in present]:
                     connection.execute(insert(TABLE), new)
         except Exception as error:
-            may_pass = isinstance(error, OperationalError | IntegrityError) and attempt < _PASSING
+            may_pass = (
+                isinstance(error, OperationalError | IntegrityError)
+                and attempt < _TRANSIENT_ATTEMPTS
+            )
             is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
             if is_lost or (may_pass and len(batch) == 1):
                 raise
-            # It is these events' fault where the same connection takes one with nothing odd in it.
+            # If the same connection accepts an ordinary row, these events are at fault.
             with connection.begin() as trial:
                 connection.execute(insert(TABLE), _plain())
                 trial.rollback()
-            return Answer(Verdict.APART, _said(error))
+            return Answer(Verdict.SPLIT, _message(error))
         return ARRIVED
 
-    def _make_table(self) -> None:
-        """Raises _OtherTableError, and whatever a driver raises."""
+    def _create_table(self) -> None:
+        """Raises _OtherTableError, and whatever the driver raises."""
         if self._has_table:
             return
         TABLE.metadata.create_all(self._engine)
@@ -154,7 +156,7 @@ class Sql:
         if wrong:
             raise _OtherTableError(
                 f"the table {TABLE.name} is of another version ({', '.join(wrong)}):"
-                " drop it, or rename it and its indexes, and it is made anew"
+                " drop it, or rename it and its indexes, and it is created again"
             )
         self._has_table = True
 
@@ -163,30 +165,30 @@ def row(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of an event. Raises ValueError."""
     return {
         **{column.name: fields.get(column.name) for column in TABLE.columns},
-        **{name: fields.get(name) or False for name in _SWITCHES},
+        **{name: fields.get(name) or False for name in _FLAGS},
         _TIME: datetime.fromisoformat(fields[_TIME]),
         "event": dict(fields),
     }
 
 
 def _plain() -> dict[str, Any]:
-    """A row of now, since somebody may keep the table in parts by time."""
+    """An ordinary row with the current time, since the table may be partitioned by time."""
     now = datetime.now(UTC).isoformat()
     return row({_KEY: "trial", "event_type": CLICK, "campaign": "trial", _TIME: now})
 
 
 def _engine(url: str) -> Engine:
-    """Text goes there as UTF-8, whatever encoding the database has."""
-    place = make_url(url)
-    options = {"client_encoding": "utf8"} if place.get_backend_name() == "postgresql" else {}
-    if place.get_driver_name() in _CHARSET_DRIVERS:
-        place = place.update_query_dict({"charset": "utf8mb4"})
-    # An error may not show rows: they hold addresses.
-    return create_engine(place, hide_parameters=True, pool_pre_ping=True, **options)
+    """Text is sent as UTF-8, whatever the encoding of the database."""
+    parsed = make_url(url)
+    options = {"client_encoding": "utf8"} if parsed.get_backend_name() == "postgresql" else {}
+    if parsed.get_driver_name() in _CHARSET_DRIVERS:
+        parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+    # Errors must not show rows, which contain addresses.
+    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, **options)
 
 
-def _said(error: Exception) -> str:
-    """In the database's own words, on one line that a log bears."""
+def _message(error: Exception) -> str:
+    """The database's own message, on one line that fits the log."""
     cause = getattr(error, "orig", None) or error
     # PostgreSQL's details show rows.
     text = f"{type(cause).__name__}: {cause}".partition("\nDETAIL:")[0]

@@ -1,55 +1,67 @@
 """A URL that gets events by POST: signed JSON arrays, or GreenArrow's legacy form.
 
-Here live the request, its headers and the connection, perhaps through a proxy. The outside is met
-with suspicion: time-outs, no redirect followed, TLS verified, no more read of an answer than it
-takes to judge it. What an answer means is in `rules.py`.
+Here live the request, the connection, perhaps through a proxy, and what the answer means. The other
+side is not trusted: every wait has a limit, redirects are not followed, TLS certificates are
+verified, and no more of an answer is read than it takes to judge it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
+import json
+import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from types import MappingProxyType
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-from fletching.destinations import answers, form
-from fletching.destinations.answers import Answer, Queued, failed
+from fletching.destinations.answers import (
+    ARRIVED,
+    Answer,
+    QueuedEvent,
+    Verdict,
+    failed,
+    retry_after,
+)
 from fletching.events import rfc3339
 
 TIMEOUT = 10.0
-"""Seconds for the connection, and for each wait for a part of the answer."""
+"""Seconds to connect, and for each wait for a part of the answer."""
 
 DEADLINE = 30.0
-"""Seconds for the whole of a request and its answer."""
+"""Seconds for a whole request and its answer."""
 
 LONGEST_ANSWER = 64 * 1024
-"""Octets that are read of an answer."""
+"""Bytes that are read of an answer."""
 
 _MOST_INTERIM = 100
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+_OK = re.compile(rb"\s*ok\b", re.IGNORECASE)
+_NOT_ACCEPTABLE, _GONE, _TOO_LARGE = 406, 410, 413
+_MALFORMED = (400, 422)
+_LATER = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """What a URL says."""
+class _Url:
+    """The parts of a URL. ``path``: with the query. ``whole``: without the fragment."""
 
     tls: bool
     host: str
     port: int
     path: str
-    """With the query."""
-    url: str
-    """Without the fragment."""
+    whole: str
 
     @classmethod
-    def of(cls, url: str) -> _Place:
+    def parse(cls, url: str) -> _Url:
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -58,7 +70,7 @@ class _Place:
 
 
 class _FinalResponse(HTTPResponse):
-    """An answer behind all interim ones (RFC 9110, section 15.2); http.client skips 100 only."""
+    """An answer after all interim ones (RFC 9110, section 15.2); http.client skips only 100."""
 
     def begin(self) -> None:
         super().begin()
@@ -67,14 +79,14 @@ class _FinalResponse(HTTPResponse):
                 return
             self.headers = None  # type: ignore[assignment]
             super().begin()
-        raise HTTPException("interim answers without end")
+        raise HTTPException("too many interim answers")
 
 
 class Webhook:
     """One URL.
 
-    ``secret`` None: what it gets is not signed. ``headers``: what each request has beside our own.
-    ``proxy``: the URL of an HTTP proxy.
+    ``secret``: signs the requests; None leaves them unsigned. ``headers``: sent in addition to our
+    own. ``proxy``: the URL of an HTTP proxy. ``timeout`` and ``deadline``: in seconds.
     """
 
     def __init__(
@@ -85,129 +97,182 @@ class Webhook:
         as_form: bool,
         headers: Mapping[str, str] = MappingProxyType({}),
         proxy: str | None = None,
+        timeout: float = TIMEOUT,
+        deadline: float = DEADLINE,
     ) -> None:
-        self.most = 1 if as_form else 100
-        self._place = _Place.of(url)
-        self._proxy = None if proxy is None else _Place.of(proxy)
+        self.batch_size = 1 if as_form else 100
+        self._url = _Url.parse(url)
+        self._proxy = None if proxy is None else _Url.parse(proxy)
         self._secret = secret
         self._as_form = as_form
         self._more_headers = headers
-        self._tls = ssl.create_default_context() if self._place.tls else None
-        self._open: HTTPConnection | None = None
+        self._timeout = timeout
+        self._deadline = deadline
+        self._tls = ssl.create_default_context() if self._url.tls else None
+        self._connection: HTTPConnection | None = None
 
-    def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
-        """One request with all of them."""
+    def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
+        """Sends all events of the batch in one request."""
         body = self._body(batch)
         headers = self._headers(batch, attempt, body)
         try:
-            status, told, wait = self._ask(body, headers)
+            status, answer, wait = self._post(body, headers)
         except (OSError, HTTPException) as error:
             self.close()
             return failed(f"{type(error).__name__}: {error}")
-        if self._as_form:
-            return answers.of_form(status, told, wait)
-        return answers.of_webhook(status, wait)
+        return judge_form(status, answer, wait) if self._as_form else judge(status, wait)
 
     def close(self) -> None:
-        """The connection ends; a delivery after it makes a new one."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        """Closes the connection; the next delivery opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _body(self, batch: Sequence[Queued]) -> bytes:
+    def _body(self, batch: Sequence[QueuedEvent]) -> bytes:
         if self._as_form:
             (event,) = batch
-            return form.encoded(event.fields)
+            return form(event.fields)
         return f"[{','.join(event.json for event in batch)}]".encode()
 
-    def _headers(self, batch: Sequence[Queued], attempt: int, body: bytes) -> dict[str, str]:
+    def _headers(self, batch: Sequence[QueuedEvent], attempt: int, body: bytes) -> dict[str, str]:
         headers = {
             **self._more_headers,
             "Content-Type": _FORM if self._as_form else _JSON,
             "User-Agent": "Fletching",
             "X-Fletching-Attempt": str(attempt),
-            "X-Fletching-First-Queued": rfc3339(min(event.queued for event in batch)),
+            "X-Fletching-First-Queued": rfc3339(min(event.queued_at for event in batch)),
         }
         if self._secret is not None:
-            now = int(time.time())
-            headers["X-Fletching-Signature"] = answers.signature(self._secret, now, body)
+            headers["X-Fletching-Signature"] = signature(self._secret, int(time.time()), body)
         return headers
 
-    def _ask(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float]:
-        """Status and beginning of the answer, and the seconds to wait that it asks for.
+    def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float]:
+        """The answer's status, the beginning of its body, and the seconds that it asks to wait.
 
         Raises OSError and HTTPException.
         """
-        if self._open is not None:
+        if self._connection is not None:
             try:
-                return self._ask_at(self._open, body, headers)
+                return self._post_on(self._connection, body, headers)
             except (ConnectionError, HTTPException):
-                # It has been idle, and the other side may have closed it.
+                # The other side may have closed it while it was idle.
                 self.close()
-        self._open = self._connection()
-        return self._ask_at(self._open, body, headers)
+        self._connection = self._connect()
+        return self._post_on(self._connection, body, headers)
 
-    def _ask_at(
+    def _post_on(
         self, connection: HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes, float]:
-        # Each wait has its end, but they may be many: an answer that comes in drops.
+        # Each wait has a limit, but an answer that arrives byte by byte makes many waits.
         is_late = threading.Event()
-        patience = threading.Timer(DEADLINE, _cut, (connection, is_late))
-        patience.start()
+        timer = threading.Timer(self._deadline, _cut, (connection, is_late))
+        timer.start()
         try:
             connection.request("POST", self._target, body, headers)
             answer = connection.getresponse()
-            told = _beginning(answer)
+            beginning = self._beginning(answer)
         finally:
-            patience.cancel()
+            timer.cancel()
         if is_late.is_set():
-            # What was cut off may look like the end of an answer.
-            raise TimeoutError(f"no whole answer within {DEADLINE:g} seconds")
+            # A connection that was cut may look like the end of an answer.
+            raise TimeoutError(f"no whole answer within {self._deadline:g} seconds")
         if not answer.isclosed():
             self.close()
-        return (
-            answer.status,
-            told,
-            answers.retry_after(answer.getheader("Retry-After"), time.time()),
-        )
+        wait = retry_after(answer.getheader("Retry-After"), time.time())
+        return answer.status, beginning, wait
 
     @property
     def _target(self) -> str:
-        """A proxy wants the whole URL, unless it only passes TLS on (RFC 9112, section 3.2)."""
-        is_passed_on = self._proxy is None or self._place.tls
-        return self._place.path if is_passed_on else self._place.url
+        """A proxy needs the whole URL, unless it only passes TLS on (RFC 9112, section 3.2)."""
+        is_passed_on = self._proxy is None or self._url.tls
+        return self._url.path if is_passed_on else self._url.whole
 
-    def _connection(self) -> HTTPConnection:
-        place, to = self._place, self._proxy or self._place
+    def _connect(self) -> HTTPConnection:
+        url, to = self._url, self._proxy or self._url
         connection = (
-            HTTPConnection(to.host, to.port, timeout=TIMEOUT)
+            HTTPConnection(to.host, to.port, timeout=self._timeout)
             if self._tls is None
-            else HTTPSConnection(to.host, to.port, timeout=TIMEOUT, context=self._tls)
+            else HTTPSConnection(to.host, to.port, timeout=self._timeout, context=self._tls)
         )
         connection.response_class = _FinalResponse
-        if self._proxy is not None and place.tls:
-            connection.set_tunnel(place.host, place.port)
+        if self._proxy is not None and url.tls:
+            connection.set_tunnel(url.host, url.port)
         return connection
+
+    def _beginning(self, answer: HTTPResponse) -> bytes:
+        """At most `LONGEST_ANSWER` bytes of the body, and what arrives within the time-out."""
+        end = time.monotonic() + self._timeout
+        body = b""
+        while len(body) < LONGEST_ANSWER and time.monotonic() < end:
+            part = answer.read1(LONGEST_ANSWER - len(body))
+            if not part:
+                break
+            body += part
+        if answer.length == 0:
+            # All is read, so the connection can be used again. http.client has to be informed.
+            answer.close()
+        return body
 
 
 def _cut(connection: HTTPConnection, is_late: threading.Event) -> None:
-    """Ends the connection under whoever waits for it."""
+    """Ends the connection while another thread waits for it."""
     is_late.set()
     with contextlib.suppress(OSError):
         if connection.sock is not None:
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _beginning(answer: HTTPResponse) -> bytes:
-    """At most `LONGEST_ANSWER`, and what has come within `TIMEOUT` where it comes in drops."""
-    end = time.monotonic() + TIMEOUT
-    told = b""
-    while len(told) < LONGEST_ANSWER and time.monotonic() < end:
-        part = answer.read1(LONGEST_ANSWER - len(told))
-        if not part:
-            break
-        told += part
-    if answer.length == 0:
-        # All is read, and the connection is good for another request; http.client is not told.
-        answer.close()
-    return told
+def judge(status: int, wait: float = 0.0) -> Answer:
+    """What the answer to a JSON webhook means, by its status (RFC 9110, section 15).
+
+    ``wait``: the seconds in its Retry-After.
+    """
+    if 200 <= status < 300:
+        return ARRIVED
+    why = f"status {status}"
+    if status == _GONE:
+        return Answer(Verdict.STOP, why)
+    if status == _TOO_LARGE:
+        return Answer(Verdict.SPLIT, why)
+    if status == _NOT_ACCEPTABLE:
+        return Answer(Verdict.DEAD_LETTER, why)
+    if status in _MALFORMED:
+        return Answer(Verdict.REFUSED, why)
+    if 300 <= status < 400:
+        return failed(f"{why}: redirects are not followed: configure the URL that it leads to")
+    return replace(failed(why), wait=wait if status in _LATER else 0.0)
+
+
+def judge_form(status: int, body: bytes, wait: float = 0.0) -> Answer:
+    """What the answer to a legacy form post means: its body must begin with `ok`."""
+    answer = judge(status, wait)
+    if answer.verdict is Verdict.DELIVERED and not _OK.match(body):
+        return failed("the answer does not begin with ok")
+    return answer
+
+
+def signature(secret: bytes, seconds: int, body: bytes) -> str:
+    """The value of X-Fletching-Signature: HMAC-SHA256 over the time, a full stop and the body.
+
+    ``seconds``: unix time, by which the receiver recognizes an old request that is replayed.
+    """
+    mac = hmac.new(secret, f"{seconds}.".encode() + body, "sha256")
+    return f"t={seconds},v1={mac.hexdigest()}"
+
+
+def form(fields: Mapping[str, Any]) -> bytes:
+    """An event as GreenArrow's legacy form, application/x-www-form-urlencoded.
+
+    The names are those of the event (docs/events.md, "Legacy form post"), so that a receiver which
+    was written for GreenArrow, such as MailWizz's `/dswh/drh`, accepts it.
+    """
+    return urlencode({name: _form_value(value) for name, value in fields.items()}).encode("ascii")
+
+
+def _form_value(value: Any) -> str:
+    """PHP and similar languages read `1` and `0` as yes and no, but `false` as yes."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

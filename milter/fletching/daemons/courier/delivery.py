@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fletching import log
-from fletching.destinations import answers
-from fletching.destinations.answers import Answer, Filter, Queued, Verdict
+from fletching.destinations.answers import PAUSES, Answer, Filter, Pauses, QueuedEvent, Verdict
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
 from fletching.store.connection import StoreAway
@@ -34,7 +33,7 @@ CONSUMER = "courier"
 _BLOCK = 100
 """Milliseconds that a question for new events waits for one."""
 
-_LOOK_EVERY = 1.0
+LOOK_EVERY = 1.0
 """Seconds between two looks whether the lease is free, or Redis is back."""
 
 _AT_ONCE = 100
@@ -43,10 +42,10 @@ _AT_ONCE = 100
 class Destination(Protocol):
     """A way out, as `destinations/` has them."""
 
-    most: int
+    batch_size: int
     """Events that it takes at once."""
 
-    def deliver(self, batch: Sequence[Queued], attempt: int) -> Answer:
+    def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
         """Offers events; ``attempt`` counts from 1. Raises nothing that the outside can cause."""
 
     def close(self) -> None:
@@ -72,7 +71,15 @@ class Delivery:
     """The deliveries to one destination, in a thread of its own."""
 
     def __init__(
-        self, order: Order, events: EventLog, clock: Clock, lease: Lease, counted: Deliveries
+        self,
+        order: Order,
+        events: EventLog,
+        clock: Clock,
+        lease: Lease,
+        counted: Deliveries,
+        *,
+        pauses: Pauses = PAUSES,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         self.name = order.name
         self._order = order
@@ -81,6 +88,8 @@ class Delivery:
         self._clock = clock
         self._lease = lease
         self._counted = counted
+        self._pauses = pauses
+        self._look_every = look_every
         self._holding = threading.Lock()
         self._stopped = ""
         self._failures = 0
@@ -125,8 +134,8 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 this thread's edge: others go on
                 self._failures += 1
                 log.delivery_failed(self.name, error)
-                self._rest(answers.pause(self._failures, random.random()))
-            self._ended.wait(_LOOK_EVERY)
+                self._rest(self._pauses.after(self._failures, random.random()))
+            self._ended.wait(self._look_every)
         self._destination.close()
         self._leave()
 
@@ -143,7 +152,7 @@ class Delivery:
         looked = time.monotonic()
         while self._goes_on():
             taken = self._events.take(self.name, CONSUMER, self._at_once, _BLOCK)
-            if not taken and time.monotonic() >= looked + _LOOK_EVERY:
+            if not taken and time.monotonic() >= looked + self._look_every:
                 # Whoever had the lease before may have taken something after we began.
                 taken, looked = self._undone(), time.monotonic()
             self._carry(taken)
@@ -154,7 +163,7 @@ class Delivery:
 
     @property
     def _at_once(self) -> int:
-        return max(self._destination.most, _AT_ONCE)
+        return max(self._destination.batch_size, _AT_ONCE)
 
     def _goes_on(self) -> bool:
         return self._lease.held and not self._ended.is_set()
@@ -162,18 +171,18 @@ class Delivery:
     def _carry(self, taken: Sequence[tuple[str, str]]) -> None:
         """Sees to events that were taken; those that are left over at the end are not done."""
         wanted = self._wanted(taken)
-        most = self._destination.most
+        most = self._destination.batch_size
         for start in range(0, len(wanted), most):
             # Also before the first one: the end may have come while it waited for events.
             if not self._goes_on() or not self._offer(wanted[start : start + most]):
                 return
 
-    def _wanted(self, taken: Sequence[tuple[str, str]]) -> list[Queued]:
+    def _wanted(self, taken: Sequence[tuple[str, str]]) -> list[QueuedEvent]:
         """Those that are for this destination; the others are done."""
         wanted, others = [], []
         for id, json in taken:
             try:
-                event = Queued.read(id, json)
+                event = QueuedEvent.parse(id, json)
             except ValueError as error:
                 self._bury([(id, json)], str(error))
                 continue
@@ -185,7 +194,7 @@ class Delivery:
             self._events.done(self.name, others)
         return wanted
 
-    def _offer(self, batch: Sequence[Queued]) -> bool:
+    def _offer(self, batch: Sequence[QueuedEvent]) -> bool:
         """Until a batch is done or buried; False where the lease or the courier ends before."""
         attempt = 0
         while True:
@@ -195,20 +204,20 @@ class Delivery:
                 return True
             attempt += 1
             answer = self._destination.deliver(batch, attempt)
-            if len(batch) > 1 and answer.verdict in (Verdict.APART, Verdict.REFUSED):
+            if len(batch) > 1 and answer.verdict in (Verdict.SPLIT, Verdict.REFUSED):
                 half = len(batch) // 2
                 is_done = self._offer(batch[:half])
                 return is_done and self._goes_on() and self._offer(batch[half:])
             if self._judge(batch, answer, attempt):
                 return True
-            self._rest(max(answer.wait, answers.pause(self._failures, random.random())))
+            self._rest(max(answer.wait, self._pauses.after(self._failures, random.random())))
             if not self._goes_on():
                 return False
 
-    def _judge(self, batch: Sequence[Queued], answer: Answer, attempt: int) -> bool:
+    def _judge(self, batch: Sequence[QueuedEvent], answer: Answer, attempt: int) -> bool:
         """Whether a batch that is not to be split needs no other attempt."""
         is_refused = answer.verdict is Verdict.REFUSED
-        if answer.verdict is Verdict.AGAIN or (is_refused and attempt < self._order.max_attempts):
+        if answer.verdict is Verdict.RETRY or (is_refused and attempt < self._order.max_attempts):
             self._failures += 1
             self._counted.failed(self.name)
             if self._failures == 1:
@@ -218,7 +227,7 @@ class Delivery:
         if self._failures and answer.verdict is not Verdict.STOP and not is_refused:
             self._failures = 0
             log.destination_recovered(self.name)
-        if answer.verdict is Verdict.DONE:
+        if answer.verdict is Verdict.DELIVERED:
             self._events.done(self.name, [event.id for event in batch])
             self._counted.delivered(self.name, len(batch))
             return True
@@ -228,7 +237,7 @@ class Delivery:
         self._bury([(event.id, event.json) for event in batch], answer.why)
         return True
 
-    def _too_old(self, batch: Sequence[Queued]) -> str:
+    def _too_old(self, batch: Sequence[QueuedEvent]) -> str:
         """Why no further attempt is made; empty where one is.
 
         A batch is given up as a whole, when its youngest event is too old. A destination that
@@ -236,7 +245,7 @@ class Delivery:
         """
         if not self._failures:
             return ""
-        age = self._clock.look().age(max(event.queued for event in batch))
+        age = self._clock.look().age(max(event.queued_at for event in batch))
         return "not delivered in time" if age > self._order.keep * 1000 else ""
 
     def _bury(self, dead: Sequence[tuple[str, str]], why: str) -> None:
@@ -249,4 +258,4 @@ class Delivery:
         """Waits; the end, or the loss of the lease, cuts it short."""
         end = time.monotonic() + seconds
         while self._goes_on() and (left := end - time.monotonic()) > 0:
-            self._ended.wait(min(left, _LOOK_EVERY))
+            self._ended.wait(min(left, self._look_every))

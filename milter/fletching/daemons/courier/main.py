@@ -23,7 +23,7 @@ from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.supervise import Child
 from fletching.destinations.answers import Filter
-from fletching.destinations.open import DestinationError, opened
+from fletching.destinations.open import DestinationError, open_destination
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
 from fletching.store.connection import Store, StoreAway
@@ -57,7 +57,9 @@ def _order(number: int, destination: Destination, keep: int) -> Order:
         None if classes is None else frozenset(name.lower() for name in classes),
     )
     try:
-        return Order(destination.name, wanted, opened(destination), keep, destination.max_attempts)
+        return Order(
+            destination.name, wanted, open_destination(destination), keep, destination.max_attempts
+        )
     except DestinationError as error:
         place = ("events", "destinations", number, error.option)
         raise UnusableError(place, str(error)) from None
