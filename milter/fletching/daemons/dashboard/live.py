@@ -1,7 +1,7 @@
-"""What open pages of the dashboard are told while the numbers change: server-sent events.
+"""Live updates of open dashboard pages: server-sent events (HTML Living Standard, section 9.2).
 
-Here lives what is told, and when (HTML Living Standard, section 9.2). A stream is an endless
-iterator of text; who reads it, and when it ends, is `dashboard.py`'s.
+Here lives what is sent and when. A stream is an endless iterator of text; `app.py` sends it to a
+client and ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Hours = Mapping[str, Mapping[int, int]]
 
 EVERY = 1.0
-"""Seconds between two looks at the statistics."""
+"""Seconds between two readings of the statistics."""
 
 _NOTHING = ":\n\n"
 
