@@ -118,11 +118,11 @@ class Dashboard:
             number = request.page_number
             await request.page(lambda nonce: self._campaigns(number, nonce))
         elif request.path == "/live":
-            await self._stream(request, live.stream(self._all, live.All().news))
+            await self._stream(request, live.stream(self._all, live.CampaignList().news))
         elif found and not found[2]:
             await request.page(lambda nonce: self._campaign(found[1], nonce))
         elif found:
-            look = live.stream(lambda: self._with_hours(found[1]), live.One().news)
+            look = live.stream(lambda: self._with_hours(found[1]), live.CampaignPage().news)
             await self._stream(request, look)
         elif what:
             await request.page(lambda nonce: self._breakdown(what, nonce))
@@ -187,7 +187,7 @@ class Dashboard:
 
     async def _stream(self, request: _Request, pieces: AsyncIterator[str]) -> None:
         if self._streams >= self._most_streams:
-            await request.error(503, "Too many live viewers", "Reload the page to see current numbers.")
+            await request.error(503, "Too many live viewers", "Reload the page for new numbers.")
             return
         self._streams += 1
         try:

@@ -31,12 +31,19 @@ class Guesses:
 
     def wait(self, address: str, now: float) -> float:
         """Seconds until a password from that address is checked; 0 if it is checked now."""
-        return max(0.0, self._blocked_until.get(_network(address), now) - now - (AT_ONCE - 1) * self._seconds_each)
+        return max(
+            0.0,
+            self._blocked_until.get(_network(address), now)
+            - now
+            - (AT_ONCE - 1) * self._seconds_each,
+        )
 
     def count_wrong(self, address: str, now: float) -> None:
         """Counts a wrong password from that address."""
         network = _network(address)
-        self._blocked_until[network] = max(self._blocked_until.get(network, now), now) + self._seconds_each
+        self._blocked_until[network] = (
+            max(self._blocked_until.get(network, now), now) + self._seconds_each
+        )
         self._blocked_until.move_to_end(network)
         if len(self._blocked_until) > MOST:
             self._blocked_until.popitem(last=False)

@@ -250,7 +250,9 @@ class Journal:
         return (self._folder / name).stat().st_size
 
     def _read_note(self) -> tuple[Position, frozenset[str]]:
-        """The note; nothing if it is not readable, and then everything is written to Redis again."""
+        """The note; nothing if it is not readable, and then everything is written to Redis
+        again.
+        """
         words = os.pread(self._note, 65536, 0).decode("ascii", "replace").split()
         if len(words) < 2 or not _NAME.fullmatch(words[0]) or not words[1].isdecimal():
             return START, frozenset()
@@ -314,7 +316,9 @@ def _line_bytes(line: JournalLine) -> bytes:
 
 
 def _restored(line: bytes) -> JournalLine | None:
-    """The line; None if the disk has lost or changed it, so that the lines after it are still read."""
+    """The line; None if the disk has lost or changed it, so that the lines after it are still
+    read.
+    """
     found = _LINE.match(line)
     json = line[found.end() :].removesuffix(b"\n") if found else b""
     if found is None or crc32(json, crc32(found[1] + found[2])) != int(found[3], 16):
