@@ -54,12 +54,12 @@ def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> No
 def load_as(config_path: Path, daemon: str) -> None:
     """Opens what the daemon opens, says nothing if it can, and ends with 2 if it cannot."""
     from fletching.checks.daemons import OPENS
-    from fletching.config.faults import told_of
+    from fletching.config.faults import with_line
     from fletching.config.load import ConfigError
 
     config = load_or_fail(config_path)
     try:
-        with told_of(config_path):
+        with with_line(config_path):
             for opens in OPENS[daemon]:
                 opens(config)
     except ConfigError as error:

@@ -145,14 +145,14 @@ def carried(
     """The outcome for a message of the command line."""
     from fletching.admin.preview import envelope_of
     from fletching.admin.preview import preview as previewed
-    from fletching.config.faults import told_of
+    from fletching.config.faults import with_line
     from fletching.config.load import ConfigError
     from fletching.mail.message import parse
     from fletching.startup import at_time, open_setup, stamp, zone
 
     config = load_or_fail(config_path)
     try:
-        with told_of(config_path):
+        with with_line(config_path):
             setup = open_setup(config, paused_or_none(config))
     except ConfigError as error:
         fail(error)

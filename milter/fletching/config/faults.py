@@ -1,7 +1,6 @@
-"""What an option names, a file or a socket, and cannot be used: told with the option's line.
+"""Reports files and sockets that an option names and that cannot be used, with the option's line.
 
-Here lives how such a fault comes to the admin. What is wrong with the file of the configuration
-itself, `load.py` says; nothing is opened here but that file.
+Errors in the configuration file itself are reported by `load.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from fletching.config.nodes import NotYaml, Place
 
 
 class UnusableError(Exception):
-    """What the option at ``place`` names cannot be used; ``message`` says which and why."""
+    """The file or socket that an option names cannot be used.
+
+    ``place``: the option. ``message``: which file or socket, and why.
+    """
 
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(place, message)
@@ -31,16 +33,16 @@ class UnusableError(Exception):
 
 @contextmanager
 def named_by(*place: str | int, fault: type[Exception]) -> Iterator[None]:
-    """What fails so within is what that option names. Raises UnusableError."""
+    """Turns errors of type ``fault`` into UnusableError for that option."""
     try:
         yield
     except fault as error:
-        raise UnusableError(place, _said(error)) from error
+        raise UnusableError(place, _reason(error)) from error
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
-    """Raises ConfigError, with the line in that file, for an UnusableError from within."""
+def with_line(path: Path) -> Iterator[None]:
+    """Turns an UnusableError into a ConfigError with the option's line in that file."""
     try:
         yield
     except UnusableError as wrong:
@@ -48,14 +50,14 @@ def told_of(path: Path) -> Iterator[None]:
         raise ConfigError((Problem(path, line, wrong.key, wrong.message),)) from wrong
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
     return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
 
 
 def _line(path: Path, place: Place) -> int:
-    """That of the option, or of the section that it is missing in; else 0."""
+    """The line of the option, or of the section that it is missing in; else 0."""
     try:
         lines = nodes.read(path.read_text("utf-8-sig")).lines
     except (OSError, UnicodeDecodeError, NotYaml):

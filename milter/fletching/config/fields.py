@@ -1,6 +1,6 @@
-"""The kinds of option: a type, its check, and the words that the reference uses for it.
+"""The types of options: each with its validation, and its description in the reference.
 
-Here values meet pydantic. It knows no option. Pure.
+No option is known here. Pure.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fletching.config.redis_url import redis_url
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What the reference calls a type, and how it shows a default of it."""
+class OptionType:
+    """How the reference describes a type, and formats a default of it."""
 
     words: str
     show: Callable[[Any], str] | None = None
@@ -41,7 +41,7 @@ def _messages(value: object) -> int:
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
-    """A relative path is meant from the folder of the configuration file."""
+    """A path; if relative, from the directory of the configuration file."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("must be a path")
     folder = (info.context or {}).get("folder")
@@ -55,7 +55,7 @@ def _inner_path(value: object) -> Path:
 
 
 def _nothing(value: object) -> object:
-    """A section of which every line is commented out is an empty one."""
+    """A section whose lines are all commented out is an empty section."""
     return {} if value is None else value
 
 
@@ -70,7 +70,7 @@ def _all_different(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A configuration does not change once it is read."""
+    """A read-only copy."""
     return MappingProxyType(dict(mapping))
 
 
@@ -79,74 +79,86 @@ Frozen = AfterValidator(frozen)
 Several = BeforeValidator(_no_items)
 Different = AfterValidator(_all_different)
 
-Switch = Annotated[bool, Strict(), Kind("true or false")]
-Share = Annotated[float, Strict(), Field(ge=0, le=1), Kind("number from 0 to 1")]
-Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000_000), Kind("whole number from 1")]
-Weight = Annotated[int, Strict(), Field(ge=1, le=1_000_000), Kind("whole number, 1 to 1000000")]
-Messages = Annotated[int, PlainValidator(_messages), Kind("whole number, 0 to 1000000000")]
+Switch = Annotated[bool, Strict(), OptionType("true or false")]
+Share = Annotated[float, Strict(), Field(ge=0, le=1), OptionType("number from 0 to 1")]
+Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000_000), OptionType("whole number from 1")]
+Weight = Annotated[
+    int, Strict(), Field(ge=1, le=1_000_000), OptionType("whole number, 1 to 1000000")
+]
+Messages = Annotated[int, PlainValidator(_messages), OptionType("whole number, 0 to 1000000000")]
 Workers = Annotated[
-    int | Literal["auto"], PlainValidator(_workers), Kind("`auto`, or a whole number, 1 to 1024")
+    int | Literal["auto"],
+    PlainValidator(_workers),
+    OptionType("`auto`, or a whole number, 1 to 1024"),
 ]
 Duration = Annotated[
     int,
     PlainValidator(units.duration),
-    Kind("duration, 1s to 366d (units s, m, h, d)", units.show_duration),
+    OptionType("duration, 1s to 366d (units s, m, h, d)", units.show_duration),
 ]
 Retention = Annotated[
     int,
     PlainValidator(units.retention),
-    Kind("duration, 1s to 3660d (units s, m, h, d)", units.show_duration),
+    OptionType("duration, 1s to 3660d (units s, m, h, d)", units.show_duration),
 ]
 Size = Annotated[
     int,
     PlainValidator(units.size),
-    Kind("size, 0 to 1GiB (bytes, or with KiB, MiB, GiB)", units.show_size),
+    OptionType("size, 0 to 1GiB (bytes, or with KiB, MiB, GiB)", units.show_size),
 ]
 
-File = Annotated[Path, PlainValidator(_path), Kind("path")]
-InnerPath = Annotated[Path, PlainValidator(_inner_path), Kind("path")]
+File = Annotated[Path, PlainValidator(_path), OptionType("path")]
+InnerPath = Annotated[Path, PlainValidator(_inner_path), OptionType("path")]
 Network = Annotated[
-    IPv4Network | IPv6Network, PlainValidator(values.network), Kind("network (CIDR)")
+    IPv4Network | IPv6Network, PlainValidator(values.network), OptionType("network (CIDR)")
 ]
-Networks = Annotated[tuple[Network, ...], Several, Kind("list of networks (CIDR)")]
-IpAddress = Annotated[IPv4Address | IPv6Address, PlainValidator(values.ip), Kind("IP address")]
+Networks = Annotated[tuple[Network, ...], Several, OptionType("list of networks (CIDR)")]
+IpAddress = Annotated[
+    IPv4Address | IPv6Address, PlainValidator(values.ip), OptionType("IP address")
+]
 
-Address = Annotated[str, AfterValidator(values.address), Kind("mail address")]
-Host = Annotated[str, AfterValidator(values.host), Kind("host name")]
-HostPattern = Annotated[str, AfterValidator(values.host_pattern), Kind("host or `*.host`")]
+Address = Annotated[str, AfterValidator(values.address), OptionType("mail address")]
+Host = Annotated[str, AfterValidator(values.host), OptionType("host name")]
+HostPattern = Annotated[str, AfterValidator(values.host_pattern), OptionType("host or `*.host`")]
 UrlDomain = Annotated[
-    str, AfterValidator(values.url_domain), Kind("`http://` or `https://`, host, optional port")
+    str,
+    AfterValidator(values.url_domain),
+    OptionType("`http://` or `https://`, host, optional port"),
 ]
 ClassName = Annotated[
     str,
     AfterValidator(values.class_name),
-    Kind("name of a Mail Class: 1 to 64 letters and underscores"),
+    OptionType("name of a Mail Class: 1 to 64 letters and underscores"),
 ]
-ListId = Annotated[str, AfterValidator(values.list_id), Kind("1 to 20 of `A-Z a-z 0-9 _ +`")]
-MtaName = Annotated[str, AfterValidator(values.virtual_mta_name), Kind("name of a VirtualMTA")]
-Service = Annotated[str, AfterValidator(values.service), Kind("name of a master.cf service")]
+ListId = Annotated[str, AfterValidator(values.list_id), OptionType("1 to 20 of `A-Z a-z 0-9 _ +`")]
+MtaName = Annotated[
+    str, AfterValidator(values.virtual_mta_name), OptionType("name of a VirtualMTA")
+]
+Service = Annotated[str, AfterValidator(values.service), OptionType("name of a master.cf service")]
 DaemonName = Annotated[
-    str, AfterValidator(values.daemon_name), Kind("`milter_macro_daemon_name` of an smtpd service")
+    str,
+    AfterValidator(values.daemon_name),
+    OptionType("`milter_macro_daemon_name` of an smtpd service"),
 ]
 Label = Annotated[
-    str, AfterValidator(values.label), Kind("name: 1 to 64 letters, digits, `_`, `-`")
+    str, AfterValidator(values.label), OptionType("name: 1 to 64 letters, digits, `_`, `-`")
 ]
-Login = Annotated[str, AfterValidator(values.login), Kind("SMTP AUTH login")]
-ServerId = Annotated[str, AfterValidator(values.server_id), Kind("text without blanks")]
-TimeZone = Annotated[str, AfterValidator(values.time_zone), Kind("IANA time zone")]
-Delimiter = Annotated[str, AfterValidator(values.delimiter), Kind("one of `+ - = _ . ~ #`")]
-Selector = Annotated[str, AfterValidator(values.selector), Kind("DKIM selector")]
+Login = Annotated[str, AfterValidator(values.login), OptionType("SMTP AUTH login")]
+ServerId = Annotated[str, AfterValidator(values.server_id), OptionType("text without spaces")]
+TimeZone = Annotated[str, AfterValidator(values.time_zone), OptionType("IANA time zone")]
+Delimiter = Annotated[str, AfterValidator(values.delimiter), OptionType("one of `+ - = _ . ~ #`")]
+Selector = Annotated[str, AfterValidator(values.selector), OptionType("DKIM selector")]
 MilterSocket = Annotated[
     str,
     AfterValidator(values.milter_socket),
-    Kind("`unix:/PATH`, `inet:PORT@HOST` or `inet6:PORT@[ADDRESS]`"),
+    OptionType("`unix:/PATH`, `inet:PORT@HOST` or `inet6:PORT@[ADDRESS]`"),
 ]
 ServerSocket = Annotated[
-    str, AfterValidator(values.server_socket), Kind("`unix:/PATH` or `HOST:PORT`")
+    str, AfterValidator(values.server_socket), OptionType("`unix:/PATH` or `HOST:PORT`")
 ]
-RedisUrl = Annotated[str, AfterValidator(redis_url), Kind("`embedded`, or a Redis URL")]
-WebUrl = Annotated[str, AfterValidator(http_values.web_url), Kind("http or https URL")]
-ProxyUrl = Annotated[str, AfterValidator(http_values.proxy_url), Kind("`http://HOST:PORT`")]
-HeaderName = Annotated[str, AfterValidator(http_values.header_name), Kind("header name")]
-HeaderValue = Annotated[str, AfterValidator(http_values.header_value), Kind("text")]
-SqlUrl = Annotated[str, AfterValidator(values.sql_url), Kind("SQLAlchemy URL")]
+RedisUrl = Annotated[str, AfterValidator(redis_url), OptionType("`embedded`, or a Redis URL")]
+WebUrl = Annotated[str, AfterValidator(http_values.web_url), OptionType("http or https URL")]
+ProxyUrl = Annotated[str, AfterValidator(http_values.proxy_url), OptionType("`http://HOST:PORT`")]
+HeaderName = Annotated[str, AfterValidator(http_values.header_name), OptionType("header name")]
+HeaderValue = Annotated[str, AfterValidator(http_values.header_value), OptionType("text")]
+SqlUrl = Annotated[str, AfterValidator(values.sql_url), OptionType("SQLAlchemy URL")]

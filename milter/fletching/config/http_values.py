@@ -1,7 +1,7 @@
-"""What a webhook's URL, its proxy and its headers may look like.
+"""Validates the URL, the proxy and the headers of a webhook.
 
-Here live the rules of HTTP, in the manner of `values.py`: each function returns the value, or
-raises ValueError with the rule, never with the value. Pure.
+As in `values.py`, each function returns the value, or raises ValueError with the rule, never with
+the value. Pure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fletching.config.values import authority, url_domain
 
 
 def web_url(value: str) -> str:
-    """An http or https URL with a host. It may hold a secret: it may stand in no message."""
+    """An http or https URL with a host. It may contain a secret, so no error may show it."""
     found = re.fullmatch(r"https?://([^/?#\\]*)(.*)", value, re.DOTALL)
     if not found:
         raise ValueError("must be an http or https URL, such as https://www.example.com/hook")
@@ -49,7 +49,7 @@ _OWN_HEADERS = (
 
 
 def header_name(value: str) -> str:
-    """The name of an HTTP header that we do not write (RFC 9110, section 5.1)."""
+    """The name of an HTTP header that we do not set ourselves (RFC 9110, section 5.1)."""
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", value):
         raise ValueError("must be the name of an HTTP header, such as X-Api-Key")
     if value.lower() in _OWN_HEADERS or value.lower().startswith("x-fletching-"):
@@ -58,7 +58,7 @@ def header_name(value: str) -> str:
 
 
 def header_value(value: str) -> str:
-    """What stands in an HTTP header (RFC 9110, section 5.5). It may be a secret."""
+    """The value of an HTTP header (RFC 9110, section 5.5). It may be a secret."""
     if not re.fullmatch(r"[!-~](?:[ -~\t]{0,3998}[!-~])?", value):
         raise ValueError(
             "must be 1 to 4000 printable ASCII characters without leading or trailing spaces"

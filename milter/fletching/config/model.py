@@ -1,10 +1,9 @@
-"""Every option, declared once: name, type, default, bounds, and one sentence.
+"""Every option, declared once: name, type, default, bounds, and a description.
 
-Here lives what an admin can say and what it means to the program; `sections.py` has the smaller
-sections. A configuration is a value: it reads no file, asks no clock, and does not change.
-`load.py` makes one from a file.
+`sections.py` has the smaller sections. A configuration is an immutable value: it reads no file and
+no clock. `load.py` makes one from a file.
 
-A name that another option defines (a VirtualMTA, a Mail Class) is compared without regard to case.
+Names that options define (VirtualMTAs, Mail Classes) are compared without case.
 """
 
 from __future__ import annotations
@@ -83,13 +82,13 @@ UnsubscribeTag = Literal["confirm", "immediate"]
 
 
 def _off(value: object) -> object:
-    """A bare `off` is false to YAML."""
+    """YAML reads an unquoted `off` as false."""
     return "off" if value is False else value
 
 
 Suppress = Annotated[Literal["off", "report", "refuse"], BeforeValidator(_off)]
 
-# Options that are read and checked, and on which this version does not act yet.
+# Options that are validated but have no effect in this version.
 LATER = ("seed_lists", "lmtp")
 LATER_OF_A_CLASS = ("seed", "archive")
 
@@ -99,65 +98,63 @@ def _none() -> Mapping[str, Any]:
 
 
 class MailClass(Options):
-    """How the mail of one kind is treated.
+    """Settings for the mail of one class.
 
-    An option that is not given here, and that there is globally too, is as it is globally.
+    An option that is not set here uses the global option of the same name, if there is one.
     """
 
     list_id: ListId | None = None
-    """The ListID of mail that has no X-GreenArrow-ListID."""
+    """The ListID of mail without X-GreenArrow-ListID."""
     virtual_mta: MtaName | None = None
-    """The VirtualMTA of mail that has no X-GreenArrow-MtaID; without it, Postfix chooses the
-    transport."""
+    """The VirtualMTA of mail without X-GreenArrow-MtaID; default: Postfix chooses the transport."""
     track: Annotated[Track, Empty] = Field(default_factory=Track)
     """What is tracked."""
     list_unsubscribe: Switch = True
-    """Add List-Unsubscribe to mail that has none."""
+    """Add List-Unsubscribe to mail without it."""
     multiple_recipients: Literal["shared", "reject"] = "shared"
-    """What to do with a mail to several recipients: send it with tokens that name no recipient,
+    """What to do with a message to several recipients: send it with tokens that name no recipient,
     or refuse it."""
     privacy: Literal["full", "aggregate"] = "full"
-    """With `aggregate`, neither recipient nor Click-Tracking-ID is written down."""
+    """With `aggregate`, neither recipient nor Click-Tracking-ID is recorded."""
     seed: Seed | None = None
     """Send copies of each campaign to a seed list."""
     archive: Archive | None = None
-    """Keep a share of the mail as it left."""
+    """Keep a share of the mail as it was sent."""
     bounce_mailbox: Address | None = None
-    """The mailbox of the return path, in place of the global one."""
+    """The bounce mailbox, which becomes the return path; overrides the global one."""
     unsubscribe_mailbox: Address | None = None
-    """The mailbox of mailto: unsubscribes, in place of the global one."""
+    """The mailbox of mailto: unsubscribes; overrides the global one."""
     url_domain: UrlDomain | None = None
-    """Where tracking links point to, in place of the global one."""
+    """The scheme and host of tracking links; overrides the global one."""
     tracker_format: TrackerFormat | None = None
-    """The form of tracking URLs, in place of the global one."""
+    """The format of tracking URLs; overrides the global one."""
     on_invalid_header: Reaction | None = None
-    """What an invalid control header does, in place of the global setting."""
+    """What to do about an invalid control header; overrides the global setting."""
     verp: Switch | None = None
-    """Whether the return path carries a tag, in place of the global setting."""
+    """Whether the return path gets a VERP tag; overrides the global setting."""
     one_click: Switch | None = None
-    """Whether one-click unsubscribe is offered, in place of the global setting."""
+    """Whether one-click unsubscribe is offered; overrides the global setting."""
     unsubscribe_tag: UnsubscribeTag | None = None
-    """What an unsubscribe link does, in place of the global setting."""
+    """What an unsubscribe link does; overrides the global setting."""
     suppress: Suppress | None = None
-    """What becomes of mail to addresses that its list must not write to, in place of the global
-    setting."""
+    """What to do with mail to a suppressed address; overrides the global setting."""
     untracked_hosts: tuple[HostPattern, ...] | None = None
-    """Hosts whose links are left alone, in place of the global list."""
+    """Hosts whose links are not tracked; overrides the global list."""
     preserve_visible_urls: Switch | None = None
-    """Whether visible URLs keep their link, in place of the global setting."""
+    """Whether links with a visible URL stay unchanged; overrides the global setting."""
 
     _name: str = PrivateAttr("")
 
     @cached_property
     def name(self) -> str:
-        """The name as configured: the first half of a SendID."""
+        """The name as configured, which is the first part of a SendID."""
         return self._name
 
 
 class VirtualMta(Options):
-    """A way out of Postfix: a single transport, or a pool of such.
+    """A Postfix transport, or a pool of VirtualMTAs that share the mail.
 
-    Either `transport` is given or `pool`, never both.
+    Exactly one of `transport` and `pool` must be set.
     """
 
     transport: Service | None = None
@@ -167,12 +164,12 @@ class VirtualMta(Options):
     helo: Host | None = None
     """The EHLO name of the transport (`fletching postfix` writes it)."""
     fallback: MtaName | None = None
-    """The single VirtualMTA that takes the mail while this one is paused."""
+    """The VirtualMTA that gets the mail while this one is paused; it must not be a pool."""
     pool: Annotated[Mapping[MtaName, Weight], Frozen] | None = None
-    """In place of a transport: the single VirtualMTAs that share the mail, each with its weight."""
+    """Instead of a transport: the VirtualMTAs that share the mail, each with its weight."""
     sticky: Literal["message", "campaign", "recipient_domain"] = "message"
-    """What stays on one member of the pool: each message by itself, all of a SendID, or all that go
-    to one domain."""
+    """What determines the pool member: each message separately, the SendID, or the recipient's
+    domain."""
 
     _name: str = PrivateAttr("")
 
@@ -197,80 +194,80 @@ class VirtualMta(Options):
 
 
 class Config(Options):
-    """The whole file."""
+    """The whole configuration file."""
 
     listen: MilterSocket = "unix:/run/fletching/milter.sock"
-    """Where the milter waits for Postfix."""
+    """Milter listen socket."""
     workers: Workers = "auto"
-    """The processes of the milter, and of the web server; `auto`: as many as processors. With
-    as many as processors, each process of the milter stays on one."""
+    """The number of worker processes of the milter, and of the web server; `auto`: one for each
+    processor, and each milter worker is then pinned to a processor."""
     worker_max_messages: Messages = 100_000
-    """After how many mails a process of the milter is replaced by a fresh one, while its open
-    sessions go on to their end; some earlier, so that it is not all of them at once. 0: never."""
+    """Recycle a milter worker after this many messages, staggered; 0 = never; its open sessions
+    are finished first."""
     redis: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
-    """The Redis that the fleet shares; `embedded` starts a private one in `state_dir`."""
+    """The Redis that all hosts share; `embedded` starts a private redis-server in `state_dir`."""
     state_dir: File = Path("/var/lib/fletching")
-    """The folder of everything the daemons keep on disk."""
+    """The directory for everything that the daemons keep on disk."""
     timezone: TimeZone | None = None
-    """The zone of the date that stands in for an InstanceID; default: the system's."""
+    """The time zone of the date that replaces a missing InstanceID; default: the system's."""
     campaign_window: Duration = 21 * 86400
-    """How long after its first message a campaign takes in more with its SendID."""
+    """How long after its first message further messages with its SendID join a campaign."""
     stats_retention: Retention = 400 * 86400
-    """How long the statistics of a campaign are kept, once it takes in no more and none of its
-    bounces can be attributed by the tag alone; it counts for campaigns that begin from now on."""
+    """How long statistics are kept after `campaign_window` and `bounce_memory` have ended; a change
+    applies to new campaigns."""
     server_id: ServerId | None = None
-    """This host's name in events; default: the host name."""
+    """The name of this host in events; default: the host name."""
     on_invalid_header: Reaction = "ignore"
-    """What an invalid control header does: it is ignored with a warning, or the mail is refused."""
+    """What to do about an invalid control header: ignore it with a warning, or refuse the mail."""
     on_store_failure: Literal["tempfail", "untracked"] = "tempfail"
-    """What happens to a mail while Redis does not answer: the application is told to try again,
-    or it is sent without tracking."""
+    """What to do with mail while Redis does not answer: reply 451, so that the application tries
+    again, or send it without tracking."""
     max_rewrite_size: Size = 5 * 2**20
-    """The body of a larger mail is not rewritten."""
+    """The body of a larger message is not rewritten."""
     trusted: Annotated[Trusted, Empty] = Field(default_factory=Trusted)
-    """Whose control headers count."""
+    """Which clients' control headers are obeyed."""
     users: Annotated[Mapping[Login, Annotated[User, Empty]], Empty, Frozen] = Field(
         default_factory=_none
     )
-    """What holds for single SMTP AUTH logins. `crm` stands for `crm@REALM` too, in every realm
-    that has no entry of its own."""
+    """Settings for single SMTP AUTH logins. `crm` also matches `crm@REALM`, unless there is an
+    entry for the full name."""
     default_mail_class: ClassName | None = None
-    """The Mail Class of trusted mail for which nothing else names one."""
+    """The Mail Class of trusted mail for which nothing else selects one."""
     bounce_mailbox: Address | None = None
-    """The mailbox of the return path; without it the envelope sender stays."""
+    """The bounce mailbox, which becomes the return path; default: the envelope sender stays."""
     recipient_delimiter: Delimiter = "+"
-    """What stands between the bounce mailbox and its tag."""
+    """The character between the bounce mailbox and the VERP tag."""
     verp: Switch = True
-    """Put a tag that identifies the message into the return path."""
+    """Add a VERP tag, which identifies the message, to the return path."""
     bounce_memory: Duration = 10 * 86400
-    """How long a bounce can be attributed by the tag alone."""
+    """How long a bounce can be attributed by its VERP tag alone."""
     unsubscribe_mailbox: Address | None = None
-    """The mailbox of mailto: unsubscribes; without it List-Unsubscribe has no mailto: part."""
+    """The mailbox of mailto: unsubscribes; default: List-Unsubscribe has no mailto: part."""
     url_domain: UrlDomain | None = None
-    """Where tracking links point to."""
+    """The scheme and host of tracking links."""
     tracker_format: TrackerFormat = "b"
-    """The form of tracking URLs: a `/click/TOKEN`, b `/click?TOKEN`, c `/click?qs=TOKEN`."""
+    """The format of tracking URLs: a `/click/TOKEN`, b `/click?TOKEN`, c `/click?qs=TOKEN`."""
     link_keys: File | None = None
-    """The keys that sign and encrypt tokens, made by `fletching key new`; needed where a class
+    """The keys that sign and encrypt tokens, created by `fletching key new`; required if a class
     tracks or adds List-Unsubscribe."""
     untracked_hosts: Annotated[tuple[HostPattern, ...], Several] = ()
-    """Hosts whose links are left alone."""
+    """Hosts whose links are not tracked."""
     preserve_visible_urls: Switch = True
-    """Leave a link alone whose visible text is itself a URL."""
+    """Do not change a link whose visible text is itself a URL."""
     one_click: Switch = True
-    """Add List-Unsubscribe-Post to an unsubscribe link of our own."""
+    """Add List-Unsubscribe-Post to unsubscribe links made by Fletching."""
     unsubscribe_tag: UnsubscribeTag = "confirm"
-    """What a link made by ##unsubscribetag## does: it shows a page with a button, or
-    unsubscribes at once."""
+    """What a link made from ##unsubscribetag## does: show a page with a button, or unsubscribe at
+    once."""
     suppress: Suppress = "off"
-    """What becomes of mail to an address on the suppression list of its ListID (unsubscribed,
-    complained, bad, or entered by hand): it goes, it goes and is warned of, or it is refused. Mail
-    to several recipients, or of a class with `privacy: aggregate`, goes in any case."""
+    """What to do with mail to an address on the suppression list of its ListID (unsubscribed,
+    complained, bad, or added by hand): deliver, deliver with a warning, or reject. Mail to several
+    recipients, or of a class with `privacy: aggregate`, is always delivered."""
     routed_mailers: Annotated[tuple[Service, ...], Several] = ("smtp", "relay")
-    """The Postfix transports whose mail may be routed; `unknown` stands for mail whose transport
-    Postfix does not tell, as from sendmail(1)."""
+    """The Postfix transports whose mail may be routed to a VirtualMTA; `unknown` is mail whose
+    transport Postfix does not report, such as mail from sendmail(1)."""
     route_by: Literal["header", "sender"] = "header"
-    """How Postfix learns the transport: by header_checks, or by the envelope sender in
+    """How Postfix learns the transport: from milter_header_checks, or from the envelope sender in
     sender_dependent_default_transport_maps."""
     mail_classes: Annotated[Mapping[ClassName, Annotated[MailClass, Empty]], Empty, Frozen] = Field(
         default_factory=_none
@@ -283,15 +280,15 @@ class Config(Options):
     seed_lists: Annotated[
         Mapping[Label, Annotated[tuple[Address, ...], Several]], Empty, Frozen
     ] = Field(default_factory=_none)
-    """Lists of addresses that get seed copies."""
+    """Lists of addresses that receive seed copies."""
     dkim: Annotated[Dkim, Empty] = Field(default_factory=Dkim)
     """DKIM signatures."""
     web: Web | None = None
-    """The server behind the tracking links."""
+    """The web server for tracking links, and the dashboard."""
     lmtp: Lmtp | None = None
-    """The server for bounces and complaints."""
+    """The LMTP server for bounces and complaints."""
     events: Events | None = None
-    """Delivery of events."""
+    """Delivery of events to other systems."""
 
     @model_validator(mode="after")
     def _named(self) -> Config:
@@ -309,31 +306,31 @@ class Config(Options):
         return None
 
     def mail_class(self, name: str) -> MailClass | None:
-        """The Mail Class of that name, in whatever case."""
+        """The Mail Class of that name, compared without case."""
         return self._mail_classes.get(name.lower())
 
     def measured(self, mail_class: str) -> frozenset[str]:
-        """What is measured of mail of a class: `opens`, `clicks`, `unsubscribes`.
+        """Which numbers are measured for mail of a class: `opens`, `clicks`, `unsubscribes`.
 
-        Of a class that is not there any more, all of it may have been. A daemon that comes to count
-        `bounces`, `complaints`, what was `delivered` or `seeds` says so here; without one, nothing
-        is known of these, and 0 would be a guess.
+        For a class that no longer exists, all of them may have been. No daemon counts `bounces`,
+        `complaints`, `delivered` or `seeds` yet; until one does and is named here, they are
+        unknown, and 0 would be a guess.
         """
         if self.link_keys is None:
             return frozenset()
         found = self.mail_class(mail_class)
         if found is None:
             return frozenset({"opens", "clicks", "unsubscribes"})
-        ways = {
+        measured = {
             "opens": found.track.opens,
             "clicks": found.track.clicks,
-            # No link of ours names anybody to unsubscribe.
+            # With `aggregate`, no link names a recipient who could be unsubscribed.
             "unsubscribes": found.privacy == "full",
         }
-        return frozenset(way for way, is_open in ways.items() if is_open)
+        return frozenset(name for name, is_measured in measured.items() if is_measured)
 
     def virtual_mta(self, name: str) -> VirtualMta | None:
-        """The VirtualMTA of that name, in whatever case."""
+        """The VirtualMTA of that name, compared without case."""
         return self._virtual_mtas.get(name.lower())
 
     @cached_property
@@ -346,19 +343,19 @@ class Config(Options):
 
     @cached_property
     def own_hosts(self) -> frozenset[str]:
-        """Host, or host:port, of every URL domain, in lower case."""
+        """Host or host:port of every URL domain, in lower case."""
         domains = [self.url_domain, *(each.url_domain for each in self.mail_classes.values())]
         return frozenset(found.partition("://")[2] for found in domains if found is not None)
 
     @cached_property
     def transports(self) -> frozenset[str]:
-        """Every Postfix transport that a mail can be routed to."""
+        """All Postfix transports that mail can be routed to."""
         found = (each.transport for each in self.virtual_mtas.values())
         return frozenset(each for each in found if each is not None)
 
     @property
     def not_yet(self) -> tuple[str, ...]:
-        """The parts of this configuration on which this version does not act yet."""
+        """The parts of this configuration that have no effect in this version."""
         parts = [name for name in LATER if getattr(self, name)]
         for name, mail_class in self.mail_classes.items():
             for option in LATER_OF_A_CLASS:

@@ -1,7 +1,7 @@
-"""YAML text as plain values, each with the line on which it stands.
+"""Parses YAML text into plain values, each with its line.
 
-Here lives all that is known about YAML: only mappings, lists, texts, numbers, true, false and null
-come through. It knows no option. Pure.
+Only mappings, lists, texts, numbers, true, false and null are accepted. No option is known here.
+Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXTS = {_STANDARD + name for name in ("str", "timestamp", "merge", "value")}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with the text at a place. ``lost``: there is no value there."""
+    """An error at a place of the document. ``lost``: there is no usable value at that place."""
 
     line: int
     place: Place
@@ -32,21 +32,21 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML document: its value, the line of each place, and its faults."""
+    """A YAML document: its value, the line of each place, and its errors."""
 
     value: object
     lines: dict[Place, int]
     faults: tuple[Fault, ...]
 
     def line(self, place: Place) -> int:
-        """The line of that place, or of the nearest one around it that is in the text."""
+        """The line of that place, or of the nearest place containing it that is in the text."""
         while place not in self.lines:
             place = place[:-1]
         return self.lines[place]
 
 
 class NotYaml(Exception):
-    """The text is no YAML document that we read."""
+    """The text is not a valid YAML document. ``what``: why."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
@@ -55,7 +55,7 @@ class NotYaml(Exception):
 
 
 def read(text: str) -> Document:
-    """The one document in the text."""
+    """Parses a text with one document. Raises NotYaml."""
     try:
         composer = _Composer(text)
     except yaml.reader.ReaderError as wrong:
@@ -68,7 +68,7 @@ def read(text: str) -> Document:
         before = f"{wrong.context}, " if str(wrong.problem).startswith("but ") else ""
         raise NotYaml(line, f"invalid YAML: {before}{wrong.problem}") from None
     except (ValueError, OverflowError):
-        # PyYAML's scanner lets these through for numbers out of range, as in "\\U99999999".
+        # PyYAML's scanner raises these for numbers out of range, as in "\\U99999999".
         raise NotYaml(composer.line + 1, "invalid YAML: a number is out of range") from None
     walk = _Walk()
     value = None if root is None else walk.value(root, ())
@@ -76,7 +76,7 @@ def read(text: str) -> Document:
 
 
 class _Composer(yaml.SafeLoader):
-    """PyYAML's composer calls itself for every level: it must not run out of stack."""
+    """Limits the nesting, because PyYAML's composer calls itself for every level."""
 
     depth = 0
 
@@ -91,7 +91,7 @@ class _Composer(yaml.SafeLoader):
 
 
 class _Walk:
-    """One walk over the nodes of a document."""
+    """Converts the nodes of one document."""
 
     def __init__(self) -> None:
         self.lines: dict[Place, int] = {(): 1}
@@ -101,7 +101,7 @@ class _Walk:
         self.repeats = 0
 
     def value(self, node: yaml.Node, place: Place) -> object:
-        """The value of a node, which stands at that place."""
+        """The value of the node at that place."""
         if id(node) in self.around:
             self.lost(node, place, "recursive alias")
             return None
@@ -113,7 +113,7 @@ class _Walk:
             self.around.remove(id(node))
 
     def count(self, node: yaml.Node) -> None:
-        """Aliases of aliases can make a small file a huge value."""
+        """Limits aliases of aliases, which can turn a small file into a huge value."""
         self.repeats += id(node) in self.seen
         self.seen.add(id(node))
         if self.repeats > MOST_REPEATS:
@@ -140,7 +140,7 @@ class _Walk:
         try:
             return _MAKERS[node.tag](node)
         except (ValueError, KeyError, IndexError):
-            # What only looks like a number ("0b_"), or has a tag that it does not fit.
+            # A text that only looks like a number ("0b_"), or does not fit its tag.
             return node.value
 
     def mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, object]:
@@ -156,7 +156,7 @@ class _Walk:
                 what = f"duplicate key, first on line {first}"
                 self.faults.append(Fault(key.start_mark.line + 1, (*place, key.value), what))
             else:
-                # Keys are names, whatever YAML would take them for: no, 12 and null are texts here.
+                # Keys are always texts, even those that YAML reads otherwise: no, 12, null.
                 self.lines.setdefault((*place, key.value), key.start_mark.line + 1)
                 values[key.value] = self.value(inner, (*place, key.value))
         for each in merged:
@@ -165,7 +165,7 @@ class _Walk:
         return values
 
     def merge(self, node: yaml.Node, place: Place) -> Iterator[tuple[str, object]]:
-        """`<<: *other` takes over the keys of the other that are not given here."""
+        """`<<: *other` adds the keys of the other mapping that are missing here."""
         for each in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(each, yaml.MappingNode):
                 taken = self.value(each, place)

@@ -1,14 +1,14 @@
-"""What a Redis URL names: servers, a database, credentials, TLS.
+"""Parses Redis URLs: servers, a database, credentials, TLS.
 
-Here lives the grammar of the option `redis`, once for the check of a configuration and for the
-client. No message of an error holds a part of the URL: it may be a password. Pure.
+The configuration and the client use the same grammar. No error message contains any part of the
+URL, since it may be a password. Pure.
 
     redis://[USER:PASSWORD@]HOST[:PORT][/DB]               rediss://: with TLS
     unix://[USER:PASSWORD@]/PATH[?db=DB]
     redis+sentinel://[USER:PASSWORD@]HOST:PORT,.../SERVICE[/DB]      rediss+sentinel://
     redis+cluster://[USER:PASSWORD@]HOST:PORT,...                    rediss+cluster://
 
-Credentials are those of the servers with the data; the sentinels have their own options.
+Credentials are for the data servers; the sentinels have their own options.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _KINDS: Mapping[str, tuple[Kind, bool]] = {
     "rediss+cluster": ("cluster", True),
 }
 
-# What may stand behind "?": nothing that changes how long a mail waits, how often it is tried or
-# what an answer looks like, and nothing that costs a round trip.
+# Parameters allowed after "?": none that changes time-outs, retries or the form of answers, and
+# none that costs a round trip.
 _CREDENTIALS = {"username": r".+", "password": r".+", "password_file": r"/.+"}
 _DATABASE = {"db": r"[0-9]{1,5}"}
 _SENTINELS = {
@@ -75,8 +75,8 @@ _ALLOWED = (
     " ssl_check_hostname=true|false"
 )
 
-# A user and a password; host, path or nodes; a query. What separates these is percent-encoded
-# where it stands in one of them, and so is what is not ASCII.
+# User and password; host, path or nodes; query. Separators inside one of these, and non-ASCII
+# characters, are percent-encoded.
 _URL = re.compile(
     r"([a-z+]+)://(?:([^\x00- /?#@\x7f-\U0010ffff]*)@)?([!-\x22$->A-~]*)(?:\?([!-~]+))?"
 )
@@ -84,7 +84,7 @@ _URL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user and its password, or the file that holds the password; None: there is none."""
+    """A user, and a password or the file that contains it; None: not given."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -95,8 +95,8 @@ class Credentials:
 class RedisUrl:
     """``nodes``: the server, the sentinels, or nodes of a cluster. ``path``: of a Unix socket.
 
-    ``tls``: whether the servers with the data speak TLS, ``sentinel_tls`` for the sentinels;
-    ``tls_options`` are for both, in redis-py's words.
+    ``tls``: whether the data servers use TLS; ``sentinel_tls``: whether the sentinels do.
+    ``tls_options`` are for both, by redis-py's names.
     """
 
     kind: Kind
@@ -112,7 +112,7 @@ class RedisUrl:
 
     @property
     def secret_files(self) -> tuple[str, ...]:
-        """The files that hold passwords and private keys."""
+        """The files that contain passwords and private keys."""
         named = (
             self.credentials.password_file,
             self.sentinel_credentials.password_file,
@@ -122,7 +122,7 @@ class RedisUrl:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All files and folders that a client opens."""
+        """All files and directories that a client opens."""
         public = (
             self.tls_options.get(f"ssl_{each}") for each in ("ca_certs", "ca_path", "certfile")
         )
@@ -130,14 +130,14 @@ class RedisUrl:
 
 
 def redis_url(value: str) -> str:
-    """The option as it is, if it is `embedded` or a Redis URL. Raises ValueError."""
+    """The value itself, if it is `embedded` or a Redis URL. Raises ValueError."""
     if value != "embedded":
         parse(value)
     return value
 
 
 def parse(value: str) -> RedisUrl:
-    """A URL's parts. Raises ValueError, with what is allowed."""
+    """The parts of a URL. Raises ValueError with the rule."""
     found = _URL.fullmatch(value)
     if not found or found[1] not in _KINDS:
         raise ValueError(_FORM)
@@ -170,12 +170,12 @@ def parse(value: str) -> RedisUrl:
 def _options(kind: Kind, tls: bool, query: str | None) -> dict[str, str]:
     if query is None:
         return {}
-    # A plus sign is one, as everywhere else in the URL.
+    # A plus sign means itself, as everywhere else in the URL.
     pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, max_num_fields=64)
     tls = tls or ("sentinel_ssl", "true") in pairs
     allowed = {**_OPTIONS[kind], **(_TLS if tls else {})}
     if kind == "cluster":
-        allowed.pop("ssl_ciphers", None)  # redis-py has no way to it
+        allowed.pop("ssl_ciphers", None)  # redis-py does not support it
     right = [name in allowed and re.fullmatch(allowed[name], text) for name, text in pairs]
     if not all(right) or len(dict(pairs)) < len(query.split("&")):
         raise ValueError(_ALLOWED)
@@ -195,7 +195,7 @@ def _credentials(
 
 
 def _fits(kind: Kind, hosts: str, behind: str) -> bool:
-    """Whether host and path are what this kind has."""
+    """Whether host and path have the form that this kind of URL requires."""
     match kind:
         case "unix":
             return hosts == "" and behind != ""

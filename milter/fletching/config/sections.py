@@ -1,7 +1,6 @@
-"""The sections of the file that stand for themselves: trust, seeds, DKIM, servers, events.
+"""The independent sections of the file: trust, users, tracking, seeds, DKIM, servers, events.
 
-Here lives what these options are called, what they may be, and one sentence on each, as in
-`model.py`, which puts them together. Pure.
+Declared as in `model.py`, which puts them together. Pure.
 """
 
 from __future__ import annotations
@@ -54,56 +53,57 @@ EventType = Literal[
 
 
 def lack(rule: str) -> PydanticCustomError:
-    """An error that can also come from leaving out what is wrong: then it is not told."""
+    """An error that may only result from a removed invalid option; then it is not reported."""
     return PydanticCustomError("lack", "{rule}", {"rule": rule})
 
 
 class Options(BaseModel):
     """A section of the file."""
 
-    # An input may be a password: no message of pydantic may show one.
+    # A value may be a password, so no error of pydantic may show it.
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
 
 class Trusted(Options):
-    """Whose control headers count."""
+    """Which clients' control headers are obeyed."""
 
     authenticated: Switch = True
-    """Trust a client that has authenticated itself by SMTP AUTH."""
+    """Trust a client that has authenticated with SMTP AUTH."""
     networks: Networks = (values.network("127.0.0.0/8"), values.network("::1/128"))
     """Trust a client whose address is in one of these networks."""
     services: Annotated[tuple[DaemonName, ...], Several, Different] = ()
-    """The smtpd services at which `networks` count, by `milter_macro_daemon_name`; empty: every
-    service. Needed where a content filter returns mail of strangers from a trusted address."""
+    """The smtpd services where `networks` are trusted, by `milter_macro_daemon_name`; empty: every
+    service. Needed if a content filter returns mail of untrusted clients from a trusted
+    address."""
 
 
 class User(Options):
-    """What holds for the mail of one SMTP AUTH login."""
+    """Settings for the mail of one SMTP AUTH login."""
 
     force_mail_class: ClassName | None = None
-    """The Mail Class of all mail of this login, whatever X-GreenArrow-MailClass is."""
+    """The Mail Class of all mail of this login, even if X-GreenArrow-MailClass names another."""
     mail_class: ClassName | None = None
-    """The Mail Class of mail of this login that names none."""
+    """The Mail Class of mail of this login that does not name one."""
 
 
 class Track(Options):
-    """What is tracked in the mail of a class."""
+    """Which tracking is added to the mail of a class."""
 
     clicks: Switch = False
     """Rewrite links in HTML into click links."""
     opens: Switch = False
-    """Put an open pixel into HTML."""
+    """Add an open-tracking pixel to HTML."""
     text: Switch = True
-    """Rewrite links in plain text too, where `clicks` rewrites them in HTML."""
+    """With `clicks`, rewrite links in plain text too."""
 
 
 class Seed(Options):
     """Seed copies of a class's campaigns."""
 
     list: Label
-    """The seed list that gets copies."""
+    """The seed list that receives copies."""
     start: Count = 1
     """The message number at which the first seed is due."""
     end: Count
@@ -117,106 +117,107 @@ class Seed(Options):
 
 
 class Archive(Options):
-    """Sent mail of a class that is kept."""
+    """Copies of sent mail of a class."""
 
     sample: Share
     """The share of the class's mail that is kept."""
     directory: InnerPath
-    """Where the .eml files go; a relative path is meant from `state_dir`."""
+    """The directory of the .eml files; relative to `state_dir`."""
 
 
 class DkimKey(Options):
     """A private key that signs."""
 
     domain: Host
-    """The domain that signs (d=)."""
+    """The signing domain (d=)."""
     selector: Selector
     """The selector of the key's DNS record (s=)."""
     file: File
     """The private key: PEM, RSA or Ed25519."""
     default: Switch = False
-    """Sign mail of this domain with this key where no header says otherwise."""
+    """Sign mail of this domain with this key, unless a header says otherwise."""
 
 
 class Dkim(Options):
     """DKIM signatures."""
 
     enabled: Switch = True
-    """Sign; `false` leaves it to a milter after this one."""
+    """Sign mail; set it to `false` if a later milter signs."""
     sign_unclassified: Switch = False
-    """Sign trusted mail without a Mail Class too."""
+    """Also sign trusted mail without a Mail Class."""
     keys: Annotated[tuple[DkimKey, ...], Several] = ()
     """The private keys."""
 
 
 class Web(Options):
-    """The server behind the tracking links."""
+    """The web server for tracking links, and the dashboard."""
 
     listen: ServerSocket = "127.0.0.1:8090"
-    """Where the web server listens."""
+    """Listen socket of the web server."""
     trusted_proxies: Networks = ()
-    """Proxies whose word on the reader's address counts (X-Forwarded-For); one that comes by a Unix
-    socket always counts."""
+    """Proxies whose X-Forwarded-For is believed; a proxy on a Unix socket always is."""
     templates: File | None = None
-    """A folder with pages of your own, in place of the built-in ones of the same names."""
+    """A directory with your own pages, which replace the built-in pages of the same names."""
     app_links: File | None = None
-    """A folder with `apple-app-site-association` and `assetlinks.json`: links open apps."""
+    """A directory with `apple-app-site-association` and `assetlinks.json`, for links that open
+    apps."""
     honeypot: Switch = False
-    """Put a link that nobody sees into HTML with tracked clicks: who follows it is a program."""
+    """Add an invisible link to HTML with tracked clicks; only bots follow it."""
     admin_listen: ServerSocket = "127.0.0.1:8091"
-    """Where the dashboard listens; where others than this host reach it, it needs a password."""
+    """Listen socket of the dashboard; a password is required if other hosts can reach it."""
     admin_password_file: File | None = None
-    """The file with the dashboard's password, of at least 12 characters, in its first line."""
+    """The file with the dashboard's password in its first line, at least 12 characters."""
 
 
 class Lmtp(Options):
-    """The server that takes bounces and complaints from Postfix."""
+    """The LMTP server that receives bounces and complaints from Postfix."""
 
     listen: ServerSocket = "unix:/run/fletching/lmtp.sock"
-    """Where the LMTP server listens."""
+    """Listen socket of the LMTP server."""
 
 
 _OF_A_WEBHOOK = ("secret_file", "auth_file", "headers", "proxy", "max_attempts", "format")
 
 SMALLEST_FILE = 1024
-"""Octets: with less, every batch would turn the files, and ten batches be all that is left."""
+"""Bytes: with less, every batch would rotate the file, and only ten batches would be kept."""
 
 
 class Destination(Options):
-    """Where events are delivered to: one of `webhook`, `file` and `sql`."""
+    """A destination of events: a `webhook`, a `file` or a database (`sql`)."""
 
     name: Label
     """The name of the destination."""
     webhook: WebUrl | None = Field(default=None, repr=False)
-    """A URL that gets batches of events by POST."""
+    """A URL that receives batches of events by POST."""
     file: File | None = None
-    """A file that gets one JSON object a line."""
+    """A file that receives one JSON object per line."""
     sql: SqlUrl | None = Field(default=None, repr=False)
-    """A database that gets a row an event."""
+    """A database that receives one row per event."""
     secret_file: File | None = None
-    """The secret that signs what a webhook gets: the first line, of at least 16 characters."""
+    """The file with the secret that signs webhook requests, in its first line, at least 16
+    characters."""
     auth_file: File | None = None
-    """The user and password that a webhook gets (HTTP basic authentication): `USER:PASSWORD` in the
-    first line."""
+    """The file with user and password for the webhook (HTTP basic authentication): `USER:PASSWORD`
+    in its first line."""
     headers: Annotated[Mapping[HeaderName, HeaderValue], Empty, Frozen] = Field(
         default_factory=lambda: MappingProxyType({}), repr=False
     )
-    """Headers that a webhook gets with each request, beside our own."""
+    """Additional headers of webhook requests."""
     proxy: ProxyUrl | None = None
-    """An HTTP proxy on the way to a webhook."""
+    """The HTTP proxy for webhook requests."""
     max_attempts: Count = 10
-    """How often a webhook is sent an event by itself that it answers with 400 or 422, before the
-    event becomes a dead letter; by default after 5 to 10 minutes."""
+    """How often an event that the webhook answers with 400 or 422 is sent again by itself, before
+    it becomes a dead letter; by default this takes 5 to 10 minutes."""
     format: Literal["json", "form"] = "json"
-    """What a webhook gets: arrays of events in JSON, or one event as a form, as from GreenArrow;
-    then the answer must begin with the word `ok`."""
+    """The format of webhook requests: JSON arrays of events, or one event as a form, like
+    GreenArrow; then the response must begin with the word `ok`."""
     rotate: Size | None = None
-    """The size from which on the file becomes FILE.1, and so on to FILE.10; default: it grows, and
-    logrotate may move it and send SIGHUP."""
+    """Rotate the file at this size to FILE.1, up to FILE.10; default: no rotation, logrotate may
+    move it and send SIGHUP."""
     types: Annotated[tuple[EventType, ...], Different] | None = None
-    """The events that go there; default: all."""
+    """The event types to deliver; default: all."""
     classes: tuple[ClassName, ...] | None = None
-    """The Mail Classes whose events go there; default: all."""
+    """The Mail Classes whose events to deliver; default: all."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Destination:
@@ -243,10 +244,9 @@ class Destination(Options):
 
 
 class Events(Options):
-    """What happened to mail, and who is told."""
+    """Where events are delivered, and for how long delivery is tried."""
 
     destinations: Annotated[tuple[Destination, ...], Several] = ()
-    """Who gets events."""
+    """The destinations of events."""
     keep: Duration = 7 * 86400
-    """How long delivery to a destination is tried again; and a day longer than that, all events
-    stay in Redis."""
+    """How long delivery to a destination is retried; events stay in Redis one day longer."""

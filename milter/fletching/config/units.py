@@ -1,7 +1,4 @@
-"""Durations and sizes as an admin writes them, and back.
-
-Here lives the grammar of `21d` and `5MiB`; it knows no option and no bound of one. Pure.
-"""
+"""Parses and formats durations such as `21d` and sizes such as `5MiB`. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +13,8 @@ LARGEST = _BYTES["GiB"]
 
 
 def duration(value: object, longest: int = LONGEST) -> int:
-    """`90m` as seconds. A bare number is refused: nobody can see what it counts."""
-    # Nine digits: enough for every duration in bounds, and int() stays cheap for any text.
+    """`90m` as seconds. A number without a unit is refused as ambiguous."""
+    # Nine digits are enough for every allowed duration, and keep int() cheap for any text.
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
     if not found:
         raise ValueError("must be a whole number with a unit (s, m, h or d), such as 21d or 90m")
@@ -28,7 +25,7 @@ def duration(value: object, longest: int = LONGEST) -> int:
 
 
 def retention(value: object) -> int:
-    """A duration of years: how long something is kept that is small."""
+    """A duration of up to ten years."""
     return duration(value, LONGEST_KEPT)
 
 
@@ -49,18 +46,18 @@ def size(value: object) -> int:
 
 
 def show_duration(seconds: int) -> str:
-    """Seconds in the largest unit that says them exactly."""
+    """Seconds in the largest unit that is exact."""
     return _show(seconds, _SECONDS, "0s")
 
 
 def show_size(octets: int) -> str:
-    """Bytes in the largest unit that says them exactly."""
+    """Bytes in the largest unit that is exact."""
     return _show(octets, _BYTES, "0")
 
 
-def _show(number: int, units: dict[str, int], nothing: str) -> str:
+def _show(number: int, units: dict[str, int], zero: str) -> str:
     if number == 0:
-        return nothing
+        return zero
     for unit, worth in sorted(units.items(), key=lambda item: -item[1]):
         if number % worth == 0:
             return f"{number // worth}{unit}"

@@ -1,8 +1,8 @@
-"""What a name, an address, a host or a URL domain may look like.
+"""Validates names, addresses, hosts and URL domains, for the configuration and control headers.
 
-Here live the rules that the configuration file and the control headers share: each function
-returns the value, normalised where two spellings mean the same, or raises ValueError with the
-rule, never with the value (it may hold a password). It knows no option and no header. Pure.
+Each function returns the value, normalized if two spellings mean the same, or raises ValueError
+with the rule, never with the value, which may contain a password. No option or header is known
+here. Pure.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ipaddress import (
 
 from fletching.domains import a_labels
 
-# The tag of a return path has 32 characters and stands behind a delimiter; a local part has at
-# most 64 octets (RFC 5321 section 4.5.3.1.1).
+# The VERP tag has 32 characters and follows a delimiter; a local part has at most 64 bytes
+# (RFC 5321 section 4.5.3.1.1).
 BOUNCE_LOCAL_PART = 64 - 32 - 1
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -42,7 +42,7 @@ def host(value: str) -> str:
     if len(value) > 253 or not _HOST.fullmatch(value):
         raise ValueError(rule)
     if value.rpartition(".")[2].isdigit():
-        # A name that ends in a number is an IPv4 address to every browser, or nothing.
+        # Browsers read a name that ends in a number as an IPv4 address, or refuse it.
         try:
             IPv4Address(value)
         except AddressValueError:
@@ -51,7 +51,7 @@ def host(value: str) -> str:
 
 
 def host_pattern(value: str) -> str:
-    """A host, or `*.` and a host for every host below it; in lower case."""
+    """A host, or `*.` and a host for all its subdomains; in lower case."""
     below = value.startswith("*.")
     try:
         name = host(value.removeprefix("*."))
@@ -62,7 +62,7 @@ def host_pattern(value: str) -> str:
 
 
 def url_domain(value: str) -> str:
-    """Scheme, host and perhaps a port of tracking links; scheme and host in lower case."""
+    """Scheme, host and optional port of tracking links; scheme and host in lower case."""
     rule = "must be http:// or https://, a host and optionally a port, without a path"
     scheme, mark, rest = value.partition("://")
     if not mark or scheme.lower() not in ("http", "https"):
@@ -91,9 +91,9 @@ def port(value: str) -> int:
 
 
 def address(value: str) -> str:
-    """A mail address as it stands in an envelope: no quoted local part, no address literal.
+    """A mail address for an envelope: no quoted local part, no address literal.
 
-    An international domain comes back as A-labels: such an address needs no SMTPUTF8.
+    An international domain is returned as A-labels, so that the address needs no SMTPUTF8.
     """
     rule = "must be a mail address such as name@example.com"
     local, _, domain = value.rpartition("@")
@@ -139,42 +139,42 @@ def service(value: str) -> str:
 
 
 def daemon_name(value: str) -> str:
-    """Postfix's name for an smtpd service in ``{daemon_name}``."""
+    """The name of an smtpd service in Postfix's ``{daemon_name}``."""
     if not re.fullmatch(r"[A-Za-z0-9._:-]{1,255}", value):
         raise ValueError("must be a milter_macro_daemon_name: letters, digits, . _ : -")
     return value
 
 
 def label(value: str) -> str:
-    """A short name of ours, as of a seed list or of a destination of events."""
+    """A short name, such as that of a seed list or of a destination of events."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
         raise ValueError("must be 1 to 64 letters, digits, _ and -")
     return value
 
 
 def login(value: str) -> str:
-    """A name given to SMTP AUTH."""
+    """An SMTP AUTH login."""
     if not 1 <= len(value) <= 255 or not value.isprintable():
         raise ValueError("must be 1 to 255 printable characters")
     return value
 
 
 def server_id(value: str) -> str:
-    """The name under which a host of the fleet writes events."""
+    """The name of a host in events."""
     if not re.fullmatch(r"[!-~]{1,255}", value):
         raise ValueError("must be 1 to 255 printable ASCII characters without spaces")
     return value
 
 
 def time_zone(value: str) -> str:
-    """A name such as the IANA's time zone database has; whether it is there, the host knows."""
+    """The form of an IANA time zone name. Only the host knows whether that zone exists."""
     if not re.fullmatch(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}", value):
         raise ValueError("must be an IANA time zone name such as Europe/Berlin")
     return value
 
 
 def delimiter(value: str) -> str:
-    """What stands between a bounce mailbox and its tag."""
+    """The character between a bounce mailbox and the VERP tag."""
     if len(value) != 1 or value not in "+-=_.~#":
         raise ValueError("must be one of + - = _ . ~ #")
     return value
@@ -188,7 +188,7 @@ def selector(value: str) -> str:
 
 
 def network(value: object) -> IPv4Network | IPv6Network:
-    """A network in CIDR notation; a bare address is a network of one."""
+    """A network in CIDR notation; a single address is a network of one host."""
     rule = "must be a network such as 192.0.2.0/24 or 2001:db8::/32"
     if not isinstance(value, str) or "%" in value:
         raise ValueError(rule)
@@ -213,11 +213,11 @@ def ip(value: object) -> IPv4Address | IPv6Address:
 
 
 _ENDS_A_PATH = " ,{}$"
-"""In a list of milters (postconf(5), smtpd_milters)."""
+"""Characters that end a path in a list of milters (postconf(5), smtpd_milters)."""
 
 
 def milter_socket(value: str) -> str:
-    """Where the milter listens, in libmilter's words."""
+    """The milter's listen socket in libmilter's notation."""
     if value.startswith("unix:"):
         path = socket_path(value.removeprefix("unix:"))
         if not path.isprintable() or any(sign in path for sign in _ENDS_A_PATH):
@@ -252,7 +252,7 @@ def inet_place(listen: str) -> tuple[str, int] | None:
 
 
 def server_socket(value: str) -> str:
-    """Where a web or LMTP server listens."""
+    """The listen socket of a web or LMTP server."""
     if value.startswith("unix:"):
         return "unix:" + socket_path(value.removeprefix("unix:"))
     try:
@@ -264,7 +264,7 @@ def server_socket(value: str) -> str:
 
 
 def is_of_this_host(listen: str) -> bool:
-    """Whether only programs of this host reach what listens there, as `server_socket` has it."""
+    """Whether only programs on this host can reach a listen socket of `server_socket`."""
     name = listen.rpartition(":")[0].strip("[]")
     if listen.startswith("unix:") or name == "localhost":
         return True
@@ -275,7 +275,7 @@ def is_of_this_host(listen: str) -> bool:
 
 
 def socket_path(value: str) -> str:
-    """The path of a Unix socket: the kernel has room for 107 octets."""
+    """The path of a Unix socket; the kernel allows 107 bytes."""
     if not value.startswith("/") or "\0" in value:
         raise ValueError("must have an absolute path after unix:")
     if len(value.encode("utf-8", "surrogatepass")) > 107:
@@ -284,7 +284,7 @@ def socket_path(value: str) -> str:
 
 
 def sql_url(value: str) -> str:
-    """A SQLAlchemy URL. It may hold a password: it may stand in no message."""
+    """A SQLAlchemy URL. It may contain a password, so no error may show it."""
     if not re.fullmatch(r"[a-z0-9_]+(?:\+[a-z0-9_]+)?://[!-~]*", value):
         raise ValueError("must be a SQLAlchemy URL, such as postgresql+psycopg://HOST/DATABASE")
     return value

@@ -25,7 +25,7 @@ _LATER = ("header_aliases", "rules")
 
 
 def sentence(error: ErrorDetails, place: Place) -> str:
-    """What is wrong at that place, and what is allowed there."""
+    """What is wrong at that place, and what is allowed."""
     given = error["input"]
     context = error.get("ctx", {})
     match error["type"]:
@@ -38,15 +38,15 @@ def sentence(error: ErrorDetails, place: Place) -> str:
         case "missing":
             return "missing: this option is required"
         case "string_type" if isinstance(given, (bool, int, float)):
-            return f"must be text, not {_kind(given)}: put it in quotes"
+            return f"must be text, not {_type_name(given)}: put it in quotes"
         case "string_type":
-            return f"must be text, not {_kind(given)}"
+            return f"must be text, not {_type_name(given)}"
         case "bool_type":
-            return f"must be true or false, not {_kind(given)}"
+            return f"must be true or false, not {_type_name(given)}"
         case "int_type":
-            return f"must be a whole number, not {_kind(given)}"
+            return f"must be a whole number, not {_type_name(given)}"
         case "float_type":
-            return f"must be a number, not {_kind(given)}"
+            return f"must be a number, not {_type_name(given)}"
         case "greater_than_equal":
             return f"must be at least {context['ge']:g}"
         case "less_than_equal":
@@ -54,15 +54,15 @@ def sentence(error: ErrorDetails, place: Place) -> str:
         case "literal_error":
             return f"must be {context['expected'].replace(chr(39), '')}"
         case "model_type" | "model_attributes_type" | "dict_type" | "mapping_type":
-            return f"must be a section of keys and values, not {_kind(given)}"
+            return f"must be a section of keys and values, not {_type_name(given)}"
         case "tuple_type" | "list_type":
-            return f"must be a list, not {_kind(given)}"
+            return f"must be a list, not {_type_name(given)}"
         case _:
             return error["msg"]
 
 
 def shown(place: Place) -> str:
-    """A place as `path.to.key`; a name that is no plain word is quoted."""
+    """A place as `path.to.key`; names with special characters are quoted."""
     path = ""
     for step in place:
         if isinstance(step, int):
@@ -75,7 +75,7 @@ def shown(place: Place) -> str:
 def _step(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_+?<-]{1,100}", name):
         return name
-    # A URL that got into the place of a key may have a password in it.
+    # A URL in the place of a key may contain a password.
     start, mark, _ = name.partition(":")
     if mark:
         name = ("" if "@" in start else start) + "..."
@@ -92,7 +92,7 @@ def _unknown_key(place: Place) -> str:
     return f"unknown option: {nearest(str(name), known.model_fields)}"
 
 
-def _kind(given: object) -> str:
+def _type_name(given: object) -> str:
     match given:
         case None:
             return "empty"
@@ -111,7 +111,7 @@ def _kind(given: object) -> str:
 
 
 def section(top: type[Options], place: Place) -> type[Options] | None:
-    """The section at a place; None where the place is a single value or no option at all."""
+    """The section at a place; None if the place is a single value or not an option."""
     inner: Any = top
     for step in place:
         inner = _below(inner, step)
@@ -119,7 +119,7 @@ def section(top: type[Options], place: Place) -> type[Options] | None:
 
 
 def essence(annotation: Any) -> Any:
-    """A type without what `Annotated` and `| None` put around it."""
+    """A type without `Annotated` and `| None`."""
     if get_origin(annotation) is Annotated:
         return essence(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fletching import log
-from fletching.config.faults import told_of
+from fletching.config.faults import with_line
 from fletching.config.load import ConfigError
 from fletching.config.model import Config
 from fletching.daemons.process import embedded_redis, library_log, lifecycle
@@ -61,7 +61,7 @@ def run(config_path: Path) -> int:
     library_log.log_libraries("supervisor")
     try:
         config = lifecycle.open_configuration(config_path)
-        with told_of(config_path):
+        with with_line(config_path):
             open_setup(config)
             lifecycle.prepare(config)
     except ConfigError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fletching import log
-from fletching.config.faults import named_by, told_of
+from fletching.config.faults import named_by, with_line
 from fletching.config.load import ConfigError, load
 from fletching.config.model import Config
 from fletching.daemons.process import embedded_redis, library_log
@@ -88,7 +88,7 @@ def serve(
     library_log.log_libraries(daemon)
     try:
         config = open_configuration(config_path)
-        with told_of(config_path):
+        with with_line(config_path):
             running = [_Running(service, service.open(config)) for service in services]
             prepare(config)
             for service in services:
@@ -102,7 +102,7 @@ def serve(
 
 def open_configuration(config_path: Path) -> Config:
     """The configuration, with a look at the files of `redis`. Raises ConfigError."""
-    with told_of(config_path):
+    with with_line(config_path):
         config = load(config_path)
         open_redis_files(config)
         return config
@@ -172,7 +172,7 @@ class _Life:
         """Whether the workers have something to take up."""
         try:
             config = open_configuration(self._config_path)
-            with told_of(self._config_path):
+            with with_line(self._config_path):
                 values = [service.open(config) for service in self._services]
             for each, value in zip(self._running, values, strict=True):
                 each.opened.give(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fletching.config.faults import UnusableError, named_by, told_of
+from fletching.config.faults import UnusableError, named_by, with_line
 from fletching.config.load import ConfigError, load
 from fletching.keys.dkim_keys import new_dkim_key
 from fletching.startup import open_setup
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_key_file(file: Path, text: str, said: str) -> None:
     new_dkim_key(file.with_name("a.pem"), "ed25519")
     file.write_text(text)
-    with pytest.raises(ConfigError) as wrong, told_of(file):
+    with pytest.raises(ConfigError) as wrong, with_line(file):
         open_setup(load(file))
     assert str(wrong.value) == f"{file}{said}"
 
@@ -57,7 +57,7 @@ def test_a_key_file(file: Path, text: str, said: str) -> None:
 def test_its_line(file: Path, text: str | None, said: str) -> None:
     if text is not None:
         file.write_text(text)
-    with pytest.raises(ConfigError) as wrong, told_of(file):
+    with pytest.raises(ConfigError) as wrong, with_line(file):
         raise UnusableError(("web", "listen"), "gone")
     assert str(wrong.value) == f"{file}{said}"
 
