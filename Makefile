@@ -44,6 +44,10 @@ drills: bench-packages setup ## Kill, fail over, hang and partition Redis under 
 docs: setup ## Write docs/configuration.md anew from the model
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
 
+.PHONY: mutate
+mutate: setup ## Change modules in small ways and list the changes that no test notices
+	$(VENV)/bin/python -m mutate $(MUTATE)
+
 .PHONY: networks
 networks: setup ## Fetch the networks of Google's and Apple's proxies into returning/networks.txt
 	$(VENV)/bin/python -m networks

@@ -264,7 +264,17 @@ def test_architecture_names_paths_that_exist() -> None:
 
 CITING = sorted(
     path
-    for folder in ("milter", "tests", "sandbox", "bench", "demo", "networks", "docs", "deploy")
+    for folder in (
+        "milter",
+        "tests",
+        "sandbox",
+        "bench",
+        "demo",
+        "mutate",
+        "networks",
+        "docs",
+        "deploy",
+    )
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".lua", ".md", ".service", ".html"}
 )

@@ -310,6 +310,7 @@ BESIDE = {
     "sandbox": {"sandbox"},
     "demo": {"demo", "fletching", "sandbox"},
     "bench": {"bench", "fletching", "sandbox"},
+    "mutate": {"mutate"},
     "networks": {"fletching", "networks"},
 }
 """Which packages of the repository each may import; only tests import `tests`."""

@@ -1,7 +1,7 @@
-"""Live updates of open dashboard pages: server-sent events (HTML Living Standard, section 9.2).
+"""What open pages of the dashboard are told while the numbers change: server-sent events.
 
-Here lives what is sent and when. A stream is an endless iterator of text; `app.py` sends it to a
-client and ends it.
+Here lives what is told, and when (HTML Living Standard, section 9.2). A stream is an endless
+iterator of text; who reads it, and when it ends, is `dashboard.py`'s.
 """
 
 from __future__ import annotations
@@ -21,35 +21,32 @@ T = TypeVar("T")
 Hours = Mapping[str, Mapping[int, int]]
 
 EVERY = 1.0
-"""Seconds between two readings of the statistics."""
+"""Seconds between two looks at the statistics."""
 
-_KEEP_ALIVE = ":\n\n"
+_NOTHING = ":\n\n"
 
 
 async def stream(look: Callable[[], T], news: Callable[[T], Iterator[str]]) -> AsyncIterator[str]:
-    """The events that ``news`` makes of each reading; a comment as a keep-alive if there are none.
+    """What ``news`` makes of each look; with nothing to say, a comment shows that somebody is here.
 
-    Sends one event when Redis becomes unavailable, and one when it is back. ``look`` runs in a
-    thread.
+    That Redis is away is said once, and once that it is back. ``look`` runs in a thread.
     """
     away = False
     while True:
         try:
             found = await asyncio.to_thread(look)
         except StoreAway:
-            text = "" if away else _event("away", "")
+            said = "" if away else _event("away", "")
             away = True
         else:
-            text = (_event("back", "") if away else "") + "".join(news(found))
+            said = (_event("back", "") if away else "") + "".join(news(found))
             away = False
-        yield text or _KEEP_ALIVE
+        yield said or _NOTHING
         await asyncio.sleep(EVERY)
 
 
 class Shared(Generic[T]):
-    """A reading that all streams share, at most `EVERY` seconds old: Redis is asked once for
-    all.
-    """
+    """A look that all streams share: nobody's is older than `EVERY`, however many there are."""
 
     def __init__(self, look: Callable[[], T]) -> None:
         self._look = look
@@ -63,15 +60,15 @@ class Shared(Generic[T]):
             return self._seen[1]
 
 
-class CampaignList:
-    """What one viewer of the first page has, and so what is new to it."""
+class All:
+    """What one reader of the first page was told, and so what is news to it."""
 
     def __init__(self) -> None:
         self._cells: dict[str, str] = {}
         self._known: frozenset[str] | None = None
 
     def news(self, found: Sequence[Campaign]) -> Iterator[str]:
-        """Events for changed numbers and for new campaigns."""
+        """Numbers that have changed, and that there are new campaigns."""
         cells = pages.cells_of_all(found)
         if changed := _changed(self._cells, cells):
             yield _event("cells", changed)
@@ -81,14 +78,14 @@ class CampaignList:
         self._cells, self._known = cells, there
 
 
-class CampaignPage:
-    """The same for the page of one campaign."""
+class One:
+    """The same for a campaign's own page."""
 
     def __init__(self) -> None:
         self._cells: dict[str, str] = {}
 
     def news(self, found: tuple[Campaign | None, Hours]) -> Iterator[str]:
-        """Events for changed numbers and, if there are any, for the curves."""
+        """Numbers that have changed, and then the curves too."""
         campaign, hours = found
         cells = pages.cells_of_one(campaign) if campaign is not None else {}
         if changed := _changed(self._cells, cells):
@@ -101,6 +98,6 @@ def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in new.items() if old.get(key) != text}
 
 
-def _event(name: str, data: object) -> str:
-    # json.dumps writes no newline, which would end the event.
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+def _event(name: str, told: object) -> str:
+    # JSON has no line end of its own, which would end the event.
+    return f"event: {name}\ndata: {json.dumps(told)}\n\n"

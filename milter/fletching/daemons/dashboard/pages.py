@@ -1,7 +1,7 @@
 """The pages of the dashboard: statistics in, HTML and SVG out.
 
-Here lives what the pages show, and their texts. Pure: requests and the source of the numbers are in
-`app.py`. Jinja2 escapes every text; every number is formatted here.
+Here lives what the pages show and in which words. Pure: who asks, and where the numbers come from,
+is `dashboard.py`'s. Every text is escaped by Jinja2, and every number is written here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fletching.store.counts import Campaign, Dimension, Link, Row
 
 MOST_CAMPAIGNS = 100
-"""Campaigns on a page."""
+"""How many a page shows."""
 
 MOST_LINKS = 50
 
@@ -25,13 +25,13 @@ BREAKDOWNS: Mapping[Dimension, str] = {
     "mtaid": "VirtualMTAs",
     "day": "Days",
 }
-"""The breakdowns of `Statistics.by`, and their titles."""
+"""What `Statistics.by` knows, and what the pages call it."""
 
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
 )
-_BY_RECIPIENTS = (
+_OF_READERS = (
     ("Sent", "sent"),
     ("Unique opens", "unique_opens"),
     ("Confirmed opens", "confirmed_opens"),
@@ -42,11 +42,11 @@ _BY_RECIPIENTS = (
     ("Unsubscribed", "unsubscribes"),
     ("Complaints", "complaints"),
 )
-_BY_BOTS = (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))
-_COLUMNS = (*_BY_RECIPIENTS, *_BY_BOTS)
+_OF_BOTS = (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))
+_COLUMNS = (*_OF_READERS, *_OF_BOTS)
 _GROUPS = (
-    ("Recipients", _BY_RECIPIENTS),
-    ("Bots (counted separately)", _BY_BOTS),
+    ("Readers", _OF_READERS),
+    ("Bots, counted apart", _OF_BOTS),
     (
         "Delivery",
         (
@@ -57,15 +57,15 @@ _GROUPS = (
         ),
     ),
 )
-# Shown with their percentage of the messages sent.
-_WITH_PERCENTAGE = {
+# With a share of the messages sent.
+_SHARED = {
     *("unique_opens", "confirmed_opens", "unique_clicks", "unsubscribes", "complaints"),
     "delivered",
 }
 _UNKNOWN = "\N{EN DASH}"
 _PANELS = (
     ("Sent", ("sent",)),
-    ("Recipient activity", ("opens", "clicks", "unsubscribes")),
+    ("What readers did", ("opens", "clicks", "unsubscribes")),
 )
 _WIDTH, _HEIGHT = 600, 120
 _MOST_POINTS = 120
@@ -81,7 +81,7 @@ _templates = Environment(
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number on a page. ``key``: its name in live updates; empty if it gets none."""
+    """A number on a page. ``key``: its name in what is told live; empty where it stays."""
 
     text: str
     key: str = ""
@@ -89,7 +89,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row of a table. ``address``: the path of its own page; empty if it has none."""
+    """A row of a table. ``address`` leads to its own page; empty where it has none."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -99,7 +99,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. ``first``: the heading of the row names, before those of ``columns``."""
+    """A table. ``first``: the title of the rows' names, before those of ``columns``."""
 
     caption: str
     first: str
@@ -109,7 +109,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve: what it counts, and its SVG path."""
+    """One curve: what it counts, and its path in the coordinates of the picture."""
 
     kind: str
     name: str
@@ -118,17 +118,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Curves on the same scale. ``description`` is for screen readers."""
+    """Curves with one scale. ``said`` is for who cannot see them."""
 
     title: str
     top: str
-    description: str
+    said: str
     lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A campaign over time; all panels have the same time axis."""
+    """A campaign over time; all panels have the same times."""
 
     width: int
     height: int
@@ -138,8 +138,8 @@ class Curve:
 
 
 def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> str:
-    """A page of campaigns, newest first. One more than `MOST_CAMPAIGNS` means that there are older
-    ones. Page 1 gets live updates.
+    """A page of campaigns, newest first; one more than `MOST_CAMPAIGNS` shows that there are older
+    ones. The first page, number 1, is told of new numbers.
     """
     rows = [
         TableRow(
@@ -167,19 +167,16 @@ def campaign(
     now: int,
     nonce: str,
 ) -> str:
-    """The page of a campaign. ``hours``: counts by kind and start of the hour (unix time).
+    """A campaign's own page. ``hours``: by kind and beginning of the hour (unix time), a count.
 
-    ``warnings``: each with the number of messages that had it.
+    ``warnings``: each with the number of its mails.
     """
     rows = [
-        TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _LINK_COLUMNS))
+        TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _OF_A_LINK))
         for each in links[:MOST_LINKS]
     ]
     groups = [
-        (
-            title,
-            [(words, Cell(_number(found, name, percentage=True), name)) for words, name in cells],
-        )
+        (title, [(words, Cell(_number(found, name, share=True), name)) for words, name in cells])
         for title, cells in _GROUPS
     ]
     return _page(
@@ -192,18 +189,18 @@ def campaign(
         opened=_minute(found.opened),
         groups=groups,
         curve=curve(hours),
-        links=Table("Links, most clicked first", "Link", _titles(_LINK_COLUMNS), rows),
+        links=Table("Links, the most clicked first", "Link", _titles(_OF_A_LINK), rows),
         mtas=Table("VirtualMTAs", "Name", _titles(_COLUMNS), _rows(mtas)),
         warnings=Table(
-            "Messages accepted with a warning",
+            "What its mails were let through with",
             "Warning",
-            ("Messages",),
+            ("Mails",),
             [TableRow(text, (Cell(f"{mails:,}"),)) for text, mails in warnings],
         ),
     )
 
 
-_LINK_COLUMNS = (
+_OF_A_LINK = (
     ("Unique clicks", "unique_clicks"),
     ("Clicks", "clicks"),
     ("Bot clicks", "bot_clicks"),
@@ -216,13 +213,13 @@ def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> st
     return _page("by.html", f"/by/{what}", nonce, now, live="", table=table)
 
 
-def error(title: str, text: str, nonce: str) -> str:
-    """An error page."""
-    return _page("error.html", "", nonce, 0, live="", title=title, text=text)
+def trouble(title: str, text: str, nonce: str) -> str:
+    """A page for what cannot be shown."""
+    return _page("trouble.html", "", nonce, 0, live="", title=title, text=text)
 
 
 def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
-    """The numbers of the first page, by key."""
+    """The numbers of the first page by their keys."""
     return {
         f"{each.campaign}.{name}": _number(each, name)
         for each in found[:MOST_CAMPAIGNS]
@@ -231,19 +228,17 @@ def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
 
 
 def cells_of_one(found: Campaign) -> dict[str, str]:
-    """The numbers of a campaign's page, by key."""
-    return {
-        name: _number(found, name, percentage=True) for _, cells in _GROUPS for _, name in cells
-    }
+    """The numbers of a campaign's page by their keys."""
+    return {name: _number(found, name, share=True) for _, cells in _GROUPS for _, name in cells}
 
 
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
-    """The curves of a campaign's page, to replace the ones that are there."""
+    """The curves of a campaign's page, to put in the place of the old ones."""
     return _templates.get_template("curve.html").render(curve=curve(hours))
 
 
 def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
-    """A campaign over time; None if nothing was counted."""
+    """A campaign over time; None where nothing was counted."""
     times = [time for counted in hours.values() for time in counted]
     if not times:
         return None
@@ -251,7 +246,7 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
     points = (end - begin) // _HOUR + 1
     hours_each = -(-points // _MOST_POINTS)
     step = hours_each * _HOUR
-    counted = {kind: _summed(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
+    counted = {kind: _gathered(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
     unit = "an hour" if hours_each == 1 else f"{hours_each} hours"
     panels = tuple(_panel(title, kinds, counted, unit) for title, kinds in _PANELS)
     return Curve(_WIDTH, _HEIGHT, _minute(begin), _minute(end + _HOUR), panels)
@@ -260,8 +255,8 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
 _KINDS = tuple(kind for _, kinds in _PANELS for kind in kinds)
 
 
-def _summed(counted: Mapping[int, int], begin: int, end: int, step: int) -> list[int]:
-    """Counts for equal time spans, including empty ones."""
+def _gathered(counted: Mapping[int, int], begin: int, end: int, step: int) -> list[int]:
+    """Counts of equal spans of time, those without any too."""
     spans = [0] * ((end - begin) // step + 1)
     for time, count in counted.items():
         spans[(time - begin) // step] += count
@@ -278,18 +273,18 @@ def _panel(
 
 
 def _path(counts: Sequence[int], top: int) -> str:
-    """A path through all counts; a single count is a horizontal line."""
+    """A path through all counts; a single one is a level line."""
     heights = [_HEIGHT - 2 - (_HEIGHT - 4) * count / max(top, 1) for count in counts]
     heights = heights * 2 if len(heights) == 1 else heights
     apart = _WIDTH / (len(heights) - 1)
     return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
 
 
-def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
+def _number(counters: Campaign | Row, name: str, *, share: bool = False) -> str:
     number: int | None = getattr(counters, name)
     if number is None:
         return _UNKNOWN
-    if not percentage or name not in _WITH_PERCENTAGE or not counters.sent:
+    if not share or name not in _SHARED or not counters.sent:
         return f"{number:,}"
     return f"{number:,} ({100 * number / counters.sent:.1f}\N{NO-BREAK SPACE}%)"
 
@@ -305,9 +300,9 @@ def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
     return [title for title, _ in columns]
 
 
-def _page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
+def _page(template: str, here: str, nonce: str, now: int, **told: object) -> str:
     page = _templates.get_template(template)
-    return page.render(nav=_NAV, here=here, nonce=nonce, now=_minute(now), **values)
+    return page.render(nav=_NAV, here=here, nonce=nonce, now=_minute(now), **told)
 
 
 def _minute(seconds: int) -> str:
