@@ -1,6 +1,6 @@
-# Everything a newcomer needs: `make demo` to see it, `make test` to trust it.
+# `make demo` shows Fletching at work, `make test` runs all tests.
 #
-# Runs as root or with sudo: Postfix's master, which the demo and the tests start privately, wants root.
+# Run it as root or with sudo: the demo and the tests start a private Postfix, whose master requires root.
 
 PYTHON ?= python3
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -16,11 +16,11 @@ TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-c
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## Show this
+help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: demo-packages setup ## Send a campaign through a private Postfix and show what became of it
+demo: demo-packages setup ## Send a campaign through a private Postfix and show the results
 	$(SUDO) env KEEP="$(KEEP)" $(VENV)/bin/python -m demo
 
 .PHONY: test
@@ -33,15 +33,15 @@ lint: setup
 	$(VENV)/bin/mypy --strict
 
 .PHONY: bench
-bench: bench-packages setup ## Speed beside OpenDKIM and dkimpy-milter: tables, JSON, pictures in build/
+bench: bench-packages setup ## Compare the speed with OpenDKIM and dkimpy-milter: tables, and JSON and charts in build/
 	$(SUDO) $(VENV)/bin/python -m bench $(BENCH)
 
 .PHONY: drills
-drills: bench-packages setup ## Kill, fail over, hang and partition Redis under load: a table of what is kept
+drills: bench-packages setup ## Kill, fail over, hang and partition Redis under load: a table of what is lost
 	$(SUDO) $(VENV)/bin/python -m bench.drills $(DRILLS)
 
 .PHONY: docs
-docs: setup ## Write docs/configuration.md anew from the model
+docs: setup ## Generate docs/configuration.md from the options
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
 
 .PHONY: mutate
@@ -49,11 +49,11 @@ mutate: setup ## Change modules in small ways and list the changes that no test 
 	$(VENV)/bin/python -m mutate $(MUTATE)
 
 .PHONY: networks
-networks: setup ## Fetch the networks of Google's and Apple's proxies into returning/networks.txt
+networks: setup ## Download the networks of Google's and Apple's proxies to returning/networks.txt
 	$(VENV)/bin/python -m networks
 
 .PHONY: lock
-lock: setup ## Take newer versions of all libraries into the lock files
+lock: setup ## Update all libraries in the lock files
 	$(VENV)/bin/python -m pip install --quiet pip-tools
 	$(VENV)/bin/pip-compile $(LOCKED) -o requirements.lock pyproject.toml
 	$(VENV)/bin/pip-compile $(LOCKED) --extra dev -o requirements-dev.lock pyproject.toml
@@ -61,7 +61,7 @@ LOCKED := --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no
 	--no-emit-index-url --no-emit-find-links
 
 .PHONY: setup
-setup: $(VENV)/.ready ## Make .venv with the locked versions
+setup: $(VENV)/.ready ## Create .venv with the locked versions of all libraries
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@.ci/packages $(RUN_PACKAGES)

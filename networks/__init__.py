@@ -1,6 +1,6 @@
-"""Writes `returning/networks.txt` anew from what Google and Apple publish: `make networks`.
+"""Updates `returning/networks.txt` with the networks of Google and Apple: `make networks`.
 
-Here lives which of their networks are taken. The comments at the top of the file stay.
+The comments at the top of the file are kept.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ CUSTOMERS = "https://www.gstatic.com/ipranges/cloud.json"
 APPLE = "https://mask-api.icloud.com/egress-ip-ranges.csv"
 
 WIDENED = {4: 16, 6: 32}
-"""Prefixes of Apple's networks, by IP version: its list has 280,000 lines."""
+"""Prefix lengths of Apple's networks by IP version, since its list has 280,000 lines."""
 
 Network = IPv4Network | IPv6Network
 
 
 def google(everything: str, customers: str) -> list[Network]:
-    """Google's own networks from its two lists in JSON."""
+    """Google's own networks: all of its networks, without those of its customers."""
     found = set(_published(everything))
     for rented in _published(customers):
         for whole in [each for each in found if _holds(each, rented)]:
@@ -37,7 +37,7 @@ def google(everything: str, customers: str) -> list[Network]:
 
 
 def apple(table: str) -> list[Network]:
-    """Apple's networks from its CSV, whose first column they are; widened."""
+    """Apple's networks, from the first column of its CSV, widened to `WIDENED`."""
     found = {ip_network(line.partition(",")[0]) for line in table.splitlines() if line}
     return _collapsed(
         {net.supernet(new_prefix=min(net.prefixlen, WIDENED[net.version])) for net in found}
@@ -45,10 +45,10 @@ def apple(table: str) -> list[Network]:
 
 
 def written(before: str, google: Iterable[Network], apple: Iterable[Network], day: str) -> str:
-    """The file's text: the comments that it had, with the day, and the networks."""
-    told = [line for line in before.splitlines() if line.startswith("#")]
-    told = told[: next((at for at, line in enumerate(told) if "As of " in line), len(told))]
-    lines = [*told, f"# As of {day}."]
+    """The new text of the file: its comments, the date, and the networks."""
+    comments = [line for line in before.splitlines() if line.startswith("#")]
+    dated = next((at for at, line in enumerate(comments) if "As of " in line), len(comments))
+    lines = [*comments[:dated], f"# As of {day}."]
     lines += [f"google {network}" for network in google]
     lines += [f"apple {network}" for network in apple]
     return "\n".join(lines) + "\n"
@@ -77,7 +77,7 @@ def _fetched(url: str) -> str:
 
 
 def renew() -> None:
-    """Fetches all three lists and writes the file."""
+    """Download the three lists and write the file."""
     found = google(_fetched(GOOGLE), _fetched(CUSTOMERS)), apple(_fetched(APPLE))
     today = datetime.now(UTC).date().isoformat()
     FILE.write_text(written(FILE.read_text("utf-8"), *found, today), "utf-8")
