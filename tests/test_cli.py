@@ -104,8 +104,8 @@ def test_as_a_module(host: Host) -> None:
 
 
 VERBS = {
-    "Add", "Carry", "Check", "Decode", "Destroy", "Explain", "Find", "Make", "Manage", "Open",
-    "Print", "Remove", "Run", "Show", "Stop", "Use",
+    "Add", "Check", "Create", "Decode", "Deliver", "Destroy", "Explain", "Find", "List", "Manage",
+    "Print", "Remove", "Resume", "Run", "Show", "Stop",
 }  # fmt: skip
 
 

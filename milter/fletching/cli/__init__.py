@@ -1,1 +1,1 @@
-"""The commands, by what they are about. They parse, call and print; no logic lives here."""
+"""The command line: it parses, calls and prints. Logic belongs in `admin/`, `checks/`, ..."""

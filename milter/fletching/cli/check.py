@@ -12,19 +12,20 @@ from fletching.cli.options import configured, fail, load_or_fail, say
 
 @click.command()
 @configured
-@click.option("--dns", is_flag=True, help="Check DKIM records, tracking hosts, bounce domain's MX.")
-@click.option("--postfix", is_flag=True, help="Check that Postfix's configuration fits this one.")
+@click.option(
+    "--dns", is_flag=True, help="Check DKIM records, tracking hosts and the MX of bounce domains."
+)
+@click.option("--postfix", is_flag=True, help="Check Postfix's configuration.")
 @click.option(
     "--daemon",
     type=click.Choice(["milter", "web", "courier"]),
-    help="Only check that this daemon can load the configuration.",
+    help="Check only that this daemon can load the configuration.",
 )
 def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> None:
     """Check configuration, keys, Redis; optionally DNS, Postfix.
 
-    One line a finding. Exit 0: nothing is wrong; 1: something is; 2: the configuration is broken.
-    Run it as root: only then are files and the milter socket tried as the users of Fletching and
-    Postfix.
+    Prints one line per finding. Exit status 0: no errors; 1: errors; 2: invalid configuration. Run
+    it as root: only root can test file and socket access as the users of Fletching and Postfix.
 
     \b
     Example:
@@ -52,7 +53,7 @@ def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> No
 
 
 def load_as(config_path: Path, daemon: str) -> None:
-    """Opens what the daemon opens, says nothing if it can, and ends with 2 if it cannot."""
+    """Opens everything that the daemon opens when it starts; exits with 2 if that fails."""
     from fletching.checks.daemons import OPENS
     from fletching.config.faults import with_line
     from fletching.config.load import ConfigError

@@ -1,4 +1,4 @@
-"""The commands that stay: `fletching milter`, `web`, `courier` and `run`."""
+"""The daemons: `fletching milter`, `web`, `courier` and `run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fletching.cli.options import configured
 def milter(config_path: Path) -> None:
     """Run the milter in the foreground.
 
-    SIGHUP reloads the configuration; SIGTERM finishes the mails in hand and ends.
+    SIGHUP reloads the configuration. SIGTERM finishes mail in progress and exits.
 
     \b
     Example:
@@ -31,9 +31,9 @@ def milter(config_path: Path) -> None:
 def web(config_path: Path) -> None:
     """Run the tracking web service in the foreground.
 
-    It answers the links in tracked mail: clicks, opens, unsubscribes. It speaks plain HTTP, for
-    nginx or Caddy in front of it. The dashboard comes with it. SIGHUP reloads the configuration;
-    SIGTERM ends the requests in hand and then itself.
+    Answers clicks, opens and unsubscribes from tracked mail, and serves the dashboard. Speaks plain
+    HTTP, for a reverse proxy such as nginx or Caddy. SIGHUP reloads the configuration. SIGTERM
+    finishes requests in progress and exits.
 
     \b
     Example:
@@ -47,10 +47,10 @@ def web(config_path: Path) -> None:
 @click.command()
 @configured
 def courier(config_path: Path) -> None:
-    """Carry events to their destinations, in the foreground.
+    """Deliver events to their destinations, in the foreground.
 
     Several couriers, on one host or many, share the work. SIGHUP reloads the configuration and
-    opens files anew; SIGTERM finishes the batches in hand and ends.
+    reopens files. SIGTERM finishes batches in progress and exits.
 
     \b
     Example:
@@ -64,10 +64,10 @@ def courier(config_path: Path) -> None:
 @click.command()
 @configured
 def run(config_path: Path) -> None:
-    """Run everything under one supervisor.
+    """Run all daemons under one supervisor.
 
-    For one-host set-ups, containers and the demo. With `redis: embedded` a private redis-server
-    runs with it.
+    For single hosts, containers and the demo. With `redis: embedded`, starts a private redis-server
+    too.
 
     \b
     Example:

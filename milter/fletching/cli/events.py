@@ -1,4 +1,4 @@
-"""The commands about the stream of events: `fletching events`, and its destinations' progress."""
+"""`fletching events`: show and redeliver events, backlog and dead letters of destinations."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from fletching.config.model import Config
 
 _LOOK_EVERY = 0.25
-"""Seconds between two questions for new events."""
+"""Seconds between two polls for new events."""
 
 
 def milliseconds(config: Config, value: str | None) -> int:
-    """A time as unix milliseconds; 0 for none."""
+    """A time as unix milliseconds; 0 if none is given."""
     from fletching.startup import since, zone
 
     try:
@@ -33,7 +33,7 @@ def milliseconds(config: Config, value: str | None) -> int:
 
 
 def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:
-    """Types that events have."""
+    """The given event types. Raises BadParameter for an unknown one."""
     from fletching.events import TYPES
 
     for name in value:
@@ -45,11 +45,11 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
 
 
 @click.group(invoke_without_command=True)
-@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Keep showing new events until Ctrl-C.")
 @click.option(
     "--since",
     metavar="TIME",
-    help="Show only events that Redis got since then (date or RFC 3339 time). Default: all.",
+    help="Show only events that Redis got since this date or RFC 3339 time. Default: all.",
 )
 @click.option(
     "--type",
@@ -57,12 +57,12 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
     multiple=True,
     metavar="T",
     callback=known_types,
-    help="Only events of this type, such as engine_click; repeatable.",
+    help="Show only events of this type, such as engine_click; repeatable.",
 )
 @click.option(
     "--replay",
     metavar="DEST",
-    help="Instead: have the destination get again all that came --since.",
+    help="Redeliver events since TIME (--since) to DEST instead of showing them.",
 )
 @configured
 @click.pass_context
@@ -74,11 +74,11 @@ def events(
     types: frozenset[str],
     replay: str | None,
 ) -> None:
-    """Show events, one JSON object a line, the oldest first.
+    """Show events, one JSON object per line, oldest first.
 
-    A destination that is replayed goes back in the stream, and gets what came since then once more
-    and in order, as far as its types and classes want it. Events that it had before come with the
-    same event_unique_id. A date, or a time without offset, is in the configured `timezone`.
+    With --replay, the destination gets all events since --since again, in order, filtered by its
+    types and classes. Events that it got before have the same event_unique_id. A date, or a time
+    without offset, is in the configured `timezone`.
 
     \b
     Example:
@@ -104,14 +104,14 @@ def events(
 
 
 def refuse_options_before(context: click.Context) -> None:
-    """What is given to the group would not reach the command in it."""
+    """Options given to the group would be ignored by its subcommand."""
     sources = map(context.get_parameter_source, context.params)
     if ParameterSource.COMMANDLINE in sources:
         raise click.UsageError(f"put options after {context.invoked_subcommand}")
 
 
 def show(reading: Reading, types: frozenset[str], follow: bool) -> None:
-    """Prints until the end; where it follows, until Ctrl-C. Raises NoAnswer."""
+    """Prints all events; with ``follow``, new ones until Ctrl-C. Raises NoAnswer."""
     from fletching.admin.events import of_types
 
     try:
@@ -125,27 +125,27 @@ def show(reading: Reading, types: frozenset[str], follow: bool) -> None:
 
 
 def next_ones(reading: Reading) -> list[str]:
-    """What has come; waits, and says so, while Redis is away."""
+    """New events. While Redis is unavailable, reports that once and waits."""
     from fletching.admin.asking import NoAnswer
 
-    said = False
+    reported = False
     while True:
         try:
             found = reading.read()
         except NoAnswer as error:
-            if not said:
+            if not reported:
                 say(error, err=True)
-            said = True
+            reported = True
             time.sleep(_LOOK_EVERY)
             continue
-        if said:
+        if reported:
             say("redis: answers again", err=True)
         return found
 
 
 def print_lines(lines: list[str]) -> None:
     if lines:
-        # On a terminal, where an event may be what somebody else put into Redis.
+        # Escaped on a terminal, since others may write to Redis too.
         write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
 
@@ -162,17 +162,18 @@ def go_back(config_path: Path, name: str, since: str) -> None:
             fail(error)
         except StreamError as error:
             fail(str(error), 1)
-        say(f"{name}: gets {count} event{'' if count == 1 else 's'} again")
+        say(f"{name}: {count} event{'' if count == 1 else 's'} will be redelivered")
 
 
 @events.command("status")
 @as_json
 @configured
 def events_status(config_path: Path, wants_json: bool) -> None:
-    """Show how far each destination is.
+    """Show each destination's backlog.
 
-    How many events wait for it, wanted or not; how many a courier has in hand; dead letters; and
-    when Redis got the oldest one that is not done, with its age (in JSON: seconds).
+    Columns: events waiting, including those that its filter skips; events that a courier is
+    delivering; dead letters; when Redis got the oldest undelivered event; its age (in JSON:
+    seconds).
 
     \b
     Example:
@@ -196,8 +197,8 @@ def events_status(config_path: Path, wants_json: bool) -> None:
 def events_dead(config_path: Path, destination: str) -> None:
     """Show the dead letters of DEST.
 
-    What it did not take, one JSON object a line, the oldest first: its id in the stream, why it
-    lies here, and the event.
+    Prints one JSON object per line, oldest first: the event's id in the stream, why it was not
+    delivered, and the event.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The commands about keys and what they make: `fletching key`, `dkim` and `token`."""
+"""Keys, DKIM records and tokens: `fletching key`, `dkim` and `token`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @click.group()
 def key() -> None:
-    """Manage the keys of tokens.
+    """Manage the link keys.
 
-    Tokens are in links, X-Mailer-Info and return paths.
+    They encrypt and authenticate the tokens in links, X-Mailer-Info and return paths.
 
     \b
     Example:
@@ -37,9 +37,10 @@ def link_keys_or_fail(config: Config, config_path: Path) -> Path:
 @key.command("new")
 @configured
 def key_new(config_path: Path) -> None:
-    """Make a key, which signs from the next reload on.
+    """Create a key, which signs after the next reload.
 
-    Older ones still open what they made. Give the file to the whole fleet before the reload.
+    Older keys still decrypt the tokens made with them. Copy the file to all hosts before the
+    reload.
 
     \b
     Example:
@@ -60,7 +61,7 @@ def key_new(config_path: Path) -> None:
 @configured
 @as_json
 def key_list(config_path: Path, wants_json: bool) -> None:
-    """Show the keys, never their secrets.
+    """List the keys, without their secrets.
 
     \b
     Example:
@@ -101,7 +102,7 @@ def key_retire(config_path: Path, key_id: int) -> None:
 
 @click.group()
 def dkim() -> None:
-    """Make DKIM keys and print their DNS records.
+    """Create DKIM keys and print their DNS records.
 
     \b
     Example:
@@ -117,17 +118,19 @@ def dkim() -> None:
     type=click.Choice(["rsa", "ed25519"]),
     default="rsa",
     show_default=True,
-    help="What the key signs with.",
+    help="Set the signature algorithm.",
 )
-@click.option("--bits", type=int, default=2048, show_default=True, help="The length of an RSA key.")
+@click.option(
+    "--bits", type=int, default=2048, show_default=True, help="Set the length of RSA keys."
+)
 @configured
 def dkim_new(
     config_path: Path, domain: str | None, selector: str | None, algorithm: Any, bits: int
 ) -> None:
-    """Make the configured key files that are not there yet.
+    """Create the configured key files that do not exist yet.
 
-    With DOMAIN, or DOMAIN and SELECTOR, only those. Prints the DNS record of each as a line of a
-    zone file.
+    With DOMAIN, or DOMAIN and SELECTOR, only those. Prints the DNS record of each new key as a line
+    of a zone file.
 
     \b
     Example:
@@ -154,7 +157,7 @@ def dkim_new(
 @click.argument("selector", required=False)
 @configured
 def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> None:
-    """Print the DNS records of the keys, as lines of a zone file.
+    """Print the DNS records of the keys as lines of a zone file.
 
     \b
     Example:
@@ -186,10 +189,10 @@ def dkim_entries_or_fail(path: Path, domain: str | None, selector: str | None) -
 @configured
 @as_json
 def token(config_path: Path, token_or_url: str, wants_json: bool) -> None:
-    """Open a token, tracking URL, X-Mailer-Info or return path.
+    """Decode a token, tracking URL, X-Mailer-Info or return path.
 
-    Exit 0: opened; 1: not made with one of our keys, or changed; 2: wrong usage, or the
-    configuration is broken.
+    Exit status 0: decoded; 1: altered, or not made with one of our keys; 2: wrong usage or invalid
+    configuration.
 
     \b
     Example:
@@ -203,15 +206,15 @@ def token(config_path: Path, token_or_url: str, wants_json: bool) -> None:
     config = load_or_fail(config_path)
     path = link_keys_or_fail(config, config_path)
     try:
-        told = opened(token_or_url, read_link_keys(path), config.recipient_delimiter)
+        content = opened(token_or_url, read_link_keys(path), config.recipient_delimiter)
     except KeyFileError as error:
         fail(error)
     except TokenError as error:
         fail(f"invalid token: {error}", 1)
     if wants_json:
-        click.echo(json.dumps(told, ensure_ascii=True))
+        click.echo(json.dumps(content, ensure_ascii=True))
         return
-    for name, value in told.items():
+    for name, value in content.items():
         say(f"{name:18} {value}")
 
 

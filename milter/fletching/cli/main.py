@@ -1,4 +1,4 @@
-"""`fletching`: the one command, and the commands in it.
+"""The command `fletching` and its subcommands.
 
 Each command imports what it needs when it runs, so that `fletching key list` does not wait for the
 milter's libraries.

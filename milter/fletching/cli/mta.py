@@ -23,7 +23,7 @@ def mta() -> None:
 @configured
 @as_json
 def mta_list(config_path: Path, wants_json: bool) -> None:
-    """Show the VirtualMTAs, their transports, and which are paused.
+    """List the VirtualMTAs with their transports, and which are paused.
 
     \b
     Example:
@@ -43,8 +43,8 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
 def mta_pause(config_path: Path, name: str) -> None:
     """Stop routing new mail to NAME.
 
-    Pools skip it, and its fallback takes its own mail. Without a fallback its own mail is answered
-    451, so that the application tries again. What is in Postfix's queue already stays on its way.
+    Pools skip it, and its own mail goes to its fallback. Without a fallback its own mail gets 451,
+    so that the application tries again. Mail already in Postfix's queue is not affected.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def mta_pause(config_path: Path, name: str) -> None:
 @click.argument("name")
 @configured
 def mta_resume(config_path: Path, name: str) -> None:
-    """Use NAME again.
+    """Resume routing mail to NAME.
 
     \b
     Example:

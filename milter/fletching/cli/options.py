@@ -1,7 +1,7 @@
-"""What commands share: the configuration file, the form of answers, and how they end.
+"""Shared by all commands: the configuration option, output, and exit status.
 
-Exit codes: 0 success, 1 the answer is no, 2 wrong usage or a broken configuration, 70 an internal
-error. What came from outside (mail, Redis, DNS, Postfix) is printed by `say` or as JSON in ASCII.
+Exit status: 0 success, 1 the answer is no, 2 wrong usage or an invalid configuration, 70 internal
+error. Text from outside (mail, Redis, DNS, Postfix) is printed by `say`, or as JSON in ASCII.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT_CONFIG = "/etc/fletching/fletching.yaml"
 
 
 def configured(command: F) -> F:
-    """The option that every command has."""
+    """Adds the option that every command has."""
     return click.option(
         "--config",
         "config_path",
@@ -38,21 +38,21 @@ def configured(command: F) -> F:
     )(command)
 
 
-as_json = click.option("--json", "wants_json", is_flag=True, help="One JSON object for scripts.")
+as_json = click.option("--json", "wants_json", is_flag=True, help="Print one JSON object.")
 
 
 def printable(text: str) -> str:
-    """A text without anything that steers a terminal, or that stdout has no octets for."""
+    """A text with control characters, and characters that stdout cannot encode, escaped."""
     return escapes.printable(text, sys.stdout.encoding)
 
 
 def say(line: object, err: bool = False) -> None:
-    """Prints one line, whatever is in it."""
+    """Prints one line, with terminal control characters escaped."""
     click.echo(printable(str(line)), err=err)
 
 
 def fail(error: object, code: int = 2) -> NoReturn:
-    """Says what is wrong, in a line for each problem of a configuration, and ends."""
+    """Prints an error, one line for each error of a configuration, and exits."""
     for line in getattr(error, "errors", (error,)):
         say(line, err=True)
     sys.exit(code)
@@ -68,7 +68,7 @@ def load_or_fail(path: Path) -> Config:
 
 
 def show_rows(rows: list[dict[str, Any]], wants_json: bool, name: str) -> None:
-    """A table for people, one JSON object for scripts."""
+    """Prints a table, or one JSON object."""
     if wants_json:
         click.echo(json.dumps({name: rows}, ensure_ascii=True))
         return

@@ -1,4 +1,4 @@
-"""The commands about one mail: `fletching preview` and `fletching explain`."""
+"""What becomes of one message: `fletching preview` and `fletching explain`."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
         multiple=True,
         metavar="A",
         callback=recipients,
-        help="A recipient; repeatable. Default: the addresses of To.",
+        help="Add a recipient; repeatable. Default: the addresses of To.",
     ),
     click.option(
         "--from",
         "sender",
         metavar="A",
-        help="The envelope sender; <> is the null sender. Default: the address of From.",
+        help="Set the envelope sender; <> is the null sender. Default: the address of From.",
     ),
-    click.option("--auth", "login", metavar="LOGIN", help="The name given to SMTP AUTH."),
+    click.option("--auth", "login", metavar="LOGIN", help="Set the SMTP AUTH login."),
     click.option(
         "--client",
         default="127.0.0.1",
         show_default=True,
         metavar="IP",
         callback=client_address,
-        help="The client's address.",
+        help="Set the client's address.",
     ),
-    click.option("--now", metavar="RFC3339", help="The time of sending. Default: now."),
+    click.option("--now", metavar="RFC3339", help="Set the time of sending. Default: now."),
     click.option(
         "--suppressed",
         type=click.Choice(["unsubscribed", "complained", "bad_address", "by_hand"]),
-        help="Treat the recipient as suppressed on its list, for this reason.",
+        help="Treat the recipient as suppressed for this reason.",
     ),
     as_json,
     configured,
@@ -77,7 +77,7 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
 
 
 def message_options(command: F) -> F:
-    """What `preview` and `explain` are asked."""
+    """Adds the options of `preview` and `explain`."""
     for option in reversed(_ABOUT_A_MESSAGE):
         command = option(command)
     return command
@@ -85,22 +85,22 @@ def message_options(command: F) -> F:
 
 @click.command()
 @message_options
-def preview(wants_json: bool, **asked: Any) -> None:
-    """Show MESSAGE, a file or - for stdin, as it would leave.
+def preview(wants_json: bool, **given: Any) -> None:
+    """Print MESSAGE, a file or - for stdin, as it would be sent.
 
     Needs neither Redis nor Postfix: the campaign is `preview`, the message number 1. The member of
-    a pool is one that chance takes, as for each mail. Exit 0: accepted; 1: refused, the reply on
-    stderr; 2: wrong usage, or the configuration is broken.
+    a pool is chosen at random. Exit status 0: accepted; 1: refused, with the reply on stderr; 2:
+    wrong usage or invalid configuration.
 
     \b
     Example:
       fletching preview newsletter.eml --rcpt joe@example.org --auth shop
     """
-    from fletching.admin.preview import as_json as told
+    from fletching.admin.preview import as_json as as_object
 
-    outcome, _, envelope = carried(**asked)
+    outcome, _, envelope = carried(**given)
     if wants_json:
-        click.echo(json.dumps(told(outcome, envelope), ensure_ascii=True))
+        click.echo(json.dumps(as_object(outcome, envelope), ensure_ascii=True))
     elif outcome.refusal is None:
         write(bytes(outcome.final))
     if outcome.refusal is not None:
@@ -109,11 +109,11 @@ def preview(wants_json: bool, **asked: Any) -> None:
 
 @click.command()
 @message_options
-def explain(wants_json: bool, **asked: Any) -> None:
+def explain(wants_json: bool, **given: Any) -> None:
     """Explain each decision about MESSAGE, a file or - for stdin.
 
-    Every decision and where it came from, every link and why it was or was not rewritten, every
-    edit. Exit codes are those of preview.
+    Prints every decision and its source, every link and why it was or was not rewritten, and every
+    edit. Exit status as for preview.
 
     \b
     Example:
@@ -123,12 +123,12 @@ def explain(wants_json: bool, **asked: Any) -> None:
 
     from fletching.admin.explain import explained, show
 
-    outcome, message, envelope = carried(**asked)
-    told = explained(outcome, message, envelope)
+    outcome, message, envelope = carried(**given)
+    explanation = explained(outcome, message, envelope)
     if wants_json:
-        click.echo(json.dumps(told, ensure_ascii=True))
+        click.echo(json.dumps(explanation, ensure_ascii=True))
     else:
-        show(told, Console(width=None if sys.stdout.isatty() else 120, highlight=False))
+        show(explanation, Console(width=None if sys.stdout.isatty() else 120, highlight=False))
     sys.exit(0 if outcome.refusal is None else 1)
 
 
@@ -142,7 +142,7 @@ def carried(
     now: str | None,
     suppressed: str | None,
 ) -> tuple[Outcome, Message, Envelope]:
-    """The outcome for a message of the command line."""
+    """The outcome for a message given on the command line."""
     from fletching.admin.preview import envelope_of
     from fletching.admin.preview import preview as previewed
     from fletching.config.faults import with_line
@@ -167,7 +167,7 @@ def carried(
 
 
 def paused_or_none(config: Config) -> frozenset[str]:
-    """The paused VirtualMTAs; none where this is no host that sends."""
+    """The paused VirtualMTAs; none if they cannot be read, as on a host that sends no mail."""
     from fletching.admin.mta import MtaError, paused
 
     try:

@@ -1,4 +1,4 @@
-"""The command about numbers: `fletching stats`."""
+"""`fletching stats`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _WIDTH_OF_NO_TERMINAL = 120
 @click.option(
     "--by",
     type=click.Choice(["mail_class", "list", "mta", "link", "day"]),
-    help="Break the numbers down; by link needs a CAMPAIGN.",
+    help="Break down by this; link requires a CAMPAIGN.",
 )
 @click.option(
     "--page",
     type=click.IntRange(1, 999_999),
     metavar="N",
-    help="Show the Nth 20 campaigns, the newest first. Default: 1; with --json and --csv: all.",
+    help="Show page N of 20 campaigns, newest first. Default: 1; with --json and --csv: all.",
 )
 @click.option("--all", "shows_all", is_flag=True, help="Show all campaigns, not just 20.")
 @click.option("--class", "mail_class", metavar="NAME", help="Show campaigns of this Mail Class.")
@@ -52,19 +52,19 @@ def stats(
     wants_json: bool,
     wants_csv: bool,
 ) -> None:
-    """Show what was sent, opened and clicked.
+    """Show messages sent, opens, clicks, unsubscribes and bounces.
 
-    The newest 20 campaigns; every one with --all, --json and --csv. Or CAMPAIGN, an id, or a
-    SendID for its newest campaign, with its links, hours and warnings. Days and hours are UTC.
+    Shows the newest 20 campaigns, or all of them with --all, --json or --csv. With CAMPAIGN, an id
+    or a SendID (then its newest campaign), shows its links, hours and warnings. Days and hours are
+    UTC.
 
-    Unique opens are messages that were opened, confirmed opens those that a person opened: a
-    privacy proxy of a mailbox provider loads images though nobody may have read. A person's click
-    counts as an open of that message. Opens and clicks are how often; those of privacy proxies and
-    of programs that follow links (bots) are counted apart. A dash, null in JSON and nothing in
-    CSV, is what nothing measures.
+    Unique opens are messages that were opened. Confirmed opens are those that a person opened: a
+    mailbox provider's privacy proxy also loads images that nobody looks at. A person's click counts
+    as an open. Opens and clicks are totals; those of privacy proxies and bots are counted
+    separately. A dash (null in JSON, empty in CSV) means not measured.
 
-    Exit 0: shown; 1: there is no such campaign; 2: wrong usage, the configuration is broken, or
-    Redis does not answer.
+    Exit status 0: shown; 1: no such campaign; 2: wrong usage, invalid configuration, or Redis does
+    not answer.
 
     \b
     Example:
@@ -90,14 +90,14 @@ def stats(
     with answered():
         try:
             if wants_json or wants_csv:
-                tell_scripts(config, campaign, by, wants_json, wanted, page)
+                print_data(config, campaign, by, wants_json, wanted, page)
             else:
-                tell_people(config, campaign, by, wanted, None if shows_all else page or 1)
+                print_tables(config, campaign, by, wanted, None if shows_all else page or 1)
         except NoCampaign as error:
             fail(error, 1)
 
 
-def tell_scripts(
+def print_data(
     config: Config,
     campaign: str | None,
     by: str | None,
@@ -109,8 +109,8 @@ def tell_scripts(
 
     rows = rows_of(config, campaign, by, wanted, page)
     if wants_json:
-        told = {"campaigns": rows} if by is None else {"by": by, "rows": rows}
-        click.echo(json.dumps(told, ensure_ascii=True))
+        data = {"campaigns": rows} if by is None else {"by": by, "rows": rows}
+        click.echo(json.dumps(data, ensure_ascii=True))
     else:
         write_csv(columns(by), rows)
 
@@ -131,7 +131,7 @@ def rows_of(
     return [figures.breakdown_row(by, each) for each in rows]
 
 
-def tell_people(
+def print_tables(
     config: Config, campaign: str | None, by: str | None, wanted: Wanted, page: int | None
 ) -> None:
     from fletching.admin import stats as statistics

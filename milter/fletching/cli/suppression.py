@@ -1,4 +1,4 @@
-"""The commands about suppression lists: `fletching suppression`."""
+"""`fletching suppression`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from fletching.admin.suppression import ByHand
 
 _STEP = 1 << 14
-"""Octets between two looks of the bar."""
+"""Bytes between two updates of the progress bar."""
 
 
 @click.group()
 def suppression() -> None:
-    """Manage suppression lists: who gets no more mail.
+    """Manage suppression lists.
 
-    Mail to them is refused where `suppress: refuse` is set, for its Mail Class or globally.
+    Mail to a suppressed address is refused if `suppress: refuse` is set, globally or for its class.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def suppression() -> None:
 def suppression_list(config_path: Path, listid: str | None, wants_json: bool) -> None:
     """Show the addresses of LISTID, or of all lists, sorted.
 
-    For a long list, `export` is better: it prints while it reads.
+    For a long list use `export`, which prints while it reads.
 
     \b
     Example:
@@ -57,12 +57,11 @@ def suppression_list(config_path: Path, listid: str | None, wants_json: bool) ->
 
 @suppression.command("export")
 @click.argument("listid", required=False)
-@click.option("--csv", is_flag=True, expose_value=False, help="As CSV, which it is anyway.")
 @configured
 def suppression_export(config_path: Path, listid: str | None) -> None:
     """Print the addresses of LISTID, or of all lists, as CSV.
 
-    In no order, with a line of titles: listid, address, reason, since (RFC 3339, UTC).
+    In no particular order. Columns: listid, address, reason, since (RFC 3339, UTC).
 
     \b
     Example:
@@ -83,11 +82,11 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 def suppression_add(config_path: Path, listid: str, address: str, obscured: bool) -> None:
     """Add ADDRESS to the suppression list of LISTID.
 
-    The list's mail to it is refused where `suppress: refuse` is set.
+    With `suppress: refuse`, mail of this list to ADDRESS is refused.
 
-    If ADDRESS is -, read addresses from stdin, one per line. An address that is on the list
-    already stays as it is. Prints a warning if no Mail Class has LISTID and the list has no
-    entries yet. Exit 1: some line is not an address; the others are added.
+    If ADDRESS is -, reads addresses from stdin, one per line. An address that is already on the
+    list is not changed. Prints a warning if no Mail Class uses LISTID and the list has no entries
+    yet. Exit status 1: some lines are not addresses; the others were added.
 
     \b
     Example:
@@ -123,9 +122,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
 def suppression_remove(config_path: Path, listid: str, address: str) -> None:
     """Remove ADDRESS from the suppression list of LISTID.
 
-    It may get mail again.
-
-    Exit 0: removed; 1: it was not there.
+    It can receive mail of this list again. Exit status 0: removed; 1: it was not on the list.
 
     \b
     Example:
@@ -147,7 +144,7 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
 def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
     """Find ADDRESS on all suppression lists.
 
-    Exit 0: it is on some list; 1: on none.
+    Exit status 0: it is on at least one list; 1: on none.
 
     \b
     Example:
@@ -162,7 +159,7 @@ def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
 
 
 def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
-    """Adds an address a line, and says how many were new."""
+    """Adds one address per line, and prints how many were new."""
     from fletching.admin.asking import NoAnswer
     from fletching.admin.suppression import SuppressionError
 
@@ -184,14 +181,14 @@ def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
 
 
 def addresses(lines: BinaryIO) -> Iterator[tuple[int, str]]:
-    """The lines that are not empty, with their numbers."""
+    """The non-empty lines with their numbers."""
     for number, line in enumerate(watched(lines), 1):
         if text := line.decode("utf-8", "surrogateescape").strip():
             yield number, text
 
 
 def watched(lines: BinaryIO) -> Iterator[bytes]:
-    """The lines; a bar on stderr shows how far they are, where that is a terminal."""
+    """The lines, with a progress bar on stderr if that is a terminal."""
     if not sys.stderr.isatty():
         yield from lines
         return
@@ -203,7 +200,7 @@ def watched(lines: BinaryIO) -> Iterator[bytes]:
 
 
 def size_of(lines: BinaryIO) -> int | None:
-    """The octets that will come, where that can be known."""
+    """The size of the input in bytes, if known."""
     try:
         about = os.fstat(lines.fileno())
     except OSError:

@@ -1,8 +1,6 @@
-"""What may reach a terminal or a pipe, and how a command that writes there ends.
+"""Output to a terminal, a file or a pipe: escaping, CSV, and a pipe that is closed early.
 
-Here live escapes, CSV, and the ends that are no failure: a reader that has seen enough, Ctrl-C.
-Names in what was counted came with mail, so anything may be in them. What is told may not be known
-here.
+Names and URLs in statistics come from mail, so they may contain anything.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ import click
 from fletching.admin import escapes
 from fletching.cli.options import fail, say
 
-as_csv = click.option("--csv", "wants_csv", is_flag=True, help="CSV with a line of titles.")
+as_csv = click.option("--csv", "wants_csv", is_flag=True, help="Print CSV with a header line.")
 
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """Round what asks Redis and prints the answer: ends the command with a sentence where none
-    comes, and in silence where nobody reads the rest."""
+    """Around code that queries Redis and prints: exits with an error if Redis does not answer, and
+    silently if the output pipe is closed."""
     from fletching.admin.asking import NoAnswer
 
     try:
@@ -34,23 +32,23 @@ def answered() -> Iterator[None]:
     except NoAnswer as error:
         fail(error)
     except BrokenPipeError:
-        # Else Python complains that it cannot flush what nobody wants.
+        # Otherwise Python complains that it cannot flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
 def write(octets: bytes) -> None:
-    """Writes a text as it is, but on a terminal by the line and without what steers it."""
+    """Writes a text unchanged; on a terminal line by line, with control characters escaped."""
     if sys.stdout.isatty():
         for line in octets.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
-            # A mail has CRLF.
+            # Messages have CRLF line ends.
             say(line.removesuffix("\r"))
     else:
         click.echo(octets, nl=False)
 
 
 def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows as they come: their values under these titles, None as an empty one.
+    """Writes rows as they arrive, with these columns; None becomes empty.
 
     Values are exact, but escaped on a terminal.
     """

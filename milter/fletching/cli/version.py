@@ -1,7 +1,7 @@
 """The version that `fletching --version` shows: that of the package, and the git commit.
 
 An installed package has its commit in the file `commit`, which `setup.py` writes when it is built.
-In a checkout, git is asked. Without either, the version stands alone.
+In a checkout, the commit comes from git. Without either, only the version is shown.
 """
 
 from __future__ import annotations
