@@ -33,7 +33,7 @@ from rich.table import Table
 from bench import mails
 from bench.course import Effort, Tell
 from bench.figures import middle, slope, steepest
-from bench.rooms import shares
+from bench.modules import shares
 
 PROFILED = "23 kB"
 _ROUNDS, _SECONDS_A_ROUND = 7, 0.2
@@ -113,16 +113,16 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All measurements. ``readers``: a newsletter that differs for each recipient.
-    ``room_percent``: share of each module in the newsletter's time.
+    """All measurements. ``recipients``: a newsletter that differs for each recipient.
+    ``module_percent``: share of each module in the newsletter's time.
     """
 
     sizes: Mapping[str, Cost]
-    readers: Mapping[str, Cost]
+    recipients: Mapping[str, Cost]
     growth: tuple[Grown, ...]
     rsa_ms: tuple[float, ...]
     ed25519_ms: tuple[float, ...]
-    room_percent: Mapping[str, float]
+    module_percent: Mapping[str, float]
 
 
 def measure(effort: Effort, tell: Tell) -> Results:
@@ -145,14 +145,14 @@ def measure(effort: Effort, tell: Tell) -> Results:
         for key in (setup.dkim_keys[0], SigningKey("x", "x", Ed25519PrivateKey.generate(), False))
     )
     repeats = 20 if effort.quick else 200
-    rooms = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
+    modules = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
     campaign = [*islice(mails.campaign(), _RECIPIENTS)]
-    readers = {
+    recipients = {
         "23 kB, a name and a link of its own": differing(campaign, setup, effort),
         "23 kB, all links of its own": differing(mails.personal(_RECIPIENTS // 10), setup, effort),
         "23 kB, as if it were the first": unknown(mails.SIZES[PROFILED], setup, effort),
     }
-    return Results(sizes, readers, tuple(growth), rsa, ed25519, rooms)
+    return Results(sizes, recipients, tuple(growth), rsa, ed25519, modules)
 
 
 def opened(directory: Path) -> Setup:
@@ -254,12 +254,12 @@ def figures(results: Results) -> dict[str, object]:
     """For JSON, with units in the names."""
     return {
         "sizes": {name: _figures(cost) for name, cost in results.sizes.items()},
-        "readers": {name: _figures(cost) for name, cost in results.readers.items()},
+        "recipients": {name: _figures(cost) for name, cost in results.recipients.items()},
         "rsa_2048_signature_cpu_ms": round(middle(results.rsa_ms), 4),
         "ed25519_signature_cpu_ms": round(middle(results.ed25519_ms), 4),
         "growth": [_grown(grown) for grown in results.growth],
         "profiled_mail": PROFILED,
-        "room_percent": {name: round(part, 2) for name, part in results.room_percent.items()},
+        "module_percent": {name: round(part, 2) for name, part in results.module_percent.items()},
     }
 
 
@@ -297,7 +297,7 @@ def tables(results: Results) -> Iterator[Table]:
     )
     table.add_column("%", justify="right")
     table.add_column("")
-    for name, part in list(results.room_percent.items())[:12]:
+    for name, part in list(results.module_percent.items())[:12]:
         table.add_row(name, f"{part:.1f}", "#" * round(part / 2))
     yield table
 
@@ -309,7 +309,7 @@ def _sizes(results: Results) -> Table:
     table = Table("mail", title=title, title_justify="left")
     for name in ("bytes", "links", "edits", "ms", "min to max", "page faults", "RSA part"):
         table.add_column(name, justify="right")
-    for name, cost in (*results.sizes.items(), *results.readers.items()):
+    for name, cost in (*results.sizes.items(), *results.recipients.items()):
         ms = middle(cost.ms)
         table.add_row(
             *(name, f"{cost.mail_bytes:,}", str(cost.links), str(cost.edits), f"{ms:.2f}"),

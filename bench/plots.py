@@ -24,7 +24,7 @@ _COLOURS: Mapping[str, str] = {
     FLETCHING: "#226699",
 }
 _CONNECTIONS = 10
-_ROOMS_SHOWN = 14
+_MODULES_SHOWN = 14
 _DOTS = 120
 _WHOLE = 20
 
@@ -75,7 +75,7 @@ def plot_latency(results: latency.Results, folder: Path) -> None:
 
 def plot_profile(results: outgoing.Results, folder: Path) -> None:
     """The share of each module in the newsletter's time: ``profile.png``."""
-    shown = list(results.room_percent.items())[:_ROOMS_SHOWN]
+    shown = list(results.module_percent.items())[:_MODULES_SHOWN]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(

@@ -81,10 +81,13 @@ class Numbers:
 
 @contextmanager
 def served(
-    numbers: Numbers, password: str | None = None, proxies: Sequence[Network] = ()
+    numbers: Numbers,
+    password: str | None = None,
+    proxies: Sequence[Network] = (),
+    **limits: Any,
 ) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
-    shown = Dashboard(numbers, password, proxies)  # type: ignore[arg-type]
+    shown = Dashboard(numbers, password, proxies, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, ends_within=0)
     heard = http_server.listen("127.0.0.1:0").socket

@@ -23,9 +23,9 @@ from bench import (
     figures,
     machine,
     mails,
+    modules,
     outgoing,
     proof,
-    rooms,
     store,
     throughput,
 )
@@ -256,9 +256,9 @@ class TestReading:
         line = r'1795256350.1 [0 unix:/x y] "EVALSHA" "" "{\"a\":\"\\\\b\"}" "\x00"' + "\n"
         assert store.monitored(line) == ("EVALSHA", "", r'{"a":"\\b"}', "\0")
 
-    def test_rooms(self) -> None:
-        assert rooms.room("/anywhere/milter/fletching/outgoing/sign.py") == "outgoing/sign"
-        assert rooms.room("/usr/lib/python3/re.py") == ""
+    def test_module_of_a_file(self) -> None:
+        assert modules.module("/anywhere/milter/fletching/outgoing/sign.py") == "outgoing/sign"
+        assert modules.module("/usr/lib/python3/re.py") == ""
 
     @pytest.mark.parametrize(
         ("lines", "count"),
@@ -314,7 +314,7 @@ class TestCommand:
         assert all(cost["median_cpu_ms"] > 0 for cost in report["outgoing"]["sizes"].values())
         assert report["outgoing"]["rsa_2048_signature_cpu_ms"] > 0
         assert [len(grown["least_cpu_ms"]) for grown in report["outgoing"]["growth"]] == [5] * 4
-        assert sum(report["outgoing"]["room_percent"].values()) == pytest.approx(100, abs=0.5)
+        assert sum(report["outgoing"]["module_percent"].values()) == pytest.approx(100, abs=0.5)
         assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         assert sorted(file.name for file in tmp_path.iterdir()) == ["bench.json", "profile.png"]
 

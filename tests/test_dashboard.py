@@ -14,8 +14,8 @@ from pathlib import Path
 import html5lib  # type: ignore[import-untyped]
 import pytest
 from fletching.config.load import ConfigError, parse
-from fletching.daemons.dashboard import app, guesses, pages
-from fletching.daemons.dashboard.guesses import AT_ONCE
+from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard.guesses import AT_ONCE, Guesses
 from fletching.daemons.dashboard.main import PasswordFileError, read_password
 from fletching.store.counts import Link
 from hypothesis import given
@@ -137,7 +137,7 @@ def test_nothing_there_yet(path: str) -> None:
     numbers = Numbers(*([campaign("aaaabbbbcccc")] if "campaign" in path else []))
     with served(numbers) as port:
         page = body(port, path)
-    assert re.search("no campaign yet|No link has been|nothing to show", page)
+    assert re.search("No campaigns yet|No links clicked|No data yet", page)
 
 
 @pytest.mark.parametrize("path", ["/", "/campaign/a", "/by/listid"])
@@ -176,7 +176,7 @@ def test_more_campaigns_than_a_page_has_room_for() -> None:
     assert 'href="/?page=3">Older campaigns<' in second
     assert 'href="/?page=2">Newer campaigns<' in third
     assert "Older" not in third
-    assert "no campaigns that old" in fourth
+    assert "There are no campaigns on this page" in fourth
     assert ["data-live" in each for each in (first, second)] == [True, False]
 
 
@@ -204,7 +204,7 @@ def test_a_curve_loses_no_count_and_stays_short(counted: dict[int, int]) -> None
     drawn = pages.curve(hours)
     assert drawn is not None
     _, readers = drawn.panels
-    assert f"{sum(counted.values()):,} clicks" in readers.said
+    assert f"{sum(counted.values()):,} clicks" in readers.description
     for panel in drawn.panels:
         for line in panel.lines:
             points = [tuple(map(float, at.split())) for at in line.path[1:].split("L")]
@@ -247,7 +247,7 @@ def test_redis_away(numbers: Numbers, capfd: pytest.CaptureFixture[str]) -> None
     with served(numbers) as port:
         response = get(port, "/")
         assert response.status == 503
-        assert "Redis does not answer" in response.text  # type: ignore[attr-defined]
+        assert "Redis is unavailable" in response.text  # type: ignore[attr-defined]
         assert get(port, "/by/day").status == 503
         assert capfd.readouterr().err.count("redis_unavailable") == 1
         numbers.away = False
@@ -305,11 +305,8 @@ def test_an_open_page_is_told_that_redis_is_away_and_back(numbers: Numbers) -> N
         assert [next(events)[0], next(events)[0]] == ["back", "cells"]
 
 
-def test_readers_who_go_make_room_for_others(
-    numbers: Numbers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app, "_MOST_STREAMS", 1)
-    with served(numbers) as port:
+def test_viewers_who_leave_make_room_for_others(numbers: Numbers) -> None:
+    with served(numbers, most_streams=1) as port:
         with listening(port, "/live") as events:
             next(events)
             assert get(port, "/live").status == 503
@@ -385,12 +382,6 @@ def test_a_wrong_password_is_in_the_log(
     assert capfd.readouterr().err == "dashboard_refused client=127.0.0.1\n"
 
 
-@pytest.fixture
-def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None ends within a test."""
-    monkeypatch.setattr(guesses, "EACH", 3600.0)
-
-
 def twice(port: int, *forwarded: str) -> int:
     """The status where each proxy adds a field of its own."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
@@ -402,12 +393,12 @@ def twice(port: int, *forwarded: str) -> int:
     return connection.getresponse().status
 
 
-@pytest.mark.usefixtures("long_pauses")
 def test_guesses_are_slowed_down_by_address(
     numbers: Numbers, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Others are let in meanwhile; behind a proxy of ours, by the address that it tells."""
-    with served(numbers, PASSWORD, (ip_network("127.0.0.1/32"),)) as port:
+    """Other clients are served meanwhile; behind a trusted proxy, by the address that it sends."""
+    proxies = (ip_network("127.0.0.1/32"),)
+    with served(numbers, PASSWORD, proxies, guesses=Guesses(seconds_each=3600.0)) as port:
 
         def ask(client: str, password: str) -> HTTPResponse:
             sent = {"X-Forwarded-For": client, "Authorization": basic(f"x:{password}")}
@@ -418,20 +409,19 @@ def test_guesses_are_slowed_down_by_address(
         slowed = ask("192.0.2.9", PASSWORD)
         assert slowed.status == 429
         assert 0 < int(slowed.headers["Retry-After"]) <= 3600
-        # What he forges stands before what the proxy adds.
+        # What the client forges comes before what the proxy adds.
         assert ask("198.51.100.1, 192.0.2.9", "guess").status == 429
         assert ask("192.0.2.10", PASSWORD).status == 200
         # Some proxies add a field of their own.
         assert twice(port, "198.51.100.1", "192.0.2.9") == 429
-        # Who gives no password is asked for one.
+        # A request without a password gets 401.
         assert get(port, "/", **{"X-Forwarded-For": "192.0.2.9"}).status == 401
     assert capfd.readouterr().err.splitlines() == ["dashboard_refused client=192.0.2.9"] * AT_ONCE
 
 
-@pytest.mark.usefixtures("long_pauses")
 def test_a_forged_address_does_not_help_a_guesser(numbers: Numbers) -> None:
     found = []
-    with served(numbers, PASSWORD) as port:
+    with served(numbers, PASSWORD, guesses=Guesses(seconds_each=3600.0)) as port:
         for number in range(AT_ONCE + 5):
             sent = {"X-Forwarded-For": f"192.0.2.{number}", "Authorization": basic("x:guess")}
             found.append(get(port, "/", **sent).status)

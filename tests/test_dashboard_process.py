@@ -48,7 +48,7 @@ def look(port: int, password: str = "") -> Answer:
 def test_it_is_there_with_the_web_and_ends_with_it(redis: RedisServer, folder: Path) -> None:
     port = free_port()
     with web(redis, folder, admin_listen=f"127.0.0.1:{port}"):
-        assert b"There is no campaign yet" in look(port).body
+        assert b"No campaigns yet" in look(port).body
         watching = socket.create_connection(("127.0.0.1", port), timeout=30)
         watching.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert watching.recv(100).startswith(b"HTTP/1.1 200 ")

@@ -35,10 +35,9 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, frozenset[str]]]
 
 
 def test_folder_of_a_journal_is_synced_for_each_new_segment(
-    tmp_path: Path, synced: list[tuple[Path, frozenset[str]]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, synced: list[tuple[Path, frozenset[str]]]
 ) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT", 1)  # a segment for each append
-    journal = Journal(tmp_path, KEPT)
+    journal = Journal(tmp_path, KEPT, segment=1)  # a segment for each append
     for number in (1, 2):
         journal.append(some([number]))
         assert synced[number - 1 :] == [(tmp_path, frozenset({*os.listdir(tmp_path)}))]
@@ -46,10 +45,9 @@ def test_folder_of_a_journal_is_synced_for_each_new_segment(
 
 
 def test_folder_of_a_journal_is_synced_before_a_segment_with_unsubscribes_goes(
-    tmp_path: Path, synced: list[tuple[Path, frozenset[str]]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, synced: list[tuple[Path, frozenset[str]]]
 ) -> None:
-    monkeypatch.setattr(journal_module, "SEGMENT", 1)
-    journal = Journal(tmp_path, KEPT)
+    journal = Journal(tmp_path, KEPT, segment=1)
     journal.append([journal_event(1, "engine_unsub")])
     (segment,) = tmp_path.glob("*.recent")
     grow_old(tmp_path, journal_module.KEPT + 1)

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 
 import pytest
-from fletching.daemons.dashboard.guesses import AT_ONCE, EACH, MOST, Guesses
+from fletching.daemons.dashboard.guesses import AT_ONCE, MOST, SECONDS_EACH, Guesses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ GUESSER = "192.0.2.9"
 def guessed(address: str, times: int, now: float = 0.0) -> Guesses:
     made = Guesses()
     for _ in range(times):
-        made.wrong(address, now)
+        made.count_wrong(address, now)
     return made
 
 
@@ -26,10 +26,10 @@ def guessed(address: str, times: int, now: float = 0.0) -> Guesses:
         ("none", 0, 0.0, 0.0),
         ("one", 1, 0.0, 0.0),
         ("the last one without a pause", AT_ONCE - 1, 0.0, 0.0),
-        ("all at once", AT_ONCE, 0.0, EACH),
-        ("half a pause later", AT_ONCE, EACH / 2, EACH / 2),
-        ("a pause later", AT_ONCE, EACH, 0.0),
-        ("one too many", AT_ONCE + 1, 0.0, 2 * EACH),
+        ("all at once", AT_ONCE, 0.0, SECONDS_EACH),
+        ("half a pause later", AT_ONCE, SECONDS_EACH / 2, SECONDS_EACH / 2),
+        ("a pause later", AT_ONCE, SECONDS_EACH, 0.0),
+        ("one too many", AT_ONCE + 1, 0.0, 2 * SECONDS_EACH),
         ("long ago", AT_ONCE, 3600.0, 0.0),
     ],
 )
@@ -57,14 +57,14 @@ def test_only_the_latest_addresses_are_remembered() -> None:
     guesses = guessed(GUESSER, AT_ONCE)
     others = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(MOST)]
     for other in others[:-1]:
-        guesses.wrong(other, 0.0)
-    assert guesses.wait(GUESSER, 0.0) == EACH, "forgotten before there were too many"
+        guesses.count_wrong(other, 0.0)
+    assert guesses.wait(GUESSER, 0.0) == SECONDS_EACH, "forgotten before there were too many"
     # A further wrong password makes an address the latest one again.
-    guesses.wrong(GUESSER, 0.0)
-    guesses.wrong(others[-1], 0.0)
-    assert guesses.wait(GUESSER, 0.0) == 2 * EACH
+    guesses.count_wrong(GUESSER, 0.0)
+    guesses.count_wrong(others[-1], 0.0)
+    assert guesses.wait(GUESSER, 0.0) == 2 * SECONDS_EACH
     for other in others:
-        guesses.wrong(other, 0.0)
+        guesses.count_wrong(other, 0.0)
     assert guesses.wait(GUESSER, 0.0) == 0, "remembered beside as many others as there may be"
 
 
@@ -76,7 +76,7 @@ def test_memory_is_bounded() -> None:
         tracemalloc.start()
         guesses = Guesses()
         for number in range(addresses):
-            guesses.wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
+            guesses.count_wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
         gc.collect()
         size = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
@@ -92,6 +92,6 @@ def test_however_it_is_tried_no_more_are_answered_than_is_said(steps: list[float
     for step in steps:
         now += step
         if guesses.wait(GUESSER, now) == 0:
-            guesses.wrong(GUESSER, now)
+            guesses.count_wrong(GUESSER, now)
             answered += 1
-    assert answered <= AT_ONCE + now / EACH
+    assert answered <= AT_ONCE + now / SECONDS_EACH

@@ -265,20 +265,21 @@ def test_sequence_numbers_and_segments_grow_whatever_the_clock_does(
 def test_full_keeps_the_oldest(folder: Path) -> None:
     journal = Journal(folder, KEPT, largest=1500)
     journal.append(some([1, 2]))
-    with pytest.raises(OSError, match="has its 1500 octets"):
+    with pytest.raises(OSError, match="has reached its 1500 bytes"):
         journal.append(some([3, 4]))
     assert read(journal) == [1, 2]
 
 
-class TestTidy:
-    """What goes when, and what stays."""
+def opened(folder: Path, largest: int = module.LARGEST) -> Journal:
+    """A journal in which each append begins a new segment."""
+    return Journal(folder, KEPT, largest=largest, segment=1)
 
-    @pytest.fixture(autouse=True)
-    def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "SEGMENT", 1)  # a segment for each append
+
+class TestTidy:
+    """What is deleted and when, and what stays. Each append makes a segment of its own."""
 
     def test_what_redis_has_goes_after_its_time(self, folder: Path) -> None:
-        journal = Journal(folder, KEPT)
+        journal = opened(folder)
         journal.append(some([1]))
         journal.append(some([2]))
         journal.tidy(journal.end)
@@ -289,7 +290,7 @@ class TestTidy:
         assert read(journal) == [3]
 
     def test_what_redis_has_not_stays(self, folder: Path) -> None:
-        journal = Journal(folder, KEPT, largest=4000)
+        journal = opened(folder, largest=4000)
         journal.append(some([1]))
         done = journal.end
         for number in range(2, 7):
@@ -299,7 +300,7 @@ class TestTidy:
         assert read(journal) == [2, 3, 4, 5, 6]
 
     def test_the_oldest_goes_where_room_runs_out(self, folder: Path) -> None:
-        journal = Journal(folder, KEPT, largest=4000)
+        journal = opened(folder, largest=4000)
         for number in range(7):
             journal.append(some([number]))
         journal.tidy(journal.end)
@@ -313,7 +314,7 @@ class TestTidy:
     def test_what_suppresses_an_address_stays_for_its_own_time(
         self, folder: Path, type: str
     ) -> None:
-        journal = Journal(folder, KEPT)
+        journal = opened(folder)
         for number in range(0, 6, 2):
             journal.append([event(number), event(number + 1, type)])
         was = dict(zip(read(journal), sequences(journal), strict=True))
@@ -322,7 +323,7 @@ class TestTidy:
         journal.tidy(journal.end)
         assert read(journal) == [1, 3, 5, 6]
         assert sequences(journal)[:3] == [was[1], was[3], was[5]]
-        again = Journal(folder, KEPT)
+        again = opened(folder)
         assert read(again) == [1, 3, 5, 6]
         grow_old(folder, KEPT + 1)
         again.append(some([7]))
@@ -330,7 +331,7 @@ class TestTidy:
         assert read(again) == [7]
 
     def test_half_a_line_costs_none_that_suppresses(self, folder: Path) -> None:
-        journal = Journal(folder, KEPT)
+        journal = opened(folder)
         for number in (1, 3):
             journal.append([event(number, events.UNSUBSCRIBE)])
             grow_old(folder, module.KEPT + 1)
@@ -358,9 +359,9 @@ class TestTidy:
         tidies: list[bool],
     ) -> None:
         folder, number, wanted = tmp_path_factory.mktemp("tidy"), 0, []
-        journal = Journal(folder, KEPT)
+        journal = opened(folder)
         for types, is_next, is_tidied in zip(kinds, lives, tidies, strict=False):
-            journal = Journal(folder, KEPT) if is_next else journal
+            journal = opened(folder) if is_next else journal
             batch = [event(number + at, type) for at, type in enumerate(types)]
             number += len(types)
             wanted += [each.facts.number for each in batch if each.type == events.UNSUBSCRIBE]

@@ -75,7 +75,7 @@ class Place:
 
     def begin(self) -> None:
         log = EventLog(open_store(self.url))
-        self.recorder = Recorder(log, lambda: Journal(self.folder, KEPT, self._largest))
+        self.recorder = Recorder(log, lambda: Journal(self.folder, KEPT, largest=self._largest))
 
     def again(self) -> None:
         """As after a restart of the process."""

@@ -126,7 +126,7 @@ def test_numbers_change_while_the_page_is_open(chromium: Chromium, numbers: Numb
         numbers.set("aaaabbbbcccc", clicks=70_001)
         page.until(f"{cell} === '70,001'")
         numbers.away = True
-        page.until(f"{state}.startsWith('Redis does not answer')")
+        page.until(f"{state}.startsWith('Redis is unavailable')")
         numbers.set("aaaabbbbcccc", clicks=70_002)
         numbers.away = False
         page.until(f"{cell} === '70,002' && {state} === 'Live.'")
@@ -166,7 +166,7 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
                 box = page.value("document.activeElement.getBoundingClientRect().left")
                 assert box >= 0, "the way past the navigation is seen"
         nav = ["Fletching", "Campaigns", "Mail Classes", "Lists", "VirtualMTAs", "Days"]
-        assert reached[:7] == ["To the content", *nav]
+        assert reached[:7] == ["Skip to content", *nav]
         page.press("Tab")
         assert page.value(focus) == "newsletter20261121"
         page.press("Enter")

@@ -1,11 +1,11 @@
-"""The dashboard: a second listener that shows the statistics to the operator, as they happen.
+"""The dashboard: statistics for the operator, live, on a listener of its own.
 
-Here live the ASGI application and who may see it. It reads `Statistics` and nothing else: no key,
+Here live the ASGI application and the access rules. It reads `Statistics` and nothing else: no key,
 no event, no mail. What a page looks like is in `pages.py`, what an open page is sent in `live.py`;
 its password and its process, in `main.py`.
 
-Who may see it: whoever reaches the listener, where it is loopback or a Unix socket; else who knows
-the password of `web.admin_password_file` (RFC 7617, any user name).
+Access: without `web.admin_password_file`, everyone who reaches the listener, which must be loopback
+or a Unix socket; else everyone with the password (RFC 7617, any user name).
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Render = Callable[[str], str]
-"""Makes a page, given the nonce of its style and script."""
+"""Renders a page, given the nonce for its style and script."""
 
 DAEMON = "dashboard"
 
-_TELL_EVERY = 60.0
-"""Seconds between two lines about Redis that is away."""
+_LOG_EVERY = 60.0
+"""Seconds between two log lines about Redis being down."""
 
-_MOST_STREAMS = 50
+MOST_STREAMS = 50
+"""Live viewers at a time."""
+
 _BREAKDOWNS = {f"/by/{what}": what for what in pages.BREAKDOWNS}
 _PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
 _CAMPAIGN = re.compile(r"/campaign/([a-z2-7]{1,12})(/live)?")
@@ -55,7 +57,7 @@ _HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    # nginx would keep a stream back until a buffer is full.
+    # nginx would delay a stream until a buffer is full.
     (b"x-accel-buffering", b"no"),
 )
 _POLICY = (
@@ -67,21 +69,24 @@ _CHALLENGE = (b"www-authenticate", b'Basic realm="Fletching", charset="UTF-8"')
 
 
 class Dashboard:
-    """The ASGI application; without a password, everybody who reaches it may look."""
+    """The ASGI application. Without a password, everyone who reaches it may see it."""
 
     def __init__(
         self,
         statistics: Statistics,
         password: str | None,
         proxies: Sequence[visitor.Network] = (),
+        *,
+        guesses: Guesses | None = None,
+        most_streams: int = MOST_STREAMS,
     ) -> None:
         self.password = password
         self._proxies = proxies
-        self._guesses = Guesses()
-        self._away = LogLimit(_TELL_EVERY)
+        self._guesses = guesses or Guesses()
+        self._away = LogLimit(_LOG_EVERY)
         self._statistics = statistics
         self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
-        self._streams = 0
+        self._streams, self._most_streams = 0, most_streams
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -93,10 +98,10 @@ class Dashboard:
         except StoreAway as error:
             if self._away.is_due():
                 log.redis_unavailable(str(error))
-            await request.trouble(503, "Redis does not answer", "Try again in a moment.")
-        except Exception as error:  # noqa: BLE001 an edge: said in the log, and to nobody else
+            await request.error(503, "Redis is unavailable", "Try again in a moment.")
+        except Exception as error:  # noqa: BLE001 an edge: details go to the log only
             log.page_failed(DAEMON, error)
-            await request.trouble(500, "This cannot be shown", "The log says why.")
+            await request.error(500, "Internal error", "See the log for details.")
 
     async def _answer(self, request: _Request) -> None:
         found = _CAMPAIGN.fullmatch(request.path)
@@ -104,30 +109,30 @@ class Dashboard:
         if (wait := self._must_wait(request)) > 0:
             text = f"Try again in {math.ceil(wait)} seconds."
             after = (b"retry-after", b"%d" % math.ceil(wait))
-            await request.trouble(429, "Too many wrong passwords", text, after)
-        elif not self._is_let_in(request):
+            await request.error(429, "Too many wrong passwords", text, after)
+        elif not self._may_see(request):
             await self._refuse(request)
         elif request.method not in ("GET", "HEAD"):
-            await request.trouble(405, "Not here", "Pages can only be read.", _ALLOW)
+            await request.error(405, "Method not allowed", "Use GET or HEAD.", _ALLOW)
         elif request.path == "/":
             number = request.page_number
             await request.page(lambda nonce: self._campaigns(number, nonce))
         elif request.path == "/live":
-            await self._stream(request, live.stream(self._all, live.All().news))
+            await self._stream(request, live.stream(self._all, live.CampaignList().news))
         elif found and not found[2]:
             await request.page(lambda nonce: self._campaign(found[1], nonce))
         elif found:
-            look = live.stream(lambda: self._with_hours(found[1]), live.One().news)
+            look = live.stream(lambda: self._with_hours(found[1]), live.CampaignPage().news)
             await self._stream(request, look)
         elif what:
             await request.page(lambda nonce: self._breakdown(what, nonce))
         else:
-            await request.trouble(404, "There is no such page", "The links above lead somewhere.")
+            await request.error(404, "Page not found", "Use the links above.")
 
-    # Who may see it
+    # Access
 
     def _must_wait(self, request: _Request) -> float:
-        """Seconds until a given password is looked at, be it the right one."""
+        """Seconds until a password is checked, even a correct one."""
         if self.password is None or not request.header(b"authorization"):
             return 0.0
         return self._guesses.wait(self._address(request), time.monotonic())
@@ -136,26 +141,26 @@ class Dashboard:
         forwarded = b",".join(request.values(b"x-forwarded-for")).decode("latin-1")
         return visitor.address(request.client, forwarded, self._proxies)
 
-    def _is_let_in(self, request: _Request) -> bool:
+    def _may_see(self, request: _Request) -> bool:
         if self.password is not None:
             given = _password_in(request.header(b"authorization"))
-            # Digests: else the time would tell how long the password is.
+            # Digests: otherwise the time taken would reveal the length of the password.
             return hmac.compare_digest(_digest(given), _digest(self.password.encode()))
-        # A page elsewhere can make its own host's name lead here (DNS rebinding), but no address.
-        return _is_no_name(request.header(b"host"))
+        # With DNS rebinding, another site can make its host name point here, but not an IP address.
+        return _is_address_or_localhost(request.header(b"host"))
 
     async def _refuse(self, request: _Request) -> None:
         if self.password is None:
-            text = "Without a password it is shown under an IP address, or as localhost."
-            await request.trouble(421, "Not under this name", text)
+            text = "Without a password, use an IP address or localhost in the URL."
+            await request.error(421, "Host not allowed", text)
             return
         if request.header(b"authorization"):
             address = self._address(request)
-            self._guesses.wrong(address, time.monotonic())
+            self._guesses.count_wrong(address, time.monotonic())
             log.dashboard_refused(address)
-        await request.trouble(401, "A password is needed", "Any user name will do.", _CHALLENGE)
+        await request.error(401, "Password required", "Any user name is accepted.", _CHALLENGE)
 
-    # Pages; each asks Redis, so it runs in a thread.
+    # Pages. Each of them queries Redis, so it runs in a thread.
 
     def _campaigns(self, number: int, nonce: str) -> str:
         if number == 1:
@@ -168,7 +173,7 @@ class Dashboard:
     def _campaign(self, campaign: str, nonce: str) -> str:
         found, hours = self._with_hours(campaign)
         if found is None:
-            raise _NoSuchPage
+            raise _NotFound
         links = self._statistics.links(campaign)
         mtas = self._statistics.by("mtaid", campaign)
         warnings = self._statistics.warnings(campaign)
@@ -180,23 +185,23 @@ class Dashboard:
     def _with_hours(self, campaign: str) -> tuple[Campaign | None, live.Hours]:
         return self._statistics.campaign(campaign), self._statistics.hours(campaign)
 
-    async def _stream(self, request: _Request, told: AsyncIterator[str]) -> None:
-        if self._streams >= _MOST_STREAMS:
-            await request.trouble(503, "Too many are watching", "Reload to see the numbers.")
+    async def _stream(self, request: _Request, pieces: AsyncIterator[str]) -> None:
+        if self._streams >= self._most_streams:
+            await request.error(503, "Too many live viewers", "Reload the page for new numbers.")
             return
         self._streams += 1
         try:
-            await request.stream(told)
+            await request.stream(pieces)
         finally:
             self._streams -= 1
 
 
-class _NoSuchPage(Exception):
-    """Nothing is known under this address."""
+class _NotFound(Exception):
+    """There is no such campaign."""
 
 
 class _Request:
-    """One request, and the ways to answer it."""
+    """One request, and the ways to respond."""
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method = str(scope["method"])
@@ -210,52 +215,52 @@ class _Request:
         self._answered = False
 
     def header(self, name: bytes) -> bytes:
-        """The value of a header; empty where it is missing, or there twice."""
+        """The value of a header; empty if it is missing or repeated."""
         values = self.values(name)
         return values[0] if len(values) == 1 else b""
 
     def values(self, name: bytes) -> list[bytes]:
-        """All values of a header: some proxies add a field of their own to a client's."""
+        """All values of a header: some proxies add a field to one that the client sent."""
         return [bytes(value) for found, value in self._headers if found == name]
 
     async def page(self, render: Render) -> None:
-        """Answers with a page, or that there is none."""
+        """Responds with a page, or with 404."""
         nonce = secrets.token_urlsafe(16)
         try:
             page = await asyncio.to_thread(render, nonce)
-        except _NoSuchPage:
-            await self.trouble(404, "There is no such campaign", "It may be too old.")
+        except _NotFound:
+            await self.error(404, "Campaign not found", "It may have expired.")
         else:
             await self._html(200, page, nonce)
 
-    async def trouble(
+    async def error(
         self, status: int, title: str, text: str, *headers: tuple[bytes, bytes]
     ) -> None:
-        """Answers with a page that says what is wrong, unless an answer has begun."""
+        """Responds with an error page, unless a response has begun."""
         if not self._answered:
             nonce = secrets.token_urlsafe(16)
-            await self._html(status, pages.trouble(title, text, nonce), nonce, *headers)
+            await self._html(status, pages.error(title, text, nonce), nonce, *headers)
 
-    async def stream(self, told: AsyncIterator[str]) -> None:
-        """Answers with a stream until the reader goes."""
+    async def stream(self, pieces: AsyncIterator[str]) -> None:
+        """Responds with a stream, until the client disconnects."""
         await self._begin(200, _EVENTS)
-        telling = asyncio.ensure_future(self._tell(told))
-        gone = asyncio.ensure_future(self._gone())
+        sending = asyncio.ensure_future(self._send_all(pieces))
+        gone = asyncio.ensure_future(self._disconnected())
         try:
-            await asyncio.wait((telling, gone), return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                telling.result()
+            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
-            telling.cancel()
+            sending.cancel()
             gone.cancel()
 
-    async def _tell(self, told: AsyncIterator[str]) -> None:
+    async def _send_all(self, pieces: AsyncIterator[str]) -> None:
         if self.method != "HEAD":
-            async for piece in told:
+            async for piece in pieces:
                 await self._body(piece, more=True)
         await self._body("")
 
-    async def _gone(self) -> None:
+    async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -267,17 +272,17 @@ class _Request:
         await self._begin(status, _HTML, policy, length, *headers)
         await self._body("" if self.method == "HEAD" else page)
 
-    async def _begin(self, status: int, kind: bytes, *headers: tuple[bytes, bytes]) -> None:
+    async def _begin(self, status: int, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:
         self._answered = True
-        told = [(b"content-type", kind), *_HEADERS, *headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": told})
+        fields = [(b"content-type", content_type), *_HEADERS, *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
 
     async def _body(self, text: str, *, more: bool = False) -> None:
         await self._send({"type": "http.response.body", "body": text.encode(), "more_body": more})
 
 
 def _password_in(authorization: bytes) -> bytes:
-    """The password of Basic credentials (RFC 7617, section 2); empty where there are none."""
+    """The password of Basic credentials (RFC 7617, section 2); empty if there are none."""
     scheme, _, coded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return b""
@@ -291,7 +296,7 @@ def _digest(text: bytes) -> bytes:
     return hashlib.sha256(text).digest()
 
 
-def _is_no_name(host: bytes) -> bool:
+def _is_address_or_localhost(host: bytes) -> bool:
     """Whether a Host header (RFC 9110, section 7.2) is an address or localhost."""
     name = re.sub(r":[0-9]*$", "", host.decode("latin-1")).strip("[]")
     try:

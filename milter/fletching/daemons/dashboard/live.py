@@ -1,7 +1,7 @@
-"""What open pages of the dashboard are told while the numbers change: server-sent events.
+"""Live updates of open dashboard pages: server-sent events (HTML Living Standard, section 9.2).
 
-Here lives what is told, and when (HTML Living Standard, section 9.2). A stream is an endless
-iterator of text; who reads it, and when it ends, is `dashboard.py`'s.
+Here lives what is sent and when. A stream is an endless iterator of text; `app.py` sends it to a
+client and ends it.
 """
 
 from __future__ import annotations
@@ -21,32 +21,35 @@ T = TypeVar("T")
 Hours = Mapping[str, Mapping[int, int]]
 
 EVERY = 1.0
-"""Seconds between two looks at the statistics."""
+"""Seconds between two readings of the statistics."""
 
-_NOTHING = ":\n\n"
+_KEEP_ALIVE = ":\n\n"
 
 
 async def stream(look: Callable[[], T], news: Callable[[T], Iterator[str]]) -> AsyncIterator[str]:
-    """What ``news`` makes of each look; with nothing to say, a comment shows that somebody is here.
+    """The events that ``news`` makes of each reading; a comment as a keep-alive if there are none.
 
-    That Redis is away is said once, and once that it is back. ``look`` runs in a thread.
+    Sends one event when Redis becomes unavailable, and one when it is back. ``look`` runs in a
+    thread.
     """
     away = False
     while True:
         try:
             found = await asyncio.to_thread(look)
         except StoreAway:
-            said = "" if away else _event("away", "")
+            text = "" if away else _event("away", "")
             away = True
         else:
-            said = (_event("back", "") if away else "") + "".join(news(found))
+            text = (_event("back", "") if away else "") + "".join(news(found))
             away = False
-        yield said or _NOTHING
+        yield text or _KEEP_ALIVE
         await asyncio.sleep(EVERY)
 
 
 class Shared(Generic[T]):
-    """A look that all streams share: nobody's is older than `EVERY`, however many there are."""
+    """A reading that all streams share, at most `EVERY` seconds old: Redis is asked once for
+    all.
+    """
 
     def __init__(self, look: Callable[[], T]) -> None:
         self._look = look
@@ -60,15 +63,15 @@ class Shared(Generic[T]):
             return self._seen[1]
 
 
-class All:
-    """What one reader of the first page was told, and so what is news to it."""
+class CampaignList:
+    """What one viewer of the first page has, and so what is new to it."""
 
     def __init__(self) -> None:
         self._cells: dict[str, str] = {}
         self._known: frozenset[str] | None = None
 
     def news(self, found: Sequence[Campaign]) -> Iterator[str]:
-        """Numbers that have changed, and that there are new campaigns."""
+        """Events for changed numbers and for new campaigns."""
         cells = pages.cells_of_all(found)
         if changed := _changed(self._cells, cells):
             yield _event("cells", changed)
@@ -78,14 +81,14 @@ class All:
         self._cells, self._known = cells, there
 
 
-class One:
-    """The same for a campaign's own page."""
+class CampaignPage:
+    """The same for the page of one campaign."""
 
     def __init__(self) -> None:
         self._cells: dict[str, str] = {}
 
     def news(self, found: tuple[Campaign | None, Hours]) -> Iterator[str]:
-        """Numbers that have changed, and then the curves too."""
+        """Events for changed numbers and, if there are any, for the curves."""
         campaign, hours = found
         cells = pages.cells_of_one(campaign) if campaign is not None else {}
         if changed := _changed(self._cells, cells):
@@ -98,6 +101,6 @@ def _changed(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in new.items() if old.get(key) != text}
 
 
-def _event(name: str, told: object) -> str:
-    # JSON has no line end of its own, which would end the event.
-    return f"event: {name}\ndata: {json.dumps(told)}\n\n"
+def _event(name: str, data: object) -> str:
+    # json.dumps writes no newline, which would end the event.
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

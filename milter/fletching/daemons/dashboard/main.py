@@ -112,7 +112,7 @@ def read_password(file: Path) -> str:
     except OSError as error:
         raise PasswordFileError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise PasswordFileError(f"{file}: is not UTF-8") from None
+        raise PasswordFileError(f"{file}: not valid UTF-8") from None
     if len(password) < SHORTEST_PASSWORD:
         raise PasswordFileError(f"{file}: must hold at least {SHORTEST_PASSWORD} characters")
     return password

@@ -1,7 +1,7 @@
 """The pages of the dashboard: statistics in, HTML and SVG out.
 
-Here lives what the pages show and in which words. Pure: who asks, and where the numbers come from,
-is `dashboard.py`'s. Every text is escaped by Jinja2, and every number is written here.
+Here lives what the pages show, and their texts. Pure: requests and the source of the numbers are in
+`app.py`. Jinja2 escapes every text; every number is formatted here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fletching.store.counts import Campaign, Dimension, Link, Row
 
 MOST_CAMPAIGNS = 100
-"""How many a page shows."""
+"""Campaigns on a page."""
 
 MOST_LINKS = 50
 
@@ -25,13 +25,13 @@ BREAKDOWNS: Mapping[Dimension, str] = {
     "mtaid": "VirtualMTAs",
     "day": "Days",
 }
-"""What `Statistics.by` knows, and what the pages call it."""
+"""The breakdowns of `Statistics.by`, and their titles."""
 
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
 )
-_OF_READERS = (
+_BY_RECIPIENTS = (
     ("Sent", "sent"),
     ("Unique opens", "unique_opens"),
     ("Confirmed opens", "confirmed_opens"),
@@ -42,11 +42,11 @@ _OF_READERS = (
     ("Unsubscribed", "unsubscribes"),
     ("Complaints", "complaints"),
 )
-_OF_BOTS = (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))
-_COLUMNS = (*_OF_READERS, *_OF_BOTS)
+_BY_BOTS = (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))
+_COLUMNS = (*_BY_RECIPIENTS, *_BY_BOTS)
 _GROUPS = (
-    ("Readers", _OF_READERS),
-    ("Bots, counted apart", _OF_BOTS),
+    ("Recipients", _BY_RECIPIENTS),
+    ("Bots (counted separately)", _BY_BOTS),
     (
         "Delivery",
         (
@@ -57,15 +57,15 @@ _GROUPS = (
         ),
     ),
 )
-# With a share of the messages sent.
-_SHARED = {
+# Shown with their percentage of the messages sent.
+_WITH_PERCENTAGE = {
     *("unique_opens", "confirmed_opens", "unique_clicks", "unsubscribes", "complaints"),
     "delivered",
 }
 _UNKNOWN = "\N{EN DASH}"
 _PANELS = (
     ("Sent", ("sent",)),
-    ("What readers did", ("opens", "clicks", "unsubscribes")),
+    ("Recipient activity", ("opens", "clicks", "unsubscribes")),
 )
 _WIDTH, _HEIGHT = 600, 120
 _MOST_POINTS = 120
@@ -81,7 +81,7 @@ _templates = Environment(
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number on a page. ``key``: its name in what is told live; empty where it stays."""
+    """A number on a page. ``key``: its name in live updates; empty if it gets none."""
 
     text: str
     key: str = ""
@@ -89,7 +89,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row of a table. ``address`` leads to its own page; empty where it has none."""
+    """A row of a table. ``address``: the path of its own page; empty if it has none."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -99,7 +99,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. ``first``: the title of the rows' names, before those of ``columns``."""
+    """A table. ``first``: the heading of the row names, before those of ``columns``."""
 
     caption: str
     first: str
@@ -109,7 +109,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve: what it counts, and its path in the coordinates of the picture."""
+    """One curve: what it counts, and its SVG path."""
 
     kind: str
     name: str
@@ -118,17 +118,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Curves with one scale. ``said`` is for who cannot see them."""
+    """Curves on the same scale. ``description`` is for screen readers."""
 
     title: str
     top: str
-    said: str
+    description: str
     lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A campaign over time; all panels have the same times."""
+    """A campaign over time; all panels have the same time axis."""
 
     width: int
     height: int
@@ -138,8 +138,8 @@ class Curve:
 
 
 def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> str:
-    """A page of campaigns, newest first; one more than `MOST_CAMPAIGNS` shows that there are older
-    ones. The first page, number 1, is told of new numbers.
+    """A page of campaigns, newest first. One more than `MOST_CAMPAIGNS` means that there are older
+    ones. Page 1 gets live updates.
     """
     rows = [
         TableRow(
@@ -167,16 +167,19 @@ def campaign(
     now: int,
     nonce: str,
 ) -> str:
-    """A campaign's own page. ``hours``: by kind and beginning of the hour (unix time), a count.
+    """The page of a campaign. ``hours``: counts by kind and start of the hour (unix time).
 
-    ``warnings``: each with the number of its mails.
+    ``warnings``: each with the number of messages that had it.
     """
     rows = [
-        TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _OF_A_LINK))
+        TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _LINK_COLUMNS))
         for each in links[:MOST_LINKS]
     ]
     groups = [
-        (title, [(words, Cell(_number(found, name, share=True), name)) for words, name in cells])
+        (
+            title,
+            [(words, Cell(_number(found, name, percentage=True), name)) for words, name in cells],
+        )
         for title, cells in _GROUPS
     ]
     return _page(
@@ -189,18 +192,18 @@ def campaign(
         opened=_minute(found.opened),
         groups=groups,
         curve=curve(hours),
-        links=Table("Links, the most clicked first", "Link", _titles(_OF_A_LINK), rows),
+        links=Table("Links, most clicked first", "Link", _titles(_LINK_COLUMNS), rows),
         mtas=Table("VirtualMTAs", "Name", _titles(_COLUMNS), _rows(mtas)),
         warnings=Table(
-            "What its mails were let through with",
+            "Messages accepted with a warning",
             "Warning",
-            ("Mails",),
+            ("Messages",),
             [TableRow(text, (Cell(f"{mails:,}"),)) for text, mails in warnings],
         ),
     )
 
 
-_OF_A_LINK = (
+_LINK_COLUMNS = (
     ("Unique clicks", "unique_clicks"),
     ("Clicks", "clicks"),
     ("Bot clicks", "bot_clicks"),
@@ -213,13 +216,13 @@ def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> st
     return _page("by.html", f"/by/{what}", nonce, now, live="", table=table)
 
 
-def trouble(title: str, text: str, nonce: str) -> str:
-    """A page for what cannot be shown."""
-    return _page("trouble.html", "", nonce, 0, live="", title=title, text=text)
+def error(title: str, text: str, nonce: str) -> str:
+    """An error page."""
+    return _page("error.html", "", nonce, 0, live="", title=title, text=text)
 
 
 def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
-    """The numbers of the first page by their keys."""
+    """The numbers of the first page, by key."""
     return {
         f"{each.campaign}.{name}": _number(each, name)
         for each in found[:MOST_CAMPAIGNS]
@@ -228,17 +231,19 @@ def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
 
 
 def cells_of_one(found: Campaign) -> dict[str, str]:
-    """The numbers of a campaign's page by their keys."""
-    return {name: _number(found, name, share=True) for _, cells in _GROUPS for _, name in cells}
+    """The numbers of a campaign's page, by key."""
+    return {
+        name: _number(found, name, percentage=True) for _, cells in _GROUPS for _, name in cells
+    }
 
 
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
-    """The curves of a campaign's page, to put in the place of the old ones."""
+    """The curves of a campaign's page, to replace the ones that are there."""
     return _templates.get_template("curve.html").render(curve=curve(hours))
 
 
 def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
-    """A campaign over time; None where nothing was counted."""
+    """A campaign over time; None if nothing was counted."""
     times = [time for counted in hours.values() for time in counted]
     if not times:
         return None
@@ -246,7 +251,7 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
     points = (end - begin) // _HOUR + 1
     hours_each = -(-points // _MOST_POINTS)
     step = hours_each * _HOUR
-    counted = {kind: _gathered(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
+    counted = {kind: _summed(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
     unit = "an hour" if hours_each == 1 else f"{hours_each} hours"
     panels = tuple(_panel(title, kinds, counted, unit) for title, kinds in _PANELS)
     return Curve(_WIDTH, _HEIGHT, _minute(begin), _minute(end + _HOUR), panels)
@@ -255,8 +260,8 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
 _KINDS = tuple(kind for _, kinds in _PANELS for kind in kinds)
 
 
-def _gathered(counted: Mapping[int, int], begin: int, end: int, step: int) -> list[int]:
-    """Counts of equal spans of time, those without any too."""
+def _summed(counted: Mapping[int, int], begin: int, end: int, step: int) -> list[int]:
+    """Counts for equal time spans, including empty ones."""
     spans = [0] * ((end - begin) // step + 1)
     for time, count in counted.items():
         spans[(time - begin) // step] += count
@@ -273,18 +278,18 @@ def _panel(
 
 
 def _path(counts: Sequence[int], top: int) -> str:
-    """A path through all counts; a single one is a level line."""
+    """A path through all counts; a single count is a horizontal line."""
     heights = [_HEIGHT - 2 - (_HEIGHT - 4) * count / max(top, 1) for count in counts]
     heights = heights * 2 if len(heights) == 1 else heights
     apart = _WIDTH / (len(heights) - 1)
     return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
 
 
-def _number(counters: Campaign | Row, name: str, *, share: bool = False) -> str:
+def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
     number: int | None = getattr(counters, name)
     if number is None:
         return _UNKNOWN
-    if not share or name not in _SHARED or not counters.sent:
+    if not percentage or name not in _WITH_PERCENTAGE or not counters.sent:
         return f"{number:,}"
     return f"{number:,} ({100 * number / counters.sent:.1f}\N{NO-BREAK SPACE}%)"
 
@@ -300,9 +305,9 @@ def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
     return [title for title, _ in columns]
 
 
-def _page(template: str, here: str, nonce: str, now: int, **told: object) -> str:
+def _page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
     page = _templates.get_template(template)
-    return page.render(nav=_NAV, here=here, nonce=nonce, now=_minute(now), **told)
+    return page.render(nav=_NAV, here=here, nonce=nonce, now=_minute(now), **values)
 
 
 def _minute(seconds: int) -> str:

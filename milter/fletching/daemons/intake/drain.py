@@ -1,10 +1,10 @@
-"""From a journal to Redis: how far each target is, and what is written once more.
+"""Draining a journal to Redis: how far each target is, and what is written again.
 
-Here lives the order in which a journal is written out. A target that could not be written is
-behind: it gets its events in their order from the journal, while the others go on; else a later
-event would set the mark over an earlier one. Where Redis may have forgotten something, all that the
-journal still has is written again, and the scripts skip what is there. Threads, batches and waiting
-are in `recorder.py`.
+Here lives the order in which a journal is written to its targets. A target that could not be
+written falls behind: it gets its events from the journal, in order, while the others go on. (A
+later event would move its mark past an earlier one.) If Redis may have lost something, everything
+that the journal still has is written again, and the scripts skip what is there. Threads, batches
+and pauses are in `recorder.py`.
 """
 
 from __future__ import annotations
@@ -20,47 +20,47 @@ from fletching.store.events import EventLog
 from fletching.store.writing import Batch, JournalLine, Outcome
 
 MOST_AT_ONCE = 500
-"""Events in one batch: Redis answers others between two of them."""
+"""Events in one batch; Redis serves other clients between two batches."""
 
 TRY_EVERY = 0.5
-"""Seconds between two attempts to write what could not be written."""
+"""Seconds between two attempts to write events that could not be written."""
 
-SAY_EVERY = 10.0
-"""Seconds between two lines about targets that cannot be written, and the like."""
+LOG_EVERY = 10.0
+"""Seconds between two log lines about the same trouble."""
 
 MOST_BEHIND = 10_000
-"""Targets that are behind while others go on; where there are more, all wait."""
+"""Targets that may be behind while the others go on; if there are more, all wait."""
 
 
 class Drain:
-    """Writes out one journal. For one thread at a time; methods raise StoreAway and OSError."""
+    """Drains one journal. For one thread at a time; methods raise StoreAway and OSError."""
 
     def __init__(self, journal: Journal, events: EventLog) -> None:
         self._journal, self._events = journal, events
-        # What is before `_at` is written to all targets that are not behind.
+        # Everything before `_at` is written, except to the targets that are behind.
         self._at, self._runs = journal.done, journal.runs
         self._behind: dict[str, Position] = {}
         self._acknowledged: dict[str, int] = {}
         self._next_try = 0.0
-        # How many events are tried at once; behind, of those that are behind.
+        # Events in the next batch, and in the next batch for targets that are behind.
         self._most = self._most_behind = MOST_AT_ONCE
         self._count = 0
-        self._away = LogLimit(SAY_EVERY)
+        self._away = LogLimit(LOG_EVERY)
 
     @property
     def done(self) -> Position:
-        """All targets have everything before that."""
+        """The position before which all targets have everything."""
         return min([self._at, *self._behind.values()])
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing in the journal that a target has not."""
+        """Whether all targets have everything in the journal."""
         return self.done >= self._journal.end
 
     def write_next(self, lines: Sequence[JournalLine], behind: Position) -> bool:
-        """Writes the events that follow; whether all targets have them.
+        """Writes the next events; whether all targets have them.
 
-        ``behind``: the position behind them. To be called where all before them is done.
+        ``behind``: the position after them. Call it only if everything before them is done.
         """
         outcome = self._write(self._journal.writer, lines, lambda target: True)
         if outcome.is_whole:
@@ -68,12 +68,12 @@ class Drain:
         return outcome.is_whole
 
     def drained(self) -> int:
-        """How many events were written by `step` since this was asked last."""
+        """How many events `step` has written since the last call."""
         count, self._count = self._count, 0
         return count
 
     def look(self) -> bool:
-        """Whether Redis has all that it had; if not, all is to be written once more."""
+        """Whether Redis still has all that it had; if not, everything is to be written again."""
         known = dict(self._acknowledged)
         seen = self._events.look(list(known))
         is_lost = any(seen.marks[writer] < sequence for writer, sequence in known.items())
@@ -85,17 +85,17 @@ class Drain:
         return True
 
     def note(self) -> None:
-        """Writes down how far it is, for the next start."""
+        """Notes the position, for the next start."""
         self._journal.note(self.done, self._runs)
 
     def tidy(self) -> None:
-        """Forgets what the journal need not have any more."""
+        """Deletes what the journal no longer needs."""
         self._journal.tidy(self.done)
 
     def step(self) -> bool:
-        """Writes the next batch, and tries those that are behind; whether there may be more.
+        """Writes the next batch, and tries the targets that are behind; whether there may be more.
 
-        Raises StoreAway where nothing could be written.
+        Raises StoreAway if nothing could be written.
         """
         if self._behind and time.monotonic() >= self._next_try:
             self._write_behind()
@@ -118,7 +118,7 @@ class Drain:
         return True
 
     def _write_behind(self) -> None:
-        """Brings those that are behind to where the others are, as far as each of them goes."""
+        """Writes to the targets that are behind, as far as each one accepts, up to the others."""
         left, at = set(self._behind), self.done
         while left and at < self._at:
             writer, lines, behind = self._journal.read(at, self._most_behind)
@@ -155,12 +155,12 @@ class Drain:
 
 
 def _most_after(most: int, outcome: Outcome) -> int:
-    """How many events are tried next: on a slow line, many take longer than a time-out."""
+    """Events in the next batch: on a slow line, a large batch takes longer than the time-out."""
     if outcome.failed:
         return most if outcome.written else max(1, most // 2)
     return min(MOST_AT_ONCE, 2 * most)
 
 
 def _why(outcome: Outcome) -> str:
-    """Why some target has not got a batch."""
+    """Why one of the targets does not have a batch."""
     return next(f"{target}: {error}" for target, error in outcome.failed.items())

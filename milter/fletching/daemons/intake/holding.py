@@ -1,11 +1,11 @@
-"""Clicks and opens wait here for a few seconds, until it is known what came with them.
+"""Clicks and opens are held for a few seconds, until the rest of their burst is known.
 
-Here lives the wait: in memory, and on disk beside it, so that a process that is killed loses none;
-and what processes tell each other meanwhile, by way of Redis. How a burst is judged is in
-`returning/bursts.py`. An event leaves with its final verdict, the usual way (`Recorder.record`).
+Here lives the wait: in memory, and in a file, so that a killed process loses none; and the exchange
+of touches between processes, through Redis. How a burst is judged is in `returning/bursts.py`. Then
+an event is recorded with its final verdict (`Recorder.record`).
 
-Events that came within `TURN` wait together: they have one file, which is gone when all of them are
-kept elsewhere. After a crash in between, some are recorded twice, with the same ids.
+Events of the same turn wait together, in one file, which is deleted when all of them are recorded.
+After a crash in between, some are recorded twice, with the same ids.
 """
 
 from __future__ import annotations
@@ -33,90 +33,101 @@ from fletching.store.connection import StoreAway
 from fletching.store.touches import LARGEST, Touches
 
 HELD = frozenset({CLICK, OPEN})
-"""The types of events that wait. Nobody who unsubscribes waits for anything."""
+"""The types of events that are held. Unsubscribes are recorded at once."""
 
 TURN = 0.5
-"""Seconds in which touches are gathered, to be told in one go; and events, to be judged."""
+"""Seconds between two exchanges of touches, and between two judgements of events."""
 
 HOLD = 3.5
-"""Seconds until events are judged: the longest burst, and the turn in which others tell of it."""
+"""Seconds until events are judged: the longest burst, and a turn for other processes to share
+it."""
 
 MESSAGES, TOUCHES = 16_384, 100
-"""Of so many messages, so many touches each are remembered here, for when Redis is away."""
+"""Messages, and touches of each, that this process remembers for when Redis is down."""
 
-LEFT_ALONE = 1.0
-"""Seconds for which Redis is not asked about touches after it did not answer: readers wait."""
+RETRY_AFTER = 1.0
+"""Seconds without a question to Redis after it did not answer: clients are waiting."""
 
-SAY_EVERY = 10.0
+LOG_EVERY = 10.0
 """Seconds between two lines about a full disk."""
 
-_JUDGED_BY = {"click_url", "engine_ip", "is_bot"}
+_NEEDED = {"click_url", "engine_ip", "is_bot"}
 
 _NAME = re.compile(r"(\d+)-\d+\.held")
 
 
 class Batch:
-    """The events of a turn, and their file. What cannot be written there waits in memory alone."""
+    """The events of a turn, and their file. What cannot be written there is in memory only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, due: float) -> None:
+        """``due``: when its events are judged (monotonic time)."""
         self.events: list[Event] = []
-        self.due = time.monotonic() + HOLD
+        self.due = due
         self._path = path
         self._file: int | None = None
 
     @classmethod
-    def left_behind(cls, path: Path) -> Batch:
-        """The events of a process that was killed. Raises OSError."""
-        batch = cls(path)
+    def left_behind(cls, path: Path, due: float) -> Batch:
+        """The events of a killed process. Raises OSError."""
+        batch = cls(path, due)
         for line in path.read_bytes().split(b"\n"):
             with suppress(ValueError):
                 event = restored(line)
-                if event.type in HELD and event.details.keys() >= _JUDGED_BY:
+                if event.type in HELD and event.details.keys() >= _NEEDED:
                     batch.events.append(event)
         return batch
 
     def add(self, event: Event) -> None:
-        """Raises OSError where the event is in memory alone."""
+        """Adds an event. Raises OSError if it is in memory only."""
         self.events.append(event)
         if self._file is None:
-            # There may have been no room for it at the start.
+            # The disk may have been full at the start.
             self._path.parent.mkdir(exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
-        # The end of the line before, of which a full disk may have taken half, comes first.
+        # A newline first: a full disk may have cut the previous line.
         os.write(self._file, b"\n" + event.json().encode())
 
-    def forget(self) -> None:
-        """The events are kept elsewhere by now."""
+    def delete(self) -> None:
+        """Deletes the file: the events are recorded."""
         if self._file is not None:
             os.close(self._file)
         self._path.unlink(missing_ok=True)
 
 
 class Holding:
-    """The events that wait in one process. All but its thread is of one event loop."""
+    """The events that one process holds. Its methods are for one event loop."""
 
     def __init__(
-        self, recorder: Recorder, touches: Touches, lists: Lists, folder: Path, place: int
+        self,
+        recorder: Recorder,
+        touches: Touches,
+        lists: Lists,
+        folder: Path,
+        number: int,
+        *,
+        turn: float = TURN,
+        hold: float = HOLD,
     ) -> None:
-        """``place``: the number of the process, by which it finds what it has left behind."""
+        """``number``: that of the process, by which it finds the files of a killed predecessor."""
         self._recorder, self._touches, self._lists = recorder, touches, lists
-        self._folder, self._place = folder, place
+        self._folder, self._number = folder, number
+        self._turn_seconds, self._hold_seconds = turn, hold
         self._known: OrderedDict[str, list[str]] = OrderedDict()
-        self._untold: dict[str, str] = defaultdict(str)
-        self._asking = ThreadPoolExecutor(1, thread_name_prefix="touches")
-        self._ask_again = 0.0
-        self._full = LogLimit(SAY_EVERY)
+        self._unshared: dict[str, str] = defaultdict(str)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="touches")
+        self._retry_at = 0.0
+        self._full = LogLimit(LOG_EVERY)
         self._waiting: deque[Batch] = deque()
-        self._take_up()
-        self._batch = self._begun()
+        self._recover()
+        self._batch = self._new_batch()
         self._ends = asyncio.Event()
 
     def note(self, message: str, touch: Touch) -> None:
-        """A client did something with a message."""
+        """Notes what a client did with a message."""
         line = touch.line
-        if len(self._untold[message]) < LARGEST:
-            self._untold[message] += line
+        if len(self._unshared[message]) < LARGEST:
+            self._unshared[message] += line
         known = self._known.setdefault(message, [])
         known.append(line)
         del known[:-TOUCHES]
@@ -124,7 +135,7 @@ class Holding:
             self._known.popitem(last=False)
 
     def hold(self, event: Event) -> None:
-        """The event waits from now on."""
+        """Holds an event from now on."""
         try:
             self._batch.add(event)
         except OSError as error:
@@ -132,35 +143,36 @@ class Holding:
                 log.state_write_failed("held", error)
 
     async def is_program(self, message: str, touch: Touch) -> bool:
-        """Whether a client turns out to be a program by what is known at once."""
+        """Whether a client is a program, by what is known now."""
         loop = asyncio.get_running_loop()
-        lines = await loop.run_in_executor(self._asking, self._lines, [message])
+        lines = await loop.run_in_executor(self._thread, self._lines, [message])
         found = bursts.touches_in(lines[message])
         return bool(bursts.verdict(found, touch.client, touch.milliseconds, self._lists))
 
     async def run(self) -> None:
-        """Until the end, at which everything is judged by what is known then."""
+        """Runs until `end`; then everything is judged by what is known."""
         is_last = False
         while not is_last:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ends.wait(), TURN)
-            # The end may come within a turn, and the events of that turn are still to be judged.
+                await asyncio.wait_for(self._ends.wait(), self._turn_seconds)
+            # The end may come during a turn, and then the events of that turn are still to be
+            # judged.
             is_last = self._ends.is_set()
             try:
                 await self._turn()
-            except Exception as error:  # noqa: BLE001 an edge: they wait, and are tried again
+            except Exception as error:  # noqa: BLE001 an edge: the events are held and tried again
                 log.recording_failed(error)
-        self._asking.shutdown()
+        self._thread.shutdown()
 
     def end(self) -> None:
-        """Nothing comes any more."""
+        """No more events will come."""
         self._ends.set()
 
-    def _take_up(self) -> None:
-        """What was left behind waits once more: the one who was killed may have told nobody."""
-        for path in sorted(self._folder.glob(f"{self._place}-*.held")):
+    def _recover(self) -> None:
+        """Holds the events of a killed process again: it may not have shared its touches."""
+        for path in sorted(self._folder.glob(f"{self._number}-*.held")):
             try:
-                self._waiting.append(Batch.left_behind(path))
+                self._waiting.append(Batch.left_behind(path, self._due()))
             except OSError as error:
                 log.state_write_failed("held", error)
         for event in (event for batch in self._waiting for event in batch.events):
@@ -169,38 +181,41 @@ class Holding:
 
     async def _turn(self) -> None:
         if self._batch.events:
-            self._batch.due = time.monotonic() + HOLD
+            self._batch.due = self._due()
             self._waiting.append(self._batch)
-            self._batch = self._begun()
-        await self._tell()
+            self._batch = self._new_batch()
+        await self._share()
         while self._waiting and self._is_due(self._waiting[0]):
             await self._release(self._waiting[0])
             self._waiting.popleft()
 
+    def _due(self) -> float:
+        return time.monotonic() + self._hold_seconds
+
     def _is_due(self, batch: Batch) -> bool:
         return self._ends.is_set() or batch.due <= time.monotonic()
 
-    async def _tell(self) -> None:
-        lines, self._untold = self._untold, defaultdict(str)
+    async def _share(self) -> None:
+        lines, self._unshared = self._unshared, defaultdict(str)
         if lines:
             loop = asyncio.get_running_loop()
-            # While Redis is away, each process judges by what it knows itself.
+            # While Redis is down, each process judges by what it knows itself.
             with suppress(StoreAway):
-                await loop.run_in_executor(self._asking, self._touches.add, lines)
+                await loop.run_in_executor(self._thread, self._touches.add, lines)
 
     async def _release(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
         while batch.events:
             some = batch.events[:MOST_AT_ONCE]
             await self._recorder.record(
-                *await loop.run_in_executor(self._asking, self._judged, some)
+                *await loop.run_in_executor(self._thread, self._judged, some)
             )
             del batch.events[: len(some)]
-        batch.forget()
+        batch.delete()
 
     def _judged(self, events: Sequence[Event]) -> list[Event]:
         names = [bursts.message_name(event.facts) for event in events]
-        # Most messages are touched once. One that is touched often has many events here.
+        # Most messages are touched once; one that is touched often has many events here.
         touches = {
             name: bursts.touches_in(lines)
             for name, lines in self._lines(names).items()
@@ -212,25 +227,25 @@ class Holding:
         ]
 
     def _lines(self, messages: Sequence[str]) -> dict[str, set[str]]:
-        """What was done with messages, as far as it is known."""
+        """The touches of messages, as far as they are known."""
         found = {message: set(self._known.get(message, ())) for message in messages}
-        if time.monotonic() < self._ask_again:
+        if time.monotonic() < self._retry_at:
             return found
         try:
             for message, text in zip(found, self._touches.of(list(found)), strict=True):
                 found[message].update(text.splitlines(keepends=True))
         except StoreAway:
-            self._ask_again = time.monotonic() + LEFT_ALONE
+            self._retry_at = time.monotonic() + RETRY_AFTER
         return found
 
-    def _begun(self) -> Batch:
-        return Batch(self._folder / f"{self._place}-{time.time_ns()}.held")
+    def _new_batch(self) -> Batch:
+        return Batch(self._folder / f"{self._number}-{time.time_ns()}.held", self._due())
 
 
 def prepare(folder: Path, processes: int) -> None:
-    """Makes the folder; the first process gets what others have left behind that are no more.
+    """Creates the folder; the first process inherits the files of removed processes.
 
-    For the one process above all others, before them. Raises OSError.
+    For the parent of the processes, before it starts them. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():

@@ -1,18 +1,19 @@
-"""Events on this host's disk: before Redis has them, and for some time after that.
+"""The journal: events on this host's disk, before Redis has them and for some time after that.
 
-Here live the form of the files and the care for them. A journal is a folder; whoever opens it is a
-writer of a new name, and adds segments of its own to those of the writers before it:
+Here live the files and their format. A journal is a folder. Whoever opens it becomes a writer with
+a new name, and adds its own segments to those of earlier writers:
 
-    <microseconds>-<writer>.recent   a line per event: sequence number, "!" where it suppresses an
-                                     address, else a space, CRC-32 of the line, its JSON
-    <microseconds>-<writer>.kept     the lines with "!" of that writer's segments that are gone;
-                                     in the order of names it stands before the segments
-    done                             up to where Redis has everything, and in which of its runs
+    <microseconds>-<writer>.recent   a line per event: sequence number; "!" if the event suppresses
+                                     an address, else a space; CRC-32 of the line; the event's JSON
+    <microseconds>-<writer>.kept     the lines with "!" from deleted segments of that writer; sorts
+                                     before its segments
+    done                             the position up to which Redis has everything, and in which of
+                                     its runs
 
-A segment is written by one process in its life and never again, so no line of it can get another
-sequence number. What was appended survives the process; a line that suppresses an address is on the
-disk when `append` returns. A line that was cut off was of nobody's answer. What Redis has, and who
-writes it there, is not known here.
+Only one process ever writes to a segment, so the sequence number of a line is final. An appended
+line survives the process; a line that suppresses an address is on the disk when `append` returns. A
+truncated line belongs to a request that was not answered. What Redis has, and who writes to it, is
+not known here.
 """
 
 from __future__ import annotations
@@ -36,19 +37,19 @@ from fletching.store.writing import JournalLine
 from fletching.tokens import Facts
 
 LARGEST = 512 * 2**20
-"""Octets of one journal. What Redis has takes up to half of it: an hour of 200 events a second has
-about 500 million."""
+"""Bytes of one journal. Events that Redis has may take half of it: an hour of 200 events a second
+is about 500 million bytes."""
 
 KEPT = 3600
-"""Seconds for which events are kept that Redis has; those that suppress an address have longer."""
+"""Seconds for which events are kept that Redis has. Those that suppress an address stay longer."""
 
 SEGMENT = 8 * 2**20
 SEGMENT_SECONDS = 600
-"""A segment that is larger, or older, is followed by another one."""
+"""Bytes and seconds after which a new segment begins."""
 
 _DAY = 86400
 
-_OF_FACTS = {
+_FACT_FIELDS = {
     "campaign": "campaign",
     "number": "message_number",
     "mail_class": "mail_class",
@@ -58,19 +59,19 @@ _OF_FACTS = {
     "email": "email",
     "mtaid": "mtaid",
 }
-_OF_EVENT = {
+_EVENT_FIELDS = {
     "event_type", "event_time", "timestamp", "event_unique_id", "server_id", "sendid",
-    *_OF_FACTS.values(),
+    *_FACT_FIELDS.values(),
 }  # fmt: skip
 _TYPES = {"message_number": int}
 
 _NAME = re.compile(r"(\d{16})-([0-9a-f]{12})\.(recent|kept)")
-_PLACE = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"[0-9]+")
 _LINE = re.compile(rb"(\d{1,17})([ !])([0-9a-f]{8})")
 
 
 class Position(NamedTuple):
-    """A place in a journal; later ones are greater."""
+    """A position in a journal; later positions are greater."""
 
     segment: str = ""
     offset: int = 0
@@ -80,34 +81,41 @@ START = Position()
 
 
 class Journal:
-    """One journal. One thread may append while another does all else. Methods raise OSError."""
+    """One journal. One thread may append while another calls the other methods, which raise
+    OSError.
+    """
 
-    def __init__(self, folder: Path, kept: int, largest: int = LARGEST) -> None:
-        """``kept``: seconds for which events are kept that suppress an address."""
+    def __init__(
+        self, folder: Path, kept: int, *, largest: int = LARGEST, segment: int = SEGMENT
+    ) -> None:
+        """``kept``: seconds for which events are kept that suppress an address. ``largest`` and
+        ``segment``: bytes of the journal, and of a segment that is full.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.writer = secrets.token_hex(6)
-        self._folder, self._kept, self._largest = folder, kept, largest
+        self._folder, self._kept = folder, kept
+        self._largest, self._full_segment = largest, segment
         self._note = os.open(folder / "done", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.done, self.runs = self._noted()
+        self.done, self.runs = self._read_note()
         names = self._names()
-        self.end = Position(names[-1], self._octets(names[-1])) if names else START
-        # A clock that went back makes no segment stand before those that are there, or were.
+        self.end = Position(names[-1], self._bytes_of(names[-1])) if names else START
+        # Even if the clock went back, new segments sort after all earlier ones.
         self._last = max(_microseconds(self.end.segment), _microseconds(self.done.segment))
-        self._size = sum(self._octets(name) for name in names)
+        self._size = sum(self._bytes_of(name) for name in names)
         self._file = -1
         self._changing = threading.Lock()
 
     def append(self, events: Sequence[Event]) -> list[JournalLine]:
-        """Keeps events, all of them or none."""
+        """Appends events, all of them or none."""
         with self._changing:
             first = max(self._last + 1, time.time_ns() // 1000)
             lines = [
                 JournalLine(first + at, event, event.json()) for at, event in enumerate(events)
             ]
             self._last = first + len(lines) - 1
-            data = b"".join(map(_octets, lines))
+            data = b"".join(map(_line_bytes, lines))
             if self._size + len(data) > self._largest:
-                raise OSError(errno.ENOSPC, f"{self._folder} has its {self._largest} octets")
+                raise OSError(errno.ENOSPC, f"{self._folder} has reached its {self._largest} bytes")
             if self._file < 0 or self._is_over(first):
                 self._begin(first)
             self._write(data, any(event.type in REASONS for event in events))
@@ -115,12 +123,12 @@ class Journal:
         return lines
 
     def read(self, at: Position, count: int) -> tuple[str, list[JournalLine], Position]:
-        """The next lines, which are of one writer, that writer, and the position behind them."""
+        """The writer of the next lines, those lines, and the position after them."""
         end = self.end
         for name in self._names():
             if not at.segment <= name <= end.segment:
                 continue
-            limit = end.offset if name == end.segment else self._octets(name)
+            limit = end.offset if name == end.segment else self._bytes_of(name)
             found = []
             at = Position(name, at.offset if name == at.segment else 0)
             for line, behind in self._lines(name, at.offset, limit):
@@ -134,17 +142,16 @@ class Journal:
         return "", [], max(at, end)
 
     def note(self, done: Position, runs: frozenset[str]) -> None:
-        """Redis has everything before that position, in these of its runs."""
+        """Notes that Redis has everything before a position, in these of its runs."""
         if (done, runs) != (self.done, self.runs):
-            said = " ".join([done.segment or "-", str(done.offset), *sorted(runs)]).encode() + b"\n"
-            os.pwrite(self._note, said, 0)
-            os.ftruncate(self._note, len(said))
+            note = " ".join([done.segment or "-", str(done.offset), *sorted(runs)]).encode() + b"\n"
+            os.pwrite(self._note, note, 0)
+            os.ftruncate(self._note, len(note))
             self.done, self.runs = done, runs
 
     def tidy(self, done: Position) -> None:
-        """Forgets what is too old, and the oldest where room runs out, of that before a position.
-
-        Lines that suppress an address stay for their own time.
+        """Deletes segments before a position: those that are too old, and the oldest ones when room
+        is short. Lines that suppress an address are kept longer.
         """
         with self._changing:
             if self._file >= 0 and self._is_over(time.time_ns() // 1000):
@@ -154,16 +161,16 @@ class Journal:
         for name in self._names():
             if name == written or name > done.segment:
                 break
-            if name == done.segment and done.offset < self._octets(name):
+            if name == done.segment and done.offset < self._bytes_of(name):
                 break
             path = self._folder / name
             age = time.time() - path.stat().st_mtime
             if name.endswith(".kept"):
                 if age > self._kept:
-                    self._forget(path)
+                    self._delete(path)
             elif age > KEPT or self._size > self._largest // 2:
-                self._keep_longer(path)
-                self._forget(path)
+                self._move_suppressions(path)
+                self._delete(path)
 
     def close(self) -> None:
         os.close(self._note)
@@ -172,7 +179,7 @@ class Journal:
 
     def _is_over(self, now: int) -> bool:
         age = now - _microseconds(self.end.segment)
-        return self.end.offset >= SEGMENT or age > SEGMENT_SECONDS * 1_000_000
+        return self.end.offset >= self._full_segment or age > SEGMENT_SECONDS * 1_000_000
 
     def _begin(self, first: int) -> None:
         name = f"{first:016}-{self.writer}.recent"
@@ -183,34 +190,34 @@ class Journal:
             os.close(self._file)
         self._file, self.end = file, Position(name)
 
-    def _write(self, data: bytes, is_to_last: bool) -> None:
+    def _write(self, data: bytes, sync: bool) -> None:
         start = self.end.offset
         try:
             done = 0
             while done < len(data):
                 done += os.pwrite(self._file, data[done:], start + done)
-            if is_to_last:
+            if sync:
                 os.fdatasync(self._file)
         except OSError:
-            # A full disk may have taken half a line.
+            # A full disk may have written half a line.
             os.ftruncate(self._file, start)
             raise
         self.end = Position(self.end.segment, start + len(data))
 
-    def _keep_longer(self, path: Path) -> None:
-        """Lines that suppress an address go to the writer's file of the day.
+    def _move_suppressions(self, path: Path) -> None:
+        """Copies the lines that suppress an address to the writer's file of the day.
 
-        After a crash before the segment is gone, they are there twice, which does no harm.
+        After a crash before the segment is deleted they are there twice, which does no harm.
         """
         writer, began = _writer(path.name), _microseconds(path.name)
-        lines = [line for line, _ in self._lines(path.name, 0, self._octets(path.name))]
+        lines = [line for line, _ in self._lines(path.name, 0, self._bytes_of(path.name))]
         data = b"".join(line for line in lines if (m := _LINE.match(line)) and m[2] == b"!")
         if not data:
             return
         of_day = max(self._folder.glob(f"*-{writer}.kept"), default=path.with_suffix(".kept"))
         if began - _microseconds(of_day.name) > _DAY * 1_000_000:
             of_day = path.with_suffix(".kept")
-        # A crash, or a full disk, may have left half a line there: its end comes first.
+        # A crash or a full disk may have left half a line there, which is ended first.
         data = b"\n" + data
         with of_day.open("ab") as file:
             file.write(data)
@@ -220,14 +227,14 @@ class Journal:
         with self._changing:
             self._size += len(data)
 
-    def _forget(self, path: Path) -> None:
+    def _delete(self, path: Path) -> None:
         size = path.stat().st_size
         path.unlink()
         with self._changing:
             self._size -= size
 
     def _lines(self, name: str, start: int, limit: int) -> Iterator[tuple[bytes, int]]:
-        """Each line, and where it ends."""
+        """Each line, and the offset of its end."""
         with (self._folder / name).open("rb") as file:
             file.seek(start)
             for line in file:
@@ -239,60 +246,62 @@ class Journal:
     def _names(self) -> list[str]:
         return sorted(name for name in os.listdir(self._folder) if _NAME.fullmatch(name))
 
-    def _octets(self, name: str) -> int:
+    def _bytes_of(self, name: str) -> int:
         return (self._folder / name).stat().st_size
 
-    def _noted(self) -> tuple[Position, frozenset[str]]:
-        """Nothing, where that is not to be read: then all is written to Redis once more."""
+    def _read_note(self) -> tuple[Position, frozenset[str]]:
+        """The note; nothing if it is not readable, and then everything is written to Redis
+        again.
+        """
         words = os.pread(self._note, 65536, 0).decode("ascii", "replace").split()
         if len(words) < 2 or not _NAME.fullmatch(words[0]) or not words[1].isdecimal():
             return START, frozenset()
         return Position(words[0], int(words[1])), frozenset(words[2:])
 
 
-def journal_of(folder: Path, place: int) -> Path:
-    """The journal of the process with this number."""
-    return folder / str(place)
+def journal_of(folder: Path, number: int) -> Path:
+    """The folder of the journal of the process with that number."""
+    return folder / str(number)
 
 
 def prepare(folder: Path, processes: int, kept: int) -> None:
-    """Makes the journals of so many processes; the first one gets what others have left behind.
+    """Creates the journals of so many processes; the first one inherits those of removed processes.
 
-    For the one process above all others, before them. Raises OSError.
+    For the parent of the processes, before it starts them. Raises OSError.
     """
-    for place in range(processes):
-        Journal(journal_of(folder, place), kept).close()
+    for number in range(processes):
+        Journal(journal_of(folder, number), kept).close()
     first = journal_of(folder, 0)
     for path in sorted(folder.iterdir()):
-        if not _PLACE.fullmatch(path.name) or int(path.name) < processes or not path.is_dir():
+        if not _NUMBER.fullmatch(path.name) or int(path.name) < processes or not path.is_dir():
             continue
         segments = sorted(name for name in os.listdir(path) if _NAME.fullmatch(name))
         if segments:
-            # Nobody has noted of the first one's journal that these are done.
+            # The note of the first journal does not cover these segments.
             (first / "done").unlink(missing_ok=True)
         for name in segments:
             (path / name).rename(first / name)
         (path / "done").unlink(missing_ok=True)
-        # What is not ours stays, in its folder.
+        # A folder with other files stays.
         with suppress(OSError):
             path.rmdir()
 
 
 def restored(json: bytes) -> Event:
-    """The event of a line: its JSON is the same again. Raises ValueError."""
-    told = parse(json)
+    """The event with this JSON; its own JSON is the same again. Raises ValueError."""
+    fields = parse(json)
     try:
-        if not all(isinstance(told[at], _TYPES.get(at, str)) for at in _OF_FACTS.values()):
+        if not all(isinstance(fields[at], _TYPES.get(at, str)) for at in _FACT_FIELDS.values()):
             raise TypeError("a field of another type")
-        when = datetime.fromisoformat(told["timestamp"])
-        facts: dict[str, Any] = {name: told[at] for name, at in _OF_FACTS.items()}
-        details = {name: value for name, value in told.items() if name not in _OF_EVENT}
+        when = datetime.fromisoformat(fields["timestamp"])
+        facts: dict[str, Any] = {name: fields[at] for name, at in _FACT_FIELDS.items()}
+        details = {name: value for name, value in fields.items() if name not in _EVENT_FIELDS}
         return Event(
-            told["event_type"],
+            fields["event_type"],
             round(when.timestamp() * 1000),
-            told["event_unique_id"],
-            told["server_id"],
-            # The time of sending is in no event.
+            fields["event_unique_id"],
+            fields["server_id"],
+            # No event has the time of sending.
             Facts(**facts, sent=0),
             details,
         )
@@ -300,14 +309,16 @@ def restored(json: bytes) -> Event:
         raise ValueError(f"not an event: {error}") from None
 
 
-def _octets(line: JournalLine) -> bytes:
+def _line_bytes(line: JournalLine) -> bytes:
     head = b"%d%c" % (line.sequence, b"!" if line.event.type in REASONS else b" ")
     json = line.json.encode()
     return b"%s%08x%s\n" % (head, crc32(json, crc32(head)), json)
 
 
 def _restored(line: bytes) -> JournalLine | None:
-    """None for what the disk has lost or changed: the lines after it are to get on."""
+    """The line; None if the disk has lost or changed it, so that the lines after it are still
+    read.
+    """
     found = _LINE.match(line)
     json = line[found.end() :].removesuffix(b"\n") if found else b""
     if found is None or crc32(json, crc32(found[1] + found[2])) != int(found[3], 16):
@@ -327,7 +338,7 @@ def _writer(name: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new file is in its folder on the disk, too."""
+    """Syncs a folder, so that the entry of a new file is on the disk, too."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

@@ -1,11 +1,11 @@
-"""From an event to its being kept: the events of a moment go to disk and to Redis together.
+"""Recording events: those that arrive together go to disk and to Redis together.
 
-Here live the batches, the threads, and the waiting. An event is kept when `record` returns: in the
-journal on this host's disk, and in Redis too unless that is away or has something to catch up with.
-Where the disk is full, Redis alone has it. What an event means is not known here.
+Here live the batches and the threads. An event is safe when `record` returns: in the journal on
+this host's disk, and in Redis, too, unless Redis is down or behind. If the disk is full, Redis
+alone has it. What an event means is not known here.
 
-One thread takes the events. Another looks after Redis: while something is missing there, it alone
-writes, from the journal, so that events reach each target in the order in which they came.
+One thread writes new events. Another one watches Redis: while Redis is behind, only that thread
+writes to it, from the journal, so that each target gets the events in order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from fletching import log
-from fletching.daemons.intake.drain import MOST_AT_ONCE, SAY_EVERY, TRY_EVERY, Drain
+from fletching.daemons.intake.drain import LOG_EVERY, MOST_AT_ONCE, TRY_EVERY, Drain
 from fletching.daemons.intake.journal import Journal, Position
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
@@ -26,17 +26,17 @@ from fletching.store.events import EventLog
 from fletching.store.writing import JournalLine
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks whether Redis has all that it had."""
+"""Seconds between two checks that Redis still has all that it had."""
 
 TIDY_EVERY = 60.0
-"""Seconds between two looks for what the journal need not have any more."""
+"""Seconds between two deletions of old segments."""
 
 
 class Recorder:
-    """Keeps the events of one process. All but its threads is of one event loop."""
+    """Records the events of one process. Its methods are for one event loop."""
 
     def __init__(self, events: EventLog, opened_journal: Callable[[], Journal]) -> None:
-        """``opened_journal`` raises OSError where a disk has no room even for an empty file."""
+        """``opened_journal`` raises OSError if the disk has no room even for an empty file."""
         self._events = events
         self._opened_journal = opened_journal
         self._journal: Journal | None = None
@@ -44,14 +44,15 @@ class Recorder:
         self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._lost = 0
-        self._away, self._full, self._losing = (LogLimit(SAY_EVERY) for _ in range(3))
+        self._away, self._full, self._losing = (LogLimit(LOG_EVERY) for _ in range(3))
         self._tidying = LogLimit(TIDY_EVERY)
-        # Whether Redis lacks something that the journal has: then one thread alone writes to it.
+        # Whether Redis lacks something that the journal has; then only one thread writes to it.
         self._is_behind = True
-        # Held for the end of the journal and whether that is reached; and by who writes to Redis.
+        # The first guards the end of the journal and whether it is reached; whoever writes to Redis
+        # holds the second.
         self._changing, self._draining = threading.Lock(), threading.Lock()
         self._ended, self._woken = threading.Event(), threading.Event()
-        self._tending = threading.Thread(target=self._tend, name="drainer", daemon=True)
+        self._watching = threading.Thread(target=self._watch, name="drainer", daemon=True)
         try:
             self._opened()
         except OSError as error:
@@ -60,9 +61,9 @@ class Recorder:
         self._writing.submit(self._begin)
 
     async def record(self, *events: Event) -> None:
-        """Returns when the events are kept, or there was no room for them even on disk.
+        """Returns when the events are safe, or there is room for them neither on disk nor in Redis.
 
-        Raises what went wrong with us; the events may be lost then.
+        Raises unexpected errors; the events may be lost then.
         """
         kept = asyncio.get_running_loop().create_future()
         self._waiting.append((events, kept))
@@ -71,11 +72,11 @@ class Recorder:
         await kept
 
     def close(self) -> None:
-        """Ends the threads; what Redis has not by now waits for the next start."""
+        """Ends the threads. What Redis does not have by now waits for the next start."""
         self._writing.shutdown()
         self._ended.set()
         self._woken.set()
-        self._tending.join()
+        self._watching.join()
         if self._journal is not None and self._drain is not None:
             self._note(self._drain)
             self._journal.close()
@@ -89,10 +90,10 @@ class Recorder:
             error: Exception | None = None
             try:
                 await loop.run_in_executor(self._writing, self._keep, events)
-            except Exception as raised:  # noqa: BLE001 an edge: those who wait have to hear of it
+            except Exception as raised:  # noqa: BLE001 an edge: raised in each `record`
                 error = raised
             for _, kept in batch:
-                if not kept.done():  # the reader waits
+                if not kept.done():  # the client is still there
                     kept.set_exception(error) if error else kept.set_result(None)
         self._task = None
 
@@ -141,7 +142,7 @@ class Recorder:
             log.events_lost(self._lost)
 
     def _begin(self) -> None:
-        """Before the first event, which need not wait then for the one who drains."""
+        """Runs before the first event, which then need not wait for the other thread."""
         try:
             if self._drain is not None:
                 self._is_behind = not (self._drain.look() and self._drain.is_done)
@@ -149,10 +150,10 @@ class Recorder:
             pass
         except Exception as error:  # noqa: BLE001 an edge: the thread below tries it again
             log.recording_failed(error)
-        self._tending.start()
+        self._watching.start()
 
-    def _tend(self) -> None:
-        """Looks after Redis, and brings it what it lacks."""
+    def _watch(self) -> None:
+        """Watches Redis, and writes what it lacks."""
         while not self._ended.is_set():
             self._woken.clear()
             try:
@@ -164,24 +165,24 @@ class Recorder:
                 self._ended.wait(TRY_EVERY)
             except Exception as error:  # noqa: BLE001 an edge: it waits on disk, and is tried again
                 log.recording_failed(error)
-                self._ended.wait(SAY_EVERY)
+                self._ended.wait(LOG_EVERY)
 
     def _step(self, drain: Drain) -> bool:
-        """Whether it got on, and there may be more."""
+        """Whether it has written something, and there may be more."""
         with self._draining:
             if not self._is_behind:
                 self._is_behind = not drain.look()
-        got_on = self._is_behind and drain.step()
+        has_written = self._is_behind and drain.step()
         with self._changing:
             if self._is_behind and drain.is_done:
                 self._is_behind = False
                 if drained := drain.drained():
                     log.journal_drained(drained, self._lost)
         self._note(drain)
-        return got_on
+        return has_written
 
     def _note(self, drain: Drain) -> None:
-        # On a full disk there may be no room; then more is written once more at the next start.
+        # A full disk may have no room; then more is written again at the next start.
         with contextlib.suppress(OSError):
             drain.note()
             if self._tidying.is_due():

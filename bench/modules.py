@@ -25,18 +25,18 @@ def shares(way: Callable[[], object], repeats: int) -> dict[str, float]:
     spent: dict[str, float] = defaultdict(float)
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined] # not in the stubs
     for (file, _, _), (_, _, own, _, callers) in stats.items():
-        if room(file):
-            spent[room(file)] += own
+        if module(file):
+            spent[module(file)] += own
             continue
         for (caller, _, _), (_, _, within, _) in callers.items():
-            if room(caller):
-                spent[room(caller)] += within
+            if module(caller):
+                spent[module(caller)] += within
     total = sum(spent.values())
     ordered = sorted(spent.items(), key=lambda item: -item[1])
     return {name: 100 * seconds / total for name, seconds in ordered}
 
 
-def room(file: str) -> str:
+def module(file: str) -> str:
     """The module of a file, such as ``mail/dkim``; "" for a file that is not Fletching's."""
     mark = f"{os.sep}fletching{os.sep}"
     return file.rpartition(mark)[2].removesuffix(".py") if mark in file else ""
