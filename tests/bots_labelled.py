@@ -1,10 +1,9 @@
-"""Requests about one mail, as people and programs make them, each with who it was.
+"""Requests about one message, as people and programs send them, each with its label.
 
-Here live the patterns by which the rules for bots are measured, and nothing of the rules. They come
-from what vendors of filters and senders of mail write about clicks by programs, and from what mail
-programs do. A label says who asked, whether or not that can be seen: some programs ask once, as a
-browser does, and some people open many tabs at once.
-"""
+Here live the patterns that measure the rules for bots, and nothing of the rules. They come from
+what vendors of filters and senders of mail write about clicks by programs, and from what mail
+programs do. A label says who sent the request, whether or not that can be seen: some programs send
+one, like a browser, and some people open many tabs at once."""
 
 from __future__ import annotations
 
@@ -42,12 +41,12 @@ RELAYS = ("104.28.30.5", "104.28.30.77", "146.75.160.3", "172.225.46.9")
 GOOGLE = "66.249.84.11"
 
 OPEN, HIDDEN, UNSUBSCRIBE = -1, -2, -3
-"""What is no link with a number: the pixel, the link that nobody sees, the unsubscribe page."""
+"""In place of a link's number: the pixel, the hidden link, the unsubscribe page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A request: when, in seconds; which link; by whom."""
+    """A request. ``at``: seconds; ``link``: its number; ``by``: the client's address."""
 
     at: float
     link: int
@@ -60,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What is done with one mail. ``age``: seconds since it was sent, at each request."""
+    """The requests about one message. ``age``: its seconds since sending, at each request."""
 
     name: str
     steps: Sequence[Step]
@@ -90,12 +89,12 @@ def heads(count: int, gap: float, by: str = CLOUD, at: float = 0) -> list[Step]:
 
 
 def programs(steps: Sequence[Step]) -> list[Step]:
-    """The same by a program."""
+    """The same steps, labelled as a program's."""
     return [replace(step, is_bot=True) for step in steps]
 
 
 def prefetch(name: str, value: str, at: float = 0, by: str = HOME) -> Step:
-    """A browser asks in advance."""
+    """A browser fetches a link in advance."""
     return Step(at, 0, by, CHROME, headers={name: value}, is_bot=True)
 
 

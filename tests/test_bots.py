@@ -1,4 +1,4 @@
-"""Who was no person: each rule with those whom it finds and those whom it must leave alone."""
+"""bots.py: what each rule for a single request finds, and what it must not find."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PROXY = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com
         ("Gmail in advance", GMAIL, "66.249.84.1", True),
         ("its name from elsewhere", GMAIL, HERE, False),
         ("its name from nowhere", GMAIL, "", False),
-        ("Gmail, when somebody reads", PROXY, "66.249.84.1", False),
+        ("Gmail, when a person reads", PROXY, "66.249.84.1", False),
         ("a browser", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)", "66.249.84.1", False),
         ("nothing", "", HERE, False),
     ],
@@ -69,7 +69,7 @@ def test_opens_by_privacy_proxies_are_recognized(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("robot x", "line 1"),
         ("# well\n\nscanner", "line 3"),
@@ -77,8 +77,8 @@ def test_opens_by_privacy_proxies_are_recognized(
         ("pattern (", "subpattern"),
     ],
 )
-def test_an_invalid_list_is_refused_with_its_line(text: str, said: str) -> None:
-    with pytest.raises(bots.ListError, match=said):
+def test_an_invalid_list_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(bots.ListError, match=message):
         bots.lists(text)
 
 

@@ -52,7 +52,7 @@ def key(number: int, step: Step) -> Key:
 
 
 def play(web: Web, number: int, start: float) -> None:
-    """Each step in its time, in a thread of its own: one that is slow delays no other."""
+    """Sends each request at its time in its own thread, so that a slow one delays no other."""
     pattern = ALL[number]
     threads = []
     for step in sorted(pattern.steps, key=lambda step: step.at):
@@ -69,31 +69,31 @@ def request(web: Web, number: int, step: Step) -> None:
 
 
 def recorded(web: Web) -> list[dict[str, Any]]:
-    """The clicks and opens of all that was asked."""
+    """All click and open events of the requests."""
     count = sum(
         step.method == "GET" and step.link != UNSUBSCRIBE
         for pattern in ALL
         for step in pattern.steps
     )
     wait_until("an event is missing", lambda: len(web.recorded()) >= count)
-    told = web.recorded()
-    assert len(told) == count
-    return told
+    events = web.recorded()
+    assert len(events) == count
+    return events
 
 
 def rates(flags: Sequence[tuple[bool, bool]]) -> tuple[float, float]:
-    """Precision and recall of pairs: was flagged, is a program's."""
+    """Precision and recall of pairs: whether it was flagged, whether it is a program's."""
     counts = Counter(flags)
     right = counts[True, True]
     return right / (right + counts[True, False]), right / (right + counts[False, True])
 
 
-def test_labels_are_of_one_mind() -> None:
+def test_requests_of_one_client_for_one_link_have_one_label() -> None:
     labels: dict[Key, set[bool]] = defaultdict(set)
     for number, pattern in enumerate(ALL):
         for step in pattern.steps:
             labels[key(number, step)].add(step.is_bot)
-    # A browser that fetched ahead has the address of the one who clicks then.
+    # A browser that fetched a link in advance has the address of the person who clicks later.
     both = {ALL[number].name for (number, *_), found in labels.items() if len(found) > 1}
     assert both == {
         "a browser fetches ahead, then a click",
@@ -101,7 +101,7 @@ def test_labels_are_of_one_mind() -> None:
     }
 
 
-def test_there_are_enough() -> None:
+def test_there_are_enough_patterns_of_both_kinds() -> None:
     assert len(ALL) >= 100
     assert len({pattern.name for pattern in ALL}) == len(ALL)
     share = sum(pattern.steps[-1].is_bot for pattern in ALL) / len(ALL)
@@ -109,7 +109,9 @@ def test_there_are_enough() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
-def test_precision_and_recall(tmp_path: Path, redis: RedisServer, workers: int) -> None:
+def test_precision_and_recall_of_the_rules(
+    tmp_path: Path, redis: RedisServer, workers: int
+) -> None:
     redis.client.flushall()
     change = {"workers": workers, "web": {"trusted_proxies": ["127.0.0.1"], "honeypot": True}}
     web = Web(tmp_path, redis.url, change)
@@ -123,17 +125,17 @@ def test_precision_and_recall(tmp_path: Path, redis: RedisServer, workers: int) 
             player.start()
         for player in players:
             player.join()
-        told = recorded(web)
+        found = recorded(web)
     finally:
         web.daemon.stop()
-    events = judged(told)
+    events = judged(found)
     patterns = [
         (sum(flag for flag, _ in flags) * 2 > len(flags), is_bot)
         for (_, is_bot), flags in by_pattern(events).items()
     ]
     flags = [flag for _, flag in events]
-    for what, found in (("events", flags), ("patterns", patterns)):
-        print(f"{workers} workers, {len(found)} {what}: {rates(found)}")
+    for what, pairs in (("events", flags), ("patterns", patterns)):
+        print(f"{workers} workers, {len(pairs)} {what}: {rates(pairs)}")
     print(wrong(events))
     precision, recall = rates(flags)
     assert precision >= PRECISION
@@ -141,18 +143,18 @@ def test_precision_and_recall(tmp_path: Path, redis: RedisServer, workers: int) 
 
 
 Judged = Sequence[tuple[int, tuple[bool, bool]]]
-"""Of each event: which pattern; was flagged, is a program's."""
+"""For each event: its pattern; whether it was flagged, whether it is a program's."""
 
 
-def judged(told: Sequence[dict[str, Any]]) -> Judged:
-    """Events of one message, client and link are told apart by their order, as the steps are."""
+def judged(recorded: Sequence[dict[str, Any]]) -> Judged:
+    """Events of one message, client and link get their labels in order, like the steps."""
     labels: dict[Key, list[bool]] = defaultdict(list)
     for number, pattern in enumerate(ALL):
         for step in sorted(pattern.steps, key=lambda step: step.at):
             if step.method == "GET":
                 labels[key(number, step)].append(step.is_bot)
     found = []
-    for event in sorted(told, key=lambda event: str(event["timestamp"])):
+    for event in sorted(recorded, key=lambda event: str(event["timestamp"])):
         kind = "open" if event["event_type"] == "engine_open" else str(event["click_url"])
         at = (int(event["message_number"]), str(event["engine_ip"]), kind)
         found.append((at[0], (bool(event["is_bot"]), labels[at].pop(0))))
@@ -160,7 +162,7 @@ def judged(told: Sequence[dict[str, Any]]) -> Judged:
 
 
 def by_pattern(events: Judged) -> dict[tuple[int, bool], list[tuple[bool, bool]]]:
-    """Where a person and a program have asked for the same mail, they are two."""
+    """The pairs of each pattern; the person and the program of one pattern are separate."""
     found = defaultdict(list)
     for number, flags in events:
         found[number, flags[1]].append(flags)

@@ -1,4 +1,4 @@
-"""Who was no person by what came with a click or an open: each rule with those it must not find."""
+"""bursts.py: what each rule for several requests finds, and what it must not find."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SIX, BESIDE_SIX, OTHER_SIX = "2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2
 LISTS = replace(bots.NO_LISTS, apple=Networks([ip_network("203.0.113.0/24")]))
 
 Did = tuple[float, str, str, str]
-"""When, in seconds; who; what; which link."""
+"""Seconds, client, what it did, link."""
 
 
 def links(*when: float, by: str = HERE) -> list[Did]:
-    """A different link each time."""
+    """A different link at each of these times."""
     return [(at, by, LINK, str(number)) for number, at in enumerate(when)]
 
 
 def verdict(did: list[Did], at: float = 0, by: str = HERE) -> str:
-    """On a request at that time, which stands among what was done where it is a link's."""
+    """The verdict on a request at that time; a request for a link is itself in the list."""
     touches = sorted(Touch(int(when * 1000) + 10**6, *rest) for when, *rest in did)
     return bursts.verdict(touches, by, int(at * 1000) + 10**6, LISTS)
 
@@ -84,7 +84,7 @@ def test_touches_of_a_person_have_no_bot_reason(name: str) -> None:
 
 @pytest.mark.parametrize("name", A_PROGRAM)
 def test_touches_of_a_program_have_a_bot_reason(name: str) -> None:
-    """All of the burst, from its first request on; and what the client did shortly before."""
+    """All requests of the burst, from the first, and those that the client sent shortly before."""
     did, reason = A_PROGRAM[name]
     for when, who, what, _ in did:
         if what == LINK:
@@ -119,9 +119,9 @@ def test_an_incomplete_line_is_ignored(line: str) -> None:
     assert bursts.touches_in([line]) == []
 
 
-def click(**told: Any) -> Event:
+def click(**fields: Any) -> Event:
     facts = Facts("abcdefghijkl", 7, "news", "1", "t100", "", "r@example.org", "", 1)
-    details = {"engine_ip": HERE, "is_bot": False, "bot_reason": "", **told}
+    details = {"engine_ip": HERE, "is_bot": False, "bot_reason": "", **fields}
     return Event(CLICK, 10**6, "id", "mx1", facts, details)
 
 

@@ -1,4 +1,4 @@
-"""Each field of an event has one type, and docs/events.md says which, as DuckDB reads a file."""
+"""Each field of an event has the type that docs/events.md says; DuckDB reads a file so."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ DETAILS: Mapping[str, Mapping[str, Any]] = {
     events.PREPARED: {},
     events.SEED: {},
 }
-"""What an event of each type has beside the fields that all have."""
+"""The fields that an event of each type has in addition to the common ones."""
 
 
-def told(kind: str) -> dict[str, Any]:
+def example(kind: str) -> dict[str, Any]:
     made = event(1, kind)
     common = {name: each for name, each in made.fields().items() if name not in made.details}
     return {**common, **DETAILS[kind]}
 
 
 def documented() -> dict[str, str]:
-    """The types on the page."""
+    """The types that docs/events.md lists, by field."""
     table = PAGE.partition("## Field types\n")[2].partition("\n## ")[0]
     found = {}
     for names, kind in re.findall(r"(?m)^\| (`.*`) \| `(.*)` \|$", table):
@@ -59,7 +59,7 @@ def documented() -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Each field and its type in a file of JSON lines."""
+    """The type of each field in a file of JSON lines."""
     with duckdb.connect() as database:
         question = "DESCRIBE SELECT * FROM read_json_auto(?)"
         return {row[0]: row[1] for row in database.execute(question, [str(path)]).fetchall()}
@@ -69,7 +69,7 @@ def test_duckdb_reads_the_documented_types(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = JsonLines(path, None)
     for kind in events.TYPES:
-        file.deliver([QueuedEvent.parse("1-0", json.dumps(told(kind)))], 1)
+        file.deliver([QueuedEvent.parse("1-0", json.dumps(example(kind)))], 1)
     file.close()
     assert read(path) == documented()
 
@@ -88,9 +88,9 @@ def test_events_of_requests_have_the_documented_fields_and_types() -> None:
         fields(ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", "POST", body=ONE_CLICK)),
     ]
     for each in made:
-        right = told(each["event_type"])
+        documented = example(each["event_type"])
         assert {name: type(value) for name, value in each.items()}.items() <= {
-            name: type(value) for name, value in right.items()
+            name: type(value) for name, value in documented.items()
         }.items()
 
 

@@ -1,4 +1,4 @@
-"""A request and its answer, and what of it is recorded. Pure: no server, no store."""
+"""hits.py: the answer to each request and the event that is recorded. No server, no store."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def ask(
     setup: hits.Setup = SETUP,
     now: Moment = NOW,
 ) -> Hit:
-    told = {"user-agent": agent, **(headers or {})}
-    return answer(Request(method, target, HERE, told, body), now, setup)
+    sent = {"user-agent": agent, **(headers or {})}
+    return answer(Request(method, target, HERE, sent, body), now, setup)
 
 
 def header(hit: Hit, name: str) -> str | None:
@@ -199,7 +199,7 @@ def test_head_redirects_and_records_nothing() -> None:
     assert (hit.answer.status, header(hit, "location"), hit.event) == (302, URL, None)
 
 
-# What we did not make
+# Links that we did not make
 
 OF_NOBODY = {
     "nothing": "/click?",
@@ -326,8 +326,8 @@ def test_an_open_returns_the_pixel_and_an_event(form: str) -> None:
     assert (hit.answer.status, hit.answer.body) == (200, Body.PIXEL)
     assert header(hit, "content-type") == "image/gif"
     assert header(hit, "cache-control") == "no-store"
-    told = fields(hit)
-    assert (told["event_type"], told["click_url"], told["html_or_text"]) == (
+    event = fields(hit)
+    assert (event["event_type"], event["click_url"], event["html_or_text"]) == (
         events.OPEN,
         "",
         "html",
@@ -352,14 +352,14 @@ def test_an_invalid_open_returns_the_pixel_without_an_event(target: str, method:
 
 @pytest.mark.parametrize(("agent", "is_privacy"), [("Mozilla/5.0", True), (BROWSER, False)])
 def test_an_open_by_a_privacy_proxy_is_flagged(agent: str, is_privacy: bool) -> None:
-    told = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent=agent))
-    assert (told["is_privacy_open"], told["is_bot"]) == (is_privacy, False)
+    event = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent=agent))
+    assert (event["is_privacy_open"], event["is_bot"]) == (is_privacy, False)
 
 
 # Unsubscribes
 
 ALL_UNSUBSCRIBES = [Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT, Kind.LIST_UNSUBSCRIBE]
-WITH_READER = (
+WITH_RECIPIENT = (
     "https://shop.example/a?b=1&c=2&email=reader%40example.org&sendid=News0101&listid=T100#d"
 )
 
@@ -401,15 +401,15 @@ POSTS = {
 
 @for_every([*product(POSTS, ALL_UNSUBSCRIBES, (URL, ""))])
 def test_one_click_unsubscribes(name: str, kind: Kind, url: str) -> None:
-    """RFC 8058: no redirect, no cookie, and again and again."""
+    """RFC 8058: no redirect and no cookie; a repeated request gets the same answer."""
     for _ in range(2):
         hit = ask(f"/unsub?{token(kind, url)}", "POST", body=POSTS[name])
         assert (hit.answer.status, hit.answer.body) == (200, Body.DONE)
         assert header(hit, "location") is None
         assert header(hit, "set-cookie") is None
-        told = fields(hit)
-        assert (told["event_type"], told["click_url"]) == (events.UNSUBSCRIBE, url)
-        assert (told["listid"], told["email"]) == ("t100", "reader@example.org")
+        event = fields(hit)
+        assert (event["event_type"], event["click_url"]) == (events.UNSUBSCRIBE, url)
+        assert (event["listid"], event["email"]) == ("t100", "reader@example.org")
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_a_post_without_one_click_shows_the_page(body: bytes) -> None:
     ],
 )  # fmt: skip
 def test_a_post_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
-    """A hundred times as long as is read: were it not linear, it would take an hour."""
+    """A hundred times the longest body: if time were not linear, this would take an hour."""
     longest = 100 * hits.LONGEST_BODY
     monkeypatch.setattr(hits, "LONGEST_BODY", longest)
     test_a_post_without_one_click_shows_the_page((piece * longest)[: longest - 1] + b"x")
@@ -485,7 +485,7 @@ def test_cross_origin_requests_are_allowed_for_one_click_only(
 
 def test_the_button_redirects_to_the_destination() -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", "POST", body=BUTTON)
-    assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
+    assert (hit.answer.status, header(hit, "location")) == (303, WITH_RECIPIENT)
     assert fields(hit)["click_url"] == URL
 
 
@@ -508,8 +508,8 @@ def test_the_button_without_a_destination_shows_a_page() -> None:
 def test_the_destination_gets_recipient_and_list(destination: str, query: str) -> None:
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_TEXT, destination)}", "POST", body=BUTTON)
     to = urlsplit(header(hit, "location") or "")
-    told = [("email", "reader@example.org"), ("sendid", "News0101"), ("listid", "T100")]
-    assert parse_qsl(to.query) == parse_qsl(query) + told
+    added = [("email", "reader@example.org"), ("sendid", "News0101"), ("listid", "T100")]
+    assert parse_qsl(to.query) == parse_qsl(query) + added
     assert to.fragment == urlsplit(destination).fragment
 
 
@@ -532,7 +532,7 @@ def test_an_immediate_unsubscribe_needs_no_page(
     hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", **{"setup": AT_ONCE, **how})
     assert (hit.event is not None) is is_at_once
     if is_at_once:
-        assert (hit.answer.status, header(hit, "location")) == (303, WITH_READER)
+        assert (hit.answer.status, header(hit, "location")) == (303, WITH_RECIPIENT)
 
 
 NOBODY = replace(FACTS, email="")
@@ -614,12 +614,12 @@ def test_bot_reason_of_a_single_request(
     noun: str, name: str, how: dict[str, Any], reason: str
 ) -> None:
     kind = Kind.CLICK_HTML if noun == "click" else Kind.OPEN
-    told = fields(ask(f"/{noun}?{token(kind)}", **how))
-    assert (told["is_bot"], told["bot_reason"]) == (bool(reason), reason)
+    event = fields(ask(f"/{noun}?{token(kind)}", **how))
+    assert (event["is_bot"], event["bot_reason"]) == (bool(reason), reason)
 
 
 def test_a_click_with_the_user_agent_of_an_image_proxy_is_a_bot() -> None:
-    """No person's browser is called so; the image is another matter."""
+    """No person's browser has this User-Agent; for an image, it means a privacy open."""
     assert fields(ask(f"/click?{token()}", agent="Mozilla/5.0"))["bot_reason"] == bots.KNOWN_SCANNER
     opened = fields(ask(f"/open?{token(Kind.OPEN, '')}", agent="Mozilla/5.0"))
     assert (opened["is_bot"], opened["is_privacy_open"]) == (False, True)
@@ -673,7 +673,7 @@ def test_a_long_user_agent_is_cut() -> None:
     assert len(fields(ask(f"/click?{token()}", agent="x" * 9999))["user_agent"]) == 500
 
 
-# Who reads
+# Address and language of the client
 
 PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/64")))
 

@@ -1,4 +1,4 @@
-"""International hosts of destinations: as a browser's URL has them, in a Location header."""
+"""International hosts of destinations: the Location header has them as a browser's URL does."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ INTERNATIONAL = {
     ),
 }
 
-# No browser has a URL for them: they stay, percent-encoded.
+# No browser accepts these hosts: they are kept, percent-encoded.
 IMPOSSIBLE = {
     "slash in a character": ("https://a\u2100b.example/", "https://a%E2%84%80b.example/"),
     "fullwidth slash": ("https://a\uff0f\u00fc.example/", "https://a%EF%BC%8F%C3%BC.example/"),
@@ -95,7 +95,7 @@ def test_location_has_a_labels(destination: str, expected: str) -> None:
     assert location(destination) == expected
 
 
-def test_octets_that_are_no_text_stay() -> None:
+def test_bytes_that_are_not_utf_8_are_kept() -> None:
     assert location("https://\u00fc\udcff.example/") == "https://%C3%BC%FF.example/"
 
 

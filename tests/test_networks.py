@@ -42,8 +42,8 @@ def listed(*prefixes: str) -> str:
 def test_networks_of_google_cloud_customers_are_left_out() -> None:
     everything = listed("192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32", "203.0.113.0/28")
     rented = listed("192.0.2.128/25", "198.51.100.0/24", "203.0.113.0/24")
-    told = [str(each) for each in networks.google(everything, rented)]
-    assert told == ["192.0.2.0/25", "2001:db8::/32"]
+    found = [str(each) for each in networks.google(everything, rented)]
+    assert found == ["192.0.2.0/25", "2001:db8::/32"]
 
 
 def test_networks_of_apple_are_widened() -> None:

@@ -1,4 +1,4 @@
-"""tokens.py: the form of tokens and tags, both ways, and that nothing else opens."""
+"""tokens.py: tokens and tags open to what they were made of, and nothing else opens."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def opened(token: str, keys: Keyring = KEYS) -> tuple[Kind, Facts, str]:
     return found.kind, found.facts, found.destination
 
 
-# Both ways.
+# Made and opened.
 
 CASES = [
     (Kind.CLICK_HTML, FACTS, "https://www.example.org/"),
@@ -174,7 +174,7 @@ def test_different_facts_have_different_tokens(one: list[str], other: list[str])
 
 
 def test_the_same_facts_make_the_same_token() -> None:
-    """No chance is drawn: the same link twice in one mail is one token."""
+    """Nothing is random: a link that occurs twice in a message has one token."""
     assert KEYS.seal(Kind.OPEN, FACTS) == KEYS.seal(Kind.OPEN, FACTS)
 
 
@@ -207,7 +207,7 @@ def test_a_token_with_one_changed_character_does_not_open() -> None:
     ],
 )
 def test_a_token_has_one_spelling(token: str) -> None:
-    """Also where base64 has bits to spare: one token, one event."""
+    """Also where base64 has unused bits: one token, one event."""
     assert KEYS.open(token)
     for letter in LETTERS.replace(token[-1], ""):
         with pytest.raises(TokenError):
@@ -337,8 +337,8 @@ def test_halves_of_two_campaigns_do_not_open(other: Facts, kind: Kind) -> None:
 
 @for_every([*product(Kind, Kind)])
 def test_halves_of_two_purposes_do_not_open(one: Kind, other: Kind) -> None:
-    """Who has somebody's link to click must not make one to unsubscribe of it, nor of a token in
-    List-Unsubscribe, which tells nobody's name, a link that does.
+    """Otherwise a recipient's click link could become an unsubscribe link, or a List-Unsubscribe
+    token, which reveals no address, a link to a page that does.
     """
     text = halves(one)[0] + halves(other)[1]
     if PURPOSES[one] is PURPOSES[other]:
@@ -350,7 +350,7 @@ def test_halves_of_two_purposes_do_not_open(one: Kind, other: Kind) -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_half_a_token_does_not_open(kind: Kind) -> None:
-    """A link that a mail program cuts off there is no link that leads nowhere."""
+    """A link that a mail program cut off after the first half is invalid."""
     for half in (*halves(kind), *halves(kind, destination="")):
         with pytest.raises(TokenError):
             KEYS.open(half)
@@ -468,7 +468,7 @@ def test_a_tag_cut_off_anywhere_does_not_open(tag: str) -> None:
             KEYS.open_tag(tag[:length])
 
 
-# The sign for Kelvin is a k in lower case.
+# The lower case of the Kelvin sign is k.
 KELVIN = KEYS.tag("kkkkkkkkkkkk", 1).replace("k", "\N{KELVIN SIGN}")
 
 
