@@ -128,7 +128,7 @@ def plan(
 
 def reason(decided: Plan, setting: str) -> tuple[str, str]:
     """Value and source of a decision; it was made once."""
-    (found,) = ((r.value, r.source) for r in decided.decisions if r.setting == setting)
+    (found,) = ((r.text, r.source) for r in decided.decisions if r.setting == setting)
     return found
 
 

@@ -26,7 +26,6 @@ ORDER = [
     SourceKind.LOGIN,
     SourceKind.CLASS,
     SourceKind.GLOBAL,
-    SourceKind.BUILT_IN,
 ]
 
 

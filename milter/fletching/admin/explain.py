@@ -42,7 +42,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
     return told | {
         "trusted": outcome.plan.trusted,
         "decisions": [
-            {"setting": each.setting, "value": each.value, "source": each.source}
+            {"setting": each.setting, "value": each.text, "source": each.source}
             for each in outcome.plan.decisions
         ],
         "removed": [

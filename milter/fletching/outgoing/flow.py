@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from fletching.mail import dkim, seven_bit
 from fletching.mail.envelope import Envelope
-from fletching.mail.message import Message
+from fletching.mail.message import Header, Message
 from fletching.numbering import CampaignOf
 from fletching.outgoing import edits
 from fletching.outgoing.edits import Edit
@@ -69,15 +69,14 @@ def carry(
     if plan.refusal is not None or plan.nothing:
         return Outcome(plan, message, refusal=plan.refusal, warnings=plan.warnings)
 
-    facts, sender = None, None
+    facts, sender, added = None, None, tuple[Header, ...]()
     rewritten = Rewritten(_without(message, plan.remove))
     if plan.mail_class is not None:
         facts = facts_of(plan, numbered, stamp)
         identifiers = Identifiers(plan, facts, setup.link_keys)
         rewritten = rewrite(rewritten.message, plan.tracking, identifiers.urls())
-        rewritten = _with_headers(rewritten, identifiers)
-        sender = identifiers.sender
-    final, unsafe = _signed(rewritten, plan, stamp)
+        added, sender = identifiers.headers(), identifiers.sender
+    final, unsafe = _finished(rewritten, added, plan, stamp)
 
     transport = plan.member.transport if plan.member and not plan.by_sender else None
     outcome = Outcome(
@@ -102,17 +101,16 @@ def _without(message: Message, positions: frozenset[int]) -> Message:
     return Message(tuple(h for h in message.headers if h.place not in positions), message.body)
 
 
-def _with_headers(rewritten: Rewritten, identifiers: Identifiers) -> Rewritten:
-    message = rewritten.message
-    headers = message.headers + identifiers.headers()
-    return replace(rewritten, message=Message(headers, message.body))
-
-
-def _signed(rewritten: Rewritten, plan: Plan, stamp: Stamp) -> tuple[Message, tuple[str, ...]]:
+def _finished(
+    rewritten: Rewritten, added: tuple[Header, ...], plan: Plan, stamp: Stamp
+) -> tuple[Message, tuple[str, ...]]:
     """The mail as it leaves, and a warning if its signature may not survive."""
+    message = rewritten.message
+    if added:
+        message = Message(message.headers + added, message.body)
     if not plan.signatures:
-        return rewritten.message, ()
-    safe = seven_bit.to_seven_bit(rewritten.message, rewritten.labels)
+        return message, ()
+    safe = seven_bit.to_seven_bit(message, rewritten.labels)
     signed = dkim.sign(safe.message, plan.signatures, stamp.seconds)
     return signed, () if safe.complete else (_UNSAFE,)
 

@@ -26,7 +26,7 @@ from fletching.policy import (
     tracking,
 )
 from fletching.policy.decisions import Decisions, Submission
-from fletching.policy.offers import InvalidValue, Offer, Offers, RankedOffers, SourceKind
+from fletching.policy.offers import InvalidValue, Offers, RankedOffers, SourceKind
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Setup, Stamp
 from fletching.policy.trust import trusted
@@ -109,10 +109,8 @@ def _classified(
 ) -> Plan:
     """The Plan of a mail that has a Mail Class."""
     config = mail.config
-    ranked = RankedOffers(
-        (*sources, configured.of_class(mail_class), configured.of_config(config), _today(mail))
-    )
-    instance_id = decisions.choose(ranked, offers.INSTANCE_ID) or ""
+    ranked = RankedOffers((*sources, *mail.setup.class_offers[mail_class.name]))
+    instance_id = decisions.choose(ranked, offers.INSTANCE_ID) or _today(mail, decisions)
     listid = decisions.choose(ranked, offers.LIST_ID) or ""
     bounce_mailbox = return_path.bounce_mailbox(mail, ranked, decisions)
     verp = return_path.verp(mail, ranked, decisions, bounce_mailbox)
@@ -167,7 +165,7 @@ def _mail_class(mail: Submission, sources: list[Offers], decisions: Decisions) -
     """The Mail Class. An offer that names an unknown class falls through to the next one."""
     config = mail.config
     if not _is_notification(mail):
-        sources = [*sources, configured.default_mail_class(config)]
+        sources = [*sources, mail.setup.default_class]
     forced = any(each.kind is SourceKind.FORCED and each.by_setting for each in sources)
     if forced:
         decisions.never_refuse_for(offers.MAIL_CLASS)
@@ -198,10 +196,11 @@ def _is_notification(mail: Submission) -> bool:
     )
 
 
-def _today(mail: Submission) -> Offers:
-    """The InstanceID of mail that has none."""
-    day = Offer(mail.stamp.time.strftime("%y%m%d"), "today's date")
-    return Offers(SourceKind.BUILT_IN, {offers.INSTANCE_ID: day})
+def _today(mail: Submission, decisions: Decisions) -> str:
+    """The InstanceID of mail for which nothing offers one."""
+    day = mail.stamp.time.strftime("%y%m%d")
+    decisions.record(offers.INSTANCE_ID.name, day, "today's date")
+    return day
 
 
 def _if_invalid(decisions: Decisions, on_invalid: str | None) -> Refusal | None:

@@ -6,7 +6,6 @@ and the record of what was decided, with sources, warnings and ignored values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -36,13 +35,11 @@ class Decisions:
         best = offers.best(setting)
         if best is None:
             return None
-        self.record(setting.name, best.value, best.source)
+        self.made.append(Decision(setting.name, best.value, best.source))
         return best.value
 
     def record(self, setting: str, value: object, source: str) -> None:
-        if isinstance(value, bool):
-            value = "yes" if value else "no"
-        self.made.append(Decision(setting, str(value), source))
+        self.made.append(Decision(setting, value, source))
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -60,8 +57,7 @@ class Decisions:
 
     def all_warnings(self) -> tuple[str, ...]:
         """Each warning once: first the invalid values."""
-        texts: Iterable[str] = (*map(str, self.invalid), *self.warnings)
-        return tuple(dict.fromkeys(texts))
+        return tuple(dict.fromkeys([*map(str, self.invalid), *self.warnings]))
 
 
 @dataclass(frozen=True, slots=True)

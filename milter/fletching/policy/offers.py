@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -27,7 +28,6 @@ class SourceKind(IntEnum):
     LOGIN = 5
     CLASS = 6
     GLOBAL = 7
-    BUILT_IN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +52,22 @@ class Offers:
     by_setting: Mapping[Setting[Any], Offer[Any]]
 
 
+_kind = attrgetter("kind")
+
+
 class RankedOffers:
     """The offers of several sources, in whatever order they are given, by the rank of the source.
 
     Of two `Offers` of one kind, the first one given is the stronger one.
     """
 
-    __slots__ = ("_offers",)
+    __slots__ = ("_best", "_offers")
 
     def __init__(self, offers: Iterable[Offers]) -> None:
-        self._offers = sorted(offers, key=lambda each: each.kind)
+        self._offers = sorted(offers, key=_kind)
+        self._best: dict[Setting[Any], Offer[Any]] = {}
+        for each in reversed(self._offers):
+            self._best.update(each.by_setting)
 
     def ranked(self, setting: Setting[T]) -> list[Offer[T]]:
         """Every offer for the setting, strongest first (docs/mail.md, "Order of precedence")."""
@@ -69,14 +75,11 @@ class RankedOffers:
 
     def best(self, setting: Setting[T]) -> Offer[T] | None:
         """The strongest offer for the setting; None if nothing offers a value."""
-        for each in self._offers:
-            if setting in each.by_setting:
-                return each.by_setting[setting]
-        return None
+        return self._best.get(setting)
 
     def value(self, setting: Setting[T]) -> T | None:
         """The value of the strongest offer."""
-        best = self.best(setting)
+        best = self._best.get(setting)
         return None if best is None else best.value
 
 

@@ -19,8 +19,15 @@ class Decision(NamedTuple):
     """One decision: the setting, its value, and the source of the value."""
 
     setting: str
-    value: str
+    value: object
     source: str
+
+    @property
+    def text(self) -> str:
+        """The value as it is shown."""
+        if isinstance(self.value, bool):
+            return "yes" if self.value else "no"
+        return str(self.value)
 
 
 class Member(NamedTuple):

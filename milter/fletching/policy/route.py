@@ -36,12 +36,8 @@ def decide(
     if config.route_by == "sender" and not tagged:
         decisions.warn("not routed: route_by: sender requires a VERP tag")
         return None
-    sticks_to = {
-        "message": mail.stamp.entropy.hex(),
-        "campaign": sendid.lower(),
-        "recipient_domain": next((each.domain for each in mail.envelope.recipients), ""),
-    }
-    return by_rank(members(chosen, config, mail.setup.paused), sticks_to[chosen.sticky])
+    found = members(chosen, config, mail.setup.paused)
+    return by_rank(found, _sticks_to(chosen, mail, sendid)) if len(found) > 1 else found
 
 
 def decide_again(
@@ -85,9 +81,16 @@ def by_rank(pool: Sequence[Member], sticks_to: str) -> tuple[Member, ...]:
     Weighted rendezvous hashing: no state, the same on every host, and if a member is paused, only
     the mail that it carried goes elsewhere.
     """
-    if len(pool) <= 1:
-        return tuple(pool)
     return tuple(sorted(pool, key=lambda member: _score(member, sticks_to), reverse=True))
+
+
+def _sticks_to(chosen: VirtualMta, mail: Submission, sendid: str) -> str:
+    """What stays on one member of the pool."""
+    if chosen.sticky == "campaign":
+        return sendid.lower()
+    if chosen.sticky == "recipient_domain":
+        return next((each.domain for each in mail.envelope.recipients), "")
+    return mail.stamp.entropy.hex()
 
 
 def _chosen(ranked: RankedOffers, config: Config, decisions: Decisions) -> VirtualMta | None:

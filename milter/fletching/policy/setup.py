@@ -6,22 +6,45 @@ moment at which the mail is carried. Nothing is read or drawn here (`startup.py`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fletching.config.model import Config
 from fletching.mail.dkim import SigningKey
+from fletching.policy import configured
+from fletching.policy.offers import Offers
 from fletching.tokens import Keyring
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What was opened before the first mail. ``paused``: names of VirtualMTAs in lower case."""
+    """What was opened before the first mail. ``paused``: names of VirtualMTAs in lower case.
+
+    Two fields follow from the configuration, so that no mail has to work them out:
+    ``class_offers``, what the options of each Mail Class and the global ones offer, and
+    ``default_class``, what `default_mail_class` offers.
+    """
 
     config: Config
     link_keys: Keyring
     dkim_keys: tuple[SigningKey, ...]
     paused: frozenset[str]
+    class_offers: Mapping[str, tuple[Offers, ...]] = field(init=False, repr=False, compare=False)
+    default_class: Offers = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        everywhere = configured.of_config(self.config)
+        offers = {
+            name: (configured.of_class(mail_class), everywhere)
+            for name, mail_class in self.config.mail_classes.items()
+        }
+        object.__setattr__(self, "class_offers", offers)
+        object.__setattr__(self, "default_class", configured.default_mail_class(self.config))
+
+    def __reduce__(self) -> tuple[type[Setup], tuple[object, ...]]:
+        """Another process works out the offers anew: their settings are compared by identity."""
+        return Setup, (self.config, self.link_keys, self.dkim_keys, self.paused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from fletching.policy import offers
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import DkimRequest, InvalidValue, RankedOffers
 
+_DEFAULT = (DkimRequest(from_domain=True),)
 _LONGEST_REMEMBERED = 300
 """Bytes of a From whose domain is remembered."""
 
@@ -58,7 +59,7 @@ def choose(
     Without requests: the default key of the Sender's domain, else of the From's.
     """
     if requests is None:
-        requests = (DkimRequest(from_domain=True),)
+        requests = _DEFAULT
     made: list[Signature] = []
     warnings: list[str] = []
     for request in requests:
