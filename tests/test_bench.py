@@ -321,7 +321,7 @@ class TestCommand:
     def test_help_has_examples(self) -> None:
         assert "make bench BENCH=--quick" in _bench("--help").stdout
 
-    def test_a_room_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_an_unknown_benchmark(self, tmp_path: Path) -> None:
         done = _bench("--only", "outgoing,cellar", "--out", str(tmp_path / "none"))
         assert done.returncode == 2
         said = " ".join(done.stderr.replace("│", "").split())

@@ -1,4 +1,4 @@
-"""bench/ beside real servers: every room runs, and what it says is whole. Nothing says how fast."""
+"""bench/ with real servers: every benchmark runs and gives complete figures, however fast."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_messages_leave(redis: RedisServer) -> None:
 
 
 def test_what_a_large_campaign_leaves() -> None:
-    """That the numbers are right, the room sees for itself."""
+    """The benchmark itself checks that the numbers are right."""
     results = statistics.measure(Effort(quick=True), silent)
     assert (results.messages, results.events) == (10_000, 5_200)
     assert set(results.key_bytes) == {"campaign", "counts", "counted", "links", "seen", "bounces"}
@@ -92,7 +92,7 @@ def test_what_a_large_campaign_leaves() -> None:
 
 
 def test_the_web() -> None:
-    """That every click that was answered is recorded and counted, the room sees for itself."""
+    """The benchmark itself checks that every answered click is recorded and counted."""
     runs = web.measure(Effort(quick=True), silent)
     assert {"nginx, return 302", "uvicorn, bare", "granian, bare"} < {run.peer for run in runs}
     assert min(run.requests for run in runs) > 0
