@@ -190,7 +190,7 @@ def run_once(running: Servers, peer: Peer, seconds: int) -> Run:
     """One run of wrk, starting with an empty Redis."""
     with running.store.raw_client() as client:
         # Without this key, the journal would write the clicks of all runs to Redis again.
-        client.delete(*{*client.keys(), b"-"} - {keys.MARKS.encode()})
+        client.delete(*{*client.keys(), b"-"} - {keys.JOURNALS.encode()})
         client.config_set("appendfsync", peer.fsync)
         _campaigns_there(client)
         before = peer.cpu(), _cpu(running.store.pid), _children()

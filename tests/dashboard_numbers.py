@@ -14,7 +14,7 @@ from typing import Any
 from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.process import http_server
 from fletching.returning.visitor import Network
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Link, Row
 
 from sandbox.processes import wait_until
@@ -76,7 +76,7 @@ class Numbers:
 
     def _answer(self) -> None:
         if self.away:
-            raise StoreAway("no answer")
+            raise StoreUnavailable("no answer")
 
 
 @contextmanager

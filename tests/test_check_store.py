@@ -221,31 +221,31 @@ def test_what_check_asks_for_is_enough_for_the_work(redis: RedisServer) -> None:
     assert numbered is not None
     assert campaigns.bounce_record(numbered.campaign, numbered.number)
     Warnings(store).count(numbered.campaign, {"a part is not tracked": 1})
-    stream.join("shop", "0")
+    stream.create_group("shop", "0")
     stream.append([event(1), event(2, events.UNSUBSCRIBE)])
     taken = stream.take("shop", "one", 10, 10)
-    stream.bury("shop", [(*taken[0], "refused")])
+    stream.add_dead_letters("shop", [(*taken[0], "refused")])
     stream.reclaim("shop", "two", 0, 10)
-    stream.done("shop", [taken[0][0]])
+    stream.acknowledge("shop", [taken[0][0]])
     assert stream.progress("shop").undone == 1
-    assert (stream.rewind("shop", 0), len([*stream.dead("shop")])) == (2, 1)
+    assert (stream.rewind("shop", 0), len([*stream.dead_letters("shop")])) == (2, 1)
     assert (stream.last_id() > "0-0", stream.length()) == (True, 2)
-    stream.trim(Clock(store).look().before(0))
+    stream.trim(Clock(store).read().before(0))
     assert stream.length() == 0
-    assert [*suppression.found("reader2@example.org")] == [*suppression.entries()]
+    assert [*suppression.of_address("reader2@example.org")] == [*suppression.entries()]
     assert suppression.remove("T100", "reader2@example.org")
     redis.client.delete(keys.campaign(numbered.campaign))
     assert Statistics(store, measured).campaigns() == ()
     lease = Lease(store, "shop")
-    assert lease.hold()
-    lease.leave()
+    assert lease.acquire()
+    lease.release()
     redis.client.flushall()
 
 
 def test_a_script_that_does_not_run_is_named(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fletching.store.lease._HOLD", "return redis.call('NONE', KEYS[1])")
+    monkeypatch.setattr("fletching.store.lease._ACQUIRE", "return redis.call('NONE', KEYS[1])")
     (refusal,) = refused(open_store(redis.url))
     assert refusal.what == "the script that takes a lease"
     assert "nknown Redis command" in refusal.why
@@ -319,7 +319,7 @@ def test_a_slow_script_is_reported_and_its_keys_expire(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = "for i = 1, 6e6 do redis.call('EXISTS', KEYS[1]) end return 1"
-    monkeypatch.setattr("fletching.store.lease._HOLD", slow)
+    monkeypatch.setattr("fletching.store.lease._ACQUIRE", slow)
     with RedisServer("busy-reply-threshold 60000") as redis:
         (text,) = texts(redis.url, tmp_path, IMPATIENT)
         assert all(0 < redis.client.ttl(key) <= 60 for key in redis.client.scan_iter())

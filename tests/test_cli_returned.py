@@ -754,7 +754,7 @@ def test_a_reader_that_has_seen_enough(
     words: tuple[str, ...], host: Host, stream: EventLog, redis: RedisServer, tmp_path: Path
 ) -> None:
     stream.append([event(number, events.COMPLAINT) for number in range(3000)])
-    stream.bury("crm", [("1-0", event(1).json(), "status 406")])
+    stream.add_dead_letters("crm", [("1-0", event(1).json(), "status 406")])
     sent(redis, tmp_path, 1)
     with started(host, *words) as running:
         assert running.stdout is not None
@@ -767,12 +767,12 @@ def test_a_reader_that_has_seen_enough(
 def taken(stream: EventLog, group: str) -> list[str]:
     """What a destination gets next; it has it then."""
     got = stream.take(group, "courier", 100, 1)
-    stream.done(group, [id for id, _ in got])
+    stream.acknowledge(group, [id for id, _ in got])
     return [json.loads(line)["event_unique_id"] for _, line in got]
 
 
 def test_replay(host: Host, stream: EventLog) -> None:
-    stream.join("crm", "0")
+    stream.create_group("crm", "0")
     stream.append([event(1)])
     at = later(stream, [event(2), event(3)])
     assert taken(stream, "crm") == ["id000001", "id000002", "id000003"]
@@ -784,7 +784,7 @@ def test_replay(host: Host, stream: EventLog) -> None:
 
 
 def test_replay_never_skips_an_event(host: Host, stream: EventLog) -> None:
-    stream.join("crm", "0")
+    stream.create_group("crm", "0")
     stream.append([event(1)])
     at = later(stream, [event(2)])
     result = host.run("events", "--replay", "crm", "--since", at)
@@ -810,11 +810,11 @@ def test_an_unknown_destination(words: tuple[str, ...], host: Host) -> None:
 
 
 def test_status(host: Host, stream: EventLog) -> None:
-    stream.join("crm", "0")
+    stream.create_group("crm", "0")
     stream.append([event(1), event(2), event(3)])
     got = stream.take("crm", "courier", 2, 1)
-    stream.bury("crm", [(*got[0], "status 406")])
-    stream.done("crm", [got[0][0]])
+    stream.add_dead_letters("crm", [(*got[0], "status 406")])
+    stream.acknowledge("crm", [got[0][0]])
     crm, log = host.json("events", "status")["destinations"]
     assert list(crm) == ["destination", "waiting", "in_hand", "dead_letters", "oldest", "age"]
     assert (crm["waiting"], crm["in_hand"], crm["dead_letters"]) == (1, 1, 1)
@@ -836,7 +836,7 @@ def test_status_of_nothing(host: Host) -> None:
 def test_dead_letters(host: Host, stream: EventLog) -> None:
     told = event(1)
     dead = [("1-0", told.json(), "status 406"), ("2-0", "\x1bno event", "not an event")]
-    stream.bury("crm", dead)
+    stream.add_dead_letters("crm", dead)
     result = host.run("events", "dead", "crm")
     assert harmless(result.stdout)
     assert [json.loads(line) for line in result.stdout.splitlines()] == [

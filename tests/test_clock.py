@@ -109,7 +109,7 @@ def test_a_jump_is_logged_once_and_no_event_is_older(
     redis.client.flushall()
     seen_before(redis, milliseconds)
     queued = int(redis.client.hget(keys.CLOCK, "seen") or 0)
-    readings = [Clock(open_store(redis.url)).look() for _ in range(3)]
+    readings = [Clock(open_store(redis.url)).read() for _ in range(3)]
     assert capfd.readouterr().err.count("clock_jumped from=") == is_jump
     assert [len(reading.jumps) for reading in readings] == [int(is_jump)] * 3
     if milliseconds > 0:
@@ -119,7 +119,7 @@ def test_a_jump_is_logged_once_and_no_event_is_older(
 
 def test_the_first_look_is_no_jump(redis: RedisServer, tmp_path: Path) -> None:
     redis.client.flushall()
-    assert Clock(open_store(redis.url)).look().jumps == ()
+    assert Clock(open_store(redis.url)).read().jumps == ()
 
 
 def test_time_that_passed_while_redis_was_away_is_no_jump(
@@ -129,17 +129,17 @@ def test_time_that_passed_while_redis_was_away_is_no_jump(
     passed = 0.0
     monkeypatch.setattr("fletching.store.clock.time.monotonic", lambda: passed)
     clock = Clock(open_store(redis.url))
-    clock.look()
+    clock.read()
     passed = 5 * 3600
     seen_before(redis, 5 * HOUR)
-    assert clock.look().jumps == ()
+    assert clock.read().jumps == ()
 
 
 def test_the_newest_jumps_are_remembered(redis: RedisServer, tmp_path: Path) -> None:
     redis.client.flushall()
     for _ in range(30):
         seen_before(redis, 2 * HOUR)
-        reading = Clock(open_store(redis.url)).look()
+        reading = Clock(open_store(redis.url)).read()
     assert len(reading.jumps) == 20
     assert all(to - start >= 2 * HOUR for start, to in reading.jumps)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import Store, StoreUnavailable
 from redis.crc import key_slot
 
 from sandbox import redis_cluster
@@ -33,7 +33,7 @@ def key_on(place: int) -> str:
 def works(connection: Store, key: str) -> bool:
     try:
         connection.ask(lambda client: client.incr(key))
-    except StoreAway:
+    except StoreUnavailable:
         return False
     return True
 

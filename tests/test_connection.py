@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fletching.store.connection import TROUBLE, Lines, Store, StoreAway, ask_together, lent
+from fletching.store.connection import (
+    TROUBLE,
+    IdleConnections,
+    Store,
+    StoreUnavailable,
+    ask_together,
+    borrowed,
+)
 from redis import Redis
 
 from sandbox.redis_sentinels import SERVICE, ask
@@ -54,9 +61,9 @@ def by_client(connection: Store, words: tuple[Any, ...]) -> Any:
 
 
 def by_line(connection: Store, words: tuple[Any, ...]) -> Any:
-    line = Lines(connection).open()
+    line = IdleConnections(connection).open()
     assert line is not None
-    with lent(line):
+    with borrowed(line):
         return line.ask(*words)
 
 
@@ -86,7 +93,7 @@ def test_connection_is_closed_after_a_time_out(
     server: RedisServer, connection: Store, way: Ask
 ) -> None:
     before = id_of(connection, way)
-    with pytest.raises((StoreAway, *TROUBLE)):
+    with pytest.raises((StoreUnavailable, *TROUBLE)):
         way(connection, ("DEBUG", "SLEEP", "0.6"))
     assert server.client.ping()
     # What comes late is not the answer to this.
@@ -164,7 +171,7 @@ def test_connection_is_closed_after_the_answer_of_no_master(
     connection = open_store(server.url)
     before = id_of(connection, way)
     with state(server):
-        with pytest.raises((StoreAway, *TROUBLE)):
+        with pytest.raises((StoreUnavailable, *TROUBLE)):
             way(connection, words)
         assert not ask(server.client, "CLIENT LIST ID", before)
     assert way(connection, words)
@@ -180,7 +187,7 @@ def test_refusal_of_a_master_is_reported_and_over_when_it_is(option: str, value:
         own.client.config_set(option, value)
         look = Redis(port=own.port, password=value if option == "requirepass" else None)
         ask(look, "CLIENT KILL TYPE normal SKIPME yes")
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             connection.ask(lambda client: client.set("a", 2))
         look.config_set(option, "0" if option == "maxmemory" else "")
         connection.ask(lambda client: client.set("a", 3))

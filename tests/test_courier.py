@@ -142,7 +142,7 @@ def all_done(stream: EventLog, name: str = "shop") -> None:
 
 def dead(stream: EventLog, name: str = "shop") -> list[tuple[str, str]]:
     """The dead letters: JSON, and why."""
-    return [(json, why) for _, json, why in stream.dead(name)]
+    return [(json, why) for _, json, why in stream.dead_letters(name)]
 
 
 def test_events_arrive_in_order_and_once(

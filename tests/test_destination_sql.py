@@ -473,7 +473,7 @@ def test_bad_texts_and_a_restart(
         assert carrying.wait(30)
     left = stream.progress("base").undone
     named = {text: name for name, text in bad}
-    dead = [named[text] for _, text, _ in stream.dead("base")]
+    dead = [named[text] for _, text, _ in stream.dead_letters("base")]
     found = [id for (id,) in database.ask("SELECT event_unique_id FROM fletching_events")]
     sent = [json.loads(each)["event_unique_id"] for each in (*named, *before, *after)]
     matrix.add_row(database.name, str(len(sent)), str(len(found)), ", ".join(dead), str(left))

@@ -16,34 +16,34 @@ import pytest
 from fletching.daemons.intake import drain as module
 from fletching.daemons.intake.drain import MOST_AT_ONCE, MOST_BEHIND, TRY_EVERY, Drain
 from fletching.daemons.intake.journal import Journal
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
-from fletching.store.writing import Batch, Look, Outcome
+from fletching.store.writing import EventBatch, StreamState, WriteResult
 
 from tests.test_journal import KEPT, numbers, some
 
-WRITTEN = Outcome(written=True)
+WRITTEN = WriteResult(written=True)
 
 
-def failed(*targets: str, written: bool = True) -> Outcome:
-    return Outcome(dict.fromkeys(targets, OSError("away")), written)
+def failed(*targets: str, written: bool = True) -> WriteResult:
+    return WriteResult(dict.fromkeys(targets, OSError("away")), written)
 
 
 class Answers:
     """Stands where an `EventLog` does. ``outcomes``: of the writes, in order."""
 
-    def __init__(self, outcomes: Iterator[Outcome]) -> None:
+    def __init__(self, outcomes: Iterator[WriteResult]) -> None:
         self._outcomes = outcomes
         self.batches: list[list[int]] = []
         self.wanted: Callable[[str], bool] = lambda target: True
 
-    def write(self, batch: Batch, wanted: Callable[[str], bool]) -> Outcome:
+    def write(self, batch: EventBatch, wanted: Callable[[str], bool]) -> WriteResult:
         self.batches.append(numbers(batch.lines))
         self.wanted = wanted
         return next(self._outcomes)
 
-    def look(self, writers: Sequence[str]) -> Look:
-        return Look(None, dict.fromkeys(writers, 10**17))
+    def look(self, writers: Sequence[str]) -> StreamState:
+        return StreamState(None, dict.fromkeys(writers, 10**17))
 
     @property
     def sizes(self) -> list[int]:
@@ -57,10 +57,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened.close()
 
 
-def drained_by(journal: Journal, *outcomes: Outcome) -> tuple[Drain, Answers]:
+def drained_by(journal: Journal, *outcomes: WriteResult) -> tuple[Drain, Answers]:
     """A drain that gets these answers, and then only success."""
 
-    def each() -> Iterator[Outcome]:
+    def each() -> Iterator[WriteResult]:
         yield from outcomes
         yield from repeat(WRITTEN)
 
@@ -72,7 +72,7 @@ def test_batches_halve_while_nothing_is_written_and_double_when_it_is(journal: J
     journal.append(some(range(1500)))
     drain, answers = drained_by(journal, *[failed("t", written=False)] * 11)
     for _ in range(11):
-        with pytest.raises(StoreAway, match="t: away"):
+        with pytest.raises(StoreUnavailable, match="t: away"):
             drain.step()
     assert answers.sizes == [500, 250, 125, 62, 31, 15, 7, 3, 1, 1, 1]
     answers.batches.clear()
@@ -88,7 +88,7 @@ def test_a_batch_keeps_its_size_where_only_some_targets_fail(journal: Journal) -
     answer = [failed("t", written=False)] * 6, [failed("t")] * 3
     drain, answers = drained_by(journal, *answer[0], *answer[1])
     for _ in range(6):
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             drain.step()
     answers.batches.clear()
     drain._next_try = float("inf")
@@ -109,8 +109,8 @@ def test_each_drained_event_is_counted_once(journal: Journal) -> None:
 
 def test_an_event_that_was_not_written_is_not_counted(journal: Journal) -> None:
     journal.append(some(range(3)))
-    drain, _ = drained_by(journal, failed("t", written=False), Outcome(lost=True))
-    with pytest.raises(StoreAway):
+    drain, _ = drained_by(journal, failed("t", written=False), WriteResult(lost=True))
+    with pytest.raises(StoreUnavailable):
         drain.step()
     assert drain.step()
     assert drain.drained() == 0
@@ -151,7 +151,7 @@ def test_all_targets_wait_where_too_many_are_behind(journal: Journal) -> None:
     drain, answers = drained_by(journal, failed(*names), failed("one more"))
     assert drain.step()
     drain._next_try = float("inf")
-    with pytest.raises(StoreAway, match="one more: away"):
+    with pytest.raises(StoreUnavailable, match="one more: away"):
         drain.step()
     assert drain.drained() == MOST_AT_ONCE
     # It waits before that batch, which is written again.

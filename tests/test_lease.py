@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from fletching.store import keys
 from fletching.store import lease as module
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.lease import SECONDS, Lease
 
 from sandbox.processes import wait_until
@@ -27,41 +27,46 @@ def redis() -> Iterator[RedisServer]:
 
 def test_one_has_it_at_a_time(redis: RedisServer) -> None:
     one, two = (Lease(open_store(redis.url), "a") for _ in range(2))
-    assert [one.hold(), two.hold(), one.hold(), two.hold()] == [True, False, True, False]
-    two.leave()
-    assert not two.hold()
-    one.leave()
-    assert two.hold()
-    assert not one.hold()
+    assert [one.acquire(), two.acquire(), one.acquire(), two.acquire()] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    two.release()
+    assert not two.acquire()
+    one.release()
+    assert two.acquire()
+    assert not one.acquire()
 
 
 def test_it_ends_while_redis_is_away() -> None:
     """Another may have it by then: whoever cannot ask has it no more."""
     with RedisServer() as own:
         lease = Lease(open_store(own.url), "a", 0.5)
-        assert lease.hold()
+        assert lease.acquire()
         assert lease.held
         own.stop()
-        with pytest.raises(StoreAway):
-            lease.hold()
+        with pytest.raises(StoreUnavailable):
+            lease.acquire()
         wait_until("it never ends", lambda: not lease.held)
 
 
 def test_leases_of_other_names_are_others(redis: RedisServer) -> None:
-    assert Lease(open_store(redis.url), "b").hold()
-    assert Lease(open_store(redis.url), "c").hold()
+    assert Lease(open_store(redis.url), "b").acquire()
+    assert Lease(open_store(redis.url), "c").acquire()
 
 
 def test_one_that_is_not_renewed_ends(redis: RedisServer) -> None:
-    assert Lease(open_store(redis.url), "d", 0.2).hold()
-    wait_until("it never ends", Lease(open_store(redis.url), "d").hold)
+    assert Lease(open_store(redis.url), "d", 0.2).acquire()
+    wait_until("it never ends", Lease(open_store(redis.url), "d").acquire)
 
 
 def test_a_renewal_begins_the_time_anew(redis: RedisServer) -> None:
     renewed = Lease(open_store(redis.url), "f", 1000)
-    assert renewed.hold()
+    assert renewed.acquire()
     redis.client.pexpire(keys.lease("f"), 5000)
-    assert renewed.hold()
+    assert renewed.acquire()
     left = redis.client.pttl(keys.lease("f"))
     assert isinstance(left, int)
     assert left > 5000
@@ -69,15 +74,15 @@ def test_a_renewal_begins_the_time_anew(redis: RedisServer) -> None:
 
 def test_without_redis_nobody_has_it() -> None:
     lease = Lease(open_store("unix:///no/such/socket"), "a")
-    with pytest.raises(StoreAway):
-        lease.hold()
-    with pytest.raises(StoreAway):
-        lease.leave()
+    with pytest.raises(StoreUnavailable):
+        lease.acquire()
+    with pytest.raises(StoreUnavailable):
+        lease.release()
 
 
 def test_redis_keeps_a_lease_for_ten_seconds_by_default(redis: RedisServer) -> None:
     assert SECONDS == 10
-    assert Lease(open_store(redis.url), "g").hold()
+    assert Lease(open_store(redis.url), "g").acquire()
     left = redis.client.pttl(keys.lease("g"))
     assert isinstance(left, int)
     assert 5000 < left <= 10_000
@@ -99,7 +104,7 @@ def test_the_holder_gives_a_lease_up_no_later_than_redis(
         return question(script, *arguments)
 
     monkeypatch.setattr(lease, "_run", slow)
-    assert lease.hold()
+    assert lease.acquire()
     left = redis.client.pttl(keys.lease(f"h{seconds:g}"))
     assert isinstance(left, int)
     assert seconds * 500 < left <= seconds * 1000

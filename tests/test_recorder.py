@@ -19,7 +19,7 @@ from fletching.daemons.intake.journal import START, Journal, journal_of
 from fletching.daemons.intake.recorder import Recorder
 from fletching.events import Event
 from fletching.store import keys
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.suppression import Suppression
 from fletching.tokens import Facts
@@ -95,7 +95,7 @@ class Place:
 
     def there(self) -> list[str]:
         """The ids in the stream, in its order."""
-        with suppress(StoreAway):
+        with suppress(StoreUnavailable):
             entries = self._look.read("0", 100_000)
             return [json.loads(event)["event_unique_id"] for _, event in entries]
         return []
@@ -279,7 +279,7 @@ def test_what_nobody_expected_at_the_start_keeps_nothing_from_redis(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(EventLog, "look", lambda *_: 1 / 0)
+        patch.setattr(EventLog, "state", lambda *_: 1 / 0)
         place = Place(redis.url, tmp_path)
         place.record(happened(range(3)))
     try:
@@ -429,7 +429,7 @@ class TestForgetfulRedis:
             place.record(happened([2], events.UNSUBSCRIBE))
             killed(forgetful)
             place.wait()
-            wait_until("not all are suppressed", lambda: lists.holds("t100", "r2@example.net"))
+            wait_until("not all are suppressed", lambda: lists.contains("t100", "r2@example.net"))
             assert {each.address for each in lists.entries()} == {
                 "r0@example.net", "r2@example.net",
             }  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fletching.config.redis_url import Credentials, parse
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 
 from sandbox import redis_cluster
 from sandbox.processes import wait_until
@@ -62,7 +62,7 @@ def test_server_with_tls_refuses(
     if lacking == "ssl_certfile":
         kept = [each for each in kept if not each.startswith("ssl_keyfile")]
     query = f"?{'&'.join(kept)}" if kept else ""
-    with pytest.raises(StoreAway, match=why):
+    with pytest.raises(StoreUnavailable, match=why):
         counts(f"{scheme}://:pa%2Fss@127.0.0.1:{server.port}/0{query}")
 
 
@@ -71,7 +71,7 @@ def test_a_name_that_is_not_in_the_certificate(tmp_path: Path) -> None:
     with RedisServer(tls=other) as redis:
         query = other.query
         url = f"rediss://127.0.0.1:{redis.port}/0?{query}"
-        with pytest.raises(StoreAway, match="certificate verify failed"):
+        with pytest.raises(StoreUnavailable, match="certificate verify failed"):
             counts(url)
         assert counts(f"{url}&ssl_check_hostname=false") == 1
 
@@ -80,7 +80,7 @@ def test_password_in_a_file_may_change(tmp_path: Path) -> None:
     file = tmp_path / "password"
     with RedisServer(password="before") as redis:
         connection = open_store(f"{redis.url}?password_file={file}")
-        with pytest.raises(StoreAway, match=str(file)):
+        with pytest.raises(StoreUnavailable, match=str(file)):
             connection.ask(lambda client: client.ping())
         file.write_text("before\n")
         assert connection.ask(lambda client: client.ping())

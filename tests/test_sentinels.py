@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fletching.store import sentinels as sentinels_module
-from fletching.store.connection import TROUBLE, Lines, StoreAway, lent
+from fletching.store.connection import TROUBLE, IdleConnections, StoreUnavailable, borrowed
 from fletching.store.sentinels import Master
 
 from sandbox.processes import wait_until
@@ -26,13 +26,13 @@ KEY = "n"
 
 def by_line(url: str) -> Callable[[], bool]:
     """Counts on a line that stays open, as the milter does."""
-    lines = Lines(open_store(url))
+    lines = IdleConnections(open_store(url))
 
     def count() -> bool:
         try:
-            line = lines.idle() or lines.open()
+            line = lines.take() or lines.open()
             assert line is not None
-            with lent(line, lines.keep):
+            with borrowed(line, lines.keep):
                 line.ask("INCR", KEY)
         except TROUBLE:
             return False
@@ -48,7 +48,7 @@ def by_client(url: str) -> Callable[[], bool]:
     def count() -> bool:
         try:
             connection.ask(lambda client: client.incr(KEY))
-        except StoreAway:
+        except StoreUnavailable:
             return False
         return True
 
@@ -151,24 +151,24 @@ def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
     """The others hear of a failover later than the sentinel that carries it out."""
     master = Master([], SERVICE)
     old, new = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
-    master.heed(0, (5, old))
+    master.store_answer(0, (5, old))
     term = master.term
-    master.heed(1, (6, new))
+    master.store_answer(1, (6, new))
     assert master.term == term + 1
-    master.heed(0, (5, old))
+    master.store_answer(0, (5, old))
     assert master.term == term + 1
-    master.heed(0, (6, new))
+    master.store_answer(0, (6, new))
     assert master.term == term + 1
 
 
 def test_what_a_sentinel_said_that_is_gone_for_long_is_forgotten() -> None:
     master = Master([], SERVICE)
-    master.heed(0, (5, ("10.0.0.1", 6379)))
-    master.heed(1, (0, ("10.0.0.2", 6379)))
+    master.store_answer(0, (5, ("10.0.0.1", 6379)))
+    master.store_answer(1, (0, ("10.0.0.2", 6379)))
     term = master.term
-    master.forget(0)
+    master.drop_answer(0)
     assert master.term == term + 1
-    master.forget(1)
+    master.drop_answer(1)
     assert master.term == term + 1
 
 
@@ -196,8 +196,8 @@ def test_a_master_that_is_demoted_by_hand_is_left(lone: tuple[RedisServer, str])
     def left() -> bool:
         try:
             connection.ask(lambda client: client.get(KEY))
-        except StoreAway as away:
-            return "is no master any more" in str(away)
+        except StoreUnavailable as away:
+            return "is no longer a master" in str(away)
         return False
 
     # Within a second a read may still go there.
@@ -225,7 +225,7 @@ def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -
     wait_until("threads of other tests go on", lambda: not listening())
     _, url = lone
     store = open_store(url)
-    lines = Lines(store)
+    lines = IdleConnections(store)
     assert listening() == 0
     line = lines.open()
     assert line is not None
@@ -247,7 +247,9 @@ def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -
 def test_reason_tells_what_a_sentinel_answered(query: str, why: str) -> None:
     with RedisServer() as server:
         url = f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}{query}"
-        with pytest.raises(StoreAway, match=f"no sentinel names a master of {SERVICE}: {why}"):
+        with pytest.raises(
+            StoreUnavailable, match=f"no sentinel names a master of {SERVICE}: {why}"
+        ):
             open_store(url).ask(lambda client: client.ping())
 
 

@@ -19,7 +19,7 @@ from fletching.events import Event
 from fletching.numbering import Question
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import EVERY, Campaign, Counts, Dimension, Link, Row, Wanted
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
@@ -664,7 +664,7 @@ def test_every_number_has_its_kind() -> None:
 def test_without_redis_everything_says_so() -> None:
     told = statistics_of("unix:///no/such/socket")
     for ask in (told.campaigns, lambda: told.campaign(A), lambda: told.by("day")):
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             ask()
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreUnavailable):
         EventLog(open_store("unix:///no/such/socket")).append([event(events.OPEN)])

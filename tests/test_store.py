@@ -18,7 +18,7 @@ import redis
 from fletching.numbering import Numbered, Question, campaign_id
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import Ask, Store, StoreAway
+from fletching.store.connection import Ask, Store, StoreUnavailable
 from redis.crc import key_slot
 
 from sandbox import redis_cluster
@@ -305,9 +305,9 @@ def test_a_stopped_redis_is_said_once_and_its_return_once(
         assert campaigns.campaign_of(question()) is not None
         own.stop()
         assert [campaigns.campaign_of(question()) for _ in range(5)] == [None] * 5
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             store.ping()
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             campaigns.bounce_record("aaaaaaaaaaaa", 1)
         own.start()
         numbered = campaigns.campaign_of(question())

@@ -76,12 +76,12 @@ def test_all_parts_of_the_store_use_one_connection_in_turn(redis: RedisServer) -
     store = open_store(redis.url)
     Touches(store).add({"a:1": "first\n"})
     log = EventLog(store)
-    log.join("shop", "0")
+    log.create_group("shop", "0")
     log.append([event(1), event(2, UNSUBSCRIBE)])
     assert len(log.take("shop", "one", 10, 10)) == 2
     assert Suppression(store).lists() == ["t100"]
-    assert Lease(store, "shop").hold()
-    assert Clock(store).look().jumps == ()
+    assert Lease(store, "shop").acquire()
+    assert Clock(store).read().jumps == ()
     Warnings(store).count("a" * 12, {"a warning": 1})
     sent = Sent(store)
     sent.add(Facts("a" * 12, 1, "news", "1", "t100", "", "", "a", 1))

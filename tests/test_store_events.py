@@ -14,10 +14,10 @@ from fletching.events import CLICK, COMPLAINT, OPEN, Event
 from fletching.numbering import Question
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import Entry, EventLog, Progress
 from fletching.store.suppression import Suppression
-from fletching.store.writing import Batch, JournalLine
+from fletching.store.writing import EventBatch, JournalLine
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
@@ -129,7 +129,7 @@ RUN = "0" * 40
 @pytest.fixture
 def runs(log: EventLog) -> frozenset[str]:
     """The runs of the masters."""
-    found = log.look([]).runs
+    found = log.state([]).runs
     assert found is not None
     return found
 
@@ -159,29 +159,29 @@ class TestOnce:
     """Events of a journal, which may be written any number of times."""
 
     def test_the_marks_are_in_the_slot_of_the_stream(self) -> None:
-        assert key_slot(keys.MARKS.encode()) == key_slot(keys.EVENTS.encode())
+        assert key_slot(keys.JOURNALS.encode()) == key_slot(keys.EVENTS.encode())
 
     def test_what_is_there_is_not_written_again(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         for numbers in ((1, 2), (1, 2), (2, 3), (1,)):
-            assert log.write(Batch(lines(numbers), "w", runs)).is_whole
+            assert log.write(EventBatch(lines(numbers), "w", runs)).is_complete
         assert names(log.read("0", 10)) == ["e0001", "e0002", "e0003"]
         assert clicks(store) == (3, 3)
-        assert log.look(["w", "x"]).marks == {"w": 3, "x": 0}
+        assert log.state(["w", "x"]).last_sequences == {"w": 3, "x": 0}
 
     def test_writers_have_their_own_sequences(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         for writer in ("one", "two"):
-            assert log.write(Batch(lines([1, 2]), writer, runs)).is_whole
+            assert log.write(EventBatch(lines([1, 2]), writer, runs)).is_complete
         assert log.length() == 4
         assert clicks(store) == (4, 2)
 
     def test_in_a_run_that_is_strange_nothing_happens(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
-        outcome = log.write(Batch(lines([1]), "w", frozenset([RUN])))
+        outcome = log.write(EventBatch(lines([1]), "w", frozenset([RUN])))
         assert outcome.unknown_runs
         assert outcome.unknown_runs <= runs
         assert log.length() == 0
@@ -190,23 +190,23 @@ class TestOnce:
     def test_a_stream_that_has_lost_events_takes_no_later_ones(
         self, log: EventLog, runs: frozenset[str]
     ) -> None:
-        log.write(Batch(lines([1]), "w", runs))
-        assert log.write(Batch(lines([3]), "w", runs, after=2)).lost
+        log.write(EventBatch(lines([1]), "w", runs))
+        assert log.write(EventBatch(lines([3]), "w", runs, after=2)).lost
         assert log.length() == 1
-        assert log.write(Batch(lines([2, 3]), "w", runs, after=1)).is_whole
+        assert log.write(EventBatch(lines([2, 3]), "w", runs, after=1)).is_complete
         assert log.length() == 3
 
     def test_one_target_alone(self, log: EventLog, store: Stores, runs: frozenset[str]) -> None:
-        batch = Batch(lines([1]), "w", runs)
-        assert log.write(batch, lambda target: target != keys.EVENTS).is_whole
+        batch = EventBatch(lines([1]), "w", runs)
+        assert log.write(batch, lambda target: target != keys.EVENTS).is_complete
         assert (log.length(), clicks(store)) == (0, (1, 1))
-        assert log.write(batch).is_whole
+        assert log.write(batch).is_complete
         assert (log.length(), clicks(store)) == (1, (1, 1))
 
     def test_what_is_counted_ends_with_its_campaign(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
-        log.write(Batch(lines([1]), "w", runs))
+        log.write(EventBatch(lines([1]), "w", runs))
         ends = [store.look.pttl(getattr(keys, name)(A)) for name in ("campaign", "counted")]
         assert 0 <= ends[0] - ends[1] < 60_000
 
@@ -214,10 +214,10 @@ class TestOnce:
         self, log: EventLog, runs: frozenset[str]
     ) -> None:
         day = 86_400_000
-        log.write(Batch(lines([8 * day * 1000]), "old", runs))
-        log.write(Batch(lines([10 * day * 1000]), "young", runs))
+        log.write(EventBatch(lines([8 * day * 1000]), "old", runs))
+        log.write(EventBatch(lines([10 * day * 1000]), "young", runs))
         log.trim(16 * day)
-        assert log.look(["old", "young"]).marks == {"old": 0, "young": 10 * day * 1000}
+        assert log.state(["old", "young"]).last_sequences == {"old": 0, "young": 10 * day * 1000}
 
 
 class TestGroup:
@@ -226,34 +226,34 @@ class TestGroup:
     def test_each_group_gets_every_event_once(self, log: EventLog) -> None:
         log.append(several(3))
         for group in ("crm", "file"):
-            log.join(group, "0")
+            log.create_group(group, "0")
             assert names(log.take(group, "one", 2, 0)) == ["e0000", "e0001"]
             assert names(log.take(group, "two", 2, 0)) == ["e0002"]
             assert log.take(group, "one", 2, 0) == []
 
     def test_a_group_may_begin_with_what_is_new(self, log: EventLog) -> None:
         log.append(several(3))
-        log.join("crm", "$")
+        log.create_group("crm", "$")
         assert log.take("crm", "one", 10, 0) == []
         log.append(several(2, 3))
         assert names(log.take("crm", "one", 10, 0)) == ["e0003", "e0004"]
 
     def test_a_group_may_begin_before_the_stream(self, log: EventLog) -> None:
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         assert log.length() == 0
         log.append(several(1))
         assert names(log.take("crm", "one", 10, 0)) == ["e0000"]
 
     def test_joining_again_moves_nothing(self, log: EventLog) -> None:
         log.append(several(3))
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         log.take("crm", "one", 2, 0)
-        log.join("crm", "0")
-        log.join("crm", "$")
+        log.create_group("crm", "0")
+        log.create_group("crm", "$")
         assert names(log.take("crm", "one", 2, 0)) == ["e0002"]
 
     def test_taking_waits_for_the_first_event(self, log: EventLog) -> None:
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         taken: list[Entry] = []
         reader = threading.Thread(target=lambda: taken.extend(log.take("crm", "one", 9, 20_000)))
         reader.start()
@@ -263,23 +263,23 @@ class TestGroup:
         assert names(taken)[0] == "e0000"
 
     def test_taking_in_vain_ends(self, log: EventLog) -> None:
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         assert log.take("crm", "one", 9, 300) == []
 
     def test_taking_without_a_group_is_trouble(self, log: EventLog) -> None:
         log.append(several(1))
-        with pytest.raises(StoreAway, match="NOGROUP"):
+        with pytest.raises(StoreUnavailable, match="NOGROUP"):
             log.take("crm", "one", 9, 0)
 
     def test_what_is_not_done_is_reclaimed_the_oldest_first(self, log: EventLog) -> None:
         log.append(several(5))
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         taken = log.take("crm", "one", 5, 0)
-        log.done("crm", [taken[1][0]])
-        log.done("crm", [])
+        log.acknowledge("crm", [taken[1][0]])
+        log.acknowledge("crm", [])
         assert names(log.reclaim("crm", "two", 0, 2)) == ["e0000", "e0002"]
         assert log.reclaim("crm", "two", 1_000_000, 10) == []
-        log.done("crm", [id for id, _ in taken])
+        log.acknowledge("crm", [id for id, _ in taken])
         assert log.reclaim("crm", "two", 0, 10) == []
 
     def test_reclaiming_goes_past_what_is_in_fresh_hands(
@@ -287,7 +287,7 @@ class TestGroup:
     ) -> None:
         """Redis looks at ten times the number at once, and may find nothing there."""
         log.append(several(300))
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         taken = log.take("crm", "one", 300, 0)
         long_ago = [id for id, _ in taken[250:]]
         store.look.xclaim(keys.EVENTS, "crm", "one", 0, long_ago, idle=10_000_000)
@@ -307,22 +307,22 @@ class TestProgress:
 
     def test_on_the_way(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "7-0", "8-0")
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         assert log.progress("crm") == Progress(4, 0, 0, 5)
         taken = log.take("crm", "one", 3, 0)
         assert log.progress("crm") == Progress(1, 3, 0, 5)
         assert log.progress("crm").undone == 4
-        log.done("crm", [taken[0][0]])
+        log.acknowledge("crm", [taken[0][0]])
         assert log.progress("crm") == Progress(1, 2, 0, 6)
-        log.done("crm", [id for id, _ in taken])
+        log.acknowledge("crm", [id for id, _ in taken])
         assert log.progress("crm") == Progress(1, 0, 0, 8)
-        log.done("crm", [log.take("crm", "one", 3, 0)[0][0]])
+        log.acknowledge("crm", [log.take("crm", "one", 3, 0)[0][0]])
         assert log.progress("crm") == Progress(0, 0, 0, 0)
         assert log.progress("crm").undone == 0
 
     def test_where_something_was_deleted_by_hand(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "7-0", "8-0")
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         log.take("crm", "one", 1, 0)
         store.look.xdel(keys.EVENTS, "7-0")
         assert log.progress("crm") == Progress(2, 1, 0, 5)
@@ -330,7 +330,7 @@ class TestProgress:
     def test_a_long_backlog_is_counted_without_reading_it(
         self, log: EventLog, store: Stores
     ) -> None:
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         for start in range(0, 12_000, 1000):
             log.append(several(1000, start))
         assert log.progress("crm").waiting == 12_000
@@ -354,7 +354,7 @@ class TestProgress:
         self, log: EventLog, store: Stores
     ) -> None:
         log.append(several(4))
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         log.take("crm", "one", 1, 0)
         store.look.xdel(keys.EVENTS, log.read("0", 4)[2][0])
         assert log.progress("crm").waiting == 3
@@ -394,10 +394,10 @@ class TestAnotherMaster:
 
     def test_what_is_read_waits_no_more(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
-        log.done("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
+        log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
         other = become_another()
         assert other.progress("crm").waiting == 10
-        other.done("crm", [id for id, _ in other.take("crm", "one", 100, 0)])
+        other.acknowledge("crm", [id for id, _ in other.take("crm", "one", 100, 0)])
         assert other.progress("crm") == Progress(0, 0, 0, 0)
         other.append(several(3, 30))
         assert other.progress("crm").waiting == 3
@@ -407,7 +407,7 @@ class TestAnotherMaster:
     def test_after_trimming(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
         log.append(several(500, 30))
-        log.done("crm", [id for id, _ in log.take("crm", "one", 440, 0)])
+        log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 440, 0)])
         log.append(several(500, 530))
         other = become_another()
         (*_, (at, _)) = other.read("0", 460)
@@ -415,12 +415,12 @@ class TestAnotherMaster:
         read = [id for id, _ in other.take("crm", "one", 50, 0)]
         behind = len(other.read(read[-1], 2000))
         assert other.progress("crm").waiting == behind > 400
-        other.done("crm", read + [id for id, _ in other.take("crm", "one", 2000, 0)])
+        other.acknowledge("crm", read + [id for id, _ in other.take("crm", "one", 2000, 0)])
         assert other.progress("crm") == Progress(0, 0, 0, 0)
 
     def test_going_back(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
-        log.done("crm", [id for id, _ in log.take("crm", "one", 30, 0)])
+        log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 30, 0)])
         other = become_another()
         assert other.rewind("crm", 0) == 30
         assert other.progress("crm").waiting == 30
@@ -434,8 +434,8 @@ Change = Callable[[], EventLog]
 
 def _read_ten_of_thirty(log: EventLog) -> None:
     log.append(several(30))
-    log.join("crm", "0")
-    log.done("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
+    log.create_group("crm", "0")
+    log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
 
 
 def _promoted(first: RedisServer, second: RedisServer) -> EventLog:
@@ -473,17 +473,17 @@ class TestDead:
 
     def test_letters_come_back_as_they_were(self, log: EventLog) -> None:
         letters = [(f"{n}-0", event(f"e{n}").json(), f"502 b\xe4d\n{n}") for n in range(1200)]
-        log.bury("crm", letters[:2])
-        log.bury("crm", letters[2:])
-        assert list(log.dead("crm")) == letters
-        assert list(log.dead("file")) == []
+        log.add_dead_letters("crm", letters[:2])
+        log.add_dead_letters("crm", letters[2:])
+        assert list(log.dead_letters("crm")) == letters
+        assert list(log.dead_letters("file")) == []
         assert log.progress("crm").dead == 1200
 
     def test_to_bury_is_not_to_be_done(self, log: EventLog) -> None:
         log.append(several(1))
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         ((id, told),) = log.take("crm", "one", 1, 0)
-        log.bury("crm", [(id, told, "gone")])
+        log.add_dead_letters("crm", [(id, told, "gone")])
         assert log.progress("crm").in_hand == 1
 
 
@@ -492,8 +492,8 @@ class TestRewind:
 
     def test_back_and_forth(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "6-1", "7-0")
-        log.join("crm", "0")
-        log.done("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
+        log.create_group("crm", "0")
+        log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
         assert log.rewind("crm", 6) == 3
         assert log.progress("crm") == Progress(3, 0, 0, 6)
         assert names(log.take("crm", "one", 10, 0)) == ["6-0", "6-1", "7-0"]
@@ -533,7 +533,7 @@ class TestTrim:
 
     def test_a_group_goes_on_with_what_is_left(self, log: EventLog, store: Stores) -> None:
         put(store, *(f"{ms}-0" for ms in range(1, 1001)))
-        log.join("crm", "0")
+        log.create_group("crm", "0")
         log.take("crm", "one", 10, 0)
         log.trim(900)
         left = names(log.read("0", 2000))
@@ -551,8 +551,8 @@ class TestTrim:
         self, log: EventLog, store: Stores
     ) -> None:
         put(store, *(f"{ms}-0" for ms in range(1, 1001)))
-        log.join("crm", "0")
-        log.done("crm", [id for id, _ in log.take("crm", "one", 2000, 0)])
+        log.create_group("crm", "0")
+        log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 2000, 0)])
         log.trim(2000)
         assert log.progress("crm") == Progress(0, 0, 0, 0)
         assert log.progress("crm").undone == 0
@@ -560,21 +560,21 @@ class TestTrim:
 
 def test_without_redis_everything_says_so() -> None:
     log = EventLog(open_store("unix:///no/such/socket"))
-    assert set(log.write(Batch(lines([1]), "w")).failed) == {keys.EVENTS, keys.campaign(A)}
+    assert set(log.write(EventBatch(lines([1]), "w")).failed) == {keys.EVENTS, keys.campaign(A)}
     for ask in (
         lambda: log.append(several(1)),
-        lambda: log.look([]),
+        lambda: log.state([]),
         lambda: log.read("0", 1),
-        lambda: log.join("crm", "0"),
+        lambda: log.create_group("crm", "0"),
         lambda: log.take("crm", "one", 1, 0),
         lambda: log.reclaim("crm", "one", 0, 1),
-        lambda: log.done("crm", ["1-0"]),
-        lambda: log.bury("crm", [("1-0", "{}", "")]),
-        lambda: list(log.dead("crm")),
+        lambda: log.acknowledge("crm", ["1-0"]),
+        lambda: log.add_dead_letters("crm", [("1-0", "{}", "")]),
+        lambda: list(log.dead_letters("crm")),
         lambda: log.progress("crm"),
         lambda: log.progress("crm").undone,
         lambda: log.rewind("crm", 0),
         lambda: log.trim(0),
     ):
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             ask()

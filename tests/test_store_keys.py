@@ -18,7 +18,7 @@ from fletching.store.sent import Sent
 from fletching.store.touches import Touches
 from fletching.store.trial import acl
 from fletching.store.warnings import Warnings
-from fletching.store.writing import Batch, JournalLine
+from fletching.store.writing import EventBatch, JournalLine
 from fletching.tokens import Facts
 from redis.crc import key_slot
 
@@ -86,7 +86,7 @@ def test_keys_of_a_campaign_share_its_slot() -> None:
 
 
 def test_stream_and_its_journals_share_a_slot() -> None:
-    assert slot(keys.MARKS) == slot(keys.EVENTS)
+    assert slot(keys.JOURNALS) == slot(keys.EVENTS)
 
 
 def test_touches_of_all_messages_share_a_slot() -> None:
@@ -105,19 +105,19 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     question = Question("news1", "News", "1", "", 1_795_248_000, 86400, A, record, 86400)
     assert Campaigns(opened).campaign_of(question)
     log, sent = EventLog(opened), Sent(opened)
-    log.join("shop", "0")
+    log.create_group("shop", "0")
     happened = [event(1), event(2, events.UNSUBSCRIBE)]
-    runs = log.look([]).runs
+    runs = log.state([]).runs
     assert runs
     lines = [JournalLine(number, each, each.json()) for number, each in enumerate(happened, 1)]
-    assert log.write(Batch(lines, "a journal", runs)).is_whole
-    log.bury("shop", [(*log.take("shop", "one", 1, 10)[0], "refused")])
+    assert log.write(EventBatch(lines, "a journal", runs)).is_complete
+    log.add_dead_letters("shop", [(*log.take("shop", "one", 1, 10)[0], "refused")])
     sent.add(Facts(A, 1, "News", "1", "t100", "", "", "a", 1_795_248_000))
     assert not sent.write()
     Warnings(opened).count(A, {"a warning": 1})
     Touches(opened).add({f"{A}:1": "first\n"})
-    assert Lease(opened, "courier:shop").hold()
-    Clock(opened).look()
+    assert Lease(opened, "courier:shop").acquire()
+    Clock(opened).read()
     everything = store.keys()
     found = {key.split(":")[1]: key for key in everything}
     assert found.keys() == TABLE.keys() - {"check"}

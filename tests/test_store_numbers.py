@@ -317,7 +317,7 @@ def test_campaigns_opened_on_two_sides_become_the_first_one(
         promoted(lost)
         # Both ask the one that has what the other had.
         monkeypatch.setattr(stayed, "_store", left._store)
-        monkeypatch.setattr(stayed, "_lines", left._lines)
+        monkeypatch.setattr(stayed, "_idle", left._idle)
         got = numbers(left, 3) + numbers(stayed, 3) + numbers(left, 3) + numbers(stayed, 3)
         assert len({1, *got}) == 13
         assert left.campaign(LATER) is not None

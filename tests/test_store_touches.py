@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fletching.store import keys
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.touches import KEPT, LARGEST, Touches
 
 from sandbox.redis_cluster import Stores
@@ -48,5 +48,5 @@ def test_of_more_than_the_largest_size_the_newer_half_stays(store: Stores) -> No
 
 
 def test_without_redis() -> None:
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreUnavailable):
         Touches(open_store("redis://127.0.0.1:1/0")).of(["a:1"])

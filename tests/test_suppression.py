@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from fletching.events import BAD_ADDRESS, BOUNCE, CLICK, COMPLAINT, UNSUBSCRIBE, Event
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
-from fletching.store.suppression import Entry, Suppression
+from fletching.store.suppression import SuppressedAddress, Suppression
 from fletching.tokens import Facts
 
 from sandbox.redis_cluster import Stores
@@ -39,34 +39,36 @@ def record(store: Stores, happened: Sequence[Event]) -> None:
 
 def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
     assert lists.add("t100", "a@example.net", "by_hand", 1000)
-    assert lists.holds("t100", "a@example.net")
-    assert not lists.holds("t200", "a@example.net")
-    assert not lists.holds("t100", "b@example.net")
+    assert lists.contains("t100", "a@example.net")
+    assert not lists.contains("t200", "a@example.net")
+    assert not lists.contains("t100", "b@example.net")
 
 
 def test_an_address_is_found_on_all_lists(lists: Suppression) -> None:
     for number in range(0, 2500, 2):
         lists.add(f"t{number}", "a@example.net", "by_hand", number)
         lists.add(f"t{number + 1}", "b@example.net", "by_hand", number)
-    found = list(lists.found("A@example.net"))
+    found = list(lists.of_address("A@example.net"))
     assert len(found) == 1250
     assert {entry.address for entry in found} == {"a@example.net"}
-    assert list(lists.found("c@example.net")) == []
+    assert list(lists.of_address("c@example.net")) == []
 
 
 def test_case_makes_no_difference(lists: Suppression) -> None:
     assert lists.add("T100", "A@Example.NET", "by_hand", 1000)
-    assert lists.holds("t100", "a@example.net")
+    assert lists.contains("t100", "a@example.net")
     assert not lists.add("t100", "a@EXAMPLE.net", "again", 2000)
-    assert list(lists.entries()) == [Entry("t100", "a@example.net", "by_hand", 1000)]
+    assert list(lists.entries()) == [SuppressedAddress("t100", "a@example.net", "by_hand", 1000)]
     assert list(lists.entries("T100")) == list(lists.entries("t100"))
     assert lists.remove("t100", "a@example.Net")
-    assert not lists.holds("T100", "A@Example.NET")
+    assert not lists.contains("T100", "A@Example.NET")
 
 
 def test_the_first_entry_stays(store: Stores, lists: Suppression) -> None:
     record(store, [event(UNSUBSCRIBE, 5000), event(COMPLAINT, 6000), event(COMPLAINT, 4000)])
-    assert list(lists.entries()) == [Entry("t100", "reader@example.net", "unsubscribed", 5000)]
+    assert list(lists.entries()) == [
+        SuppressedAddress("t100", "reader@example.net", "unsubscribed", 5000)
+    ]
 
 
 def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
@@ -76,7 +78,9 @@ def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
     assert not lists.remove("t200", "a@example.net")
     assert list(lists.entries()) == []
     assert lists.add("t100", "a@example.net", "unsubscribed", 2000)
-    assert list(lists.entries()) == [Entry("t100", "a@example.net", "unsubscribed", 2000)]
+    assert list(lists.entries()) == [
+        SuppressedAddress("t100", "a@example.net", "unsubscribed", 2000)
+    ]
 
 
 def test_what_was_removed_stays_removed_for_older_events(store: Stores, lists: Suppression) -> None:
@@ -86,11 +90,11 @@ def test_what_was_removed_stays_removed_for_older_events(store: Stores, lists: S
     record(store, [old])
     assert lists.remove("t100", "reader@example.net")
     record(store, [old])
-    assert not lists.holds("t100", "reader@example.net")
-    assert list(lists.entries()) == list(lists.found("reader@example.net")) == []
+    assert not lists.contains("t100", "reader@example.net")
+    assert list(lists.entries()) == list(lists.of_address("reader@example.net")) == []
     assert not lists.remove("t100", "reader@example.net")
     record(store, [old, new])
-    wanted = Entry("t100", "reader@example.net", "unsubscribed", now + 60_000)
+    wanted = SuppressedAddress("t100", "reader@example.net", "unsubscribed", now + 60_000)
     assert list(lists.entries()) == [wanted]
 
 
@@ -98,7 +102,7 @@ def test_the_operator_adds_again_what_he_removed(lists: Suppression) -> None:
     assert lists.add("t100", "a@example.net", "by_hand", 1000)
     assert lists.remove("t100", "a@example.net")
     assert lists.add("t100", "a@example.net", "by_hand", 500)
-    assert list(lists.entries()) == [Entry("t100", "a@example.net", "by_hand", 500)]
+    assert list(lists.entries()) == [SuppressedAddress("t100", "a@example.net", "by_hand", 500)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,9 @@ def test_the_events_that_are_reasons(
     store: Stores, lists: Suppression, type: str, reason: str | None
 ) -> None:
     record(store, [event(type, 5123)])
-    wanted = [] if reason is None else [Entry("t100", "reader@example.net", reason, 5123)]
+    wanted = (
+        [] if reason is None else [SuppressedAddress("t100", "reader@example.net", reason, 5123)]
+    )
     assert list(lists.entries()) == wanted
 
 
@@ -131,8 +137,8 @@ def test_odd_names_are_kept_apart(lists: Suppression, name: str) -> None:
     lists.add("t100", "a@example.net", "by_hand", 2000)
     lists.add("t100", name, "by_hand", 3000)
     told = name.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    assert list(lists.entries(name)) == [Entry(told, "a@example.net", "by_hand", 1000)]
-    assert lists.holds("t100", name)
+    assert list(lists.entries(name)) == [SuppressedAddress(told, "a@example.net", "by_hand", 1000)]
+    assert lists.contains("t100", name)
     assert sorted(lists.entries()) == sorted(
         [*lists.entries(name), *lists.entries("t100")],
     )
@@ -142,8 +148,10 @@ def test_octets_that_are_no_characters_are_as_in_the_event(
     store: Stores, lists: Suppression
 ) -> None:
     record(store, [event(UNSUBSCRIBE, listid="t\udcff", email="\udce9@example.net")])
-    assert lists.holds("T\udcff", "\udce9@example.net")
-    entry = Entry("t\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}@example.net", "", 0)
+    assert lists.contains("T\udcff", "\udce9@example.net")
+    entry = SuppressedAddress(
+        "t\N{REPLACEMENT CHARACTER}", "\N{REPLACEMENT CHARACTER}@example.net", "", 0
+    )
     assert list(lists.entries()) == [replace(entry, reason="unsubscribed", milliseconds=5000)]
 
 
@@ -168,8 +176,8 @@ def test_without_redis_everything_says_so() -> None:
     for ask in (
         lambda: lists.add("t", "a", "by_hand", 1),
         lambda: lists.remove("t", "a"),
-        lambda: lists.holds("t", "a"),
+        lambda: lists.contains("t", "a"),
         lambda: list(lists.entries()),
     ):
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             ask()

@@ -134,7 +134,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def clean(redis: RedisServer) -> RedisServer:
-    redis.empty(keep=(keys.MARKS,))
+    redis.empty(keep=(keys.JOURNALS,))
     return redis
 
 
@@ -555,7 +555,7 @@ def test_answered_unsubscribes_survive_a_redis_that_forgets(tmp_path: Path) -> N
             redis.start()
             wait_until("not each is there once", partial(has_each_once, web, range(200)))
             lists = Suppression(open_store(redis.url))
-            wait_until("nobody is suppressed", partial(lists.holds, "t100", "r@example.org"))
+            wait_until("nobody is suppressed", partial(lists.contains, "t100", "r@example.org"))
 
 
 def has_each_once(web: Web, asked: Sequence[int]) -> bool:

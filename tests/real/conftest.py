@@ -108,9 +108,9 @@ def redis(running_redis: RedisServer) -> Iterator[RedisServer]:
 
     Daemons that run keep their marks: they would write again what they have recorded.
     """
-    running_redis.reset(keep=(keys.MARKS,))
+    running_redis.reset(keep=(keys.JOURNALS,))
     yield running_redis
-    running_redis.reset(keep=(keys.MARKS,))
+    running_redis.reset(keep=(keys.JOURNALS,))
 
 
 @pytest.fixture(scope="session")

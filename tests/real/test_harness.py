@@ -325,7 +325,7 @@ class TestRedis:
         redis.kill()
         redis.reset()
         with redis.raw_client() as client:
-            assert not {*client.keys()} - {keys.MARKS.encode()}
+            assert not {*client.keys()} - {keys.JOURNALS.encode()}
 
 
 class TestMiltertest:

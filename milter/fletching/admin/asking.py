@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fletching.config.model import Config
-from fletching.store.connection import Limits, Store, StoreAway
+from fletching.store.connection import Limits, Store, StoreUnavailable
 
 PATIENT = Limits(answer=3.0, socket=2.5)
 """Nobody's mail waits for an operator's command, and some ask for much."""
@@ -33,8 +33,8 @@ def _opened(url: str, state_dir: Path) -> Store:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Round a question, or a function that asks: raises NoAnswer in place of StoreAway."""
+    """Round a question, or a function that asks: raises NoAnswer in place of StoreUnavailable."""
     try:
         yield
-    except StoreAway as error:
+    except StoreUnavailable as error:
         raise NoAnswer(f"redis: does not answer: {' '.join(str(error).split())}") from None

@@ -102,7 +102,7 @@ def dead_letters(config: Config, name: str) -> Iterator[dict[str, Any]]:
     """
     _known(config, name)
     with asking():
-        for id, event, why in _log(config).dead(name):
+        for id, event, why in _log(config).dead_letters(name):
             yield {"id": id, "why": why, "event": _event(event)}
 
 

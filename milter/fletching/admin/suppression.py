@@ -16,7 +16,7 @@ from fletching.config import values
 from fletching.config.model import Config
 from fletching.mail.dkim import ascii_domain
 from fletching.mail.message import addresses
-from fletching.store.suppression import Entry, Suppression
+from fletching.store.suppression import SuppressedAddress, Suppression
 
 BY_HAND = "by_hand"
 """The reason of what was added by hand, beside those that events have."""
@@ -41,7 +41,7 @@ def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
 @asking()
 def found(config: Config, address: str) -> list[dict[str, Any]]:
     """The entries of an address in all lists, by ListID."""
-    return [_row(entry) for entry in Suppression(store(config)).found(address)]
+    return [_row(entry) for entry in Suppression(store(config)).of_address(address)]
 
 
 @asking()
@@ -52,7 +52,7 @@ def is_known(config: Config, listid: str) -> bool:
     return listid.lower() in named or listid.lower() in lists
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: SuppressedAddress) -> dict[str, Any]:
     since = moment(entry.milliseconds / 1000)
     cells = (entry.listid, entry.address, entry.reason, since)
     return dict(zip(COLUMNS, cells, strict=True))

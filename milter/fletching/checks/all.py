@@ -29,7 +29,7 @@ from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
 from fletching.postfix import postconf
 from fletching.postfix.settings import pieces
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import Store, StoreUnavailable
 
 __all__ = ["Finding", "Level", "check"]
 
@@ -138,14 +138,14 @@ def _redis(config: Config) -> Iterator[Finding]:
     store = Store(config.redis, config.state_dir)
     try:
         store.ping()
-    except StoreAway as away:
+    except StoreUnavailable as away:
         yield _redis_away(config, away)
     else:
         yield ok("redis", "answers")
         yield from check_store(config, store)
 
 
-def _redis_away(config: Config, away: StoreAway) -> Finding:
+def _redis_away(config: Config, away: StoreUnavailable) -> Finding:
     if config.redis != "embedded":
         return error("redis", f"does not answer: {away}")
     if shutil.which("redis-server") is None:

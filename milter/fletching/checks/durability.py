@@ -54,10 +54,10 @@ _CUT_OFF = (
 
 
 def check_durability(config: Config, store: Store) -> Iterator[Finding]:
-    """Where this Redis may lose what it took, or soon takes nothing. Raises StoreAway."""
+    """Where this Redis may lose what it took, or soon takes nothing. Raises StoreUnavailable."""
     sentinels = "+sentinel://" in config.redis
     for server in durability(store):
-        place = f"redis {server.place}".rstrip()
+        place = f"redis {server.node}".rstrip()
         if server.replica:
             yield error(place, _REPLICA)
             continue

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fletching.checks.durability import check_durability
 from fletching.checks.finding import Finding, Level, error, warning
 from fletching.config.model import Config
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.trial import numbers, refused, server, version
 
 _OLDEST = (7, 0)
@@ -24,7 +24,7 @@ def check_store(config: Config, store: Store) -> Iterator[Finding]:
     """What is wrong with a Redis that answered just now."""
     try:
         yield from _findings(config, store)
-    except StoreAway as away:
+    except StoreUnavailable as away:
         yield error("redis", f"stopped answering during this check: {away}")
 
 

@@ -1,8 +1,8 @@
--- A campaign before its first message, and before its SendID leads to it; or one that Redis has
--- lost, made again. As one step, so that none is left that never ends.
+-- Creates a campaign before its first message and before its SendID leads to it; or creates one
+-- again that Redis has lost. In one step, so that none is left without an expiry.
 --
--- KEYS[1] the campaign's key
--- ARGV[1] seconds that it is kept
+-- KEYS[1] the campaign
+-- ARGV[1] seconds for which it is kept
 -- ARGV[2...] its fields and values
 
 if redis.call('EXISTS', KEYS[1]) == 0 then

@@ -18,7 +18,14 @@ from typing import Any
 
 from fletching.numbering import Numbered, Question, opened_at, opened_before
 from fletching.store import keys
-from fletching.store.connection import TROUBLE, Ask, Lines, Store, StoreAway, lent
+from fletching.store.connection import (
+    TROUBLE,
+    Ask,
+    IdleConnections,
+    Store,
+    StoreUnavailable,
+    borrowed,
+)
 from fletching.store.open_campaigns import (
     LOOK_UP_EVERY,
     REMEMBERED,
@@ -54,7 +61,7 @@ class Campaigns:
     ) -> None:
         self._store = store
         self._retention = retention
-        self._lines = Lines(store)
+        self._idle = IdleConnections(store)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._create_script = Script("begin.lua")
         self._open_script = Script("open.lua")
@@ -66,29 +73,29 @@ class Campaigns:
         """A message's campaign and number; None if Redis does not answer within `Limits.answer`."""
         started = time.monotonic()
         deadline = started + self._store.limits.answer
-        numbered = self._by_open_line(question, deadline)
+        numbered = self._by_idle_connection(question, deadline)
         if numbered is None:
             try:
                 numbered = self._in_other_thread(question, deadline)
-            except (*TROUBLE, StoreAway) as error:
+            except (*TROUBLE, StoreUnavailable) as error:
                 self._outage.no_answer(started, str(error) or type(error).__name__)
                 return None
         self._outage.answered()
         return numbered
 
-    def _by_open_line(self, question: Question, deadline: float) -> Numbered | None:
-        """The answer if the campaign is known and a line is open; None if it takes more than that.
+    def _by_idle_connection(self, question: Question, deadline: float) -> Numbered | None:
+        """The answer if the campaign is known and a connection is idle; None if it takes more.
 
-        A line that fails may have been closed while it was idle, so the caller asks again. If Redis
-        did give a number, that number is never used, which does no harm.
+        A connection that fails may have been closed while it was idle, so the caller asks again. If
+        Redis did give a number, that number is never used, which does no harm.
         """
         campaign = self._open_campaigns.current(question.sendid.lower())
-        line = self._lines.idle() if campaign is not None else None
-        if campaign is None or line is None:
+        connection = self._idle.take() if campaign is not None else None
+        if campaign is None or connection is None:
             return None
         try:
-            with lent(line, self._lines.keep):
-                return self._of_known_campaign(line.ask, campaign, question, deadline)
+            with borrowed(connection, self._idle.keep):
+                return self._of_known_campaign(connection.ask, campaign, question, deadline)
         except TROUBLE:
             return None
 
@@ -115,11 +122,11 @@ class Campaigns:
             raise self._too_late() from None
 
     def _answer(self, question: Question, deadline: float) -> Numbered:
-        line = self._lines.open()
-        if line is None:
+        connection = self._idle.open()
+        if connection is None:
             return self._unless_refused(self._store.client().execute_command, question, deadline)
-        with lent(line, self._lines.keep):
-            return self._unless_refused(line.ask, question, deadline)
+        with borrowed(connection, self._idle.keep):
+            return self._unless_refused(connection.ask, question, deadline)
 
     def _unless_refused(self, ask: Ask, question: Question, deadline: float) -> Numbered:
         suppressed = _suppressed(ask, question)
@@ -230,8 +237,8 @@ class Campaigns:
         if time.monotonic() >= deadline:
             raise self._too_late()
 
-    def _too_late(self) -> StoreAway:
-        return StoreAway(f"no answer within {self._store.limits.answer * 1000:.0f} ms")
+    def _too_late(self) -> StoreUnavailable:
+        return StoreUnavailable(f"no answer within {self._store.limits.answer * 1000:.0f} ms")
 
     def _read(self, *command: str | int) -> Any:
         return self._store.ask(lambda client: client.execute_command(*command))

@@ -1,8 +1,9 @@
--- Redis' clock, and by how much it went on without anybody looking.
+-- Redis' clock, and its jumps since a courier last read it.
 --
--- KEYS[1] the clock   ARGV[1] milliseconds that are a jump
--- ARGV[2] milliseconds since the asker looked last; 0 for a first look
--- Gives the time, whether it jumped just now, and all jumps, "from:to from:to", the oldest first.
+-- KEYS[1] the clock   ARGV[1] the difference in milliseconds that is taken for a jump
+-- ARGV[2] milliseconds since the caller last read the clock, by its own clock; 0 for the first time
+-- Returns the time, whether the clock has just jumped, and all jumps, "from:to from:to", oldest
+-- first.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -10,7 +11,7 @@ local seen = tonumber(redis.call('HGET', KEYS[1], 'seen') or now)
 local jumps = redis.call('HGET', KEYS[1], 'jumps') or ''
 local jumped = 0
 
--- Of the time that Redis was away for, the asker's own clock tells that it passed.
+-- Time that passed while Redis was unavailable is no jump: the caller's own clock shows it.
 if math.abs(now - seen) > tonumber(ARGV[1]) and
    math.abs(now - seen - tonumber(ARGV[2])) > tonumber(ARGV[1]) then
   jumped = 1

@@ -1,8 +1,7 @@
-"""How old an entry of the stream is, by Redis' own clock and without the jumps of that clock.
+"""How old an entry of the stream is, by Redis' own clock, without the jumps of that clock.
 
-Redis has when a courier looked last, and from where to where the clock jumped meanwhile. A clock
-that is set right or wrong makes nothing older, nor does the time in which nobody was there to
-deliver: both look the same from here.
+Redis keeps the time when a courier last read the clock, and the jumps since then. An event does not
+get older when the clock is set, nor while no courier runs: both look the same from here.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from fletching.store.connection import Store
 from fletching.store.script import Script
 
 JUMP = 3_600_000
-"""Milliseconds between two looks of couriers that are no wait, but a jump."""
+"""Milliseconds between two readings that are taken for a jump of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The time at one look, and the jumps before it, the oldest first; unix milliseconds."""
+    """The time, and the jumps before it (from, to), oldest first; in unix milliseconds."""
 
     now: int
     jumps: tuple[tuple[int, int], ...] = ()
 
     def age(self, since: int) -> int:
-        """Milliseconds since an entry got this time as its id, without the jumps after that.
+        """Milliseconds since an entry got this time as its id, without later jumps.
 
-        A clock that went back gives no smaller id than before: which entries are younger than that,
-        nobody can tell, so all are taken for those.
+        When the clock goes back, ids do not: then it is unknown which entries are newer than the
+        jump, and all are taken to be.
         """
         jumps = ((start, to) for start, to in self.jumps if since <= min(start, to))
         return self.now - since - sum(to - start for start, to in jumps)
 
     def before(self, age: int) -> int:
-        """The least id of entries that may be younger than so many milliseconds."""
+        """The lowest id of entries that may be younger than so many milliseconds."""
         at = self.now
         for start, to in reversed(self.jumps):
             if at - to >= age:
@@ -48,23 +47,23 @@ class Reading:
 
 
 class Clock:
-    """Redis' clock, as one process looks at it. Any number of threads may use it."""
+    """Redis' clock. Any number of threads may use it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._script = Script("clock.lua")
-        self._looking = threading.Lock()
-        self._looked: float | None = None
+        self._reading = threading.Lock()
+        self._read_at: float | None = None
 
-    def look(self) -> Reading:
-        """Looks, and says in the log where it has jumped. Raises StoreAway."""
-        with self._looking:
+    def read(self) -> Reading:
+        """Reads the clock, and logs a jump. Raises StoreUnavailable."""
+        with self._reading:
             at = time.monotonic()
-            since = 0 if self._looked is None else int((at - self._looked) * 1000)
+            since = 0 if self._read_at is None else int((at - self._read_at) * 1000)
             now, jumped, jumps = self._store.ask(
                 lambda client: self._script.run(client.execute_command, [keys.CLOCK], [JUMP, since])
             )
-            self._looked = at
+            self._read_at = at
         reading = Reading(int(now), tuple(_jump(each) for each in jumps.split()))
         if jumped:
             start, to = reading.jumps[-1]

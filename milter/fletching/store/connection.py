@@ -1,7 +1,7 @@
-"""The one client of Redis that a process has, made from the URL in the configuration.
+"""The Redis of a configuration: one client and one pool of connections for a whole process.
 
-Here lives what the URLs mean and how long Redis may take. No key is known here.
-Nothing connects before the first command: a daemon starts while Redis is away.
+Here lives what the URLs mean and how long Redis may take. No key is known here. Nothing connects
+before the first command, so a daemon starts even if Redis is unavailable.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ Client: TypeAlias = "Redis | RedisCluster"
 T = TypeVar("T")
 
 Ask = Callable[..., Any]
-"""Sends one command, in words, and gives its answer. Raises `TROUBLE`."""
+"""Sends one command, word by word, and returns its answer. Raises `TROUBLE`."""
 
 TROUBLE = (RedisError, RedisClusterException, OSError)
-"""What redis-py raises where Redis is away, slow, or in no state to answer."""
+"""What redis-py raises if Redis is unavailable, slow, or in no state to answer."""
 
 _KEPT = 16
 _MOST_CONNECTIONS = 1024
 """Threads of a process that may use Redis at the same time. redis-py's own limit is 100."""
 
-# What redis-py would say with every new connection, each in a round trip of its own.
+# What redis-py would otherwise send on every new connection, in a round trip for each.
 _QUIET: dict[str, Any] = {"protocol": 2, "driver_info": None}
 _TEXT: dict[str, Any] = {"decode_responses": True, "encoding_errors": "surrogateescape"}
 
 
-class StoreAway(Exception):
+class StoreUnavailable(Exception):
     """Redis did not answer; the message says why."""
 
 
@@ -76,9 +76,9 @@ def embedded_socket(state_dir: Path) -> Path:
 
 
 class Store:
-    """The Redis of one URL: one client and one pool of connections for a whole process.
+    """The Redis of one URL, for a whole process. Any number of threads may use it.
 
-    Any number of threads may use it. A process that forks makes it after that.
+    A process that forks makes it after the fork.
     """
 
     def __init__(self, url: str, state_dir: Path, limits: Limits = OF_THE_DAEMONS) -> None:
@@ -88,26 +88,26 @@ class Store:
         self._making = threading.Lock()
 
     def client(self) -> Client:
-        """The client, made at the first call: a cluster's asks the cluster for its nodes."""
+        """The client. The first call makes it; for a cluster, that asks for its nodes."""
         with self._making:
             if self._made is None:
                 self._made = self._make()
             return self._made
 
     def ping(self) -> None:
-        """Raises StoreAway where Redis does not answer."""
+        """Raises StoreUnavailable if Redis does not answer."""
         self.ask(lambda client: client.ping())
 
     def ask(self, question: Callable[[Any], T]) -> T:
-        """The answer to a question to the client. Raises StoreAway."""
+        """The answer to a question to the client. Raises StoreUnavailable."""
         try:
             return question(self.client())
         except TROUBLE as error:
-            raise StoreAway(str(error) or type(error).__name__) from error
+            raise StoreUnavailable(str(error) or type(error).__name__) from error
 
 
-class Line:
-    """One open connection, one caller's at a time: it asks without the client's care round it."""
+class Connection:
+    """One connection of the pool, for one caller at a time. It is faster than the client."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
@@ -115,16 +115,16 @@ class Line:
 
     @property
     def ready(self) -> bool:
-        """Whether a question goes out at once; else it may take longer than one trip."""
+        """Whether a command is sent at once. Otherwise it may take more than one round trip."""
         return bool(self._connection.ready)
 
     def ask(self, *command: Any) -> Any:
-        """The answer to a command; each wait for a part of it has `Limits.socket`."""
+        """The answer to a command. `Limits.socket` applies to each part of it."""
         self._connection.send_command(*command)
         return self._connection.read_response()
 
     def ask_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """The answers to commands that go out in one write; an error is one, too.
+        """The answers to commands that are sent in one write; an error is an answer, too.
 
         Between two writes, Redis would wait for its disk twice.
         """
@@ -138,64 +138,66 @@ class Line:
             return error
 
     def release(self) -> None:
-        """It is the pool's again, which tries a connection before it gives it to anybody."""
+        """Returns it to the pool, which tests a connection before it hands it out."""
         self._pool.release(self._connection)
 
     def close(self) -> None:
-        """It has failed. The pool opens the connection anew before it gives it to anybody."""
+        """Closes it after a failure. The pool opens it again before it hands it out."""
         self._connection.disconnect()
         self.release()
 
 
 @contextmanager
-def lent(line: Line, back: Callable[[Line], None] = Line.release) -> Iterator[Line]:
-    """A line, which is given back if all goes well. Whatever is raised, it is closed.
+def borrowed(
+    connection: Connection, give_back: Callable[[Connection], None] = Connection.release
+) -> Iterator[Connection]:
+    """A connection that is given back at the end of the block, or closed if anything is raised.
 
-    An answer that was not read to its end would be taken for that to the next question.
+    Otherwise the rest of an unread answer would be taken for the answer to the next command.
     """
-    end: Callable[[Line], None] = Line.close
+    end: Callable[[Connection], None] = Connection.close
     try:
-        yield line
-        end = back
+        yield connection
+        end = give_back
     finally:
-        end(line)
+        end(connection)
 
 
 def ask_together(client: Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """The answers of one server to commands that go out in one write; an error is one, too."""
-    with lent(Line(client.connection_pool)) as line:
-        return line.ask_all(commands)
+    """The answers of one server to commands sent in one write; an error is an answer, too."""
+    with borrowed(Connection(client.connection_pool)) as connection:
+        return connection.ask_all(commands)
 
 
-class Lines:
-    """Lines to the server of one URL that stay open; to a cluster there are none."""
+class IdleConnections:
+    """Connections to one server that stay open between commands. A cluster has none."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._idle: deque[Line] = deque()
+        self._idle: deque[Connection] = deque()
 
-    def idle(self) -> Line | None:
-        """A line that is ready and nobody's, the last one used first; None where there is none."""
+    def take(self) -> Connection | None:
+        """An idle connection that is ready, the last one used first; None if there is none."""
         while True:
             try:
-                line = self._idle.pop()
+                connection = self._idle.pop()
             except IndexError:
                 return None
-            if line.ready:
-                return line
-            line.release()
+            if connection.ready:
+                return connection
+            connection.release()
 
-    def open(self) -> Line | None:
-        """A line from the pool: it may have to be made, which may take long."""
+    def open(self) -> Connection | None:
+        """A connection from the pool, which may have to be opened first; None for a cluster."""
         client = self._store.client()
-        return Line(client.connection_pool) if isinstance(client, Redis) else None
+        return Connection(client.connection_pool) if isinstance(client, Redis) else None
 
-    def keep(self, line: Line) -> None:
-        """It works, and is nobody's again."""
+    def keep(self, connection: Connection) -> None:
+        """Keeps a connection that works and is not needed now."""
         if len(self._idle) < _KEPT:
-            self._idle.append(line)
+            self._idle.append(connection)
         else:
-            line.release()
+            connection.release()
 
 
 def _maker(url: str, state_dir: Path, limits: Limits) -> Callable[[], Client]:
@@ -232,7 +234,7 @@ def _server(kind: Callable[..., AbstractConnection], **options: Any) -> Redis:
 def _cluster(nodes: Sequence[tuple[str, int]], **options: Any) -> RedisCluster:
     start = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
     client = RedisCluster(startup_nodes=start, **options)
-    # Those of the URL are asked, too, where none of the nodes that they named is there any more.
+    # The nodes of the URL are asked as well, in case none of the nodes that they named is left.
     known: Any = client.nodes_manager
     known.initialize = partial(known.initialize, additional_startup_nodes_info=nodes)
     return client
@@ -254,7 +256,7 @@ def _access(credentials: Credentials) -> dict[str, Any]:
 
 
 class _PasswordFile(CredentialProvider):
-    """A password in a file, read for each connection: one that was changed needs no restart."""
+    """A password in a file, read for each connection, so that a new password needs no restart."""
 
     def __init__(self, username: str | None, file: str) -> None:
         self._username = username
@@ -269,7 +271,7 @@ class _PasswordFile(CredentialProvider):
 
 
 def _options(limits: Limits) -> dict[str, Any]:
-    """No retries: the one who asks has 300 ms, and the mail's sender tries again."""
+    """No retries: a mail must have its number within 300 ms, and its sender tries again."""
     return {
         "max_connections": _MOST_CONNECTIONS,
         "socket_timeout": limits.socket,

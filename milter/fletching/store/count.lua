@@ -1,25 +1,25 @@
 -- Counts what happened to messages of one campaign, and what happened to a message for the first
--- time. A bit per message and kind tells that. Events of a journal are counted once, however often
--- they come.
+-- time: one bit per message and kind records that. Events of a journal are counted once, however
+-- often they are sent.
 --
--- KEYS[1] the campaign's key   KEYS[2] its counters   KEYS[3] its links
--- KEYS[4] its marks: hash, writer -> sequence number of its last event that is counted
+-- KEYS[1] the campaign   KEYS[2] its counters   KEYS[3] its links
+-- KEYS[4] hash: journal -> sequence number of its last event that is counted
 -- KEYS[5] what the keys of its bits begin with
--- ARGV[1] the writer, '' for events that no journal has   ARGV[2] the runs that it knows
--- ARGV[3...] for each: sequence number, kind, when|VirtualMTA|list, message number, digest of the
---            link, the link; the last two are empty where it is no click
--- Gives the run and the mark before. In a run that the writer does not know it does nothing: events
--- may be missing that must come first.
--- All keys end together with the campaign: were bits gone before counters, a message would be
--- unique twice. Redis may have lost the campaign's key, and a worker makes it again with its next
--- message: until then the counts are kept for 30 days.
+-- ARGV[1] the journal, '' for events that are in none   ARGV[2] the runs that it knows
+-- ARGV[3...] for each event: sequence number, kind, hour|VirtualMTA|list, message number, digest of
+--            the link, the link; the last two are empty if it is not a click
+-- Returns the run, and the journal's sequence number before. In a run that the journal does not
+-- know, it counts nothing: there may be events missing that must come first.
+-- All keys expire together with the campaign: if bits expired before counters, a message would be
+-- unique twice. If Redis has lost the campaign, a worker creates it again with its next message;
+-- until then the counts are kept for 30 days.
 
-local run, mark = '', 0
+local run, before = '', 0
 if ARGV[1] ~= '' then
   run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
-  mark = tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or 0)
+  before = tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or 0)
   if not string.find(ARGV[2], run, 1, true) then
-    return {run, mark}
+    return {run, before}
   end
 end
 
@@ -30,22 +30,23 @@ end
 
 local touched = {[KEYS[2]] = true}
 local once = {unsubscribes = true, complaints = true}
--- What a message is counted as for the first time, and by which bits. Who clicks has opened, though
--- no image was loaded; of a privacy proxy's load nobody knows whether a person read.
+-- What a message is counted as for the first time, and by which bits. Someone who clicks has opened
+-- the message even if no image was loaded. After a privacy proxy's load, it is unknown whether a
+-- person read the message.
 local unique = {
   opens = {unique_opens = 'opens', confirmed_opens = 'confirmed'},
   privacy_opens = {unique_opens = 'opens'},
   clicks = {unique_clicks = 'clicks', unique_opens = 'opens', confirmed_opens = 'confirmed'},
 }
 
--- By key and field. Many events raise the same counters, and each of these is written once.
+-- By key and field. Many events raise the same counter, which is then written once.
 local raised = {[KEYS[2]] = {}, [KEYS[3]] = {}}
 
 local function raise(key, field)
   raised[key][field] = (raised[key][field] or 0) + 1
 end
 
--- In blocks of so many messages: a row of bits takes the room of all numbers below its highest one.
+-- In blocks of messages, since a string of bits takes memory for all numbers below its highest one.
 local function first(kind, number, block)
   local key = KEYS[5] .. kind .. string.format(':%.0f', math.floor(number / block))
   touched[key] = true
@@ -56,19 +57,19 @@ local function first_of_kind(kind, number)
   return first(kind, number, 65536)
 end
 
--- In small ones: a link that only one message has would take as much room as one that all have.
+-- In small blocks: otherwise a link of only one message would take as much memory as one of all.
 local function first_of_link(kind, digest, number)
   return first(kind .. ':' .. digest, number, 4096)
 end
 
-local function count(kind, place, number, digest, link)
-  -- A recipient who unsubscribes twice has unsubscribed once.
+local function count(kind, cell, number, digest, link)
+  -- A recipient who unsubscribes twice is counted once.
   if not once[kind] or first_of_kind(kind, number) then
-    raise(KEYS[2], kind .. '|' .. place)
+    raise(KEYS[2], kind .. '|' .. cell)
   end
   for counted, bits in pairs(unique[kind] or {}) do
     if first_of_kind(bits, number) then
-      raise(KEYS[2], counted .. '|' .. place)
+      raise(KEYS[2], counted .. '|' .. cell)
     end
   end
   if digest ~= '' then
@@ -83,7 +84,7 @@ end
 
 local last
 for i = 3, #ARGV, 6 do
-  if ARGV[1] == '' or tonumber(ARGV[i]) > mark then
+  if ARGV[1] == '' or tonumber(ARGV[i]) > before then
     count(ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5])
     last = ARGV[i]
   end
@@ -99,11 +100,11 @@ if last and ARGV[1] ~= '' then
   touched[KEYS[4]] = true
 end
 for key in pairs(touched) do
-  -- To ask is cheaper than to write it, and the append-only file stays smaller. A minute is the
-  -- room for what a clock and a rounding make of the same end.
+  -- Asking is cheaper than writing, and keeps the append-only file smaller. The minute allows for
+  -- clocks and rounding.
   local has = left > 0 and redis.call('PTTL', key)
   if has and (has == -1 or has < left - 60000) then
     redis.call('PEXPIRE', key, left)
   end
 end
-return {run, mark}
+return {run, before}

@@ -1,6 +1,6 @@
-"""What events count as, and what writes it: each campaign by itself, in one run of a script.
+"""Counts events: the counters of each campaign are written by one run of a script.
 
-Here live the kinds of events that are counted.
+Here lives what each type of event counts as.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fletching.events import Event
 from fletching.store import keys
 from fletching.store.counts import HOUR, cell
 from fletching.store.script import Script
-from fletching.store.writing import Batch, JournalLine, Write
+from fletching.store.writing import EventBatch, JournalLine, Write
 
 _KINDS = {
     events.UNSUBSCRIBE: "unsubscribes",
@@ -26,16 +26,16 @@ _BOUNCES = {"h": "bounces_hard", "s": "bounces_soft"}
 
 
 class Counting:
-    """What writes."""
+    """Makes the writes that count events."""
 
     def __init__(self) -> None:
         self._script = Script("count.lua")
 
-    def writes(self, batch: Batch) -> Iterator[Write]:
-        """What counts the events of a batch, campaign by campaign."""
+    def writes(self, batch: EventBatch) -> Iterator[Write]:
+        """The writes for the events of a batch, one for each campaign."""
         of_campaign: dict[str, list[str]] = defaultdict(list)
         for line in batch.lines:
-            # A mail sent while the store was away belongs to none.
+            # A mail that was sent while Redis was unavailable belongs to no campaign.
             if line.event.facts.campaign and (kind := _kind(line.event)):
                 of_campaign[line.event.facts.campaign] += _words(kind, line)
         for campaign, words in of_campaign.items():
@@ -43,12 +43,12 @@ class Counting:
                 *(keys.campaign(campaign), keys.counts(campaign), keys.links(campaign)),
                 *(keys.counted(campaign), keys.seen(campaign)),
             ]
-            run = partial(self._script.run, keys=used, arguments=[*batch.writer_and_runs, *words])
+            run = partial(self._script.run, keys=used, arguments=[*batch.journal_and_runs, *words])
             yield Write(used[0], run)
 
 
 def _kind(event: Event) -> str:
-    """What it counts as; empty for nothing."""
+    """What the event counts as; empty if it is not counted."""
     if event.type == events.BOUNCE:
         return _BOUNCES.get(str(event.details.get("bounce_type")), "")
     if event.type == events.DELIVERY:
@@ -63,7 +63,7 @@ def _kind(event: Event) -> str:
 
 
 def _words(kind: str, line: JournalLine) -> Iterator[str]:
-    """As count.lua takes them."""
+    """The event as arguments of count.lua."""
     event, facts = line.event, line.event.facts
     yield str(line.sequence)
     yield kind

@@ -1,7 +1,6 @@
-"""How a Redis keeps what it is given: what each of its servers says of its disk, memory, replicas.
+"""What each Redis server reports about its disk, memory and replicas.
 
-Here lives what is looked at, for `fletching check`. What follows from it is for
-`checks/durability.py` to say.
+This is for `fletching check`. What follows from it is decided in `checks/durability.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from fletching.store.connection import Store
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """One server that takes writes, or should. ``place``: HOST:PORT in a cluster, else empty.
+    """One server that accepts writes, or should. ``node``: HOST:PORT in a cluster, else empty.
 
-    ``snapshots``: whether it makes some by itself; None where CONFIG is forbidden, which alone
-    tells it. ``memory_limit``: octets, 0 for none. ``needs_replicas``: whether it refuses writes
-    while it has too few (min-replicas-to-write).
+    ``snapshots``: whether it saves snapshots by itself; None if CONFIG is forbidden. ``memory`` and
+    ``memory_limit``: bytes; a limit of 0 is none. ``needs_replicas``: whether it refuses writes
+    while it has too few replicas (min-replicas-to-write).
     """
 
-    place: str
+    node: str
     replica: bool
     replicas: int
     needs_replicas: bool
@@ -39,9 +38,9 @@ class Durability:
 
 
 def durability(store: Store) -> tuple[Durability, ...]:
-    """Of the server, or of each primary of a cluster. Nothing where INFO is forbidden.
+    """Of the server, or of each primary of a cluster. Empty if INFO is forbidden.
 
-    Raises StoreAway.
+    Raises StoreUnavailable.
     """
     return store.ask(_look)
 
@@ -52,19 +51,19 @@ def _look(client: Any) -> tuple[Durability, ...]:
     else:
         servers = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
     try:
-        return tuple(_of(place, server) for place, server in servers.items())
+        return tuple(_of(node, server) for node, server in servers.items())
     except ResponseError:
         return ()
 
 
-def _of(place: str, server: Redis) -> Durability:
+def _of(node: str, server: Redis) -> Durability:
     info: Mapping[str, Any] = server.info()
     statuses = ("aof_last_write_status", "rdb_last_bgsave_status", "aof_last_bgrewrite_status")
     return Durability(
-        place=place,
+        node=node,
         replica=info.get("role") == "slave",
         replicas=int(info.get("connected_slaves", 0)),
-        # Redis tells the number of good ones where it counts them.
+        # Redis reports the number of good replicas only if it requires some.
         needs_replicas="min_slaves_good_slaves" in info,
         append_only=bool(info.get("aof_enabled")),
         snapshots=_snapshots(server),
@@ -76,7 +75,7 @@ def _of(place: str, server: Redis) -> Durability:
 
 
 def _snapshots(server: Redis) -> bool | None:
-    # Some providers do not have the command at all.
+    # Some providers do not offer the command at all.
     with suppress(ResponseError):
         found: Any = server.config_get("save")
         return bool(found["save"]) if "save" in found else None

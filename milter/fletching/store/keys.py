@@ -21,7 +21,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     of the fleet
     fletching:campaigns                sorted set  campaigns           never; entries are removed
     fletching:events                   stream      events              never; `trim` removes entries
-    fletching:marks:{frw}              hash        events              never; `trim` removes fields
+    fletching:journals:{frw}           hash        events              never; `trim` removes fields
     fletching:dead:<destination>       stream      events              never; about 100,000 entries
     fletching:suppression              set         suppression         never
     fletching:suppressed:<ListID>      hash        suppression         never
@@ -45,17 +45,17 @@ CAMPAIGNS = "fletching:campaigns"
 """Campaign id -> unix seconds of its first message."""
 
 EVENTS = "fletching:events"
-"""Entries have `event`, JSON, and `place`, one more than that of the entry before. A consumer group
-is a destination, under its name."""
+"""Entries have `event`, JSON, and `position`, one more than that of the entry before. A destination
+is a consumer group, under its name."""
 
-MARKS = "fletching:marks:{frw}"
+JOURNALS = "fletching:journals:{frw}"
 """Journal -> sequence number of its last event in the stream."""
 
 SUPPRESSION = "fletching:suppression"
 """The ListIDs that have entries, in lower case."""
 
 CLOCK = "fletching:clock"
-"""`seen`: when a courier looked last. `jumps`: the jumps of Redis' clock. Unix milliseconds."""
+"""`seen`: when a courier last read the clock. `jumps`: its jumps, from:to. Unix milliseconds."""
 
 _CAMPAIGN = "fletching:campaign:"
 

@@ -1,23 +1,25 @@
 -- The next message number of a campaign, and the record by which a bounce of that message is
 -- attributed later.
 --
--- A number must never be given twice, also where Redis has lost its last seconds, or where the two
--- sides of a partition go on. So a server that cannot know all numbers so far takes a new range:
---   6 bits: how many ranges there were before   16 bits of chance   28 bits: goes on counting
--- It cannot know them where it is another one, or was restarted or promoted, since the last number
--- (each has a replication id of its own), where the campaign was lost and made again, and where the
--- asker has seen a higher one. But a restarted server with an append-only file, and no replica now or
--- before, has all that it gave in the minute before its start.
+-- No number may be given twice, even if Redis has lost its last seconds, or if both sides of a
+-- partition go on. So a server that may not know all numbers so far begins a new range:
+--   6 bits: how many ranges there were before   16 random bits   28 bits: goes on counting
+-- It may not know them all if it is another server, or was restarted or promoted, since the last
+-- number (each of these has a replication id of its own); if the campaign was lost and created
+-- again; or if the caller has seen a higher number. But a restarted server with an append-only
+-- file, and without a replica now or before, knows all numbers that it gave in the minute before
+-- its start.
 --
--- KEYS[1] the campaign's key
--- KEYS[2] what the keys of its bounce records begin with; the number makes them whole, and the
---         hash tag keeps all of them in the slot of KEYS[1]
--- ARGV[1] the record of this message, '' for none
--- ARGV[2] seconds that the record is kept
+-- KEYS[1] the campaign
+-- KEYS[2] what the keys of its bounce records begin with; a block number completes them, and the
+--         hash
+--         tag keeps them in the slot of KEYS[1]
+-- ARGV[1] the bounce record of this message, '' for none
+-- ARGV[2] seconds for which the record is kept
 -- ARGV[3] messages per key of records
--- ARGV[4] the highest number that the asker has seen in this campaign, 0 for none
--- ARGV[5] chance, 16 bits
--- Returns the number, or nil where the campaign is gone.
+-- ARGV[4] the highest number that the caller has seen in this campaign, 0 for none
+-- ARGV[5] 16 random bits
+-- Returns the number, or nil if the campaign does not exist.
 
 local opened, last, run, at = unpack(redis.call('HMGET', KEYS[1], 'opened', 'number', 'run', 'at'))
 if not opened then
@@ -41,7 +43,7 @@ local number, seen = tonumber(last or 0), tonumber(ARGV[4])
 if seen > number or (run and run ~= server and not has_what_it_gave()) then
   number = math.max(number, seen)
   local range = math.min(math.floor(number / 2 ^ 44) + 1, 63) * 2 ^ 16 + ARGV[5]
-  -- The last generation goes on where it is.
+  -- After the last range, counting goes on where it is.
   number = math.max(number, range * 2 ^ 28 + number % 2 ^ 28)
 end
 number = number + 1
@@ -55,8 +57,8 @@ end
 if ARGV[1] ~= '' then
   local per_key = tonumber(ARGV[3])
   local block = KEYS[2] .. string.format('%.0f', math.floor(number / per_key))
-  -- Which one it is stands before it: a message without a record leaves no gap in a list. A hash
-  -- would be no smaller than its entries, one by one, as soon as one of them is over 64 octets.
+  -- The number comes before the record, since messages without a record have no entry. A hash would
+  -- take as much memory as single keys as soon as one value is longer than 64 bytes.
   redis.call('RPUSH', block, string.format('%.0f ', number % per_key) .. ARGV[1])
   redis.call('EXPIRE', block, ARGV[2])
 end

@@ -1,12 +1,13 @@
--- Which campaign does a SendID belong to? The one that it opened, else the candidate's.
--- Runs as one step, so that any number of hosts that begin at once open one campaign.
--- The time left is never made longer: the window counts from the first message.
+-- The open campaign of a SendID; if there is none, the candidate becomes it. In one step, so that
+-- any number of hosts that begin at once open one campaign. The window is never extended: it counts
+-- from the first message.
 --
--- KEYS[1] the SendID's key
--- ARGV[1] the campaign that gives way to the candidate, '' for none
--- ARGV[2] candidate, '' where none shall be opened
--- ARGV[3] window in milliseconds
--- Returns the campaign's id and the milliseconds that its window has left, or nil for none.
+-- KEYS[1] the SendID
+-- ARGV[1] the campaign that the candidate replaces, '' for none
+-- ARGV[2] the candidate, '' to open none
+-- ARGV[3] the window in milliseconds
+-- Returns the campaign's id and the milliseconds that are left of its window, or nil if there is
+-- none.
 
 local campaign = redis.call('GET', KEYS[1])
 if campaign and campaign ~= ARGV[1] then

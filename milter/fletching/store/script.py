@@ -1,7 +1,7 @@
-"""Lua scripts: what must be one step in Redis.
+"""Lua scripts: what must happen in one step in Redis.
 
-Here lives how a script gets to a server and is called there. The scripts are files beside this one;
-which keys they touch is their callers' business.
+Here lives how a script is loaded into a server and called. The scripts are files beside this one;
+their callers pass the keys.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self._text = files("fletching.store").joinpath(name).read_text("ascii")
-        # SHA-1 is the name that Redis gives to a script; nothing rests on its strength.
+        # Redis names a script by its SHA-1. No security depends on it.
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, ask: Ask, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        # Octets that were no UTF-8 when they came go out as they were; redis-py cannot do that.
+        # Bytes that were not UTF-8 are sent as they came; redis-py cannot do that.
         sent = [str(argument).encode("utf-8", "surrogateescape") for argument in arguments]
         try:
             return ask("EVALSHA", self._sha, len(keys), *keys, *sent)

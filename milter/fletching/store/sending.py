@@ -1,7 +1,7 @@
-"""Writes go to Redis: in one round trip to a server, one by one to the nodes of a cluster.
+"""Sends writes to Redis: to a server in one round trip, to the nodes of a cluster one by one.
 
-Here lives how a few writes become answers, each its own; one that failed holds up no other. What is
-written, and what an answer means, may not be known here.
+Here lives how each write gets an answer of its own, so that one failure does not stop the others.
+What is written, and what an answer means, is not known here.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from redis.exceptions import NoScriptError, ResponseError
 from fletching.store.connection import TROUBLE, ask_together
 from fletching.store.writing import Write
 
-_LEFT_ALONE = 1.0
-"""Seconds for which a node of a cluster is not asked that did not answer."""
+_SKIPPED_FOR = 1.0
+"""Seconds for which a cluster node that did not answer gets no further write."""
 
-Away = dict[str, tuple[float, Exception]]
-"""Nodes of a cluster: until when they are not asked, and why."""
+SilentNodes = dict[str, tuple[float, Exception]]
+"""Cluster nodes that did not answer: until when they are skipped, and why."""
 
 
-def answers(client: Any, writes: Sequence[Write], away: Away | None = None) -> list[Any]:
-    """What Redis says to each: in one round trip, but for those of a cluster.
+def answers(client: Any, writes: Sequence[Write], silent: SilentNodes | None = None) -> list[Any]:
+    """The answer to each write; an error is an answer, too.
 
-    ``away``: the nodes of a cluster that did not answer last, which is written there.
+    ``silent``: the cluster nodes to skip. It is updated.
     """
     if not isinstance(client, Redis):
-        nodes: Away = {} if away is None else away
-        return [_answer(client, write, nodes) for write in writes]
+        nodes: SilentNodes = {} if silent is None else silent
+        return [_answer_of_node(client, write, nodes) for write in writes]
     try:
         together = _together(client, writes)
     except TROUBLE as error:
         return [error] * len(writes)
-    # A script that the server does not have yet is sent to it.
+    # If the server does not have the script yet, it is sent along.
     return [
-        _alone(client, write) if isinstance(said, NoScriptError) else said
-        for write, said in zip(writes, together, strict=True)
+        _alone(client, write) if isinstance(answer, NoScriptError) else answer
+        for write, answer in zip(writes, together, strict=True)
     ]
 
 
-def _answer(client: Any, write: Write, away: Away) -> Any:
-    """Of a node of a cluster that does not answer, others would wait for each time-out."""
+def _answer_of_node(client: Any, write: Write, silent: SilentNodes) -> Any:
+    """Skips silent nodes. Otherwise each write would wait for its own time-out."""
     node = _node(client, write.target)
-    until, error = away.get(node, (0.0, None))
+    until, error = silent.get(node, (0.0, None))
     if time.monotonic() < until:
         return error
-    said = _alone(client, write)
-    if isinstance(said, TROUBLE) and type(said) is not ResponseError:
-        away[node] = time.monotonic() + _LEFT_ALONE, said
-    return said
+    answer = _alone(client, write)
+    if isinstance(answer, TROUBLE) and type(answer) is not ResponseError:
+        silent[node] = time.monotonic() + _SKIPPED_FOR, answer
+    return answer
 
 
 def _alone(client: Any, write: Write) -> Any:
@@ -69,7 +69,7 @@ def _node(client: Any, key: str) -> str:
 
 
 def _together(client: Redis, writes: Sequence[Write]) -> list[Any]:
-    """What Redis says to each. In one write: between two, it would wait for its disk twice."""
+    """All in one network write: between two, Redis would wait for its disk twice."""
     commands: list[tuple[Any, ...]] = []
     for write in writes:
         write.ask(lambda *words: commands.append(words))

@@ -1,9 +1,9 @@
-"""Which server is the master of a service, as its sentinels say.
+"""Which server is the master of a service, according to its sentinels.
 
-One thread for each sentinel listens there: a planned failover leaves the old master writable for
-some ten seconds, and what it takes then is lost. What each sentinel says is kept with the epoch of
-its configuration. The highest epoch counts: the sentinel that carries a failover out knows of it
-before the others do.
+One thread for each sentinel listens for news. Without them, a planned failover would leave the old
+master in use for some ten seconds, and what is written there is lost. Each sentinel's answer is
+stored with the epoch of its configuration. The highest epoch wins: the sentinel that carries out a
+failover knows of it before the others do.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Address = tuple[str, int]
 """Host and port."""
 
 _PAUSE = 1.0
-"""Seconds between two questions to a sentinel that has no news, or that does not answer."""
-_FORGOTTEN = 10.0
-"""Seconds without an answer after which the last one of a sentinel counts no more."""
-# In a failover, the first comes when the new master is one, the second some seconds later where
+"""Seconds between two questions to a sentinel that has no news or does not answer."""
+_EXPIRES_AFTER = 10.0
+"""Seconds without an answer after which a sentinel's last answer is dropped."""
+# In a failover, the first comes when the new master is promoted; the second some seconds later if
 # there are more replicas.
 _CHANNELS = ("+failover-state-reconf-slaves", "+switch-master")
 
 
 class Master:
-    """The master of a service. Any number of threads may ask; nothing connects before that."""
+    """The master of a service. Any number of threads may use it. It connects at the first use."""
 
     def __init__(self, sentinels: Sequence[Redis], service: str) -> None:
         self._service = service
@@ -45,21 +45,21 @@ class Master:
 
     @property
     def term(self) -> int:
-        """Another number for each master: what was opened in an earlier term leads elsewhere."""
+        """Changes with the master. A connection of an earlier term leads to another server."""
         return self._term
 
     def now(self) -> tuple[int, Address]:
-        """The term, and where the master is. Raises ConnectionError where no sentinel names it."""
+        """The term, and the master's address. Raises ConnectionError if no sentinel knows it."""
         if self._process != os.getpid():
             self._start()
-        why = "" if self._address else self._ask_around()
+        why = "" if self._address else self._ask_sentinels()
         with self._lock:
             if self._address is None:
                 raise ConnectionError(f"no sentinel names a master of {self._service}: {why}")
             return self._term, self._address
 
     def _start(self) -> None:
-        """The threads of a process: those of a parent do not come along at a fork."""
+        """Starts the threads. A fork does not copy those of the parent process."""
         with self._lock:
             if self._process == os.getpid():
                 return
@@ -72,26 +72,26 @@ class Master:
                 daemon=True,
             ).start()
 
-    def _ask_around(self) -> str:
-        """Why the last of the sentinels does not name a master; empty where one does."""
+    def _ask_sentinels(self) -> str:
+        """Why the last sentinel does not name a master; empty if one of them does."""
         why = ""
         for number, sentinel in enumerate(self._sentinels):
             try:
-                self.heed(number, _answer(sentinel, self._service))
+                self.store_answer(number, _answer(sentinel, self._service))
             except (RedisError, OSError) as error:
                 why = str(error)
             else:
                 return ""
         return why
 
-    def heed(self, sentinel: int, answer: tuple[int, Address]) -> None:
-        """A sentinel says this now: the epoch, and where the master is."""
+    def store_answer(self, sentinel: int, answer: tuple[int, Address]) -> None:
+        """Stores the answer of a sentinel: the epoch and the master's address."""
         with self._lock:
             self._answers[sentinel] = answer
             self._decide()
 
-    def forget(self, sentinel: int) -> None:
-        """A sentinel has been away for long. The last answer of all stays."""
+    def drop_answer(self, sentinel: int) -> None:
+        """Drops the answer of a sentinel that does not reply, unless it is the only answer."""
         with self._lock:
             if len(self._answers) > 1:
                 self._answers.pop(sentinel, None)
@@ -105,8 +105,8 @@ class Master:
 
 
 def _answer(sentinel: Redis, service: str) -> tuple[int, Address]:
-    # The address before the epoch: where a failover comes between, news of it follow, and the
-    # question is asked again.
+    # First the address, then the epoch: if a failover happens in between, its news arrive next, and
+    # the sentinel is asked again.
     address: Any = sentinel.sentinel_get_master_addr_by_name(service)
     if address is None:
         raise ConnectionError(f"a sentinel does not know {service}")
@@ -115,26 +115,26 @@ def _answer(sentinel: Redis, service: str) -> tuple[int, Address]:
 
 
 def _listen(master: weakref.ref[Master], number: int, sentinel: Redis, service: str) -> None:
-    """Tells a `Master` what one sentinel says, for as long as anybody else has that."""
+    """Keeps a `Master` up to date with one sentinel, for as long as something else uses it."""
     answered = time.monotonic()
     while master() is not None:
-        # Whatever went wrong: nobody would hear of a failover where this thread ended.
+        # Whatever goes wrong: without this thread, a failover would go unnoticed.
         with suppress(Exception), closing(_news(sentinel)) as news:
             for _ in news:
                 answer = _answer(sentinel, service)
                 answered = time.monotonic()
                 if (known := master()) is None:
                     return
-                known.heed(number, answer)
-                del known  # a thread that waits keeps nothing alive
-        if time.monotonic() > answered + _FORGOTTEN and (known := master()) is not None:
-            known.forget(number)
+                known.store_answer(number, answer)
+                del known  # a waiting thread must not keep it alive
+        if time.monotonic() > answered + _EXPIRES_AFTER and (known := master()) is not None:
+            known.drop_answer(number)
             del known
         time.sleep(_PAUSE)
 
 
 def _news(sentinel: Redis) -> Generator[None, None, None]:
-    """Yields once it listens, after each message about a failover, and each second."""
+    """Yields when it begins to listen, after each message about a failover, and every second."""
     connection: Any = sentinel.connection_pool.get_connection()
     try:
         connection.send_command("SUBSCRIBE", *_CHANNELS)

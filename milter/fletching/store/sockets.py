@@ -1,8 +1,8 @@
-"""Connections to servers: when one is closed, and when it may not be used any more.
+"""Network connections to Redis servers, and when one of them must be closed.
 
-redis-py closes a connection after a time-out or a network error. Here lives what it does not do:
-ending one that leads to a server which is no master, and, behind sentinels, one whose server is the
-master no longer. No command of ours is known here.
+redis-py closes a connection after a time-out or a network error. Here lives what redis-py does not
+do: close a connection to a server that is not a master, and, behind sentinels, one to a server that
+is no longer the master.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ else:
     _Redis = object
 
 ROLE_SURE = 1.0
-"""Seconds after which a connection asks its server again whether it is the master."""
+"""Seconds after which a connection asks its server again whether it is a master."""
 
-# What a replica says, and a master that is cut off from its replicas. A server that loads its data
-# or wants another password makes redis-py close the connection.
+# Errors of a replica, and of a master that is cut off from its replicas. If a server is loading its
+# data, or rejects the password, redis-py closes the connection itself.
 _NOT_THE_MASTER = ("UNBLOCKED", "NOREPLICAS")
 
 
 class _Own(_Redis):
-    """A connection that the answer of a server which is no master ends.
+    """A connection that is closed when the server answers that it is not a master.
 
-    A name or a proxy may lead to the master meanwhile.
+    Its host name or proxy may lead to the master by then.
     """
 
     ready = True
-    """Whether a command goes out at once: nothing has to be made sure before."""
+    """Whether a command is sent at once, without a check of the server before."""
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         try:
@@ -60,20 +60,20 @@ class _Own(_Redis):
 
 
 class TcpConnection(_Own, Connection):
-    """To a server of a known address."""
+    """To a server at a given address."""
 
 
 def read_tickets(connection: AbstractConnection) -> None:
-    """Reads what a server with TLS 1.3 sends of its own after the handshake.
+    """Reads the session tickets that a server with TLS 1.3 sends after the handshake.
 
-    redis-py would take it for an answer that nobody has read, and not use the connection.
+    redis-py would take them for an answer that nobody has read, and not use the connection.
     """
     connection.send_command("PING", check_health=False)  # type: ignore[no-untyped-call]
     connection.read_response()
 
 
 class TlsConnection(_Own, SSLConnection):
-    """To a server of a known address, with TLS."""
+    """To a server at a given address, with TLS."""
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         super().on_connect_check_health(check_health)
@@ -81,11 +81,11 @@ class TlsConnection(_Own, SSLConnection):
 
 
 class UnixConnection(_Own, UnixDomainSocketConnection):
-    """To a server of this host."""
+    """To a server on this host."""
 
 
 class MasterConnection(_Own, Connection):
-    """To the master of a service, for as long as it is that."""
+    """To the master of a service, for as long as it is the master."""
 
     def __init__(self, *, master: Master, **options: Any) -> None:
         self._master = master
@@ -95,43 +95,43 @@ class MasterConnection(_Own, Connection):
 
     @property
     def ready(self) -> bool:  # type: ignore[override]
-        """Whether the master is surely the same, and a command goes out at once."""
+        """Whether the master is certainly the same, and a command is sent at once."""
         return self._term == self._master.term and time.monotonic() < self._sure_until
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if check_health and self._sock is not None:
-            self._stay()
+            self._close_if_demoted()
         super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
-    def _stay(self) -> None:
-        """Closes itself where its server is the master no longer; the next command connects."""
+    def _close_if_demoted(self) -> None:
+        """Closes it if its server is no longer the master. The next command connects again."""
         if self._term != self._master.term:
             self.disconnect()  # type: ignore[no-untyped-call]
         elif time.monotonic() >= self._sure_until:
             try:
-                self._see_role()
+                self._check_role()
             except ConnectionError:
                 self.disconnect()  # type: ignore[no-untyped-call]
 
     def _connect(self) -> Any:
         self._term, (self.host, self.port) = self._master.now()
-        # The handshake comes first, and the question for the role is its end.
+        # The handshake comes first, and ends with the question for the role.
         self._sure_until = time.monotonic() + ROLE_SURE
         return super()._connect()  # type: ignore[no-untyped-call]
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         super().on_connect_check_health(check_health)
-        self._see_role()
+        self._check_role()
 
-    def _see_role(self) -> None:
-        """Raises ConnectionError where the server is no master, and TimeoutError."""
+    def _check_role(self) -> None:
+        """Raises ConnectionError if the server is not a master, and TimeoutError."""
         self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
         try:
             role = self.read_response()[0]
         except NoPermissionError:
-            role = "master"  # the sentinels' word must do
+            role = "master"  # only the sentinels can tell
         if role != "master":
-            raise ConnectionError(f"{self.host}:{self.port} is no master any more")
+            raise ConnectionError(f"{self.host}:{self.port} is no longer a master")
         self._sure_until = time.monotonic() + ROLE_SURE
 
 

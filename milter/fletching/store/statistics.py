@@ -39,7 +39,7 @@ _PAGE = 200
 class Statistics:
     """Reads the statistics of a fleet, of many campaigns in each round trip.
 
-    Every method raises StoreAway if Redis does not answer.
+    Every method raises StoreUnavailable if Redis does not answer.
     """
 
     def __init__(self, store: Store, measured: Measured, page: int = _PAGE) -> None:

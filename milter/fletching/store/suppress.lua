@@ -1,17 +1,18 @@
--- Enters addresses into a suppression list. The first entry of an address stays.
+-- Adds addresses to a suppression list. The first entry of an address stays.
 --
--- KEYS[1] the list   ARGV[1] '1' where the operator enters them, '' for events
+-- KEYS[1] the list   ARGV[1] '1' if the operator adds them, '' for events
 -- ARGV[2...] each address, unix milliseconds and reason
--- Gives how many were not there. One that the operator removed ("<unix milliseconds> removed") comes
--- back by the operator, or by an event after that: not by an older one that is written once more.
+-- Returns how many were added. An address that the operator removed ("<unix milliseconds>
+-- removed") is added again by the operator or by a later event, but not by an older event that is
+-- written again.
 
-local entered = 0
+local added = 0
 for i = 2, #ARGV, 3 do
-  local there = redis.call('HGET', KEYS[1], ARGV[i])
-  local removed = there and string.match(there, '^(%d+) removed$')
-  if not there or (removed and (ARGV[1] == '1' or tonumber(ARGV[i + 1]) > tonumber(removed))) then
+  local entry = redis.call('HGET', KEYS[1], ARGV[i])
+  local removed = entry and string.match(entry, '^(%d+) removed$')
+  if not entry or (removed and (ARGV[1] == '1' or tonumber(ARGV[i + 1]) > tonumber(removed))) then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
-    entered = entered + 1
+    added = added + 1
   end
 end
-return entered
+return added

@@ -1,6 +1,7 @@
--- Adds lines to the touches of messages, each of which is kept for some time and in some octets.
+-- Adds lines to the touches of messages. Time and memory for each message are limited.
 --
--- KEYS the messages' touches   ARGV[1] milliseconds   ARGV[2] octets   ARGV[3...] lines for each key
+-- KEYS the touches of each message
+-- ARGV[1] milliseconds to keep them   ARGV[2] bytes to keep   ARGV[3...] the lines for each key
 local most = tonumber(ARGV[2])
 for at, key in ipairs(KEYS) do
   if redis.call('STRLEN', key) > most then

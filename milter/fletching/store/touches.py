@@ -1,6 +1,6 @@
-"""What clients did with messages of late, for all processes that judge them.
+"""What clients did with messages in the last minute, for all processes that look for bots.
 
-What a touch means may not be known here: it is a line of text.
+Here a touch is a line of text; what it means is not known.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from fletching.store.connection import Store
 from fletching.store.script import Script
 
 KEPT = 75_000
-"""Milliseconds after the last touch of a message."""
+"""Milliseconds for which the touches of a message are kept after the last one."""
 
 LARGEST = 8192
-"""Octets of one message's touches, some 150; of more, the older half is forgotten."""
+"""Bytes of one message's touches, about 150 of them. Above that, the older half is deleted."""
 
 
 class Touches:
     """The touches of a fleet. Any number of threads may use them.
 
-    Every method raises StoreAway where Redis does not answer.
+    Every method raises StoreUnavailable if Redis does not answer.
     """
 
     def __init__(self, store: Store) -> None:
@@ -30,17 +30,17 @@ class Touches:
         self._touch = Script("touch.lua")
 
     def add(self, lines: Mapping[str, str]) -> None:
-        """Adds lines, each with its end, by message."""
+        """Adds lines, by message. Each must end with a newline."""
         used = [keys.touches(message) for message in lines]
         arguments: list[str | int] = [KEPT, LARGEST, *lines.values()]
         self._store.ask(lambda client: self._touch.run(client.execute_command, used, arguments))
 
     def of(self, messages: Sequence[str]) -> list[str]:
-        """The lines of each message; empty where there are none."""
+        """The lines of each message; empty if there are none."""
         used = [keys.touches(message) for message in messages]
 
-        def asked(client: Any) -> list[str | None]:
+        def ask(client: Any) -> list[str | None]:
             values: list[str | None] = client.mget(used)
             return values
 
-        return [value or "" for value in self._store.ask(asked)]
+        return [value or "" for value in self._store.ask(ask)]

@@ -1,8 +1,7 @@
-"""Tries on a Redis what Fletching asks of it, for `fletching check`.
+"""Tries every command and script that Fletching uses on a Redis, for `fletching check`.
 
-Here lives one run of each command and of each Lua script, below a key prefix of its own that is
-gone afterwards, and what the server says of itself. What follows from that is for
-`checks/store.py` to say.
+All keys of a trial have a prefix of their own and are deleted afterwards. What follows from a
+refusal is decided in `checks/store.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from redis import RedisCluster
 from redis.exceptions import NoPermissionError, ResponseError
 
 from fletching.store import keys
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.lease import Lease
 from fletching.store.script import Script
 
@@ -35,9 +34,9 @@ return {time[1] * 1000 + math.floor(time[2] / 1000), clients}
 _MINUTE = 60
 
 _KEY = "KEY"
-# Every command of `store/`, in scripts or not. One key is made, a string that expires: commands for
-# other types write nothing, and are answered with WRONGTYPE where the user may give them; Redis
-# looks at rights first. What ends a key stands before what makes it.
+# Every command of `store/`, in scripts or not. They use one key, a string that expires. Commands
+# for other types write nothing: the answer is WRONGTYPE if the user has the right, since Redis
+# checks rights first. Commands that delete or expire a key come before those that create it.
 _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("DEL", _KEY), ("EXPIRE", _KEY, _MINUTE), ("PEXPIRE", _KEY, _MINUTE * 1000)),
     ("SET", _KEY, "a", "PX", _MINUTE * 1000),
@@ -58,14 +57,14 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("XAUTOCLAIM", _KEY, "g", "c", 0, "0-0"), ("XACK", _KEY, "g", "0-1")),
     *(("XPENDING", _KEY, "g"), ("XINFO GROUPS", _KEY)),
 )
-# What redis-py says of itself: for a database, and in a cluster.
+# What redis-py sends by itself: for a database, and in a cluster.
 _CONNECTING = (("SELECT",), ("CLUSTER SLOTS",), ("COMMAND",), ("ASKING",))
 _MAKES = ("DEL", "EXPIRE", "PEXPIRE", "SET")
 _ALLOWED = ("WRONGTYPE", "NOSCRIPT", "No matching script")
 
 
 def acl() -> str:
-    """What the user of Fletching needs, for ACL SETUSER."""
+    """The rights that Fletching's Redis user needs, for ACL SETUSER."""
     rights = " ".join(f"+{_right(str(name))}" for name, *_ in (*_COMMANDS, *_CONNECTING))
     return f"on >PASSWORD resetkeys ~{keys.PREFIX}* resetchannels -@all {rights}"
 
@@ -76,7 +75,7 @@ def _right(command: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What Redis refuses. ``right``: what its user lacks, as in ACL SETUSER; empty for a fault."""
+    """What Redis refuses. ``right``: the missing one, for ACL SETUSER; empty for other errors."""
 
     what: str
     why: str
@@ -85,10 +84,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a Redis says of itself.
+    """What a server reports about itself.
 
-    ``clock_ahead``: seconds that its clock is surely ahead of this host's (behind: less than 0),
-    the round trip taken off. ``max_clients`` None: not told.
+    ``clock_ahead``: seconds by which its clock is ahead of this host's (negative: behind), without
+    the round trip. ``max_clients``: None if unknown.
     """
 
     clock_ahead: float
@@ -96,20 +95,20 @@ class Server:
 
 
 def version(store: Store) -> str:
-    """Of a cluster, the lowest. No user can be forbidden HELLO; empty before 6.0, which has none.
+    """The version; of a cluster, the lowest. Empty before 6.0, which has no HELLO.
 
-    Raises StoreAway.
+    HELLO needs no right. Raises StoreUnavailable.
     """
     try:
         return str(min(store.ask(_versions), key=numbers))
-    except StoreAway as away:
+    except StoreUnavailable as away:
         if isinstance(away.__cause__, ResponseError) and "unknown command" in str(away):
             return ""
         raise
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """A version to compare by."""
+    """A version as numbers that can be compared."""
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
@@ -124,7 +123,7 @@ def _versions(client: Any) -> list[str]:
 
 
 def server(store: Store) -> Server:
-    """Raises StoreAway, also where a right is lacking."""
+    """What the server reports. Raises StoreUnavailable, also if a right is missing."""
     key = f"{_prefix()}self"
     before = time.time()
     millis, clients = store.ask(lambda client: client.execute_command("EVAL", _SELF, 1, key))
@@ -134,14 +133,14 @@ def server(store: Store) -> Server:
 
 
 def ahead(before: float, after: float, there: float) -> float:
-    """Seconds by which a clock was ahead, that was read between two looks at our own; 0 within."""
+    """Seconds by which a clock was ahead when read from ``before`` to ``after``; 0 if within."""
     return max(0.0, there - after) + min(0.0, there - before)
 
 
 def refused(store: Store) -> tuple[Refusal, ...]:
-    """What Redis refuses of all that it will be asked. Scripts run where every command may.
+    """What Redis refuses. Scripts are tried only if every command is allowed.
 
-    Raises StoreAway where it stops to answer; the message names what it was asked.
+    Raises StoreUnavailable if Redis stops answering; the message names the command or script.
     """
     return tuple(_commands(store)) or tuple(_scripts(store))
 
@@ -156,9 +155,9 @@ def _commands(store: Store) -> Iterator[Refusal]:
                 forbidden += refusal.right.startswith("+")
                 yield refusal
                 if name in _MAKES and not refusal.right:
-                    return  # It takes no writes, and says so to each.
+                    return  # It accepts no writes, and would refuse each of them.
             if name == _MAKES[-1] and forbidden == len(_MAKES):
-                return  # What would be written could neither expire nor be deleted.
+                return  # A key could neither expire nor be deleted.
     finally:
         _if_it_can(store, "EXPIRE", key, _MINUTE)
         _if_it_can(store, "DEL", key)
@@ -188,15 +187,15 @@ def _scripts(store: Store) -> Iterator[Refusal]:
     def run(name: str) -> None:
         script, (used, arguments) = Script(name), runs[name]
         store.ask(lambda client: script.run(client.execute_command, used, arguments))
-        # At once: Redis may be away when they are to be deleted.
+        # At once: Redis may be unavailable when they should be deleted.
         for each in used:
             store.ask(partial(_execute, words=("EXPIRE", each, _MINUTE)))
 
     lease = Lease(store, prefix.removeprefix(keys.PREFIX))
     steps: dict[str, Callable[[], object]] = {
         **{name: partial(run, name) for name in runs},
-        "the script that takes a lease": lease.hold,
-        "the script that leaves a lease": lease.leave,
+        "the script that takes a lease": lease.acquire,
+        "the script that leaves a lease": lease.release,
     }
     try:
         for what, step in steps.items():
@@ -207,31 +206,31 @@ def _scripts(store: Store) -> Iterator[Refusal]:
 
 
 def _tried(what: str, step: Callable[[], object]) -> Refusal | None:
-    """Raises StoreAway where Redis does not answer."""
+    """Raises StoreUnavailable if Redis does not answer."""
     try:
         step()
-    except StoreAway as away:
+    except StoreUnavailable as away:
         cause = away.__cause__
         if isinstance(cause, NoPermissionError):
             command = f"+{_right(what)}"
-            # Its other words: "... no permissions to run the 'xadd' command".
+            # The other message is "... no permissions to run the 'xadd' command".
             right = f"~{keys.PREFIX}*" if " to access " in str(cause) else command
             return Refusal(what, str(away), right)
         if not isinstance(cause, ResponseError):
-            raise StoreAway(f"{what}: {away}") from cause
+            raise StoreUnavailable(f"{what}: {away}") from cause
         return None if str(away).startswith(_ALLOWED) else Refusal(what, str(away))
     return None
 
 
 def _execute(client: Any, words: Sequence[str | int]) -> Any:
     if words[0] == "ROLE" and isinstance(client, RedisCluster):
-        # It names no key to find a node by.
+        # It has no key that would select a node.
         return client.execute_command(*words, target_nodes=client.get_primaries())  # type: ignore[no-untyped-call]
     return client.execute_command(*words)
 
 
 def _if_it_can(store: Store, *words: str | int) -> None:
-    with suppress(StoreAway):
+    with suppress(StoreUnavailable):
         store.ask(partial(_execute, words=words))
 
 
@@ -243,5 +242,5 @@ _KEYS = (
 
 
 def _prefix() -> str:
-    """Below `PREFIX`, where a user may be shut in, and in one slot of a cluster."""
+    """Begins with `PREFIX`, to which the user may be limited; all keys are in one slot."""
     return keys.trial(secrets.token_hex(8))

@@ -1,8 +1,8 @@
--- Counts warnings of mails with their campaign.
+-- Counts the warnings of mails of a campaign. They expire with the campaign.
 --
--- KEYS[1] the campaign's key   KEYS[2] its warnings
--- ARGV[1] how many different ones are kept   ARGV[2...] each warning, and how many mails had it
--- They end with the campaign; of one that is gone none is kept.
+-- KEYS[1] the campaign   KEYS[2] its warnings
+-- ARGV[1] how many different warnings are kept   ARGV[2...] each warning, and how many mails had it
+-- If the campaign does not exist, counts nothing.
 
 local left = redis.call('PTTL', KEYS[1])
 if left == -2 then

@@ -1,6 +1,6 @@
-"""What mails of a campaign were let through with: the milter's warnings, and of how many mails.
+"""The milter's warnings about the mails of a campaign, and how many mails had each.
 
-What warns, and of what, may not be known here.
+What a warning is about is not known here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from fletching.store.connection import Store
 from fletching.store.script import Script
 
 MOST = 100
-"""Different warnings of a campaign: some hold a part of what an application sent."""
+"""Different warnings that are kept of a campaign. Some quote what the application sent."""
 
 LONGEST = 255
-"""Characters of a warning that are kept: it may name a domain that the mail made up."""
+"""Characters of a warning that are kept. It may quote a domain from the mail."""
 
 
 class Warnings:
@@ -26,7 +26,7 @@ class Warnings:
         self._warn = Script("warn.lua")
 
     def count(self, campaign: str, warnings: Mapping[str, int]) -> None:
-        """So many mails of the campaign had each. Raises StoreAway."""
+        """Adds the number of mails that had each warning. Raises StoreUnavailable."""
         words = [word for text, mails in warnings.items() for word in (text[:LONGEST], mails)]
         used = [keys.campaign(campaign), keys.warnings(campaign)]
         self._store.ask(lambda client: self._warn.run(client.execute_command, used, [MOST, *words]))

@@ -23,7 +23,7 @@ from fletching import log
 from fletching.destinations.answers import PAUSES, Answer, Filter, Pauses, QueuedEvent, Verdict
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog, Progress
 from fletching.store.lease import Lease
 
@@ -110,26 +110,26 @@ class Delivery:
         return not self._thread.is_alive()
 
     def renew(self) -> None:
-        """Keeps the lease, however long the batch in hand takes. Raises StoreAway.
+        """Keeps the lease, however long the batch in hand takes. Raises StoreUnavailable.
 
         To be called more often than a lease lasts, from another thread.
         """
         with self._holding:
             if self._lease.held:
-                self._lease.hold()
+                self._lease.acquire()
 
     def progress(self) -> Progress:
-        """How far the destination is. Raises StoreAway."""
+        """How far the destination is. Raises StoreUnavailable."""
         return self._events.progress(self.name)
 
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
                 with self._holding:
-                    is_ours = self._lease.hold()
+                    is_ours = self._lease.acquire()
                 if is_ours:
                     self._serve()
-            except StoreAway:
+            except StoreUnavailable:
                 pass  # the courier says so, once for all its deliveries
             except Exception as error:  # noqa: BLE001 this thread's edge: others go on
                 self._failures += 1
@@ -140,13 +140,13 @@ class Delivery:
         self._leave()
 
     def _leave(self) -> None:
-        with self._holding, contextlib.suppress(StoreAway):
+        with self._holding, contextlib.suppress(StoreUnavailable):
             # Else it ends by itself.
-            self._lease.leave()
+            self._lease.release()
 
     def _serve(self) -> None:
-        """Delivers until the end, or until the lease is another's. Raises StoreAway."""
-        self._events.join(self.name, "0")
+        """Delivers until the end, or until the lease is another's. Raises StoreUnavailable."""
+        self._events.create_group(self.name, "0")
         while self._goes_on() and (left := self._undone()):
             self._carry(left)
         looked = time.monotonic()
@@ -191,7 +191,7 @@ class Delivery:
             else:
                 others.append(id)
         if others:
-            self._events.done(self.name, others)
+            self._events.acknowledge(self.name, others)
         return wanted
 
     def _offer(self, batch: Sequence[QueuedEvent]) -> bool:
@@ -228,7 +228,7 @@ class Delivery:
             self._failures = 0
             log.destination_recovered(self.name)
         if answer.verdict is Verdict.DELIVERED:
-            self._events.done(self.name, [event.id for event in batch])
+            self._events.acknowledge(self.name, [event.id for event in batch])
             self._counted.delivered(self.name, len(batch))
             return True
         if answer.verdict is Verdict.STOP:
@@ -245,12 +245,12 @@ class Delivery:
         """
         if not self._failures:
             return ""
-        age = self._clock.look().age(max(event.queued_at for event in batch))
+        age = self._clock.read().age(max(event.queued_at for event in batch))
         return "not delivered in time" if age > self._order.keep * 1000 else ""
 
     def _bury(self, dead: Sequence[tuple[str, str]], why: str) -> None:
-        self._events.bury(self.name, [(id, json, why) for id, json in dead])
-        self._events.done(self.name, [id for id, _ in dead])
+        self._events.add_dead_letters(self.name, [(id, json, why) for id, json in dead])
+        self._events.acknowledge(self.name, [id for id, _ in dead])
         self._counted.dead(self.name, len(dead))
         log.dead_lettered(self.name, len(dead), why)
 

@@ -26,7 +26,7 @@ from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, open_destination
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.lease import SECONDS, Lease
 
@@ -127,7 +127,7 @@ class Courier(Service[Sequence[Order]]):
         for act in (*(each.renew for each in self._deliveries), self._look):
             try:
                 act()
-            except StoreAway as error:
+            except StoreUnavailable as error:
                 trouble = str(error)
         self._noticed(trouble)
         self._write()
@@ -140,7 +140,7 @@ class Courier(Service[Sequence[Order]]):
         progress = {each.name: each.progress() for each in self._deliveries}
         self._counted.waiting({name: found.undone for name, found in progress.items()})
         undone = [found.oldest for found in progress.values() if found.oldest]
-        self._events.trim(min([self._clock.look().before(self._kept * 1000), *undone]))
+        self._events.trim(min([self._clock.read().before(self._kept * 1000), *undone]))
 
     @property
     def _kept(self) -> int:

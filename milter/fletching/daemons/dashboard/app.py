@@ -28,7 +28,7 @@ from fletching.daemons.dashboard import live, pages
 from fletching.daemons.dashboard.guesses import Guesses
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Dimension
 from fletching.store.statistics import Statistics
 
@@ -95,7 +95,7 @@ class Dashboard:
     async def _answered(self, request: _Request) -> None:
         try:
             await self._answer(request)
-        except StoreAway as error:
+        except StoreUnavailable as error:
             if self._away.is_due():
                 log.redis_unavailable(str(error))
             await request.error(503, "Redis is unavailable", "Try again in a moment.")

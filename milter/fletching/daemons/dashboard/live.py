@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from fletching.daemons.dashboard import pages
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ async def stream(look: Callable[[], T], news: Callable[[T], Iterator[str]]) -> A
     while True:
         try:
             found = await asyncio.to_thread(look)
-        except StoreAway:
+        except StoreUnavailable:
             text = "" if away else _event("away", "")
             away = True
         else:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from fletching import log
 from fletching.daemons.intake.journal import START, Journal, Position
 from fletching.daemons.process.log_limit import LogLimit
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
-from fletching.store.writing import Batch, JournalLine, Outcome
+from fletching.store.writing import EventBatch, JournalLine, WriteResult
 
 MOST_AT_ONCE = 500
 """Events in one batch; Redis serves other clients between two batches."""
@@ -33,7 +33,7 @@ MOST_BEHIND = 10_000
 
 
 class Drain:
-    """Drains one journal. For one thread at a time; methods raise StoreAway and OSError."""
+    """Drains one journal. For one thread at a time; methods raise StoreUnavailable and OSError."""
 
     def __init__(self, journal: Journal, events: EventLog) -> None:
         self._journal, self._events = journal, events
@@ -63,9 +63,9 @@ class Drain:
         ``behind``: the position after them. Call it only if everything before them is done.
         """
         outcome = self._write(self._journal.writer, lines, lambda target: True)
-        if outcome.is_whole:
+        if outcome.is_complete:
             self._at = behind
-        return outcome.is_whole
+        return outcome.is_complete
 
     def drained(self) -> int:
         """How many events `step` has written since the last call."""
@@ -75,8 +75,8 @@ class Drain:
     def look(self) -> bool:
         """Whether Redis still has all that it had; if not, everything is to be written again."""
         known = dict(self._acknowledged)
-        seen = self._events.look(list(known))
-        is_lost = any(seen.marks[writer] < sequence for writer, sequence in known.items())
+        seen = self._events.state(list(known))
+        is_lost = any(seen.last_sequences[writer] < sequence for writer, sequence in known.items())
         runs = self._runs if seen.runs is None else seen.runs
         if is_lost or not runs <= self._runs:
             self._begin_again(runs)
@@ -95,7 +95,7 @@ class Drain:
     def step(self) -> bool:
         """Writes the next batch, and tries the targets that are behind; whether there may be more.
 
-        Raises StoreAway if nothing could be written.
+        Raises StoreUnavailable if nothing could be written.
         """
         if self._behind and time.monotonic() >= self._next_try:
             self._write_behind()
@@ -111,7 +111,7 @@ class Drain:
         if outcome.failed and (
             not outcome.written or len(self._behind) + len(outcome.failed) > MOST_BEHIND
         ):
-            raise StoreAway(_why(outcome))
+            raise StoreUnavailable(_why(outcome))
         self._behind |= dict.fromkeys(outcome.failed, self._at)
         self._at = behind
         self._count += len(lines)
@@ -135,13 +135,13 @@ class Drain:
 
     def _write(
         self, writer: str, lines: Sequence[JournalLine], wanted: Callable[[str], bool]
-    ) -> Outcome:
+    ) -> WriteResult:
         after = self._acknowledged.get(writer, 0)
-        outcome = self._events.write(Batch(lines, writer, self._runs, after), wanted)
+        outcome = self._events.write(EventBatch(lines, writer, self._runs, after), wanted)
         if outcome.unknown_runs or outcome.lost:
             self._begin_again(self._runs | outcome.unknown_runs)
-        elif outcome.mark:
-            self._acknowledged[writer] = outcome.mark
+        elif outcome.last_sequence:
+            self._acknowledged[writer] = outcome.last_sequence
         if outcome.failed and self._away.is_due():
             log.redis_unavailable(_why(outcome))
         return outcome
@@ -154,13 +154,13 @@ class Drain:
         self._acknowledged.clear()
 
 
-def _most_after(most: int, outcome: Outcome) -> int:
+def _most_after(most: int, outcome: WriteResult) -> int:
     """Events in the next batch: on a slow line, a large batch takes longer than the time-out."""
     if outcome.failed:
         return most if outcome.written else max(1, most // 2)
     return min(MOST_AT_ONCE, 2 * most)
 
 
-def _why(outcome: Outcome) -> str:
+def _why(outcome: WriteResult) -> str:
     """Why one of the targets does not have a batch."""
     return next(f"{target}: {error}" for target, error in outcome.failed.items())

@@ -29,7 +29,7 @@ from fletching.events import CLICK, OPEN, Event
 from fletching.returning import bursts
 from fletching.returning.bots import Lists
 from fletching.returning.bursts import HIDDEN, Touch
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.touches import LARGEST, Touches
 
 HELD = frozenset({CLICK, OPEN})
@@ -200,7 +200,7 @@ class Holding:
         if lines:
             loop = asyncio.get_running_loop()
             # While Redis is down, each process judges by what it knows itself.
-            with suppress(StoreAway):
+            with suppress(StoreUnavailable):
                 await loop.run_in_executor(self._thread, self._touches.add, lines)
 
     async def _release(self, batch: Batch) -> None:
@@ -234,7 +234,7 @@ class Holding:
         try:
             for message, text in zip(found, self._touches.of(list(found)), strict=True):
                 found[message].update(text.splitlines(keepends=True))
-        except StoreAway:
+        except StoreUnavailable:
             self._retry_at = time.monotonic() + RETRY_AFTER
         return found
 

@@ -21,7 +21,7 @@ from fletching.daemons.intake.drain import LOG_EVERY, MOST_AT_ONCE, TRY_EVERY, D
 from fletching.daemons.intake.journal import Journal, Position
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
-from fletching.store.connection import StoreAway
+from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.writing import JournalLine
 
@@ -132,7 +132,7 @@ class Recorder:
         try:
             self._events.append(events)
             return
-        except StoreAway as error:
+        except StoreUnavailable as error:
             if self._away.is_due():
                 log.redis_unavailable(str(error))
         except Exception as error:  # noqa: BLE001 an edge: the next event may fare better
@@ -146,7 +146,7 @@ class Recorder:
         try:
             if self._drain is not None:
                 self._is_behind = not (self._drain.look() and self._drain.is_done)
-        except StoreAway:
+        except StoreUnavailable:
             pass
         except Exception as error:  # noqa: BLE001 an edge: the thread below tries it again
             log.recording_failed(error)
@@ -159,7 +159,7 @@ class Recorder:
             try:
                 if self._drain is None or not self._step(self._drain):
                     self._woken.wait(TRY_EVERY if self._is_behind else LOOK_EVERY)
-            except StoreAway as error:
+            except StoreUnavailable as error:
                 if self._away.is_due():
                     log.redis_unavailable(str(error))
                 self._ended.wait(TRY_EVERY)

@@ -40,7 +40,7 @@ from fletching.policy.store_question import STORE_UNAVAILABLE
 from fletching.policy.verdict import Verdict
 from fletching.startup import host_name, stamp, zone
 from fletching.store.campaigns import Campaigns
-from fletching.store.connection import Store, StoreAway
+from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
 from fletching.store.warnings import Warnings
@@ -125,7 +125,7 @@ class Worker:
         event = Event(PREPARED, milliseconds, id, host_name(config), facts)
         try:
             self._store.events.append([event])
-        except StoreAway as error:
+        except StoreUnavailable as error:
             if not outcome.plan.untracked_without_store:
                 return outcome.refused(STORE_UNAVAILABLE)
             log.state_write_failed(PREPARED, error)
@@ -173,7 +173,7 @@ class Worker:
             if each.verdict is Verdict.ACCEPT and each.message is not None:
                 store.sent.add(each.message)
         # These mails have their numbers; where Redis is away since, the log has their warnings.
-        with contextlib.suppress(StoreAway):
+        with contextlib.suppress(StoreUnavailable):
             for campaign, warnings in warnings_of(batch).items():
                 store.warnings.count(campaign, warnings)
         return store.sent.write()
