@@ -19,24 +19,23 @@ import pytest
 
 
 def test_files(file: Path, root: Path) -> list[Path]:
-    """The tests of a module: those that are named after it and import it, else all that import it.
+    """The tests of a module: those that import it, and of these only those named after it, if any.
 
-    If none does, then those that import a module that imports it, and so on.
+    If no test imports it, the tests of the modules that import it, and so on.
     """
     tests = {path: _imports(path) for path in sorted((root / "tests").glob("test_*.py"))}
     source = root / "milter"
     modules = {_name(path, source): _imports(path) for path in source.rglob("*.py")}
     wanted = {_name(file, source)}
-    found = [path for path, names in tests.items() if names & wanted]
-    if named := [path for path in found if path.stem.startswith(f"test_{file.stem}")]:
-        return named
-    while not found:
+    while True:
+        found = [path for path, names in tests.items() if names & wanted]
+        prefixes = tuple(f"test_{name.rpartition('.')[2]}" for name in wanted)
+        if found:
+            return [path for path in found if path.stem.startswith(prefixes)] or found
         more = {name for name, names in modules.items() if names & wanted} - wanted
         if not more:
             return []
         wanted |= more
-        found = [path for path, names in tests.items() if names & wanted]
-    return found
 
 
 def _name(path: Path, source: Path) -> str:

@@ -111,7 +111,11 @@ def _traced(root: Path, copy: Path, place: Path, tests: Sequence[Path], result: 
         result.write_bytes(pickle.dumps(tracing.coverage))
         return 0
 
-    os.waitpid(_forked(root, copy, work), 0)
+    pid = _forked(root, copy, work)
+    try:
+        os.waitpid(pid, 0)
+    finally:
+        _kill(pid)
     if not result.exists():
         raise NoTestsError(f"{place}: its tests cannot be run")
     coverage: Coverage = pickle.loads(result.read_bytes())
@@ -211,6 +215,7 @@ def _forked(root: Path, copy: Path, work: Callable[[], int]) -> int:
     status = 3
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         silent = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(silent, descriptor)
@@ -231,8 +236,13 @@ def _forked(root: Path, copy: Path, work: Callable[[], int]) -> int:
 def _status(run: _Run) -> int:
     """How a run ended; one that is late is ended here, with all that it has started."""
     is_late = not select.select([run.ended], [], [], 0)[0]
-    with suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGKILL)
+    _kill(run.pid)
     _, status = os.waitpid(run.pid, 0)
     os.close(run.ended)
     return 1 if is_late else os.waitstatus_to_exitcode(status)
+
+
+def _kill(pid: int) -> None:
+    """Ends what is left of a run: it leads a process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

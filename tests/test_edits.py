@@ -16,6 +16,7 @@ from fletching.outgoing.edits import (
     InsertHeader,
     ReplaceBody,
     between,
+    for_postfix,
     from_sender,
     replay,
     routed,
@@ -173,6 +174,25 @@ def test_sender_goes_before_the_body() -> None:
         ReplaceBody(b"new"),
     )
     assert from_sender("", ()) == (ChangeSender(""),)
+
+
+ROUTE_EDITS = (AddHeader(b"X-Fletching-Route", b" vmta-a"), DeleteHeader(b"X-Fletching-Route", 1))
+
+
+@pytest.mark.parametrize(
+    ("sender", "transport", "expected"),
+    [
+        (None, None, ()),
+        ("a@b.example", None, (ChangeSender("a@b.example"),)),
+        ("", None, (ChangeSender(""),)),
+        (None, "vmta-a", ROUTE_EDITS),
+        ("a@b.example", "vmta-a", (*ROUTE_EDITS, ChangeSender("a@b.example"))),
+    ],
+)
+def test_edits_for_postfix_have_the_route_first_and_the_sender_last(
+    sender: str | None, transport: str | None, expected: tuple[Edit, ...]
+) -> None:
+    assert for_postfix(THREE, THREE, sender, transport) == expected
     assert replay(THREE, (ChangeSender("a@b"),)) == THREE
 
 
