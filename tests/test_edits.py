@@ -34,7 +34,7 @@ def mail(*fields: tuple[bytes, bytes], body: bytes = b"Hello.\r\n") -> Message:
 
 
 def without(message: Message, *places: int) -> Message:
-    return replace(message, headers=tuple(h for h in message.headers if h.place not in places))
+    return replace(message, headers=tuple(h for h in message.headers if h.position not in places))
 
 
 THREE = mail((b"X-H", b" 1"), (b"To", b" a"), (b"x-h", b" 2"), (b"X-h", b" 3"))
@@ -209,7 +209,7 @@ NEW = Header(b"New", b" 1")
         (H1, H1),
         (H1, replace(TO, name=b"Cc")),
         (H1, replace(TO, name=b"TO")),
-        (H1, replace(H3, place=4)),
+        (H1, replace(H3, position=4)),
     ],
     ids=["made amid", "made amid others", "order", "twice", "name", "case", "of no mail"],
 )

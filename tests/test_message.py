@@ -68,7 +68,7 @@ def test_border(raw: bytes, wanted: Fields, body: bytes) -> None:
     message = parse(raw)
     assert fields(message) == wanted
     assert message.body == body
-    assert [header.place for header in message.headers] == [*range(len(wanted))]
+    assert [header.position for header in message.headers] == [*range(len(wanted))]
 
 
 PIECES = [b"X", b"-", b":", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\xe9", b"From ", b"--"]

@@ -104,7 +104,7 @@ def test_the_field_survives_postfix_and_libmilter(message: Message) -> None:
     for signature in (BY_RSA, BY_ED25519):
         header = signature_header(message, signature, TIME)
         assert header.name == b"DKIM-Signature"
-        assert header.place is None
+        assert header.position is None
         first, *rest = (header.name + b":" + header.value).split(b"\r\n")
         assert first.startswith(b"DKIM-Signature: v=1; a=")
         assert all(re.fullmatch(rb" [!-~][ -~]*(?<! )", line) for line in rest)
@@ -231,7 +231,7 @@ def test_order_on_top_and_what_stays() -> None:
     message = mail(foreign, twice, FROM, (b"DKIM-Signature", b" d=example.com"), SUBJECT)
     signed = sign(message, (other, BY_RSA, BY_ED25519), TIME)
     assert [b" d=other.example;" in h.value for h in signed.headers[:3]] == [True, False, False]
-    assert [h.place for h in signed.headers] == [None, None, None, 0, 2, 4]
+    assert [h.position for h in signed.headers] == [None, None, None, 0, 2, 4]
     assert all(dkimpy_says(on_the_wire(signed), index) for index in range(3))
 
 

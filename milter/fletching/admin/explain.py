@@ -48,7 +48,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
         "removed": [
             readable(header.name)
             for header in message.headers
-            if header.place in outcome.plan.remove
+            if header.position in outcome.plan.remove
         ],
         "signatures": [
             {

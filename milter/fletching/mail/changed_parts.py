@@ -93,7 +93,7 @@ def _root_relabelled(headers: tuple[Header, ...], encoding: str) -> tuple[Header
     name = b"content-transfer-encoding"
     value = b" " + encoding.encode()
     changed = tuple(
-        Header(header.name, value, header.place) if header.key == name else header
+        Header(header.name, value, header.position) if header.key == name else header
         for header in headers
     )
     names = {header.key for header in headers}

@@ -22,14 +22,14 @@ class Header:
     """One header field.
 
     ``name``: as written, without the colon. ``value``: everything behind the colon, with the
-    leading space, folds as CRLF and white space, and no CRLF at the end. ``place``: its position in
-    the mail as received, from 0; None for a field that we add. ``key``: the name in lower case,
+    leading space, folds as CRLF and white space, and no CRLF at the end. ``position``: counted
+    from 0 in the mail as received; None for a field that we add. ``key``: the name in lower case,
     since field names ignore case (RFC 5322 section 1.2.2).
     """
 
     name: bytes
     value: bytes
-    place: int | None = None
+    position: int | None = None
     key: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +78,8 @@ def parse(raw: bytes) -> Message:
     start = min(_line_end(raw, 0) + 2, len(raw)) if _MBOX_LINE.match(raw) else 0
     fields, end = header_block(raw, start)
     headers = tuple(
-        Header(name.rstrip(b" \t"), value, place) for place, (name, value) in enumerate(fields)
+        Header(name.rstrip(b" \t"), value, position)
+        for position, (name, value) in enumerate(fields)
     )
     return Message(headers, raw[content_start(raw, end) :])
 

@@ -139,7 +139,7 @@ def _folded(header: Header) -> Header:
     name = len(header.name) + 1
     first, *others = line.split(b"\r\n")
     pieces = [*_fold(first, name), *(piece for other in others for piece in _fold(other))]
-    return Header(header.name, b"\r\n".join(pieces)[name:], header.place)
+    return Header(header.name, b"\r\n".join(pieces)[name:], header.position)
 
 
 def _fold(line: bytes, name: int = 0) -> list[bytes]:

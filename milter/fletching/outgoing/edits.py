@@ -1,9 +1,9 @@
-"""Edits: what has to be asked of Postfix so that one mail becomes another.
+"""Edits: what Postfix has to do so that one mail becomes another.
 
-Here lives how two mails become a list of edits, and how edits make a mail again. An edit is a
-value; who applies it is the milter daemon, and nobody else. The order is the one that is safe in
-Postfix: deletions from the highest index down, changes, additions, signatures on top, the sender,
-and the body in one run (requests between two pieces of a body end the replacement).
+Here is how two mails become a list of edits, and what a mail is after edits. An edit is a value;
+only the milter daemon applies it. The order is the one that is safe in Postfix: route, deletions
+from the highest index down, changes, additions, signatures on top, the sender, and the body in one
+run (another request between two pieces of a body ends the replacement).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class AddHeader:
 
 @dataclass(frozen=True, slots=True)
 class InsertHeader:
-    """A field above all that a milter sees: below Postfix's own Received."""
+    """A field above all fields that a milter sees, so right below Postfix's own Received."""
 
     name: bytes
     value: bytes
@@ -33,7 +33,7 @@ class InsertHeader:
 
 @dataclass(frozen=True, slots=True)
 class ChangeHeader:
-    """``index`` counts the fields of that name from 1, as they stand when it is their turn."""
+    """``index`` counts the fields of that name from 1, as they are when the edit is applied."""
 
     name: bytes
     index: int
@@ -63,30 +63,30 @@ class ReplaceBody:
 
 
 MOST_WORK = 5_000_000
-"""Edits of the header times lines of the header in a mail that Postfix is asked for: to find a
-field, cleanup(8) reads all lines before it, each time from the start. So many take it about 0.2 s
-of CPU, measured with Postfix 3.7 on the machine of docs/performance.md (docs/limits.md)."""
+"""Edits of the header times lines of the header that one mail may need: to find a field, cleanup(8)
+reads all lines before it, each time from the start. This much takes about 0.2 s of CPU, measured
+with Postfix 3.7 on the machine of docs/performance.md (docs/limits.md)."""
 
 MOST_CHANGES = 100
-"""Fields changed in one mail. A changed field stands at the end of the queue file, and the search
-for the next one jumps there and back: cleanup(8) gives up where it has jumped 10,000 times ("too
-many reverse jump records"), seen from 142 changes on."""
+"""Fields changed in one mail. Postfix writes a changed field to the end of the queue file, and the
+search for the next one jumps there and back: cleanup(8) gives up after 10,000 jumps ("too many
+reverse jump records"), which was seen from 142 changes on."""
 
-MOST_OCTETS = 10**9
-"""Edits times octets of the header: those are read, too, a gigabyte in about 0.3 s of CPU."""
+MOST_BYTES = 10**9
+"""Edits times bytes of the header: cleanup(8) reads those, too, 1 GB in about 0.3 s of CPU."""
 
 Edit = AddHeader | InsertHeader | ChangeHeader | DeleteHeader | ChangeSender | ReplaceBody
 
 
 def between(mail: Message, final: Message) -> tuple[Edit, ...]:
-    """The edits that make ``final`` of ``mail``, all of whose fields have a place.
+    """The edits that make ``final`` out of ``mail``, all of whose fields have a position.
 
-    A field of ``final`` with a place is one of ``mail``, perhaps with another value; they stand in
-    the order they had. Fields without a place stand before the first or behind the last of those.
-    Raises `ValueError` where that is not so: no edits of ours could make such a mail.
+    A field of ``final`` with a position is that field of ``mail``, perhaps with another value; they
+    keep their order. Fields without a position come before the first or after the last of those.
+    Raises `ValueError` if that is not so: no edits could make such a mail.
     """
     kept = _kept(mail, final)
-    above, below = _made(final)
+    above, below = _new(final)
     edits: list[Edit] = [
         *_deletions(mail, kept),
         *_changes(mail, kept),
@@ -115,10 +115,10 @@ def for_postfix(
 
 
 def routed(name: bytes, transport: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
-    """The edits with the route before them: a field that Postfix reads as it is added, and that is
-    gone again with the next edit (docs/routing.md).
+    """The edits with the route before them: a field that Postfix reads when it is added, and that
+    the next edit deletes (docs/routing.md).
 
-    Those that a client sent are deleted first, so that the added one is the first of its name.
+    Copies that a client sent are deleted first, so that the added one is the first of its name.
     """
     forged: list[Edit] = []
     others: list[Edit] = []
@@ -130,17 +130,17 @@ def routed(name: bytes, transport: str, edits: Iterable[Edit]) -> tuple[Edit, ..
 
 
 def from_sender(address: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
-    """The edits with a new envelope sender, before the body."""
+    """The edits with a new envelope sender, which comes before the body."""
     edits = tuple(edits)
     body = tuple(edit for edit in edits if isinstance(edit, ReplaceBody))
     return (*edits[: len(edits) - len(body)], ChangeSender(address), *body)
 
 
 def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
-    """Whether the edits would be more work for Postfix than one mail may be."""
-    octets = sum(len(header.name) + len(header.value) for header in mail.headers)
-    if len(edits) <= MOST_CHANGES and len(edits) * octets <= MOST_WORK:
-        # Nearly every mail: a header has no more lines than octets.
+    """Whether the edits would be more work for Postfix than one mail may cause."""
+    size = sum(len(header.name) + len(header.value) for header in mail.headers)
+    if len(edits) <= MOST_CHANGES and len(edits) * size <= MOST_WORK:
+        # Nearly every mail: a header has no more lines than bytes.
         return False
     of_header = [each for each in edits if not isinstance(each, ChangeSender | ReplaceBody)]
     lines = sum(1 + header.value.count(b"\n") for header in mail.headers)
@@ -148,11 +148,11 @@ def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
         return True
     if sum(isinstance(each, ChangeHeader) for each in of_header) > MOST_CHANGES:
         return True
-    return len(of_header) * octets > MOST_OCTETS
+    return len(of_header) * size > MOST_BYTES
 
 
 def replay(mail: Message, edits: Iterable[Edit]) -> Message:
-    """The mail after the edits, done as Postfix does them. A sender is not part of a mail."""
+    """The mail after the edits, applied as Postfix applies them. A sender is not part of a mail."""
     headers = list(mail.headers)
     body = mail.body
     for edit in edits:
@@ -162,40 +162,40 @@ def replay(mail: Message, edits: Iterable[Edit]) -> Message:
             case InsertHeader():
                 headers.insert(0, Header(edit.name, edit.value))
             case ChangeHeader() | DeleteHeader():
-                place = _place(headers, edit.name, edit.index)
+                at = _find(headers, edit.name, edit.index)
                 if isinstance(edit, DeleteHeader):
-                    del headers[place]
+                    del headers[at]
                 else:
-                    old = headers[place]
-                    headers[place] = Header(old.name, edit.value, old.place)
+                    old = headers[at]
+                    headers[at] = Header(old.name, edit.value, old.position)
             case ReplaceBody():
                 body = edit.body
     return Message(tuple(headers), body)
 
 
 def _kept(mail: Message, final: Message) -> Mapping[int, Header]:
-    """The fields of ``mail`` that are in ``final``, by their places."""
-    names = {header.place: header.name for header in mail.headers}
+    """The fields of ``mail`` that are still in ``final``, by position."""
+    names = {header.position: header.name for header in mail.headers}
     kept: dict[int, Header] = {}
     last = -1
     for header in final.headers:
-        if header.place is None:
+        if header.position is None:
             continue
-        if header.place <= last or names.get(header.place) != header.name:
-            raise ValueError("a header field of the mail has changed its name or its place")
-        kept[header.place] = header
-        last = header.place
+        if header.position <= last or names.get(header.position) != header.name:
+            raise ValueError("a header field of the mail has another name or another order")
+        kept[header.position] = header
+        last = header.position
     return kept
 
 
-def _made(final: Message) -> tuple[list[Header], list[Header]]:
-    """The fields without a place: those above the mail's own, and those below."""
-    places = [at for at, header in enumerate(final.headers) if header.place is not None]
-    if not places:
+def _new(final: Message) -> tuple[list[Header], list[Header]]:
+    """The fields without a position: those above the mail's own, and those below."""
+    own = [at for at, header in enumerate(final.headers) if header.position is not None]
+    if not own:
         return list(final.headers), []
-    first, last = places[0], places[-1]
-    if len(places) <= last - first:
-        raise ValueError("a made header field stands among those of the mail")
+    first, last = own[0], own[-1]
+    if len(own) <= last - first:
+        raise ValueError("a new header field is between those of the mail")
     return list(final.headers[:first]), list(final.headers[last + 1 :])
 
 
@@ -208,24 +208,26 @@ def _indexed(headers: Iterable[Header]) -> Iterator[tuple[int, Header]]:
 
 
 def _deletions(mail: Message, kept: Mapping[int, Header]) -> list[Edit]:
-    """From the last field up: an index below is not touched by a deletion above it."""
-    gone = [(index, header) for index, header in _indexed(mail.headers) if header.place not in kept]
+    """From the last field up: a deletion does not change the index of a field above it."""
+    gone = [
+        (index, header) for index, header in _indexed(mail.headers) if header.position not in kept
+    ]
     return [DeleteHeader(header.name, index) for index, header in reversed(gone)]
 
 
 def _changes(mail: Message, kept: Mapping[int, Header]) -> Iterator[Edit]:
-    """With the indexes that are left after the deletions."""
-    old = {header.place: header.value for header in mail.headers}
+    """With the indexes after the deletions."""
+    old = {header.position: header.value for header in mail.headers}
     for index, header in _indexed(kept.values()):
-        if header.value != old[header.place]:
+        if header.value != old[header.position]:
             yield ChangeHeader(header.name, index, header.value)
 
 
-def _place(headers: list[Header], name: bytes, index: int) -> int:
+def _find(headers: list[Header], name: bytes, index: int) -> int:
     key = Header(name, b"").key
-    for place, header in enumerate(headers):
+    for at, header in enumerate(headers):
         if header.key == key:
             index -= 1
             if index == 0:
-                return place
-    raise ValueError(f"there is no such field: {name!r}")
+                return at
+    raise ValueError(f"no such field: {name!r}")

@@ -98,7 +98,7 @@ def _without(message: Message, positions: frozenset[int]) -> Message:
     """The mail without the header fields at these positions."""
     if not positions:
         return message
-    return Message(tuple(h for h in message.headers if h.place not in positions), message.body)
+    return Message(tuple(h for h in message.headers if h.position not in positions), message.body)
 
 
 def _finished(

@@ -157,8 +157,8 @@ def read(headers: tuple[Header, ...]) -> Control:
     for header in headers:
         key = header.key
         is_control = key.startswith(PREFIX)
-        if (is_control or key == ROUTE_HEADER.lower()) and header.place is not None:
-            remove.add(header.place)
+        if (is_control or key == ROUTE_HEADER.lower()) and header.position is not None:
+            remove.add(header.position)
         if is_control:
             fields[key].append(header)
     if not fields:

@@ -80,7 +80,7 @@ class Submission:
     def positions(self, name: bytes) -> frozenset[int]:
         """Where the fields of that name are. ``name`` in lower case."""
         found = self.message.all(name)
-        return frozenset(each.place for each in found if each.place is not None)
+        return frozenset(each.position for each in found if each.position is not None)
 
     @property
     def has_several_recipients(self) -> bool:
