@@ -106,7 +106,7 @@ def envelope(
     local: bool = False,
     service: str | None = None,
 ) -> Envelope:
-    """From a trusted client to outbound recipients, where nothing else is said."""
+    """From a trusted client to outbound recipients, unless given otherwise."""
     to = tuple(Recipient(address, mailer) for address in recipients or (READER,))
     return Envelope(sender, to, client, login=login, local=local, service=service)
 
@@ -137,10 +137,10 @@ class Store:
 
     def __init__(self, answer: Numbered | None = Numbered(CAMPAIGN, 1)) -> None:  # noqa: B008
         self.answer = answer
-        self.asked: list[Question] = []
+        self.questions: list[Question] = []
 
     def __call__(self, question: Question) -> Numbered | None:
-        self.asked.append(question)
+        self.questions.append(question)
         return self.answer
 
 

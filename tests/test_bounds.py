@@ -14,49 +14,51 @@ from fletching.policy.trust import needs_body
 
 from tests.setting import CLASSIFIED, SITE, carried, envelope, mail, names, newsletter, setup
 
-STRANGER = "192.0.2.1"
+UNTRUSTED = "192.0.2.1"
 UNKNOWN = [f"X-GreenArrow-J{number}: b" for number in range(MOST_FIELDS)]
 SAME = ["X-GreenArrow-J: b"] * MOST_FIELDS
 ROUTES = ["X-Fletching-Route: vmta-a"] * MOST_FIELDS
 ONE_MORE = "X-GreenArrow-K: b"
 
 
-def goes(message: Message, client: str) -> Outcome:
+def sent(message: Message, client: str) -> Outcome:
     return carried(message, envelope(client=client))
 
 
-@pytest.mark.parametrize("client", ["127.0.0.1", STRANGER])
+@pytest.mark.parametrize("client", ["127.0.0.1", UNTRUSTED])
 @pytest.mark.parametrize("fields", [UNKNOWN, SAME, ROUTES], ids=["unknown", "same", "routes"])
 class TestControlHeaders:
-    def test_so_many_are_removed(self, fields: list[str], client: str) -> None:
-        outcome = goes(mail(*fields), client)
+    def test_hundred_control_headers_are_removed(self, fields: list[str], client: str) -> None:
+        outcome = sent(mail(*fields), client)
         assert outcome.refusal is None
         assert not any(name.lower().startswith(b"x-greena") for name in names(outcome.final))
 
-    def test_one_more_is_refused(self, fields: list[str], client: str) -> None:
-        outcome = goes(mail(*fields, ONE_MORE), client)
+    def test_more_than_hundred_control_headers_are_rejected(
+        self, fields: list[str], client: str
+    ) -> None:
+        outcome = sent(mail(*fields, ONE_MORE), client)
         assert (outcome.refusal, outcome.edits) == (TOO_MANY_FIELDS, ())
 
 
-def test_forged_routes_of_a_mail_that_comes_again_are_bounded() -> None:
+def test_forged_routes_in_a_second_pass_are_limited() -> None:
     (info,) = (header for header in carried(newsletter()).final.all(b"x-mailer-info"))
     again = f"X-Mailer-Info:{info.value.decode()}".replace("\r\n", "\n")
     assert carried(mail(again, *ROUTES)).refusal is None
     assert carried(mail(again, *ROUTES, ROUTES[0])).refusal == TOO_MANY_FIELDS
 
 
-@pytest.mark.parametrize("client", ["127.0.0.1", STRANGER])
-def test_edits_of_a_mail_with_many_fields_are_refused(client: str) -> None:
+@pytest.mark.parametrize("client", ["127.0.0.1", UNTRUSTED])
+def test_too_many_edits_in_a_long_header_are_rejected(client: str) -> None:
     # Each edit makes cleanup(8) read all fields before the one that is meant.
     few = ["A: b"] * (edits.MOST_WORK // MOST_FIELDS - MOST_FIELDS - 10)
-    assert goes(mail(*few, *SAME), client).refusal is None
+    assert sent(mail(*few, *SAME), client).refusal is None
     many = [*few, *["A: b"] * 20]
-    outcome = goes(mail(*many, *SAME), client)
+    outcome = sent(mail(*many, *SAME), client)
     assert (outcome.refusal, outcome.edits) == (TOO_MANY_EDITS, ())
-    assert goes(mail(*many), client).refusal is None
+    assert sent(mail(*many), client).refusal is None
 
 
-def test_fields_that_we_would_fold_are_edits_too() -> None:
+def test_folded_fields_count_as_edits() -> None:
     long = [f"A{number}: {'b ' * 600}" for number in range(3000)]
     outcome = carried(mail(*long, "X-GreenArrow-MailClass: newsletter"))
     assert outcome.refusal == TOO_MANY_EDITS
@@ -79,9 +81,9 @@ def line(capfd: pytest.CaptureFixture[str], *facts: tuple[str, object]) -> str:
         ([("rcpt", "é" * 100)] * 20, True),
         ([("rcpt", "ada@example.org")] * 20, False),
     ],
-    ids=["recipients", "unknown headers", "escaped", "two octets each", "as usual"],
+    ids=["recipients", "unknown headers", "escaped", "two bytes each", "as usual"],
 )
-def test_a_line_has_a_bound(
+def test_log_line_has_a_maximum_length(
     capfd: pytest.CaptureFixture[str], facts: list[tuple[str, object]], left_out: bool
 ) -> None:
     text = line(capfd, ("verdict", "accept"), *facts)
@@ -94,7 +96,7 @@ def test_a_line_has_a_bound(
         assert int(text.rsplit("=", 1)[1]) == len(facts) - shown
 
 
-def test_many_lines_at_once_stay_whole(capfd: pytest.CaptureFixture[str]) -> None:
+def test_many_log_lines_at_once_stay_whole(capfd: pytest.CaptureFixture[str]) -> None:
     facts = (("rcpt", "x" * 400),)
     log.mails([(f"4Q{number}", bool(number % 2), facts) for number in range(100)])
     lines = capfd.readouterr().err.splitlines()
@@ -102,9 +104,7 @@ def test_many_lines_at_once_stay_whole(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("character", ["\U000e0001", "\x1b", "\n", '"', "\\", "é", "\udcff", "x"])
-def test_no_value_takes_the_room_of_those_behind_it(
-    capfd: pytest.CaptureFixture[str], character: str
-) -> None:
+def test_long_log_value_is_cut(capfd: pytest.CaptureFixture[str], character: str) -> None:
     """A client chooses its login, and not whether the log says what it was answered."""
     text = line(capfd, ("login", character * 600), ("reply", "550 5.6.0 no"), ("edits", 1))
     assert text.endswith(' reply="550 5.6.0 no" edits=1\n')
@@ -123,14 +123,14 @@ def test_no_value_takes_the_room_of_those_behind_it(
         (SITE, ["X-GreenArrow-Nosuch: b"], envelope(), True),
         (SITE, [], envelope(), False),
         (SITE, [], envelope(login="nobody"), False),
-        (SITE, [CLASSIFIED], envelope(client=STRANGER), False),
+        (SITE, [CLASSIFIED], envelope(client=UNTRUSTED), False),
         (SITE + "default_mail_class: newsletter\n", [], envelope(), True),
-        (SITE + "default_mail_class: newsletter\n", [], envelope(client=STRANGER), False),
+        (SITE + "default_mail_class: newsletter\n", [], envelope(client=UNTRUSTED), False),
         (SITE, [], envelope(login="shop"), True),
         (SITE, [], envelope(login="a@b"), False),
     ],
 )
-def test_a_body_is_kept_where_it_may_be_read(
+def test_body_is_kept_only_if_it_may_be_read(
     site: str, fields: list[str], around: Envelope, kept: bool
 ) -> None:
     message, opened = mail(*fields), setup(site)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.cases import for_every
 
 
-def asked(*fields: str) -> Control:
+def control(*fields: str) -> Control:
     """What a mail with these fields asks for."""
     return read(parse("\n".join((*fields, "", "")).encode("utf-8", "surrogateescape")).headers)
 
@@ -24,7 +24,7 @@ def value(found: Control, setting: str) -> object:
 
 
 def invalid(*fields: str) -> list[str]:
-    return [str(each) for each in asked(*fields).invalid]
+    return [str(each) for each in control(*fields).invalid]
 
 
 # Each header: its attribute, valid values and what they mean, invalid values and the rule.
@@ -180,7 +180,7 @@ INVALID: list[tuple[str, str, str]] = [
 
 @for_every(VALID)
 def test_valid(name: str, setting: str, text: str, meaning: object) -> None:
-    found = asked(f"X-GreenArrow-{name}: {text}")
+    found = control(f"X-GreenArrow-{name}: {text}")
     assert value(found, setting) == meaning
     assert {each.source for each in found.offers.by_setting.values()} == {f"X-GreenArrow-{name}"}
     assert found.invalid == ()
@@ -190,7 +190,7 @@ def test_valid(name: str, setting: str, text: str, meaning: object) -> None:
 
 @for_every(INVALID)
 def test_invalid(name: str, text: str, rule: str) -> None:
-    found = asked(f"X-GreenArrow-{name}: {text}")
+    found = control(f"X-GreenArrow-{name}: {text}")
     (wrong,) = found.invalid
     assert wrong.source == f"X-GreenArrow-{name}"
     assert wrong.rule.startswith(rule)
@@ -202,7 +202,7 @@ def test_invalid(name: str, text: str, rule: str) -> None:
     assert found.offers.by_setting == {}
 
 
-def test_the_tables_are_complete() -> None:
+def test_tables_have_every_header() -> None:
     """Every header that is valid by itself."""
     names = {each.name for each in _FIELDS.values()}
     post = "X-GreenArrow-List-Unsubscribe-HTTP-URL-Post"
@@ -230,21 +230,21 @@ SETTING = {name: setting for name, setting, _, _ in VALID}
 
 
 @pytest.mark.parametrize("name", SETTING)
-def test_twice_the_same(name: str) -> None:
+def test_header_given_twice_with_the_same_value_counts_once(name: str) -> None:
     field = f"X-GreenArrow-{name}: {EXAMPLE[name]}"
-    found = asked(field, f"x-greenarrow-{name.lower()}:\n\t{EXAMPLE[name]}  ")
+    found = control(field, f"x-greenarrow-{name.lower()}:\n\t{EXAMPLE[name]}  ")
     assert found.invalid == ()
-    assert value(found, SETTING[name]) == value(asked(field), SETTING[name]) is not None
+    assert value(found, SETTING[name]) == value(control(field), SETTING[name]) is not None
     assert found.remove == {0, 1}
     assert found.count == 2
 
 
 @pytest.mark.parametrize("name", SETTING)
-def test_twice_with_different_values(name: str) -> None:
+def test_header_given_twice_with_different_values_is_invalid(name: str) -> None:
     first, second = EXAMPLE[name], OTHER[name]
     if first == second:
         first = {"yes": "no", "no": "yes"}[second]
-    found = asked(f"X-GreenArrow-{name}: {first}", f"X-GreenArrow-{name}: {second}")
+    found = control(f"X-GreenArrow-{name}: {first}", f"X-GreenArrow-{name}: {second}")
     assert [str(each) for each in found.invalid] == [
         f"X-GreenArrow-{name}: must not be given twice with different values"
     ]
@@ -253,10 +253,10 @@ def test_twice_with_different_values(name: str) -> None:
 
 
 @for_every([*product(SETTING, (str.lower, str.upper, str.swapcase))])
-def test_names_in_any_case(name: str, case: object) -> None:
+def test_header_names_are_case_insensitive(name: str, case: object) -> None:
     assert callable(case)
     written = case(f"X-GreenArrow-{name}")
-    found = asked(f"{written}: {EXAMPLE[name]}")
+    found = control(f"{written}: {EXAMPLE[name]}")
     assert value(found, SETTING[name]) is not None
     assert found.invalid == ()
 
@@ -273,14 +273,14 @@ def test_names_in_any_case(name: str, case: object) -> None:
         ("X-GreenArrow-MailClass: news\n letter", None),
     ],
 )
-def test_white_space_and_folds(field: str, meaning: str | None) -> None:
-    assert value(asked(field), "mail_class") == meaning
+def test_values_are_unfolded_and_trimmed(field: str, meaning: str | None) -> None:
+    assert value(control(field), "mail_class") == meaning
 
 
-def test_a_folded_value_with_blanks() -> None:
-    found = asked("X-GreenArrow-Click-Tracking-ID: order\n  7,\n\tshop")
+def test_folded_value_keeps_its_spaces() -> None:
+    found = control("X-GreenArrow-Click-Tracking-ID: order\n  7,\n\tshop")
     assert value(found, "click_tracking_id") is None, "a tab is no printable character"
-    found = asked("X-GreenArrow-Click-Tracking-ID: order\n  7,\n shop")
+    found = control("X-GreenArrow-Click-Tracking-ID: order\n  7,\n shop")
     assert value(found, "click_tracking_id") == "order  7, shop"
 
 
@@ -296,21 +296,21 @@ def test_a_folded_value_with_blanks() -> None:
         ("X-GreenArrow-" + "y" * 100, "X-GreenArrow-" + "y" * 51),
     ],
 )
-def test_unknown_headers_go_and_are_told(name: str, shown: str) -> None:
-    found = asked("Subject: x", f"{name}: whatever")
+def test_unknown_control_header_is_removed_with_a_warning(name: str, shown: str) -> None:
+    found = control("Subject: x", f"{name}: whatever")
     (wrong,) = found.invalid
     assert str(wrong) == f"{shown}: unknown control header"
     assert not wrong.strict
     assert found.remove == {1}
 
 
-def test_an_unknown_header_is_told_once() -> None:
-    found = asked("X-GreenArrow-Foo: 1", "x-greenarrow-foo: 2", "X-GreenArrow-Bar: 3")
+def test_unknown_control_header_is_reported_once() -> None:
+    found = control("X-GreenArrow-Foo: 1", "x-greenarrow-foo: 2", "X-GreenArrow-Bar: 3")
     assert len(found.invalid) == 2
     assert found.remove == {0, 1, 2}
 
 
-def test_a_name_that_is_no_text() -> None:
+def test_header_name_that_is_not_ascii_is_shown_safely() -> None:
     found = read((Header(b"X-GreenArrow-\xff\xfe", b" x", 0),))
     assert str(found.invalid[0]) == "X-GreenArrow-\ufffd\ufffd: unknown control header"
 
@@ -319,23 +319,23 @@ def test_a_name_that_is_no_text() -> None:
     "name", ["X-GreenArrow", "GreenArrow-MailClass", "XX-GreenArrow-MailClass", "X-CampaignID",
              "X-Mailer-Info", "List-Unsubscribe"],
 )  # fmt: skip
-def test_other_headers_are_not_ours(name: str) -> None:
-    assert asked(f"{name}: newsletter") == Control()
+def test_other_headers_are_not_control_headers(name: str) -> None:
+    assert control(f"{name}: newsletter") == Control()
 
 
-def test_a_forged_route_goes_and_is_not_counted() -> None:
-    found = asked("X-Fletching-Route: vmta-a", "x-fletching-route : b", "Subject: x")
+def test_forged_route_is_removed_and_not_counted() -> None:
+    found = control("X-Fletching-Route: vmta-a", "x-fletching-route : b", "Subject: x")
     assert found.remove == {0, 1}
     assert found.count == 0
     assert found.invalid == ()
 
 
-def test_fields_that_we_made_are_not_removed() -> None:
+def test_fields_that_we_added_are_not_removed() -> None:
     assert read((Header(b"X-GreenArrow-MailClass", b" a"),)).remove == frozenset()
 
 
-def test_nothing_asked() -> None:
-    assert asked("Subject: x", "To: y@example.org") == Control()
+def test_mail_without_control_headers_asks_for_nothing() -> None:
+    assert control("Subject: x", "To: y@example.org") == Control()
 
 
 # Two that belong together.
@@ -344,28 +344,28 @@ POST = "X-GreenArrow-List-Unsubscribe-HTTP-URL-Post"
 LINK = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
 
 
-def test_post_with_its_url() -> None:
-    found = asked(f"{POST}: List-Unsubscribe=One-Click", f"{LINK}: https://example.com/u")
+def test_post_header_with_its_url_is_valid() -> None:
+    found = control(f"{POST}: List-Unsubscribe=One-Click", f"{LINK}: https://example.com/u")
     assert value(found, "list_unsubscribe_post") == "List-Unsubscribe=One-Click"
     assert value(found, "list_unsubscribe_url") == "https://example.com/u"
     assert found.invalid == ()
 
 
-def test_post_alone() -> None:
-    found = asked(f"{POST}: List-Unsubscribe=One-Click")
+def test_post_header_alone_is_invalid() -> None:
+    found = control(f"{POST}: List-Unsubscribe=One-Click")
     assert value(found, "list_unsubscribe_post") is None
     assert invalid(f"{POST}: x") == [f"{POST}: requires a valid {LINK}"]
 
 
-def test_post_with_an_invalid_url() -> None:
-    found = asked(f"{LINK}: nonsense", f"{POST}: List-Unsubscribe=One-Click")
+def test_post_header_with_an_invalid_url_is_invalid() -> None:
+    found = control(f"{LINK}: nonsense", f"{POST}: List-Unsubscribe=One-Click")
     assert value(found, "list_unsubscribe_post") is None
     assert [each.source for each in found.invalid] == [LINK, POST]
 
 
 @pytest.mark.parametrize("text", ["", "a\tb", "x" * 256])
-def test_post_invalid(text: str) -> None:
-    found = asked(f"{LINK}: https://example.com/u", f"{POST}: {text}")
+def test_invalid_post_header_leaves_the_url(text: str) -> None:
+    found = control(f"{LINK}: https://example.com/u", f"{POST}: {text}")
     assert [str(each) for each in found.invalid] == [f"{POST}: {PRINTABLE}"]
     assert value(found, "list_unsubscribe_url") == "https://example.com/u"
     assert value(found, "list_unsubscribe_post") is None
@@ -377,7 +377,7 @@ NAMES = st.sampled_from([*SETTING, "DKIM", "List-Unsubscribe-HTTP-URL-Post", "Fo
 
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=80)), max_size=8))
-def test_any_octets_are_read(fields: list[tuple[str, bytes]]) -> None:
+def test_any_bytes_are_read(fields: list[tuple[str, bytes]]) -> None:
     headers = tuple(
         Header(f"X-GreenArrow-{name}".encode(), value, place)
         for place, (name, value) in enumerate(fields)

@@ -9,7 +9,7 @@ from fletching.policy import offers
 from fletching.policy.control import Control
 from fletching.policy.offers import DkimRequest
 
-from tests.test_control import asked
+from tests.test_control import control
 
 
 def dkim(found: Control) -> tuple[DkimRequest, ...] | None:
@@ -54,7 +54,7 @@ KEYS = "must have only the keys domain, from_domain, selector, use_key_from, all
     ],
 )  # fmt: skip
 def test_dkim_valid(value: str, requests: list[DkimRequest]) -> None:
-    found = asked(f"X-GreenArrow-DKIM: {value}")
+    found = control(f"X-GreenArrow-DKIM: {value}")
     assert dkim(found) == tuple(requests)
     assert found.invalid == ()
 
@@ -98,15 +98,15 @@ def test_dkim_valid(value: str, requests: list[DkimRequest]) -> None:
     ],
 )  # fmt: skip
 def test_dkim_invalid(value: str, rule: str) -> None:
-    found = asked(f"X-GreenArrow-DKIM: {value}")
+    found = control(f"X-GreenArrow-DKIM: {value}")
     assert [str(invalid) for invalid in found.invalid] == [f"X-GreenArrow-DKIM: {rule}"]
     assert found.invalid[0].strict
     assert dkim(found) is None
     assert found.remove == {0}
 
 
-def test_dkim_fields_are_cumulative() -> None:
-    found = asked(
+def test_dkim_headers_add_up() -> None:
+    found = control(
         'X-GreenArrow-DKIM: {"domain": "a.example"}',
         'x-greenarrow-dkim: [{"domain": "b.example"}, {"domain": "a.example"}]',
     )
@@ -118,28 +118,28 @@ def test_dkim_fields_are_cumulative() -> None:
     assert found.invalid == ()
 
 
-def test_an_invalid_dkim_field_leaves_the_others() -> None:
-    found = asked("X-GreenArrow-DKIM: nonsense", 'X-GreenArrow-DKIM: {"domain": "a.example"}')
+def test_invalid_dkim_header_leaves_the_others() -> None:
+    found = control("X-GreenArrow-DKIM: nonsense", 'X-GreenArrow-DKIM: {"domain": "a.example"}')
     assert dkim(found) == (DkimRequest(domain="a.example"),)
     assert len(found.invalid) == 1
 
 
-def test_more_than_ten_signatures_in_all() -> None:
+def test_more_than_ten_signatures_in_all_are_invalid() -> None:
     six = json.dumps([{}] * 6)
-    found = asked(f"X-GreenArrow-DKIM: {six}", f"X-GreenArrow-DKIM: {six}")
+    found = control(f"X-GreenArrow-DKIM: {six}", f"X-GreenArrow-DKIM: {six}")
     assert dkim(found) is None
     assert [invalid.rule for invalid in found.invalid] == ["must request at most 10 signatures"]
 
 
-def test_dkim_just_short_enough() -> None:
+def test_longest_dkim_header_is_valid() -> None:
     padded = '{"domain": "a.example"' + " " * (4095 - 23) + "}"
     assert len(padded) == 4095
-    assert dkim(asked(f"X-GreenArrow-DKIM: {padded}")) is not None
-    assert dkim(asked(f"X-GreenArrow-DKIM: {padded} ")) is not None, "a blank at the end is none"
-    assert dkim(asked(f"X-GreenArrow-DKIM: {padded[:-1]} }}")) is None
+    assert dkim(control(f"X-GreenArrow-DKIM: {padded}")) is not None
+    assert dkim(control(f"X-GreenArrow-DKIM: {padded} ")) is not None, "a blank at the end is none"
+    assert dkim(control(f"X-GreenArrow-DKIM: {padded[:-1]} }}")) is None
 
 
-def test_dkim_with_all_keys() -> None:
+def test_dkim_object_with_all_keys() -> None:
     value = {
         "domain": "a.example",
         "from_domain": True,
@@ -147,5 +147,5 @@ def test_dkim_with_all_keys() -> None:
         "use_key_from": "b.example/t",
         "allow_duplicate": True,
     }
-    found = asked(f"X-GreenArrow-DKIM: {json.dumps(value)}")
+    found = control(f"X-GreenArrow-DKIM: {json.dumps(value)}")
     assert dkim(found) == (DkimRequest("a.example", True, "s", "b.example/t", True),)

@@ -1,4 +1,4 @@
-"""edits.py: law 1, the order that is safe in Postfix, and indexes that live."""
+"""edits.py: law 1, an order that is safe in Postfix, and indexes that change with each edit."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_edits_make_the_final_mail(pair: tuple[Message, Message]) -> None:
 
 
 @given(mail_and_final())
-def test_edits_come_in_the_order_that_is_safe(pair: tuple[Message, Message]) -> None:
+def test_edits_come_in_a_safe_order(pair: tuple[Message, Message]) -> None:
     order = [DeleteHeader, ChangeHeader, AddHeader, InsertHeader, ReplaceBody]
     kinds = [order.index(type(edit)) for edit in between(*pair)]
     assert kinds == sorted(kinds)
 
 
 @given(mail_and_final())
-def test_nothing_is_asked_for_twice_or_in_vain(pair: tuple[Message, Message]) -> None:
+def test_no_edit_is_superfluous(pair: tuple[Message, Message]) -> None:
     message, final = pair
     edits = between(message, final)
     for skipped in range(len(edits)):
@@ -96,7 +96,7 @@ def test_same_mail_needs_no_edits(pair: tuple[Message, Message]) -> None:
 
 
 @given(mail_and_final())
-def test_route_is_gone_again_and_its_forgeries_with_it(pair: tuple[Message, Message]) -> None:
+def test_route_and_its_forgeries_are_gone_after_the_edits(pair: tuple[Message, Message]) -> None:
     message, final = pair
     headers = tuple(h for h in final.headers if h.key != ROUTE.lower())
     final = replace(final, headers=headers)
@@ -119,7 +119,7 @@ def test_deletions_go_from_the_highest_index_down() -> None:
     )
 
 
-def test_changes_count_what_the_deletions_left() -> None:
+def test_changes_use_indexes_after_the_deletions() -> None:
     final = without(THREE, 0)
     changed = replace(final.headers[-1], value=b" new")
     final = replace(final, headers=(*final.headers[:-1], changed))
@@ -138,7 +138,7 @@ def test_additions_go_below_and_signatures_on_top_in_order() -> None:
     )
 
 
-def test_indexes_live() -> None:
+def test_indexes_count_fields_as_they_are_at_that_time() -> None:
     """As in Postfix: three fields, the first deleted twice, and the third is left."""
     left = replay(THREE, (DeleteHeader(b"X-H", 1), DeleteHeader(b"X-H", 1)))
     assert [h.value for h in left.all(b"x-h")] == [b" 3"]
@@ -147,7 +147,7 @@ def test_indexes_live() -> None:
 
 
 @pytest.mark.parametrize("edit", [DeleteHeader(b"X-H", 4), ChangeHeader(b"Cc", 1, b" a")])
-def test_an_edit_of_a_field_that_is_not_there_is_an_error(edit: Edit) -> None:
+def test_edit_of_a_missing_field_is_an_error(edit: Edit) -> None:
     with pytest.raises(ValueError, match="no such field"):
         replay(THREE, (edit,))
 
@@ -213,7 +213,7 @@ NEW = Header(b"New", b" 1")
     ],
     ids=["made amid", "made amid others", "order", "twice", "name", "case", "of no mail"],
 )
-def test_what_no_edits_can_make_is_an_error(headers: tuple[Header, ...]) -> None:
+def test_mail_that_no_edits_can_make_is_an_error(headers: tuple[Header, ...]) -> None:
     with pytest.raises(ValueError, match="header field"):
         between(THREE, replace(THREE, headers=headers))
 

@@ -26,7 +26,7 @@ LONG = [f"A{number}: {'b ' * 600}" for number in range(MOST_CHANGES + 1)]
 
 
 @pytest.mark.parametrize(
-    ("fields", "octets", "edits", "too_much"),
+    ("fields", "size", "edits", "too_much"),
     [
         (10, 100, [], False),
         (10, 100, [CHANGED] * 100, False),
@@ -43,8 +43,10 @@ LONG = [f"A{number}: {'b ' * 600}" for number in range(MOST_CHANGES + 1)]
         (1_000_000, 20, [], False),
     ],
 )
-def test_bounds(fields: int, octets: int, edits: list[Edit], too_much: bool) -> None:
-    headers = (Header(b"A", b"b" * octets),) * fields
+def test_too_much_work_for_postfix_is_rejected(
+    fields: int, size: int, edits: list[Edit], too_much: bool
+) -> None:
+    headers = (Header(b"A", b"b" * size),) * fields
     assert are_too_much(Message(headers, b""), edits) == too_much
 
 

@@ -18,7 +18,7 @@ from fletching.mail.envelope import Envelope, Recipient
         ("l\udce4user@example.org", "example.org", "l\udce4user@example.org"),
     ],
 )
-def test_addresses(address: str, domain: str, mailbox: str) -> None:
+def test_domain_and_mailbox_of_an_address(address: str, domain: str, mailbox: str) -> None:
     assert Recipient(address).domain == domain
     assert Recipient(address).mailbox == mailbox
 
@@ -28,7 +28,7 @@ def test_addresses(address: str, domain: str, mailbox: str) -> None:
     [((), False), ((None,), False), ((None, None), False), (("smtp",), True),
      ((None, "smtp"), True), (("",), True)],
 )  # fmt: skip
-def test_mailers(mailers: tuple[str | None, ...], told: bool) -> None:
+def test_mailers_of_the_recipients(mailers: tuple[str | None, ...], told: bool) -> None:
     to = tuple(Recipient("a@example.org", mailer) for mailer in mailers)
     around = Envelope("s@example.org", to, "127.0.0.1")
     assert around.mailers_told == told

@@ -47,13 +47,13 @@ from tests.setting import (
 # One mail, all the way.
 
 
-def test_what_is_asked_of_postfix_and_in_which_order() -> None:
+def test_edits_come_in_the_documented_order() -> None:
     outcome = carried(newsletter())
-    told = [
+    requested = [
         (type(edit), getattr(edit, "name", None), getattr(edit, "index", None))
         for edit in outcome.edits
     ]
-    assert told == [
+    assert requested == [
         (AddHeader, b"X-Fletching-Route", None),
         (DeleteHeader, b"X-Fletching-Route", 1),
         (DeleteHeader, b"X-GreenArrow-Click-Tracking-ID", 1),
@@ -69,7 +69,7 @@ def test_what_is_asked_of_postfix_and_in_which_order() -> None:
     assert replay(newsletter(), outcome.edits) == outcome.final
 
 
-def test_what_leaves() -> None:
+def test_newsletter_leaves_with_our_fields_and_tokens() -> None:
     outcome = carried(newsletter())
     assert outcome.refusal is None
     assert outcome.warnings == ()
@@ -98,7 +98,7 @@ def test_what_leaves() -> None:
     ]
 
 
-def test_all_tokens_tell_the_same() -> None:
+def test_all_tokens_have_the_same_facts() -> None:
     outcome = carried(newsletter())
     assert outcome.member is not None
     (facts,) = {token.facts for token in tokens(outcome)}
@@ -120,10 +120,10 @@ def test_all_tokens_tell_the_same() -> None:
     }
 
 
-def test_the_question() -> None:
+def test_question_to_the_store() -> None:
     store = Store()
     carried(newsletter(), store=store)
-    (question,) = store.asked
+    (question,) = store.questions
     assert question.sendid == "newsletter100525"
     assert question.mail_class == "newsletter"
     assert question.instance_id == "100525"
@@ -138,13 +138,13 @@ def test_the_question() -> None:
     }
 
 
-def test_nothing_is_remembered_without_a_tag() -> None:
+def test_nothing_is_stored_for_bounces_without_a_verp_tag() -> None:
     store = Store()
     carried(newsletter(), opened=setup(SITE + "verp: false\n"), store=store)
-    assert store.asked[0].remember == ()
+    assert store.questions[0].remember == ()
 
 
-def test_the_store_is_asked_once_and_only_for_what_is_sent() -> None:
+def test_store_is_asked_once_and_only_for_mail_that_is_sent() -> None:
     for message, site, asks in (
         (newsletter(), SITE, 1),
         (mail(), SITE, 0),
@@ -153,13 +153,13 @@ def test_the_store_is_asked_once_and_only_for_what_is_sent() -> None:
     ):
         store = Store()
         carried(message, opened=setup(site), store=store)
-        assert len(store.asked) == asks
+        assert len(store.questions) == asks
     store = Store()
     carried(newsletter(), envelope(client="198.51.100.7"), store=store)
-    assert store.asked == []
+    assert store.questions == []
     paused = setup(paused={"a", "b"})
     carried(newsletter(), opened=paused, store=store)
-    assert store.asked == []
+    assert store.questions == []
 
 
 def members(sticky: str, *instances: str) -> list[str]:
@@ -175,20 +175,20 @@ def members(sticky: str, *instances: str) -> list[str]:
     return taken
 
 
-def test_chance_decides_the_member_of_a_pool() -> None:
+def test_pool_member_is_random_for_each_message() -> None:
     assert set(members("message", "1")) == {"a", "b"}
 
 
 @pytest.mark.parametrize("sticky", ["campaign", "recipient_domain"])
-def test_a_pool_may_stick(sticky: str) -> None:
+def test_sticky_pool_keeps_one_member(sticky: str) -> None:
     assert len(set(members(sticky, "1"))) == 1
 
 
-def test_a_campaign_sticks_to_a_member_however_its_instance_id_is_written() -> None:
+def test_sticky_campaign_ignores_the_case_of_the_instance_id() -> None:
     assert all(len(set(members("campaign", f"{n}x", f"{n}X"))) == 1 for n in range(20))
 
 
-def test_campaigns_share_a_pool() -> None:
+def test_different_campaigns_use_different_members() -> None:
     assert len(set(members("campaign", *map(str, range(40))))) == 2
 
 
@@ -208,7 +208,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("raw", STRANGE)
 @pytest.mark.parametrize("client", ["127.0.0.1", "198.51.100.7"])
-def test_a_mail_without_class_and_control_headers_is_not_touched(raw: bytes, client: str) -> None:
+def test_mail_without_class_and_control_headers_is_not_edited(raw: bytes, client: str) -> None:
     message = parse(raw)
     outcome = carried(message, envelope(client=client))
     assert outcome.edits == ()
@@ -220,7 +220,7 @@ def test_a_mail_without_class_and_control_headers_is_not_touched(raw: bytes, cli
     assert not outcome.untracked
 
 
-def test_of_a_strangers_mail_only_control_headers_go() -> None:
+def test_untrusted_mail_loses_only_control_headers() -> None:
     message = newsletter("X-GreenArrow-MailClass: other", "X-Fletching-Route: vmta-a")
     outcome = carried(message, envelope(client="198.51.100.7"))
     assert all(isinstance(edit, DeleteHeader) for edit in outcome.edits)
@@ -228,7 +228,7 @@ def test_of_a_strangers_mail_only_control_headers_go() -> None:
     assert outcome.final == Message(tuple(kept), message.body)
 
 
-def test_of_a_mail_without_class_only_control_headers_go() -> None:
+def test_mail_without_class_loses_only_control_headers() -> None:
     message = mail("X-GreenArrow-InstanceID: 1", "X-GreenArrow-BounceMailboxOverride: b@e.com",
                    body="http://example.org/ ##unsubscribetag##http://e.com\n")  # fmt: skip
     outcome = carried(message)
@@ -237,7 +237,7 @@ def test_of_a_mail_without_class_only_control_headers_go() -> None:
     assert outcome.sender is None
 
 
-def test_a_mail_without_class_may_be_signed() -> None:
+def test_mail_without_class_may_be_signed() -> None:
     site = SITE.replace("dkim: {", "dkim: {sign_unclassified: true, ")
     outcome = carried(mail(), opened=setup(site))
     assert [type(edit) for edit in outcome.edits] == [InsertHeader]
@@ -263,7 +263,7 @@ def test_a_mail_without_class_may_be_signed() -> None:
         ),
     ],
 )
-def test_a_refused_mail_is_not_edited(field: str, site: str, reply: str) -> None:
+def test_rejected_mail_is_not_edited(field: str, site: str, reply: str) -> None:
     message = mail(CLASSIFIED, field)
     outcome = carried(message, opened=setup(site))
     assert str(outcome.refusal).startswith(reply)
@@ -272,7 +272,7 @@ def test_a_refused_mail_is_not_edited(field: str, site: str, reply: str) -> None
     assert outcome.warnings
 
 
-def test_a_paused_virtual_mta_without_fallback() -> None:
+def test_paused_virtual_mta_without_fallback_defers_the_mail() -> None:
     everything = setup(paused={"a", "b"})
     outcome = carried(newsletter(), opened=everything)
     assert outcome.refusal == ALL_PAUSED
@@ -280,7 +280,7 @@ def test_a_paused_virtual_mta_without_fallback() -> None:
     assert outcome.edits == ()
 
 
-def test_a_paused_virtual_mta_with_fallback() -> None:
+def test_paused_member_gives_its_mail_to_the_other() -> None:
     for paused, expected in (("a", "b"), ("b", "a")):
         outcome = carried(newsletter(), opened=setup(paused={paused}))
         assert outcome.member is not None
@@ -290,7 +290,7 @@ def test_a_paused_virtual_mta_with_fallback() -> None:
 # The store is away.
 
 
-def test_without_store_the_client_tries_again() -> None:
+def test_mail_is_deferred_without_the_store() -> None:
     outcome = carried(newsletter(), store=Store(None))
     assert outcome.refusal == STORE_UNAVAILABLE
     assert str(outcome.refusal) == "451 4.3.0 campaign store is not available, try again"
@@ -298,7 +298,7 @@ def test_without_store_the_client_tries_again() -> None:
     assert outcome.final == newsletter()
 
 
-def test_without_store_untracked() -> None:
+def test_mail_is_sent_untracked_without_the_store() -> None:
     store = Store(None)
     outcome = carried(newsletter(), opened=setup(UNTRACKED), store=store)
     assert outcome.refusal is None
@@ -315,7 +315,7 @@ def test_without_store_untracked() -> None:
     assert b"http://www.example.org/a?x=1&amp;y=2" in outcome.final.body
 
 
-def test_without_store_members_of_a_pool_still_share() -> None:
+def test_pool_members_share_mail_without_the_store() -> None:
     taken = set()
     for chance in range(40):
         stamp = Stamp(NOW, bytes([chance] * 8))
@@ -325,7 +325,7 @@ def test_without_store_members_of_a_pool_still_share() -> None:
     assert taken == {"a", "b"}
 
 
-def test_without_store_a_campaign_sticks_to_its_member() -> None:
+def test_campaign_sticks_to_its_member_without_the_store() -> None:
     site = setup(UNTRACKED.replace("{a: 3, b: 1}", "{a: 3, b: 1}, sticky: campaign"))
     taken = {}
     for instance in range(40):
@@ -339,7 +339,7 @@ def test_without_store_a_campaign_sticks_to_its_member() -> None:
     assert {member.name for member in taken.values() if member} == {"a", "b"}
 
 
-def test_without_store_there_is_no_route_by_sender() -> None:
+def test_route_by_sender_does_not_route_without_the_store() -> None:
     site = f"route_by: sender\n{UNTRACKED}"
     with_store = carried(newsletter(), opened=setup(site))
     assert with_store.member is not None
@@ -384,7 +384,7 @@ HEADERS = st.lists(
 
 
 @given(HEADERS, st.sampled_from(["127.0.0.1", "198.51.100.7"]), st.booleans(), st.booleans())
-def test_any_control_headers(
+def test_any_control_headers_are_handled(
     fields: list[tuple[str, str]], client: str, classified: bool, shared: bool
 ) -> None:
     headers = [Header(b"X-GreenArrow-MailClass", b" newsletter", 0)] if classified else []
@@ -412,20 +412,20 @@ def test_any_control_headers(
 
 
 @given(st.binary(max_size=400))
-def test_any_octets(raw: bytes) -> None:
+def test_any_bytes_are_handled(raw: bytes) -> None:
     message = parse(b"X-GreenArrow-MailClass: newsletter\r\n" + raw)
     outcome = carried(message)
     assert replay(message, outcome.edits) == outcome.final
     assert not outcome.final.has(b"x-greenarrow-mailclass")
 
 
-def test_long_after_the_fact_a_mail_without_recipients() -> None:
+def test_mail_without_recipients_is_accepted() -> None:
     """Postfix never asks for one, and nothing breaks if it does."""
     outcome = carried(newsletter(), replace(envelope(), recipients=()))
     assert outcome.refusal is None
 
 
-def test_found_in_what_leaves() -> None:
+def test_tokens_are_found_in_the_header() -> None:
     """The tokens are where mail programs and readers will look for them."""
     outcome = carried(newsletter())
     (header,) = outcome.final.all(b"list-unsubscribe")

@@ -1,4 +1,4 @@
-"""flow.py: a mail that comes again, and the route header that nobody may forge."""
+"""flow.py: the second pass, and forged route headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.setting import (
     tokens,
 )
 
-# A mail that comes again.
+# The second pass.
 
 
 def requeued(outcome: Outcome, *fields: bytes) -> Message:
@@ -37,7 +37,7 @@ def requeued(outcome: Outcome, *fields: bytes) -> Message:
     return parse(b"".join(fields) + bytes(outcome.final))
 
 
-def test_a_second_pass_changes_nothing_but_sets_the_route_again() -> None:
+def test_second_pass_only_sets_the_route_again() -> None:
     first = carried(newsletter())
     again = requeued(first)
     for around in (envelope(mailer=None, local=True), envelope()):
@@ -52,7 +52,7 @@ def test_a_second_pass_changes_nothing_but_sets_the_route_again() -> None:
         assert second.refusal is None
 
 
-def test_a_second_pass_without_route() -> None:
+def test_second_pass_of_mail_without_a_route_has_no_edits() -> None:
     first = carried(mail("X-GreenArrow-MailClass: crm"))
     again = requeued(first)
     second = carried(again)
@@ -60,24 +60,24 @@ def test_a_second_pass_without_route() -> None:
     assert second.final == again
 
 
-def test_a_second_pass_asks_nothing_and_has_no_class() -> None:
+def test_second_pass_does_not_ask_the_store_and_has_no_class() -> None:
     store = Store()
     site = setup("default_mail_class: newsletter\n" + SITE)
     first = carried(newsletter(), opened=site, store=store)
     second = carried(requeued(first), opened=site, store=store)
-    assert len(store.asked) == 1
+    assert len(store.questions) == 1
     assert second.plan.mail_class is None
     assert second.facts is None
 
 
-def test_a_second_pass_is_known_among_fields_of_others() -> None:
+def test_second_pass_is_recognized_beside_foreign_mailer_info() -> None:
     first = carried(newsletter())
     again = requeued(first, b"X-Mailer-Info: 10.of.another\r\nX-Mailer-Info:\r\n")
     assert carried(again).plan.mail_class is None
     assert carried(again, opened=setup("default_mail_class: newsletter\n" + SITE)).facts is None
 
 
-def test_a_second_pass_after_new_keys() -> None:
+def test_second_pass_is_recognized_while_its_key_is_kept() -> None:
     again = requeued(carried(newsletter()))
     rotated = Keyring((LINK_KEY, LinkKey(2, 1, b"n" * 32)))
     assert (
@@ -87,7 +87,7 @@ def test_a_second_pass_after_new_keys() -> None:
     assert carried(again, opened=setup(link_keys=retired)).edits == ()
 
 
-def test_a_second_pass_with_control_headers_is_a_first() -> None:
+def test_mail_with_control_headers_is_no_second_pass() -> None:
     again = requeued(carried(newsletter()), b"X-GreenArrow-MailClass: newsletter\r\n")
     outcome = carried(again)
     assert outcome.facts is not None
@@ -97,7 +97,7 @@ def test_a_second_pass_with_control_headers_is_a_first() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.MAILER_INFO])
-def test_a_token_of_another_kind_is_no_proof(kind: Kind) -> None:
+def test_token_of_another_kind_makes_no_second_pass(kind: Kind) -> None:
     facts = carried(newsletter()).facts
     assert facts is not None
     message = mail(f"X-Mailer-Info: {KEYRING.seal(kind, facts)}")
@@ -106,14 +106,14 @@ def test_a_token_of_another_kind_is_no_proof(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", "A" * 100, "BAH\udcff"])
-def test_what_is_no_token_is_no_proof(value: str) -> None:
+def test_invalid_token_makes_no_second_pass(value: str) -> None:
     site = setup("default_mail_class: newsletter\n" + SITE)
     outcome = carried(mail(f"X-Mailer-Info: {value}"), opened=site)
     assert outcome.facts is not None
     assert names(outcome.final).count(b"X-Mailer-Info") == 1
 
 
-def test_a_paused_route_holds_for_a_second_pass() -> None:
+def test_second_pass_is_deferred_if_all_virtual_mtas_are_paused() -> None:
     again = requeued(carried(newsletter()))
     everything = setup(paused={"a", "b"})
     assert carried(again, opened=everything).refusal == ALL_PAUSED
@@ -138,18 +138,18 @@ def watched(message: Message, outcome: Outcome) -> list[bytes]:
     return routes
 
 
-def test_a_forged_route_of_a_stranger() -> None:
+def test_forged_route_of_an_untrusted_client_is_removed() -> None:
     message = mail(*FORGED)
     assert watched(message, carried(message, envelope(client="198.51.100.7"))) == []
 
 
-def test_a_forged_route_without_class() -> None:
+def test_forged_route_without_class_is_removed() -> None:
     message = mail(*FORGED)
     assert watched(message, carried(message)) == []
 
 
 @pytest.mark.parametrize("mail_class", ["newsletter", "crm"])
-def test_a_forged_route_with_class(mail_class: str) -> None:
+def test_forged_route_with_class_is_replaced(mail_class: str) -> None:
     message = mail(f"X-GreenArrow-MailClass: {mail_class}", *FORGED)
     outcome = carried(message)
     expected = [outcome.member.transport.encode()] if outcome.member else []
@@ -158,7 +158,7 @@ def test_a_forged_route_with_class(mail_class: str) -> None:
 
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "198.51.100.7"])
-def test_a_forged_route_in_a_second_pass(client: str) -> None:
+def test_forged_route_in_a_second_pass_is_replaced(client: str) -> None:
     """Our own field is added behind the forged ones and must not be the one that stays."""
     first = carried(newsletter())
     forged = "".join(f"{field}\r\n" for field in FORGED).encode()

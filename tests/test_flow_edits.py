@@ -23,7 +23,7 @@ from tests.setting import (
 
 
 @pytest.mark.parametrize("value", ["no", "0"])
-def test_click_tracking_do_no_leaves_the_body(value: str) -> None:
+def test_click_tracking_do_no_leaves_the_body_unchanged(value: str) -> None:
     outcome = carried(newsletter(f"X-GreenArrow-Click-Tracking-Do: {value}"))
     assert outcome.final.body == newsletter().body
     assert not any(isinstance(edit, ReplaceBody) for edit in outcome.edits)
@@ -32,14 +32,14 @@ def test_click_tracking_do_no_leaves_the_body(value: str) -> None:
     assert kinds(outcome) == ["LIST_UNSUBSCRIBE", "LIST_UNSUBSCRIBE", "MAILER_INFO"]
 
 
-def test_click_tracking_do_yes() -> None:
+def test_click_tracking_do_yes_tracks_in_any_class() -> None:
     message = parse(NEWSLETTER.replace("newsletter\n", "crm\n").encode())
     assert "CLICK_HTML" not in kinds(carried(message))
     on = parse(b"X-GreenArrow-Click-Tracking-Do: yes\r\n" + bytes(message))
     assert {"CLICK_HTML", "CLICK_TEXT", "OPEN"} <= set(kinds(carried(on)))
 
 
-def test_what_is_signed_can_be_sent_unchanged() -> None:
+def test_signed_mail_is_seven_bit_with_short_lines() -> None:
     message = mail("X-GreenArrow-MailClass: crm", "Content-Type: text/html; charset=utf-8",
                    body="Grüße\n" + "x" * 1200)  # fmt: skip
     signed = carried(message).final.body
@@ -49,7 +49,7 @@ def test_what_is_signed_can_be_sent_unchanged() -> None:
     assert unsigned.final.body == message.body
 
 
-def test_what_cannot_be_made_safe_is_told() -> None:
+def test_signed_part_that_stays_eight_bit_is_a_warning() -> None:
     """The reader's own signature is worth more than ours."""
     sealed = 'Content-Type: multipart/signed; protocol="x/y"; boundary=b1'
     body = "--b1\nContent-Type: text/plain; charset=utf-8\n\nGrüße\n--b1--\n"
@@ -60,7 +60,7 @@ def test_what_cannot_be_made_safe_is_told() -> None:
     assert "Grüße".encode() in outcome.final.body
 
 
-def test_an_old_signature_of_ours_goes_and_others_stay() -> None:
+def test_old_signature_of_our_domain_is_removed() -> None:
     message = newsletter(
         "DKIM-Signature: v=1; d=example.com; s=x; b=", "DKIM-Signature: d=b.example"
     )
@@ -70,7 +70,7 @@ def test_an_old_signature_of_ours_goes_and_others_stay() -> None:
     assert signatures[1] == b"d=b.example"
 
 
-def test_what_is_left_alone_is_told() -> None:
+def test_parts_that_are_not_tracked_are_warnings() -> None:
     body = "\n".join((
         "--b1", "Content-Type: text/html; charset=x-unknown", "", "<p>",
         "--b1", "Content-Type: text/html", "Content-Disposition: attachment", "", "<p>",
@@ -94,7 +94,7 @@ def test_what_is_left_alone_is_told() -> None:
         assert carried(mail(*other, *fields, body=body)).warnings == ()
 
 
-def test_a_mail_that_is_too_large_is_told() -> None:
+def test_mail_over_max_rewrite_size_is_a_warning() -> None:
     site = "max_rewrite_size: 1KiB\n" + SITE
     outcome = carried(newsletter(), opened=setup(site))
     assert outcome.warnings == ()
@@ -116,7 +116,7 @@ def unsubscribe(*fields: str) -> list[bytes]:
     return [h.name + b":" + h.text for h in final.headers if h.key.startswith(b"list-unsub")]
 
 
-def test_list_unsubscribe_stays() -> None:
+def test_existing_list_unsubscribe_stays() -> None:
     given = ("List-Unsubscribe: <mailto:u@example.com>", "List-Unsubscribe-Post: a=b")
     assert unsubscribe(*given, f"{LINK}: https://example.com/u", f"{LINK}-Post: c=d") == [
         b"List-Unsubscribe:<mailto:u@example.com>",
@@ -124,7 +124,7 @@ def test_list_unsubscribe_stays() -> None:
     ]
 
 
-def test_list_unsubscribe_with_a_custom_link() -> None:
+def test_custom_link_replaces_ours_in_list_unsubscribe() -> None:
     link, *post = unsubscribe(f"{LINK}: https://example.com/u")
     assert link.startswith(b"List-Unsubscribe:<https://example.com/u>, <mailto:unsubscribe@")
     assert post == []
@@ -132,7 +132,7 @@ def test_list_unsubscribe_with_a_custom_link() -> None:
     assert post == [b"List-Unsubscribe-Post:a=b"]
 
 
-def test_a_post_of_the_mail_belongs_to_a_link_that_is_not_there() -> None:
+def test_list_unsubscribe_post_without_list_unsubscribe_is_replaced() -> None:
     """Two of them would be none (RFC 8058 section 3.1)."""
     link, *post = unsubscribe("List-Unsubscribe-Post: a=b")
     assert link.startswith(b"List-Unsubscribe:<https://click.example.com/unsub?")
@@ -140,7 +140,7 @@ def test_a_post_of_the_mail_belongs_to_a_link_that_is_not_there() -> None:
     assert len(unsubscribe("List-Unsubscribe-Post: a=b", f"{LINK}: https://e.com")) == 1
 
 
-def test_the_longest_link_is_not_broken() -> None:
+def test_longest_unsubscribe_url_stays_on_one_line() -> None:
     url = "https://example.com/".ljust(977, "x")
     final = carried(mail(CLASSIFIED, f"{LINK}: {url}")).final
     (header,) = final.all(b"list-unsubscribe")

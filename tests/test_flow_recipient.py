@@ -28,13 +28,13 @@ SECRET = "secret.person@private.example"
 HIDDEN = "X-GreenArrow-Obscured-Email: userid-1"
 
 
-def everything(outcome: Outcome, asked: Iterable[Question]) -> str:
-    """All that is added, remembered, logged or told."""
+def everything(outcome: Outcome, questions: Iterable[Question]) -> str:
+    """All that is added, stored, logged or shown."""
     plan = outcome.plan
-    told = (outcome.edits, outcome.facts, outcome.sender, outcome.warnings, outcome.notes,
+    written = (outcome.edits, outcome.facts, outcome.sender, outcome.warnings, outcome.notes,
             plan.decisions, plan.logged, plan.email, plan.monitor, plan.warnings,
-            tokens(outcome), list(asked))  # fmt: skip
-    return repr(told)
+            tokens(outcome), list(questions))  # fmt: skip
+    return repr(written)
 
 
 @pytest.mark.parametrize(
@@ -49,34 +49,34 @@ def everything(outcome: Outcome, asked: Iterable[Question]) -> str:
     ],
 )
 @pytest.mark.parametrize("answer", [Numbered(CAMPAIGN, 1), None])
-def test_an_obscured_address_is_nowhere(
+def test_obscured_address_is_written_nowhere(
     fields: tuple[str, ...], site: str, stands: str, answer: Numbered | None
 ) -> None:
     store = Store(answer)
     message = newsletter(*fields)
     outcome = carried(message, envelope(SECRET), setup(site), store)
-    told = everything(outcome, store.asked)
+    written = everything(outcome, store.questions)
     for part in (SECRET, "secret.person", "private.example"):
-        assert part not in told
+        assert part not in written
         assert part.encode() not in bytes(outcome.final)
     for token in tokens(outcome):
         assert token.facts.email == stands
-    assert dict(store.asked[0].remember)["email"] == stands
+    assert dict(store.questions[0].remember)["email"] == stands
 
 
-def test_the_test_for_obscured_addresses_can_fail() -> None:
+def test_address_that_is_not_obscured_is_written() -> None:
     store = Store()
     outcome = carried(newsletter(), envelope(SECRET), store=store)
-    assert SECRET in everything(outcome, store.asked)
+    assert SECRET in everything(outcome, store.questions)
 
 
-def test_aggregate_names_nobody() -> None:
+def test_aggregate_privacy_records_nobody() -> None:
     store = Store()
     site = SITE.replace("{list_id: t100", "{list_id: t100, privacy: aggregate")
     outcome = carried(newsletter(), envelope(SECRET), setup(site), store)
-    told = everything(outcome, store.asked)
-    assert SECRET not in told
-    assert "order-4711" not in told.replace("X-GreenArrow-Click-Tracking-ID", "")
+    written = everything(outcome, store.questions)
+    assert SECRET not in written
+    assert "order-4711" not in written.replace("X-GreenArrow-Click-Tracking-ID", "")
     assert {token.facts.number for token in tokens(outcome)} == {1}
     assert "LIST_UNSUBSCRIBE" not in kinds(outcome)
 

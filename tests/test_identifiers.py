@@ -72,7 +72,7 @@ def field(made: Identifiers, name: bytes) -> Header | None:
         (Kind.LIST_UNSUBSCRIBE, "unsub"),
     ],
 )
-def test_the_three_forms(kind: Kind, noun: str) -> None:
+def test_tracking_urls_have_three_forms(kind: Kind, noun: str) -> None:
     assert url(DOMAIN, "a", kind, "T") == f"{DOMAIN}/{noun}/T"
     assert url(DOMAIN, "b", kind, "T") == f"{DOMAIN}/{noun}?T"
     assert url(DOMAIN, "c", kind, "T") == f"{DOMAIN}/{noun}?qs=T"
@@ -85,7 +85,7 @@ def made(kind: Kind, destination: str, form: str = "b") -> str:
 
 
 @pytest.mark.parametrize("form", "abc")
-def test_a_link_opens(form: str) -> None:
+def test_click_token_can_be_decrypted(form: str) -> None:
     destination = "https://www.example.org/?a=b&c#d"
     link = made(Kind.CLICK_HTML, destination, form)
     assert link.startswith(f"{DOMAIN}/click")
@@ -97,17 +97,17 @@ def test_a_link_opens(form: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9:/?=._~-]+", link)
 
 
-def test_the_pixel_opens() -> None:
+def test_pixel_token_can_be_decrypted() -> None:
     assert KEYRING.open(found_in(made(Kind.OPEN, ""))).kind is Kind.OPEN
 
 
-def test_the_same_link_is_the_same_each_time() -> None:
+def test_tokens_are_deterministic() -> None:
     assert made(Kind.CLICK_HTML, "x") == made(Kind.CLICK_HTML, "x")
     assert made(Kind.CLICK_HTML, "x") != made(Kind.CLICK_TEXT, "x")
     assert made(Kind.CLICK_HTML, "x") != made(Kind.CLICK_HTML, "y")
 
 
-def test_the_ends_of_links_are_those_of_the_campaign() -> None:
+def test_links_of_a_campaign_share_their_ends() -> None:
     """Equal ones are one, by which what was made of them is found again."""
     assert (
         identifiers().urls().ends
@@ -117,7 +117,7 @@ def test_the_ends_of_links_are_those_of_the_campaign() -> None:
         assert identifiers().urls().ends != identifiers(other).urls().ends
 
 
-def test_marks_do_not_wait_for_the_garbage_collector() -> None:
+def test_identifiers_have_no_reference_cycle() -> None:
     one = identifiers()
     one.headers()
     one.urls().half(PURPOSES[Kind.OPEN])
@@ -145,18 +145,18 @@ def test_marks_do_not_wait_for_the_garbage_collector() -> None:
         ({"by_sender": False, "transport": "vmta-a"}, f"bounces+{TAG}@example.com"),
     ],
 )
-def test_the_return_path(other: dict[str, Any], expected: str | None) -> None:
+def test_return_path_has_mailbox_and_tag(other: dict[str, Any], expected: str | None) -> None:
     assert identifiers(**other).sender == expected
 
 
-def test_a_mail_without_number_has_no_tag() -> None:
+def test_mail_without_number_has_no_tag() -> None:
     away = replace(FACTS, campaign="", number=0)
     assert identifiers(away).sender == "bounces@example.com"
     assert identifiers(away, by_sender=True, transport="vmta-a").sender == "bounces@example.com"
 
 
 @pytest.mark.parametrize(("local", "transport"), [("b" * 31, None), ("b" * 26, "vmta-a")])
-def test_the_local_part_has_room(local: str, transport: str | None) -> None:
+def test_local_part_of_the_return_path_fits(local: str, transport: str | None) -> None:
     made = identifiers(
         replace(FACTS, number=2**30 - 1),
         bounce_mailbox=f"{local}@example.com",
@@ -181,7 +181,7 @@ def test_mailer_info(facts: Facts) -> None:
     assert token.facts == facts
 
 
-def test_without_keys_there_is_no_mailer_info() -> None:
+def test_no_mailer_info_without_link_keys() -> None:
     assert identifiers(keys=Keyring(()), unsubscribe=None).headers() == ()
 
 
@@ -224,7 +224,7 @@ def test_list_unsubscribe() -> None:
         ),
     ],
 )
-def test_what_it_is_made_of(
+def test_list_unsubscribe_has_link_mailto_and_post(
     wanted: Unsubscribe | None, starts: list[bytes], post: bytes | None
 ) -> None:
     made = identifiers(unsubscribe=wanted)
@@ -236,7 +236,7 @@ def test_what_it_is_made_of(
     assert (found.value if found else None) == post
 
 
-def test_without_a_url_domain_there_is_no_link() -> None:
+def test_no_unsubscribe_link_without_a_url_domain() -> None:
     made = identifiers(tracking=Tracking(), unsubscribe=Unsubscribe(own=True, post="x"))
     assert [header.name for header in made.headers()] == [b"X-Mailer-Info"]
 
@@ -252,14 +252,14 @@ def test_without_a_url_domain_there_is_no_link() -> None:
         ("{a|b}^`c@example.com", b"%7Ba%7Cb%7D%5E%60c@example.com"),
     ],
 )
-def test_a_mailbox_in_a_mailto(mailbox: str, written: bytes) -> None:
+def test_mailbox_is_encoded_in_mailto(mailbox: str, written: bytes) -> None:
     """RFC 6068: what has a meaning in a URI is percent-encoded."""
     header = field(identifiers(unsubscribe=Unsubscribe(mailbox=mailbox)), b"List-Unsubscribe")
     assert header is not None
     assert header.value.startswith(b" <mailto:" + written + b"?subject=")
 
 
-# Postfix breaks lines of more than 998 octets, whatever is in them.
+# Postfix breaks lines of more than 998 bytes, whatever they contain.
 
 
 def longest_line(header: Header) -> int:
@@ -269,7 +269,7 @@ def longest_line(header: Header) -> int:
 LONG_DOMAIN = "https://" + ".".join(["d" * 63, "e" * 63, "f" * 63, "g" * 61]) + ":65535"
 
 
-def test_everything_as_long_as_it_may_be() -> None:
+def test_longest_values_fit_on_a_line() -> None:
     made = identifiers(
         LONGEST,
         tracking=Tracking(domain=LONG_DOMAIN, form="c"),
@@ -295,7 +295,7 @@ def test_everything_as_long_as_it_may_be() -> None:
         assert facts.click_tracking_id == ""
 
 
-def test_what_is_left_out_first() -> None:
+def test_virtual_mta_is_left_out_of_a_long_token_first() -> None:
     def facts_with(click_tracking_id: str) -> Facts:
         made = identifiers(replace(FACTS, click_tracking_id=click_tracking_id, mtaid="m" * 200,
                              email="e" * 200))  # fmt: skip
@@ -308,7 +308,7 @@ def test_what_is_left_out_first() -> None:
     assert facts_with("i" * 300).click_tracking_id == "i" * 300
 
 
-def test_no_link_is_better_than_a_broken_one() -> None:
+def test_link_that_does_not_fit_is_left_out() -> None:
     """An address that Postfix takes may be longer than any link can carry."""
     made = identifiers(replace(FACTS, email="e" * 1500 + "@example.org"))
     assert [header.name for header in made.headers()] == [b"X-Mailer-Info"]
@@ -322,7 +322,7 @@ def test_no_link_is_better_than_a_broken_one() -> None:
                  email=st.text(st.characters(exclude_categories=["Cs"]), max_size=900),
                  mtaid=st.text("m ", max_size=200), sent=st.integers(0, 2**32 - 1)),
        st.sampled_from("abc"))  # fmt: skip
-def test_no_line_is_too_long(facts: Facts, form: str) -> None:
+def test_lines_are_at_most_998_bytes(facts: Facts, form: str) -> None:
     made = identifiers(facts, tracking=Tracking(domain=LONG_DOMAIN, form=form))
     for header in made.headers():
         assert longest_line(header) <= 998
@@ -331,7 +331,7 @@ def test_no_line_is_too_long(facts: Facts, form: str) -> None:
         assert not re.search(rb"\r\n(?! [!-~])", header.value)
 
 
-def test_another_key_opens_nothing_of_it() -> None:
+def test_other_key_decrypts_nothing() -> None:
     header = field(identifiers(), b"X-Mailer-Info")
     assert header is not None
     with pytest.raises(TokenError):

@@ -30,7 +30,7 @@ CLASSIFIED = "X-GreenArrow-MailClass: newsletter"
         ("127.1", False),
     ],
 )
-def test_trusted_by_the_usual_networks(client: str, trusted: bool) -> None:
+def test_loopback_networks_are_trusted_by_default(client: str, trusted: bool) -> None:
     found = plan(mail(CLASSIFIED), envelope(client=client))
     assert found.trusted == trusted
     assert (found.mail_class is not None) == trusted
@@ -102,7 +102,7 @@ ONLY_SUBMISSION = "{services: [submission, smtps]}"
         ("{services: [a], authenticated: false}", "b", "127.0.0.1", "shop", False, False),
     ],
 )
-def test_networks_count_only_at_trusted_services(
+def test_networks_are_trusted_only_at_trusted_services(
     settings: str,
     service: str | None,
     client: str,
@@ -115,13 +115,13 @@ def test_networks_count_only_at_trusted_services(
     assert plan(mail(CLASSIFIED), around, site).trusted == trusted
 
 
-def test_untrusted_service_is_the_reason() -> None:
+def test_untrusted_service_is_the_source_of_the_decision() -> None:
     site = f"trusted: {ONLY_SUBMISSION}\n" + SITE
     found = plan(mail(CLASSIFIED), envelope(service="reinjection"), site)
     assert reason(found, "trusted") == ("no", "trusted.services")
 
 
-def test_mail_of_a_stranger_is_not_ours() -> None:
+def test_untrusted_mail_only_loses_its_control_headers() -> None:
     message = mail(
         CLASSIFIED,
         "X-GreenArrow-InstanceID: nonsense",
@@ -183,7 +183,7 @@ mail_classes: {f: {}, h: {}, u: {}, d: {}}
         (None, "unknown", "d", "default_mail_class"),
     ],
 )
-def test_the_source_of_the_class(
+def test_mail_class_comes_from_the_strongest_source(
     login: str | None, header: str | None, name: str, source: str
 ) -> None:
     fields = () if header is None else (f"X-GreenArrow-MailClass: {header}",)
@@ -219,7 +219,7 @@ H = "X-GreenArrow-MailClass: h"
         ),
     ],
 )
-def test_mail_made_by_postfix_gets_no_default_class(
+def test_mail_generated_by_postfix_gets_no_default_class(
     sender: str, author: str, fields: tuple[str, ...], local: bool, name: str | None
 ) -> None:
     around = envelope(sender=sender, local=local, mailer=None if local else "smtp")
@@ -227,16 +227,16 @@ def test_mail_made_by_postfix_gets_no_default_class(
     assert (found and found.name) == name
 
 
-def test_without_a_default_there_is_no_class() -> None:
+def test_no_default_mail_class_means_no_mail_class() -> None:
     assert plan(mail(), site="mail_classes: {a: {}}").mail_class is None
 
 
-def test_an_unknown_class_is_told() -> None:
+def test_unknown_mail_class_is_a_warning() -> None:
     found = plan(mail("X-GreenArrow-MailClass: nosuch"), site=CLASSES)
     assert "X-GreenArrow-MailClass: must name a configured Mail Class" in found.warnings
 
 
-def test_control_headers_without_a_class_are_told() -> None:
+def test_control_headers_without_mail_class_are_a_warning() -> None:
     found = plan(mail("X-GreenArrow-InstanceID: 1"), site="mail_classes: {a: {}}")
     assert found.warnings == ("no Mail Class; control headers removed and ignored",)
     assert found.trusted
@@ -244,12 +244,12 @@ def test_control_headers_without_a_class_are_told() -> None:
     assert plan(mail(), site="mail_classes: {a: {}}").warnings == ()
 
 
-def test_no_class_and_no_control_headers_is_nothing() -> None:
+def test_mail_without_class_and_control_headers_has_an_empty_plan() -> None:
     found = plan(mail("List-Unsubscribe-Post: x", "X-Mailer-Info: x"), site="mail_classes: {a: {}}")
     assert found.nothing
 
 
-def test_the_class_is_named_as_configured() -> None:
+def test_sendid_has_the_class_name_as_configured() -> None:
     site = "mail_classes: {News_Letter: {}}"
     found = plan(
         mail("X-GreenArrow-MailClass: NEWS_letter", "X-GreenArrow-InstanceID: 7"), site=site
@@ -260,7 +260,7 @@ def test_the_class_is_named_as_configured() -> None:
 # Headers that are not valid.
 
 
-def test_the_same_is_told_once() -> None:
+def test_equal_warnings_are_given_once() -> None:
     found = plan(mail(CLASSIFIED, *["X-GreenArrow-DKIM: {"] * 50))
     assert found.warnings == ("X-GreenArrow-DKIM: must be valid JSON",)
 
@@ -287,7 +287,9 @@ def classes(**options: str) -> str:
         ("reject", "reject", True),
     ],
 )
-def test_who_refuses(everywhere: str | None, in_class: str | None, refused: bool) -> None:
+def test_on_invalid_header_of_the_class_wins_over_the_global_one(
+    everywhere: str | None, in_class: str | None, refused: bool
+) -> None:
     site = classes(a=f"on_invalid_header: {in_class}" if in_class else "")
     site += f"on_invalid_header: {everywhere}\n" if everywhere else ""
     found = plan(mail("X-GreenArrow-MailClass: a", WRONG), site=site)
@@ -322,19 +324,19 @@ def test_who_refuses(everywhere: str | None, in_class: str | None, refused: bool
         ("X-GreenArrow-Something: else", None),
     ],
 )
-def test_what_is_refused(field: str, reply: str | None) -> None:
+def test_invalid_header_rejects_the_mail_in_strict_mode(field: str, reply: str | None) -> None:
     login = "shop"  # so that there is a class in any case
     found = plan(mail(field), envelope(login=login), STRICT)
     assert (str(found.refusal) if found.refusal else None) == reply
-    assert found.warnings, "what is passed over is told"
+    assert found.warnings, "an ignored header is a warning"
 
 
-def test_a_mail_without_class_is_refused_too() -> None:
+def test_invalid_header_rejects_mail_without_class_in_strict_mode() -> None:
     site = "on_invalid_header: reject\nmail_classes: {a: {}}"
     assert str(plan(mail(WRONG), site=site).refusal) == WRONG_REPLY
 
 
-def test_a_class_that_does_not_count_is_no_reason_to_refuse() -> None:
+def test_invalid_class_header_is_ignored_if_the_login_forces_a_class() -> None:
     found = plan(mail("X-GreenArrow-MailClass: 1nvalid"), envelope(login="crm"), STRICT)
     assert found.refusal is None
     assert found.mail_class is not None
@@ -342,7 +344,7 @@ def test_a_class_that_does_not_count_is_no_reason_to_refuse() -> None:
     assert any(text.startswith("X-GreenArrow-MailClass: must be") for text in found.warnings)
 
 
-def test_a_reply_is_one_line_of_ascii() -> None:
+def test_reply_is_one_line_of_ascii() -> None:
     for field in (WRONG, "X-GreenArrow-DKIM: {", "X-GreenArrow-ListID: \udcff%s"):
         reply = str(plan(mail(CLASSIFIED, field), site=STRICT).refusal)
         assert reply.isascii()
@@ -370,7 +372,7 @@ def test_decisions_do_not_depend_on_the_body(fields: tuple[str, ...], client: st
     assert one == other
 
 
-def test_a_mail_is_decided_about_as_if_it_were_the_only_one() -> None:
+def test_decisions_do_not_depend_on_earlier_mail() -> None:
     first = mail(CLASSIFIED, "X-GreenArrow-InstanceID: 1", "X-GreenArrow-MtaID: a")
     site = config(SITE)
     before = plan(first, site=site)

@@ -31,7 +31,7 @@ CLASSIFIED = "X-GreenArrow-MailClass: newsletter"
 # What a message is called.
 
 
-def test_instance_of_the_header() -> None:
+def test_instance_id_comes_from_the_header() -> None:
     found = plan(mail(CLASSIFIED, "X-GreenArrow-InstanceID: 100525"))
     assert found.sendid == "newsletter100525"
     assert reason(found, "instance_id") == ("100525", "X-GreenArrow-InstanceID")
@@ -41,14 +41,14 @@ def test_instance_of_the_header() -> None:
     ("zone", "date"),
     [("UTC", "260301"), ("Pacific/Kiritimati", "260302"), ("America/New_York", "260301")],
 )
-def test_instance_of_the_day(zone: str, date: str) -> None:
+def test_instance_id_defaults_to_the_date_in_the_time_zone(zone: str, date: str) -> None:
     now = datetime(2026, 3, 1, 12, tzinfo=UTC).astimezone(ZoneInfo(zone))
     found = plan(mail(CLASSIFIED), now=now)
     assert found.instance_id == date
     assert reason(found, "instance_id") == (date, "today's date")
 
 
-def test_an_invalid_instance_is_that_of_the_day() -> None:
+def test_invalid_instance_id_falls_back_to_the_date() -> None:
     field = "X-GreenArrow-InstanceID: abc"
     assert plan(mail(CLASSIFIED, field)).instance_id == "260301"
 
@@ -61,25 +61,27 @@ def test_an_invalid_instance_is_that_of_the_day() -> None:
         ("Subject: x", SITE, ("t100", "class newsletter")),
     ],
 )
-def test_the_list(field: str, site: str, expected: tuple[str, str]) -> None:
+def test_list_id_comes_from_header_or_class(
+    field: str, site: str, expected: tuple[str, str]
+) -> None:
     found = plan(mail(CLASSIFIED, field), site=site)
     assert reason(found, "list_id") == expected
     assert found.listid == expected[0]
 
 
-def test_no_list() -> None:
+def test_mail_may_have_no_list_id() -> None:
     assert plan(mail("X-GreenArrow-MailClass: a"), site="mail_classes: {a: {}}").listid == ""
 
 
 # Monitor.
 
 
-def test_monitor_by_campaign_id() -> None:
+def test_monitor_groups_by_x_campaignid() -> None:
     assert plan(mail(CLASSIFIED, "X-CampaignID: user:17")).monitor == "user:17"
     assert len(plan(mail(CLASSIFIED, f"X-CampaignID: {'x' * 60000}")).monitor) == 128
 
 
-def test_monitor_by_sender_and_subject() -> None:
+def test_monitor_groups_by_from_address() -> None:
     one = plan(mail(CLASSIFIED, sender="Anna <news@example.com>")).monitor
     assert one == plan(mail(CLASSIFIED, sender='"Bob, of <us>" <news@example.com>')).monitor
     assert one == plan(mail(CLASSIFIED, sender="Bob <NEWS@example.com>")).monitor
@@ -88,7 +90,7 @@ def test_monitor_by_sender_and_subject() -> None:
     assert len(one) == 32
 
 
-def test_monitor_by_another_subject() -> None:
+def test_monitor_groups_by_subject() -> None:
     one, other = (
         parse(f"{CLASSIFIED}\nFrom: a@example.com\nSubject: {subject}\n\n".encode())
         for subject in ("Offers", "Other offers")
@@ -96,7 +98,7 @@ def test_monitor_by_another_subject() -> None:
     assert plan(one).monitor != plan(other).monitor
 
 
-def test_monitor_without_either() -> None:
+def test_monitor_group_without_from_and_subject() -> None:
     assert len(plan(parse(f"{CLASSIFIED}\n\n".encode())).monitor) == 32
 
 
@@ -131,7 +133,7 @@ TWO = (READER, "second@example.org")
          ("l\udce4user@example.org",), "envelope"),
     ],
 )  # fmt: skip
-def test_what_stands_for_the_recipient(
+def test_recipient_is_recorded_obscured_or_not_at_all(
     fields: tuple[str, ...],
     recipients: tuple[str, ...],
     site: str,
@@ -145,19 +147,19 @@ def test_what_stands_for_the_recipient(
     assert reason(found, "recorded recipient") == (email or "none", source)
 
 
-def test_an_invalid_obscured_address_is_told() -> None:
+def test_invalid_obscured_address_is_a_warning() -> None:
     warnings = plan(mail(CLASSIFIED, BAD_OBSCURED)).warnings
     assert "X-GreenArrow-Obscured-Email: must be ASCII" in warnings
     assert "recipient not recorded: the obscured address is invalid" in warnings
 
 
-def test_the_click_tracking_id() -> None:
+def test_click_tracking_id_is_not_recorded_with_aggregate_privacy() -> None:
     assert plan(mail(CLASSIFIED, TRACKING_ID)).click_tracking_id == "4711"
     assert plan(mail(CLASSIFIED, TRACKING_ID), site=AGGREGATE).click_tracking_id == ""
     assert plan(mail(CLASSIFIED)).click_tracking_id == ""
 
 
-def test_a_mail_to_nobody() -> None:
+def test_mail_without_recipients_records_none() -> None:
     found = plan(mail(CLASSIFIED), replace(envelope(), recipients=()))
     assert found.email == ""
     assert found.logged == ()
@@ -166,14 +168,16 @@ def test_a_mail_to_nobody() -> None:
 # Several recipients.
 
 
-def test_several_recipients_share() -> None:
+def test_several_recipients_share_a_body_with_a_warning() -> None:
     found = plan(mail(CLASSIFIED), envelope(*TWO))
     assert found.refusal is None
     assert "several recipients share one body: links identify none of them" in found.warnings
 
 
 @pytest.mark.parametrize(("recipients", "refused"), [(TWO, True), ((READER, READER), False)])
-def test_several_recipients_refused(recipients: tuple[str, ...], refused: bool) -> None:
+def test_several_recipients_are_rejected_if_the_class_says_so(
+    recipients: tuple[str, ...], refused: bool
+) -> None:
     site = SITE.replace("list_id: t100,", "list_id: t100, multiple_recipients: reject,")
     found = plan(mail(CLASSIFIED), envelope(*recipients), site)
     assert found.refusal == (ONE_RECIPIENT if refused else None)
@@ -183,7 +187,7 @@ def test_several_recipients_refused(recipients: tuple[str, ...], refused: bool) 
 # What goes.
 
 
-def test_what_is_removed() -> None:
+def test_control_headers_and_fields_that_we_replace_are_removed() -> None:
     message = mail(
         "X-GreenArrow-MailClass: newsletter",
         "X-GreenArrow-Unknown: 1",
@@ -195,7 +199,7 @@ def test_what_is_removed() -> None:
     assert plan(message).remove == {4, 5, 6, 7, 8}
 
 
-def test_mailer_info_of_others_stays_where_we_make_none() -> None:
+def test_mailer_info_stays_without_link_keys() -> None:
     found = plan(
         mail("X-GreenArrow-MailClass: a", "X-Mailer-Info: x"), site="mail_classes: {a: {}}"
     )
@@ -203,7 +207,7 @@ def test_mailer_info_of_others_stays_where_we_make_none() -> None:
     assert "no X-Mailer-Info: link_keys is not set" in found.warnings
 
 
-def test_post_stays_with_its_list_unsubscribe() -> None:
+def test_list_unsubscribe_post_stays_with_its_list_unsubscribe() -> None:
     message = mail(CLASSIFIED, "List-Unsubscribe: <https://e.com>", "List-Unsubscribe-Post: x")
     assert plan(message).remove == {4}
 
@@ -217,7 +221,7 @@ def signed(found: Plan) -> list[tuple[str, str]]:
     return [(each.domain, each.selector) for each in found.signatures]
 
 
-def test_a_classified_mail_is_signed() -> None:
+def test_classified_mail_is_signed_with_the_default_key() -> None:
     found = plan(mail(CLASSIFIED))
     assert signed(found) == SIGNED
     assert reason(found, "dkim") == ("s1._domainkey.example.com", "default key")
@@ -234,7 +238,7 @@ def test_a_classified_mail_is_signed() -> None:
         ("{}", ("X-GreenArrow-DKIM: {}",), []),
     ],
 )  # fmt: skip
-def test_a_mail_without_class_is_signed_where_wanted(
+def test_mail_without_class_is_signed_with_sign_unclassified(
     dkim: str, fields: tuple[str, ...], expected: list[tuple[str, str]]
 ) -> None:
     keys = (DKIM_KEY, dkim_key("example.com", "s2"))
@@ -242,7 +246,7 @@ def test_a_mail_without_class_is_signed_where_wanted(
     assert signed(found) == expected
 
 
-def test_signing_switched_off() -> None:
+def test_dkim_enabled_false_makes_no_signature() -> None:
     site = "on_invalid_header: reject\n" + SITE.replace("dkim: {", "dkim: {enabled: false, ")
     found = plan(mail(CLASSIFIED, "X-GreenArrow-DKIM: {}"), site=site)
     assert found.refusal is None
@@ -251,7 +255,7 @@ def test_signing_switched_off() -> None:
     assert found.warnings == ("X-GreenArrow-DKIM: ignored: dkim.enabled is false",)
 
 
-def test_the_dkim_header_does_not_count_from_sendmail() -> None:
+def test_dkim_header_is_ignored_in_mail_from_sendmail() -> None:
     keys = (DKIM_KEY, dkim_key("example.com", "s2"))
     message = mail(CLASSIFIED, 'X-GreenArrow-DKIM: {"selector": "s2"}')
     assert signed(plan(message, keys=keys)) == [("example.com", "s2")]
@@ -262,14 +266,14 @@ def test_the_dkim_header_does_not_count_from_sendmail() -> None:
 
 
 @pytest.mark.parametrize(("local", "dkim"), [(True, "dkim: {"), (False, "dkim: {enabled: false, ")])
-def test_a_broken_dkim_header_that_does_not_count_refuses_nothing(local: bool, dkim: str) -> None:
+def test_ignored_dkim_header_never_rejects_the_mail(local: bool, dkim: str) -> None:
     site = "on_invalid_header: reject\n" + SITE.replace("dkim: {", dkim)
     found = plan(mail(CLASSIFIED, "X-GreenArrow-DKIM: {"), envelope(local=local), site)
     assert found.refusal is None
     assert found.warnings == ("X-GreenArrow-DKIM: must be valid JSON",)
 
 
-def test_what_cannot_be_signed_is_told() -> None:
+def test_missing_key_is_a_warning() -> None:
     found = plan(mail(CLASSIFIED, sender="a@other.example"))
     assert found.signatures == ()
     assert found.warnings == ("no DKIM signature: no default key for other.example",)
@@ -278,7 +282,7 @@ def test_what_cannot_be_signed_is_told() -> None:
 # What comes from the configuration as it is.
 
 
-def test_carried_over() -> None:
+def test_plan_has_the_options_that_later_steps_need() -> None:
     site = SITE + "on_store_failure: untracked\ncampaign_window: 3d\nbounce_memory: 2d\n"
     found = plan(mail(CLASSIFIED, "X-GreenArrow-SeedDo: no", "X-GreenArrow-SeedProgress: 5"),
                  site=site)  # fmt: skip
@@ -290,7 +294,7 @@ def test_carried_over() -> None:
     assert not plan(mail(CLASSIFIED)).untracked_without_store
 
 
-def test_the_usual_mail_has_no_warnings() -> None:
+def test_ordinary_mail_has_no_warnings() -> None:
     assert plan(mail(CLASSIFIED)).warnings == ()
 
 
@@ -317,7 +321,7 @@ def processed(mtaid: str) -> Message:
         ("a", envelope(client="198.51.100.7", mailer=None), None, "untrusted client"),
     ],
 )
-def test_the_route_of_a_second_pass(
+def test_second_pass_is_routed_as_the_first_was(
     mtaid: str, around: Envelope, members: list[str] | None, warning: str | None
 ) -> None:
     found = plan(processed(mtaid), around)
@@ -330,5 +334,5 @@ def test_the_route_of_a_second_pass(
     assert found.nothing == (members is None)
 
 
-def test_a_second_pass_by_sender_needs_no_route() -> None:
+def test_second_pass_needs_no_route_with_route_by_sender() -> None:
     assert plan(processed("a"), site="route_by: sender\n" + SITE).candidates == ()

@@ -64,7 +64,7 @@ MTA = "X-GreenArrow-MtaID"
         ("single", f"{MTA}: c", ("a", "b"), [C], MTA),
     ],
 )
-def test_the_virtual_mta(
+def test_virtual_mta_comes_from_header_or_class_and_skips_paused_ones(
     mail_class: str,
     field: str | None,
     paused: tuple[str, ...],
@@ -76,12 +76,12 @@ def test_the_virtual_mta(
     assert reason(found, "virtual_mta")[1] == source
 
 
-def test_no_virtual_mta() -> None:
+def test_mail_may_have_no_virtual_mta() -> None:
     assert routed("free").member is None
     assert routed("free", f"{MTA}: nosuch").member is None
 
 
-def test_an_unknown_virtual_mta_is_told() -> None:
+def test_unknown_virtual_mta_is_a_warning() -> None:
     warning = f"{MTA}: must name a configured VirtualMTA"
     assert warning in routed("single", f"{MTA}: nosuch").warnings
 
@@ -104,7 +104,7 @@ def test_an_unknown_virtual_mta_is_told() -> None:
         (("vmta-a",), "routed_mailers: [vmta-a]\n", True),
     ],
 )
-def test_local_recipients_stay_deliverable(
+def test_mail_with_local_recipients_is_not_routed(
     mailers: tuple[str | None, ...], allowed: str, expected: bool
 ) -> None:
     recipients = tuple(Recipient(f"r{n}@example.org", mailer) for n, mailer in enumerate(mailers))
@@ -114,12 +114,12 @@ def test_local_recipients_stay_deliverable(
         allowed + ROUTES,
     )
     assert (found.member is not None) == expected
-    told = [
+    warnings = [
         text
         for text in found.warnings
         if text.startswith("not routed: a recipient's Postfix transport")
     ]
-    assert bool(told) != expected
+    assert bool(warnings) != expected
 
 
 BY_SENDER = f"route_by: sender\n{KEYS}bounce_mailbox: b@example.com\n{ROUTES}"
@@ -134,7 +134,9 @@ BY_SENDER = f"route_by: sender\n{KEYS}bounce_mailbox: b@example.com\n{ROUTES}"
         (BY_SENDER.replace("bounce_mailbox: b@example.com\n", ""), "app@example.com", None),
     ],
 )
-def test_by_sender(text: str, sender: str, expected: list[tuple[str, str, int]] | None) -> None:
+def test_route_by_sender_requires_a_verp_tag(
+    text: str, sender: str, expected: list[tuple[str, str, int]] | None
+) -> None:
     text = text.replace("single: {", "single: {list_unsubscribe: false, ")
     found = routed("single", text=text, sender=sender)
     assert found.by_sender
@@ -143,7 +145,7 @@ def test_by_sender(text: str, sender: str, expected: list[tuple[str, str, int]] 
     assert (warning in found.warnings) == (expected is None)
 
 
-def test_a_mail_without_class_has_none_of_it() -> None:
+def test_mail_without_class_gets_no_route_tracking_or_unsubscribe() -> None:
     found = plan(
         mail(
             f"{MTA}: a",

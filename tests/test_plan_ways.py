@@ -25,7 +25,7 @@ def decided(*fields: str, options: str = "", everywhere: str = KEYS + DOMAIN) ->
     return plan(mail(CLASSIFIED, *fields), site=site(options, everywhere))
 
 
-def test_a_trap_is_for_all_or_none() -> None:
+def test_honeypot_link_follows_the_global_option() -> None:
     everywhere = KEYS + DOMAIN + "web: {honeypot: true}\n"
     assert decided(options=TRACKED, everywhere=everywhere).tracking.trap
     assert not decided(options=TRACKED).tracking.trap
@@ -131,7 +131,9 @@ ROWS = [
 
 
 @for_every({f"{row[0].__name__}-{number}": row for number, row in enumerate(ROWS)})
-def test_what_wins(setting: Any, field: str, options: str, everywhere: str, expected: Any) -> None:
+def test_header_wins_over_class_and_class_over_global(
+    setting: Any, field: str, options: str, everywhere: str, expected: Any
+) -> None:
     fields = (field,) if field else ()
     found = decided(*fields, options=options, everywhere=f"{KEYS}{everywhere}\n")
     assert setting(found) == expected
@@ -153,7 +155,7 @@ def test_what_wins(setting: Any, field: str, options: str, everywhere: str, expe
         ("text", YES, "track: {text: false}", ("no", "class a")),
     ],
 )
-def test_where_it_came_from(
+def test_each_decision_names_its_source(
     setting: str, field: str, options: str, expected: tuple[str, str]
 ) -> None:
     found = decided(field, options=options, everywhere=f"{KEYS}{DOMAIN}{GLOBAL_BOUNCE}\n")
@@ -163,7 +165,7 @@ def test_where_it_came_from(
 # Return path.
 
 
-def test_the_null_sender_stays() -> None:
+def test_null_sender_stays() -> None:
     found = plan(mail(CLASSIFIED, BOUNCE), envelope(sender=""), site())
     assert found.bounce_mailbox is None
     assert not found.verp
@@ -175,7 +177,9 @@ def test_the_null_sender_stays() -> None:
     [("b" * 31, "header", True), ("b" * 32, "header", False),
      ("b" * 26, "sender", True), ("b" * 27, "sender", False)],
 )  # fmt: skip
-def test_room_for_a_tag(local: str, route_by: str, tagged: bool) -> None:
+def test_verp_is_disabled_if_the_local_part_gets_too_long(
+    local: str, route_by: str, tagged: bool
+) -> None:
     field = f"X-GreenArrow-BounceMailboxOverride: {local}@example.com"
     found = decided(field, everywhere=f"{KEYS}{DOMAIN}route_by: {route_by}\n")
     assert found.bounce_mailbox == f"{local}@example.com"
@@ -184,14 +188,14 @@ def test_room_for_a_tag(local: str, route_by: str, tagged: bool) -> None:
     assert (warning in found.warnings) != tagged
 
 
-def test_no_tag_without_keys() -> None:
+def test_verp_is_disabled_without_link_keys() -> None:
     found = decided(BOUNCE, everywhere="")
     assert found.bounce_mailbox == "h@example.com"
     assert not found.verp
     assert "VERP disabled: link_keys is not set" in found.warnings
 
 
-def test_the_delimiter() -> None:
+def test_recipient_delimiter_is_in_the_plan() -> None:
     assert decided(everywhere=KEYS + "recipient_delimiter: '='\n").delimiter == "="
 
 
@@ -201,7 +205,7 @@ def test_the_delimiter() -> None:
 @pytest.mark.parametrize(
     ("fields", "options", "everywhere", "expected"),
     [
-        # Nothing is tracked, but unsubscribe links and opt-out marks are seen to.
+        # Nothing is tracked, but unsubscribe tags and opt-out attributes are processed.
         ((), "", KEYS + DOMAIN, (True, False, False)),
         ((NO,), "track: {clicks: true}", KEYS + DOMAIN, (False, False, False)),
         ((YES,), "", KEYS + DOMAIN, (True, True, True)),
@@ -211,7 +215,7 @@ def test_the_delimiter() -> None:
         ((), "", "", (False, False, False)),
     ],
 )
-def test_what_happens_to_the_body(
+def test_tracking_needs_url_domain_and_link_keys(
     fields: tuple[str, ...], options: str, everywhere: str, expected: tuple[bool, bool, bool]
 ) -> None:
     options = options + ", list_unsubscribe: false" if options else "list_unsubscribe: false"
@@ -229,14 +233,14 @@ def test_what_happens_to_the_body(
         ("", "not tracked: url_domain is not set"),
     ],
 )
-def test_what_is_lacking_is_told(everywhere: str, warning: str) -> None:
+def test_missing_url_domain_or_link_keys_is_a_warning(everywhere: str, warning: str) -> None:
     options = "list_unsubscribe: false"
     assert warning in decided(YES, options=options, everywhere=everywhere).warnings
     untracked = decided(NO, options=options, everywhere=everywhere).warnings
     assert not [text for text in untracked if text.startswith("not tracked")]
 
 
-def test_our_own_hosts() -> None:
+def test_own_hosts_are_those_of_all_url_domains() -> None:
     text = f"""\
 {KEYS}{DOMAIN}
 mail_classes:
@@ -251,11 +255,11 @@ mail_classes:
     }
 
 
-def test_the_size() -> None:
+def test_max_rewrite_size_is_in_the_plan() -> None:
     assert decided(everywhere="max_rewrite_size: 1KiB\n" + KEYS).tracking.largest == 1024
 
 
-def test_text_parts() -> None:
+def test_text_links_follow_the_class() -> None:
     assert decided().tracking.text
     assert not decided(options="track: {text: false}").tracking.text
 
@@ -299,7 +303,7 @@ H = "https://h.example.com/u"
         (("list-unsubscribe:", LINK, POST), "", ALL, None),
     ],
 )  # fmt: skip
-def test_what_is_added(
+def test_list_unsubscribe_to_add(
     fields: tuple[str, ...], options: str, everywhere: str, expected: Unsubscribe | None
 ) -> None:
     assert decided(*fields, options=options, everywhere=everywhere).unsubscribe == expected
@@ -314,7 +318,9 @@ def test_what_is_added(
         (("List-Unsubscribe: x",), "", ("kept", "List-Unsubscribe")),
     ],
 )
-def test_why(fields: tuple[str, ...], options: str, expected: tuple[str, str]) -> None:
+def test_list_unsubscribe_decision_names_its_source(
+    fields: tuple[str, ...], options: str, expected: tuple[str, str]
+) -> None:
     found = decided(*fields, options=options)
     assert reason(found, "list_unsubscribe") == expected
 
@@ -331,7 +337,7 @@ def test_why(fields: tuple[str, ...], options: str, expected: tuple[str, str]) -
          Unsubscribe(own=True, post=ONE_CLICK, mailbox=UNSUB)),
     ],
 )  # fmt: skip
-def test_a_link_of_ours_names_one_recipient(
+def test_own_unsubscribe_link_needs_one_recorded_recipient(
     recipients: tuple[str, ...],
     options: str,
     fields: tuple[str, ...],
@@ -343,13 +349,13 @@ def test_a_link_of_ours_names_one_recipient(
     assert (warning in found.warnings) == (expected is None)
 
 
-def test_what_list_unsubscribe_lacks_is_told() -> None:
+def test_list_unsubscribe_that_cannot_be_made_is_a_warning() -> None:
     warning = "no List-Unsubscribe: requires link_keys and either url_domain or unsubscribe_mailbox"
     assert warning in decided(everywhere=KEYS).warnings
     assert warning in decided(everywhere="").warnings
     assert warning not in decided(everywhere=ALL).warnings
 
 
-def test_a_post_to_http_is_told() -> None:
+def test_post_header_for_an_http_url_is_a_warning() -> None:
     found = decided(PLAIN_LINK, POST)
     assert "no List-Unsubscribe-Post: the unsubscribe URL is not https" in found.warnings

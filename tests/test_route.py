@@ -55,11 +55,13 @@ def names(site: Config, name: str, *paused: str) -> list[str]:
         ("pool", ("a", "b", "d"), []),
     ],
 )
-def test_members(site: Config, name: str, paused: tuple[str, ...], expected: list[str]) -> None:
+def test_members_of_a_virtual_mta_that_are_not_paused(
+    site: Config, name: str, paused: tuple[str, ...], expected: list[str]
+) -> None:
     assert names(site, name, *paused) == expected
 
 
-def test_a_member_as_configured(site: Config) -> None:
+def test_member_has_name_transport_and_weight(site: Config) -> None:
     pool = site.virtual_mta("pool")
     assert pool is not None
     assert members(pool, site, frozenset()) == (
@@ -79,7 +81,7 @@ def best(pool: tuple[Member, ...], sticks_to: str) -> str:
 BEST = [best(POOL, f"mbyyqiavuxqo:{number}") for number in range(10_000)]
 
 
-def test_shares_are_as_the_weights() -> None:
+def test_pool_shares_mail_by_weight() -> None:
     counted = Counter(BEST)
     # Four standard deviations of 10,000 draws.
     assert abs(counted["a"] - 6000) < 200
@@ -87,17 +89,17 @@ def test_shares_are_as_the_weights() -> None:
     assert abs(counted["c"] - 1000) < 120
 
 
-def test_the_same_on_every_host() -> None:
+def test_choice_is_the_same_on_every_host() -> None:
     """Pinned: a fleet whose hosts run different versions must agree."""
     assert "".join(BEST[:40]) == "abcacaabaaaabbaaaaaaababbcaaaacaaaaaaaba"
 
 
-def test_the_order_in_the_file_does_not_count() -> None:
+def test_order_in_the_file_does_not_matter() -> None:
     turned = tuple(reversed(POOL))
     assert [best(turned, f"mbyyqiavuxqo:{n}") for n in range(500)] == BEST[:500]
 
 
-def test_a_pause_moves_only_what_the_paused_one_carried() -> None:
+def test_pause_moves_only_the_mail_of_the_paused_member() -> None:
     moved = [best(POOL[1:], f"mbyyqiavuxqo:{number}") for number in range(10_000)]
     assert all(now == before for now, before in zip(moved, BEST, strict=True) if before != "a")
     # What it carried goes by the weights of the others.
@@ -105,12 +107,12 @@ def test_a_pause_moves_only_what_the_paused_one_carried() -> None:
     assert 2.4 < taken["b"] / taken["c"] < 3.7
 
 
-def test_one_member_takes_all() -> None:
+def test_single_member_carries_everything() -> None:
     assert best((Member("a", "vmta-a", 7),), "anything") == "a"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_whatever_sticks(sticks_to: str) -> None:
+def test_ranking_is_deterministic(sticks_to: str) -> None:
     ranked = by_rank(POOL, sticks_to)
     assert ranked == by_rank(POOL, sticks_to)
     assert set(ranked) == set(POOL)
@@ -129,11 +131,11 @@ def test_a_digest_of_all_zeros_or_all_ones_has_a_score(
     assert best(POOL, "anything") == "a"
 
 
-def test_octets_that_are_no_text() -> None:
+def test_bytes_that_are_not_text_can_be_sticky() -> None:
     assert best(POOL, "\udcff") in "abc"
 
 
-def test_paused_member_leaves_the_order_of_the_others() -> None:
+def test_pause_keeps_the_order_of_the_other_members() -> None:
     for number in range(500):
         ranked = by_rank(POOL, f"mbyyqiavuxqo:{number}")
         assert by_rank(POOL[1:], f"mbyyqiavuxqo:{number}") == tuple(

@@ -60,7 +60,7 @@ S2 = ("example.com", "s2", "example.com", "s2")
         ((), None, "neither Sender nor From has a usable domain"),
     ],
 )  # fmt: skip
-def test_without_requests(
+def test_default_key_signs_without_requests(
     fields: tuple[str, ...], signature: tuple[str, str, str, str] | None, warning: str | None
 ) -> None:
     names, warnings = chosen(mail(*fields))
@@ -123,7 +123,7 @@ def test_no_domain_to_sign_for() -> None:
     assert chosen(broken, request) == ([], ["neither Sender nor From has a usable domain"])
 
 
-def test_several_in_order() -> None:
+def test_several_signatures_keep_their_order() -> None:
     requests = [
         DkimRequest(domain="other.example", selector="s1"),
         DkimRequest(domain="nowhere.example"),
@@ -135,7 +135,7 @@ def test_several_in_order() -> None:
     assert warnings == ["no default key for nowhere.example"]
 
 
-def test_the_same_key_twice_signs_once() -> None:
+def test_same_signature_is_made_once() -> None:
     again = [
         DkimRequest(),
         DkimRequest(domain="example.com", selector="s1"),
@@ -144,14 +144,14 @@ def test_the_same_key_twice_signs_once() -> None:
     assert chosen(mail(FROM), *again) == ([S1], [])
 
 
-def test_the_same_key_twice_where_wanted() -> None:
+def test_same_signature_is_made_twice_with_allow_duplicate() -> None:
     requests = [DkimRequest(), DkimRequest(allow_duplicate=True)]
     assert chosen(mail(FROM), *requests) == ([S1, S1], [])
     # It is the second request that has to allow it.
     assert chosen(mail(FROM), *reversed(requests)) == ([S1], [])
 
 
-def test_one_key_for_two_domains_is_two_signatures() -> None:
+def test_one_key_for_two_domains_makes_two_signatures() -> None:
     requests = [
         DkimRequest(domain=domain, selector="c1", use_key_from="shared.example")
         for domain in ("a.example", "b.example")
@@ -160,13 +160,13 @@ def test_one_key_for_two_domains_is_two_signatures() -> None:
     assert [name for name, *_ in names] == ["a.example", "b.example"]
 
 
-def test_all_requests_in_vain_are_no_default_key() -> None:
+def test_failed_requests_do_not_use_the_default_key() -> None:
     names, warnings = chosen(mail(FROM), DkimRequest(selector="s9"))
     assert names == []
     assert len(warnings) == 1
 
 
-def test_no_keys() -> None:
+def test_no_keys_make_no_signature() -> None:
     assert choose(mail(FROM), None, ()) == (
         (),
         ["no DKIM signature: no default key for example.com"],

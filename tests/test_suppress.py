@@ -60,7 +60,7 @@ REFUSE, REPORT = "suppress: refuse\n", "suppress: report\n"
         ("suppress:", "suppress: refuse", ("refuse", "global")),
     ],
 )
-def test_the_class_has_the_first_word(
+def test_suppress_of_the_class_wins_over_the_global_one(
     of_class: str, everywhere: str, expected: tuple[str, str]
 ) -> None:
     option = f", {of_class}" if of_class else ""
@@ -71,19 +71,19 @@ def test_the_class_has_the_first_word(
 
 
 @pytest.mark.parametrize("wrong", ["on", "true", "", "reject", "0"])
-def test_nothing_else_may_be_said(wrong: str) -> None:
+def test_other_values_of_suppress_are_errors(wrong: str) -> None:
     with pytest.raises(ConfigError, match="suppress"):
         config(f"suppress: {wrong}\n")
 
 
-def test_without_a_list_nobody_is_asked() -> None:
+def test_suppression_is_off_without_a_list_id() -> None:
     site = f"{REFUSE}mail_classes: {{news: }}\n"
     field = "X-GreenArrow-MailClass: news"
     assert reason(plan(mail(field), site=site), "suppress") == ("off", "no ListID")
     assert plan(mail(field, "X-GreenArrow-ListID: t7"), site=site).suppress == "refuse"
 
 
-def test_without_one_recipient_nobody_is_asked() -> None:
+def test_suppression_is_off_without_a_recorded_recipient() -> None:
     shared = plan(newsletter(), envelope(READER, "other@example.org"), SITE + REFUSE)
     hidden = SITE.replace("crm: {list_id", "crm: {privacy: aggregate, list_id")
     aggregate = plan(mail("X-GreenArrow-MailClass: crm"), site=hidden + REFUSE)
@@ -99,11 +99,11 @@ def test_without_one_recipient_nobody_is_asked() -> None:
 def asked(site: str, *fields: str) -> Question:
     store = Store()
     carried(newsletter(*fields), opened=setup(site), store=store)
-    (question,) = store.asked
+    (question,) = store.questions
     return question
 
 
-def test_what_the_store_is_asked() -> None:
+def test_question_to_the_store_has_list_and_recipient() -> None:
     assert asked(SITE).suppress == "off"
     question = asked(SITE + REPORT)
     assert (question.suppress, question.listid, question.email) == ("report", "t100", READER)
@@ -111,7 +111,7 @@ def test_what_the_store_is_asked() -> None:
     assert (obscured.suppress, obscured.email) == ("refuse", "user-7")
 
 
-def test_a_suppressed_recipient_is_refused() -> None:
+def test_suppressed_recipient_is_rejected_with_refuse() -> None:
     store = Store(Numbered("", 0, "unsubscribed"))
     message = newsletter("X-GreenArrow-MtaID: nobody")
     outcome = carried(message, opened=setup(SITE + REFUSE), store=store)
@@ -123,7 +123,7 @@ def test_a_suppressed_recipient_is_refused() -> None:
     assert outcome.warnings == outcome.plan.warnings != ()
 
 
-def test_or_reported_and_the_mail_is_as_any_other() -> None:
+def test_suppressed_recipient_is_a_warning_with_report() -> None:
     usual = carried(newsletter(), opened=setup(SITE + REPORT))
     store = Store(Numbered(CAMPAIGN, 1, "complained"))
     outcome = carried(newsletter(), opened=setup(SITE + REPORT), store=store)
@@ -133,14 +133,14 @@ def test_or_reported_and_the_mail_is_as_any_other() -> None:
     assert outcome.edits == usual.edits
 
 
-def test_or_nothing_happens() -> None:
+def test_suppressed_recipient_gets_mail_with_off() -> None:
     store = Store(Numbered(CAMPAIGN, 1, "complained"))
     outcome = carried(newsletter(), store=store)
     assert outcome.refusal is None
     assert outcome.warnings == ()
 
 
-def test_a_store_that_is_away_says_nothing_of_suppression() -> None:
+def test_suppression_follows_on_store_failure_without_the_store() -> None:
     message, away = newsletter(), Store(None)
     assert carried(message, opened=setup(SITE + REFUSE), store=away).refusal == STORE_UNAVAILABLE
     untracked = setup(SITE + REFUSE + "on_store_failure: untracked\n")
@@ -149,7 +149,7 @@ def test_a_store_that_is_away_says_nothing_of_suppression() -> None:
     assert outcome.untracked
 
 
-def test_a_preview_asks_nobody() -> None:
+def test_preview_does_not_ask_the_store_for_suppression() -> None:
     stamp = Stamp(NOW, bytes(8))
     outcome = preview(newsletter(), envelope(), setup(SITE + REFUSE), stamp)
     assert outcome.refusal is None
@@ -188,7 +188,7 @@ def question(suppress: str, email: str = READER, listid: str = "t100") -> Questi
     )
 
 
-def test_what_the_store_answers(stores: Stores) -> None:
+def test_store_answers_the_reason_of_the_suppression(stores: Stores) -> None:
     Suppression(open_store(stores.url)).add("T100", "Reader@Example.org", "unsubscribed", 1000)
     campaigns = Campaigns(open_store(stores.url))
     refused = Numbered("", 0, "unsubscribed")
@@ -209,7 +209,7 @@ def test_what_the_store_answers(stores: Stores) -> None:
 @pytest.mark.parametrize(
     "odd", ["ünï@example.org", "\udcff@example.org", "a\0b@x", "a b", "x" * 500]
 )
-def test_an_address_of_whatever_octets(stores: Stores, odd: str) -> None:
+def test_address_of_any_bytes_can_be_suppressed(stores: Stores, odd: str) -> None:
     Suppression(open_store(stores.url)).add("t100", odd, "bad_address", 1000)
     campaigns = Campaigns(open_store(stores.url))
     for _ in range(2):
@@ -217,14 +217,14 @@ def test_an_address_of_whatever_octets(stores: Stores, odd: str) -> None:
         assert campaigns.campaign_of(question("refuse", f"{odd}x")) is not None
 
 
-def test_what_stands_there() -> None:
+def test_key_and_field_of_a_suppressed_address() -> None:
     assert entry_key("T 100", "A@X") == (keys.suppressed("t 100"), "a@x")
     assert reason_in(None) == ""
     assert reason_in("1000 by_hand") == "by_hand"
     assert reason_in("1000") == "unknown"
 
 
-def test_mail_that_does_not_ask_costs_no_further_round_trip(
+def test_suppression_off_costs_no_round_trip(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def entry_key(listid: str, address: str) -> tuple[str, str]:
@@ -236,7 +236,7 @@ def test_mail_that_does_not_ask_costs_no_further_round_trip(
         assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, number)
 
 
-def test_a_slow_answer_leaves_no_time_for_a_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_first_answer_leaves_no_time_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     returned, told = threading.Event(), queue.Queue[bool]()
 
     def slowly(value: str | None) -> str:
@@ -317,7 +317,9 @@ def logged(milter: MilterDaemon, count: int) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in milter.wait_for("mail", count)]
 
 
-def test_who_left_a_list_gets_no_mail_of_it(milter: MilterDaemon, redis: RedisServer) -> None:
+def test_unsubscribed_recipient_gets_no_mail_of_the_list(
+    milter: MilterDaemon, redis: RedisServer
+) -> None:
     assert refused(sent(milter))
     assert refused(sent(milter, to="READER@Example.Org"))
     assert refused(sent(milter, header("X-GreenArrow-ListID", "T100")))
@@ -336,9 +338,7 @@ def test_who_left_a_list_gets_no_mail_of_it(milter: MilterDaemon, redis: RedisSe
     assert not any(fact.startswith("campaign=") for fact in lines[0])
 
 
-def test_an_obscured_address_is_the_one_that_counts(
-    milter: MilterDaemon, redis: RedisServer
-) -> None:
+def test_obscured_address_is_looked_up(milter: MilterDaemon, redis: RedisServer) -> None:
     Suppression(open_store(redis.url)).add("t100", "User-7", "complained", 1000)
     assert refused(
         sent(milter, header("X-GreenArrow-Obscured-Email", "user-7"), to="x@example.org")
@@ -346,7 +346,7 @@ def test_an_obscured_address_is_the_one_that_counts(
     assert not refused(sent(milter, header("X-GreenArrow-Obscured-Email", "user-8")))
 
 
-def test_a_report_is_a_warning(milter: MilterDaemon, redis: RedisServer) -> None:
+def test_report_is_a_warning_in_the_log(milter: MilterDaemon, redis: RedisServer) -> None:
     told = header("X-GreenArrow-MailClass", "told")
     assert not refused(sent(milter, told))
     assert not refused(sent(milter, told, to="other@example.org"))
@@ -361,13 +361,13 @@ def test_a_report_is_a_warning(milter: MilterDaemon, redis: RedisServer) -> None
     assert dict(counted())[warning] == 1
 
 
-def test_a_class_may_write_to_all(milter: MilterDaemon) -> None:
+def test_class_with_suppress_off_writes_to_everybody(milter: MilterDaemon) -> None:
     assert not refused(sent(milter, header("X-GreenArrow-MailClass", "all")))
     (line,) = logged(milter, 1)
     assert not [fact for fact in line if "suppressed" in fact]
 
 
-def test_who_is_struck_out_gets_mail_again(milter: MilterDaemon) -> None:
+def test_removed_address_gets_mail_again(milter: MilterDaemon) -> None:
     assert refused(sent(milter))
     milter.fletching("suppression", "remove", "t100", READER)
     assert not refused(sent(milter))
@@ -376,7 +376,9 @@ def test_who_is_struck_out_gets_mail_again(milter: MilterDaemon) -> None:
 @pytest.mark.parametrize(
     ("reaction", "verdict"), [("tempfail", "tempfail"), ("untracked", "accept")]
 )
-def test_without_redis_it_is_as_on_store_failure_says(reaction: str, verdict: str) -> None:
+def test_suppressed_mail_follows_on_store_failure_without_redis(
+    reaction: str, verdict: str
+) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
     with MilterDaemon(nobody, f"{NEWS}on_store_failure: {reaction}\n") as milter:
         milter.mail(FROM)

@@ -41,7 +41,7 @@ _ANGLE = re.compile(rb"<([^<>]*)>")
 
 
 def decide(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Plan:
-    """Decides everything about a mail that the store need not be asked for."""
+    """Makes every decision about a mail that does not depend on the store."""
     mail = Submission(message, envelope, control.read(message.headers), setup, stamp)
     decisions = Decisions()
     is_trusted, why = trusted(envelope, setup.config)

@@ -1,6 +1,6 @@
 """Which VirtualMTA carries a mail: pools, weights, pauses and fallbacks (docs/routing.md).
 
-Here is the choice among the configured ones. How Postfix is told is in `outgoing/edits.py`.
+Here is the choice among the configured ones. How Postfix learns it is in `outgoing/edits.py`.
 """
 
 from __future__ import annotations

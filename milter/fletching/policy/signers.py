@@ -25,20 +25,20 @@ def decide(
 ) -> tuple[Signature, ...]:
     """The signatures to make."""
     dkim, local = mail.config.dkim, mail.envelope.local
-    asked = ranked.best(offers.DKIM)
+    offer = ranked.best(offers.DKIM)
     if local or not dkim.enabled:
         decisions.never_refuse_for(offers.DKIM)
-    if asked is not None and local:
-        _ignore(asked.source, "ignored in mail from sendmail", decisions)
-        asked = None
+    if offer is not None and local:
+        _ignore(offer.source, "ignored in mail from sendmail", decisions)
+        offer = None
     if not dkim.enabled:
         decisions.record(offers.DKIM.name, False, "dkim.enabled")
-        if asked is not None:
-            _ignore(asked.source, "ignored: dkim.enabled is false", decisions)
+        if offer is not None:
+            _ignore(offer.source, "ignored: dkim.enabled is false", decisions)
         return ()
     if mail_class is None and not dkim.sign_unclassified:
         return ()
-    requests, source = (None, "default key") if asked is None else asked
+    requests, source = (None, "default key") if offer is None else offer
     signatures, warnings = choose(mail.message, requests, mail.setup.dkim_keys)
     for warning in warnings:
         decisions.warn(warning)

@@ -15,7 +15,7 @@ from fletching.policy.control import PREFIX
 
 def trusted(envelope: Envelope, config: Config) -> tuple[bool, str]:
     """Whether the client is trusted, and the option or the fact that says so."""
-    # An empty login is nobody who could have authenticated.
+    # Nobody authenticates with an empty login.
     if envelope.login and config.trusted.authenticated:
         return True, "SMTP AUTH"
     services = config.trusted.services
