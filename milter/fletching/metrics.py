@@ -1,9 +1,8 @@
-"""What monitoring reads: counters of mails, warnings and time, over all workers.
+"""Metrics for Prometheus: counters of messages, warnings and processing time over all workers.
 
-Here live the names of the metrics and their files. Each worker counts in files of its own in
-`state_dir/metrics`, named by the worker's place and not by its process: the worker that takes a
-dead one's place goes on counting where that one was. The milter's first process sums them up for
-node_exporter's text-file collector.
+Each worker counts in its own files in `state_dir/metrics`, which are named by the worker's number
+and not by its process id, so that the replacement of a dead worker continues its counters. The
+milter's parent process sums them for node_exporter's textfile collector.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from prometheus_client.exposition import write_to_textfile
 from prometheus_client.multiprocess import MultiProcessCollector
 
 EVERY = 10.0
-"""Seconds between two sums."""
+"""Seconds between two updates of the sums."""
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _ROOM = 256 * 1024
@@ -33,12 +32,12 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 def folder(state_dir: Path) -> Path:
-    """Where the workers count."""
+    """The directory of the workers' counters."""
     return state_dir / "metrics"
 
 
 def begin(state_dir: Path) -> None:
-    """Makes an empty folder. For the one process above all workers; raises OSError."""
+    """Creates the empty directory; for the parent process only. Raises OSError."""
     where = folder(state_dir)
     where.mkdir(parents=True, exist_ok=True)
     for old in where.glob("*.db"):
@@ -46,9 +45,9 @@ def begin(state_dir: Path) -> None:
 
 
 def sum_up(state_dir: Path) -> None:
-    """Writes `state_dir/metrics.prom`, at once or not at all.
+    """Writes `state_dir/metrics.prom` atomically.
 
-    Raises OSError, and ValueError where a worker's file is broken.
+    Raises OSError, and ValueError if a worker's file is damaged.
     """
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder(state_dir)))  # type: ignore[no-untyped-call]
@@ -59,7 +58,7 @@ def sum_up(state_dir: Path) -> None:
 
 
 class Metrics:
-    """What one worker counts."""
+    """The counters of one worker."""
 
     def __init__(self, state_dir: Path, worker: int) -> None:
         _make_room(folder(state_dir), worker)
@@ -68,53 +67,53 @@ class Metrics:
         registry = CollectorRegistry()
         self._mails = Counter(
             "fletching_mails",
-            "Mails answered, by Mail Class and answer.",
+            "Messages answered, by Mail Class and verdict.",
             ("mail_class", "verdict"),
             registry=registry,
         )
         self._warnings = Counter(
-            "fletching_warnings", "Warnings about mails.", ("warning",), registry=registry
+            "fletching_warnings", "Warnings about messages.", ("warning",), registry=registry
         )
         self._untracked = Counter(
             "fletching_untracked",
-            "Mails sent without tracking, since the campaign store did not answer.",
+            "Messages sent without tracking, because Redis did not answer.",
             registry=registry,
         )
         self._seconds = Histogram(
             "fletching_end_of_message_seconds",
-            "Time from the end of a mail to its answer.",
+            "Time from the end of a message to the reply.",
             buckets=_SECONDS,
             registry=registry,
         )
 
     def mail(self, mail_class: str, verdict: str, seconds: float) -> None:
-        """A mail was answered."""
+        """A message was answered, after this time at its end."""
         self._mails.labels(mail_class, verdict).inc()
         self._seconds.observe(seconds)
 
-    def warnings(self, told: Iterable[str]) -> None:
-        """A mail had these warnings."""
-        for warning in told:
+    def warnings(self, warnings: Iterable[str]) -> None:
+        """A message had these warnings."""
+        for warning in warnings:
             self._warnings.labels(_kind(warning)).inc()
 
     def untracked(self) -> None:
-        """A mail went without tracking."""
+        """A message was sent without tracking."""
         self._untracked.inc()
 
 
 class Deliveries:
-    """What the courier counts, which is one process: in memory, and then in a file of its own."""
+    """The counters of the courier, which is one process: kept in memory, written to its file."""
 
     def __init__(self) -> None:
-        # A counter's birth would be a series more for each.
+        # Otherwise each counter has a second series with its creation time.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._delivered = self._counter("delivered", "Events that their destination took.")
-        self._failed = self._counter("failed", "Attempts that a destination did not take.")
-        self._dead = self._counter("dead", "Events that went to the dead letters.")
+        self._delivered = self._counter("delivered", "Events that the destination accepted.")
+        self._failed = self._counter("failed", "Failed delivery attempts.")
+        self._dead = self._counter("dead", "Events that were dead-lettered.")
         self._waiting = Gauge(
             "fletching_events_waiting",
-            "Events that a destination has still to get.",
+            "Events that are waiting for a destination.",
             ("destination",),
             registry=self._registry,
         )
@@ -124,46 +123,46 @@ class Deliveries:
         return Counter(full, about, ("destination",), registry=self._registry)
 
     def delivered(self, destination: str, events: int) -> None:
-        """A destination took events."""
+        """A destination accepted events."""
         self._delivered.labels(destination).inc(events)
 
     def failed(self, destination: str) -> None:
-        """A destination did not take what it was offered."""
+        """A delivery attempt failed."""
         self._failed.labels(destination).inc()
 
     def dead(self, destination: str, events: int) -> None:
-        """Events went to the dead letters."""
+        """Events were dead-lettered."""
         self._dead.labels(destination).inc(events)
 
     def waiting(self, lags: Mapping[str, int]) -> None:
-        """How many events each destination has still to get; others are there no longer."""
+        """Sets each destination's backlog; destinations that are not named are removed."""
         self._waiting.clear()
         for destination, lag in lags.items():
             self._waiting.labels(destination).set(lag)
 
     def write(self, state_dir: Path) -> None:
-        """Writes `state_dir/courier.prom`, at once or not at all. Raises OSError."""
+        """Writes `state_dir/courier.prom` atomically. Raises OSError."""
         write_to_textfile(str(state_dir / "courier.prom"), self._registry)
 
 
 def _kind(warning: str) -> str:
-    """A header's name, or a warning without what differs from mail to mail.
+    """A warning's label: the header's name, or the warning without details of the message.
 
-    The name of an unknown header is a client's invention, and each would be a new series.
+    Names of unknown headers are left out: clients invent them, and each would be a new series.
     """
     name, _, rule = warning.partition(": ")
     return rule if rule == "unknown control header" else name
 
 
 def _make_room(where: Path, worker: int) -> None:
-    """Takes the disk's blocks now: to touch a block that a full disk lacks later is a SIGBUS."""
+    """Allocates disk blocks now: on a full disk, touching a missing block later is a SIGBUS."""
     for kind in ("counter", "histogram"):
         path = where / f"{kind}_{worker}.db"
         with path.open("ab") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, _ROOM)
             except OSError:
-                # An empty one could not be summed up.
+                # An empty file could not be summed.
                 if not file.tell():
                     path.unlink()
                 raise

@@ -1,7 +1,6 @@
-"""Which VirtualMTAs are paused: one name a line, in lower case, in `state_dir/paused`.
+"""The file of paused VirtualMTAs, `state_dir/paused`: one name per line, in lower case.
 
-Here live the file's form, its writing and its watching. The milter looks at it for each mail, so
-that a pause needs no reload.
+The milter checks it for each message, so that a pause needs no reload.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ def path(state_dir: Path) -> Path:
 
 
 def read(state_dir: Path) -> frozenset[str]:
-    """The names of paused VirtualMTAs; none where there is no file. Raises OSError."""
+    """The names of paused VirtualMTAs; none if there is no file. Raises OSError."""
     try:
         text = path(state_dir).read_text("utf-8", "replace")
     except FileNotFoundError:
@@ -26,10 +25,10 @@ def read(state_dir: Path) -> frozenset[str]:
 
 
 def write(state_dir: Path, names: frozenset[str]) -> None:
-    """Writes the whole list, so that a reader sees the old one or the new one. Raises OSError."""
+    """Replaces the list atomically. Raises OSError."""
     final = path(state_dir)
     new = final.with_name(f"{final.name}.{os.getpid()}")
-    # A VirtualMTA may be paused before the milter has ever run.
+    # A VirtualMTA can be paused before the milter has ever run.
     state_dir.mkdir(parents=True, exist_ok=True)
     try:
         with new.open("w", encoding="utf-8") as file:
@@ -42,30 +41,30 @@ def write(state_dir: Path, names: frozenset[str]) -> None:
 
 
 class Watch:
-    """The names as the file has them now; read again only when it has changed."""
+    """The current names; the file is read again only after it has changed."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._path = str(path(state_dir))
         self._seen: tuple[int, ...] | None = None
         self._names: frozenset[str] = frozenset()
-        self._told = ""
+        self._logged = ""
 
     def names(self) -> frozenset[str]:
-        """Where the file cannot be read, what it said last."""
+        """The current names; those read last if the file cannot be read."""
         try:
-            found = self._look()
+            found = self._status()
             if found != self._seen:
                 self._names = read(self._state_dir)
                 self._seen = found
-                self._told = ""
+                self._logged = ""
         except OSError as error:
-            if str(error) != self._told:
-                self._told = str(error)
+            if str(error) != self._logged:
+                self._logged = str(error)
                 log.state_write_failed(self._path, error)
         return self._names
 
-    def _look(self) -> tuple[int, ...]:
+    def _status(self) -> tuple[int, ...]:
         try:
             status = os.stat(self._path)
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""From a configuration to a `Setup`: what its files hold is read once, before the first mail.
+"""From a configuration to a `Setup`: reads the files that it names, once, before the first message.
 
-Here live the reading of secret files named by the configuration, the clock and chance. Every
-process that carries mail, and `fletching preview`, begins here; a mail itself reads no file.
+Also the clock and randomness. Every process that handles mail, and `fletching preview`, starts
+here; processing a message reads no file.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
 
 
 def zone(config: Config) -> tzinfo | None:
-    """The time zone of default InstanceIDs; None is the system's."""
+    """The time zone of default InstanceIDs; None: the system's."""
     return ZoneInfo(config.timezone) if config.timezone else None
 
 
 def host_name(config: Config) -> str:
-    """Who saw an event: `server_id`."""
+    """The value of `server_id` in events."""
     return config.server_id or socket.gethostname()
 
 
 def stamp(in_zone: tzinfo | None) -> Stamp:
-    """Now, and chance."""
+    """The current time, and random bytes."""
     return Stamp(datetime.now(in_zone).astimezone(in_zone), os.urandom(8))
 
 
@@ -62,7 +62,7 @@ def since(text: str, in_zone: tzinfo | None) -> int:
         ) from None
     if when.tzinfo is None:
         try:
-            # astimezone takes a time without one as the system's.
+            # astimezone reads a time without offset as the system's.
             text = (when.replace(tzinfo=in_zone) if in_zone else when.astimezone()).isoformat()
         except (ValueError, OverflowError):
             raise ValueError(f"{text}: must be from 1970 to 2105") from None
@@ -70,14 +70,14 @@ def since(text: str, in_zone: tzinfo | None) -> int:
 
 
 def at_time(text: str, in_zone: tzinfo | None) -> Stamp:
-    """A time given as RFC 3339, and no chance at all. Raises `ValueError`."""
+    """A time given as RFC 3339, and no randomness. Raises `ValueError`."""
     try:
         when = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError(f"{text}: must be RFC 3339, such as 2026-03-01T09:00:00Z") from None
     if when.tzinfo is None:
         raise ValueError(f"{text}: must have a time zone, such as Z or +01:00")
-    # 32 bits of seconds are in a campaign's id.
+    # A campaign's id has 32 bits of seconds.
     if not 0 <= when.timestamp() < 1 << 32:
         raise ValueError(f"{text}: must be from 1970 to 2105")
     return Stamp(when.astimezone(in_zone), bytes(8))

@@ -1,7 +1,6 @@
-"""Can this user open what it has to? `fletching check`, run by root, tries it as that user.
+"""Checks file access as the service's user, in a child process that root switches to that user.
 
-Here live the child process that becomes another user, and the files that the user of Fletching's
-service needs. What is in the files is checked elsewhere.
+The content of the files is checked elsewhere.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ _UNIT, _USER = "fletching.service", "fletching"
 
 
 class AccessError(Exception):
-    """Nothing can be tested as that user. Says why."""
+    """Access cannot be tested as that user. Says why."""
 
 
 def as_user(user: str, question: Callable[[], str | None], jail: Path | None = None) -> str | None:
-    """The answer that a user gets, with all of its groups, as a daemon of Postfix has them.
+    """Runs ``question`` as a user with all of its groups, like a Postfix daemon.
 
-    Needs root, unless we are that user. ``question`` must import nothing: that user may not be
-    able to read Python's modules. ``jail``: a directory to chroot(2) to, and to start in. Raises
-    AccessError.
+    Requires root, unless we are that user. ``question`` must not import anything, since that user
+    may not be able to read Python's modules. ``jail``: a directory to chroot(2) to, and to start
+    in. Raises AccessError.
     """
     try:
         entry = pwd.getpwnam(user)
@@ -53,11 +52,11 @@ def as_user(user: str, question: Callable[[], str | None], jail: Path | None = N
             os._exit(0)
     os.close(writer)
     with open(reader, "rb") as answer:
-        said = answer.read()
+        output = answer.read()
     os.waitpid(child, 0)
-    if not said:
+    if not output:
         raise AccessError(f"could not switch to user {user}")
-    found: str | None = json.loads(said)
+    found: str | None = json.loads(output)
     return found
 
 
@@ -72,26 +71,26 @@ def _become(entry: pwd.struct_passwd, jail: Path | None) -> None:
 
 
 def barrier(path: Path) -> Path:
-    """What keeps this process from a path: the first folder it cannot search, else the file."""
+    """What blocks access to a path: the first directory we cannot enter, else the file."""
     for folder in reversed(path.parents):
         if not os.access(folder, os.X_OK):
             return folder
     return path
 
 
-# What the service's user needs
+# Files of the service
 
 
 def service_user() -> str | None:
-    """Who runs the milter: what systemd's unit says, else the user `fletching`, if it exists."""
+    """The user that runs the milter: that of the systemd unit, else `fletching` if it exists."""
     argv = ("systemctl", "show", "--property=User", "--value", _UNIT)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
-        said = done.stdout.strip()
+        user = done.stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
-        said = ""
-    if said:
-        return said
+        user = ""
+    if user:
+        return user
     return _USER if any(entry.pw_name == _USER for entry in pwd.getpwall()) else None
 
 
@@ -103,7 +102,7 @@ class _Needed:
 
 
 def check_service_user(config: Config, config_path: Path, user: str) -> Iterator[Finding]:
-    """A finding for each file or folder that the service cannot use, though root can."""
+    """A finding for each file or directory that the service cannot use, although root can."""
     for each in _needed(config, config_path):
         question = _writes if each.writes else _reads
         try:
@@ -111,7 +110,7 @@ def check_service_user(config: Config, config_path: Path, user: str) -> Iterator
         except AccessError as trouble:
             yield warning(
                 "user",
-                f"could not test whether {user}, the service's user, can use its files: {trouble}",
+                f"cannot test whether {user}, the service's user, can use its files: {trouble}",
             )
             return
         if blocked is not None:
@@ -142,7 +141,7 @@ def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
 
 
 def _reads(path: Path) -> str | None:
-    """What keeps us from reading it. Only rights count: what is missing is told elsewhere."""
+    """What blocks reading. Permissions only: missing files are reported elsewhere."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except PermissionError:

@@ -1,6 +1,6 @@
-"""Does mail leave with the addresses and names that VirtualMTAs have? Every answer is a finding.
+"""Checks that mail of VirtualMTAs leaves with their configured addresses and EHLO names.
 
-Here live the addresses of this host, and what Postfix's transports have, compared with the options.
+Compares the options with this host's addresses and with Postfix's transports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def check_addresses(config: Config, postfix: Installed) -> Iterator[Finding]:
     for mta in config.virtual_mtas.values():
         service = postfix.service(mta.transport) if mta.transport is not None else None
         if service is None:
-            continue  # a pool, or told already
+            continue  # a pool, or already reported
         if mta.address is not None:
             yield from _address(mta, str(mta.address), postfix, service)
         greets = postfix.value("smtp_helo_name", service)
@@ -58,7 +58,7 @@ def _differs(mta: VirtualMta, option: str, wanted: str, parameter: str, there: s
 
 
 def _is_here(address: str) -> bool:
-    """Whether a socket can have the address, as Postfix's will."""
+    """Whether a socket can be bound to the address, as Postfix will do."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as trial:
@@ -69,7 +69,7 @@ def _is_here(address: str) -> bool:
 
 
 def _packed(address: str) -> bytes:
-    """An address in its one form; a text that is no address as it is."""
+    """An address in binary form; other texts unchanged."""
     plain = address.strip("[]")
     try:
         return socket.inet_pton(socket.AF_INET6 if ":" in plain else socket.AF_INET, plain)

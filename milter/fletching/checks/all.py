@@ -1,8 +1,4 @@
-"""Is everything in place? `fletching check` asks here; every answer is a finding.
-
-Here lives what can be looked at on this host: options, key files, Redis, the state directory. What
-Postfix and the DNS say is in `check_postfix.py` and `check_dns.py`.
-"""
+"""All of `fletching check`: options, key files, Redis, state directory, and the other files here."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ __all__ = ["Finding", "Level", "check"]
 
 _TRIAL = 64 * 1024
 _ROOM = 64 * 2**20
-"""Octets: about 200,000 events, some minutes of a large campaign without Redis."""
+"""Bytes: about 200,000 events, some minutes of a large campaign without Redis."""
 _FILES = 100
 
 
@@ -47,9 +43,9 @@ def check(
     resolver: Resolver | None = None,
     postconf_command: Sequence[str] = ("postconf",),
 ) -> list[Finding]:
-    """Everything there is to say about a configuration that has loaded.
+    """All findings about a valid configuration.
 
-    ``resolver``: who is asked with ``dns``, by default the system's name servers.
+    ``resolver``: used with ``dns``; default: the system's name servers.
     ``postconf_command``: Postfix's postconf(1), perhaps with -c DIRECTORY.
     """
     findings = [*_options(config), *check_options(config), *check_listen(config)]
@@ -73,19 +69,19 @@ def check(
 
 
 def _beside_postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
-    """What this host has to have for Postfix's configuration to work."""
+    """What this host needs for Postfix's configuration to work."""
     wanted = ("config_directory", "queue_directory", "mail_owner", *PARAMETERS)
     try:
         installed = postconf.read(command, wanted)
     except postconf.PostfixError:
-        return  # `check_postfix` has told it
+        return  # reported by `check_postfix`
     yield from check_socket(config, installed)
     yield from check_addresses(config, installed)
     yield from check_main_cf(config, installed)
 
 
 def _options(config: Config) -> Iterator[Finding]:
-    """What is allowed and perhaps not meant."""
+    """Options that are valid, but may not do what was intended."""
     for option in config.not_yet:
         yield warning(option, "not implemented in this version: it has no effect")
     for doubt in doubts(config):
@@ -157,7 +153,7 @@ def _state_dir(config: Config) -> Finding:
     folder = config.state_dir
     try:
         with tempfile.TemporaryFile(dir=folder) as trial:
-            # Buffered: a system call may write a part, and the next one fails.
+            # Buffered: one system call may write only a part, and the next one fails.
             trial.write(bytes(_TRIAL))
             trial.flush()
             os.fsync(trial.fileno())
@@ -165,7 +161,7 @@ def _state_dir(config: Config) -> Finding:
     except OSError as wrong:
         return error("state_dir", f"{folder}: not writable: {wrong.strerror}")
     room = free.f_bavail * free.f_frsize
-    # A file system that counts no inodes has 0 of them.
+    # A file system without inode counts reports 0.
     if room < _ROOM or (free.f_files and free.f_favail < _FILES):
         return warning(
             "state_dir",

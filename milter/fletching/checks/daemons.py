@@ -1,7 +1,6 @@
-"""What the daemons need of this host, told without starting one: `fletching check` asks here.
+"""Checks the files and directories that each daemon opens when it starts, without starting it.
 
-Here lives which files and folders each daemon opens at its start. Key files, Redis and the state
-directory are looked at in `checks/all.py`.
+Key files, Redis and the state directory are checked in `all.py`.
 """
 
 from __future__ import annotations
@@ -27,11 +26,14 @@ OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
     "web": (open_redis_files, opened, password),
     "courier": (open_redis_files, orders_of),
 }
-"""By daemon, what opens everything that it opens at a start and a reload. Raise UnusableError."""
+"""For each daemon, the functions that open what it needs at start and reload.
+
+They raise UnusableError.
+"""
 
 
 def unusable(config: Config) -> Iterator[UnusableError]:
-    """What keeps a daemon from its start."""
+    """What would keep a daemon from starting."""
     made_at_start = {doubt.key for doubt in _folders_of_service(config)}
     opens = [*OPENS["courier"], *(OPENS["web"] if "web" in needed(config) else ())]
     for each in dict.fromkeys(opens):
@@ -43,7 +45,7 @@ def unusable(config: Config) -> Iterator[UnusableError]:
 
 
 def doubtful(config: Config) -> Iterator[UnusableError]:
-    """What may be meant, or comes with the service: folders of sockets, and who reads secrets."""
+    """What may be intended, or is created with the service: directories, modes of secret files."""
     for place, where in _sockets(config):
         folder = Path(where.removeprefix("unix:")).parent
         if where.startswith("unix:") and not stat.S_ISDIR(_mode(folder)):
@@ -58,7 +60,7 @@ def doubtful(config: Config) -> Iterator[UnusableError]:
 
 
 def _folders_of_service(config: Config) -> Iterator[UnusableError]:
-    """What is missing until the courier's first start: its unit has LogsDirectory=."""
+    """Directories that the courier's unit creates when it first starts (LogsDirectory=)."""
     for number, destination in enumerate(config.events.destinations if config.events else ()):
         folder = destination.file.parent if destination.file is not None else None
         if folder == Path("/var/log/fletching") and not stat.S_ISDIR(_mode(folder)):
@@ -69,7 +71,7 @@ def _folders_of_service(config: Config) -> Iterator[UnusableError]:
 
 
 def _mode(path: Path) -> int:
-    """0 where nobody can look."""
+    """The mode; 0 if it cannot be read."""
     try:
         return path.stat().st_mode
     except OSError:
@@ -84,7 +86,7 @@ def _sockets(config: Config) -> Iterator[tuple[Place, str]]:
 
 
 def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:
-    """Files of secrets beside those of keys, whose modes are looked at when they are read."""
+    """Secret files other than key files; the modes of those are checked when they are read."""
     if config.redis != "embedded":
         for file in parse(config.redis).secret_files:
             yield ("redis",), Path(file)

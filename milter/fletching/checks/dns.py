@@ -1,8 +1,4 @@
-"""Does the DNS say what Fletching's mail relies on? Every answer is a finding.
-
-Here lives which names have to be there: the public halves of the DKIM keys, the hosts of tracking
-links, and a way for bounces back to us.
-"""
+"""Checks the DNS: DKIM records, tracking hosts, and the MX of bounce and unsubscribe mailboxes."""
 
 from __future__ import annotations
 
@@ -27,7 +23,7 @@ _NO_SUCH = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 def check_dns(
     config: Config, keys: Sequence[SigningKey], resolver: dns.resolver.Resolver
 ) -> Iterator[Finding]:
-    """Every finding."""
+    """All findings."""
     for key in keys if config.dkim.enabled else ():
         yield _dkim(key, resolver)
     for host in sorted(_tracking_hosts(config)):
@@ -37,7 +33,7 @@ def check_dns(
 
 
 def _answers(name: str, kind: str, resolver: dns.resolver.Resolver) -> list[object]:
-    """The records of a name; none if there are none. Raises DNSException if nobody can tell."""
+    """The records of a name, perhaps none. Raises DNSException if the lookup fails."""
     try:
         return list(resolver.resolve(dns.name.from_text(name), kind))
     except _NO_SUCH:
@@ -66,7 +62,7 @@ def _dkim(key: SigningKey, resolver: dns.resolver.Resolver) -> Finding:
 
 
 def _probe(key: SigningKey) -> bytes:
-    """A mail signed with the key."""
+    """A message signed with the key."""
     mail = parse(f"From: probe@{ascii_domain(key.domain)}\r\n\r\nProbe.\r\n".encode())
     return bytes(sign(mail, [Signature(key.domain, key.selector, key)], 0))
 
@@ -88,7 +84,7 @@ def _compared(name: str, there: dict[str, str], ours: dict[str, str]) -> Finding
 
 
 def _tags(record: str) -> dict[str, str]:
-    """Names and values of a tag list (RFC 6376 section 3.2); white space in a value is none."""
+    """Names and values of a tag list (RFC 6376 section 3.2), without white space in values."""
     pairs = (part.partition("=") for part in record.split(";"))
     return {name.strip(): re.sub(r"\s+", "", value) for name, mark, value in pairs if mark}
 
@@ -97,7 +93,7 @@ def _tags(record: str) -> dict[str, str]:
 
 
 def _tracking_hosts(config: Config) -> set[str]:
-    """Without ports, and without addresses: these need no DNS."""
+    """Host names without ports. IP addresses are left out: they need no DNS."""
     hosts = {urlsplit(f"//{each}").hostname or "" for each in config.own_hosts}
     return {host for host in hosts if not re.fullmatch(r"[0-9.]+|.*:.*|", host)}
 

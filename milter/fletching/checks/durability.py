@@ -1,6 +1,6 @@
-"""Can this Redis keep its promise? What its settings mean for numbers, events and suppression.
+"""Checks Redis' persistence, memory and replicas: what data its settings can lose.
 
-Here live the sentences, each with its cure; what is looked at is in `store/durability.py`.
+The wording is here, each with its cure; the settings are read by `store/durability.py`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ _CUT_OFF = (
 
 
 def check_durability(config: Config, store: Store) -> Iterator[Finding]:
-    """Where this Redis may lose what it took, or soon takes nothing. Raises StoreUnavailable."""
+    """Findings about data that this Redis may lose, or writes that it may refuse.
+
+    Raises StoreUnavailable.
+    """
     sentinels = "+sentinel://" in config.redis
     for server in durability(store):
         place = f"redis {server.node}".rstrip()

@@ -1,8 +1,7 @@
-"""Does mail pass Fletching where it should, with content filters and recipients that Postfix adds?
+"""Checks the path of mail through Postfix's services: filters, trust, and added recipients.
 
-Here lives what `fletching check --postfix` says about the way of a mail through Postfix's services:
-before-queue and after-queue filters, trust by service, and what cleanup(8) adds after the milters'
-RCPT. How Postfix is asked is in `postconf.py`.
+Before-queue and after-queue content filters, trust by service, and recipients that cleanup(8) adds
+after the milters have seen RCPT. `postfix/postconf.py` reads Postfix's settings.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from fletching.config.model import Config
 from fletching.postfix.one_recipient import LISTENER, SPLIT
 from fletching.postfix.postconf import Installed, Service, words
 
-# Each adds or changes recipients in cleanup(8), where milters have seen all of RCPT.
+# Each adds or changes recipients in cleanup(8), after milters have seen all RCPT commands.
 _ADD_RECIPIENTS = (
     *("always_bcc", "sender_bcc_maps", "recipient_bcc_maps"),
     *("virtual_alias_maps", "canonical_maps", "recipient_canonical_maps"),
@@ -36,7 +35,7 @@ _PAGE = "docs/content-filters.md"
 def check_filters(
     config: Config, postfix: Installed, asking: Sequence[Service]
 ) -> Iterator[Finding]:
-    """Every finding. ``asking``: the smtpd services that have Fletching in their milters."""
+    """All findings. ``asking``: the smtpd services that have Fletching in their milters."""
     for service in asking:
         yield from _before_queue(postfix, service)
         yield from _mail_that_comes_back(config, postfix, service)
@@ -77,7 +76,7 @@ def _mail_that_comes_back(
 
 
 def _mail_that_comes_back_by_sendmail(config: Config, postfix: Installed) -> Iterator[Finding]:
-    """A filter behind pipe(8) may give mail back as local mail, which no service is named for."""
+    """A filter run by pipe(8) may return mail as local mail, which has no service name."""
     for service in postfix.smtp_servers if _trusts_loopback(config) else ():
         transport = postfix.service(postfix.value("content_filter", service).partition(":")[0])
         if transport is not None and transport.command == "pipe":
@@ -93,10 +92,10 @@ def _trusts_loopback(config: Config) -> bool:
 
 
 def _takes_mail_back(postfix: Installed, service: Service, trusted: Container[str]) -> bool:
-    """Whether this service is the way back from a filter, which has to be without that filter.
+    """Whether this service receives mail back from a filter, so that it must not have that filter.
 
-    One for applications on this host looks the same. It is none of these where it has a name of
-    its own in ``trusted``, the services that the operator has listed.
+    A service for applications on this host looks the same. It is not one if its name is in
+    ``trusted``, the services that the operator has listed.
     """
     if service.options.get("syslog_name") == LISTENER or _filter(postfix, service):
         return False
@@ -109,13 +108,13 @@ def _takes_mail_back(postfix: Installed, service: Service, trusted: Container[st
 
 
 def passes_us_later(postfix: Installed, service: Service, asking: Iterable[Service]) -> bool:
-    """Whether a proxy filter gives mail of a service back to one of those that ask Fletching."""
+    """Whether a proxy filter returns mail of a service to one that has Fletching."""
     proxied = bool(postfix.value("smtpd_proxy_filter", service))
     return proxied and any(_takes_mail_back(postfix, each, ()) for each in asking)
 
 
 def _filter(postfix: Installed, service: Service) -> str:
-    """The content filter of either kind that mail of a service goes to; empty without one."""
+    """The before-queue or after-queue content filter of a service; empty if none."""
     after = postfix.value("content_filter", service)
     if after.startswith(f"{SPLIT}:"):
         after = ""

@@ -1,4 +1,4 @@
-"""One thing that `fletching check` has to say. Pure."""
+"""One result of `fletching check`. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is. An error: mail is lost, leaves wrong, or does not leave."""
+    """The severity. ERROR: mail is lost, leaves with errors, or does not leave."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -16,14 +16,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. ``place``: where to look, such as a file, an option or a name in the DNS."""
+    """One line. ``place``: where to look, such as a file, an option or a DNS name."""
 
     level: Level
     place: str
     text: str
 
     def __str__(self) -> str:
-        # What another program said may have several lines.
+        # The output of another program may have several lines.
         return " ".join(f"{self.level}: {self.place}: {self.text}".split())
 
 

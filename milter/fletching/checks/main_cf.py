@@ -1,6 +1,6 @@
-"""Does main.cf set twice what Fletching's lines set? Postfix takes the last, and drops the rest.
+"""Checks main.cf for parameters that are set twice: Postfix uses only the last setting.
 
-Here lives how main.cf is read (postconf(5): logical lines), since postconf(1) shows only the last.
+Reads main.cf itself (postconf(5): logical lines), because postconf(1) shows only the last setting.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _LISTS = (
 
 
 def check_main_cf(config: Config, postfix: Installed) -> Iterator[Finding]:
-    """A finding for each parameter of ours that has two different values."""
+    """A finding for each of our parameters that has two different values."""
     path = Path(postfix.parameters["config_directory"]) / "main.cf"
     try:
         text = path.read_text("utf-8", "replace")
         ours = {name for name, _, _ in _assignments(pieces(config).main_cf)}
     except (OSError, ValueError):
-        return  # told already
+        return  # already reported
     last = {name: (number, value) for name, number, value in _assignments(text)}
     for name, number, value in _assignments(text):
         final, used = last[name]
         if name in ours and number != final and value and value != used:
-            # What changes mail has to come before us, who sign it.
+            # Milters that change mail must come before us, since we sign it.
             both = (used, value) if _OURS in value else (value, used)
             kept = ", ".join(both) if name in _LISTS else used
             yield error(

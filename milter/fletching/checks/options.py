@@ -1,6 +1,6 @@
-"""Options that are allowed, and most likely a mistake together. Every answer is a finding. Pure.
+"""Checks for valid options that are probably a mistake in combination. Pure.
 
-Here lives what a whole configuration leaves undone; what is wrong with one option, `config/` says.
+Invalid options are reported by `config/`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fletching.events import UNSUBSCRIBE
 
 
 def check_options(config: Config) -> Iterator[Finding]:
-    """A finding for each."""
+    """All findings."""
     yield from _no_default_key(config)
     yield from _unsubscribes_lost(config)
 
@@ -31,7 +31,7 @@ def _no_default_key(config: Config) -> Iterator[Finding]:
 
 
 def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
-    """Links of ours record unsubscribes: somebody must stop the mail."""
+    """Our links record unsubscribes, so something must stop the mail."""
     lost = [
         name
         for name, each in config.mail_classes.items()
@@ -39,7 +39,7 @@ def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
         and (each.url_domain or config.url_domain)
         and (each.suppress or config.suppress) == "off"
         and (each.list_unsubscribe or each.track.clicks)
-        and not _is_told(config, each)
+        and not _is_delivered(config, each)
     ]
     if lost:
         yield warning(
@@ -50,8 +50,8 @@ def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
         )
 
 
-def _is_told(config: Config, mail_class: MailClass) -> bool:
-    """Whether a destination gets the unsubscribes of the class."""
+def _is_delivered(config: Config, mail_class: MailClass) -> bool:
+    """Whether a destination receives the unsubscribes of the class."""
     return any(
         (to.types is None or UNSUBSCRIBE in to.types)
         and (to.classes is None or mail_class.name.lower() in {name.lower() for name in to.classes})

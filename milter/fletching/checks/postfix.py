@@ -1,6 +1,6 @@
-"""Does this Postfix do what Fletching needs? Every answer is a finding.
+"""Checks Postfix's configuration: milters, routing, and what changes mail after signing.
 
-Here lives what a good Postfix configuration is; how Postfix is asked is in `postconf.py`.
+`postfix/postconf.py` reads Postfix's settings.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _PARAMETERS = (
     *(parameter for parameter in _CHANGE_SENDER.values() if parameter),
 )
 
-# By what a milter that signs is known: the path of its socket, or its usual port.
+# How to recognize a milter that signs: by the path of its socket, or its usual port.
 _SIGNERS = re.compile(r"(opendkim|dkimpy|dkim|rspamd|:8891\b|:8892\b|:11332\b)")
 
 _SHUTDOWN_SINCE = (3, 11)
 
 
 def check_postfix(config: Config, postconf_command: Sequence[str]) -> Iterator[Finding]:
-    """Every finding. ``postconf_command``: postconf(1), perhaps with -c DIRECTORY."""
+    """All findings. ``postconf_command``: postconf(1), perhaps with -c DIRECTORY."""
     try:
         postfix = postconf.read(postconf_command, _PARAMETERS)
         yield from _milters(config, postfix)
@@ -156,11 +156,11 @@ def _default_action(
 
 
 def _family(entry: MilterEntry, postfix: Installed, service: Service | None) -> Iterator[Finding]:
-    """Postfix does not connect to an address of a family that it does not speak."""
+    """Postfix does not connect to addresses of a protocol that inet_protocols excludes."""
     kind, _, place = entry.endpoint.partition(":")
     host = place.rpartition(":")[0].strip("[]").lower().removeprefix("ipv6:")
     spoken = postfix.value("inet_protocols", service)
-    # A name may have addresses of both.
+    # A host name may have addresses of both protocols.
     with contextlib.suppress(ValueError):
         family = f"ipv{ip_address(host).version}"
         if kind == "inet" and not {family, "all"} & set(postconf.words(spoken)):
@@ -229,7 +229,7 @@ def _without_us(
 
 
 def _stale(entries: Sequence[MilterEntry], postfix: Installed) -> MilterEntry | None:
-    """An entry that was meant for us: `fletching postfix` gives it the name fletching_milter."""
+    """An outdated entry of ours, which `fletching postfix` names fletching_milter."""
     named = postconf.milters(postfix.parameters.get("fletching_milter", ""))
     return next((entry for entry in entries if entry in named), None)
 
@@ -249,7 +249,7 @@ def _elsewhere(
 
 
 def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
-    """Mail from sendmail(1): cleanup(8) asks the milters."""
+    """Mail from sendmail(1): cleanup(8) calls the milters."""
     cleanup = postfix.service("cleanup")
     entries = _entries(postfix, "non_smtpd_milters", cleanup)
     ours = _our_place(entries, config, postfix, cleanup)
@@ -274,7 +274,7 @@ def _protocol(postfix: Installed) -> Iterator[Finding]:
         yield error("milter_protocol", f"must be 6, not {version}")
 
 
-# The way to the transports
+# Routing to the transports
 
 
 def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Iterator[Finding]:
@@ -284,18 +284,18 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
         parameter = "sender_dependent_default_transport_maps"
         keys = {transport: _example_sender(config, transport) for transport in config.transports}
         answers = _first_answers(command, postfix.value(parameter), keys.values())
-        led = answers
+        routed = answers
     else:
         parameter = "milter_header_checks"
         keys = {transport: _route_header(transport) for transport in config.transports}
-        # A rule that lets more through than it should would do so with this one.
+        # A transport that no rule should accept.
         foreign = _route_header("x".join(sorted(config.transports)) + "x")
         tables = postfix.value(parameter, postfix.service("cleanup"))
         answers = _first_answers(command, tables, (*keys.values(), foreign))
-        led = {key: to for key, answer in answers.items() if (to := _filtered(answer))}
-        if foreign in led:
+        routed = {key: to for key, answer in answers.items() if (to := _filtered(answer))}
+        if foreign in routed:
             yield warning(parameter, "its rule accepts transports that no VirtualMTA uses")
-    wrong = [t for t in sorted(config.transports) if led.get(keys[t]) != f"{t}:"]
+    wrong = [t for t in sorted(config.transports) if routed.get(keys[t]) != f"{t}:"]
     for transport in wrong:
         answer = answers.get(keys[transport], "nothing")
         yield error(
@@ -324,7 +324,7 @@ def _filtered(action: str) -> str:
 
 
 def _first_answers(command: Sequence[str], tables: str, keys: Iterable[str]) -> dict[str, str]:
-    """Postfix takes the answer of the first table that has one."""
+    """For each key, the result of the first table that has one, as in Postfix."""
     wanted = tuple(keys)
     answers: dict[str, str] = {}
     for table in postconf.words(tables):
@@ -345,7 +345,7 @@ def _transports(config: Config, postfix: Installed) -> Iterator[Finding]:
         yield ok("master.cf", f"defines {', '.join(sorted(config.transports))}")
 
 
-# What happens to a mail afterwards
+# After Fletching
 
 
 def _after_signing(config: Config, postfix: Installed) -> Iterator[Finding]:

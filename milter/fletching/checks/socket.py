@@ -1,7 +1,6 @@
-"""Is the milter socket open to Postfix, and to nobody else? Every answer is a finding.
+"""Checks that Postfix, and nobody else, can connect to the milter socket.
 
-Here lives what is tried at the socket itself; whether Postfix is told of it, `check_postfix.py`
-knows.
+Whether Postfix is configured to use the socket is checked in `postfix.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NOBODY = "-"
 
 
 def check_listen(config: Config) -> Iterator[Finding]:
-    """What the option alone says."""
+    """Warns of a TCP socket that other hosts can reach."""
     place = values.inet_place(config.listen)
     if place is not None and not values.is_of_this_host(f"[{place[0]}]:{place[1]}"):
         yield warning(
@@ -38,7 +37,7 @@ def check_listen(config: Config) -> Iterator[Finding]:
 
 
 def check_running(config: Config) -> Iterator[Finding]:
-    """Whether the milter runs, as far as we can see it. Not an error: it may be started later."""
+    """Whether the milter is running, if we can tell. Only a warning: it may be started later."""
     place = values.inet_place(config.listen)
     path = Path(config.listen.removeprefix("unix:"))
     if _refused(*place) if place is not None else _connect(path) == _NOBODY:
@@ -46,7 +45,7 @@ def check_running(config: Config) -> Iterator[Finding]:
 
 
 def check_socket(config: Config, postfix: Installed) -> Iterator[Finding]:
-    """Whether the milter runs, whether Postfix's user can connect, and who else can."""
+    """Whether the milter is running, whether Postfix's user can connect, and who else can."""
     place = values.inet_place(config.listen)
     if place is not None:
         yield (
@@ -73,7 +72,7 @@ def _tried(config: Config, path: Path, owner: str, jail: Path | None) -> Iterato
     try:
         barred = as_user(owner, partial(_connect, inside), jail)
     except AccessError as trouble:
-        untested = f"could not test whether Postfix's user {owner} can connect: {trouble}"
+        untested = f"cannot test whether Postfix's user {owner} can connect: {trouble}"
         yield warning("listen", untested)
         if _connect(path) == _NOBODY:
             yield _nobody_listens(config)
@@ -88,7 +87,7 @@ def _tried(config: Config, path: Path, owner: str, jail: Path | None) -> Iterato
 
 
 def _connect(path: Path) -> str | None:
-    """What is in the way: a file or folder, or that nobody listens. None: a connection."""
+    """What prevents a connection: a file or directory, or `_NOBODY`. None: connected."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(_PATIENCE)
@@ -131,7 +130,7 @@ def _locked_out(owner: str, where: Path) -> str:
     )
 
 
-# Who else
+# Other users
 
 
 def _others(path: Path, owner: str) -> Iterator[Finding]:
@@ -152,7 +151,7 @@ def _others(path: Path, owner: str) -> Iterator[Finding]:
 
 
 def _users_who_can(path: Path) -> set[str]:
-    """By mode, owner and group of the socket and of each folder on the way."""
+    """By mode, owner and group of the socket and of each directory above it."""
     way = [(folder.stat(), stat.S_IXOTH) for folder in path.parents]
     way.append((path.stat(), stat.S_IWOTH))
     return {
@@ -163,7 +162,7 @@ def _users_who_can(path: Path) -> set[str]:
 
 
 def _may(status: os.stat_result, right: int, entry: pwd.struct_passwd) -> bool:
-    """Whether a user has a right, which is given as that of others."""
+    """Whether a user has a permission, which is given as the bit for others."""
     if entry.pw_uid == status.st_uid:
         return bool(status.st_mode & right << 6)
     if status.st_gid in os.getgrouplist(entry.pw_name, entry.pw_gid):

@@ -1,6 +1,6 @@
-"""Does this Redis do what Fletching asks of it? Rights, version, connections, clock, durability.
+"""Checks Redis: version, permissions, connections, clock, durability.
 
-Here live the sentences; what is tried is in `store/trial.py`.
+The wording is here; `store/trial.py` runs the commands.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fletching.store.trial import numbers, refused, server, version
 _OLDEST = (7, 0)
 _CLOCK = 2.0
 _LINES = 16
-"""Connections that a process keeps open at most, roughly."""
+"""Roughly the most connections that a process keeps open."""
 
 
 def check_store(config: Config, store: Store) -> Iterator[Finding]:
-    """What is wrong with a Redis that answered just now."""
+    """All findings about a Redis that has just answered."""
     try:
         yield from _findings(config, store)
     except StoreUnavailable as away:
@@ -31,8 +31,8 @@ def check_store(config: Config, store: Store) -> Iterator[Finding]:
 def _findings(config: Config, store: Store) -> Iterator[Finding]:
     found_version = version(store)
     if numbers(found_version) < _OLDEST:
-        told = f"is version {found_version}" if found_version else "is older than 6.0"
-        yield error("redis", f"{told}: install Redis 7.0 or later")
+        age = f"is version {found_version}" if found_version else "is older than 6.0"
+        yield error("redis", f"{age}: install Redis 7.0 or later")
         return
     findings = [*check_durability(config, store)]
     yield from findings
@@ -70,5 +70,5 @@ def _server(config: Config, store: Store) -> Iterator[Finding]:
 
 
 def connections(workers: int) -> int:
-    """How many connections the processes of one host may have open, roughly."""
+    """Roughly how many connections the processes of one host may open."""
     return _LINES * (2 * workers + 1)
