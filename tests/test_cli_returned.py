@@ -405,7 +405,7 @@ def test_one_campaign_for_people(host: Host) -> None:
     assert (numbers["Hard bounces"], numbers["Soft bounces"]) == (["1"], ["0"])
     assert numbers["Opens"] == ["3"]
     assert numbers["Bot clicks"] == ["1"]
-    assert "2026-09-21 14:00 to 2026-09-21 15:00 UTC, a column is an hour" in lines
+    assert "2026-09-21 14:00 to 2026-09-21 15:00 UTC, one column is an hour" in lines
     assert f"{'sent':12} {8:9} █" in lines
     shop = next(line for line in lines if line.rstrip().endswith("?a=1&b=ü"))
     assert cells(shop)[:3] == ["3", "4", "1"]
@@ -557,7 +557,7 @@ HOUR = 3600
             80,
             True,
             [
-                "1970-01-01 00:00 to 1970-01-01 04:00 UTC, a column is an hour",
+                "1970-01-01 00:00 to 1970-01-01 04:00 UTC, one column is an hour",
                 "sent                24 █",
                 "                       █  ▄",
                 "                       █▁ █",
@@ -569,7 +569,7 @@ HOUR = 3600
             80,
             False,
             [
-                "1970-01-01 00:00 to 1970-01-01 02:00 UTC, a column is an hour",
+                "1970-01-01 00:00 to 1970-01-01 02:00 UTC, one column is an hour",
                 "sent                 9 #",
                 "                       #",
                 "                       #",
@@ -584,7 +584,7 @@ HOUR = 3600
             33,
             False,
             [
-                "1970-01-01 00:00 to 1970-01-01 21:00 UTC, a column is 3 hours",
+                "1970-01-01 00:00 to 1970-01-01 21:00 UTC, one column is 3 hours",
                 "clicks           1,234       #",
                 "                             #",
                 "                       .     #",

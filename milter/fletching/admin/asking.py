@@ -1,7 +1,4 @@
-"""Questions to Redis on the operator's behalf, and the one sentence where it does not answer.
-
-Here lives the error that commands tell. What is asked is in the files beside this one.
-"""
+"""The error of commands that query Redis while it does not answer."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ PATIENT = Limits(answer=3.0, socket=2.5)
 
 
 class NoAnswer(Exception):
-    """Redis did not answer. Says so in one line."""
+    """Redis did not answer. Its text is one line."""
 
 
 def store(config: Config) -> Store:
@@ -33,7 +30,7 @@ def _opened(url: str, state_dir: Path) -> Store:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Round a question, or a function that asks: raises NoAnswer in place of StoreUnavailable."""
+    """Around code that queries Redis, or as a decorator: raises NoAnswer instead of StoreUnavailable."""
     try:
         yield
     except StoreUnavailable as error:

@@ -1,7 +1,7 @@
-"""What dkimpy, a verifier that is not ours, says about signatures of ours. Pure.
+"""Verifies our DKIM signatures with dkimpy, an independent implementation. Pure.
 
-Here lives the bound on what dkimpy gets: its regular expression for trailing white space is
-quadratic in a run of blanks that does not end a line (`dkim/canonicalization.py`).
+Messages that dkimpy would take too long for are not verified: its regular expression for trailing
+white space is quadratic in a run of spaces that does not end a line (`dkim/canonicalization.py`).
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ NOT_TRIED = "not verified: too long, or too much white space, for dkimpy"
 
 _MOST_OCTETS = 32 << 20
 _MOST_STEPS = 20_000_000
-"""Steps through runs of blanks: well under a second."""
+"""Steps of dkimpy's expression: well under a second."""
 
 _BLANKS = re.compile(rb"[ \t]{2,}")
 
 
 def objection(message: bytes, index: int, record: bytes) -> str:
-    """Why the signature of that index, from the top, does not verify; empty where it does.
+    """Why a signature does not verify; empty if it does.
 
-    ``record``: the TXT record of its key. `NOT_TRIED` where dkimpy would take too long.
+    ``index``: which signature, counted from the top. ``record``: the TXT record of its key.
+    Returns `NOT_TRIED` if dkimpy would take too long.
     """
     if len(message) > _MOST_OCTETS or _steps(message) > _MOST_STEPS:
         return NOT_TRIED
-    # A mail always ends with a line end on its way.
+    # In transit a message always ends with a line end.
     octets = message if message.endswith(b"\r\n") else message + b"\r\n"
     try:
         verified = dkim.DKIM(octets).verify(index, dnsfunc=lambda name, timeout=5: record)

@@ -1,19 +1,14 @@
-"""Texts that came with mail, made harmless for a terminal. Pure."""
+"""Escapes text from outside for a terminal. Pure."""
 
 from __future__ import annotations
 
 
 def printable(text: str, encoding: str) -> str:
-    """A text without anything that steers a terminal, or that the encoding has no octets for.
-
-    What is taken out stands there as an escape, as Python writes it.
-    """
-    steers_nothing = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
-    return encodable(steers_nothing, encoding)
+    """A text with control characters, and characters that the encoding lacks, as Python escapes."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return encodable(escaped, encoding)
 
 
 def encodable(text: str, encoding: str) -> str:
-    """A text in which only what the encoding has no octets for is an escape."""
+    """A text with only the characters that the encoding lacks as escapes."""
     return text.encode(encoding, "backslashreplace").decode(encoding)

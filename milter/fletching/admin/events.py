@@ -1,7 +1,6 @@
-"""The stream of events as the operator sees it: its lines, who has read how far, going back in it.
+"""`fletching events`: reads the stream, backlogs and dead letters, and starts redelivery.
 
-Here live the answers of `fletching events`. What an event means may not be known here. All raise
-NoAnswer where Redis does not answer.
+What an event means is not known here. All functions raise NoAnswer if Redis does not answer.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ _PAGE = 1000
 
 
 class StreamError(Exception):
-    """It cannot be done. Says why."""
+    """The command cannot be carried out. Says why."""
 
 
 class NoDestination(Exception):
-    """The configuration has no destination of that name. Says which ones there are."""
+    """The configuration has no destination of that name. Says which there are."""
 
 
 class Reading:
-    """A place in the stream, which goes on as it is read."""
+    """A position in the stream, which advances as events are read."""
 
     def __init__(self, config: Config, since_ms: int) -> None:
-        """Begins with what Redis got at that time: unix milliseconds, 0 for the first event."""
+        """Starts with the events that Redis got since then: unix milliseconds, 0 for all."""
         self._log = _log(config)
         self._after = f"{since_ms - 1}-{2**64 - 1}" if since_ms > 0 else "0"
 
     @asking()
     def read(self) -> list[str]:
-        """The next events, one JSON object each; empty where there are none yet.
+        """The next events, one JSON object each; empty if there are none yet.
 
-        Where it raises, it stays at its place.
+        If it raises, the position does not change.
         """
         page = self._log.read(self._after, _PAGE)
         if page:
@@ -47,20 +46,20 @@ class Reading:
 
 
 def of_types(lines: list[str], types: frozenset[str]) -> list[str]:
-    """Those events whose type is one of these; all where there are none of these."""
+    """The events of these types; all events if ``types`` is empty."""
     return [line for line in lines if not types or _type(line) in types]
 
 
 @asking()
 def replay(config: Config, name: str, since_ms: int) -> int:
-    """Sets a destination back to a time; how many events it gets from there on.
+    """Moves a destination's position back to a time. Returns how many events will be redelivered.
 
-    Never forth: that would take from it what it has not got yet, and then StreamError is raised.
-    Raises NoDestination.
+    Never forward, since that would skip undelivered events: then raises StreamError. Raises
+    NoDestination.
     """
     _known(config, name)
     log = _log(config)
-    # In the time of Redis, which is the one of the stream.
+    # By Redis' clock, which the stream uses.
     if since_ms > _milliseconds(log.last_id()):
         raise StreamError(f"{name}: no events since then, so there is nothing to redeliver")
     progress = log.progress(name)
@@ -74,9 +73,9 @@ def replay(config: Config, name: str, since_ms: int) -> int:
 
 @asking()
 def status(config: Config, now: float) -> list[dict[str, Any]]:
-    """How far each destination is, in the order of the configuration. ``now``: unix seconds.
+    """Each destination's backlog, in the order of the configuration. ``now``: unix seconds.
 
-    ``oldest``: when Redis got the oldest event that is not done; ``age``: seconds since then.
+    ``oldest``: when Redis got the oldest undelivered event; ``age``: seconds since then.
     """
     log = _log(config)
     return [_status(log, name, now) for name in _names(config)]
@@ -96,9 +95,9 @@ def _status(log: EventLog, name: str, now: float) -> dict[str, Any]:
 
 
 def dead_letters(config: Config, name: str) -> Iterator[dict[str, Any]]:
-    """The dead letters of a destination, the oldest first. Raises NoDestination.
+    """The dead letters of a destination, oldest first. Raises NoDestination.
 
-    ``event`` is what was buried: an event, or the text that was none.
+    ``event``: the event, or the text if it was not a valid event.
     """
     _known(config, name)
     with asking():

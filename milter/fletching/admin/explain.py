@@ -1,8 +1,7 @@
-"""Why a mail becomes what it becomes: every decision, every link, every edit with its reason.
+"""The output of `fletching explain`: every decision, link and edit with its reason.
 
-Here live the answers of `fletching explain`, as an object for scripts and as tables for people.
-Nothing is decided: what `outgoing/flow.py` decided is told. Where it left the body unread, its
-links are looked for here.
+As an object for scripts, and as tables. Nothing is decided here: it reports what `outgoing/flow.py`
+decided. If that did not need to read the body, the links are searched here.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ _NOWHERE = Urls(lambda _kind, _to: ("", ""), lambda _purpose: "")
 
 
 def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[str, Any]:
-    """The object of `fletching explain --json`: that of `preview`, and the reasons for it."""
-    told = as_json(outcome, envelope)
-    del told["message"]
+    """The object of `fletching explain --json`: that of `preview`, with reasons."""
+    explanation = as_json(outcome, envelope)
+    del explanation["message"]
     notes = _notes(outcome, message)
-    told["warnings"] += link_selectors.warnings(message, notes, outcome.plan.tracking)
-    return told | {
+    explanation["warnings"] += link_selectors.warnings(message, notes, outcome.plan.tracking)
+    return explanation | {
         "trusted": outcome.plan.trusted,
         "decisions": [
             {"setting": each.setting, "value": each.text, "source": each.source}
@@ -74,7 +73,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
 
 
 def _verified(outcome: Outcome) -> list[tuple[Signature, str]]:
-    """The signatures that were made, and what a verifier has against each."""
+    """The signatures that were made, each with the verifier's objection."""
     signatures = () if outcome.refusal else outcome.plan.signatures
     octets = bytes(outcome.final) if signatures else b""
     return [
@@ -84,13 +83,13 @@ def _verified(outcome: Outcome) -> list[tuple[Signature, str]]:
 
 
 def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
-    """Of a body that nobody had to look at, too: why each of its links stays."""
+    """Notes on each part, also of a body that was not read: why each link is not rewritten."""
     plan = outcome.plan
     if outcome.refusal is not None or plan.mail_class is None or plan.tracking.body:
         return outcome.notes
     body = len(message.body)
-    looked_at = replace(plan.tracking, body=True, clicks=True, opens=False, largest=body)
-    notes = rewrite.rewrite(message, looked_at, _NOWHERE).notes
+    with_body = replace(plan.tracking, body=True, clicks=True, opens=False, largest=body)
+    notes = rewrite.rewrite(message, with_body, _NOWHERE).notes
     return tuple(replace(note, links=tuple(map(_stays, note.links))) for note in notes)
 
 
@@ -98,27 +97,27 @@ def _stays(link: LinkNote) -> LinkNote:
     return link._replace(rewritten=False, reason="body not rewritten") if link.rewritten else link
 
 
-def show(told: dict[str, Any], console: Console) -> None:
-    """Prints what `explained` tells."""
-    _print(console, _verdict(told))
-    for warning in told["warnings"]:
+def show(explanation: dict[str, Any], console: Console) -> None:
+    """Prints the object of `explained`."""
+    _print(console, _verdict(explanation))
+    for warning in explanation["warnings"]:
         _print(console, f"warning: {warning}")
     _table(
         console,
         "Decisions",
         ("setting", "value", "source"),
-        [[row["setting"], row["value"], row["source"]] for row in told["decisions"]],
+        [[row["setting"], row["value"], row["source"]] for row in explanation["decisions"]],
     )
-    for part in told["parts"]:
+    for part in explanation["parts"]:
         _table(
             console,
             _part(part),
             ("rewritten", "reason", "link"),
             [[link["rewritten"], link["reason"], link["url"]] for link in part["links"]],
         )
-    if told["reply"] is not None:
+    if explanation["reply"] is not None:
         return
-    for each in told["signatures"]:
+    for each in explanation["signatures"]:
         verdict = "verifies" if each["verified"] else f"does not verify: {each['reason']}"
         if each["verified"] is None:
             verdict = each["reason"]
@@ -127,32 +126,32 @@ def show(told: dict[str, Any], console: Console) -> None:
         console,
         "Edits, in the order sent to Postfix",
         ("edit", "of", "to"),
-        [_edit_row(edit) for edit in told["edits"]],
+        [_edit_row(edit) for edit in explanation["edits"]],
     )
 
 
-def _verdict(told: dict[str, Any]) -> str:
-    if told["reply"] is not None:
-        return f"{told['verdict']}: {told['reply']}"
-    if not told["edits"]:
+def _verdict(outcome: dict[str, Any]) -> str:
+    if outcome["reply"] is not None:
+        return f"{outcome['verdict']}: {outcome['reply']}"
+    if not outcome["edits"]:
         return "accept: no changes"
-    if not told["trusted"]:
+    if not outcome["trusted"]:
         return (
             "accept: the client is not trusted; control headers are removed, nothing else changes"
         )
-    if told["mail_class"] is None and told["virtual_mta"]:
-        return f"accept: already processed; routed to {told['virtual_mta']} again"
-    if told["mail_class"] is None:
+    if outcome["mail_class"] is None and outcome["virtual_mta"]:
+        return f"accept: already processed; routed to {outcome['virtual_mta']} again"
+    if outcome["mail_class"] is None:
         return "accept: no Mail Class"
-    way = f"routed to {told['virtual_mta']}" if told["virtual_mta"] else "routed by Postfix"
-    number = f"message {told['message_number']} of campaign {told['campaign']}"
-    return f"accept: {told['sendid']}, {number}, {way}"
+    way = f"routed to {outcome['virtual_mta']}" if outcome["virtual_mta"] else "routed by Postfix"
+    number = f"message {outcome['message_number']} of campaign {outcome['campaign']}"
+    return f"accept: {outcome['sendid']}, {number}, {way}"
 
 
 def _part(part: dict[str, Any]) -> str:
     name, links = part["content_type"], part["links"]
     if part["left_alone"] is not None:
-        # What is said of the message is said of all of it, not of a part.
+        # The message as a whole is not a content type.
         return f"{name.capitalize() if name == 'message' else name}: {part['left_alone']}"
     if not links:
         return f"{name}: no links"
@@ -160,7 +159,7 @@ def _part(part: dict[str, Any]) -> str:
 
 
 def _edit_row(edit: dict[str, Any]) -> list[object]:
-    """What is done, to which field (counted where there may be several), and what it becomes."""
+    """The edit, the field (with its index if there are several), and the new value."""
     name = edit.get("name", "")
     if edit.get("index", 1) > 1:
         name += f" ({edit['index']})"
@@ -191,7 +190,7 @@ def _print(console: Console, text: str) -> None:
 
 
 def _cell(value: object) -> str:
-    """A value on one line, without anything that steers a terminal."""
+    """A value on one line, with control characters escaped."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = printable(" ".join(str(value).split()), "utf-8")

@@ -1,8 +1,4 @@
-"""How numbers look in a terminal: rows for scripts, columns with shares, the chart of hours.
-
-Here lives what `fletching stats` shows and in which words, which are the dashboard's. Pure: texts
-and numbers in, texts out; who asked, and where it is printed, may not be known here.
-"""
+"""Formats statistics for `fletching stats`: rows for scripts, table columns, the chart. Pure."""
 
 from __future__ import annotations
 
@@ -11,41 +7,20 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from fletching.figures import TITLES, by_span, minute, share
 from fletching.store.counts import Campaign, Counts, Link, Row
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-"""The characters of a chart, where stdout has them."""
+"""The characters of a chart, if stdout's encoding has them."""
 
 CHART_KINDS = ("sent", "opens", "clicks", "unsubscribes")
-"""The kinds that a chart has, where anything of them was counted."""
+"""The kinds in a chart, if any of them was counted."""
 
 FEWEST_COLUMNS = 10
-"""Of a chart: it is no narrower, however narrow the terminal is."""
+"""The minimum width of a chart, even on a narrower terminal."""
 
 _COUNTS = tuple(each.name for each in fields(Counts))
-_TITLES = {
-    "sent": "Sent",
-    "delivered": "Delivered",
-    "unique_opens": "Unique opens",
-    "confirmed_opens": "Confirmed opens",
-    "opens": "Opens",
-    "privacy_opens": "Opens by privacy proxies",
-    "unique_clicks": "Unique clicks",
-    "clicks": "Clicks",
-    "unsubscribes": "Unsubscribed",
-    "complaints": "Complaints",
-    "bounces_hard": "Hard bounces",
-    "bounces_soft": "Soft bounces",
-    "bot_opens": "Bot opens",
-    "bot_clicks": "Bot clicks",
-    "seeds": "Seed copies",
-}
-# How many messages something happened to: of them, a share of those sent says something.
-_SHARED = {
-    *("delivered", "unique_opens", "confirmed_opens", "unique_clicks"),
-    *("unsubscribes", "complaints"),
-}
-# In tables of many lines only these have it, for want of room; so titles are short there, too.
+# In tables with many lines only these have a share, and titles are short, to save space.
 _SHARED_IN_TABLES = {"unique_opens", "unique_clicks"}
 _IN_TABLES = {
     "sent": "Sent",
@@ -63,7 +38,7 @@ _IN_WIDE_TABLES = {
     "bounces_hard": "Bounced",
 }
 UNKNOWN = "-"
-"""Stands for a count that nothing measures."""
+"""Shown for a count that is not measured."""
 
 _HOUR = 3600
 _SPANS = (1, 2, 3, 6, 12, 24)
@@ -77,18 +52,13 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def minute(seconds: int) -> str:
-    """Unix time for people, UTC, to the minute."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-
-
 def counts(counted: Counts) -> dict[str, int | None]:
-    """The counts by the names that scripts know; None for what nothing measures."""
+    """The counts by their names in JSON; None if not measured."""
     return {name: getattr(counted, name) for name in _COUNTS}
 
 
 def campaign_row(campaign: Campaign) -> dict[str, Any]:
-    """A campaign for scripts. ``opened`` is RFC 3339."""
+    """A campaign as a row for JSON and CSV. ``opened`` is RFC 3339."""
     named = {
         "campaign": campaign.campaign,
         "sendid": campaign.sendid,
@@ -98,42 +68,42 @@ def campaign_row(campaign: Campaign) -> dict[str, Any]:
 
 
 def breakdown_row(by: str, row: Row) -> dict[str, Any]:
-    """A class, a list, a VirtualMTA or a day for scripts, its name under what it is."""
+    """A class, list, VirtualMTA or day as a row for JSON and CSV; ``by`` is the key of its name."""
     return {by: row.name} | counts(row)
 
 
 def link_row(link: Link) -> dict[str, Any]:
-    """A link for scripts."""
-    told = asdict(link)
-    return {"link": told.pop("url"), **told}
+    """A link as a row for JSON and CSV."""
+    row = asdict(link)
+    return {"link": row.pop("url"), **row}
 
 
 def columns(by: str | None) -> list[str]:
-    """The names in a row for scripts, of campaigns where there is no ``by``."""
+    """The names in a row for JSON and CSV; without ``by``, of campaigns."""
     if by is None:
         return list(campaign_row(Campaign()))
     return list(link_row(Link("", 0, 0, 0)) if by == "link" else breakdown_row(by, Row()))
 
 
 def titles(wide: bool) -> list[str]:
-    """The titles over `cells`."""
+    """The column titles of `cells`."""
     return list(_shown(wide).values())
 
 
 def cells(counted: Counts, wide: bool) -> list[str]:
-    """The counts in a line of a table, with shares."""
+    """The counts of one table row, with shares."""
     return [_with_share(counted, name) for name in _shown(wide)]
 
 
 def all_counts(counted: Counts) -> list[tuple[str, str, str]]:
-    """Every count of one campaign: what it is, how many, and which share of the sent ones."""
+    """All counts of one campaign: title, number, and share of messages sent."""
     return [
-        (title, _number(counted, name), _share(counted, name)) for name, title in _TITLES.items()
+        (title, _number(counted, name), _share(counted, name)) for name, title in TITLES.items()
     ]
 
 
 def age(seconds: float) -> str:
-    """A span of time in its two greatest units."""
+    """A duration in its two largest units."""
     left = max(0, int(seconds))
     parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -144,10 +114,10 @@ def age(seconds: float) -> str:
 
 
 def chart(hours: Mapping[str, Mapping[int, int]], width: int, blocks: bool) -> list[str]:
-    """A campaign over time, a bar of up to three lines for each span of hours; empty for none.
+    """A bar chart of a campaign over time, three lines high; empty if nothing was counted.
 
-    ``hours``: by kind and beginning of the hour (unix time), a count. ``blocks``: the terminal
-    knows block characters. No line is longer than the width, nor than what the chart needs.
+    ``hours``: counts by kind and start of the hour (unix time). ``blocks``: use block characters.
+    No line is longer than the width, nor than the chart needs.
     """
     times = [time for kind in CHART_KINDS for time in hours.get(kind, {})]
     if not times:
@@ -156,10 +126,10 @@ def chart(hours: Mapping[str, Mapping[int, int]], width: int, blocks: bool) -> l
     columns = max(FEWEST_COLUMNS, width - _LABEL - _TOP - 2)
     span = _span((end - begin) // _HOUR + 1, columns)
     each = "an hour" if span == 1 else f"{span} hours"
-    lines = [f"{minute(begin)} to {minute(end + _HOUR)} UTC, a column is {each}"]
+    lines = [f"{minute(begin)} to {minute(end + _HOUR)} UTC, one column is {each}"]
     for kind in CHART_KINDS:
         if counted := hours.get(kind):
-            gathered = _gathered(counted, begin, end, span * _HOUR)
+            gathered = by_span(counted, begin, end, span * _HOUR)
             lines += _bars(kind, gathered, BLOCKS if blocks else _PLAIN)
     return lines
 
@@ -169,10 +139,8 @@ def _shown(wide: bool) -> Mapping[str, str]:
 
 
 def _share(counted: Counts, name: str) -> str:
-    count: int | None = getattr(counted, name)
-    if name not in _SHARED or not counted.sent or count is None:
-        return ""
-    return f"{100 * count / counted.sent:.1f}%"
+    percent = share(counted, name)
+    return "" if percent is None else f"{percent:.1f}%"
 
 
 def _number(counted: Counts, name: str) -> str:
@@ -187,24 +155,16 @@ def _with_share(counted: Counts, name: str) -> str:
 
 
 def _span(hours: int, columns: int) -> int:
-    """Hours in a column: so many that all have room, and a number that divides days."""
+    """Hours per column: enough that all fit, and a divisor or multiple of a day."""
     least = -(-hours // columns)
     return next((span for span in _SPANS if span >= least), -(-least // 24) * 24)
 
 
-def _gathered(counted: Mapping[int, int], begin: int, end: int, span: int) -> list[int]:
-    """Counts of equal spans of time, those without any too."""
-    sums = [0] * ((end - begin) // span + 1)
-    for time, count in counted.items():
-        sums[(time - begin) // span] += count
-    return sums
-
-
 def _bars(kind: str, sums: Sequence[int], marks: str) -> Iterator[str]:
-    """The lines of one kind, the upper one first; the number is what the highest bar stands for."""
+    """The lines of one kind, from the top; the number is that of the highest bar."""
     full = len(marks) - 1
     top = max(max(sums), 1)
-    # Rounded up: whatever is more than nothing can be seen.
+    # Rounded up, so that every count above 0 is visible.
     heights = [-(-count * _HEIGHT * full // top) for count in sums]
     for line in reversed(range(_HEIGHT)):
         bars = "".join(marks[min(max(height - line * full, 0), full)] for height in heights)

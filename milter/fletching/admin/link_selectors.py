@@ -1,6 +1,6 @@
-"""CSS that selects links by their address, and no longer does when they are rewritten.
+"""Finds CSS selectors that select links by URL and no longer match after rewriting.
 
-Here live the selectors of a mail that `fletching explain` warns of. CSS is read, never changed.
+`fletching explain` warns of them. CSS is never changed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 
 _MOST = 100
-"""Selectors that are looked at, so that any mail takes linear time."""
+"""The most selectors that are examined, so that any message takes linear time."""
 
-# Selectors Level 4 section 6, CSS Syntax Level 3 section 4. Comments and strings are passed over;
-# one that never ends takes all that follows with it, so that it is read once.
+# Selectors Level 4 section 6, CSS Syntax Level 3 section 4. Comments and strings are skipped; an
+# unterminated one takes the rest of the text, so that it is read once.
 _STRING = r"""(?:"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')"""
 _PASSED_OVER = r"""/\*(?:[^*]|\*(?!/))*+ | "(?:[^"\\\n]|\\.)*+"? | '(?:[^'\\\n]|\\.)*+'?"""
 _ADDRESS = re.compile(
@@ -38,7 +38,7 @@ _ESCAPE = re.compile(r"\\(?:([0-9a-f]{1,6})\s?|\n|(.))", re.IGNORECASE | re.DOTA
 
 
 class _Selector(NamedTuple):
-    """An attribute selector; ``text`` as it is written."""
+    """An attribute selector; ``text``: as written."""
 
     text: str
     operator: str
@@ -47,14 +47,14 @@ class _Selector(NamedTuple):
 
 
 def warnings(message: Message, notes: Sequence[PartNote], tracking: Tracking) -> list[str]:
-    """One for each selector that matches a link before it is rewritten, and not after."""
+    """A warning for each selector that matches a link before it is rewritten, but not after."""
     html = (note for note in notes if note.content_type == "text/html")
     before = [link.url for note in html for link in note.links if link.rewritten]
     if not before:
         return []
     after = tracking_urls.url(tracking.domain or "", tracking.form, Kind.CLICK_HTML, "")
     selectors = islice(dict.fromkeys(_selectors(message)), _MOST)
-    # One text, so that each selector is one search. No URL has a line end.
+    # One text, so that each selector needs one search. No URL contains a line end.
     addresses = "\n".join(["", *before, ""])
     folded = addresses.lower()
     return [
@@ -112,7 +112,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 def _matches(selector: _Selector, addresses: str) -> bool:
-    """Whether it matches one of the addresses, each of which stands on a line."""
+    """Whether it matches one of the URLs, one per line."""
     value = selector.value
     if not value or "\n" in value:
         return False
@@ -126,7 +126,7 @@ def _matches(selector: _Selector, addresses: str) -> bool:
 
 
 def _still_matches(selector: _Selector, after: str) -> bool:
-    """Whether it matches every tracking URL, too: of them only the beginning is known."""
+    """Whether it also matches every tracking URL, of which only the beginning is known."""
     if selector.any_case:
         after = after.lower()
     if selector.operator == "^=":

@@ -1,7 +1,6 @@
-"""VirtualMTAs as the operator sees them: which there are, and which are paused.
+"""`fletching mta`: the VirtualMTAs, and which are paused.
 
-Here live the answers of `fletching mta`. The list of paused ones is `paused.py`'s file;
-what a pause means for a mail is decided in `policy/route.py`.
+`paused.py` stores the pauses; `policy/route.py` decides what a pause means for a message.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from fletching.config.model import Config, VirtualMta
 
 
 class MtaError(Exception):
-    """It cannot be done. Says why."""
+    """The command cannot be carried out. Says why."""
 
 
 def rows(config: Config) -> list[dict[str, Any]]:
@@ -33,7 +32,7 @@ def rows(config: Config) -> list[dict[str, Any]]:
 
 
 def paused(config: Config) -> frozenset[str]:
-    """The names of those that are paused, in lower case."""
+    """The names of the paused VirtualMTAs, in lower case. Raises MtaError."""
     try:
         return file.read(config.state_dir)
     except OSError as error:
@@ -41,7 +40,7 @@ def paused(config: Config) -> frozenset[str]:
 
 
 def pause(config: Config, name: str, stop: bool) -> str:
-    """Pauses or resumes a single VirtualMTA, and answers with how it is now."""
+    """Pauses or resumes a VirtualMTA. Returns its new state as a sentence. Raises MtaError."""
     mta = _single(config, name)
     before = paused(config)
     after = before | {mta.name.lower()} if stop else before - {mta.name.lower()}

@@ -1,7 +1,7 @@
-"""What would happen to a mail: the same way as in the milter, without Redis and Postfix.
+"""What would happen to a message: processed as in the milter, without Redis and Postfix.
 
-Here live the mail, the envelope and the answer of `fletching preview`. Nothing is decided: what
-`outgoing/flow.py` decided is told.
+Builds the envelope for `fletching preview`, and the object that it prints. Nothing is decided here:
+it reports what `outgoing/flow.py` decided.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ CAMPAIGN = "preview"
 def preview(
     message: Message, envelope: Envelope, setup: Setup, stamp: Stamp, suppressed: str = ""
 ) -> Outcome:
-    """Carries a mail as the first of a campaign named `preview`.
+    """Processes a message as the first one of a campaign named `preview`.
 
-    ``suppressed``: why its list must not write to its recipient; empty where it may.
+    ``suppressed``: the reason why its recipient is suppressed; empty if it is not.
     """
 
     def first_of_preview(question: Question) -> Numbered:
-        # As the store answers.
+        # As the store answers it.
         reason = "" if question.suppress == "off" else suppressed
         if reason and question.suppress == "refuse":
             return Numbered("", 0, reason)
         return Numbered(CAMPAIGN, 1, reason)
 
-    # It comes by a service where networks count.
+    # It comes through a service where networks are trusted.
     service = next(iter(setup.config.trusted.services), None)
     envelope = replace(envelope, service=service)
     return carry(message, envelope, setup, first_of_preview, stamp)
@@ -49,9 +49,9 @@ def envelope_of(
     client: str,
     login: str | None,
 ) -> Envelope:
-    """The envelope that the operator gave; what is missing, the header tells.
+    """The envelope given by the operator, completed from the header.
 
-    Recipients are taken to be outbound: no Postfix is asked.
+    All recipients count as outbound, since Postfix is not asked.
     """
     wanted = list(recipients) or _addresses(message, b"to") or ["recipient@example.com"]
     if sender is None:
@@ -81,13 +81,13 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
         "message_number": facts.number if facts else None,
         "warnings": list(outcome.warnings),
         "edits": [_edit(edit) for edit in outcome.edits],
-        # What is refused does not leave.
+        # A refused message is not sent.
         "message": base64.b64encode(b"" if refusal else bytes(outcome.final)).decode("ascii"),
     }
 
 
 def readable(octets: bytes) -> str:
-    """Octets of a mail as text, whatever they are."""
+    """Bytes of a message as text."""
     return octets.decode("utf-8", "replace")
 
 
@@ -102,8 +102,8 @@ def _edit(edit: edits.Edit) -> dict[str, Any]:
         case edits.InsertHeader():
             return _field("insert_header", edit.name) | {"value": _value(edit.value)}
         case edits.ChangeHeader():
-            told = _field("change_header", edit.name)
-            return told | {"index": edit.index, "value": _value(edit.value)}
+            field = _field("change_header", edit.name)
+            return field | {"index": edit.index, "value": _value(edit.value)}
         case edits.DeleteHeader():
             return _field("delete_header", edit.name) | {"index": edit.index}
         case edits.ChangeSender():
@@ -117,5 +117,5 @@ def _field(edit: str, name: bytes) -> dict[str, Any]:
 
 
 def _value(value: bytes) -> str:
-    """A field's value without the space behind the colon, which Postfix writes by itself."""
+    """A field's value without the space after the colon, which Postfix adds."""
     return readable(value).removeprefix(" ")

@@ -1,7 +1,6 @@
-"""What was counted, for the operator: which campaign is meant, its numbers, all numbers by a word.
+"""The data of `fletching stats`: campaigns, one campaign's details, breakdowns.
 
-Here live the answers of `fletching stats` before they are shown; how they look is `figures.py`'s.
-All raise NoAnswer where Redis does not answer.
+`figures.py` and `tables.py` format them. All functions raise NoAnswer if Redis does not answer.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ BY: Mapping[str, Dimension] = {
     "mta": "mtaid",
     "day": "day",
 }
-"""What the numbers can be told apart by, beside links, and what the store calls it."""
+"""What numbers can be broken down by, besides links, and the store's name for it."""
 
 
 A_PAGE = 20
-"""Campaigns of a page."""
+"""Campaigns on a page."""
 
 
 class NoCampaign(Exception):
-    """There is no such campaign, or not any more."""
+    """The campaign does not exist, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a campaign has beside its numbers. ``hours``: by kind and unix time, a count.
+    """A campaign's links, hours and warnings. ``hours``: counts by kind and unix time.
 
-    ``warnings``: what its mails were let through with, each with the number of mails.
+    ``warnings``: the warnings of its messages, each with the number of messages.
     """
 
     links: tuple[Link, ...]
@@ -46,22 +45,22 @@ class Details:
 
 @asking()
 def page(config: Config, wanted: Wanted, number: int | None) -> tuple[tuple[Campaign, ...], bool]:
-    """Those campaigns, newest first, and whether there are older ones behind.
+    """Matching campaigns, newest first, and whether there are older ones.
 
-    ``number``: which page of `A_PAGE` of them, from 1; None for all.
+    ``number``: the page of `A_PAGE` campaigns, from 1; None for all.
     """
-    asked = _statistics(config)
+    statistics = _statistics(config)
     if number is None:
-        return asked.campaigns(wanted=wanted), False
-    found = asked.campaigns(A_PAGE + 1, (number - 1) * A_PAGE, wanted)
+        return statistics.campaigns(wanted=wanted), False
+    found = statistics.campaigns(A_PAGE + 1, (number - 1) * A_PAGE, wanted)
     return found[:A_PAGE], len(found) > A_PAGE
 
 
 @asking()
 def campaign(config: Config, name: str) -> Campaign:
     """The campaign of that id, else the newest one of that SendID. Raises NoCampaign."""
-    asked = _statistics(config)
-    found = asked.campaign(name) or asked.newest(name)
+    statistics = _statistics(config)
+    found = statistics.campaign(name) or statistics.newest(name)
     if found is None:
         raise NoCampaign(f"{name}: no such campaign: must be a campaign id or a SendID")
     return found
@@ -70,13 +69,15 @@ def campaign(config: Config, name: str) -> Campaign:
 @asking()
 def details(config: Config, campaign: str) -> Details:
     """The links, hours and warnings of a campaign, by its id."""
-    asked = _statistics(config)
-    return Details(asked.links(campaign), asked.hours(campaign), asked.warnings(campaign))
+    statistics = _statistics(config)
+    return Details(
+        statistics.links(campaign), statistics.hours(campaign), statistics.warnings(campaign)
+    )
 
 
 @asking()
 def links(config: Config, campaign: str) -> tuple[Link, ...]:
-    """The links of a campaign, by its id, the most followed first."""
+    """The links of a campaign, by its id, most clicked first."""
     return _statistics(config).links(campaign)
 
 
@@ -84,7 +85,7 @@ def links(config: Config, campaign: str) -> tuple[Link, ...]:
 def breakdown(
     config: Config, by: str, campaign: str | None, wanted: Wanted = EVERY
 ) -> tuple[Row, ...]:
-    """The numbers of a campaign, by its id, or of those campaigns, by a word of `BY`."""
+    """The numbers of a campaign, by its id, or of matching campaigns, by a key of `BY`."""
     return _statistics(config).by(BY[by], campaign, wanted)
 
 

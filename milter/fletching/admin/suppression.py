@@ -1,7 +1,6 @@
-"""Suppression lists as the operator sees them: what stands there, and changes by hand.
+"""`fletching suppression`: entries of suppression lists, and changes by hand.
 
-Here live the answers of `fletching suppression`, and what may be added by hand. All raise
-NoAnswer where Redis does not answer.
+All functions raise NoAnswer if Redis does not answer.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from fletching.mail.message import addresses
 from fletching.store.suppression import SuppressedAddress, Suppression
 
 BY_HAND = "by_hand"
-"""The reason of what was added by hand, beside those that events have."""
+"""The reason of entries added by hand; other reasons come from events."""
 
 COLUMNS = ("listid", "address", "reason", "since")
 
@@ -28,11 +27,11 @@ _OBSCURED = re.compile(r"[ -~]{1,255}")
 
 
 class SuppressionError(Exception):
-    """It cannot be added. Says what is allowed."""
+    """The value cannot be added. Says what is allowed."""
 
 
 def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
-    """The entries of a list, or of all lists, in no order. ``since`` is RFC 3339."""
+    """The entries of a list, or of all lists, in no particular order. ``since`` is RFC 3339."""
     with asking():
         for entry in Suppression(store(config)).entries(listid):
             yield _row(entry)
@@ -40,13 +39,13 @@ def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
 
 @asking()
 def found(config: Config, address: str) -> list[dict[str, Any]]:
-    """The entries of an address in all lists, by ListID."""
-    return [_row(entry) for entry in Suppression(store(config)).of_address(address)]
+    """The entries of an address on all lists, by ListID."""
+    return [_row(entry) for entry in Suppression(store(config)).found(address)]
 
 
 @asking()
 def is_known(config: Config, listid: str) -> bool:
-    """Whether a Mail Class has that list, or somebody is on its suppression list."""
+    """Whether a Mail Class uses that list, or its suppression list has entries."""
     named = {each.list_id.lower() for each in config.mail_classes.values() if each.list_id}
     lists = Suppression(store(config)).lists()
     return listid.lower() in named or listid.lower() in lists
@@ -59,7 +58,7 @@ def _row(entry: SuppressedAddress) -> dict[str, Any]:
 
 
 def check_list(listid: str) -> None:
-    """Raises SuppressionError where it can be no ListID."""
+    """Raises SuppressionError if it is not a valid ListID."""
     try:
         values.list_id(listid)
     except ValueError as error:
@@ -67,19 +66,19 @@ def check_list(listid: str) -> None:
 
 
 class ByHand:
-    """Changes of one list."""
+    """Changes one list."""
 
     def __init__(self, config: Config, listid: str, obscured: bool = False) -> None:
-        """``obscured``: its entries are values of X-GreenArrow-Obscured-Email, not addresses."""
+        """``obscured``: values to add are those of X-GreenArrow-Obscured-Email, not addresses."""
         self._obscured = obscured
         self._listid = listid
         self._suppression = Suppression(store(config))
 
     @asking()
     def add(self, address: str, milliseconds: int) -> bool:
-        """Adds an address, since that unix time; False where it was there already.
+        """Adds an address with that unix time; False if it was already on the list.
 
-        Raises SuppressionError for what can stand for no recipient.
+        Raises SuppressionError for a value that cannot be a recipient.
         """
         if self._obscured:
             if not _OBSCURED.fullmatch(address):
@@ -90,12 +89,12 @@ class ByHand:
 
     @asking()
     def remove(self, address: str) -> bool:
-        """Removes an address; False where it was not there."""
+        """Removes an address; False if it was not on the list."""
         return self._suppression.remove(self._listid, address)
 
 
 def _is_address(text: str) -> bool:
-    """Whether a text is one bare address, of a domain or an address literal."""
+    """Whether a text is exactly one bare address, with a domain or an address literal."""
     if len(text) > _LONGEST or not text.isprintable():
         return False
     if addresses(text.encode()) != [text]:

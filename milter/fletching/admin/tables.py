@@ -1,7 +1,6 @@
-"""The tables of `fletching stats` on a terminal.
+"""The tables of `fletching stats` on a terminal: which columns fit, and which may wrap.
 
-Here lives what is left out where it is narrow, and what may be folded: a number never is. Texts and
-numbers are made in `figures.py`.
+`figures.py` makes the texts and numbers.
 """
 
 from __future__ import annotations
@@ -17,27 +16,28 @@ from rich.text import Text
 from fletching.admin import figures
 from fletching.admin.escapes import encodable, printable
 from fletching.admin.stats import Details
+from fletching.figures import minute
 from fletching.store.counts import Campaign, Link, Row
 
 _WIDE = 120
-"""Columns of a terminal from which on tables tell more."""
+"""Terminal width from which on tables have more columns."""
 
 _WIDEST_CHART = 100
 _MOST_LINKS = 20
 _MOST_FOLDED = 500
-"""Lines of a table that may be folded: to find out which takes rich a millisecond a line."""
+"""The most lines of a table whose cells may wrap: rich takes a millisecond per line."""
 
 
 class _Screen(Console):
     def on_broken_pipe(self) -> None:
-        """Who asked knows better what a reader means that has gone."""
+        """The caller decides what a closed pipe means."""
         raise
 
 
 class Tables:
-    """Tables for one terminal. ``width``: None for a terminal, which is asked.
+    """Prints tables. ``width``: None for a terminal, whose width is used.
 
-    With a width it is a file or a pipe: what is searched for there may not be split over two lines.
+    With a width, the output is a file or a pipe: rows are not wrapped, so that one can search them.
     """
 
     def __init__(self, width: int | None) -> None:
@@ -46,28 +46,28 @@ class Tables:
         self._wide = self._screen.width >= _WIDE
 
     def campaigns(self, found: Iterable[Campaign]) -> None:
-        """One line a campaign."""
+        """One line per campaign."""
         names = ["SendID", "Opened", "Campaign"] if self._wide else ["SendID", "Opened"]
         rows = [[*self._names(each), *figures.cells(each, self._wide)] for each in found]
         self._table(names, figures.titles(self._wide), rows)
 
     def _names(self, campaign: Campaign) -> list[str]:
-        opened = figures.minute(campaign.opened)
+        opened = minute(campaign.opened)
         if self._wide:
             return [campaign.sendid, opened, campaign.campaign]
         day, _, _ = opened.partition(" ")
         return [campaign.sendid, day]
 
     def breakdown(self, by: str, found: Iterable[Row]) -> None:
-        """One line a class, list, VirtualMTA or day."""
+        """One line per class, list, VirtualMTA or day."""
         rows = [[each.name or "(none)", *figures.cells(each, self._wide)] for each in found]
         self._table([by], figures.titles(self._wide), rows)
 
     def campaign(self, found: Campaign, about: Details) -> None:
-        """All of one campaign: its numbers, its hours, and the links that were followed most."""
+        """One campaign: its numbers, chart, most clicked links and warnings."""
         self._say(found.sendid)
         self._say(f"campaign {found.campaign}, class {found.mail_class}")
-        self._say(f"opened {figures.minute(found.opened)} UTC")
+        self._say(f"opened {minute(found.opened)} UTC")
         self._say()
         counts = Table.grid(padding=(0, 2))
         for side in ("left", "right", "right"):
@@ -86,7 +86,7 @@ class Tables:
             self._table([], ["Mails"], rows, last="Warning")
 
     def links(self, found: Iterable[Link]) -> None:
-        """One line a link."""
+        """One line per link."""
         rows = [
             [f"{each.unique_clicks:,}", f"{each.clicks:,}", f"{each.bot_clicks:,}", each.url]
             for each in found
@@ -112,7 +112,7 @@ class Tables:
         rows: Iterable[Sequence[str]],
         last: str = "",
     ) -> None:
-        """The first name, and the last column where there is one, may fold."""
+        """Prints a table whose first and ``last`` columns may wrap."""
         rows = list(rows)
         if not last and not (self._folds and len(rows) <= _MOST_FOLDED):
             self._lines([*names, *numbers], rows, left=len(names))
@@ -129,7 +129,7 @@ class Tables:
         self._screen.print(table)
 
     def _lines(self, titles: Sequence[str], rows: list[Sequence[str]], left: int) -> None:
-        """A table as it is; so many columns stand to the left."""
+        """Prints a table without wrapping; ``left``: the number of left-aligned columns."""
         clean = [[printable(cell, self._screen.encoding) for cell in row] for row in rows]
         table = [titles, *clean]
         widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
@@ -143,5 +143,5 @@ class Tables:
         self._screen.print(self._text(text), soft_wrap=True)
 
     def _text(self, text: str) -> Text:
-        # A Text is not read as markup.
+        # A Text is not parsed as markup.
         return Text(printable(text, self._screen.encoding))

@@ -1,4 +1,4 @@
-"""What a token says, for the operator. Pure."""
+"""`fletching token`: what a token contains. Pure."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
 
 
 def _of_return_path(local: str, keys: Keyring, delimiter: str) -> tuple[str, int]:
-    """Campaign and number: the tag is the last piece, or stands before a transport's suffix."""
+    """Campaign and number: the tag is the last part, or comes before a transport's suffix."""
     error = TokenError("a return path without a tag")
     for piece in reversed(re.split(f"[{re.escape(delimiter)}-]", local)[1:]):
         try:
             return keys.open_tag(piece)
         except TokenError as wrong:
-            # The reason of the piece that looks like a tag is the one to tell.
+            # Report the error of the part that looks most like a tag.
             error = wrong if len(piece) >= tokens.SHORTEST_TAG else error
     raise error

@@ -1,4 +1,4 @@
-"""All of `fletching check`: options, key files, Redis, state directory, and the other files here."""
+"""All of `fletching check`: options, key files, Redis, state directory, and the other checks."""
 
 from __future__ import annotations
 

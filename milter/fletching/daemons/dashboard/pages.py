@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fletching.figures import TITLES, by_span, minute, share
 from fletching.store.counts import Campaign, Dimension, Link, Row
 
 MOST_CAMPAIGNS = 100
@@ -27,45 +27,30 @@ BREAKDOWNS: Mapping[Dimension, str] = {
 }
 """The breakdowns of `Statistics.by`, and their titles."""
 
+
+def _titled(*names: str) -> tuple[tuple[str, str], ...]:
+    return tuple((TITLES[name], name) for name in names)
+
+
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
 )
-_BY_RECIPIENTS = (
-    ("Sent", "sent"),
-    ("Unique opens", "unique_opens"),
-    ("Confirmed opens", "confirmed_opens"),
-    ("Opens", "opens"),
-    ("Privacy opens", "privacy_opens"),
-    ("Unique clicks", "unique_clicks"),
-    ("Clicks", "clicks"),
-    ("Unsubscribed", "unsubscribes"),
-    ("Complaints", "complaints"),
+_OF_RECIPIENTS = _titled(
+    *("sent", "unique_opens", "confirmed_opens", "opens", "privacy_opens"),
+    *("unique_clicks", "clicks", "unsubscribes", "complaints"),
 )
-_BY_BOTS = (("Bot opens", "bot_opens"), ("Bot clicks", "bot_clicks"))
-_COLUMNS = (*_BY_RECIPIENTS, *_BY_BOTS)
+_OF_BOTS = _titled("bot_opens", "bot_clicks")
+_COLUMNS = (*_OF_RECIPIENTS, *_OF_BOTS)
 _GROUPS = (
-    ("Recipients", _BY_RECIPIENTS),
-    ("Bots (counted separately)", _BY_BOTS),
-    (
-        "Delivery",
-        (
-            ("Delivered", "delivered"),
-            ("Hard bounces", "bounces_hard"),
-            ("Soft bounces", "bounces_soft"),
-            ("Seed copies", "seeds"),
-        ),
-    ),
+    ("Recipients", _OF_RECIPIENTS),
+    ("Bots, counted separately", _OF_BOTS),
+    ("Delivery", _titled("delivered", "bounces_hard", "bounces_soft", "seeds")),
 )
-# Shown with their percentage of the messages sent.
-_WITH_PERCENTAGE = {
-    *("unique_opens", "confirmed_opens", "unique_clicks", "unsubscribes", "complaints"),
-    "delivered",
-}
 _UNKNOWN = "\N{EN DASH}"
 _PANELS = (
     ("Sent", ("sent",)),
-    ("Recipient activity", ("opens", "clicks", "unsubscribes")),
+    ("What recipients did", ("opens", "clicks", "unsubscribes")),
 )
 _WIDTH, _HEIGHT = 600, 120
 _MOST_POINTS = 120
@@ -146,7 +131,7 @@ def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> s
             each.sendid,
             tuple(Cell(_number(each, name), f"{each.campaign}.{name}") for _, name in _COLUMNS),
             f"/campaign/{each.campaign}",
-            f"{each.mail_class}, {_minute(each.opened)}",
+            f"{each.mail_class}, {minute(each.opened)}",
         )
         for each in found[:MOST_CAMPAIGNS]
     ]
@@ -178,7 +163,7 @@ def campaign(
     groups = [
         (
             title,
-            [(words, Cell(_number(found, name, percentage=True), name)) for words, name in cells],
+            [(words, Cell(_number(found, name, shares=True), name)) for words, name in cells],
         )
         for title, cells in _GROUPS
     ]
@@ -189,7 +174,7 @@ def campaign(
         now,
         live=f"/campaign/{found.campaign}/live",
         campaign=found,
-        opened=_minute(found.opened),
+        opened=minute(found.opened),
         groups=groups,
         curve=curve(hours),
         links=Table("Links, most clicked first", "Link", _titles(_LINK_COLUMNS), rows),
@@ -203,11 +188,7 @@ def campaign(
     )
 
 
-_LINK_COLUMNS = (
-    ("Unique clicks", "unique_clicks"),
-    ("Clicks", "clicks"),
-    ("Bot clicks", "bot_clicks"),
-)
+_OF_A_LINK = _titled("unique_clicks", "clicks", "bot_clicks")
 
 
 def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> str:
@@ -231,10 +212,8 @@ def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
 
 
 def cells_of_one(found: Campaign) -> dict[str, str]:
-    """The numbers of a campaign's page, by key."""
-    return {
-        name: _number(found, name, percentage=True) for _, cells in _GROUPS for _, name in cells
-    }
+    """The numbers of a campaign's page by their keys."""
+    return {name: _number(found, name, shares=True) for _, cells in _GROUPS for _, name in cells}
 
 
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
@@ -251,21 +230,13 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
     points = (end - begin) // _HOUR + 1
     hours_each = -(-points // _MOST_POINTS)
     step = hours_each * _HOUR
-    counted = {kind: _summed(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
+    counted = {kind: by_span(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
     unit = "an hour" if hours_each == 1 else f"{hours_each} hours"
     panels = tuple(_panel(title, kinds, counted, unit) for title, kinds in _PANELS)
-    return Curve(_WIDTH, _HEIGHT, _minute(begin), _minute(end + _HOUR), panels)
+    return Curve(_WIDTH, _HEIGHT, minute(begin), minute(end + _HOUR), panels)
 
 
 _KINDS = tuple(kind for _, kinds in _PANELS for kind in kinds)
-
-
-def _summed(counted: Mapping[int, int], begin: int, end: int, step: int) -> list[int]:
-    """Counts for equal time spans, including empty ones."""
-    spans = [0] * ((end - begin) // step + 1)
-    for time, count in counted.items():
-        spans[(time - begin) // step] += count
-    return spans
 
 
 def _panel(
@@ -285,13 +256,12 @@ def _path(counts: Sequence[int], top: int) -> str:
     return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
 
 
-def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
+def _number(counters: Campaign | Row, name: str, *, shares: bool = False) -> str:
     number: int | None = getattr(counters, name)
     if number is None:
         return _UNKNOWN
-    if not percentage or name not in _WITH_PERCENTAGE or not counters.sent:
-        return f"{number:,}"
-    return f"{number:,} ({100 * number / counters.sent:.1f}\N{NO-BREAK SPACE}%)"
+    percent = share(counters, name) if shares else None
+    return f"{number:,}" + ("" if percent is None else f" ({percent:.1f}\N{NO-BREAK SPACE}%)")
 
 
 def _rows(found: Iterable[Row]) -> list[TableRow]:
@@ -307,8 +277,4 @@ def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
 
 def _page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
     page = _templates.get_template(template)
-    return page.render(nav=_NAV, here=here, nonce=nonce, now=_minute(now), **values)
-
-
-def _minute(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    return page.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **told)

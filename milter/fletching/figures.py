@@ -1,0 +1,57 @@
+"""Statistics in words: titles of counts, shares, minutes, and spans of time.
+
+The terminal (`admin/figures.py`) and the dashboard show the same counts by the same names. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from fletching.store.counts import Counts
+
+TITLES = {
+    "sent": "Sent",
+    "delivered": "Delivered",
+    "unique_opens": "Unique opens",
+    "confirmed_opens": "Confirmed opens",
+    "opens": "Opens",
+    "privacy_opens": "Privacy opens",
+    "unique_clicks": "Unique clicks",
+    "clicks": "Clicks",
+    "unsubscribes": "Unsubscribes",
+    "complaints": "Complaints",
+    "bounces_hard": "Hard bounces",
+    "bounces_soft": "Soft bounces",
+    "bot_opens": "Bot opens",
+    "bot_clicks": "Bot clicks",
+    "seeds": "Seed copies",
+}
+"""The title of each count."""
+
+# Counts of messages. The others count how often something happened.
+_OF_MESSAGES = {
+    *("delivered", "unique_opens", "confirmed_opens", "unique_clicks"),
+    *("unsubscribes", "complaints"),
+}
+
+
+def share(counted: Counts, name: str) -> float | None:
+    """A count of messages as per cent of those sent; None for other counts, or if not measured."""
+    count: int | None = getattr(counted, name)
+    if name not in _OF_MESSAGES or not counted.sent or count is None:
+        return None
+    return 100 * count / counted.sent
+
+
+def minute(seconds: float) -> str:
+    """Unix time as UTC, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def by_span(counted: Mapping[int, int], begin: int, end: int, span: int) -> list[int]:
+    """Counts by unix time as counts of equal spans of time, including empty ones."""
+    sums = [0] * ((end - begin) // span + 1)
+    for time, count in counted.items():
+        sums[(time - begin) // span] += count
+    return sums
