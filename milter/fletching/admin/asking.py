@@ -30,7 +30,7 @@ def _opened(url: str, state_dir: Path) -> Store:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Around code that queries Redis, or as a decorator: raises NoAnswer instead of StoreUnavailable."""
+    """Around code that queries Redis, or as a decorator: turns StoreUnavailable into NoAnswer."""
     try:
         yield
     except StoreUnavailable as error:

@@ -40,7 +40,7 @@ def rows(config: Config, listid: str | None) -> Iterator[dict[str, Any]]:
 @asking()
 def found(config: Config, address: str) -> list[dict[str, Any]]:
     """The entries of an address on all lists, by ListID."""
-    return [_row(entry) for entry in Suppression(store(config)).found(address)]
+    return [_row(entry) for entry in Suppression(store(config)).of_address(address)]
 
 
 @asking()

@@ -36,21 +36,21 @@ _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
 )
-_OF_RECIPIENTS = _titled(
+_BY_RECIPIENTS = _titled(
     *("sent", "unique_opens", "confirmed_opens", "opens", "privacy_opens"),
     *("unique_clicks", "clicks", "unsubscribes", "complaints"),
 )
-_OF_BOTS = _titled("bot_opens", "bot_clicks")
-_COLUMNS = (*_OF_RECIPIENTS, *_OF_BOTS)
+_BY_BOTS = _titled("bot_opens", "bot_clicks")
+_COLUMNS = (*_BY_RECIPIENTS, *_BY_BOTS)
 _GROUPS = (
-    ("Recipients", _OF_RECIPIENTS),
-    ("Bots, counted separately", _OF_BOTS),
+    ("Recipients", _BY_RECIPIENTS),
+    ("Bots (counted separately)", _BY_BOTS),
     ("Delivery", _titled("delivered", "bounces_hard", "bounces_soft", "seeds")),
 )
 _UNKNOWN = "\N{EN DASH}"
 _PANELS = (
     ("Sent", ("sent",)),
-    ("What recipients did", ("opens", "clicks", "unsubscribes")),
+    ("Recipient activity", ("opens", "clicks", "unsubscribes")),
 )
 _WIDTH, _HEIGHT = 600, 120
 _MOST_POINTS = 120
@@ -163,7 +163,7 @@ def campaign(
     groups = [
         (
             title,
-            [(words, Cell(_number(found, name, shares=True), name)) for words, name in cells],
+            [(words, Cell(_number(found, name, percentage=True), name)) for words, name in cells],
         )
         for title, cells in _GROUPS
     ]
@@ -188,7 +188,7 @@ def campaign(
     )
 
 
-_OF_A_LINK = _titled("unique_clicks", "clicks", "bot_clicks")
+_LINK_COLUMNS = _titled("unique_clicks", "clicks", "bot_clicks")
 
 
 def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> str:
@@ -212,8 +212,10 @@ def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
 
 
 def cells_of_one(found: Campaign) -> dict[str, str]:
-    """The numbers of a campaign's page by their keys."""
-    return {name: _number(found, name, shares=True) for _, cells in _GROUPS for _, name in cells}
+    """The numbers of a campaign's page, by key."""
+    return {
+        name: _number(found, name, percentage=True) for _, cells in _GROUPS for _, name in cells
+    }
 
 
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
@@ -256,11 +258,11 @@ def _path(counts: Sequence[int], top: int) -> str:
     return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
 
 
-def _number(counters: Campaign | Row, name: str, *, shares: bool = False) -> str:
+def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
     number: int | None = getattr(counters, name)
     if number is None:
         return _UNKNOWN
-    percent = share(counters, name) if shares else None
+    percent = share(counters, name) if percentage else None
     return f"{number:,}" + ("" if percent is None else f" ({percent:.1f}\N{NO-BREAK SPACE}%)")
 
 
@@ -277,4 +279,4 @@ def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
 
 def _page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
     page = _templates.get_template(template)
-    return page.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **told)
+    return page.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **values)
