@@ -89,7 +89,7 @@ def served(
     """The dashboard at a loopback port, in a thread of this process."""
     shown = Dashboard(numbers, password, proxies, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
-    running = http_server.server(shown, ends_within=0)
+    running = http_server.server(shown, stop_timeout=0)
     heard = http_server.listen("127.0.0.1:0").socket
     thread = threading.Thread(target=lambda: running.run([heard]))
     thread.start()

@@ -101,7 +101,7 @@ class Begun:
             Lease(open_store(url), f"courier:{name}", lease),
             Deliveries(),
             pauses=SHORT,
-            look_every=0.02,
+            check_every=0.02,
         )
         self._begun.append(begun)
         begun.begin()

@@ -446,7 +446,7 @@ def test_bad_texts_and_a_restart(
     order = Order("base", Filter(None, None), Sql(database.url), 86400, 10)
     clock, lease = Clock(open_store(redis.url)), Lease(open_store(redis.url), "courier:base", 10.0)
     pauses = Pauses(first=0.01, longest=0.05)
-    carrying = Delivery(order, stream, clock, lease, counted, pauses=pauses, look_every=0.02)
+    carrying = Delivery(order, stream, clock, lease, counted, pauses=pauses, check_every=0.02)
 
     def send(told: list[str]) -> None:
         for each in told:

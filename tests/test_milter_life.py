@@ -116,7 +116,7 @@ def test_the_socket_of_a_living_daemon_is_not(stopped: MilterDaemon) -> None:
         living.listen()
         said = refused(stopped)
         place = at(stopped, "listen")
-        assert said == f"{place}{stopped.socket}: is in use, another daemon answers there\n"
+        assert said == f"{place}{stopped.socket}: is in use by another daemon\n"
         with socket.socket(socket.AF_UNIX) as still:
             still.connect(str(stopped.socket))
 
@@ -134,7 +134,7 @@ def test_two_of_one_configuration_do_not_run(milter: MilterDaemon) -> None:
 def test_a_file_in_the_socket_s_place_stays(stopped: MilterDaemon) -> None:
     stopped.socket.write_text("precious")
     place = at(stopped, "listen")
-    assert refused(stopped) == f"{place}{stopped.socket}: is there already and is not a socket\n"
+    assert refused(stopped) == f"{place}{stopped.socket}: exists and is not a socket\n"
     assert stopped.socket.read_text() == "precious"
 
 

@@ -93,13 +93,13 @@ def test_who_leaves_a_socket_keeps_what_is_open(kind: str, tmp_path: Path) -> No
     listen = f"{kind}:{free_port()}@{host}" if host else f"unix:{tmp_path}/s"
     listener = open_listener(listen, open_python)
     polled = socket.socket(fileno=listener.descriptor)
-    with polled, listener.nobody, ExitStack() as stack:
+    with polled, listener.unreachable, ExitStack() as stack:
         # Another process has the socket, too.
         shared = stack.enter_context(polled.dup())
         first = stack.enter_context(connect(listen))
         kept = stack.enter_context(polled.accept()[0])
         stack.enter_context(connect(listen))
-        listener.leave()
+        listener.stop_accepting()
         with pytest.raises(BlockingIOError):
             polled.accept()
         shared.close()
@@ -113,8 +113,8 @@ def test_who_leaves_a_socket_keeps_what_is_open(kind: str, tmp_path: Path) -> No
 def test_others_get_what_the_one_who_left_does_not(tmp_path: Path) -> None:
     listener = open_listener(f"unix:{tmp_path}/s", open_python)
     polled = socket.socket(fileno=listener.descriptor)
-    with polled, polled.dup() as other, listener.nobody:
-        listener.leave()
+    with polled, polled.dup() as other, listener.unreachable:
+        listener.stop_accepting()
         with connect(f"unix:{tmp_path}/s") as client, other.accept()[0] as accepted:
             client.sendall(b"on")
             assert accepted.recv(2) == b"on"
@@ -122,7 +122,7 @@ def test_others_get_what_the_one_who_left_does_not(tmp_path: Path) -> None:
 
 def test_nobody_can_connect_to_the_socket_that_stands_in(tmp_path: Path) -> None:
     listener = open_listener(f"unix:{tmp_path}/s", open_python)
-    with socket.socket(fileno=listener.descriptor), listener.nobody as nobody:
+    with socket.socket(fileno=listener.descriptor), listener.unreachable as nobody:
         name = nobody.getsockname()
         assert not name.startswith(b"\0" if isinstance(name, bytes) else "\0"), "anybody can"
         with (
@@ -139,7 +139,7 @@ def test_it_stands_in_a_folder_however_long(
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     listener = open_listener(f"inet:{free_port()}@127.0.0.1", open_python)
-    with socket.socket(fileno=listener.descriptor), listener.nobody:
+    with socket.socket(fileno=listener.descriptor), listener.unreachable:
         assert list(deep.iterdir()) == []
 
 
@@ -154,7 +154,7 @@ def test_a_temporary_folder_that_cannot_be_is_told(
 
 def test_looking_leaves_nothing_open(tmp_path: Path) -> None:
     listener: Listener = open_listener(f"unix:{tmp_path}/s", open_python)
-    with socket.socket(fileno=listener.descriptor), listener.nobody:
+    with socket.socket(fileno=listener.descriptor), listener.unreachable:
         before = os.listdir("/proc/self/fd")
         for _ in range(3):
             listener.connections()

@@ -213,7 +213,7 @@ def test_a_daemon_that_cannot_start_ends_it() -> None:
         command = [sys.executable, "-m", "fletching", "run", "--config", str(milter.path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2
-        assert "is there already and is not a socket" in done.stderr
+        assert "exists and is not a socket" in done.stderr
         assert not embedded_redis.answers(milter.state_dir)
     finally:
         milter.__exit__()

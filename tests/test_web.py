@@ -314,8 +314,14 @@ def test_empty_lines_keep_no_connection_open(tmp_path: Path, clean: RedisServer)
 
 IMPATIENT = (
     "-c",
-    "from fletching.daemons.process import http_server; from fletching.cli.main import main;"
-    "http_server.WHOLE_WITHIN = 0.1; main()",
+    """
+import sys
+from pathlib import Path
+from fletching.daemons.process import lifecycle
+from fletching.daemons.web.main import TrackingService
+
+lifecycle.serve("web", Path(sys.argv[-1]), [TrackingService(request_timeout=0.1)])
+""",
 )
 
 

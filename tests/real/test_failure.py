@@ -423,7 +423,7 @@ class TestStart:
         self, fletching: Fletching, postfix: Postfix, stopped: Fletching
     ) -> None:
         stopped.configure({"listen": f"unix:{fletching.socket}"})
-        said = f"listen: {fletching.socket}: is in use, another daemon answers there\n"
+        said = f"listen: {fletching.socket}: is in use by another daemon\n"
         assert self.refused(stopped).endswith(said)
         assert submit(postfix).accepted, "the first one has lost its socket"
 

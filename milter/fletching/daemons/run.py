@@ -1,7 +1,6 @@
-"""Which daemons there are and what each serves, and `fletching run`: all of them under one process.
+"""The daemons and the services of each, and `fletching run`, which runs all of them.
 
-Under `run`, too, each daemon is a process of its own, as under systemd; one that dies is started
-again.
+Under `run`, each daemon is a process of its own, as under systemd; one that dies is restarted.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from fletching.startup import open_setup
 
 DAEMONS = ("milter", "web", "courier")
 
-_HEAR_EVERY = 5.0
+_DISCARD_EVERY = 5.0
 
 _DAEMONS_END = 9.7
 _ALL_END = 9.9
-"""Seconds after SIGTERM. Redis ends when the daemons are gone, which need it for their mails."""
+"""Seconds after SIGTERM. Redis ends last: the daemons need it for their mails."""
 
 
 def milter(config_path: Path) -> int:
@@ -74,9 +73,9 @@ def run(config_path: Path) -> int:
 
 
 def needed(config: Config) -> tuple[str, ...]:
-    """The daemons that have something to do: without keys no link is ours.
+    """The daemons that have work: without link keys there are no tracked links.
 
-    Where there are events there is a courier, which also forgets those that are too old.
+    The courier runs if there can be events: it also removes old ones.
     """
     idle = set() if config.link_keys else {"web"}
     if idle and not (config.events and config.events.destinations):
@@ -86,32 +85,32 @@ def needed(config: Config) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Daemon:
-    """A daemon and the socket on which it says that it is ready."""
+    """A daemon, and the socket on which it reports that it is ready (sd_notify(3))."""
 
     child: Child
-    told: socket.socket
+    notifications: socket.socket
 
     @classmethod
     def make(cls, name: str, config_path: Path) -> _Daemon:
-        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        told.setblocking(False)
-        # A name of the kernel's choice (unix(7), autobind): it needs no room on a disk.
-        told.bind("")
+        notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notifications.setblocking(False)
+        # The kernel picks an abstract name (unix(7), autobind), which needs no disk space.
+        notifications.bind("")
         command = [sys.executable, "-m", "fletching", name, "--config", os.fspath(config_path)]
-        environment = {"NOTIFY_SOCKET": "@" + told.getsockname()[1:].decode("ascii")}
-        return cls(Child(name, lambda: spawn(lambda: execute(command, environment))), told)
+        environment = {"NOTIFY_SOCKET": "@" + notifications.getsockname()[1:].decode("ascii")}
+        return cls(Child(name, lambda: spawn(lambda: execute(command, environment))), notifications)
 
     def is_ready(self) -> bool:
         try:
-            return b"READY=1" in self.told.recv(4096).split(b"\n")
+            return b"READY=1" in self.notifications.recv(4096).split(b"\n")
         except BlockingIOError:
             return False
 
-    def hear(self) -> None:
-        """Takes what it has told since: nobody is to wait because nobody reads."""
+    def discard_notifications(self) -> None:
+        """Empties the socket, so that the daemon never waits to send."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.told.recv(4096)
+                self.notifications.recv(4096)
 
 
 class _AllDaemons:
@@ -132,7 +131,7 @@ class _AllDaemons:
             log.started("supervisor", [("daemons", names)])
             notify("READY=1")
             family = [*self._redis, *self._children]
-            Supervisor(self._signals, family, tick=self._hear, every=_HEAR_EVERY).run()
+            Supervisor(self._signals, family, tick=self._discard, every=_DISCARD_EVERY).run()
             status = 0
         self._end()
         return status
@@ -147,17 +146,17 @@ class _AllDaemons:
             reload = reload or signal.SIGHUP in got
             for daemon in waiting:
                 if daemon.child.reap():
-                    # It has said why; what cannot start now will not start a moment later.
+                    # It has logged why; it would not start a moment later either.
                     return daemon.child.status or 1
         if reload:
-            # Not before: SIGHUP would end a daemon that does not listen to it yet.
+            # Not before: SIGHUP would end a daemon that does not handle it yet.
             for child in self._children:
                 child.signal(child.reloaded_by)
         return None
 
-    def _hear(self) -> None:
+    def _discard(self) -> None:
         for daemon in self._daemons:
-            daemon.hear()
+            daemon.discard_notifications()
 
     def _end(self) -> None:
         began = time.monotonic()

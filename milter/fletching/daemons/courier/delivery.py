@@ -1,12 +1,13 @@
-"""One destination's deliveries: in order, at least once, by one courier at a time.
+"""Deliveries to one destination: in order, at least once, by one courier at a time.
 
-Here lives the thread that takes events from the destination's group, offers them, waits after a
-failure and buries what cannot arrive. What is sent and what an answer means is in `destinations/`.
+Here lives the thread that takes events from the destination's consumer group, delivers them,
+retries after pauses, and moves undeliverable ones to the dead letters. What is sent, and what a
+response means, is in `destinations/`.
 
-An event is done only after its destination has it, or after it lies with the dead letters. Whoever
-holds the destination's lease begins with what was taken before and is not done, in order, and then
-goes on with new events: so after a death nothing is lost, and what was in flight may arrive twice,
-with the same event_unique_id.
+An event is acknowledged only after its destination has it or it is a dead letter. The holder of the
+lease first delivers the events that were taken before but not acknowledged, in order, and then new
+ones. So a crash loses nothing, and events in flight may arrive twice, with the same
+event_unique_id.
 """
 
 from __future__ import annotations
@@ -28,36 +29,38 @@ from fletching.store.events import EventLog, Progress
 from fletching.store.lease import Lease
 
 CONSUMER = "courier"
-"""All couriers are the same consumer of a group: what one has left undone is the next one's."""
+"""All couriers are the same consumer of a group: the next one takes over what one left."""
 
 _BLOCK = 100
-"""Milliseconds that a question for new events waits for one."""
+"""Milliseconds that a read waits for new events."""
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks whether the lease is free, or Redis is back."""
+CHECK_EVERY = 1.0
+"""Seconds between two checks whether the lease is free, or Redis is back."""
 
 _AT_ONCE = 100
 
 
 class Destination(Protocol):
-    """A way out, as `destinations/` has them."""
+    """A destination, as `destinations/` implements them."""
 
     batch_size: int
-    """Events that it takes at once."""
+    """Events per request."""
 
     def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
-        """Offers events; ``attempt`` counts from 1. Raises nothing that the outside can cause."""
+        """Delivers events; ``attempt`` counts from 1. Failures outside are verdicts, not
+        exceptions.
+        """
 
     def close(self) -> None:
-        """Lets go of what is open; a delivery after it opens it again."""
+        """Closes connections and files; a later delivery opens them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a delivery is to do.
+    """What to deliver where.
 
-    ``keep``: seconds for which an event is tried again. ``max_attempts``: how often an event that
-    is refused is offered by itself.
+    ``keep``: seconds for which an event is retried. ``max_attempts``: how often a refused event is
+    tried by itself.
     """
 
     name: str
@@ -68,7 +71,7 @@ class Order:
 
 
 class Delivery:
-    """The deliveries to one destination, in a thread of its own."""
+    """Delivers to one destination, in a thread of its own."""
 
     def __init__(
         self,
@@ -76,10 +79,10 @@ class Delivery:
         events: EventLog,
         clock: Clock,
         lease: Lease,
-        counted: Deliveries,
+        metrics: Deliveries,
         *,
         pauses: Pauses = PAUSES,
-        look_every: float = LOOK_EVERY,
+        check_every: float = CHECK_EVERY,
     ) -> None:
         self.name = order.name
         self._order = order
@@ -87,9 +90,9 @@ class Delivery:
         self._events = events
         self._clock = clock
         self._lease = lease
-        self._counted = counted
+        self._metrics = metrics
         self._pauses = pauses
-        self._look_every = look_every
+        self._check_every = check_every
         self._holding = threading.Lock()
         self._stopped = ""
         self._failures = 0
@@ -101,7 +104,7 @@ class Delivery:
         self._thread.start()
 
     def end(self) -> None:
-        """Tells it to end after the batch in hand; does not wait for it."""
+        """Ends it after the current batch; does not wait for that."""
         self._ended.set()
 
     def wait(self, seconds: float) -> bool:
@@ -110,9 +113,9 @@ class Delivery:
         return not self._thread.is_alive()
 
     def renew(self) -> None:
-        """Keeps the lease, however long the batch in hand takes. Raises StoreUnavailable.
+        """Renews the lease, however long the current batch takes. Raises StoreUnavailable.
 
-        To be called more often than a lease lasts, from another thread.
+        Call it more often than a lease lasts, from another thread.
         """
         with self._holding:
             if self._lease.held:
@@ -130,61 +133,61 @@ class Delivery:
                 if is_ours:
                     self._serve()
             except StoreUnavailable:
-                pass  # the courier says so, once for all its deliveries
-            except Exception as error:  # noqa: BLE001 this thread's edge: others go on
+                pass  # the courier logs it, once for all its deliveries
+            except Exception as error:  # noqa: BLE001 the edge of this thread
                 self._failures += 1
                 log.delivery_failed(self.name, error)
-                self._rest(self._pauses.after(self._failures, random.random()))
-            self._ended.wait(self._look_every)
+                self._pause(self._pauses.after(self._failures, random.random()))
+            self._ended.wait(self._check_every)
         self._destination.close()
         self._leave()
 
     def _leave(self) -> None:
         with self._holding, contextlib.suppress(StoreUnavailable):
-            # Else it ends by itself.
+            # Otherwise it expires.
             self._lease.release()
 
     def _serve(self) -> None:
-        """Delivers until the end, or until the lease is another's. Raises StoreUnavailable."""
+        """Delivers until `end`, or until the lease is lost. Raises StoreUnavailable."""
         self._events.create_group(self.name, "0")
-        while self._goes_on() and (left := self._undone()):
-            self._carry(left)
-        looked = time.monotonic()
-        while self._goes_on():
+        while self._may_continue() and (left := self._unacknowledged()):
+            self._process(left)
+        checked = time.monotonic()
+        while self._may_continue():
             taken = self._events.take(self.name, CONSUMER, self._at_once, _BLOCK)
-            if not taken and time.monotonic() >= looked + self._look_every:
-                # Whoever had the lease before may have taken something after we began.
-                taken, looked = self._undone(), time.monotonic()
-            self._carry(taken)
+            if not taken and time.monotonic() >= checked + self._check_every:
+                # The last holder of the lease may have taken events after this one began.
+                taken, checked = self._unacknowledged(), time.monotonic()
+            self._process(taken)
 
-    def _undone(self) -> list[tuple[str, str]]:
-        """The oldest events that were taken before and are not done."""
+    def _unacknowledged(self) -> list[tuple[str, str]]:
+        """The oldest events that were taken before and not acknowledged."""
         return self._events.reclaim(self.name, CONSUMER, 0, self._at_once)
 
     @property
     def _at_once(self) -> int:
         return max(self._destination.batch_size, _AT_ONCE)
 
-    def _goes_on(self) -> bool:
+    def _may_continue(self) -> bool:
         return self._lease.held and not self._ended.is_set()
 
-    def _carry(self, taken: Sequence[tuple[str, str]]) -> None:
-        """Sees to events that were taken; those that are left over at the end are not done."""
+    def _process(self, taken: Sequence[tuple[str, str]]) -> None:
+        """Processes events that were taken; at the end, the rest stays unacknowledged."""
         wanted = self._wanted(taken)
         most = self._destination.batch_size
         for start in range(0, len(wanted), most):
-            # Also before the first one: the end may have come while it waited for events.
-            if not self._goes_on() or not self._offer(wanted[start : start + most]):
+            # Also before the first batch: the end may have come while it waited for events.
+            if not self._may_continue() or not self._deliver(wanted[start : start + most]):
                 return
 
     def _wanted(self, taken: Sequence[tuple[str, str]]) -> list[QueuedEvent]:
-        """Those that are for this destination; the others are done."""
+        """The events that this destination gets; the others are acknowledged."""
         wanted, others = [], []
         for id, json in taken:
             try:
                 event = QueuedEvent.parse(id, json)
             except ValueError as error:
-                self._bury([(id, json)], str(error))
+                self._dead_letter([(id, json)], str(error))
                 continue
             if self._order.filter.wants(event.fields):
                 wanted.append(event)
@@ -194,68 +197,70 @@ class Delivery:
             self._events.acknowledge(self.name, others)
         return wanted
 
-    def _offer(self, batch: Sequence[QueuedEvent]) -> bool:
-        """Until a batch is done or buried; False where the lease or the courier ends before."""
+    def _deliver(self, batch: Sequence[QueuedEvent]) -> bool:
+        """Delivers a batch, or moves it to the dead letters; False if the lease or the courier
+        ends.
+        """
         attempt = 0
         while True:
             why = self._stopped or self._too_old(batch)
             if why:
-                self._bury([(event.id, event.json) for event in batch], why)
+                self._dead_letter([(event.id, event.json) for event in batch], why)
                 return True
             attempt += 1
             answer = self._destination.deliver(batch, attempt)
             if len(batch) > 1 and answer.verdict in (Verdict.SPLIT, Verdict.REFUSED):
                 half = len(batch) // 2
-                is_done = self._offer(batch[:half])
-                return is_done and self._goes_on() and self._offer(batch[half:])
+                is_done = self._deliver(batch[:half])
+                return is_done and self._may_continue() and self._deliver(batch[half:])
             if self._judge(batch, answer, attempt):
                 return True
-            self._rest(max(answer.wait, self._pauses.after(self._failures, random.random())))
-            if not self._goes_on():
+            self._pause(max(answer.wait, self._pauses.after(self._failures, random.random())))
+            if not self._may_continue():
                 return False
 
     def _judge(self, batch: Sequence[QueuedEvent], answer: Answer, attempt: int) -> bool:
-        """Whether a batch that is not to be split needs no other attempt."""
+        """Whether a batch that is not to be split is settled and needs no further attempt."""
         is_refused = answer.verdict is Verdict.REFUSED
         if answer.verdict is Verdict.RETRY or (is_refused and attempt < self._order.max_attempts):
             self._failures += 1
-            self._counted.failed(self.name)
+            self._metrics.failed(self.name)
             if self._failures == 1:
                 log.destination_failed(self.name, answer.why)
             return False
-        # Where every event is refused, nothing is back, and pauses stay long.
+        # As long as every event is refused, the destination has not recovered.
         if self._failures and answer.verdict is not Verdict.STOP and not is_refused:
             self._failures = 0
             log.destination_recovered(self.name)
         if answer.verdict is Verdict.DELIVERED:
             self._events.acknowledge(self.name, [event.id for event in batch])
-            self._counted.delivered(self.name, len(batch))
+            self._metrics.delivered(self.name, len(batch))
             return True
         if answer.verdict is Verdict.STOP:
             self._stopped = answer.why
             log.destination_stopped(self.name, answer.why)
-        self._bury([(event.id, event.json) for event in batch], answer.why)
+        self._dead_letter([(event.id, event.json) for event in batch], answer.why)
         return True
 
     def _too_old(self, batch: Sequence[QueuedEvent]) -> str:
-        """Why no further attempt is made; empty where one is.
+        """Why there is no further attempt; empty if there is one.
 
-        A batch is given up as a whole, when its youngest event is too old. A destination that
-        works gets old events, too.
+        A batch expires as a whole, when its newest event is too old. A destination that works gets
+        old events, too.
         """
         if not self._failures:
             return ""
         age = self._clock.read().age(max(event.queued_at for event in batch))
         return "not delivered in time" if age > self._order.keep * 1000 else ""
 
-    def _bury(self, dead: Sequence[tuple[str, str]], why: str) -> None:
+    def _dead_letter(self, dead: Sequence[tuple[str, str]], why: str) -> None:
         self._events.add_dead_letters(self.name, [(id, json, why) for id, json in dead])
         self._events.acknowledge(self.name, [id for id, _ in dead])
-        self._counted.dead(self.name, len(dead))
+        self._metrics.dead(self.name, len(dead))
         log.dead_lettered(self.name, len(dead), why)
 
-    def _rest(self, seconds: float) -> None:
-        """Waits; the end, or the loss of the lease, cuts it short."""
+    def _pause(self, seconds: float) -> None:
+        """Waits, but not beyond the end or the loss of the lease."""
         end = time.monotonic() + seconds
-        while self._goes_on() and (left := end - time.monotonic()) > 0:
-            self._ended.wait(min(left, self._look_every))
+        while self._may_continue() and (left := end - time.monotonic()) > 0:
+            self._ended.wait(min(left, self._check_every))

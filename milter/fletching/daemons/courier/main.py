@@ -1,11 +1,11 @@
-"""The courier: carries events to their destinations, a thread for each.
+"""The courier: delivers events to their destinations, in a thread for each.
 
 Here live its start, reload and end, and what it does for all deliveries: it renews their leases,
-counts, cuts off the stream's old end, and says when Redis is away. The way of an event is in
+counts, trims the stream, and logs when Redis is unavailable. How an event is delivered is in
 `delivery.py`.
 
-Several couriers share the work by destination: each destination is one courier's at a time, by a
-lease in Redis, since only so its events stay in order.
+Several couriers share the work by destination: a lease in Redis gives each destination to one
+courier at a time, so that its events stay in order.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.lease import SECONDS, Lease
 
-KEPT_LONGER = 86400
-"""Seconds that the stream outlives `events.keep`, so that what is given up can be buried."""
+EXTRA_RETENTION = 86400
+"""Seconds beyond `events.keep` that events stay in the stream, so that expired ones can be moved to
+the dead letters."""
 
 _LOG_EVERY = 600.0
 """Seconds between two lines about counters that cannot be written."""
 
-_PATIENCE = 8.0
-"""Seconds at a stop for batches in hand. One that is cut off arrives later, perhaps again."""
+_STOP_TIMEOUT = 8.0
+"""Seconds for current batches at a stop. An interrupted one is delivered later, perhaps twice."""
 
 
 def orders_of(config: Config) -> list[Order]:
-    """What is to be delivered where. Raises UnusableError."""
+    """What to deliver where. Raises UnusableError."""
     if config.events is None:
         return []
     return [
@@ -77,7 +78,7 @@ class Courier(Service[Sequence[Order]]):
     _clock: Clock
 
     def __init__(self) -> None:
-        self._counted = Deliveries()
+        self._metrics = Deliveries()
         self._deliveries: list[Delivery] = []
         self._redis_is_away = False
         self._unwritten = LogLimit(_LOG_EVERY)
@@ -115,58 +116,59 @@ class Courier(Service[Sequence[Order]]):
         self._config = config
         for order in orders:
             lease = Lease(self._store, f"courier:{order.name}")
-            delivery = Delivery(order, self._events, self._clock, lease, self._counted)
+            delivery = Delivery(order, self._events, self._clock, lease, self._metrics)
             self._deliveries.append(delivery)
             delivery.begin()
 
     def tick(self) -> None:
-        """What is to be done a few times in the time that a lease lasts."""
+        """Renews leases, trims the stream, and writes the counters."""
         self._deliveries = [each for each in self._deliveries if not each.wait(0)]
         trouble = ""
-        # Each by itself: one that could not be renewed is no reason to lose the others.
-        for act in (*(each.renew for each in self._deliveries), self._look):
+        # Each by itself: if one lease cannot be renewed, the others must not be lost.
+        for act in (*(each.renew for each in self._deliveries), self._trim):
             try:
                 act()
             except StoreUnavailable as error:
                 trouble = str(error)
-        self._noticed(trouble)
-        self._write()
+        self._log_redis(trouble)
+        self._write_metrics()
 
-    def _look(self) -> None:
-        """How far all are. Forgets events that are too old, but none that is still to be seen to:
+    def _trim(self) -> None:
+        """Counts the backlog, and removes old events from the stream.
 
-        After a long stop of all couriers it is delivered, or buried for all to see.
+        An event with a pending delivery stays, however old: after a long stop of all couriers it is
+        delivered or becomes a dead letter.
         """
         progress = {each.name: each.progress() for each in self._deliveries}
-        self._counted.waiting({name: found.undone for name, found in progress.items()})
-        undone = [found.oldest for found in progress.values() if found.oldest]
-        self._events.trim(min([self._clock.read().before(self._kept * 1000), *undone]))
+        self._metrics.waiting({name: found.undone for name, found in progress.items()})
+        pending = [found.oldest for found in progress.values() if found.oldest]
+        self._events.trim(min([self._clock.read().before(self._retention * 1000), *pending]))
 
     @property
-    def _kept(self) -> int:
+    def _retention(self) -> int:
         """Seconds that an event stays in the stream."""
         events = self._config.events
-        return KEPT_LONGER + (events.keep if events else 0)
+        return EXTRA_RETENTION + (events.keep if events else 0)
 
-    def _noticed(self, trouble: str) -> None:
+    def _log_redis(self, trouble: str) -> None:
         if trouble and not self._redis_is_away:
             log.redis_unavailable(trouble)
         if self._redis_is_away and not trouble:
             log.redis_available()
         self._redis_is_away = bool(trouble)
 
-    def _write(self) -> None:
+    def _write_metrics(self) -> None:
         try:
-            self._counted.write(self._config.state_dir)
+            self._metrics.write(self._config.state_dir)
         except OSError as error:
             if self._unwritten.is_due():
                 log.state_write_failed("courier.prom", error)
 
     def end(self) -> None:
-        """Ends all deliveries; those that take too long are left behind."""
-        deadline = time.monotonic() + _PATIENCE
+        """Ends all deliveries, but waits only so long for them."""
+        deadline = time.monotonic() + _STOP_TIMEOUT
         for delivery in self._deliveries:
             delivery.end()
         for delivery in self._deliveries:
             delivery.wait(max(0.0, deadline - time.monotonic()))
-        self._write()
+        self._write_metrics()

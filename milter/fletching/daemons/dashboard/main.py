@@ -87,7 +87,7 @@ def _live(config: Config, heard: HttpSocket, value: Opened, inbox: Inbox[Opened]
     """The worker. ``config``: that of the start, which says where Redis is and whom to trust."""
     statistics = Statistics(Store(config.redis, config.state_dir), value.config.measured)
     dashboard = Dashboard(statistics, value.password, _web(config).trusted_proxies)
-    server = http_server.server(dashboard, ends_within=STREAMS_END)
+    server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:
         if (new := inbox.latest()) is not None:

@@ -232,7 +232,7 @@ class Retirement:
         now = time.monotonic()
         if self._quiet_since is None:
             # Not before the first question: by now another one serves, and no session waits.
-            self._listener.leave()
+            self._listener.stop_accepting()
             self._quiet_since = now
         elif self._listener.connections():
             self._quiet_since = now

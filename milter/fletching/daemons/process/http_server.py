@@ -1,7 +1,7 @@
-"""The HTTP server under the tracking service: uvicorn, with limits and without its own words.
+"""The HTTP server under the tracking service and the dashboard: uvicorn, with limits.
 
-Here lives what a client may send and for how long, whoever it is and whatever stands in front of
-us. What is asked and answered is not known here.
+Here live the limits for what a client may send, and for how long, whether or not a proxy is in
+front. Requests and responses are not known here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -23,26 +24,26 @@ from fletching.daemons.process.listener import Listener, ListenError, open_liste
 from fletching.daemons.process.log_limit import LogLimit
 
 LONGEST_HEAD = 64 * 1024
-"""Octets of a request line and headers; a token takes up to 32 KiB of them."""
+"""Bytes of a request line and headers; a token takes up to 32 KiB of them."""
 
 LONGEST_BODY = 64 * 1024
-"""Octets of a body with all that encloses it, chunks and trailers; more ends the connection."""
+"""Bytes of a body including chunk headers and trailers; more ends the connection."""
 
-WHOLE_WITHIN = 15.0
-"""Seconds until a request that has begun has to be there, and the first one of a connection."""
+REQUEST_TIMEOUT = 15.0
+"""Seconds within which a request must be complete, and the first one of a connection begin."""
 
-KEPT_ALIVE = 75
-"""Seconds for which a connection may be silent: longer than a proxy keeps its own (nginx: 60), so
-that it does not ask on one that we are closing."""
+KEEP_ALIVE = 75
+"""Seconds that a connection may be idle: longer than proxies keep theirs (nginx: 60), so that they
+do not send a request on a connection that is being closed."""
 
 RESERVED = 16
-"""File descriptors that are not for clients: else none is left for Redis and the pages."""
+"""File descriptors that are not for clients, so that some are left for Redis and files."""
 
-TELL_EVERY = 60.0
-"""Seconds between two lines about file descriptors."""
+LOG_EVERY = 60.0
+"""Seconds between two log lines about file descriptors."""
 
-LIVES_ON = 8
-"""Seconds that requests in hand have at the end."""
+STOP_TIMEOUT = 8
+"""Seconds for current requests at a stop."""
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -54,32 +55,33 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"retry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
-_crowded = LogLimit(TELL_EVERY)
+_crowded = LogLimit(LOG_EVERY)
 
 
 class Protocol(HttpToolsProtocol):
     """One connection, with a limit to the size and the time of each request."""
 
-    def __init__(self, *words: Any, **named: Any) -> None:
-        super().__init__(*words, **named)
+    def __init__(self, *args: Any, request_timeout: float = REQUEST_TIMEOUT, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_timeout = request_timeout
         self._inside = False
         self._in_body = False
         self._completed = False
         self._size = 0
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait()
-        # The lowest free one is given: all below it are in use. When none is left at all, libuv
-        # accepts and closes, and says nothing.
-        if transport.get_extra_info("socket").fileno() >= _most_descriptors() - RESERVED:
+        self._start_timer()
+        # The kernel gives the lowest free number, so all below it are in use. When none is left,
+        # libuv accepts connections, closes them, and reports nothing.
+        if transport.get_extra_info("socket").fileno() >= _descriptor_limit() - RESERVED:
             self._refuse(_BUSY)
             if _crowded.is_due():
-                log.out_of_file_descriptors(_most_descriptors(), _crowded.take_skipped())
+                log.out_of_file_descriptors(_descriptor_limit(), _crowded.take_skipped())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait_no_more()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -89,13 +91,13 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._in_body and self._size > LONGEST_HEAD + LONGEST_BODY:
-            # It may have its answer already.
+            # It may have its response already.
             self.transport.close()
         elif self._inside and not self._in_body and self._size > LONGEST_HEAD:
             self._refuse(_TOO_LARGE)
-        elif self._patience is None and (self._inside or not self._completed):
+        elif self._timer is None and (self._inside or not self._completed):
             # Inside a request, or empty lines where one should begin.
-            self._wait()
+            self._start_timer()
 
     def on_message_begin(self) -> None:
         self._inside = True
@@ -103,25 +105,25 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        # It may have come in one piece, with more behind it.
+        # It may have come in one piece, followed by more.
         headers = sum(len(name) + len(value) for name, value in self.headers)
         if len(self.url) + headers > LONGEST_HEAD:
             raise ValueError("too large")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._wait_no_more()
+        self._stop_timer()
         self._inside = self._in_body = False
         self._completed, self._size = True, 0
         super().on_message_complete()
 
-    def _wait(self) -> None:
-        self._patience = self.loop.call_later(WHOLE_WITHIN, self.transport.close)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self._request_timeout, self.transport.close)
 
-    def _wait_no_more(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _refuse(self, answer: bytes) -> None:
         self.transport.write(answer)
@@ -136,14 +138,16 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(application: Any, *, ends_within: int = LIVES_ON) -> Server:
-    """A server that does not run yet. ``ends_within``: seconds that requests in hand have at the
-    end. What uvicorn has to log is for `library_log`.
+def server(
+    application: Any, *, stop_timeout: int = STOP_TIMEOUT, request_timeout: float = REQUEST_TIMEOUT
+) -> Server:
+    """A server that does not run yet. ``stop_timeout``: seconds for current requests at a stop.
+    uvicorn logs through `library_log`.
     """
     return Server(
         uvicorn.Config(
             application,
-            http=Protocol,
+            http=partial(Protocol, request_timeout=request_timeout),  # type: ignore[arg-type]
             loop="uvloop",
             ws="none",
             lifespan="off",
@@ -152,8 +156,8 @@ def server(application: Any, *, ends_within: int = LIVES_ON) -> Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEPT_ALIVE,
-            timeout_graceful_shutdown=ends_within,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=stop_timeout,
         )
     )
 
@@ -172,8 +176,8 @@ def run(answering: Server, work: Coroutine[Any, Any, None]) -> None:
     asyncio.Runner(loop_factory=answering.config.get_loop_factory()).run(work)
 
 
-def _most_descriptors() -> int:
-    """File descriptors that this process may have."""
+def _descriptor_limit() -> int:
+    """The limit of file descriptors of this process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -185,7 +189,9 @@ class HttpSocket:
         self._listener = listener
 
     def close_path(self) -> None:
-        """Lets nobody new in. Whoever is connected or waits still gets an answer."""
+        """Removes the path, so that no new client connects. Those that are connected are still
+        served.
+        """
         if self._listener is not None:
             self._listener.close_path()
 

@@ -1,8 +1,8 @@
-"""The milter's listening socket: opened once, shared by all workers.
+"""Listening sockets: opened once, shared by all workers.
 
-Here live the care for the path (nobody else's socket is taken away, and ours appears whole) and for
-the descriptor, and how a worker leaves the socket to the others. Who opens is libmilter, which
-cannot be handed a socket; so it opens where it is told, and the descriptor is found afterwards.
+Here live the handling of the path (no other daemon's socket is replaced, and ours appears with the
+right mode) and of the descriptor, and how a worker stops accepting. libmilter opens its socket
+itself and cannot be given one, so the descriptor is found afterwards.
 """
 
 from __future__ import annotations
@@ -19,48 +19,50 @@ from pathlib import Path
 from fletching.config import values
 
 LONGEST_PATH = 107
-"""Octets that sockaddr_un has room for, without the NUL."""
+"""Bytes of a path in sockaddr_un, without the NUL."""
 
 
 class ListenError(Exception):
     """The socket cannot be opened; the message says why."""
 
 
-# An accepted connection has the path, or the port, of the socket that it came to.
+# An accepted connection has the path or the port of the listening socket.
 _Address = tuple[int, str | bytes | int]
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An open listening socket. ``path`` None: not a Unix socket.
+    """An open listening socket. ``path`` is None unless it is a Unix socket.
 
-    ``nobody`` is another one, for `leave`, to which nobody can connect.
+    ``unreachable`` is another listening socket, for `stop_accepting`, to which no client can
+    connect.
     """
 
     path: Path | None
     inode: int
     descriptor: int
     address: _Address
-    nobody: socket.socket
+    unreachable: socket.socket
 
-    def leave(self) -> None:
-        """This process gets no more connections; other processes still do.
+    def stop_accepting(self) -> None:
+        """This process accepts no more connections; other processes still do.
 
-        libmilter goes on to ask that descriptor, and finds nothing there.
+        libmilter goes on to poll the descriptor, and finds no connection.
         """
-        os.dup2(self.nobody.fileno(), self.descriptor, inheritable=False)
+        os.dup2(self.unreachable.fileno(), self.descriptor, inheritable=False)
 
     def connections(self) -> int:
-        """How many connections this process has open, once it has left the socket.
+        """How many connections are open in this process, once it has stopped accepting.
 
-        The kernel knows also of those that libmilter has accepted and not yet told of.
+        The kernel also counts those that libmilter has accepted but not yet reported.
         """
         return sum(_address(found) == self.address for _, found in _sockets())
 
     def close_path(self) -> None:
-        """Takes the path away, so that nobody new comes; not one that is another daemon's by now.
+        """Removes the path, so that no new client connects, unless it belongs to another daemon by
+        now.
 
-        The socket itself stays open for as long as a worker has it.
+        The socket itself stays open as long as a worker has it.
         """
         if self.path is None:
             return
@@ -70,24 +72,24 @@ class Listener:
 
 
 def open_listener(listen: str, open_at: Callable[[str], None]) -> Listener:
-    """Opens what `listen` may be; ``open_at`` opens a socket in libmilter's words."""
-    nobody = _nobody()
+    """Opens a socket at `listen`; ``open_at`` gets it in libmilter's notation."""
+    unreachable = _unreachable()
     if listen.startswith("unix:"):
-        return _open_unix(Path(listen.removeprefix("unix:")), open_at, nobody)
-    _try_inet(listen)
-    return Listener(None, 0, *_open(listen, open_at), nobody)
+        return _open_unix(Path(listen.removeprefix("unix:")), open_at, unreachable)
+    _check_inet(listen)
+    return Listener(None, 0, *_open(listen, open_at), unreachable)
 
 
-def _open_unix(path: Path, open_at: Callable[[str], None], nobody: socket.socket) -> Listener:
+def _open_unix(path: Path, open_at: Callable[[str], None], unreachable: socket.socket) -> Listener:
     _must_be_free(path)
-    # Under another name first: the first worker to end would have libmilter remove the path for
-    # all, and nobody may connect before the mode is right.
+    # Under another name first: libmilter would remove the path when the first worker ends, and no
+    # client may connect before the mode is right.
     new = path.with_name(f".{os.getpid()}")
     if len(os.fsencode(new)) > LONGEST_PATH:
         raise ListenError(f"{path}: the path is too long for a Unix socket")
     mask = os.umask(0o117)
     try:
-        _try_unix(new)
+        _check_unix(new)
         opened = _open(f"unix:{new}", open_at)
         inode = new.lstat().st_ino
         new.rename(path)
@@ -96,11 +98,11 @@ def _open_unix(path: Path, open_at: Callable[[str], None], nobody: socket.socket
     finally:
         os.umask(mask)
         new.unlink(missing_ok=True)
-    return Listener(path, inode, *opened, nobody)
+    return Listener(path, inode, *opened, unreachable)
 
 
 def _must_be_free(path: Path) -> None:
-    """A socket that nobody answers on any more may be replaced, and nothing else."""
+    """Only a socket that no process listens on may be replaced."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -108,31 +110,31 @@ def _must_be_free(path: Path) -> None:
     except OSError as error:
         raise ListenError(f"{path}: {error.strerror}") from error
     if not stat.S_ISSOCK(mode):
-        raise ListenError(f"{path}: is there already and is not a socket")
-    with socket.socket(socket.AF_UNIX) as asked:
+        raise ListenError(f"{path}: exists and is not a socket")
+    with socket.socket(socket.AF_UNIX) as client:
         try:
-            asked.connect(os.fspath(path))
+            client.connect(os.fspath(path))
         except ConnectionRefusedError:
             return
         except OSError as error:
             raise ListenError(f"{path}: {error.strerror}") from error
-    raise ListenError(f"{path}: is in use, another daemon answers there")
+    raise ListenError(f"{path}: is in use by another daemon")
 
 
-def _try_unix(path: Path) -> None:
-    """Fails as libmilter will, which does not tell why."""
-    with socket.socket(socket.AF_UNIX) as tried:
-        tried.bind(os.fspath(path))
+def _check_unix(path: Path) -> None:
+    """Fails where libmilter would, which does not report the reason."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.bind(os.fspath(path))
     path.unlink()
 
 
-def _try_inet(listen: str) -> None:
+def _check_inet(listen: str) -> None:
     family = socket.AF_INET6 if listen.startswith("inet6:") else socket.AF_INET
-    place = values.inet_place(listen) or ()
-    with socket.socket(family) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    address = values.inet_place(listen) or ()
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind(place)
+            probe.bind(address)
         except OSError as error:
             raise ListenError(f"{listen}: {error.strerror}") from error
 
@@ -142,22 +144,24 @@ def _open(where: str, open_at: Callable[[str], None]) -> tuple[int, _Address]:
     open_at(where)
     opened = {number: found for number, found in _listening().items() if number not in before}
     ((descriptor, address),) = opened.items()
-    # All workers wait for the same connection and one gets it. The others must find nothing and go
-    # on waiting; in accept() itself they would hear no signal.
+    # All workers wake up for a connection and one gets it. The others must go on waiting, and not
+    # block in accept().
     os.set_blocking(descriptor, False)
     os.set_inheritable(descriptor, False)
     return descriptor, address
 
 
-def _nobody() -> socket.socket:
-    """Its path is gone before it listens. (An abstract name is open to each user of the host.)"""
+def _unreachable() -> socket.socket:
+    """A socket whose path is removed before it listens. (Every user can connect to an abstract
+    name.)
+    """
     made = socket.socket(socket.AF_UNIX)
     made.setblocking(False)
     try:
         with tempfile.TemporaryDirectory(prefix="fletching-") as folder:
             within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            # However long the folder's own path is.
-            made.bind(f"/proc/self/fd/{within}/nobody")
+            # Works with a folder path of any length.
+            made.bind(f"/proc/self/fd/{within}/unreachable")
             os.close(within)
     except OSError as error:
         raise ListenError(f"a temporary folder: {error.strerror}") from error
@@ -175,15 +179,15 @@ def _listening() -> dict[int, _Address]:
 
 
 def _address(found: socket.socket) -> _Address:
-    """Where a socket is bound; the port alone, since one that listens may do so everywhere."""
+    """The address of a socket; only the port, since it may listen on all addresses."""
     name = found.getsockname()
     return found.family, name if found.family == socket.AF_UNIX else name[1]
 
 
 def _sockets() -> Iterator[tuple[int, socket.socket]]:
-    """The sockets of this process by descriptor, each to be used at once."""
+    """The sockets of this process by descriptor; use each before the next."""
     for name in os.listdir("/proc/self/fd"):
-        # Others close descriptors meanwhile.
+        # Other threads may close descriptors meanwhile.
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                 with socket.socket(fileno=os.dup(int(name))) as found:

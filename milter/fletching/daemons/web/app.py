@@ -1,8 +1,8 @@
-"""The tracking web service: the server under the links in our mail.
+"""The tracking web service: it answers the links in tracked mail.
 
-Here lives what a request is to the ASGI server and what an answer is, and the order of things: an
-event is kept before its answer is given. What an answer is, is decided in `returning/hits.py`; how
-the processes live, in `web_processes.py`.
+Here live the ASGI side of requests and responses, and their order: an event is recorded before the
+response is sent. What a response is, is decided in `returning/hits.py`; the processes are in
+`main.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fletching.config.model import Config
 from fletching.config.sections import Web
 from fletching.daemons.intake.holding import HELD, Holding
 from fletching.daemons.intake.recorder import Recorder
-from fletching.daemons.web.pages import LEADS_ON, POLICY, PageError, Pages
+from fletching.daemons.web.pages import POLICY, REDIRECTS, PageError, Pages
 from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
 from fletching.returning import bots, hits, visitor
@@ -34,14 +34,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_WITHIN = 10.0
-"""Seconds until the body of a POST has to be there."""
+"""Seconds within which the body of a POST must arrive."""
 
 _APP_LINKS = {
     "/.well-known/apple-app-site-association": "apple-app-site-association",
     "/apple-app-site-association": "apple-app-site-association",
     "/.well-known/assetlinks.json": "assetlinks.json",
 }
-_WANTED = {
+_USED_HEADERS = {
     b"user-agent", b"x-forwarded-for", b"accept-language",
     b"sec-purpose", b"purpose", b"x-moz", b"x-purpose",
 }  # fmt: skip
@@ -50,7 +50,7 @@ _JSON = (("content-type", "application/json"),)
 
 @dataclass(frozen=True)
 class Opened:
-    """What requests are answered from; all of it was read at the start."""
+    """What requests are answered from; all of it is read when the configuration is opened."""
 
     hits: hits.Setup
     pages: Pages
@@ -83,15 +83,17 @@ def _lists() -> bots.Lists:
 
 
 def _immediate(config: Config) -> Mapping[str, bool]:
-    """Whether unsubscribe links work at once, by Mail Class; "" stands for the others."""
+    """Whether unsubscribe links need no confirmation, by Mail Class; "" is all other classes."""
     found = {"": config.unsubscribe_tag}
     for name, mail_class in config.mail_classes.items():
         found[name.lower()] = mail_class.unsubscribe_tag or config.unsubscribe_tag
-    return {name: said == "immediate" for name, said in found.items()}
+    return {name: mode == "immediate" for name, mode in found.items()}
 
 
 def _mailboxes(config: Config) -> Mapping[str, str]:
-    """Where unsubscribes by mail go, by Mail Class, empty for nowhere; "" stands for the others."""
+    """The mailbox for unsubscribes by mail, by Mail Class; empty for none. "" is all other
+    classes.
+    """
     found = {"": config.unsubscribe_mailbox or ""}
     for name, mail_class in config.mail_classes.items():
         found[name.lower()] = mail_class.unsubscribe_mailbox or found[""]
@@ -99,12 +101,12 @@ def _mailboxes(config: Config) -> Mapping[str, str]:
 
 
 def _app_links(folder: Path | None) -> Mapping[str, bytes]:
-    """By path; a file that is not there has none."""
+    """Contents of the files by URL path; a missing file has no entry."""
     if folder is None:
         return {}
-    there = {path: folder / name for path, name in _APP_LINKS.items()}
+    paths = {path: folder / name for path, name in _APP_LINKS.items()}
     with named_by("web", "app_links", fault=OSError):
-        return {path: file.read_bytes() for path, file in there.items() if file.exists()}
+        return {path: file.read_bytes() for path, file in paths.items() if file.exists()}
 
 
 class Application:
@@ -126,17 +128,17 @@ class Application:
         try:
             body = await _body(receive) if method == "POST" else b""
         except OSError:
-            return None  # the reader has gone
+            return None  # the client has disconnected
         try:
             address = visitor.address(
                 _client(scope), headers.get("x-forwarded-for", ""), self.opened.proxies
             )
             answer = await self._answer(Request(method, target, address, headers, body))
-        except Exception as error:  # noqa: BLE001 an edge: what went wrong is ours, not the reader's
+        except Exception as error:  # noqa: BLE001 an edge: the client gets 500
             log.page_failed("web", error)
             answer = hits.FAILED
-        more, shown = self._shown(answer, headers)
-        return await _answer(send, method, answer.status, answer.headers + more, shown)
+        more, body = self._content(answer, headers)
+        return await _answer(send, method, answer.status, answer.headers + more, body)
 
     async def _answer(self, request: Request) -> Answer:
         moment = Moment(time.time_ns() // 1_000_000, os.urandom(10))
@@ -152,8 +154,8 @@ class Application:
                 await self._recorder.record(hit.event)
         return hit.answer
 
-    def _shown(self, answer: Answer, headers: Mapping[str, str]) -> tuple[hits.Headers, bytes]:
-        """The body of an answer, and the headers that go with it."""
+    def _content(self, answer: Answer, headers: Mapping[str, str]) -> tuple[hits.Headers, bytes]:
+        """The headers of the content of a response, and the content."""
         if answer.body is Body.NOTHING:
             return (), b""
         if answer.body is Body.PIXEL:
@@ -164,23 +166,23 @@ class Application:
             ("content-type", "text/html; charset=utf-8"),
             ("content-language", language),
             ("vary", "accept-language"),
-            ("content-security-policy", POLICY + (LEADS_ON if answer.destination else "")),
+            ("content-security-policy", POLICY + (REDIRECTS if answer.destination else "")),
         )
         return more, pages.page(answer.body, language, answer.mailbox)
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The headers that say something to us; of one that is repeated, all in their order."""
+    """The request headers that are used; repeated ones are joined, in order."""
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
-        if name in _WANTED:
+        if name in _USED_HEADERS:
             key, text = name.decode("latin-1"), _decoded(value)
             found[key] = f"{found[key]},{text}" if key in found else text
     return found
 
 
 def _decoded(value: bytes) -> str:
-    """UTF-8, which some programs send; what is none is Latin-1 (RFC 9110, section 5.5)."""
+    """Decodes UTF-8, which some programs send, or else Latin-1 (RFC 9110, section 5.5)."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
@@ -188,19 +190,19 @@ def _decoded(value: bytes) -> str:
 
 
 def _client(scope: Scope) -> str:
-    """Who connected; empty for a Unix socket."""
+    """The address of the client; empty for a Unix socket."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 async def _body(receive: Receive) -> bytes:
-    """The body, or so much of it as shows that it is too long."""
+    """The body, or enough of it to show that it is too long."""
     body = b""
     async with asyncio.timeout(BODY_WITHIN):
         while len(body) <= hits.LONGEST_BODY:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise ConnectionError("the reader has gone")
+                raise ConnectionError("the client has disconnected")
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
@@ -208,7 +210,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _answer(send: Send, method: str, status: int, headers: hits.Headers, body: bytes) -> None:
-    told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    told.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": told})
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    fields.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

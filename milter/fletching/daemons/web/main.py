@@ -1,7 +1,7 @@
 """The tracking web service in its first process, and the life of a worker.
 
-Here live the listening socket, the folders that events wait in, and what a worker is made of. What
-it answers is in `app.py`.
+Here live the listening socket, the folders where events wait, and the parts of a worker. Requests
+are answered in `app.py`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,23 @@ from fletching.store.events import EventLog
 from fletching.store.touches import Touches
 
 _SWITCH_EVERY = 0.001
-"""Seconds. Python computes in one thread at a time; with turns that short, a click waits little for
-the threads that write."""
+"""Seconds between two thread switches of Python: a click waits little for the threads that
+write."""
 
 
 class TrackingService(Service[Opened]):
-    """The socket of `web.listen` and its workers. The first process itself answers nobody."""
+    """The socket of `web.listen` and its workers. The first process answers no request itself."""
 
     at_start_only = ("workers", "redis", "state_dir")
 
     _config: Config
     _socket: HttpSocket
+
+    def __init__(
+        self, *, request_timeout: float = http_server.REQUEST_TIMEOUT, hold: float = holding.HOLD
+    ) -> None:
+        """Seconds: for a request to arrive, and for which clicks and opens are held."""
+        self._request_timeout, self._hold = request_timeout, hold
 
     def open(self, config: Config) -> Opened:
         return opened(config)
@@ -79,9 +85,11 @@ class TrackingService(Service[Opened]):
         folder = journal.journal_of(_journals(config), number)
         store = Store(config.redis, config.state_dir)
         recorder = Recorder(EventLog(store), lambda: Journal(folder, _kept(config)))
-        held = Holding(recorder, Touches(store), value.hits.lists, _held(config), number)
+        held = Holding(
+            recorder, Touches(store), value.hits.lists, _held(config), number, hold=self._hold
+        )
         application = Application(value, recorder, held)
-        server = http_server.server(application)
+        server = http_server.server(application, request_timeout=self._request_timeout)
 
         def reload() -> None:
             application.opened = inbox.latest() or application.opened
@@ -110,5 +118,7 @@ def _held(config: Config) -> Path:
 
 
 def _kept(config: Config) -> int:
-    """Seconds for which this host keeps what suppresses an address, as long as the stream."""
+    """Seconds for which the journal keeps events that suppress an address: as long as the
+    stream.
+    """
     return (config.events or Events()).keep

@@ -1,8 +1,8 @@
-"""The pages that a recipient may see, made once at the start: one for each kind and language; of
-the page that shows an address, one for each address.
+"""The pages that recipients see, rendered once at the start, in each language; the page that shows
+a mailbox, for each mailbox.
 
-Here lives where templates and words come from: the folder of `web.templates`, then our own. They
-are small, have no script and load nothing. What a page is shown for is decided in `returning/`.
+Here live the sources of templates and texts: the folder `web.templates`, then the built-in ones.
+Pages are small, have no script and load nothing. `returning/` decides which page is shown.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from fletching.returning.hits import Body
 SHOWN = (Body.UNSUBSCRIBE, Body.NO_RECIPIENT, Body.DONE, Body.UNKNOWN, Body.ERROR)
 WORDS = "words.json"
 
-LEADS_ON = " http: https:"
-"""Behind `form-action`: a form whose answer redirects may do so only where this allows it."""
+REDIRECTS = " http: https:"
+"""Appended to `form-action`: without it, browsers block the redirect after a form."""
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none';"
@@ -38,11 +38,11 @@ POLICY = (
 
 
 class PageError(Exception):
-    """A page cannot be made; says which file and why."""
+    """A page cannot be rendered; names the file and the reason."""
 
 
 class Pages:
-    """Every page in every language, as octets. Raises PageError.
+    """Every page in every language, as bytes. Raises PageError.
 
     ``mailboxes``: the addresses that `Body.NO_RECIPIENT` shows.
     """
@@ -51,23 +51,25 @@ class Pages:
         words = _words(folder)
         ours = PackageLoader("fletching", "templates/web")
         found = ours if folder is None else ChoiceLoader([FileSystemLoader(folder), ours])
-        making = Environment(loader=found, autoescape=True, undefined=StrictUndefined)
+        environment = Environment(loader=found, autoescape=True, undefined=StrictUndefined)
         shown = [(body, "") for body in SHOWN]
         shown += [(Body.NO_RECIPIENT, mailbox) for mailbox in mailboxes]
         self.languages = tuple(words)
-        self._made = {
-            (body, mailbox, language): _made(making, body, mailbox, language, words[language])
+        self._rendered = {
+            (body, mailbox, language): _rendered(
+                environment, body, mailbox, language, words[language]
+            )
             for body, mailbox in shown
             for language in words
         }
 
     def page(self, body: Body, language: str, mailbox: str = "") -> bytes:
         """One page, in UTF-8."""
-        return self._made[body, mailbox, language]
+        return self._rendered[body, mailbox, language]
 
 
 def _words(folder: Path | None) -> dict[str, Any]:
-    """By language and page; the first language is the one for everybody else."""
+    """The texts by language and page; the first language is the default."""
     ours = json.loads(files("fletching").joinpath("templates/web", WORDS).read_text("utf-8"))
     path = folder / WORDS if folder is not None else None
     try:
@@ -78,16 +80,18 @@ def _words(folder: Path | None) -> dict[str, Any]:
         raise PageError(f"{path}: must have an object for each language")
     for language, pages in words.items():
         if isinstance(pages, dict):
-            # A file of the operator's may be older than this page.
+            # A custom file may be older than this page.
             ours_here = ours.get(language, ours["en"])
             pages.setdefault(Body.NO_RECIPIENT.value, ours_here[Body.NO_RECIPIENT.value])
     return words
 
 
-def _made(making: Environment, body: Body, mailbox: str, language: str, words: Any) -> bytes:
+def _rendered(
+    environment: Environment, body: Body, mailbox: str, language: str, words: Any
+) -> bytes:
     name = f"{body.value}.html"
     try:
-        page = making.get_template(name).render(
+        page = environment.get_template(name).render(
             language=language,
             words=words[body.value],
             mailbox=mailbox,
