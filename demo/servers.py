@@ -97,7 +97,9 @@ def servers() -> Iterator[Servers]:
         running.enter_context(postfix)
         added = pieces(config)
         postfix.apply(
-            added.main_cf, added.master_cf, {"milter_header_checks": added.milter_header_checks}
+            added.main_cf,
+            added.master_cf,
+            {"milter_header_checks": added.tables["milter_header_checks"]},
         )
         address = f"http://127.0.0.1:{dashboard}/"
         records = _records(config_path)

@@ -14,12 +14,13 @@ import click
 import pytest
 from fletching.checks.finding import Level
 from fletching.checks.options import check_options
-from fletching.checks.postfix import check_postfix
+from fletching.checks.postfix import PARAMETERS, check_postfix
 from fletching.cli.main import main
 from fletching.config.consistency import doubts
 from fletching.config.load import load
 from fletching.config.model import Config
 from fletching.postfix.one_recipient import one_recipient
+from fletching.postfix.postconf import read
 from fletching.postfix.settings import pieces
 
 from sandbox.processes import program
@@ -80,14 +81,14 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
 
     follow(commands("postfix/README.md", "In"), files)
     files.let_rest()
-    found = list(check_postfix(example, files.postconf))
+    found = list(check_postfix(example, read(files.postconf, PARAMETERS), files.postconf))
     assert {finding.level for finding in found} == {Level.OK}
 
     follow(commands("postfix/README.md", "One recipient each"), files)
     recipe = one_recipient(example)
     files.shell(recipe.switch_on)
     files.let_rest()
-    found = list(check_postfix(example, files.postconf))
+    found = list(check_postfix(example, read(files.postconf, PARAMETERS), files.postconf))
     assert {finding.level for finding in found} == {Level.OK}
 
     files.shell(recipe.switch_off)

@@ -121,7 +121,7 @@ def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
     yield _Needed("configuration", config_path.absolute())
     if config.link_keys is not None:
         yield _Needed("link_keys", config.link_keys)
-    for file in parse(config.redis).files if config.redis != "embedded" else ():
+    for file in parse(config.redis).files:
         yield _Needed("redis", Path(file))
     for key in config.dkim.keys:
         yield _Needed(f"dkim.keys {key.selector} of {key.domain}", key.file)

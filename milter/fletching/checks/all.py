@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from dns.resolver import Resolver
 
-from fletching.checks.addresses import PARAMETERS, check_addresses
+from fletching.checks.addresses import PARAMETERS as OF_ADDRESSES
+from fletching.checks.addresses import check_addresses
 from fletching.checks.dns import check_dns
 from fletching.checks.finding import Finding, Level, error, ok, warning
 from fletching.checks.main_cf import check_main_cf
 from fletching.checks.options import check_options
+from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
 from fletching.checks.postfix import check_postfix
 from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
@@ -61,20 +63,21 @@ def check(
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:
-        findings += check_postfix(config, postconf_command)
-        findings += _beside_postfix(config, postconf_command)
+        findings += _postfix(config, postconf_command)
     else:
         findings += check_running(config)
     return findings
 
 
-def _beside_postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
-    """What this host needs for Postfix's configuration to work."""
-    wanted = ("config_directory", "queue_directory", "mail_owner", *PARAMETERS)
+def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
+    """Postfix's configuration, and what this host needs for it to work."""
+    wanted = ("config_directory", "mail_owner", *OF_POSTFIX, *OF_ADDRESSES)
     try:
-        installed = postconf.read(command, wanted)
-    except postconf.PostfixError:
-        return  # reported by `check_postfix`
+        installed = postconf.read(command, dict.fromkeys(wanted))
+    except postconf.PostfixError as trouble:
+        yield error("postfix", str(trouble))
+        return
+    yield from check_postfix(config, installed, command)
     yield from check_socket(config, installed)
     yield from check_addresses(config, installed)
     yield from check_main_cf(config, installed)

@@ -87,9 +87,8 @@ def _sockets(config: Config) -> Iterator[tuple[Place, str]]:
 
 def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:
     """Secret files other than key files; the modes of those are checked when they are read."""
-    if config.redis != "embedded":
-        for file in parse(config.redis).secret_files:
-            yield ("redis",), Path(file)
+    for file in parse(config.redis).secret_files:
+        yield ("redis",), Path(file)
     if config.web is not None and config.web.admin_password_file is not None:
         yield ("web", "admin_password_file"), config.web.admin_password_file
     for number, destination in enumerate(config.events.destinations if config.events else ()):

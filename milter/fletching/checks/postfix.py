@@ -34,7 +34,7 @@ _CHANGE_SENDER = {
     "sender_canonical_maps": "",
     "masquerade_domains": "masquerade_classes",
 }
-_PARAMETERS = (
+PARAMETERS = (
     *("queue_directory", "smtpd_milters", "non_smtpd_milters", "smtpd_milter_maps"),
     *("milter_default_action", "milter_protocol", "milter_header_checks"),
     *("sender_dependent_default_transport_maps", "content_filter", "recipient_delimiter"),
@@ -52,15 +52,17 @@ _SIGNERS = re.compile(r"(opendkim|dkimpy|dkim|rspamd|:8891\b|:8892\b|:11332\b)")
 _SHUTDOWN_SINCE = (3, 11)
 
 
-def check_postfix(config: Config, postconf_command: Sequence[str]) -> Iterator[Finding]:
-    """All findings. ``postconf_command``: postconf(1), perhaps with -c DIRECTORY."""
+def check_postfix(config: Config, postfix: Installed, command: Sequence[str]) -> Iterator[Finding]:
+    """All findings.
+
+    ``postfix``: has `PARAMETERS`. ``command``: postconf(1), perhaps with -c DIRECTORY.
+    """
     try:
-        postfix = postconf.read(postconf_command, _PARAMETERS)
         yield from _milters(config, postfix)
         yield from check_filters(config, postfix, _asking(config, postfix))
         yield from _local_mail(config, postfix)
         yield from _protocol(postfix)
-        yield from _routes(config, postfix, postconf_command)
+        yield from _routes(config, postfix, command)
         yield from _transports(config, postfix)
         yield from _after_signing(config, postfix)
         yield from _return_path(config, postfix)

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote
 
 from fletching.config import values
 
-Kind = Literal["server", "unix", "sentinel", "cluster"]
+Kind = Literal["embedded", "server", "unix", "sentinel", "cluster"]
 
 _PORT = 6379
 _KINDS: Mapping[str, tuple[Kind, bool]] = {
@@ -55,6 +55,7 @@ _TLS = {
     "ssl_check_hostname": r"true|false",
 }
 _OPTIONS: Mapping[Kind, Mapping[str, str]] = {
+    "embedded": {},
     "server": _CREDENTIALS | _DATABASE,
     "unix": _CREDENTIALS | _DATABASE,
     "sentinel": _CREDENTIALS | _SENTINELS,
@@ -131,13 +132,14 @@ class RedisUrl:
 
 def redis_url(value: str) -> str:
     """The value itself, if it is `embedded` or a Redis URL. Raises ValueError."""
-    if value != "embedded":
-        parse(value)
+    parse(value)
     return value
 
 
 def parse(value: str) -> RedisUrl:
-    """The parts of a URL. Raises ValueError with the rule."""
+    """The parts of a URL, or of `embedded`. Raises ValueError with the rule."""
+    if value == "embedded":
+        return RedisUrl("embedded")
     found = _URL.fullmatch(value)
     if not found or found[1] not in _KINDS:
         raise ValueError(_FORM)
@@ -197,6 +199,8 @@ def _credentials(
 def _fits(kind: Kind, hosts: str, behind: str) -> bool:
     """Whether host and path have the form that this kind of URL requires."""
     match kind:
+        case "embedded":
+            return False  # not a URL
         case "unix":
             return hosts == "" and behind != ""
         case "server":

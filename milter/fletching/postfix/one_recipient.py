@@ -40,14 +40,11 @@ class _Listener:
     login: str | None = None
 
 
-def one_recipient(config: Config, first_port: int = FIRST_PORT) -> Pieces:
-    """The recipe. ``first_port``: the first of the loopback ports that the listeners take.
-
-    Raises ValueError for a login that master.cf has no way to write.
-    """
+def one_recipient(config: Config) -> Pieces:
+    """The recipe. Raises ValueError for a login that cannot be written in master.cf."""
     listeners = tuple(
         _Listener(port, about, login)
-        for port, (about, login) in enumerate(_wanted_listeners(config), first_port)
+        for port, (about, login) in enumerate(_wanted_listeners(config), FIRST_PORT)
     )
     options = tuple(_options_of_services(listeners))
     on = tuple(f"postconf -P '{service}/{option}'" for service, option in options)

@@ -20,11 +20,6 @@ class Pieces:
     switch_on: tuple[str, ...] = ()
     switch_off: tuple[str, ...] = ()
 
-    @property
-    def milter_header_checks(self) -> str:
-        """The table of ``route_by: header``; empty with ``route_by: sender``."""
-        return self.tables.get("milter_header_checks", "")
-
     def __str__(self) -> str:
         files = {"main.cf": self.main_cf, "master.cf": self.master_cf, **self.tables}
         return "\n".join(f"######## {name} ########\n\n{text}" for name, text in files.items())

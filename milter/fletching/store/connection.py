@@ -202,10 +202,10 @@ class IdleConnections:
 
 def _maker(url: str, state_dir: Path, limits: Limits) -> Callable[[], Client]:
     common = _options(limits)
-    if url == "embedded":
+    parsed = parse(url)
+    if parsed.kind == "embedded":
         path = str(embedded_socket(state_dir))
         return lambda: _server(UnixConnection, path=path, **common)
-    parsed = parse(url)
     access = _access(parsed.credentials)
     tls: Mapping[str, Any] = parsed.tls_options if parsed.tls else {}
     match parsed.kind:

@@ -15,8 +15,6 @@ from fletching.config.redis_url import parse
 
 def open_redis_files(config: Config) -> None:
     """Raises UnusableError."""
-    if config.redis == "embedded":
-        return
     with named_by("redis", fault=OSError):
         for file in parse(config.redis).files:
             os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK))
