@@ -34,8 +34,8 @@ SOURCE = ROOT / "milter" / "fletching"
 def main(base: str, as_json: bool, files: tuple[Path, ...]) -> None:
     """Change modules in small ways, one at a time, and show the changes that no test notices.
 
-    FILES are modules in milter/fletching. For each change, only those tests of the module run that
-    execute the changed line, on a copy of the source.
+    FILES are modules in milter/fletching. For each change, the tests of its module run on a copy of
+    the source, until one fails: first those that execute the changed line.
     """
     # So that nothing is left behind: neither a run nor a copy.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -99,7 +99,7 @@ def _print(reports: Sequence[Report], console: Console) -> None:
     for each in reports:
         for survivor in each.survivors:
             mutant, place = survivor.mutant, each.file.relative_to(ROOT)
-            by = "" if survivor.tests else "  (no test runs it)"
+            by = "" if survivor.tests else "  (no test executes it)"
             line = f"{place}:{mutant.line}  {mutant.before}  ->  {mutant.after}{by}"
             console.print(line, markup=False, soft_wrap=True)
         if each.failed:

@@ -1,4 +1,4 @@
-"""Which tests run a line: by their imports at first, and then by a trace of each test.
+"""Which tests execute a line: by their imports at first, and then by a trace of each test.
 
 Only tests in `tests/` count, not those in its folders: they start real servers, for minutes.
 """
@@ -57,25 +57,18 @@ def _imports(path: Path) -> set[str]:
 
 @dataclass
 class Coverage:
-    """What tests run. ``lines``: of the module, by test; ``seconds``: of each; ``failed``: tests
-    that fail without any change."""
+    """What tests execute. ``lines``: of the module, by test; ``seconds``: by test; ``failed``: the
+    tests that fail without any change."""
 
     lines: dict[str, set[int]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     libraries: list[str] = field(default_factory=list)
 
-    def tests_of(self, lines: Iterable[int], in_function: bool) -> list[str]:
-        """The tests that run one of these lines, the fastest first.
-
-        What runs at import shows in whatever the module does: there, all tests that run a line.
-        """
+    def tests_of(self, lines: Iterable[int]) -> list[str]:
+        """The tests that execute one of these lines, the fastest first."""
         wanted = set(lines)
-        found = [
-            test
-            for test, ran in self.lines.items()
-            if test not in self.failed and (ran & wanted if in_function else ran)
-        ]
+        found = [test for test, executed in self.lines.items() if executed & wanted]
         return sorted(found, key=lambda test: self.seconds.get(test, 0.0))
 
 

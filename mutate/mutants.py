@@ -26,7 +26,6 @@ _METHODS = {"startswith": "endswith", "endswith": "startswith", "partition": "rp
             "rpartition": "partition", "find": "rfind", "rfind": "find"}  # fmt: skip
 _DROPPED = {"lower", "upper", "strip", "lstrip", "rstrip", "copy", "casefold"}
 """Methods whose call is left out: the value stays as it was."""
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_ALONE = ("annotation", "returns", "decorator_list")
 
 
@@ -34,13 +33,11 @@ _LEFT_ALONE = ("annotation", "returns", "decorator_list")
 class Mutant:
     """A change. ``source``: of the whole module, changed; ``before``, ``after``: the change.
 
-    ``statement``: the first line of the statement with the change. ``in_function``: whether a call
-    runs it; the rest runs when the module is imported.
+    ``statement``: the first line of the statement with the change.
     """
 
     line: int
     statement: int
-    in_function: bool
     before: str
     after: str
     source: str
@@ -49,27 +46,24 @@ class Mutant:
 def mutants(source: str) -> list[Mutant]:
     """The mutants of a module, by line."""
     tree = ast.parse(source)
-    places = _places(tree)
+    statements = _statement_lines(tree)
     found: dict[str, Mutant] = {}
     for node, after, shown in _changes(tree):
         changed = _spliced(source, node, after)
         before = ast.get_source_segment(source, node) or ""
         if _compiles(changed):
             texts = (_short(before), _short(shown or after))
-            found.setdefault(changed, Mutant(node.lineno, *places[node], *texts, changed))
+            found.setdefault(changed, Mutant(node.lineno, statements[node], *texts, changed))
     return sorted(found.values(), key=lambda mutant: mutant.line)
 
 
-def _places(tree: ast.AST) -> dict[ast.AST, tuple[int, bool]]:
-    """Of each node, the first line of its statement, and whether that is in a function's body."""
-    found: dict[ast.AST, tuple[int, bool]] = {tree: (0, False)}
+def _statement_lines(tree: ast.AST) -> dict[ast.AST, int]:
+    """For each node, the first line of its statement."""
+    found: dict[ast.AST, int] = {tree: 0}
     # Breadth first: a parent is there before its children.
     for parent in ast.walk(tree):
-        line, in_function = found[parent]
-        body = getattr(parent, "body", ()) if isinstance(parent, _FUNCTIONS) else ()
         for child in ast.iter_child_nodes(parent):
-            inside = in_function or isinstance(parent, ast.Lambda) or child in body
-            found[child] = (child.lineno if isinstance(child, ast.stmt) else line, inside)
+            found[child] = child.lineno if isinstance(child, ast.stmt) else found[parent]
     return found
 
 

@@ -34,7 +34,7 @@ class NoTestsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Survivor:
-    """A mutant that no test noticed. ``tests``: how many ran."""
+    """A mutant that no test noticed. ``tests``: how many execute its line."""
 
     mutant: Mutant
     tests: int
@@ -141,12 +141,7 @@ class _Trial:
         try:
             while True:
                 while free and (mutant := next(left, None)):
-                    lines = range(mutant.statement, mutant.line + 1)
-                    tests = self.coverage.tests_of(lines, mutant.in_function)
-                    if tests:
-                        running.append(self._begun(free.pop(), mutant, tests))
-                    else:
-                        yield Survivor(mutant, 0)
+                    running.append(self._begun(free.pop(), mutant))
                 if not running:
                     return
                 for run in _ended(running):
@@ -158,32 +153,32 @@ class _Trial:
             for run in running:
                 _status(run)
 
-    def _begun(self, copy: Path, mutant: Mutant, tests: Sequence[str]) -> _Run:
+    def _begun(self, copy: Path, mutant: Mutant) -> _Run:
         (copy / self.place).write_text(mutant.source)
-        order = {test: at for at, test in enumerate(tests)}
-        known = self.coverage.lines.keys()
+        first = self.coverage.tests_of(range(mutant.statement, mutant.line + 1))
+        order = {test: at for at, test in enumerate(first)}
+        failed = self.coverage.failed
 
-        class Chosen:
-            """Leaves out the tests that do not run the change, and begins with the fastest."""
+        class Ordered:
+            """Begins with the tests that execute the changed line, the fastest first.
+
+            The others follow, for what a trace does not show: what happens at import or in another
+            process, and what an earlier test has left in a cache.
+            """
 
             def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-                # A change may give a test another name: that one runs, too.
-                items[:] = [
-                    item for item in items if item.nodeid in order or item.nodeid not in known
-                ]
+                items[:] = [item for item in items if item.nodeid not in failed]
                 items.sort(key=lambda item: order.get(item.nodeid, len(order)))
-
-        names = {test.partition("::")[0] for test in tests}
-        files = [str(path) for path in self.files if str(path.relative_to(self.root)) in names]
 
         def work() -> int:
             sys.dont_write_bytecode = True
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-            return int(pytest.main([*_options(self.root), "-x", *files], plugins=[Chosen()]))
+            files = map(str, self.files)
+            return int(pytest.main([*_options(self.root), "-x", *files], plugins=[Ordered()]))
 
         pid = _forked(self.root, copy, work)
-        limit = self.patience + 5 * sum(self.coverage.seconds.get(test, 0.0) for test in tests)
-        return _Run(pid, os.pidfd_open(pid), copy, mutant, len(tests), time.monotonic() + limit)
+        limit = self.patience + 5 * sum(self.coverage.seconds.values())
+        return _Run(pid, os.pidfd_open(pid), copy, mutant, len(first), time.monotonic() + limit)
 
 
 def _options(root: Path) -> list[str]:

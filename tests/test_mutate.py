@@ -107,6 +107,11 @@ def test_that_always_fails():
     assert half(4) == 3
 
 
+def test_limit():
+    # No line of the module is executed here.
+    assert LIMIT == 10
+
+
 def test_in_another_process():
     program = "from sample.size import LIMIT; assert LIMIT == 10, LIMIT"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

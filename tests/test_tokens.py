@@ -118,6 +118,10 @@ def test_tokens_of_yesterday_open() -> None:
         assert opened(token) == (kind, FACTS, destination)
 
 
+def test_a_token_has_no_destination_by_default() -> None:
+    assert KEYS.open(KEYS.seal(Kind.OPEN, FACTS)).destination == ""
+
+
 def test_kinds_keep_their_numbers() -> None:
     assert {kind.name: kind.value for kind in Kind} == {
         "CLICK_HTML": 1,
@@ -523,6 +527,8 @@ def test_a_token_is_found_in_a_url(noun: str, form: str, appended: str) -> None:
         f"HTTPS://CLICK.EXAMPLE.COM/click?{TOKEN}",
         f"/click/{TOKEN}",
         f"/open?qs={TOKEN}&x=y",
+        f"/click?{TOKEN}&u=https://a.example/open/x",
+        f"http://click/open/{TOKEN}/",
         f"{D}/click?{TOKEN[:60]}\r\n{TOKEN[60:]}",
     ],
 )
