@@ -24,8 +24,8 @@ from fletching.mail.dkim import SigningKey
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import parse as parse_mail
 from fletching.numbering import CampaignOf, Numbered
-from fletching.outgoing import text_parts
 from fletching.outgoing.flow import Outcome, carry
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.policy.setup import Setup
 from fletching.startup import open_setup, stamp, zone
 from rich.table import Table
@@ -162,13 +162,23 @@ def opened(directory: Path) -> Setup:
     return open_setup(parse(_CONFIG, directory / "fletching.yaml"))
 
 
-def way_of(raw: bytes, setup: Setup, campaign_of: CampaignOf | None = None) -> Way:
-    """A function that processes the mail; it can be called any number of times."""
+def way_of(
+    raw: bytes,
+    setup: Setup,
+    campaign_of: CampaignOf | None = None,
+    cache: Callable[[], TextPartCache] | None = None,
+) -> Way:
+    """A function that processes the mail; it can be called any number of times.
+
+    ``cache``: called each time; by default all calls share a cache of their own.
+    """
     mail = parse_mail(raw)
     envelope = Envelope(mails.SENDER, (Recipient(mails.RECIPIENT, "smtp"),), "127.0.0.1")
     now = stamp(zone(setup.config))
     numbered = campaign_of or (lambda _: Numbered("nmarxcaz4ujb", 1))
-    return lambda: carry(mail, envelope, setup, numbered, now)
+    text_parts = TextPartCache()
+    cached = cache or (lambda: text_parts)
+    return lambda: carry(mail, envelope, setup, numbered, now, cached())
 
 
 def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
@@ -178,27 +188,22 @@ def cost(raw: bytes, setup: Setup, effort: Effort) -> Cost:
 
 def unknown(raw: bytes, setup: Setup, effort: Effort) -> Cost:
     """The cost of this mail if none of its lines was seen before."""
-    way = way_of(raw, setup)
-
-    def forgetful() -> Outcome:
-        text_parts._memory = text_parts._Memory()
-        return way()
-
-    return _cost(len(raw), forgetful, effort)
+    return _cost(len(raw), way_of(raw, setup, cache=TextPartCache), effort)
 
 
 def differing(raw: Sequence[bytes], setup: Setup, effort: Effort) -> Cost:
     """The cost of mails to different recipients, one after another.
 
-    After the last one, the text cache is cleared, as if no mail were ever repeated.
+    After the last one, the cache is emptied, as if no mail were ever repeated.
     """
-    ways = [way_of(each, setup) for each in raw]
+    caches = [TextPartCache()]
+    ways = [way_of(each, setup, cache=lambda: caches[-1]) for each in raw]
     turn = count()
 
     def next_one() -> Outcome:
         place = next(turn) % len(ways)
         if place == 0:
-            text_parts._memory = text_parts._Memory()
+            caches[:] = [TextPartCache()]
         return ways[place]()
 
     return _cost(len(raw[0]), next_one, effort)

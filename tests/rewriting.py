@@ -1,4 +1,4 @@
-"""What the tests of rewriting have in common: mails of parts, and links that say their kind."""
+"""What the tests of rewriting have in common: mails of parts, and tracking URLs with their kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import quopri
 
 from fletching.mail.message import Message, parse
 from fletching.outgoing.rewrite import Rewritten, rewrite
-from fletching.outgoing.tracking_urls import Urls
+from fletching.outgoing.text_parts import TextPartCache
+from fletching.outgoing.tracking_urls import MessageUrls
 from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 
@@ -20,7 +21,7 @@ PIXEL = (
     f'<img src="{TRACKER}/{Kind.OPEN.value}?0" width="1" height="1" alt="" border="0"'
     ' style="border:0;width:1px;height:1px">'
 )
-TRAP = (
+HIDDEN_LINK = (
     f'<a href="{TRACKER}/{Kind.CLICK_HTML.value}?0" aria-hidden="true" tabindex="-1"'
     ' style="display:none;mso-hide:all"></a>'
 )
@@ -30,12 +31,13 @@ def ends(kind: Kind, destination: str) -> tuple[str, str]:
     return TRACKER, f"{kind.value}?{len(destination)}"
 
 
-URLS = Urls(ends, lambda purpose: "/")
+URLS = MessageUrls(ends, lambda purpose: "/")
 """Tracking URLs that say what they are for, and how long their destination is."""
 
 
 def done(raw: bytes | str, tracking: Tracking = ALL) -> Rewritten:
-    return rewrite(parse(raw.encode() if isinstance(raw, str) else raw), tracking, URLS)
+    message = parse(raw.encode() if isinstance(raw, str) else raw)
+    return rewrite(message, tracking, URLS, TextPartCache())
 
 
 def encoded(content: bytes, encoding: str | None) -> bytes:
@@ -76,13 +78,13 @@ def many(*entities: bytes, kind: str = "multipart/mixed", boundary: str = "=_b")
     )
 
 
-def left_alone(raw: bytes, reason: str) -> None:
-    """No octet changes, and the reason is told."""
+def not_rewritten(raw: bytes, reason: str) -> None:
+    """Checks that the mail stays as it is, and that a note has that reason."""
     found = done(raw)
     assert found.message == parse(raw)
-    assert reason in [note.left_alone for note in found.notes]
+    assert reason in [note.not_rewritten for note in found.notes]
 
 
 def longest_line(content: bytes) -> int:
-    """The length of the longest line in octets, its CRLF not counted."""
+    """The length of the longest line in bytes, without its CRLF."""
     return max(map(len, content.split(b"\r\n")))

@@ -16,6 +16,7 @@ from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message, parse
 from fletching.numbering import Numbered, Question
 from fletching.outgoing.flow import Outcome, carry
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.policy.decide import decide
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Setup, Stamp
@@ -168,6 +169,7 @@ def carried(
         opened or setup(),
         store or Store(),
         Stamp(NOW, ENTROPY),
+        TextPartCache(),
     )
 
 

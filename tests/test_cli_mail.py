@@ -353,7 +353,7 @@ def test_explain_parts(host: Host) -> None:
     shown = host.run("explain", str(host.mail)).stdout
     assert "text/plain: no links" in shown
     assert "text/plain: 1 of 1 links rewritten" in shown
-    assert "Message: no HTML part that an open pixel may go into" in shown
+    assert "Message: no open pixel: no HTML part may be changed" in shown
 
 
 def test_explain_a_body_that_stays(host: Host) -> None:

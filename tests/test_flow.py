@@ -17,6 +17,7 @@ from fletching.outgoing.edits import (
     replay,
 )
 from fletching.outgoing.flow import carry
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.policy.route import ALL_PAUSED
 from fletching.policy.setup import Stamp
 from fletching.policy.store_question import STORE_UNAVAILABLE
@@ -169,7 +170,9 @@ def members(sticky: str, *instances: str) -> list[str]:
     for chance in range(40):
         store, stamp = Store(Numbered(CAMPAIGN, chance + 1)), Stamp(NOW, bytes([chance] * 8))
         asks = f"X-GreenArrow-InstanceID: {instances[chance % len(instances)]}"
-        member = carry(mail(CLASSIFIED, asks), envelope(), site, store, stamp).member
+        member = carry(
+            mail(CLASSIFIED, asks), envelope(), site, store, stamp, TextPartCache()
+        ).member
         assert member is not None
         taken.append(member.name)
     return taken
@@ -319,7 +322,9 @@ def test_pool_members_share_mail_without_the_store() -> None:
     taken = set()
     for chance in range(40):
         stamp = Stamp(NOW, bytes([chance] * 8))
-        member = carry(newsletter(), envelope(), setup(UNTRACKED), Store(None), stamp).member
+        member = carry(
+            newsletter(), envelope(), setup(UNTRACKED), Store(None), stamp, TextPartCache()
+        ).member
         assert member is not None
         taken.add(member.name)
     assert taken == {"a", "b"}
@@ -331,7 +336,14 @@ def test_campaign_sticks_to_its_member_without_the_store() -> None:
     for instance in range(40):
         message = mail(CLASSIFIED, f"X-GreenArrow-InstanceID: {instance}")
         members = {
-            carry(message, envelope(), site, Store(None), Stamp(NOW, bytes([chance] * 8))).member
+            carry(
+                message,
+                envelope(),
+                site,
+                Store(None),
+                Stamp(NOW, bytes([chance] * 8)),
+                TextPartCache(),
+            ).member
             for chance in range(5)
         }
         assert len(members) == 1

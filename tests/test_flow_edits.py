@@ -81,7 +81,7 @@ def test_parts_that_are_not_tracked_are_warnings() -> None:
     assert carried(mail(CLASSIFIED, *fields, body=body)).warnings == (
         "not tracked: unknown charset",
         "not tracked: attachment",
-        "not tracked: no HTML part that an open pixel may go into",
+        "not tracked: no open pixel: no HTML part may be changed",
     )
     only_clicks = setup(SITE.replace(", opens: true", ""))
     assert carried(mail(CLASSIFIED, *fields, body=body), opened=only_clicks).warnings == (

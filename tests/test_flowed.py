@@ -36,7 +36,7 @@ def part(kind: str, encoding: str) -> bytes:
 def test_each_url_leads_to_all_of_it(kind: str, joined: bool, encoding: str) -> None:
     rewritten = done(part(kind, encoding))
     note, *_ = rewritten.notes
-    assert note.left_alone == ""
+    assert note.not_rewritten == ""
     whole = "https://a.example/0123456789" + ("abcdef?user=joe&list={}7" if joined else "")
     expected = [whole.format(number) for number in range(30)]
     assert [link.url for link in note.links] == expected

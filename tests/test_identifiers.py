@@ -11,6 +11,7 @@ import pytest
 from fletching.config.model import MailClass
 from fletching.mail.message import Header
 from fletching.outgoing.identifiers import Identifiers
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.outgoing.tracking_urls import url
 from fletching.policy.plan import Member, Plan, Tracking, Unsubscribe
 from fletching.policy.return_path import sender_suffix
@@ -45,11 +46,14 @@ def plan(**other: Any) -> Plan:
     return Plan(trusted=True, remove=frozenset(), **(values | other))
 
 
+TEXT_PARTS = TextPartCache()
+
+
 def identifiers(facts: Facts = FACTS, keys: Keyring = KEYRING, **other: Any) -> Identifiers:
     transport = other.pop("transport", None)
     if transport is not None:
         other["candidates"] = (Member("a", transport),)
-    return Identifiers(plan=plan(**other), facts=facts, keys=keys)
+    return Identifiers(plan=plan(**other), facts=facts, keys=keys, text_parts=TEXT_PARTS)
 
 
 def field(made: Identifiers, name: bytes) -> Header | None:
@@ -108,7 +112,7 @@ def test_tokens_are_deterministic() -> None:
 
 
 def test_links_of_a_campaign_share_their_ends() -> None:
-    """Equal ones are one, by which what was made of them is found again."""
+    """They are the same object, so that the cache finds what was filled with them."""
     assert (
         identifiers().urls().ends
         == identifiers(replace(FACTS, number=8, email="x@e.com")).urls().ends

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.link_judges import html, sent, tokens
-from tests.rewriting import ALL, PIXEL, done, left_alone, many
+from tests.rewriting import ALL, PIXEL, done, many, not_rewritten
 from tests.test_links_properties import PIECES
 
 HEADER = b"Content-Type: text/html; charset=utf-8\r\n\r\n"
@@ -77,12 +77,12 @@ def test_nothing_is_put_behind_an_open_end(end: str) -> None:
         assert len(read_by_html5lib(page, tag)) == len(read_by_html5lib(TRACKED + end, tag))
     links = [[link.url for link in note.links] for note in found.notes]
     assert links == [["http://a.example/"], []]
-    assert found.notes[-1].left_alone == REASON
+    assert found.notes[-1].not_rewritten == REASON
 
 
 @pytest.mark.parametrize("end", OPEN.values(), ids=OPEN)
 def test_without_links_nothing_changes(end: str) -> None:
-    left_alone(HEADER + end.encode(), REASON)
+    not_rewritten(HEADER + end.encode(), REASON)
 
 
 @pytest.mark.parametrize("end", CLOSED.values(), ids=CLOSED)
@@ -91,7 +91,7 @@ def test_a_closed_end_gets_the_pixel(end: str) -> None:
     page = found.message.body.decode()
     assert page.endswith(end.replace("@", PIXEL))
     assert len(read_by_html5lib(page, "img")) == 1
-    assert [note.left_alone for note in found.notes] == [""]
+    assert [note.not_rewritten for note in found.notes] == [""]
 
 
 def test_an_open_tag_behind_which_the_html_ends_open() -> None:
@@ -102,12 +102,12 @@ def test_an_open_tag_behind_which_the_html_ends_open() -> None:
 def test_the_next_html_part_gets_the_pixel() -> None:
     found = done(many(HEADER + b"<p>1<!--", HEADER + b"<p>2"))
     assert f"<p>1<!--\r\n--=_b\r\n{HEADER.decode()}<p>2{PIXEL}\r\n" in found.message.body.decode()
-    assert [note.left_alone for note in found.notes] == ["", ""]
+    assert [note.not_rewritten for note in found.notes] == ["", ""]
 
 
 def test_a_long_page_is_judged_by_its_end() -> None:
     page = b"<table><tr><td>a</td></tr></table>\r\n" * 200
-    left_alone(HEADER + page + b"<style>", REASON)
+    not_rewritten(HEADER + page + b"<style>", REASON)
     assert PIXEL.encode() in done(HEADER + b"<style></style>" + page).message.body
 
 

@@ -10,7 +10,7 @@ from fletching.mail import mime
 from fletching.mail.message import parse
 
 from tests.cases import for_every
-from tests.rewriting import PIXEL, TRACKER, done, entity, left_alone, longest_line, many, read
+from tests.rewriting import PIXEL, TRACKER, done, entity, longest_line, many, not_rewritten, read
 
 PAGE = '<p>{}</p>\r\n<a href="http://x.example/?a=1&amp;b=2">x</a>\r\n'
 SENT_PAGE = '<p>{}</p>\r\n<a href="' + TRACKER + '/1?25">x</a>\r\n' + PIXEL
@@ -135,7 +135,7 @@ def test_a_character_the_charset_lacks_is_named() -> None:
     page = '<a href="https&#43;notrack://b&#x4e2d;.example/">x</a>'
     rewritten = done(entity("text/html", page.encode(), "7bit", "us-ascii"))
     assert b"https://b&#20013;.example/" in rewritten.message.body
-    assert rewritten.notes[0].left_alone == ""
+    assert rewritten.notes[0].not_rewritten == ""
 
 
 NO_CHARSETS = [
@@ -158,7 +158,7 @@ BINARY = {
 @pytest.mark.parametrize("charset", NO_CHARSETS)
 def test_what_is_no_charset_of_mail_is_left_alone(charset: str) -> None:
     raw = entity("text/html", PAGE.format("Hi").encode(), "7bit", f'"{charset}"')
-    left_alone(raw, "unknown charset")
+    not_rewritten(raw, "unknown charset")
 
 
 @pytest.mark.parametrize(
@@ -170,17 +170,17 @@ def test_what_is_no_charset_of_mail_is_left_alone(charset: str) -> None:
     ],
 )
 def test_octets_that_are_not_of_the_charset_are_left_alone(charset: str, word: bytes) -> None:
-    left_alone(entity("text/html", word + PAGE.encode(), "8bit", charset), "broken encoding")
+    not_rewritten(entity("text/html", word + PAGE.encode(), "8bit", charset), "broken encoding")
 
 
 def test_octets_that_would_not_come_out_the_same_are_left_alone() -> None:
     # In JIS X 0208, then at once back and in again: no encoder would write it so.
     odd = b"\x1b$B\x46\x7c\x1b(B\x1b$B\x4b\x5c\x1b(B"
-    left_alone(
+    not_rewritten(
         entity("text/html", odd + PAGE.encode(), "7bit", "iso-2022-jp"), "charset cannot be kept"
     )
     # Without a link nothing is to come out.
-    assert done(entity("text/plain", odd, "7bit", "iso-2022-jp")).notes[0].left_alone == ""
+    assert done(entity("text/plain", odd, "7bit", "iso-2022-jp")).notes[0].not_rewritten == ""
 
 
 @for_every(sorted({*aliases.values()} - BINARY))

@@ -32,18 +32,18 @@ def test_part_with_a_name(kind: str, header: str, is_file: bool) -> None:
     raw = f"Content-Type: multipart/{kind}; boundary=b\r\n\r\n--b\r\n{header}\r\n".encode()
     raw += TEXT + b"--b--\r\n"
     (note, *_) = done(raw).notes
-    assert note.left_alone == ("attachment" if is_file else "")
+    assert note.not_rewritten == ("attachment" if is_file else "")
     assert (TEXT in bytes(done(raw).message)) is is_file
 
 
 def test_related_part_with_a_name_is_a_file() -> None:
     part = b"--b\r\nContent-Disposition: inline; filename=a\r\n" + TEXT
     raw = b"Content-Type: multipart/related; boundary=b\r\n\r\n" + part * 2 + b"--b--\r\n"
-    assert [note.left_alone for note in done(raw).notes][:2] == ["", "attachment"]
+    assert [note.not_rewritten for note in done(raw).notes][:2] == ["", "attachment"]
 
 
 def test_mail_with_a_name_is_its_body() -> None:
-    assert done(b"Content-Type: text/plain; name=a\r\n" + TEXT).notes[0].left_alone == ""
+    assert done(b"Content-Type: text/plain; name=a\r\n" + TEXT).notes[0].not_rewritten == ""
 
 
 DESCRIBING = [

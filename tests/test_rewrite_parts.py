@@ -10,13 +10,25 @@ import pytest
 from fletching.mail import mime
 from fletching.mail.message import Message, parse
 from fletching.outgoing.rewrite import Rewritten, rewrite
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.policy.plan import Tracking
 from fletching.tokens import Kind
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.effort import is_linear
-from tests.rewriting import ALL, PIXEL, TRACKER, TRAP, URLS, done, entity, left_alone, many, read
+from tests.rewriting import (
+    ALL,
+    HIDDEN_LINK,
+    PIXEL,
+    TRACKER,
+    URLS,
+    done,
+    entity,
+    many,
+    not_rewritten,
+    read,
+)
 
 # M3, M4: what is never touched.
 
@@ -71,13 +83,13 @@ NEVER: dict[str, tuple[bytes, str]] = {
         many(HTML), "empty"),
     "no empty line before a delimiter": (many(HTML[:-2]), "empty"),
     "no HTML for a pixel": (b"Content-Type: text/x\r\n\r\n" + LINKS,
-                            "no HTML part that an open pixel may go into"),
+                            "no open pixel: no HTML part may be changed"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("raw", "reason"), NEVER.values(), ids=NEVER)
 def test_never_touched(raw: bytes, reason: str) -> None:
-    left_alone(raw, reason)
+    not_rewritten(raw, reason)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +107,9 @@ def test_other_types_are_never_touched(kind: str, reasons: list[str]) -> None:
     raw = many(f"Content-Type: {kind}\r\n\r\n".encode() + LINKS)
     found = done(raw, replace(ALL, opens=False))
     assert found.message == parse(raw)
-    assert [note.left_alone for note in found.notes] == reasons
+    assert [note.not_rewritten for note in found.notes] == reasons
     forwarded = done(many(FORWARDED + raw), replace(ALL, opens=False)).notes
-    assert [note.left_alone for note in forwarded] == ["in message/rfc822"] * len(reasons)
+    assert [note.not_rewritten for note in forwarded] == ["in message/rfc822"] * len(reasons)
 
 
 def test_a_mail_too_large_is_left_alone() -> None:
@@ -106,7 +118,7 @@ def test_a_mail_too_large_is_left_alone() -> None:
     assert done(raw, replace(ALL, largest=size)).message != parse(raw)
     found = done(raw, replace(ALL, largest=size - 1))
     assert found.message == parse(raw)
-    assert [note.left_alone for note in found.notes] == ["larger than max_rewrite_size"]
+    assert [note.not_rewritten for note in found.notes] == ["larger than max_rewrite_size"]
 
 
 def test_a_body_that_nobody_wants_changed_is_not_looked_at() -> None:
@@ -171,8 +183,8 @@ TRAPPED = replace(ALL, trap=True)
 @pytest.mark.parametrize(
     ("tracking", "expected"),
     {
-        "with the pixel": (TRAPPED, f"<p>1{TRAP}{PIXEL}</body>"),
-        "without it": (replace(TRAPPED, opens=False), f"<p>1{TRAP}</body>"),
+        "with the pixel": (TRAPPED, f"<p>1{HIDDEN_LINK}{PIXEL}</body>"),
+        "without it": (replace(TRAPPED, opens=False), f"<p>1{HIDDEN_LINK}</body>"),
         "not without clicks": (replace(TRAPPED, clicks=False), f"<p>1{PIXEL}</body>"),
     }.values(),
 )
@@ -185,7 +197,7 @@ def test_one_trap_a_mail_in_the_first_html(tracking: Tracking, expected: str) ->
 
 def test_an_open_tag_moves_the_pixel_and_not_the_trap() -> None:
     raw = HTML + b"\r\n<p><opentag/></p></body>"
-    assert sent(raw, TRAPPED) == f"<p>{PIXEL}</p>{TRAP}</body>"
+    assert sent(raw, TRAPPED) == f"<p>{PIXEL}</p>{HIDDEN_LINK}</body>"
 
 
 # M5: the whole tree, and nothing else of it.
@@ -268,6 +280,6 @@ def frame(message: Message) -> bytes:
 def test_work_is_linear(made: Callable[[int], bytes]) -> None:
     def work(size: int) -> Callable[[], object]:
         message = parse(made(size))
-        return lambda: rewrite(message, ALL, URLS)
+        return lambda: rewrite(message, ALL, URLS, TextPartCache())
 
     assert is_linear(work, 20)

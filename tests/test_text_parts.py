@@ -1,4 +1,4 @@
-"""stretches.py: a part that is cut and remembered leaves as one that is read in one piece."""
+"""text_parts.py: a part read in pieces, or from the cache, becomes the same as if read whole."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from fletching.links.splices import LinkNote
 from fletching.links.urls import LinkOptions
 from fletching.outgoing import text_parts
-from fletching.outgoing.text_parts import LeftAloneError, Reader, Stretch
-from fletching.outgoing.tracking_urls import Urls
-from fletching.tokens import Kind, Purpose
-from hypothesis import HealthCheck, given, settings
+from fletching.outgoing.text_parts import NotRewrittenError, Piece, TextForm, TextPartCache
+from fletching.outgoing.tracking_urls import MessageUrls
+from fletching.tokens import Keyring, Kind, LinkKey, Purpose
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_links_properties import MARKS, OPEN_TAGS, PIECES, PROSE, TAGS, wishes
 
 QP = "quoted-printable"
-WANTED = LinkOptions(clicks=True, preserve_visible_urls=True)
+OPTIONS = LinkOptions(clicks=True, preserve_visible_urls=True)
 CUTS = ["\r\n<tr>", "\r\n<td\r\n", "\r\n<!--", "\r\n<p>", " \r\n<p>", "=\r\n<div ", "\r\n</tr>"]
 TAGGED = [
     '<a href="http://x/">', '<a href="http://x/">www.', "</a>", "www.x", "<opentag/>", "<td>",
@@ -43,11 +43,11 @@ forms = st.tuples(
 )
 
 
-Left = tuple[bytes, list[LinkNote]]
+Result = tuple[bytes, list[LinkNote]]
 
 
 def ends(kind: Kind, url: str) -> tuple[str, str]:
-    """With dashes at all places of a line: at the begin of one they must be escaped."""
+    """With a dash at each offset of a line: at its beginning, two of them must be escaped."""
     return f"https://t.example/{kind.name}?", f"{'-' * (len(url) % 150)}.{url.encode().hex()}"
 
 
@@ -55,30 +55,27 @@ def half(purpose: Purpose) -> str:
     return f"-{purpose.value}-{'-' * 80}"
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts are cut wherever they may be."""
-    monkeypatch.setattr(text_parts, "_SHORTEST", 1)
+URLS = MessageUrls(ends, half)
 
 
-def left(reader: Reader, raw: bytes, pixel: bool = True, trap: bool = True) -> Left | str:
-    """What a part becomes: octets, findings."""
+def cut_everywhere() -> TextPartCache:
+    """Cuts parts wherever that is allowed."""
+    return TextPartCache(shortest_piece=1)
+
+
+def result(
+    cache: TextPartCache, form: TextForm, raw: bytes, pixel: bool = True, hidden_link: bool = True
+) -> Result | str:
+    """What a part becomes, and the notes about its links."""
     try:
-        read = reader.read(raw)
-        if reader.content_type == "text/html":
-            read = reader.with_pixel(read, pixel, trap)
-        octets = reader.filled(read, Urls(ends, half))
-    except LeftAloneError:
-        # Of several reasons the first one is told, and each has its own first one.
-        return "left alone"
-    return octets, [finding for stretch in read for finding in stretch.found.notes]
-
-
-def uncut(reader: Reader, raw: bytes, pixel: bool, trap: bool) -> Left | str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_parts, "_SHORTEST", len(raw) + 1)
-        other = Reader(reader.content_type, reader.encoding, reader.wanted)
-        return left(other, raw, pixel, trap)
+        pieces = cache.read(form, raw)
+        if form.content_type == "text/html":
+            pieces = cache.with_pixel(pieces, pixel, hidden_link)
+        content = cache.fill(pieces, URLS)
+    except NotRewrittenError:
+        # Of several reasons the first one counts, and pieces differ in which is the first.
+        return "not rewritten"
+    return content, [note for piece in pieces for note in piece.links.notes]
 
 
 def raw_of(text: str, encoding: str, charset: str, by_others: bool) -> bytes:
@@ -95,32 +92,28 @@ def raw_of(text: str, encoding: str, charset: str, by_others: bool) -> bytes:
     return quopri.encodestring(content.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
 
 
-@pytest.mark.usefixtures("short")
-@pytest.mark.parametrize("kind", ["text/html", "text/plain"])
-@given(
-    st.data(),
-    forms,
-    st.booleans(),
-    wishes,
-    st.booleans(),
-    st.booleans(),
-)
-@settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_cut_and_whole_are_the_same(
-    kind: str,
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
+@given(st.data(), forms, st.booleans(), wishes, st.booleans(), st.booleans())
+@settings(max_examples=800)
+def test_cut_part_gives_the_same_as_whole_part(
+    content_type: str,
     data: st.DataObject,
-    form: tuple[str, str],
+    encoding_and_charset: tuple[str, str],
     by_others: bool,
-    wanted: LinkOptions,
+    options: LinkOptions,
     pixel: bool,
-    trap: bool,
+    hidden_link: bool,
 ) -> None:
-    reader = Reader(kind, form[0], replace(wanted, charset=form[1]))
-    for pieces in data.draw(st.lists(pages if kind == "text/html" else prose, max_size=3)):
-        raw = raw_of("".join(pieces), *form, by_others)
-        whole = uncut(reader, raw, pixel, trap)
-        # Not known, known to have been there, and known.
-        assert [left(reader, raw, pixel, trap) for _ in range(3)] == [whole] * 3
+    encoding, charset = encoding_and_charset
+    form = TextForm(content_type, encoding, replace(options, charset=charset))
+    cache = cut_everywhere()
+    pages_or_prose = pages if content_type == "text/html" else prose
+    for pieces in data.draw(st.lists(pages_or_prose, max_size=3)):
+        raw = raw_of("".join(pieces), encoding, charset, by_others)
+        whole = result(TextPartCache(shortest_piece=len(raw) + 1), form, raw, pixel, hidden_link)
+        # The first time it is read, the second time it is remembered.
+        cut = [result(cache, form, raw, pixel, hidden_link) for _ in range(2)]
+        assert cut == [whole] * 2
 
 
 ROWS = [f'<tr><td><a href="http://x/{n}">more</a> {"w" * 60}</td></tr>' for n in range(100)]
@@ -134,62 +127,77 @@ def page(*changed: str) -> bytes:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The octets that were read anew, and not known."""
-    octets: list[int] = []
-    read = Reader.read_anew
+    """The sizes in bytes of the pieces that were read, and not remembered."""
+    sizes: list[int] = []
+    read = text_parts._read_piece
 
-    def noting(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
-        octets.append(len(raw))
-        return read(reader, raw, goes_on)
+    def noting(form: TextForm, raw: bytes, is_last: bool) -> Piece | None:
+        sizes.append(len(raw))
+        return read(form, raw, is_last)
 
-    monkeypatch.setattr(Reader, "read_anew", noting)
-    monkeypatch.setattr(text_parts, "_memory", text_parts._Memory())
-    return octets
+    monkeypatch.setattr(text_parts, "_read_piece", noting)
+    return sizes
+
+
+HTML_7BIT = TextForm("text/html", "7bit", OPTIONS)
 
 
 def test_only_what_differs_is_read_again(reads: list[int]) -> None:
-    octets = reads
-    reader = Reader("text/html", "7bit", WANTED)
+    cache = TextPartCache()
     raw = page()
-    left(reader, raw)
-    assert sum(octets) == len(raw)
+    result(cache, HTML_7BIT, raw)
+    assert sum(reads) == len(raw)
     for name in ("Ann", "Bartholomew", "Eve", "Maximiliana", "Zoe", "Valentinian"):
-        octets.clear()
-        left(reader, page(f"<tr><td>{name}</td></tr>", f'<tr><td><a href="http://y/{name}">'))
-    # Of the last one. Where a name of another length moves the cuts, its lines are read once more.
-    assert 0 < sum(octets) < len(raw) / 4
-    left(Reader("text/html", "7bit", WANTED), raw)
-    assert sum(octets) > len(raw)
+        reads.clear()
+        row = f'<tr><td><a href="http://y/{name}">'
+        result(cache, HTML_7BIT, page(f"<tr><td>{name}</td></tr>", row))
+    # Of the last one. A name of another length moves the cuts: lines behind it are read again.
+    assert 0 < sum(reads) < len(raw) / 4
+    reads.clear()
+    result(cache, TextForm("text/html", "7bit", OPTIONS), raw)
+    assert sum(reads) == len(raw), "another form shares nothing"
+    reads.clear()
+    result(TextPartCache(), HTML_7BIT, raw)
+    assert sum(reads) == len(raw), "another cache shares nothing"
 
 
-def test_each_url_is_asked_for_once_in_a_campaign() -> None:
-    asked: list[tuple[Kind, str]] = []
+def test_each_destination_gets_one_tracking_url_per_campaign() -> None:
+    requests: list[tuple[Kind, str]] = []
 
-    def asking(kind: Kind, url: str) -> tuple[str, str]:
-        asked.append((kind, url))
+    def noting(kind: Kind, url: str) -> tuple[str, str]:
+        requests.append((kind, url))
         return ends(kind, url)
 
-    reader = Reader("text/html", "7bit", WANTED)
+    cache = TextPartCache()
     unsubscribe = '<a href="##unsubscribetag##http://x/0">leave</a>'
     raw = page(ROWS[0], unsubscribe)
     for _ in range(3):
-        reader.filled(reader.with_pixel(reader.read(raw), True, True), Urls(asking, half))
-    # The first mail's stretches are not remembered, the second's are.
-    assert asked[: len(asked) // 2] == asked[len(asked) // 2 :]
+        pieces = cache.with_pixel(cache.read(HTML_7BIT, raw), True, True)
+        cache.fill(pieces, MessageUrls(noting, half))
     clicks = [(Kind.CLICK_HTML, f"http://x/{n}") for n in range(100)]
     clicks[50:52] = [clicks[0], (Kind.UNSUBSCRIBE_HTML, "http://x/0")]
-    assert asked[: len(asked) // 2] == [*clicks, (Kind.CLICK_HTML, ""), (Kind.OPEN, "")]
+    assert requests == [*clicks, (Kind.CLICK_HTML, ""), (Kind.OPEN, "")]
 
 
-def test_campaigns_have_links_of_their_own() -> None:
+def test_each_campaign_has_its_own_tracking_urls() -> None:
     def others(kind: Kind, url: str) -> tuple[str, str]:
         return "https://other.example/", ends(kind, url)[1]
 
-    reader = Reader("text/html", "7bit", WANTED)
-    first = [reader.filled(reader.read(page()), Urls(ends, half)) for _ in range(3)]
-    other = [reader.filled(reader.read(page()), Urls(others, half)) for _ in range(3)]
+    cache = TextPartCache()
+    pieces = cache.read(HTML_7BIT, page())
+    first = [cache.fill(pieces, URLS) for _ in range(2)]
+    other = [cache.fill(pieces, MessageUrls(others, half)) for _ in range(2)]
     before = b"https://t.example/CLICK_HTML?"
-    assert other == [first[0].replace(before, b"https://other.example/")] * 3
+    assert other == [first[0].replace(before, b"https://other.example/")] * 2
+    assert cache.fill(pieces, URLS) == first[0] == first[1]
+
+
+def test_equal_campaigns_share_their_urls() -> None:
+    keys = Keyring((LinkKey(1, 0, bytes(32)),))
+    cache = TextPartCache()
+    urls = cache.campaign_urls(keys, "https://t.example", "b", "c" * 12, "s")
+    assert cache.campaign_urls(keys, "https://t.example", "b", "c" * 12, "s") is urls
+    assert cache.campaign_urls(keys, "https://t.example", "b", "c" * 12, "t") is not urls
 
 
 OPEN = [
@@ -203,21 +211,32 @@ OPEN = [
 
 
 @pytest.mark.parametrize("piece", OPEN)
-def test_work_is_linear(piece: str, reads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_parts, "_LONGEST_CUT", 10**9)
+def test_work_is_linear(piece: str, reads: list[int]) -> None:
     raw = piece.encode() * 20_000
-    Reader("text/html", "7bit", WANTED).read(raw)
+    TextPartCache(longest_cut=len(raw)).read(HTML_7BIT, raw)
     # What is open is read in ever longer pieces, each twice as long as the one before.
     assert sum(reads) <= 4 * len(raw)
 
 
-def test_what_is_full_of_links_is_not_remembered(reads: list[int]) -> None:
-    reader = Reader("text/plain", "7bit", WANTED)
+def test_piece_full_of_links_is_not_remembered(reads: list[int]) -> None:
+    cache = TextPartCache()
+    form = TextForm("text/plain", "7bit", OPTIONS)
     raw = b"http://x/y\r\n" * 100
-    for _ in range(3):
-        left(reader, raw)
+    assert len({str(result(cache, form, raw)) for _ in range(3)}) == 1
     assert sum(reads) == 3 * len(raw)
     reads.clear()
     for _ in range(3):
-        left(reader, raw[:240])
-    assert sum(reads) == 2 * 240
+        result(cache, form, raw[:240])
+    assert sum(reads) == 240
+
+
+def test_long_piece_is_not_remembered(reads: list[int]) -> None:
+    cache = TextPartCache()
+    raw = b"<p>" + b"x" * 2046
+    for _ in range(2):
+        result(cache, HTML_7BIT, raw)
+    assert sum(reads) == 2 * len(raw)
+    reads.clear()
+    for _ in range(2):
+        result(cache, HTML_7BIT, raw[:2048])
+    assert sum(reads) == 2048

@@ -26,10 +26,11 @@ from fletching.mail.message import Message
 from fletching.outgoing import rewrite
 from fletching.outgoing.flow import Outcome
 from fletching.outgoing.rewrite import PartNote
-from fletching.outgoing.tracking_urls import Urls
+from fletching.outgoing.text_parts import TextPartCache
+from fletching.outgoing.tracking_urls import MessageUrls
 
 _LONGEST_CELL = 160
-_NOWHERE = Urls(lambda _kind, _to: ("", ""), lambda _purpose: "")
+_NOWHERE = MessageUrls(lambda _kind, _to: ("", ""), lambda _purpose: "")
 
 
 def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
         "parts": [
             {
                 "content_type": note.content_type,
-                "left_alone": note.left_alone or None,
+                "left_alone": note.not_rewritten or None,
                 "links": [
                     {"url": link.url, "rewritten": link.rewritten, "reason": link.reason}
                     for link in note.links
@@ -89,7 +90,7 @@ def _notes(outcome: Outcome, message: Message) -> tuple[PartNote, ...]:
         return outcome.notes
     body = len(message.body)
     with_body = replace(plan.tracking, body=True, clicks=True, opens=False, largest=body)
-    notes = rewrite.rewrite(message, with_body, _NOWHERE).notes
+    notes = rewrite.rewrite(message, with_body, _NOWHERE, TextPartCache()).notes
     return tuple(replace(note, links=tuple(map(_stays, note.links))) for note in notes)
 
 

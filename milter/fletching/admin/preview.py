@@ -16,6 +16,7 @@ from fletching.mail.message import Message, addresses
 from fletching.numbering import Numbered, Question
 from fletching.outgoing import edits
 from fletching.outgoing.flow import Outcome, carry
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.policy.setup import Setup, Stamp
 
 CAMPAIGN = "preview"
@@ -39,7 +40,7 @@ def preview(
     # It comes through a service where networks are trusted.
     service = next(iter(setup.config.trusted.services), None)
     envelope = replace(envelope, service=service)
-    return carry(message, envelope, setup, first_of_preview, stamp)
+    return carry(message, envelope, setup, first_of_preview, stamp, TextPartCache())
 
 
 def envelope_of(

@@ -17,6 +17,7 @@ from fletching.outgoing import edits
 from fletching.outgoing.edits import Edit
 from fletching.outgoing.identifiers import Identifiers, facts_of
 from fletching.outgoing.rewrite import PartNote, Rewritten, rewrite
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.policy.decide import decide
 from fletching.policy.plan import Member, Plan
 from fletching.policy.setup import Setup, Stamp
@@ -59,7 +60,12 @@ class Outcome:
 
 
 def carry(
-    message: Message, envelope: Envelope, setup: Setup, campaign_of: CampaignOf, stamp: Stamp
+    message: Message,
+    envelope: Envelope,
+    setup: Setup,
+    campaign_of: CampaignOf,
+    stamp: Stamp,
+    text_parts: TextPartCache,
 ) -> Outcome:
     """Takes one mail all the way. Raises nothing, whatever the mail contains."""
     plan, numbered = decide(message, envelope, setup, stamp), None
@@ -73,8 +79,8 @@ def carry(
     rewritten = Rewritten(_without(message, plan.remove))
     if plan.mail_class is not None:
         facts = facts_of(plan, numbered, stamp)
-        identifiers = Identifiers(plan, facts, setup.link_keys)
-        rewritten = rewrite(rewritten.message, plan.tracking, identifiers.urls())
+        identifiers = Identifiers(plan, facts, setup.link_keys, text_parts)
+        rewritten = rewrite(rewritten.message, plan.tracking, identifiers.urls(), text_parts)
         added, sender = identifiers.headers(), identifiers.sender
     final, unsafe = _finished(rewritten, added, plan, stamp)
 
@@ -110,7 +116,7 @@ def _finished(
         message = Message(message.headers + added, message.body)
     if not plan.signatures:
         return message, ()
-    safe = seven_bit.to_seven_bit(message, rewritten.labels)
+    safe = seven_bit.to_seven_bit(message, rewritten.encodings)
     signed = dkim.sign(safe.message, plan.signatures, stamp.seconds)
     return signed, () if safe.complete else (_UNSAFE,)
 
@@ -119,5 +125,5 @@ def _not_tracked(plan: Plan, rewritten: Rewritten) -> tuple[str, ...]:
     """Why parts are not tracked although the Plan wants it."""
     if not (plan.tracking.clicks or plan.tracking.opens):
         return ()
-    reasons = (f"not tracked: {n.left_alone}" for n in rewritten.notes if n.left_alone)
+    reasons = (f"not tracked: {n.not_rewritten}" for n in rewritten.notes if n.not_rewritten)
     return tuple(dict.fromkeys(reasons))

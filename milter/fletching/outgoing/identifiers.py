@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from fletching.mail.message import Header
 from fletching.numbering import Numbered
-from fletching.outgoing.tracking_urls import Series, Urls, leading_nowhere, series, url
+from fletching.outgoing.text_parts import TextPartCache
+from fletching.outgoing.tracking_urls import CampaignUrls, MessageUrls, url
 from fletching.policy.control import LONGEST_URI
 from fletching.policy.plan import Plan
 from fletching.policy.return_path import sender_suffix
@@ -48,16 +49,18 @@ class Identifiers:
     plan: Plan
     facts: Facts
     keys: Keyring
+    text_parts: TextPartCache
 
-    def urls(self) -> Urls:
-        """What its tracking URLs are made of."""
-        return Urls(self._series.ends, self._half)
+    def urls(self) -> MessageUrls:
+        """What its tracking URLs consist of."""
+        return MessageUrls(self._campaign_urls.ends, self._half)
 
     @cached_property
-    def _series(self) -> Series:
+    def _campaign_urls(self) -> CampaignUrls:
         tracking, facts = self.plan.tracking, self.facts
-        domain = tracking.domain or ""
-        return series(self.keys, domain, tracking.form, facts.campaign, facts.sendid)
+        return self.text_parts.campaign_urls(
+            self.keys, tracking.domain or "", tracking.form, facts.campaign, facts.sendid
+        )
 
     @cached_property
     def _half(self) -> Callable[[Purpose], str]:
@@ -67,7 +70,7 @@ class Identifiers:
         return cache(lambda purpose: keys.message_half(purpose, packed))
 
     def _token(self, kind: Kind) -> str:
-        return self._half(PURPOSES[kind]) + leading_nowhere(self._series, kind)
+        return self._half(PURPOSES[kind]) + self._campaign_urls.half_without_destination(kind)
 
     @cached_property
     def sender(self) -> str | None:

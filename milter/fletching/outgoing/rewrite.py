@@ -1,62 +1,62 @@
-"""The body of a mail, part by part: which parts are rewritten, and how a part keeps its form.
+"""The body of a mail, part by part: which parts are rewritten, and which stay as they are.
 
-Here lives what may be touched (docs/tracking.md) and how a changed part goes back among the others,
-so that everything else stays as it is to the octet. How a part is read is in `stretches.py`; no
-HTML is looked at here.
+Here lives what may be changed (docs/tracking.md), and the charset that a part is read in. How a
+text is read and filled is in `text_parts.py`; no HTML is parsed here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from fletching.links import flowed
 from fletching.links.splices import LinkNote, pixel_fits
-from fletching.links.urls import LinkOptions
 from fletching.mail import charsets, mime, transfer
 from fletching.mail.changed_parts import ChangedPart, with_changed_parts
 from fletching.mail.message import Message
 from fletching.mail.mime import Part
-from fletching.outgoing.text_parts import LeftAloneError, Reader
-from fletching.outgoing.tracking_urls import Urls
+from fletching.outgoing.text_parts import NotRewrittenError, Piece, TextForm, TextPartCache
+from fletching.outgoing.tracking_urls import MessageUrls
 from fletching.policy.plan import Tracking
 
-# Parts of other types that readers follow links in, and that nobody may touch.
+# Other types of parts with links that recipients follow. They must not be changed.
 _WITH_LINKS = {"text/x-amp-html": "AMP", "text/calendar": "calendar"}
 _ENDS_OPEN = "no open pixel: the HTML ends inside a tag, a comment or an element such as style"
 
 
 @dataclass(frozen=True, slots=True)
 class PartNote:
-    """What became of one part: the links in it, or why it was left alone."""
+    """One part of the body: the links in it, or why it is not rewritten (else empty)."""
 
     content_type: str
-    left_alone: str
+    not_rewritten: str
     links: tuple[LinkNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The mail with its links rewritten, and a note for each part that could have been.
+    """The mail with its links rewritten, and a note about each part that may have links.
 
-    ``labels``: the encodings that its parts had or have; None where nobody had to look.
+    ``encodings``: the Content-Transfer-Encodings of its parts, before and after; None if its parts
+    were not looked at.
     """
 
     message: Message
     notes: tuple[PartNote, ...] = ()
-    labels: frozenset[str] | None = None
+    encodings: frozenset[str] | None = None
 
 
-def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
-    """Rewrites the links of all text parts; pixel and trap go into the first HTML part."""
+def rewrite(
+    message: Message, tracking: Tracking, urls: MessageUrls, text_parts: TextPartCache
+) -> Rewritten:
+    """Rewrite the links of all text parts; the first HTML part gets the open pixel."""
     if not tracking.body:
         return Rewritten(message)
     if len(message.body) > tracking.largest:
         return Rewritten(message, (PartNote("message", "larger than max_rewrite_size"),))
     changes: list[ChangedPart] = []
     notes: list[PartNote] = []
-    pixel, trap = tracking.opens, tracking.trap and tracking.clicks
-    no_pixel = "no HTML part that an open pixel may go into"
+    pixel, hidden_link = tracking.opens, tracking.trap and tracking.clicks
+    no_pixel = "no open pixel: no HTML part may be changed"
     parts = mime.parts(message)
     for part in parts:
         if part.content_type not in ("text/html", "text/plain"):
@@ -67,66 +67,65 @@ def rewrite(message: Message, tracking: Tracking, urls: Urls) -> Rewritten:
                 notes.append(PartNote(part.content_type, reason))
             continue
         try:
-            change, findings, ends_open = _part(message.body, part, tracking, urls, pixel, trap)
-        except LeftAloneError as reason:
+            form = _form(message.body, part, tracking, text_parts)
+            raw = message.body[part.start : part.end]
+            pieces = text_parts.read(form, raw)
+            pixel_has_place = pixel_fits([piece.links for piece in pieces])
+            if part.content_type == "text/html":
+                pieces = text_parts.with_pixel(pieces, pixel, hidden_link)
+            change = _changed(part, raw, pieces, urls, text_parts)
+        except NotRewrittenError as reason:
             notes.append(PartNote(part.content_type, str(reason)))
             continue
-        notes.append(PartNote(part.content_type, "", findings))
+        links = tuple(link for piece in pieces for link in piece.links.notes)
+        notes.append(PartNote(part.content_type, "", links))
         if part.content_type == "text/html":
-            pixel, trap = pixel and ends_open, trap and ends_open
-            no_pixel = _ENDS_OPEN if ends_open else no_pixel
+            pixel, hidden_link = pixel and not pixel_has_place, hidden_link and not pixel_has_place
+            no_pixel = no_pixel if pixel_has_place else _ENDS_OPEN
         if change is not None:
             changes.append(change)
     if pixel:
         notes.append(PartNote("message", no_pixel))
-    labels = {part.encoding for part in parts} | {change.encoding for change in changes}
-    return Rewritten(with_changed_parts(message, parts, changes), tuple(notes), frozenset(labels))
+    encodings = {part.encoding for part in parts} | {change.encoding for change in changes}
+    message = with_changed_parts(message, parts, changes)
+    return Rewritten(message, tuple(notes), frozenset(encodings))
 
 
-def _part(
-    body: bytes, part: Part, tracking: Tracking, urls: Urls, pixel: bool, trap: bool
-) -> tuple[ChangedPart | None, tuple[LinkNote, ...], bool]:
-    """The part rewritten, None if nothing changes; its links; whether it lacks a place for a pixel.
-
-    Raises `LeftAloneError`.
-    """
+def _form(body: bytes, part: Part, tracking: Tracking, text_parts: TextPartCache) -> TextForm:
+    """How the part is read. Raises `NotRewrittenError`."""
     if reason := _untouchable(part):
-        raise LeftAloneError(reason)
-    raw = body[part.start : part.end]
-    wanted = _wanted(
+        raise NotRewrittenError(reason)
+    options = text_parts.options(
         tracking.clicks and (tracking.text or part.content_type == "text/html"),
         tracking.own_hosts,
         tracking.untracked_hosts,
         tracking.preserve_visible_urls,
-        _charset(part, raw),
+        _charset(part, body[part.start : part.end]),
         part.content_type == "text/plain" and flowed.delsp(part.parameters),
     )
     if part.encoding not in transfer.ENCODINGS:
-        raise LeftAloneError("unknown Content-Transfer-Encoding")
-    reader = _reader(part.content_type, part.encoding, wanted)
-    stretches = reader.read(raw)
-    ends_open = not pixel_fits([stretch.found for stretch in stretches])
-    if part.content_type == "text/html":
-        stretches = reader.with_pixel(stretches, pixel, trap)
-    findings = tuple(finding for stretch in stretches for finding in stretch.found.notes)
-    if not any(stretch.found.splices for stretch in stretches):
-        return None, findings, ends_open
-    content = reader.filled(stretches, urls)
-    octets, encoding = transfer.encoded(content, part.encoding, raw.endswith(b"\r\n"))
-    return ChangedPart(part, octets, encoding), findings, ends_open
+        raise NotRewrittenError("unknown Content-Transfer-Encoding")
+    return text_parts.form(part.content_type, part.encoding, options)
 
 
-# The mails of a campaign are read by the same readers, which know what they have read.
-_wanted = lru_cache(maxsize=256)(LinkOptions)
-_reader = lru_cache(maxsize=256)(Reader)
+def _changed(
+    part: Part, raw: bytes, pieces: list[Piece], urls: MessageUrls, text_parts: TextPartCache
+) -> ChangedPart | None:
+    """The part with its tracking URLs, None if nothing changes. Raises `NotRewrittenError`."""
+    if not any(piece.links.splices for piece in pieces):
+        return None
+    content = text_parts.fill(pieces, urls)
+    return ChangedPart(
+        part, *transfer.encoded(content, part.encoding, ends_line=raw.endswith(b"\r\n"))
+    )
 
 
 def _untouchable(part: Part) -> str:
-    """Why nothing in the part may be changed, whatever it holds; else empty."""
+    """Why nothing in the part may be changed, whatever its content is; else empty."""
     return (
         (part.protected_by and f"in {part.protected_by}")
         or (part.forwarded and "in message/rfc822")
-        # RFC 2183 section 2.8: an unknown disposition is one, too.
+        # RFC 2183 section 2.8: an unknown disposition counts as attachment.
         or ((part.is_file or part.disposition not in ("", "inline")) and "attachment")
         or part.fault
         or (part.start == part.end and "empty")
@@ -135,20 +134,20 @@ def _untouchable(part: Part) -> str:
 
 
 def _charset(part: Part, raw: bytes) -> str:
-    """The codec of a part's charset. Raises `LeftAloneError`."""
+    """Python's name for the charset of a part. Raises `NotRewrittenError`."""
     label = part.parameters.get("charset")
     if label is None:
         return _undeclared(part, raw)
     codec = charsets.codec(label)
     if codec is None:
-        raise LeftAloneError("unknown charset")
+        raise NotRewrittenError("unknown charset")
     return codec
 
 
 def _undeclared(part: Part, raw: bytes) -> str:
-    """The same where the header names none: as the HTML does, else UTF-8 if it is that."""
+    """The same if the header names no charset: as the HTML says, else UTF-8 or ASCII."""
     try:
         content = transfer.decode(raw, part.encoding)
     except transfer.TransferError as error:
-        raise LeftAloneError(str(error)) from None
+        raise NotRewrittenError(str(error)) from None
     return charsets.guessed(content, html=part.content_type == "text/html")

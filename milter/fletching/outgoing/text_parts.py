@@ -1,24 +1,24 @@
-"""A text part in stretches, each of which is read once for all mails that have it.
+"""The HTML or plain text of a part: read in pieces, and filled with tracking URLs.
 
-The mails of a campaign resemble each other: most of their lines are the same, here stands a name,
-there a link of the reader's own. So a part is cut behind line ends, and what was found in a stretch
-is remembered with it; only the tracking URLs are made for each mail. What comes out is what reading
-the part in one piece gives, to the octet.
+The mails of a campaign resemble each other: most of their lines are the same, and a few hold a name
+or a link of one recipient. So a part is cut into pieces behind line ends, and a `TextPartCache`
+remembers what is in each piece. The result is the same, byte for byte, as if the part had been read
+in one piece.
 
-Here lives where a part may be cut, how much is remembered, and how a stretch keeps its form. What a
-link is, `links.py` knows; what may be touched at all, `rewrite.py`.
+Here lives where a part may be cut, what is remembered, and how a changed piece keeps its encoding
+and charset. What a link is, is in `links`; which parts may be changed, in `rewrite.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
 
 from fletching import tokens
-from fletching.links import find
+from fletching.links.find import find_links, find_links_of_beginning
 from fletching.links.splices import (
     Addition,
     Link,
@@ -30,18 +30,19 @@ from fletching.links.splices import (
 )
 from fletching.links.urls import LinkOptions
 from fletching.mail import charsets, transfer
-from fletching.outgoing.tracking_urls import Ends, Urls
+from fletching.outgoing.tracking_urls import CampaignUrls, Ends, MessageUrls
 
-_SHORTEST, _LONGEST_KNOWN, _LONGEST_CUT = 512, 2048, 200_000
-"""Octets: of a stretch that is not a part's last, of one that is remembered, of a part that is cut.
-What is longer would push out the stretches of everybody else."""
-_MOST_LINKS = 32
-"""And splices, of a stretch that is remembered."""
-_KNOWN, _SEEN = 2048, 50_000
-"""Stretches that are remembered, and those of which is known that they came once."""
+_SHORTEST_PIECE, _LONGEST_CUT = 512, 200_000
+"""Bytes: of a piece at least, but for the last one of a part; of a part that is cut, at most."""
 
-# Where a stretch is likely to be complete; whether it is, the readers know. Some octets in front of
-# a CRLF may make a soft line break of quoted-printable of it.
+_LONGEST_REMEMBERED, _MOST_LINKS = 2048, 32
+"""Bytes and links of a piece that is remembered, at most. Larger ones take too much memory."""
+
+_FORMS, _PIECES, _WITH_ADDITIONS, _IN_CAMPAIGNS, _CAMPAIGNS = 256, 2048, 256, 4096, 1024
+"""How many of each are remembered."""
+
+# Where a part may be cut. Whether the piece is complete there, `links` knows. With some characters
+# before it, a CRLF may be part of a soft line break of quoted-printable.
 _LINE_END = rb"\r\n(?<![= \t]\r\n)"
 _CUTS = {
     "text/html": re.compile(
@@ -49,7 +50,7 @@ _CUTS = {
     ),
     "text/plain": re.compile(_LINE_END + rb"\r\n"),
 }
-_OCTETS = bytes(range(256))
+_ALL_BYTES = bytes(range(256))
 _CUTTABLE = transfer.IDENTITY | {"quoted-printable"}
 _PGP = "-----BEGIN PGP "
 _INLINE_PGP = {
@@ -57,7 +58,7 @@ _INLINE_PGP = {
     "text/html": re.compile(r"(?:^|>)-----BEGIN PGP (?:SIGNED )?MESSAGE-----", re.MULTILINE),
 }
 
-_TOKENS = {
+_TOKEN_KINDS = {
     ("text/html", LinkKind.CLICK): tokens.Kind.CLICK_HTML,
     ("text/plain", LinkKind.CLICK): tokens.Kind.CLICK_TEXT,
     ("text/html", LinkKind.UNSUBSCRIBE): tokens.Kind.UNSUBSCRIBE_HTML,
@@ -69,239 +70,237 @@ _PIXEL = Splice(
     *(0, 0, '<img src="', Link(LinkKind.OPEN, "")),
     '" width="1" height="1" alt="" border="0" style="border:0;width:1px;height:1px">',
 )
-# A link that leads nowhere and that nobody sees, hears or reaches by keyboard.
-_TRAP = Splice(
+# A link without destination that nobody can see, hear or reach with the keyboard.
+_HIDDEN_LINK = Splice(
     *(0, 0, '<a href="', Link(LinkKind.CLICK, "")),
     '" aria-hidden="true" tabindex="-1" style="display:none;mso-hide:all"></a>',
 )
 
 
-class LeftAloneError(Exception):
-    """The part stays as it is. Says why."""
+class NotRewrittenError(Exception):
+    """The part stays as it is. The message says why."""
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A stretch as it leaves: ``octets`` with a link in each gap.
-
-    Each link has what stands on both sides of its tracking URL.
-    """
-
-    octets: Sequence[bytes]
-    links: Sequence[tuple[str, Link, str]]
-
-
-@dataclass(frozen=True, eq=False)
-class Stretch:
-    """A stretch of a part as it was read; ``made`` where it is remembered."""
-
-    raw: bytes
-    found: TextLinks
-    made: Made | None = None
-
-
-OfCampaign = tuple[tuple[tokens.Purpose, tuple[bytes, ...]], ...]
-"""A stretch as all mails of a campaign have it, in runs: octets, and between each two of them the
-message's half of that purpose."""
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """Reads parts of one form: what one reader has read it knows, but no other one."""
+class TextForm:
+    """What a text is like, and which of its links are rewritten."""
 
     content_type: str
     encoding: str
-    wanted: LinkOptions
-
-    def read(self, raw: bytes) -> list[Stretch]:
-        """A part from its beginning to its end. Raises `LeftAloneError`."""
-        stretches: list[Stretch] = []
-        at = 0
-        while at < len(raw) or not stretches:
-            end = self._cut(raw, at + _SHORTEST)
-            while (stretch := _memory.read(self, raw[at:end], end < len(raw))) is None:
-                # Twice as much each time, so that all attempts together stay linear.
-                end = self._cut(raw, 2 * end - at)
-            stretches.append(stretch)
-            at = end
-        return stretches
-
-    def with_pixel(self, page: Sequence[Stretch], pixel: bool, trap: bool) -> list[Stretch]:
-        """A page with the open pixel in its place, and at its end a link that no person sees."""
-        found = [stretch.found for stretch in page]
-        changed = list(page)
-        wanted = additions(found, _PIXEL if pixel else None, (_TRAP,) if trap else ())
-        for at, addition in wanted.items():
-            add = _with if page[at].made is None else _memory.with_addition
-            changed[at] = add(self, page[at], addition)
-        return changed
-
-    def filled(self, stretches: Sequence[Stretch], urls: Urls) -> bytes:
-        """The part with its tracking URLs. Raises `LeftAloneError`."""
-        pieces: list[bytes] = []
-        halves: dict[tokens.Purpose, bytes] = {}
-        for stretch in stretches:
-            made = stretch.made or self.make(stretch)
-            if not made.links:
-                pieces.append(made.octets[0])
-                continue
-            of_campaign = Reader.of_campaign if stretch.made is None else _memory.of_campaign
-            for purpose, octets in of_campaign(self, made, urls.ends):
-                own = halves.get(purpose)
-                if own is None:
-                    own = halves[purpose] = self._between_ends(urls.half(purpose))
-                pieces.append(own.join(octets))
-        return b"".join(pieces)
-
-    def of_campaign(self, made: Made, ends: Ends) -> OfCampaign:
-        """The stretch with all of its tracking URLs that is the same for a campaign."""
-        pieces = [made.octets[0]]
-        purposes: list[tokens.Purpose] = []
-        for (text, link, behind), octets in zip(made.links, made.octets[1:], strict=True):
-            kind = _TOKENS[self.content_type, link.kind]
-            begin, end = ends(kind, link.url)
-            pieces[-1] += _known_filling((text + begin).encode("ascii"), self.encoding)
-            filling = transfer.filling((end + behind).encode("ascii"), self.encoding)
-            pieces.append(filling + octets)
-            purposes.append(tokens.PURPOSES[kind])
-        return tuple(_runs(purposes, pieces))
-
-    def _between_ends(self, half: str) -> bytes:
-        """In quoted-printable each of the three is on lines of its own."""
-        soft_break = b"=\r\n" if self.encoding == "quoted-printable" else b""
-        return soft_break + transfer.filling(half.encode("ascii"), self.encoding) + soft_break
+    options: LinkOptions
 
     @cached_property
-    def _cuttable(self) -> bool:
-        # Others have states, or two codes for one character: whether those can be kept is a
-        # question to the whole part (`_patches`).
-        charset = self.wanted.charset
-        clear = charset == "utf-8" or len(_OCTETS.decode(charset, "replace")) == len(_OCTETS)
-        return clear and self.encoding in _CUTTABLE
+    def may_be_cut(self) -> bool:
+        # Other charsets have states, or two codes for one character: whether a change is possible
+        # shows only in the whole part (`_patches`).
+        charset = self.options.charset
+        one_to_one = len(_ALL_BYTES.decode(charset, "replace")) == len(_ALL_BYTES)
+        return (one_to_one or charset == "utf-8") and self.encoding in _CUTTABLE
 
-    def _cut(self, raw: bytes, least: int) -> int:
-        """Where the first stretch may end that ends there at least."""
-        if not self._cuttable or len(raw) > _LONGEST_CUT:
-            return len(raw)
-        cut = _CUTS[self.content_type].search(raw, least)
-        return cut.end() if cut else len(raw)
-
-    def read_anew(self, raw: bytes, goes_on: bool) -> Stretch | None:
-        """A stretch; None where more has to be read together. Raises `LeftAloneError`."""
-        _, text = self._text(raw)
-        if _PGP in text and _INLINE_PGP[self.content_type].search(text):
-            raise LeftAloneError("inline PGP")
-        read = find.find_links_of_beginning if goes_on else find.find_links
-        found = read(self.content_type, text, self.wanted)
-        return None if found is None else Stretch(raw, found)
-
-    def make(self, stretch: Stretch) -> Made:
-        """How it leaves. Raises `LeftAloneError`."""
-        splices = stretch.found.splices
-        links = [(text, link, behind) for _, _, text, link, behind in splices if link is not None]
-        patches = self._patches(*self._text(stretch.raw), splices) if splices else []
-        return Made(transfer.patched(stretch.raw, self.encoding, patches), links)
-
-    def _text(self, raw: bytes) -> tuple[bytes, str]:
-        """The content in octets and as text. Raises `LeftAloneError`."""
+    def decode(self, raw: bytes) -> tuple[bytes, str]:
+        """The content in bytes and as text. Raises `NotRewrittenError`."""
+        charset = self.options.charset
         try:
             content = transfer.decode(raw, self.encoding)
         except transfer.TransferError as error:
-            raise LeftAloneError(str(error)) from None
+            raise NotRewrittenError(str(error)) from None
         try:
-            return content, content.decode(
-                self.wanted.charset, charsets.errors(self.wanted.charset)
-            )
+            return content, content.decode(charset, charsets.errors(charset))
         except UnicodeError:
-            raise LeftAloneError("broken encoding") from None
+            raise NotRewrittenError("broken encoding") from None
 
-    def _patches(
-        self, content: bytes, text: str, splices: Sequence[Splice]
-    ) -> list[transfer.Patch]:
-        """Places in the text as places in its octets. Raises `LeftAloneError`.
 
-        The text is encoded again between the splices; octets that do not come out as they went in
-        (a charset with states, two codes for one character) would not stay as they are.
-        """
-        # Where the charset lacks a character, HTML can still name it.
-        errors = "xmlcharrefreplace" if self.content_type == "text/html" else "strict"
-        cuts = [0, *(place for splice in splices for place in splice[:2]), len(text)]
+@dataclass(frozen=True, eq=False, slots=True)
+class Piece:
+    """A piece of a part, as sent, and its links. ``small``: it may be remembered."""
+
+    form: TextForm
+    raw: bytes
+    links: TextLinks
+    small: bool
+
+
+CampaignPiece = tuple[tuple[tokens.Purpose | None, tuple[bytes, ...]], ...]
+"""A piece as it is in all mails of a campaign: runs of bytes, and between two of them goes the
+message's half of a token of that purpose. None: there is only one run and nothing goes between."""
+
+
+class TextPartCache:
+    """Reads text parts, and remembers their pieces for the next mail that has them.
+
+    Each worker makes one and passes it to `flow.carry` with each mail; several threads may use it.
+    A piece takes a few kB, so all of it is seldom more than twenty MB; if all pieces were full of
+    links, it would be some eighty MB. What leaves is the same with any cache.
+
+    ``shortest_piece``: bytes of a piece, at least. ``longest_cut``: bytes of a part that is cut
+    into pieces, at most.
+    """
+
+    def __init__(
+        self, *, shortest_piece: int = _SHORTEST_PIECE, longest_cut: int = _LONGEST_CUT
+    ) -> None:
+        self._shortest_piece = shortest_piece
+        self._longest_cut = longest_cut
+        self._small_piece = lru_cache(maxsize=_PIECES)(_small_piece)
+        self._with_addition = lru_cache(maxsize=_WITH_ADDITIONS)(_with_addition)
+        self._in_campaign = lru_cache(maxsize=_IN_CAMPAIGNS)(_in_campaign)
+        # The keys above are compared by identity: equal values have to be the same object.
+        self.options = lru_cache(maxsize=_FORMS)(LinkOptions)
+        self.form = lru_cache(maxsize=_FORMS)(TextForm)
+        self.campaign_urls = lru_cache(maxsize=_CAMPAIGNS)(CampaignUrls)
+
+    def read(self, form: TextForm, raw: bytes) -> list[Piece]:
+        """The pieces of a part, from its beginning to its end. Raises `NotRewrittenError`."""
+        pieces: list[Piece] = []
+        at = 0
+        while at < len(raw) or not pieces:
+            end = self._cut(form, raw, at + self._shortest_piece)
+            while (piece := self._piece(form, raw[at:end], end == len(raw))) is None:
+                # Twice as much each time, so that all attempts together are linear.
+                end = self._cut(form, raw, 2 * end - at)
+            pieces.append(piece)
+            at = end
+        return pieces
+
+    def with_pixel(self, page: Sequence[Piece], pixel: bool, hidden_link: bool) -> list[Piece]:
+        """The page with the open pixel, and at its end a link that no person sees."""
+        changed = list(page)
+        last = (_HIDDEN_LINK,) if hidden_link else ()
+        added = additions([piece.links for piece in page], _PIXEL if pixel else None, last)
+        for at, addition in added.items():
+            add = self._with_addition if page[at].small else _with_addition
+            changed[at] = add(page[at], addition)
+        return changed
+
+    def fill(self, pieces: Sequence[Piece], urls: MessageUrls) -> bytes:
+        """The part with its tracking URLs. Raises `NotRewrittenError`."""
+        content: list[bytes] = []
+        halves: dict[tokens.Purpose, bytes] = {}
+        for piece in pieces:
+            in_campaign = self._in_campaign if piece.small else _in_campaign
+            for purpose, run in in_campaign(piece, urls.ends):
+                if purpose is None:
+                    content += run
+                    continue
+                half = halves.get(purpose)
+                if half is None:
+                    half = halves[purpose] = _between(urls.half(purpose), piece.form.encoding)
+                content.append(half.join(run))
+        return b"".join(content)
+
+    def _cut(self, form: TextForm, raw: bytes, least: int) -> int:
+        """Where a piece may end: the first cut from ``least`` on."""
+        if not form.may_be_cut or len(raw) > self._longest_cut:
+            return len(raw)
+        cut = _CUTS[form.content_type].search(raw, least)
+        return cut.end() if cut else len(raw)
+
+    def _piece(self, form: TextForm, raw: bytes, is_last: bool) -> Piece | None:
+        """As `_read_piece`."""
+        if len(raw) > _LONGEST_REMEMBERED:
+            return _read_piece(form, raw, is_last)
         try:
-            kept = charsets.errors(self.wanted.charset)
-            encoded = [
-                text[start:end].encode(self.wanted.charset, kept) for start, end in pairwise(cuts)
-            ]
-            news = [
-                splice.text.encode(self.wanted.charset, errors) if splice.link is None else None
-                for splice in splices
-            ]
-        except UnicodeError:
-            raise LeftAloneError("broken encoding") from None
-        if b"".join(encoded) != content:
-            raise LeftAloneError("charset cannot be kept")
-        patches: list[transfer.Patch] = []
-        place = 0
-        for before, gone, new in zip(encoded[::2], encoded[1::2], news, strict=False):
-            start = place + len(before)
-            place = start + len(gone)
-            patches.append(transfer.Patch(start, place, new))
-        return patches
+            return self._small_piece(form, raw, is_last)
+        except _TooManyLinksError as error:
+            return error.piece
 
 
-# Most tracking URLs of a campaign begin alike.
-_known_filling = lru_cache(maxsize=256)(transfer.filling)
+class _TooManyLinksError(Exception):
+    """The piece is not small. What raises is not remembered by `lru_cache`."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
 
 
-def _runs(
-    purposes: Sequence[tokens.Purpose], pieces: Sequence[bytes]
+def _small_piece(form: TextForm, raw: bytes, is_last: bool) -> Piece | None:
+    """As `_read_piece`. Raises `_TooManyLinksError` for a piece that is not small."""
+    piece = _read_piece(form, raw, is_last)
+    if piece is not None and not piece.small:
+        raise _TooManyLinksError(piece)
+    return piece
+
+
+def _read_piece(form: TextForm, raw: bytes, is_last: bool) -> Piece | None:
+    """A piece; None if the text is not complete at its end. Raises `NotRewrittenError`."""
+    _, text = form.decode(raw)
+    if _PGP in text and _INLINE_PGP[form.content_type].search(text):
+        raise NotRewrittenError("inline PGP")
+    find = find_links if is_last else find_links_of_beginning
+    links = find(form.content_type, text, form.options)
+    if links is None:
+        return None
+    few_links = max(len(links.splices), len(links.notes)) <= _MOST_LINKS
+    return Piece(form, raw, links, few_links and len(raw) <= _LONGEST_REMEMBERED)
+
+
+def _with_addition(piece: Piece, addition: Addition) -> Piece:
+    return Piece(piece.form, piece.raw, with_addition(piece.links, addition), piece.small)
+
+
+def _in_campaign(piece: Piece, ends: Ends) -> CampaignPiece:
+    """The piece with all of its tracking URLs that is the same in a campaign.
+
+    Raises `NotRewrittenError`.
+    """
+    form, splices = piece.form, piece.links.splices
+    patches = _patches(form, *form.decode(piece.raw), splices) if splices else []
+    before, *others = transfer.patched(piece.raw, form.encoding, patches)
+    runs = [before]
+    purposes: list[tokens.Purpose] = []
+    links = ((text, link, behind) for _, _, text, link, behind in splices if link is not None)
+    for (text, link, behind), after in zip(links, others, strict=True):
+        kind = _TOKEN_KINDS[form.content_type, link.kind]
+        begin, end = ends(kind, link.url)
+        runs[-1] += transfer.filling((text + begin).encode("ascii"), form.encoding)
+        runs.append(transfer.filling((end + behind).encode("ascii"), form.encoding) + after)
+        purposes.append(tokens.PURPOSES[kind])
+    return tuple(_joined(purposes, runs)) if purposes else ((None, (before,)),)
+
+
+def _joined(
+    purposes: Sequence[tokens.Purpose], runs: Sequence[bytes]
 ) -> Iterator[tuple[tokens.Purpose, tuple[bytes, ...]]]:
-    """The pieces with the purposes between them, put together where the same one follows."""
-    before, at = pieces[0], 1
+    """The runs with the purposes between them, joined where a purpose follows itself."""
+    before, at = runs[0], 1
     for purpose, same in groupby(purposes):
         end = at + len(list(same))
-        yield purpose, (before, *pieces[at:end])
+        yield purpose, (before, *runs[at:end])
         before, at = b"", end
 
 
-class _Memory:
-    """What was read, for the next mail that has it. Any number of threads may ask.
+def _between(half: str, encoding: str) -> bytes:
+    """The message's half of a token between two runs; in quoted-printable on lines of its own."""
+    soft_break = b"=\r\n" if encoding == "quoted-printable" else b""
+    return soft_break + transfer.filling(half.encode("ascii"), encoding) + soft_break
 
-    Only what comes a second time is remembered: what one mail alone has, a name or a link, would
-    push out what all have, and keep the garbage collector busy. A stretch takes some thousand
-    octets, and so much again as campaigns have it, so this is seldom more than twenty MB; were all
-    full of links, it would be seventy.
+
+def _patches(
+    form: TextForm, content: bytes, text: str, splices: Sequence[Splice]
+) -> list[transfer.Patch]:
+    """The splices of the text as patches of its bytes. Raises `NotRewrittenError`.
+
+    The text between the splices is encoded again. If that does not give the same bytes (a charset
+    with states, two codes for one character), the part has to stay as it is.
     """
-
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._known = lru_cache(maxsize=_KNOWN)(_whole)
-        self.with_addition = lru_cache(maxsize=_KNOWN)(_with)
-        self.of_campaign = lru_cache(maxsize=2 * _KNOWN)(Reader.of_campaign)
-
-    def read(self, reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
-        """As `Reader.read_anew`."""
-        mark = hash((reader, raw, goes_on))
-        if mark in self._seen:
-            return self._known(reader, raw, goes_on)
-        stretch = reader.read_anew(raw, goes_on)
-        found = stretch.found if stretch else TextLinks((), (), 0)
-        few = max(len(found.splices), len(found.notes)) <= _MOST_LINKS
-        if few and len(raw) <= _LONGEST_KNOWN:
-            if len(self._seen) >= _SEEN:
-                self._seen.clear()
-            self._seen.add(mark)
-        return stretch
-
-
-def _whole(reader: Reader, raw: bytes, goes_on: bool) -> Stretch | None:
-    stretch = reader.read_anew(raw, goes_on)
-    return stretch and replace(stretch, made=reader.make(stretch))
-
-
-def _with(reader: Reader, stretch: Stretch, addition: Addition) -> Stretch:
-    found = with_addition(stretch.found, addition)
-    changed = Stretch(stretch.raw, found)
-    return changed if stretch.made is None else replace(changed, made=reader.make(changed))
-
-
-_memory = _Memory()
+    charset = form.options.charset
+    # If the charset lacks a character, HTML can still name it.
+    errors = "xmlcharrefreplace" if form.content_type == "text/html" else "strict"
+    cuts = [0, *(offset for splice in splices for offset in splice[:2]), len(text)]
+    try:
+        same = charsets.errors(charset)
+        encoded = [text[start:end].encode(charset, same) for start, end in pairwise(cuts)]
+        new = [
+            splice.text.encode(charset, errors) if splice.link is None else None
+            for splice in splices
+        ]
+    except UnicodeError:
+        raise NotRewrittenError("broken encoding") from None
+    if b"".join(encoded) != content:
+        raise NotRewrittenError("charset cannot be kept")
+    patches: list[transfer.Patch] = []
+    end = 0
+    for kept, removed, added in zip(encoded[::2], encoded[1::2], new, strict=False):
+        start = end + len(kept)
+        end = start + len(removed)
+        patches.append(transfer.Patch(start, end, added))
+    return patches

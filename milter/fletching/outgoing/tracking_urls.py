@@ -1,15 +1,15 @@
-"""Tracking URLs: their three forms, and what all mails of a campaign have of them in common.
+"""Tracking URLs: their three forms, and the two ends that are the same in a campaign.
 
 A tracking URL is domain and path, the message's half of its token, and the link's half. The first
-and the last are the same in all mails of a campaign. What a token holds, `tokens.py` knows; which
-links get one is decided elsewhere.
+and the last are the same in all mails of a campaign. What a token holds is in `tokens.py`; which
+links get a tracking URL is decided elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from fletching.tokens import Keyring, Kind, Purpose
@@ -24,26 +24,20 @@ _NOUNS = {
     Kind.LIST_UNSUBSCRIBE: "unsub",
 }
 
-Ends = Callable[[Kind, str], tuple[str, str]]
-"""What stands in the tracking URL for a destination in front of the message's half of its token,
-and behind it: the same for all mails of a campaign."""
-
-
-class Urls(NamedTuple):
-    """What the tracking URLs of one message are made of. ``half``: the message's half of tokens."""
-
-    ends: Ends
-    half: Callable[[Purpose], str]
-
 
 def url(domain: str, form: str, kind: Kind, token: str) -> str:
     """A tracking URL in one of the three forms (docs/tracking.md, "URL forms")."""
     return f"{domain}/{_NOUNS[kind]}{_PATHS[form]}{token}"
 
 
+Ends = Callable[[Kind, str], tuple[str, str]]
+"""What the tracking URL for a destination has before and behind the message's half of its token. It
+is the same in all mails of a campaign."""
+
+
 @dataclass(frozen=True, eq=False)
-class Series:
-    """The tracking URLs of one campaign. `series` makes one for equal values."""
+class CampaignUrls:
+    """The tracking URLs of one campaign. `TextPartCache.campaign_urls` has one for equal values."""
 
     keys: Keyring
     domain: str
@@ -56,11 +50,16 @@ class Series:
         half = self.keys.link_half(kind, self.campaign, self.sendid, destination)
         return url(self.domain, self.form, kind, ""), half
 
+    @cached_property
+    def half_without_destination(self) -> Callable[[Kind], str]:
+        """The link's half of tokens of a kind that has no destination."""
+        # No method of `self`: it would keep itself alive.
+        keys, campaign, sendid = self.keys, self.campaign, self.sendid
+        return cache(lambda kind: keys.link_half(kind, campaign, sendid, ""))
 
-series = lru_cache(maxsize=1024)(Series)
 
+class MessageUrls(NamedTuple):
+    """What the tracking URLs of one message consist of. ``half``: the message's half of tokens."""
 
-@lru_cache(maxsize=2048)
-def leading_nowhere(one: Series, kind: Kind) -> str:
-    """The link's half of tokens without a destination."""
-    return one.keys.link_half(kind, one.campaign, one.sendid, "")
+    ends: Ends
+    half: Callable[[Purpose], str]

@@ -34,6 +34,7 @@ from fletching.mail.envelope import Envelope
 from fletching.metrics import Metrics
 from fletching.numbering import Numbered, Question
 from fletching.outgoing.flow import Outcome, carry
+from fletching.outgoing.text_parts import TextPartCache
 from fletching.paused import Watch
 from fletching.policy.setup import Setup
 from fletching.policy.store_question import STORE_UNAVAILABLE
@@ -81,6 +82,7 @@ class Worker:
         self._store = _Store.of(setup.config, self._state_dir)
         self._paused = Watch(self._state_dir)
         self._setup = setup
+        self._text_parts = TextPartCache()
         self._changing = threading.Lock()
         self._computing = threading.Semaphore(_AT_ONCE)
         self._afterwards = Afterwards(self._write)
@@ -110,7 +112,9 @@ class Worker:
         """Everything that is to happen to a mail; nothing has happened yet."""
         with self._computing:
             now = stamp(zone(mail.setup.config))
-            outcome = carry(mail.message(), envelope, mail.setup, self._campaign_of, now)
+            outcome = carry(
+                *(mail.message(), envelope, mail.setup, self._campaign_of, now, self._text_parts)
+            )
         if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
             raise RuntimeError("a body was not kept that is needed")
         facts = outcome.facts
