@@ -6,6 +6,7 @@ takes a fifth of a second. A test of a limit itself gives its own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from fletching.store.connection import Limits, Store
@@ -20,9 +21,15 @@ def open_store(url: str, limits: Limits = PATIENT) -> Store:
     return Store(url, NOWHERE, limits)
 
 
+@lru_cache(2)
+def shared_store(url: str) -> Store:
+    """One client for all tests of a Redis. It takes long to open one to a cluster."""
+    return open_store(url)
+
+
 def statistics_of(url: str) -> Statistics:
     """The statistics of a site where the web service counts, and nothing reads bounces."""
-    return Statistics(open_store(url), measured)
+    return Statistics(shared_store(url), measured)
 
 
 def measured(_: str) -> frozenset[str]:

@@ -90,10 +90,10 @@ def test_behind_sentinels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        (('save ""', "appendonly no"), "keeps nothing on disk"),
+        (('save ""', "appendonly no"), "no persistence: a restart loses"),
         (("save 60 1000", "appendonly no"), "no append-only file"),
-        (("maxmemory-policy allkeys-lru",), "maxmemory-policy allkeys-lru lets it forget"),
-        (("maxmemory-policy volatile-ttl",), "maxmemory-policy volatile-ttl lets it forget"),
+        (("maxmemory-policy allkeys-lru",), "maxmemory-policy is allkeys-lru: when memory runs out"),
+        (("maxmemory-policy volatile-ttl",), "maxmemory-policy is volatile-ttl: when memory runs out"),
     ],
     ids=["nothing-on-disk", "snapshots-alone", "allkeys", "volatile"],
 )
@@ -115,7 +115,7 @@ def test_memory_is_told_before_it_is_full_and_when_it_is(tmp_path: Path) -> None
         redis.client.config_set("maxmemory", used // 2)
         full, refusal = texts(redis.url, tmp_path)
     assert "warning: redis: memory is full (" in full
-    assert re.match(r"error: redis: does not run \w+: .*used memory > 'maxmemory'", refusal)
+    assert re.match(r"error: redis: cannot run \w+: .*used memory > 'maxmemory'", refusal)
 
 
 def test_a_save_that_failed_is_told(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_save_that_failed_is_told(tmp_path: Path) -> None:
         failed, refusal = texts(redis.url, tmp_path)
         redis.client.config_set("save", "")  # it does not end before it has saved
     assert "warning: redis: cannot write to its disk (rdb_last_bgsave_status)" in failed
-    assert "error: redis: does not run DEL: MISCONF" in refusal
+    assert "error: redis: cannot run DEL: MISCONF" in refusal
 
 
 def test_a_server_whose_settings_may_not_be_read(tmp_path: Path, redis: RedisServer) -> None:
@@ -254,7 +254,7 @@ def test_a_script_that_does_not_run_is_named(
 def test_a_replica_is_an_error(redis: RedisServer, tmp_path: Path) -> None:
     with RedisServer(f"replicaof 127.0.0.1 {redis.port}") as replica:
         (text,) = texts(replica.url, tmp_path)
-    assert text.startswith("error: redis: is a replica, which takes no writes")
+    assert text.startswith("error: redis: is a read-only replica: set redis: to its master")
 
 
 # Version

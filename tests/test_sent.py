@@ -10,6 +10,7 @@ from fletching.outgoing.edits import MOST_WORK
 from fletching.policy.control import MOST_FIELDS
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
+from fletching.store.connection import Limits
 from fletching.store.sent import Sent
 from fletching.tokens import Facts
 
@@ -159,7 +160,7 @@ def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
     """Redis hangs, gets the counts, and answers nobody."""
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(6)]
     begun(store.url, *names)
-    sent = Sent(open_store(store.url))
+    sent = Sent(open_store(store.url, Limits(socket=0.5)))
     for name in names:
         add(sent, 1, name)
     write_all(sent)

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from sandbox.redis_cluster import Stores
 from tests.sending import send
-from tests.stores import measured, open_store, statistics_of
+from tests.stores import measured, open_store, shared_store, statistics_of
 
 NOWHERE = Path("/nonexistent")
 DAY, HOUR = 86400, 3600
@@ -231,8 +231,8 @@ def test_the_numbers_are_those_of_a_plain_model(
 ) -> None:
     running_store.flush()
     model, campaigns = Model(), asking(running_store)
-    log, told = EventLog(open_store(running_store.url)), statistics_of(running_store.url)
-    sent = Sent(open_store(running_store.url))
+    log, told = EventLog(shared_store(running_store.url)), statistics_of(running_store.url)
+    sent = Sent(shared_store(running_store.url))
     for message in messages:
         send(campaigns, sent, message.question, message.mtaid)
         model.sent(message)
@@ -263,7 +263,7 @@ def test_what_is_told_twice_makes_nobody_unique_twice(
 ) -> None:
     running_store.flush()
     begun(running_store, A, B, C)
-    log, told = EventLog(open_store(running_store.url)), statistics_of(running_store.url)
+    log, told = EventLog(shared_store(running_store.url)), statistics_of(running_store.url)
     log.append(batch)
     once = [counted_once(told, name) for name in (A, B, C)]
     log.append(batch)
@@ -281,13 +281,13 @@ def counted_once(told: Statistics, name: str) -> tuple[object, ...]:
 
 def asking(store: Stores) -> Campaigns:
     """Campaigns that know the way to the store: finding it may take longer than a mail may wait."""
-    opened = open_store(store.url)
+    opened = shared_store(store.url)
     opened.ping()
     return Campaigns(opened)
 
 
 def begun(store: Stores, *names: str) -> None:
-    campaigns, sent = asking(store), Sent(open_store(store.url))
+    campaigns, sent = asking(store), Sent(shared_store(store.url))
     for name in names:
         send(campaigns, sent, Mail(name, "t100", "vmta", 0).question, "vmta")
 
@@ -301,7 +301,7 @@ def event(type: str, number: int = 1, ms: int = BEGAN * 1000, **given: Any) -> E
 
 
 def append(store: Stores, *happened: Event) -> Statistics:
-    EventLog(open_store(store.url)).append(happened)
+    EventLog(shared_store(store.url)).append(happened)
     return statistics_of(store.url)
 
 
@@ -387,16 +387,16 @@ def test_clicks_never_exceed_confirmed_opens_nor_these_all_opens(
 
 def test_what_nothing_measures_is_unknown(store: Stores) -> None:
     begun(store, A, B)
-    log = EventLog(open_store(store.url))
+    log = EventLog(shared_store(store.url))
     log.append([event(events.BOUNCE, campaign=B, bounce_type="s"), event(events.CLICK, 2)])
-    told = Statistics(open_store(store.url), lambda name: NEWS if name == "News" else frozenset())
+    told = Statistics(shared_store(store.url), lambda name: NEWS if name == "News" else frozenset())
     one, other = told.campaign(A), told.campaign(B)
     assert one is not None
     assert other is not None
     assert (one.opens, one.unique_opens, one.clicks, one.unsubscribes) == (0, 1, 1, None)
     assert (one.bounces_hard, one.bounces_soft, one.delivered) == (None, None, None)
     assert (other.bounces_hard, other.bounces_soft, other.complaints) == (0, 1, None)
-    blind = Statistics(open_store(store.url), lambda _: frozenset()).campaign(A)
+    blind = Statistics(shared_store(store.url), lambda _: frozenset()).campaign(A)
     assert blind is not None
     # That somebody clicked is no measure of how many have opened.
     assert (blind.clicks, blind.bot_clicks, blind.unique_opens) == (1, 0, None)
@@ -499,7 +499,7 @@ def test_a_link_is_unique_by_itself(store: Stores) -> None:
 )
 def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> None:
     asked = replace(Mail(A, name, name, 0).question, mail_class="News")
-    send(asking(store), Sent(open_store(store.url)), asked, name)
+    send(asking(store), Sent(shared_store(store.url)), asked, name)
     told = append(store, event(events.OPEN, listid=name, mtaid=name))
     dimensions: tuple[Dimension, ...] = ("listid", "mtaid")
     for what in dimensions:
@@ -508,7 +508,7 @@ def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> 
 
 @pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
 def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -> None:
-    send(asking(store), Sent(open_store(store.url)), Mail(A, name, "", 0).question)
+    send(asking(store), Sent(shared_store(store.url)), Mail(A, name, "", 0).question)
     opened = event(events.OPEN, listid=name)
     told = append(store, opened)
     assert told.by("listid") == (Row(name=str(opened.fields()["listid"]), **ONE_OPEN),)
@@ -613,10 +613,10 @@ def test_pages_of_campaigns(
     wanted: Wanted,
     found: list[str],
 ) -> None:
-    campaigns, sent = asking(store), Sent(open_store(store.url))
+    campaigns, sent = asking(store), Sent(shared_store(store.url))
     for hour, each in enumerate((B, C, A)):
         send(campaigns, sent, Mail(each, "", "", hour).question)
-    told = Statistics(open_store(store.url), measured, page=2)
+    told = Statistics(shared_store(store.url), measured, page=2)
     assert [each.campaign for each in told.campaigns(limit, skip, wanted)] == found
     by_class = {row.name: row.sent for row in told.by("mail_class", wanted=wanted)}
     if limit is None:
@@ -627,7 +627,7 @@ def test_campaigns_that_have_ended_leave_no_gap(store: Stores) -> None:
     begun(store, A)
     for number in range(5):
         store.look.zadd(keys.CAMPAIGNS, {f"ended{number}": BEGAN + DAY + number})
-    told = Statistics(open_store(store.url), measured, page=2)
+    told = Statistics(shared_store(store.url), measured, page=2)
     assert [each.campaign for each in told.campaigns(1)] == [A]
     assert store.look.zcard(keys.CAMPAIGNS) == 1
 

@@ -15,7 +15,7 @@ from fletching.store.suppression import SuppressedAddress, Suppression
 from fletching.tokens import Facts
 
 from sandbox.redis_cluster import Stores
-from tests.stores import open_store
+from tests.stores import open_store, shared_store
 
 NOWHERE = Path("/nonexistent")
 FACTS = Facts("c" * 12, 7, "News", "1", "T100", "", "Reader@Example.net", "", 1_795_000_000)
@@ -24,7 +24,7 @@ ODD = ["", "a b", "a|b", "50%", "{t}", "t\n\0", "t:*?[x]", "ünï", "news/7", "\
 
 @pytest.fixture
 def lists(store: Stores) -> Suppression:
-    return Suppression(open_store(store.url))
+    return Suppression(shared_store(store.url))
 
 
 def event(type: str, ms: int = 5000, **facts: object) -> Event:
@@ -34,7 +34,7 @@ def event(type: str, ms: int = 5000, **facts: object) -> Event:
 
 def record(store: Stores, happened: Sequence[Event]) -> None:
     """Events as they come, which enter their addresses."""
-    EventLog(open_store(store.url)).append(happened)
+    EventLog(shared_store(store.url)).append(happened)
 
 
 def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
