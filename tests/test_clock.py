@@ -48,7 +48,9 @@ YEARS = 3650 * DAY
         ),
     ],
 )
-def test_age(name: str, now: int, jumps: tuple[tuple[int, int], ...], since: int, age: int) -> None:
+def test_age_excludes_jumps(
+    name: str, now: int, jumps: tuple[tuple[int, int], ...], since: int, age: int
+) -> None:
     assert Reading(now, jumps).age(since) == age
 
 
@@ -64,7 +66,7 @@ def test_before_is_the_inverse_of_age(steps: list[int], age: int, ends_with_a_wa
     assert reading.age(reading.before(age)) == age
 
 
-def test_what_came_after_a_clock_went_back_is_not_forgotten_before_its_time() -> None:
+def test_event_after_a_clock_went_back_is_not_trimmed_early() -> None:
     """It has the id from which the clock went back, until the clock is there again."""
     last_id = T + YEARS
     for now in (T + DAY, T + 9 * DAY, T + YEARS):
@@ -98,7 +100,7 @@ def seen_before(redis: RedisServer, milliseconds: int) -> None:
         ("set right a little", -1000, False),
     ],
 )
-def test_a_jump_is_logged_once_and_no_event_is_older(
+def test_jump_is_logged_once_and_ages_no_event(
     redis: RedisServer,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -117,12 +119,12 @@ def test_a_jump_is_logged_once_and_no_event_is_older(
         assert age < 60_000 if is_jump else age >= milliseconds
 
 
-def test_the_first_look_is_no_jump(redis: RedisServer, tmp_path: Path) -> None:
+def test_first_reading_is_not_a_jump(redis: RedisServer, tmp_path: Path) -> None:
     redis.client.flushall()
     assert Clock(open_store(redis.url)).read().jumps == ()
 
 
-def test_time_that_passed_while_redis_was_away_is_no_jump(
+def test_time_without_redis_is_not_a_jump(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redis.client.flushall()
@@ -135,7 +137,7 @@ def test_time_that_passed_while_redis_was_away_is_no_jump(
     assert clock.read().jumps == ()
 
 
-def test_the_newest_jumps_are_remembered(redis: RedisServer, tmp_path: Path) -> None:
+def test_newest_20_jumps_are_kept(redis: RedisServer, tmp_path: Path) -> None:
     redis.client.flushall()
     for _ in range(30):
         seen_before(redis, 2 * HOUR)
@@ -204,7 +206,7 @@ def section(receiver: Receiver) -> str:
     return f"{{keep: 1h, destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
 
 
-def test_a_couriers_clock_that_is_wrong_buries_nothing(
+def test_wrong_clock_of_a_courier_dead_letters_nothing(
     redis: RedisServer, receiver: Receiver, wrong: WrongClock, tmp_path: Path
 ) -> None:
     redis.client.flushall()
@@ -218,7 +220,7 @@ def test_a_couriers_clock_that_is_wrong_buries_nothing(
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["while it runs", "while it is down"])
-def test_redis_clock_that_jumps_buries_nothing(
+def test_jump_of_redis_clock_dead_letters_nothing(
     receiver: Receiver, wrong: WrongClock, tmp_path: Path, restarts: bool
 ) -> None:
     with (

@@ -43,7 +43,7 @@ def works(connection: Store, key: str) -> bool:
     [(RedisServer.kill, RedisServer.start), (RedisServer.pause, RedisServer.resume)],
     ids=["killed", "hung"],
 )
-def test_client_serves_all_again_when_the_cluster_is_whole(
+def test_client_reaches_all_shards_after_recovery(
     nodes: list[RedisServer],
     hurt: Callable[[RedisServer], None],
     heal: Callable[[RedisServer], None],
@@ -61,7 +61,7 @@ def test_client_serves_all_again_when_the_cluster_is_whole(
     wait_until("it is stuck", lambda: all(works(connection, key) for key in keys))
 
 
-def test_other_shards_are_served_where_the_cluster_allows_that(nodes: list[RedisServer]) -> None:
+def test_other_shards_are_served_during_a_partial_outage(nodes: list[RedisServer]) -> None:
     for node in nodes:
         node.client.config_set("cluster-require-full-coverage", "no")
     connection = open_store(redis_cluster.cluster_url(nodes))
@@ -78,7 +78,7 @@ def lone_node() -> RedisServer:
     return RedisServer("cluster-enabled yes", f"cluster-port {free_port()}", "appendonly no")
 
 
-def test_nodes_of_the_url_are_asked_where_none_that_was_found_is_left() -> None:
+def test_nodes_of_the_url_are_asked_if_all_known_nodes_are_gone() -> None:
     """All nodes have new addresses, which their names in the URL lead to."""
     with lone_node() as old, lone_node() as new:
         new.kill()

@@ -121,7 +121,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
 
 
 @ways
-def test_connection_is_closed_where_something_else_interrupts(
+def test_connection_is_closed_after_an_interruption(
     server: RedisServer, connection: Store, way: Ask
 ) -> None:
     before = id_of(connection, way)
@@ -162,7 +162,7 @@ _LUA = ("EVAL", "return redis.call('SET', KEYS[1], 1)", 1, "a")
 @pytest.mark.parametrize("words", [("SET", "a", "1"), _LUA], ids=["command", "script"])
 @pytest.mark.parametrize("state", [demoted, demoted_without_data, without_replicas])
 @ways
-def test_connection_is_closed_after_the_answer_of_no_master(
+def test_connection_is_closed_after_an_answer_that_is_not_a_masters(
     server: RedisServer,
     way: Ask,
     state: Callable[[RedisServer], Any],
@@ -180,7 +180,7 @@ def test_connection_is_closed_after_the_answer_of_no_master(
 @pytest.mark.parametrize(
     ("option", "value"), [("maxmemory", "1"), ("requirepass", "other")], ids=["full", "password"]
 )
-def test_refusal_of_a_master_is_reported_and_over_when_it_is(option: str, value: str) -> None:
+def test_refused_write_raises_and_the_next_one_succeeds(option: str, value: str) -> None:
     with RedisServer() as own:
         connection = open_store(own.url)
         connection.ask(lambda client: client.set("a", 1))

@@ -159,7 +159,7 @@ def test_events_arrive_in_order_and_once(
     assert max(len(request.events) for request in receiver.requests) <= 100
 
 
-def test_what_is_not_wanted_is_done(
+def test_unwanted_events_are_acknowledged(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     told = [
@@ -175,7 +175,7 @@ def test_what_is_not_wanted_is_done(
     all_done(stream)
 
 
-def test_a_failure_is_tried_again_before_anything_else(
+def test_failed_batch_is_retried_before_later_events(
     stream: EventLog,
     receiver: Receiver,
     deliveries: Begun,
@@ -202,7 +202,7 @@ def test_a_failure_is_tried_again_before_anything_else(
     ]
 
 
-def test_what_is_not_acceptable_is_buried(
+def test_unacceptable_event_is_dead_lettered(
     stream: EventLog,
     receiver: Receiver,
     deliveries: Begun,
@@ -219,7 +219,7 @@ def test_what_is_not_acceptable_is_buried(
     assert 'dead_lettered destination=shop events=2 reason="status 406"' in capfd.readouterr().err
 
 
-def test_what_is_too_much_at_once_is_sent_in_halves(
+def test_batch_that_is_too_large_is_split(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     told = [*several(3), event(4, click_url="https://x/" + "y" * 5000)]
@@ -231,7 +231,7 @@ def test_what_is_too_much_at_once_is_sent_in_halves(
     assert [len(asked.events) for asked in receiver.requests] == [4, 2, 2, 1, 1]
 
 
-def test_an_event_that_is_refused_again_and_again_is_buried(
+def test_event_refused_too_often_is_dead_lettered(
     stream: EventLog,
     receiver: Receiver,
     deliveries: Begun,
@@ -253,7 +253,7 @@ def test_an_event_that_is_refused_again_and_again_is_buried(
     assert said.count("destination_failed") == said.count("destination_recovered") == 1
 
 
-def test_an_event_that_is_taken_at_last_is_not_buried(
+def test_event_accepted_at_the_last_attempt_is_delivered(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     answers = itertools.chain([400, 400, 422], itertools.repeat(204))
@@ -266,7 +266,9 @@ def test_an_event_that_is_taken_at_last_is_not_buried(
     assert dead(stream) == []
 
 
-def test_retry_after_is_waited_for(stream: EventLog, receiver: Receiver, deliveries: Begun) -> None:
+def test_courier_waits_for_retry_after(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
     at: list[float] = []
 
     def later(_: Request) -> Reply:
@@ -281,7 +283,7 @@ def test_retry_after_is_waited_for(stream: EventLog, receiver: Receiver, deliver
     assert at[1] - at[0] >= 1
 
 
-def test_what_another_courier_took_late_is_seen_to(
+def test_events_taken_by_another_courier_are_reclaimed(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     """One that did not know yet that its lease was over."""
@@ -303,7 +305,7 @@ def test_what_another_courier_took_late_is_seen_to(
     all_done(stream)
 
 
-def test_one_that_is_gone_is_asked_no_more(
+def test_destination_that_is_gone_gets_no_more_requests(
     stream: EventLog,
     receiver: Receiver,
     deliveries: Begun,
@@ -321,7 +323,7 @@ def test_one_that_is_gone_is_asked_no_more(
     assert 'destination_stopped destination=shop reason="status 410"' in capfd.readouterr().err
 
 
-def test_what_cannot_be_delivered_in_time_is_buried(
+def test_event_not_delivered_in_time_is_dead_lettered(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     receiver.answer = lambda _: Reply(503)
@@ -337,7 +339,7 @@ def test_what_cannot_be_delivered_in_time_is_buried(
     came(receiver, late)
 
 
-def test_what_is_no_event_holds_nothing_up(
+def test_invalid_entry_is_dead_lettered(
     stream: EventLog, redis: RedisServer, receiver: Receiver, deliveries: Begun
 ) -> None:
     told = several(2)
@@ -350,7 +352,7 @@ def test_what_is_no_event_holds_nothing_up(
     assert [json for json, _ in dead(stream)] == ["{"]
 
 
-def test_one_row_that_a_database_never_takes_holds_nothing_up(
+def test_row_rejected_by_a_database_does_not_stop_others(
     stream: EventLog, deliveries: Begun, tmp_path: Path
 ) -> None:
     told = [*several(2), event(77, bounce_code=2**80), *several(2, 3)]
@@ -383,7 +385,7 @@ class Broken:
         """Nothing is open."""
 
 
-def test_a_fault_of_ours_loses_nothing(
+def test_unexpected_error_loses_no_event(
     stream: EventLog, deliveries: Begun, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told = several(5)
@@ -397,7 +399,7 @@ def test_a_fault_of_ours_loses_nothing(
     assert "traceback destination=shop" in said
 
 
-def test_a_slow_destination_delays_nobody_else(
+def test_slow_destination_does_not_delay_others(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     go_on = threading.Event()
@@ -433,7 +435,7 @@ def test_two_couriers_keep_the_order(
     came(receiver, told + more)
 
 
-def test_a_lease_that_is_lost_ends_the_work(
+def test_lost_lease_stops_the_delivery(
     stream: EventLog, redis: RedisServer, receiver: Receiver, deliveries: Begun
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
@@ -456,7 +458,7 @@ def test_a_lease_that_is_lost_ends_the_work(
     assert ids(receiver.events) == [each.id for each in told]
 
 
-def test_a_delivery_that_is_renewed_keeps_its_lease(
+def test_renewed_lease_is_kept(
     stream: EventLog, receiver: Receiver, deliveries: Begun, redis: RedisServer
 ) -> None:
     stream.append(several(1))
@@ -474,7 +476,9 @@ def test_a_delivery_that_is_renewed_keeps_its_lease(
     assert redis.client.get(keys.lease("courier:shop")) is None
 
 
-def test_a_replay_comes_again(stream: EventLog, receiver: Receiver, deliveries: Begun) -> None:
+def test_rewound_destination_gets_events_again(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
     told = several(5)
     stream.append(told)
     deliveries.begin(receiver)
@@ -487,7 +491,7 @@ def test_a_replay_comes_again(stream: EventLog, receiver: Receiver, deliveries: 
 # As a process
 
 
-def test_killed_at_any_point_it_loses_nothing(
+def test_killed_courier_loses_no_event(
     stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Two couriers; whichever has the destination is killed in the middle of a batch."""
@@ -516,7 +520,7 @@ def test_killed_at_any_point_it_loses_nothing(
     assert dead(stream) == []
 
 
-def test_what_nobody_saw_to_for_long_arrives_and_is_forgotten_then(
+def test_old_events_are_delivered_then_trimmed(
     stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
 ) -> None:
     """All couriers were away for longer than the stream is kept."""
@@ -541,7 +545,7 @@ def test_what_nobody_saw_to_for_long_arrives_and_is_forgotten_then(
         wait_until("they stay for ever", lambda: stream.length() < len(told))
 
 
-def test_redis_goes_and_comes_back(receiver: Receiver, tmp_path: Path) -> None:
+def test_courier_continues_after_a_restart_of_redis(receiver: Receiver, tmp_path: Path) -> None:
     section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
     with RedisServer("appendfsync always") as own, Courier(tmp_path / "a", own.url, section) as ran:
         stream, told = EventLog(open_store(own.url)), several(20)
@@ -556,7 +560,7 @@ def test_redis_goes_and_comes_back(receiver: Receiver, tmp_path: Path) -> None:
         assert len(ran.lines("redis_unavailable")) == 1
 
 
-def test_sigterm_ends_it_while_a_destination_hangs(
+def test_sigterm_ends_the_courier_while_a_destination_hangs(
     stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
 ) -> None:
     go_on = threading.Event()
@@ -576,7 +580,7 @@ def test_sigterm_ends_it_while_a_destination_hangs(
     assert stream.progress("shop").undone == 1
 
 
-def test_sighup_opens_files_anew_and_reads_the_configuration(
+def test_sighup_reopens_files_and_reloads(
     stream: EventLog, redis: RedisServer, tmp_path: Path
 ) -> None:
     first, moved, second = (tmp_path / name for name in ("first", "moved", "second"))
@@ -606,7 +610,9 @@ def test_sighup_opens_files_anew_and_reads_the_configuration(
     assert lines(moved) == [told[0].id]
 
 
-def test_all_ways_at_once(stream: EventLog, redis: RedisServer, tmp_path: Path) -> None:
+def test_all_kinds_of_destinations_at_once(
+    stream: EventLog, redis: RedisServer, tmp_path: Path
+) -> None:
     told = [*several(3), event(3, events.UNSUBSCRIBE, click_url="")]
     file, database = tmp_path / "events.jsonl", tmp_path / "events.sqlite"
     secret = tmp_path / "secret"
@@ -633,7 +639,7 @@ mail_classes: {{news: {{list_unsubscribe: false, track: {{clicks: false, opens: 
     assert [id for (id,) in found] == [each.id for each in told]
 
 
-def test_what_it_counts(
+def test_courier_metrics(
     stream: EventLog, redis: RedisServer, receiver: Receiver, tmp_path: Path
 ) -> None:
     answers = itertools.chain([500, 406], itertools.repeat(204))
@@ -674,7 +680,9 @@ def test_what_it_counts(
         pytest.param("{destinations: [{name: a}]}", "has none of webhook, file and sql", id="none"),
     ],
 )
-def test_it_does_not_start_with_what_is_wrong(section: str, said: str, tmp_path: Path) -> None:
+def test_courier_does_not_start_with_a_wrong_configuration(
+    section: str, said: str, tmp_path: Path
+) -> None:
     ran = Courier(tmp_path / "a", "redis://127.0.0.1:1/0", section)
     with pytest.raises(Exception, match=r"ended at once"):
         ran.start()
@@ -682,7 +690,7 @@ def test_it_does_not_start_with_what_is_wrong(section: str, said: str, tmp_path:
     assert ran.daemon.wait() == 2
 
 
-def test_a_reload_with_a_folder_as_a_file_changes_nothing(
+def test_failed_reload_changes_nothing(
     stream: EventLog, redis: RedisServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.jsonl"

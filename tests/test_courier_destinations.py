@@ -45,7 +45,7 @@ def receiver() -> Iterator[Receiver]:
 # Webhooks
 
 
-def test_a_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
+def test_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
     told = [event(number) for number in range(3)]
     answer = Webhook(receiver.url, SECRET, as_form=False).deliver(queued(*told), attempt=2)
     assert answer.verdict is Verdict.DELIVERED
@@ -57,7 +57,7 @@ def test_a_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
     assert request.headers["x-fletching-first-queued"] == told[0].fields()["timestamp"]
 
 
-def test_what_a_webhook_gets_is_signed(receiver: Receiver) -> None:
+def test_webhook_requests_are_signed(receiver: Receiver) -> None:
     Webhook(receiver.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
     Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
     signed, unsigned = receiver.requests
@@ -68,7 +68,7 @@ def test_what_a_webhook_gets_is_signed(receiver: Receiver) -> None:
     assert "x-fletching-signature" not in unsigned.headers
 
 
-def test_a_form_is_what_mailwizz_takes() -> None:
+def test_form_is_accepted_by_mailwizz_rules() -> None:
     with Receiver(mailwizz) as receiver:
         post = Webhook(receiver.url, None, as_form=True)
         assert post.batch_size == 1
@@ -85,13 +85,13 @@ def test_a_form_is_what_mailwizz_takes() -> None:
     assert receiver.connections == 1
 
 
-def test_a_form_without_an_ok_has_not_arrived() -> None:
+def test_form_answered_without_ok_is_retried() -> None:
     with Receiver(lambda _: Reply(200, b"")) as receiver:
         answer = Webhook(receiver.url, None, as_form=True).deliver(queued(event(1)), 1)
     assert answer == Answer(Verdict.RETRY, "the answer does not begin with ok")
 
 
-def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
+def test_redirect_is_not_followed(receiver: Receiver) -> None:
     with Receiver(lambda _: Reply(307, headers=(("Location", receiver.url),))) as other:
         answer = Webhook(other.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
     assert answer == webhook.judge(307)
@@ -101,20 +101,20 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     ("value", "wait"), [("7", 7.0), ("Mon, 21 Sep 2099 14:13:20 GMT", LONGEST_WAIT)]
 )
-def test_retry_after_is_read(receiver: Receiver, value: str, wait: float) -> None:
+def test_retry_after_of_an_answer_is_read(receiver: Receiver, value: str, wait: float) -> None:
     receiver.answer = lambda _: Reply(429, headers=(("Retry-After", value),))
     answer = Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
     assert answer == Answer(Verdict.RETRY, "status 429", wait)
 
 
-def test_a_webhook_gets_more_headers(receiver: Receiver) -> None:
+def test_configured_headers_are_sent(receiver: Receiver) -> None:
     more = {"X-Api-Key": "k1", "Authorization": "Bearer b"}
     Webhook(receiver.url, None, as_form=False, headers=more).deliver(queued(event(1)), 1)
     (request,) = receiver.requests
     assert (request.headers["x-api-key"], request.headers["authorization"]) == ("k1", "Bearer b")
 
 
-def test_one_connection_serves_many_requests(receiver: Receiver) -> None:
+def test_requests_share_one_connection(receiver: Receiver) -> None:
     receiver.answer = lambda _: Reply(200, b"thanks")
     post = Webhook(receiver.url, SECRET, as_form=False)
     for attempt in range(1, 4):
@@ -123,7 +123,7 @@ def test_one_connection_serves_many_requests(receiver: Receiver) -> None:
     assert receiver.connections == 1
 
 
-def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+def test_closed_idle_connection_is_reopened() -> None:
     # Each connection answers once and is closed without a word.
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -195,7 +195,7 @@ answers = contextmanager(_answers)
         pytest.param((b"HTTP/1.1 101 Switching\r\n\r\n",), Verdict.RETRY, id="another protocol"),
     ],
 )
-def test_a_hostile_answer_does_no_harm(octets: tuple[bytes, ...], verdict: Verdict) -> None:
+def test_hostile_answer_gets_a_verdict(octets: tuple[bytes, ...], verdict: Verdict) -> None:
     with answers(*octets) as url:
         post = Webhook(url, SECRET, as_form=False, timeout=0.5)
         assert post.deliver(queued(event(1)), 1).verdict is verdict
@@ -211,7 +211,7 @@ def test_interim_answers_are_skipped(interim: tuple[int, ...]) -> None:
         post.close()
 
 
-def test_an_answer_in_drops_is_cut_off() -> None:
+def test_answer_sent_byte_by_byte_is_cut_off() -> None:
     """No wait is long, and all together are."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -232,7 +232,7 @@ def test_an_answer_in_drops_is_cut_off() -> None:
         serving.join()
 
 
-def test_nobody_there_is_a_failure() -> None:
+def test_refused_connection_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     answer = Webhook(f"http://127.0.0.1:{port}/", None, as_form=False).deliver(queued(event(1)), 1)
@@ -267,7 +267,7 @@ def tls_receiver(certificate: Path) -> Iterator[Receiver]:
         yield receiver
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
+def test_untrusted_certificate_is_refused(certificate: Path) -> None:
     with tls_receiver(certificate) as receiver:
         url = receiver.url
         refused = Webhook(url, SECRET, as_form=False).deliver(queued(event(1)), 1)
@@ -300,7 +300,7 @@ def proxy(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         daemon.stop()
 
 
-def test_a_proxy_carries_a_webhook(proxy: tuple[str, Path], receiver: Receiver) -> None:
+def test_proxy_forwards_http(proxy: tuple[str, Path], receiver: Receiver) -> None:
     url, log = proxy
     post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
     assert post.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
@@ -310,7 +310,7 @@ def test_a_proxy_carries_a_webhook(proxy: tuple[str, Path], receiver: Receiver) 
     assert f"POST {receiver.url}" in log.read_text()
 
 
-def test_a_proxy_carries_tls_unread(
+def test_proxy_tunnels_tls(
     proxy: tuple[str, Path], certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, log = proxy
@@ -333,7 +333,7 @@ def test_a_proxy_carries_tls_unread(
         ("http://shop.example/hook", b"POST http://shop.example/hook "),
     ],
 )
-def test_a_proxy_is_asked_for_the_port_of_the_url(url: str, target: bytes) -> None:
+def test_proxy_tunnel_uses_the_port_of_the_url(url: str, target: bytes) -> None:
     """443 is the default of https."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         requests: list[bytes] = []
@@ -354,7 +354,7 @@ def test_a_proxy_is_asked_for_the_port_of_the_url(url: str, target: bytes) -> No
     assert requests[0].startswith(target)
 
 
-def test_a_proxy_that_refuses_is_a_failure(proxy: tuple[str, Path]) -> None:
+def test_refusing_proxy_is_a_failure(proxy: tuple[str, Path]) -> None:
     url, _ = proxy
     # Nobody listens there.
     post = Webhook(f"https://localhost:{free_port()}/", SECRET, as_form=False, proxy=url)
@@ -371,7 +371,7 @@ def read(path: Path) -> list[str]:
     return [json.loads(line)["event_unique_id"] for line in path.read_text().splitlines()]
 
 
-def test_a_file_gets_a_line_an_event(tmp_path: Path) -> None:
+def test_file_gets_one_line_for_each_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     told = [event(number) for number in range(3)]
     file = JsonLines(path, None)
@@ -382,7 +382,7 @@ def test_a_file_gets_a_line_an_event(tmp_path: Path) -> None:
     file.close()
 
 
-def test_rotation_keeps_the_newest_in_order(tmp_path: Path) -> None:
+def test_rotation_keeps_the_newest_files_in_order(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = JsonLines(path, 10)
     count = lines.KEPT + 3
@@ -395,7 +395,7 @@ def test_rotation_keeps_the_newest_in_order(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted(names)
 
 
-def test_a_file_that_was_moved_is_made_anew_after_close(tmp_path: Path) -> None:
+def test_moved_file_is_created_again_after_close(tmp_path: Path) -> None:
     path, moved = tmp_path / "events.jsonl", tmp_path / "moved"
     file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
@@ -407,7 +407,7 @@ def test_a_file_that_was_moved_is_made_anew_after_close(tmp_path: Path) -> None:
     assert (read(moved), read(path)) == (["id000001", "id000002"], ["id000003"])
 
 
-def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+def test_deleted_file_is_created_again(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
@@ -418,7 +418,7 @@ def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 200_000])
-def test_half_a_line_of_a_crash_goes(tmp_path: Path, size: int) -> None:
+def test_incomplete_last_line_is_removed(tmp_path: Path, size: int) -> None:
     path = tmp_path / "events.jsonl"
     file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
@@ -430,7 +430,7 @@ def test_half_a_line_of_a_crash_goes(tmp_path: Path, size: int) -> None:
     assert read(path) == ["id000001", "id000002"]
 
 
-def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
+def test_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = JsonLines(path, None)
     file.deliver(queued(event(1)), 1)
@@ -451,7 +451,7 @@ def test_a_full_disk_leaves_no_part_of_a_batch(tmp_path: Path) -> None:
     assert read(path) == ["id000001", "id000002"]
 
 
-def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+def test_missing_folder_is_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "no" / "file"
     answer = JsonLines(path, None).deliver(queued(event(1)), 1)
     assert answer == Answer(Verdict.RETRY, f"{path}: No such file or directory")
@@ -468,7 +468,7 @@ def test_a_folder_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
         pytest.param({"sql": "sqlite://"}, Sql, id="sql"),
     ],
 )
-def test_kinds(options: dict[str, Any], kind: type) -> None:
+def test_destination_class_by_option(options: dict[str, Any], kind: type) -> None:
     assert isinstance(open_destination(Destination(name="a", **options)), kind)
 
 
@@ -539,7 +539,7 @@ def test_kinds(options: dict[str, Any], kind: type) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_wrong_destination_options_raise(
     tmp_path: Path, options: dict[str, str], content: str | None, said: str
 ) -> None:
     file = str(tmp_path / "file")
@@ -551,7 +551,7 @@ def test_what_is_wrong_is_said(
     assert f"{wrong.value.option}: {wrong.value}" == said.replace("{file}", file)
 
 
-def test_the_first_line_of_the_file_is_the_secret(tmp_path: Path, receiver: Receiver) -> None:
+def test_secret_is_the_first_line_of_its_file(tmp_path: Path, receiver: Receiver) -> None:
     file = tmp_path / "secret"
     file.write_bytes(SECRET + b"\r\nold one\n")
     values = {"name": "a", "webhook": receiver.url, "secret_file": str(file)}
@@ -562,9 +562,7 @@ def test_the_first_line_of_the_file_is_the_secret(tmp_path: Path, receiver: Rece
     assert found[2] == hmac.digest(SECRET, f"{found[1]}.".encode() + request.body, "sha256").hex()
 
 
-def test_user_and_password_of_a_file_are_basic_authentication(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+def test_auth_file_is_sent_as_basic_authentication(tmp_path: Path, receiver: Receiver) -> None:
     file = tmp_path / "auth"
     file.write_text("Aladdin:open sesame\n")
     values = {"name": "a", "webhook": receiver.url, "auth_file": str(file)}

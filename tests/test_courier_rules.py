@@ -37,7 +37,7 @@ from tests.courier_setting import event, queued
         pytest.param(frozenset(), None, events.OPEN, "news", False, id="no type at all"),
     ],
 )
-def test_filter(
+def test_filter_by_type_and_class(
     types: set[str] | None, classes: set[str] | None, type: str, mail_class: str, wanted: bool
 ) -> None:
     fields = event(1, type, mail_class).fields()
@@ -62,7 +62,7 @@ def test_filter(
         (503, Verdict.RETRY),
     ],
 )
-def test_what_a_status_means(status: int, verdict: Verdict) -> None:
+def test_verdict_by_status(status: int, verdict: Verdict) -> None:
     answer = webhook.judge(status)
     assert answer.verdict is verdict
     assert answer.why == ("" if verdict is Verdict.DELIVERED else f"status {status}")
@@ -87,12 +87,12 @@ def test_what_a_status_means(status: int, verdict: Verdict) -> None:
         pytest.param(410, b"", Verdict.STOP, id="gone"),
     ],
 )
-def test_what_an_answer_to_a_form_means(status: int, body: bytes, verdict: Verdict) -> None:
+def test_verdict_by_answer_to_a_form(status: int, body: bytes, verdict: Verdict) -> None:
     assert webhook.judge_form(status, body).verdict is verdict
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_a_failure_with_its_cure(status: int) -> None:
+def test_redirect_is_a_failure_with_a_cure(status: int) -> None:
     why = f"status {status}: redirects are not followed: configure the URL that it leads to"
     assert webhook.judge(status) == Answer(Verdict.RETRY, why)
 
@@ -115,24 +115,24 @@ def test_a_redirect_is_a_failure_with_its_cure(status: int) -> None:
         pytest.param("soon", 0, id="a word"),
     ],
 )
-def test_retry_after(value: str | None, seconds: float) -> None:
+def test_retry_after_in_seconds_and_dates(value: str | None, seconds: float) -> None:
     assert answers.retry_after(value, 1_790_000_000) == seconds
 
 
 @given(st.text())
-def test_retry_after_takes_any_text(value: str) -> None:
+def test_retry_after_accepts_any_text(value: str) -> None:
     assert 0 <= answers.retry_after(value, 1_790_000_000) <= answers.LONGEST_WAIT
 
 
 @pytest.mark.parametrize(
     ("status", "wait"), [(429, 7.0), (503, 7.0), (500, 0.0), (400, 0.0), (301, 0.0), (200, 0.0)]
 )
-def test_only_429_and_503_ask_for_a_wait(status: int, wait: float) -> None:
+def test_only_429_and_503_set_a_wait(status: int, wait: float) -> None:
     assert webhook.judge(status, 7.0).wait == wait
     assert webhook.judge_form(status, b"ok", 7.0).wait == wait
 
 
-def test_what_a_log_is_told_is_short() -> None:
+def test_reason_is_cut_to_200_characters() -> None:
     assert len(answers.failed("x" * 100_000).why) == 200
 
 
@@ -149,7 +149,7 @@ def test_pauses_are_in_bounds(failures: int, chance: float) -> None:
     assert PAUSES.first / 2 <= PAUSES.after(failures, chance) <= PAUSES.longest
 
 
-def test_signature() -> None:
+def test_signature_of_a_known_request() -> None:
     # By openssl: printf '1700000000.[]' | openssl dgst -sha256 -hmac 'what we both know'
     assert webhook.signature(b"what we both know", 1700000000, b"[]") == (
         "t=1700000000,v1=e4d9e7f7ae3f3c7e66d3b07dd60628443f32e51feb035af7bf2be1544e57518c"
@@ -157,25 +157,25 @@ def test_signature() -> None:
 
 
 @given(st.binary(min_size=1), st.integers(0, 2**40), st.binary())
-def test_signatures_are_those_of_the_standard_library(
+def test_signature_equals_one_of_the_standard_library(
     secret: bytes, seconds: int, body: bytes
 ) -> None:
     expected = hmac.digest(secret, b"%d.%b" % (seconds, body), hashlib.sha256).hex()
     assert webhook.signature(secret, seconds, body) == f"t={seconds},v1={expected}"
 
 
-def test_a_queued_event_knows_its_time() -> None:
+def test_queued_event_has_its_time() -> None:
     (found,) = queued(event(5))
     assert events.rfc3339(found.queued_at) == found.fields["timestamp"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"event_type": "other"}', "{"])
-def test_what_is_no_event_is_told_apart(text: str) -> None:
+def test_text_that_is_not_an_event_raises(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         QueuedEvent.parse("1-0", text)
 
 
-def test_a_form_has_the_fields_of_the_event() -> None:
+def test_form_has_the_fields_of_the_event() -> None:
     fields = event(7, click_url="https://example.com/?a=1&b=ü", is_bot=True).fields()
     told = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
     assert {name: values[0] for name, values in told.items()} == {
@@ -197,12 +197,12 @@ def test_a_form_has_the_fields_of_the_event() -> None:
         ({"X-A": ["1"]}, '{"X-A": ["1"]}'),
     ],
 )
-def test_values_of_a_form(value: object, text: str) -> None:
+def test_form_values_by_type(value: object, text: str) -> None:
     assert parse_qs(webhook.form({"a": value}).decode(), keep_blank_values=True) == {"a": [text]}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()))
-def test_any_text_survives_a_form(fields: dict[str, str]) -> None:
+def test_form_encodes_any_text(fields: dict[str, str]) -> None:
     fields = json.loads(json.dumps(fields))
     if all(c < "\ud800" or c > "\udfff" for each in fields.items() for text in each for c in text):
         told = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)

@@ -82,7 +82,7 @@ everywhere = pytest.mark.parametrize("database", DATABASES, indirect=True)
 
 
 @everywhere
-def test_a_database_gets_a_row_an_event(database: Database) -> None:
+def test_database_gets_one_row_for_each_event(database: Database) -> None:
     told = [event(1), event(2, events.OPEN, is_privacy_open=True)]
     sql = Sql(database.url)
     assert sql.deliver(queued(*told), 1).verdict is Verdict.DELIVERED
@@ -142,7 +142,7 @@ def test_first_delivery_after_a_restart_of_the_database_succeeds(database: Datab
 
 
 @everywhere
-def test_a_time_is_a_time(database: Database) -> None:
+def test_timestamp_column_is_a_time(database: Database) -> None:
     sql = Sql(database.url)
     sql.deliver(queued(event(123)), 1)
     sql.close()
@@ -154,7 +154,7 @@ def test_a_time_is_a_time(database: Database) -> None:
 
 
 @pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
-def test_a_time_of_another_zone_is_the_same_time(database: Database) -> None:
+def test_time_of_another_zone_is_converted(database: Database) -> None:
     database.ask("SET timezone TO 'Asia/Kolkata'")
     question = "SELECT timestamp AT TIME ZONE 'Asia/Kolkata' FROM fletching_events"
     sql = Sql(database.url)
@@ -167,7 +167,7 @@ def test_a_time_of_another_zone_is_the_same_time(database: Database) -> None:
 
 
 @pytest.mark.parametrize("database", ["PostgreSQL utf8", "PostgreSQL latin1"], indirect=True)
-def test_json_can_be_asked(database: Database) -> None:
+def test_json_column_can_be_queried(database: Database) -> None:
     sql = Sql(database.url)
     sql.deliver(queued(event(1)), 1)
     sql.close()
@@ -176,7 +176,7 @@ def test_json_can_be_asked(database: Database) -> None:
 
 
 @everywhere
-def test_an_event_without_a_switch_is_false(database: Database) -> None:
+def test_missing_flag_is_false(database: Database) -> None:
     fields = event(1, events.PREPARED).fields()
     del fields["is_bot"]
     sql = Sql(database.url)
@@ -207,7 +207,7 @@ def test_an_event_without_a_switch_is_false(database: Database) -> None:
     ],
     indirect=["database"],
 )
-def test_campaign_and_time_have_an_index(database: Database, question: str) -> None:
+def test_campaign_and_time_are_indexed(database: Database, question: str) -> None:
     sql = Sql(database.url)
     sql.deliver(queued(event(1)), 1)
     sql.close()
@@ -215,7 +215,7 @@ def test_campaign_and_time_have_an_index(database: Database, question: str) -> N
 
 
 @everywhere
-def test_an_event_that_comes_again_is_one_row(database: Database) -> None:
+def test_repeated_event_is_one_row(database: Database) -> None:
     told = [event(1), event(2), event(3)]
     first, second = Sql(database.url), Sql(database.url)
     assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DELIVERED
@@ -228,7 +228,7 @@ def test_an_event_that_comes_again_is_one_row(database: Database) -> None:
 
 
 @pytest.mark.parametrize("database", UNICODE, indirect=True)
-def test_texts_of_any_kind_and_length_fit(database: Database) -> None:
+def test_any_text_fits(database: Database) -> None:
     url = "https://x/" + EMOJI * 50_000
     odd = event(1, click_url=url, user_agent=f"\0\ud800'; --{EMOJI}")
     sql = Sql(database.url)
@@ -239,7 +239,7 @@ def test_texts_of_any_kind_and_length_fit(database: Database) -> None:
 
 
 @everywhere
-def test_a_row_that_a_database_never_takes_is_its_own_fault(database: Database) -> None:
+def test_rejected_row_is_split_off(database: Database) -> None:
     sql = Sql(database.url)
     answer = sql.deliver(queued(event(77, bounce_code=2**80)), 1)
     assert answer.verdict is Verdict.SPLIT
@@ -249,7 +249,7 @@ def test_a_row_that_a_database_never_takes_is_its_own_fault(database: Database) 
 
 
 @pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
-def test_reason_has_no_row_of_the_database(database: Database) -> None:
+def test_reason_contains_no_row(database: Database) -> None:
     sql = Sql(database.url)
     sql.deliver(queued(event(77)), 1)
     database.ask("CREATE UNIQUE INDEX own ON fletching_events (email)")
@@ -261,7 +261,7 @@ def test_reason_has_no_row_of_the_database(database: Database) -> None:
 
 
 @everywhere
-def test_a_table_of_another_version_is_named_with_its_cure(database: Database) -> None:
+def test_table_of_another_version_is_reported_with_a_cure(database: Database) -> None:
     database.ask(
         "CREATE TABLE fletching_events (event_unique_id VARCHAR(64) PRIMARY KEY, timestamp TEXT)"
     )
@@ -276,7 +276,7 @@ def test_a_table_of_another_version_is_named_with_its_cure(database: Database) -
     database.ask("DROP TABLE older")
 
 
-def test_a_time_in_a_text_is_another_version(tmp_path: Path) -> None:
+def test_text_column_for_the_time_is_another_version(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     names = [name for name in row(event(1).fields()) if name != "event"]
     with sqlite3.connect(path) as file:
@@ -288,7 +288,7 @@ def test_a_time_in_a_text_is_another_version(tmp_path: Path) -> None:
 
 
 @everywhere
-def test_a_table_that_nobody_may_write_is_no_fault_of_an_event(database: Database) -> None:
+def test_read_only_table_is_not_the_fault_of_an_event(database: Database) -> None:
     sql = Sql(database.url)
     assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     database.ask("ALTER TABLE fletching_events RENAME TO older")
@@ -310,7 +310,7 @@ def test_a_table_that_nobody_may_write_is_no_fault_of_an_event(database: Databas
         pytest.param("23514", [Verdict.RETRY, Verdict.RETRY, Verdict.SPLIT], id="a constraint"),
     ],
 )
-def test_an_error_of_any_class_is_the_fault_of_its_event(
+def test_error_of_any_class_can_be_the_fault_of_an_event(
     database: Database, code: str, verdicts: list[Verdict]
 ) -> None:
     sql = Sql(database.url)
@@ -334,7 +334,7 @@ def test_an_error_of_any_class_is_the_fault_of_its_event(
 
 
 @pytest.mark.parametrize("database", ["PostgreSQL utf8"], indirect=True)
-def test_a_table_in_parts_by_time_takes_all_but_the_bad_one(database: Database) -> None:
+def test_partitioned_table_accepts_all_but_the_rejected_row(database: Database) -> None:
     sql = Sql(database.url)
     sql.deliver(queued(event(1)), 1)
     database.ask("ALTER TABLE fletching_events RENAME TO whole")
@@ -347,7 +347,7 @@ def test_a_table_in_parts_by_time_takes_all_but_the_bad_one(database: Database) 
     sql.close()
 
 
-def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+def test_dropped_table_is_created_again(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     sql = Sql(f"sqlite:///{path}")
     assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
@@ -364,7 +364,7 @@ def test_a_table_that_is_gone_is_made_anew(tmp_path: Path) -> None:
     sql.close()
 
 
-def test_a_database_that_is_locked_is_waited_for(tmp_path: Path) -> None:
+def test_locked_database_is_retried(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     sql = Sql(f"sqlite:///{path}?timeout=0")
     assert sql.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
@@ -385,7 +385,7 @@ def test_a_database_that_is_locked_is_waited_for(tmp_path: Path) -> None:
         pytest.param("mysql+pymysql://u:hunter2@h/d?unix_socket=/no/such/socket", id="no MariaDB"),
     ],
 )
-def test_a_database_that_is_away_is_a_failure(url: str) -> None:
+def test_unavailable_database_is_a_failure(url: str) -> None:
     for batch in (queued(event(1)), queued(event(1), event(2))):
         answer = Sql(url).deliver(batch, 9)
         assert answer.verdict is Verdict.RETRY
@@ -393,7 +393,7 @@ def test_a_database_that_is_away_is_a_failure(url: str) -> None:
         assert "\n" not in answer.why
 
 
-def test_a_field_that_an_event_does_not_have_is_null() -> None:
+def test_missing_field_is_null() -> None:
     assert row(event(1, events.COMPLAINT, click_url="").fields())["bounce_text"] is None
 
 
@@ -437,7 +437,7 @@ DEAD = {
 
 
 @everywhere
-def test_bad_texts_and_a_restart(
+def test_unstorable_texts_and_a_restart(
     database: Database, redis: RedisServer, matrix: Table, tmp_path: Path
 ) -> None:
     redis.client.flushall()

@@ -25,7 +25,7 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-def test_one_has_it_at_a_time(redis: RedisServer) -> None:
+def test_lease_has_one_holder_at_a_time(redis: RedisServer) -> None:
     one, two = (Lease(open_store(redis.url), "a") for _ in range(2))
     assert [one.acquire(), two.acquire(), one.acquire(), two.acquire()] == [
         True,
@@ -40,7 +40,7 @@ def test_one_has_it_at_a_time(redis: RedisServer) -> None:
     assert not one.acquire()
 
 
-def test_it_ends_while_redis_is_away() -> None:
+def test_lease_expires_while_redis_is_unavailable() -> None:
     """Another may have it by then: whoever cannot ask has it no more."""
     with RedisServer() as own:
         lease = Lease(open_store(own.url), "a", 0.5)
@@ -52,17 +52,17 @@ def test_it_ends_while_redis_is_away() -> None:
         wait_until("it never ends", lambda: not lease.held)
 
 
-def test_leases_of_other_names_are_others(redis: RedisServer) -> None:
+def test_leases_are_independent_by_name(redis: RedisServer) -> None:
     assert Lease(open_store(redis.url), "b").acquire()
     assert Lease(open_store(redis.url), "c").acquire()
 
 
-def test_one_that_is_not_renewed_ends(redis: RedisServer) -> None:
+def test_lease_that_is_not_renewed_expires(redis: RedisServer) -> None:
     assert Lease(open_store(redis.url), "d", 0.2).acquire()
     wait_until("it never ends", Lease(open_store(redis.url), "d").acquire)
 
 
-def test_a_renewal_begins_the_time_anew(redis: RedisServer) -> None:
+def test_renewal_restarts_the_time(redis: RedisServer) -> None:
     renewed = Lease(open_store(redis.url), "f", 1000)
     assert renewed.acquire()
     redis.client.pexpire(keys.lease("f"), 5000)
@@ -72,7 +72,7 @@ def test_a_renewal_begins_the_time_anew(redis: RedisServer) -> None:
     assert left > 5000
 
 
-def test_without_redis_nobody_has_it() -> None:
+def test_lease_raises_without_redis() -> None:
     lease = Lease(open_store("unix:///no/such/socket"), "a")
     with pytest.raises(StoreUnavailable):
         lease.acquire()

@@ -43,7 +43,7 @@ def told(redis: RedisServer) -> list[dict[str, object]]:
     return [json.loads(event) for _, event in EventLog(open_store(redis.url)).read("0", 100)]
 
 
-def test_a_mail_is_an_event_where_a_destination_asks_for_it(redis: RedisServer) -> None:
+def test_message_prepared_is_written_for_a_destination_that_wants_it(redis: RedisServer) -> None:
     with MilterDaemon(redis.url, TOLD) as milter:
         replies = [milter.mail(FROM, ID), milter.mail(FROM)]
         assert [reply.replies for reply in replies] == [[ACCEPT], [ACCEPT]]
@@ -64,7 +64,9 @@ def test_a_mail_is_an_event_where_a_destination_asks_for_it(redis: RedisServer) 
 
 
 @pytest.mark.parametrize("config", [CONFIG, TOLD_OF_CLICKS])
-def test_and_is_none_where_nobody_does(redis: RedisServer, config: str) -> None:
+def test_message_prepared_is_not_written_without_such_a_destination(
+    redis: RedisServer, config: str
+) -> None:
     with MilterDaemon(redis.url, config) as milter:
         milter.mail(FROM)
     assert told(redis) == []
@@ -83,7 +85,7 @@ def test_warnings_are_counted_with_the_campaign(redis: RedisServer) -> None:
     assert set(counts.values()) == {2, 3}, "the others are of all three mails"
 
 
-def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -> None:
+def test_number_of_different_warnings_is_limited(redis: RedisServer) -> None:
     redis.client.hset(keys.campaign("cccccccccccc"), "opened", 1)
     redis.client.expire(keys.campaign("cccccccccccc"), 1000)
     warnings = Warnings(open_store(redis.url))
@@ -95,7 +97,7 @@ def test_warnings_that_are_all_different_do_not_fill_redis(redis: RedisServer) -
     assert 0 < redis.client.ttl(keys.warnings("cccccccccccc")) <= 1000
 
 
-def test_a_long_warning_is_cut(redis: RedisServer) -> None:
+def test_long_warning_is_cut(redis: RedisServer) -> None:
     redis.client.hset(keys.campaign("dddddddddddd"), "opened", 1)
     Warnings(open_store(redis.url)).count("d" * 12, {"y" * 9000: 2})
     counted = statistics_of(redis.url).warnings("d" * 12)

@@ -54,7 +54,7 @@ def test_server_with_tls_and_a_client_certificate(server: RedisServer, tls: Cert
     ],
     ids=["authority", "own-certificate", "tls"],
 )
-def test_server_with_tls_refuses(
+def test_server_with_tls_refuses_wrong_clients(
     server: RedisServer, tls: Certificates, scheme: str, lacking: str | None, why: str
 ) -> None:
     options = tls.query.split("&")
@@ -66,7 +66,7 @@ def test_server_with_tls_refuses(
         counts(f"{scheme}://:pa%2Fss@127.0.0.1:{server.port}/0{query}")
 
 
-def test_a_name_that_is_not_in_the_certificate(tmp_path: Path) -> None:
+def test_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
     other = certificates(tmp_path, ("redis.example.com",), "")
     with RedisServer(tls=other) as redis:
         query = other.query
@@ -76,7 +76,7 @@ def test_a_name_that_is_not_in_the_certificate(tmp_path: Path) -> None:
         assert counts(f"{url}&ssl_check_hostname=false") == 1
 
 
-def test_password_in_a_file_may_change(tmp_path: Path) -> None:
+def test_changed_password_file_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "password"
     with RedisServer(password="before") as redis:
         connection = open_store(f"{redis.url}?password_file={file}")
@@ -91,7 +91,7 @@ def test_password_in_a_file_may_change(tmp_path: Path) -> None:
         assert connection.ask(lambda client: client.ping())
 
 
-def test_user_and_a_password_file(tmp_path: Path) -> None:
+def test_user_with_a_password_file(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("pw")
     with RedisServer() as redis:
         ask(redis.client, "ACL SETUSER", "crm", "on", ">pw", "~*", "+@all")
@@ -183,6 +183,6 @@ def test_parts_of_a_socket_url() -> None:
     assert url.credentials == Credentials(None, "pw")
 
 
-def test_no_password_of_a_url_is_shown() -> None:
+def test_passwords_in_urls_are_hidden() -> None:
     url = "rediss+sentinel://u:hunter2@a:1/m?sentinel_password=hunter2&ssl_password=hunter2"
     assert "hunter2" not in repr(parse(url))

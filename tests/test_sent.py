@@ -61,7 +61,7 @@ def write_all(sent: Sent) -> None:
     wait_until("what was sent is not counted", lambda: not sent.write())
 
 
-def test_number_alone_is_not_counted(store: Stores) -> None:
+def test_message_number_alone_is_not_counted_as_sent(store: Stores) -> None:
     begun(store.url, A)
     assert count(store.url) == 0
 
@@ -91,7 +91,7 @@ def test_two_processes_count_one_campaign(store: Stores) -> None:
     assert count(store.url) == 9
 
 
-def test_counters_end_with_their_campaign(store: Stores) -> None:
+def test_sent_counters_expire_with_their_campaign(store: Stores) -> None:
     begun(store.url, A)
     store.look.expire(keys.campaign(A), 1000)
     sent = Sent(open_store(store.url))
@@ -101,7 +101,7 @@ def test_counters_end_with_their_campaign(store: Stores) -> None:
         assert 990 < store.look.ttl(getattr(keys, name)(A)) <= 1000
 
 
-def test_counters_of_a_campaign_that_was_lost_end_with_it(store: Stores) -> None:
+def test_sent_counters_of_a_lost_campaign_expire_with_it(store: Stores) -> None:
     begun(store.url, A)
     key = keys.counts(A)
     store.look.hset(key, "clicks|0|a|t100", 1)
@@ -112,7 +112,7 @@ def test_counters_of_a_campaign_that_was_lost_end_with_it(store: Stores) -> None
     assert store.look.ttl(key) == pytest.approx(store.look.ttl(keys.campaign(A)), abs=9)
 
 
-def test_campaign_that_is_gone_waits_until_it_is_made_again(store: Stores) -> None:
+def test_counts_wait_until_a_lost_campaign_is_created_again(store: Stores) -> None:
     campaigns, sent = begun(store.url, A, B), Sent(open_store(store.url))
     add(sent, 2)
     add(sent, 3, B)
@@ -124,7 +124,7 @@ def test_campaign_that_is_gone_waits_until_it_is_made_again(store: Stores) -> No
     assert (count(store.url), count(store.url, B)) == (2, 3)
 
 
-def test_campaign_that_stays_away_is_given_up(store: Stores) -> None:
+def test_counts_of_a_campaign_that_stays_lost_are_dropped(store: Stores) -> None:
     sent = Sent(open_store(store.url))
     add(sent, 2)
     wait_until("it is tried for ever", lambda: not sent.write())
@@ -135,7 +135,7 @@ def test_campaign_that_stays_away_is_given_up(store: Stores) -> None:
     assert count(store.url) == 3
 
 
-def test_count_that_was_forgotten_here_begins_anew(store: Stores) -> None:
+def test_dropped_count_starts_again_under_another_name(store: Stores) -> None:
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(4)]
     begun(store.url, *names)
     sent = Sent(open_store(store.url), most=2)
@@ -156,7 +156,7 @@ def test_many_campaigns_are_written_at_once(store: Stores) -> None:
     assert [count(store.url, name) for name in names] == [1 + place % 3 for place in range(60)]
 
 
-def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
+def test_lost_answer_does_not_count_twice(store: Stores) -> None:
     """Redis hangs, gets the counts, and answers nobody."""
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(6)]
     begun(store.url, *names)
@@ -179,7 +179,7 @@ def test_answer_that_was_lost_counts_nothing_twice(store: Stores) -> None:
     assert [count(store.url, name) for name in names] == [7] * 6
 
 
-def test_mails_wait_while_redis_is_away() -> None:
+def test_counts_wait_while_redis_is_unavailable() -> None:
     with RedisServer() as server:
         begun(server.url, A)
         sent = Sent(open_store(server.url))
@@ -192,7 +192,7 @@ def test_mails_wait_while_redis_is_away() -> None:
         assert count(server.url) == 6
 
 
-def test_what_is_too_much_at_once_is_written_in_parts() -> None:
+def test_many_counts_are_written_in_parts() -> None:
     """On a line that is so slow, or so bad, that all of it never gets through."""
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(600)]
     with RedisServer() as server, CutLine(server.port, 100_000) as line:
@@ -210,7 +210,7 @@ def test_what_is_too_much_at_once_is_written_in_parts() -> None:
         assert [count(server.url, name) for name in names[::50]] == [1] * 12
 
 
-def test_what_redis_forgot_is_counted_again() -> None:
+def test_counts_that_redis_lost_are_written_again() -> None:
     with RedisServer(*UNSAVED) as server:
         begun(server.url, A, B)
         sent = Sent(open_store(server.url))
@@ -229,7 +229,7 @@ def test_what_redis_forgot_is_counted_again() -> None:
         assert (count(server.url), count(server.url, B)) == (13, 7)
 
 
-def test_lost_campaign_has_its_counts_again(store: Stores) -> None:
+def test_lost_campaign_gets_its_counts_again(store: Stores) -> None:
     campaigns, sent = begun(store.url), Sent(open_store(store.url))
     send(campaigns, sent, question(), count=5)
     store.flush()
@@ -237,7 +237,7 @@ def test_lost_campaign_has_its_counts_again(store: Stores) -> None:
     assert count(store.url) == 6
 
 
-def test_shard_that_hangs_holds_no_other_up() -> None:
+def test_hanging_shard_does_not_delay_the_others() -> None:
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(12)]
     with running("cluster") as store:
         begun(store.url, *names)
@@ -296,7 +296,7 @@ def test_mail_that_is_refused_after_its_number_is_not_counted() -> None:
         assert milter_counts(milter, redis) == (3, 2)
 
 
-def test_late_answer_is_not_counted() -> None:
+def test_mail_answered_too_late_is_not_counted() -> None:
     """Redis gives a number when Postfix has its 451 already; the mail comes again."""
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
         assert milter.mail(FROM).replies == [ACCEPT]

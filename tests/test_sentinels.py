@@ -70,7 +70,7 @@ ways = pytest.mark.parametrize("way", [by_line, by_client])
 
 
 @ways
-def test_planned_failover_leaves_nothing_to_the_old_master(
+def test_nothing_is_written_to_the_old_master_after_a_planned_failover(
     sentinels: Sentinels, way: Callable[[str], Callable[[], bool]]
 ) -> None:
     count, old = way(sentinels.url), sentinels.master
@@ -103,7 +103,7 @@ def wake(server: RedisServer) -> None:
 
 @ways
 @pytest.mark.parametrize("hurt", [RedisServer.kill, RedisServer.pause, sleep])
-def test_old_master_that_comes_back_gets_nothing(
+def test_old_master_gets_no_writes_when_it_returns(
     sentinels: Sentinels,
     way: Callable[[str], Callable[[], bool]],
     hurt: Callable[[RedisServer], None],
@@ -121,7 +121,7 @@ def test_old_master_that_comes_back_gets_nothing(
     assert counted(new) == before + 100
 
 
-def test_a_sentinel_that_was_away_is_heard_again(sentinels: Sentinels) -> None:
+def test_sentinel_is_used_again_after_an_outage(sentinels: Sentinels) -> None:
     count = by_client(sentinels.url)
     for sentinel in sentinels.sentinels:
         assert count()
@@ -133,7 +133,7 @@ def test_a_sentinel_that_was_away_is_heard_again(sentinels: Sentinels) -> None:
     wait_until("it does not follow", lambda: count() and counted(old) == counted(sentinels.master))
 
 
-def test_clients_work_while_all_sentinels_are_away(sentinels: Sentinels) -> None:
+def test_clients_work_without_any_sentinel(sentinels: Sentinels) -> None:
     count = by_line(sentinels.url)
     assert count()
     for sentinel in sentinels.sentinels:
@@ -147,7 +147,7 @@ def test_clients_work_while_all_sentinels_are_away(sentinels: Sentinels) -> None
             sentinel.resume()
 
 
-def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
+def test_answer_with_the_highest_epoch_wins() -> None:
     """The others hear of a failover later than the sentinel that carries it out."""
     master = Master([], SERVICE)
     old, new = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
@@ -161,7 +161,7 @@ def test_of_two_answers_the_one_with_the_higher_epoch_counts() -> None:
     assert master.term == term + 1
 
 
-def test_what_a_sentinel_said_that_is_gone_for_long_is_forgotten() -> None:
+def test_answer_of_a_silent_sentinel_expires() -> None:
     master = Master([], SERVICE)
     master.store_answer(0, (5, ("10.0.0.1", 6379)))
     master.store_answer(1, (0, ("10.0.0.2", 6379)))
@@ -187,7 +187,7 @@ def lone() -> Iterator[tuple[RedisServer, str]]:
             yield master, f"redis+sentinel://127.0.0.1:{sentinel.port}/{SERVICE}"
 
 
-def test_a_master_that_is_demoted_by_hand_is_left(lone: tuple[RedisServer, str]) -> None:
+def test_connection_leaves_a_master_that_is_demoted_by_hand(lone: tuple[RedisServer, str]) -> None:
     master, url = lone
     connection = open_store(url)
     connection.ask(lambda client: client.get(KEY))
@@ -206,7 +206,7 @@ def test_a_master_that_is_demoted_by_hand_is_left(lone: tuple[RedisServer, str])
     connection.ask(lambda client: client.set(KEY, 1))
 
 
-def test_a_user_who_may_not_ask_for_the_role_is_served(lone: tuple[RedisServer, str]) -> None:
+def test_user_without_the_right_to_role_is_served(lone: tuple[RedisServer, str]) -> None:
     master, url = lone
     words = ("ACL SETUSER", "crm", "on", ">pw", "~*", "+@all", "-role")
     ask(master.client, *words)
@@ -220,7 +220,9 @@ def listening() -> int:
     return sum(thread.name.startswith("sentinel-") for thread in threading.enumerate())
 
 
-def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -> None:
+def test_one_thread_per_sentinel_runs_while_the_store_is_in_use(
+    lone: tuple[RedisServer, str],
+) -> None:
     gc.collect()
     wait_until("threads of other tests go on", lambda: not listening())
     _, url = lone
@@ -244,7 +246,7 @@ def test_threads_listen_while_a_client_is_there(lone: tuple[RedisServer, str]) -
         pytest.param("?sentinel_password=wrong", "AUTH <password> called", id="wrong password"),
     ],
 )
-def test_reason_tells_what_a_sentinel_answered(query: str, why: str) -> None:
+def test_error_quotes_the_answer_of_a_sentinel(query: str, why: str) -> None:
     with RedisServer() as server:
         url = f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}{query}"
         with pytest.raises(
@@ -253,7 +255,7 @@ def test_reason_tells_what_a_sentinel_answered(query: str, why: str) -> None:
             open_store(url).ask(lambda client: client.ping())
 
 
-def test_a_thread_outlives_what_nobody_expected(
+def test_listening_thread_survives_unexpected_errors(
     lone: tuple[RedisServer, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else nobody would hear of the next failover."""
@@ -271,7 +273,7 @@ def test_a_thread_outlives_what_nobody_expected(
     wait_until("it does not ask again", lambda: len(heard) > 1)
 
 
-def test_without_sentinels_nothing_listens() -> None:
+def test_no_thread_runs_without_sentinels() -> None:
     gc.collect()
     wait_until("threads of other tests go on", lambda: not listening())
     with RedisServer() as server:
@@ -279,7 +281,7 @@ def test_without_sentinels_nothing_listens() -> None:
         assert listening() == 0
 
 
-def test_a_child_of_a_process_listens_itself(lone: tuple[RedisServer, str]) -> None:
+def test_forked_child_starts_its_own_threads(lone: tuple[RedisServer, str]) -> None:
     _, url = lone
     connection = open_store(url)
     connection.ask(lambda client: client.ping())

@@ -226,7 +226,7 @@ def happened(draw: st.DrawFn) -> Event:
     st.lists(st.lists(happened(), max_size=30), max_size=4),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_numbers_are_those_of_a_plain_model(
+def test_counts_equal_those_of_a_plain_model(
     running_store: Stores, messages: list[Mail], batches: list[list[Event]]
 ) -> None:
     running_store.flush()
@@ -258,7 +258,7 @@ def test_the_numbers_are_those_of_a_plain_model(
 
 @given(st.lists(happened(), max_size=40))
 @settings(max_examples=40, deadline=None)
-def test_what_is_told_twice_makes_nobody_unique_twice(
+def test_repeated_events_do_not_change_unique_counts(
     running_store: Stores, batch: list[Event]
 ) -> None:
     running_store.flush()
@@ -309,7 +309,7 @@ def only(rows: Sequence[Row], kind: str) -> dict[str, int]:
     return {row.name: getattr(row, kind) for row in rows if getattr(row, kind)}
 
 
-def test_a_bots_click_is_counted_apart(store: Stores) -> None:
+def test_bot_clicks_are_counted_separately(store: Stores) -> None:
     begun(store, A)
     told = append(
         store,
@@ -351,7 +351,7 @@ HAPPENED: dict[str, Any] = {
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, list) else None,
 )
-def test_an_open_is_a_persons_a_proxys_or_a_bots(
+def test_opens_of_persons_proxies_and_bots_are_counted_separately(
     store: Stores,
     dimensions: list[str],
     opens: int,
@@ -371,7 +371,7 @@ def test_an_open_is_a_persons_a_proxys_or_a_bots(
 
 @given(st.lists(st.tuples(st.sampled_from(list(HAPPENED)), st.integers(1, 9)), max_size=60))
 @settings(max_examples=60, deadline=None)
-def test_clicks_never_exceed_confirmed_opens_nor_these_all_opens(
+def test_unique_clicks_never_exceed_confirmed_or_unique_opens(
     running_store: Stores, played: list[tuple[str, int]]
 ) -> None:
     running_store.flush()
@@ -385,7 +385,7 @@ def test_clicks_never_exceed_confirmed_opens_nor_these_all_opens(
     assert sorted(each or 0 for each in unique) == list(unique)
 
 
-def test_what_nothing_measures_is_unknown(store: Stores) -> None:
+def test_counts_without_a_source_are_unknown(store: Stores) -> None:
     begun(store, A, B)
     log = EventLog(shared_store(store.url))
     log.append([event(events.BOUNCE, campaign=B, bounce_type="s"), event(events.CLICK, 2)])
@@ -405,7 +405,7 @@ def test_what_nothing_measures_is_unknown(store: Stores) -> None:
 NEWS = frozenset({"opens", "clicks"})
 
 
-def test_in_a_breakdown_a_campaign_with_a_source_is_enough(store: Stores) -> None:
+def test_row_of_a_breakdown_needs_one_campaign_with_a_source(store: Stores) -> None:
     begun(store, A, C)
     told = append(store, event(events.BOUNCE, campaign=C, bounce_type="h"))
     news, shop = told.by("mail_class")
@@ -414,7 +414,7 @@ def test_in_a_breakdown_a_campaign_with_a_source_is_enough(store: Stores) -> Non
     assert (day.bounces_hard, day.complaints) == (1, None)
 
 
-def test_the_first_message_and_the_millionth(store: Stores) -> None:
+def test_lowest_and_highest_message_numbers_are_counted(store: Stores) -> None:
     begun(store, A)
     numbers = (1, 2, 999_999, 1_000_000)
     told = append(store, *(event(events.OPEN, number) for number in numbers * 3))
@@ -423,7 +423,7 @@ def test_the_first_message_and_the_millionth(store: Stores) -> None:
     assert (found.opens, found.unique_opens) == (12, 4)
 
 
-def test_bits_of_the_highest_numbers_take_little_room(store: Stores) -> None:
+def test_bits_of_the_highest_numbers_take_little_memory(store: Stores) -> None:
     begun(store, A)
     numbers = (1, 65_535, 65_536, HIGHEST - 1, HIGHEST)
     told = append(store, *(event(events.OPEN, number) for number in numbers * 2))
@@ -435,7 +435,7 @@ def test_bits_of_the_highest_numbers_take_little_room(store: Stores) -> None:
     assert max(int(store.look.strlen(key)) for key in keys) <= 65_536 // 8
 
 
-def test_a_batch_larger_than_one_run_of_the_script(store: Stores) -> None:
+def test_large_batch_is_counted(store: Stores) -> None:
     begun(store, A, B)
     opens = [event(events.OPEN, number, campaign=name) for name in (A, B) for number in range(555)]
     told = append(store, *opens, *opens)
@@ -445,7 +445,7 @@ def test_a_batch_larger_than_one_run_of_the_script(store: Stores) -> None:
         assert (found.opens, found.unique_opens) == (1110, 555)
 
 
-def test_links_of_single_messages_take_little_room(store: Stores) -> None:
+def test_links_of_single_messages_take_little_memory(store: Stores) -> None:
     """A link with the reader's number in it: each is of one message, whose number may be high."""
     begun(store, A)
     append(
@@ -462,7 +462,7 @@ def test_links_of_single_messages_take_little_room(store: Stores) -> None:
     assert all(link.unique_clicks == 1 for link in statistics_of(store.url).links(A))
 
 
-def test_a_campaign_that_cannot_be_counted_holds_nobody_up(
+def test_damaged_counters_do_not_stop_other_events(
     store: Stores, capfd: pytest.CaptureFixture[str]
 ) -> None:
     begun(store, A)
@@ -478,7 +478,7 @@ def test_a_campaign_that_cannot_be_counted_holds_nobody_up(
     store.look.delete(key)
 
 
-def test_a_link_is_unique_by_itself(store: Stores) -> None:
+def test_unique_clicks_are_counted_for_each_link(store: Stores) -> None:
     begun(store, A)
     one, two = "https://example.com/1", "https://example.com/2"
     told = append(
@@ -497,7 +497,7 @@ def test_a_link_is_unique_by_itself(store: Stores) -> None:
     ["a|b", "50%", "%7c", "a b", "t\n\t", "{a}", "ünï", "\U0001f4ee", "\x7f\x01", "", "x" * 500],
     ids=ascii,
 )
-def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> None:
+def test_names_of_lists_and_virtual_mtas_are_returned_unchanged(store: Stores, name: str) -> None:
     asked = replace(Mail(A, name, name, 0).question, mail_class="News")
     send(asking(store), Sent(shared_store(store.url)), asked, name)
     told = append(store, event(events.OPEN, listid=name, mtaid=name))
@@ -507,7 +507,7 @@ def test_names_of_lists_and_virtual_mtas_come_back(store: Stores, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
-def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -> None:
+def test_name_that_is_not_utf_8_is_as_in_events(store: Stores, name: str) -> None:
     send(asking(store), Sent(shared_store(store.url)), Mail(A, name, "", 0).question)
     opened = event(events.OPEN, listid=name)
     told = append(store, opened)
@@ -515,14 +515,14 @@ def test_a_name_that_is_no_text_is_as_events_tell_it(store: Stores, name: str) -
 
 
 @pytest.mark.parametrize("url", ["https://e.example/\udcff", "https://e.example/\0|", "x" * 5000])
-def test_odd_urls_are_links_too(store: Stores, url: str) -> None:
+def test_unusual_urls_are_counted_as_links(store: Stores, url: str) -> None:
     begun(store, A)
     clicked = event(events.CLICK, click_url=url)
     told = append(store, clicked)
     assert told.links(A) == (Link(str(clicked.fields()["click_url"]), 1, 1, 0),)
 
 
-def test_lists_are_one_in_any_case_and_virtual_mtas_are_not(store: Stores) -> None:
+def test_lists_ignore_case_and_virtual_mtas_do_not(store: Stores) -> None:
     begun(store, A)
     told = append(
         store,
@@ -533,7 +533,7 @@ def test_lists_are_one_in_any_case_and_virtual_mtas_are_not(store: Stores) -> No
     assert only(told.by("mtaid"), "opens") == {"A": 1, "a": 1}
 
 
-def test_days_are_those_of_utc(store: Stores) -> None:
+def test_days_are_in_utc(store: Stores) -> None:
     begun(store, A)
     midnight = (BEGAN + DAY) * 1000
     told = append(store, *(event(events.OPEN, 1, midnight + past) for past in (-1, 0)))
@@ -542,7 +542,7 @@ def test_days_are_those_of_utc(store: Stores) -> None:
     assert only(told.by("day"), "unique_opens") == {"2026-11-21": 1}
 
 
-def test_events_of_a_campaign_that_redis_lost_count_when_it_is_made_again(store: Stores) -> None:
+def test_events_of_a_lost_campaign_are_counted_until_it_is_created_again(store: Stores) -> None:
     figures = append(store, event(events.OPEN), event(events.CLICK))
     assert figures.campaign(A) is None
     counters = store.keys(f"*{A}*")
@@ -557,20 +557,20 @@ def test_events_of_a_campaign_that_redis_lost_count_when_it_is_made_again(store:
     assert campaign - 100 < store.look.ttl(keys.counts(A)) <= campaign
 
 
-def test_events_without_a_campaign_count_nowhere(store: Stores) -> None:
+def test_events_without_a_campaign_are_not_counted(store: Stores) -> None:
     figures = append(store, event(events.OPEN, campaign=""))
     assert figures.by("day") == ()
     assert store.keys("*counts*") + store.keys("*seen*") == []
 
 
-def test_counters_of_a_campaign_in_its_last_minute_end_with_it(store: Stores) -> None:
+def test_counters_written_in_the_last_minute_expire_with_the_campaign(store: Stores) -> None:
     begun(store, A)
     store.look.expire(keys.campaign(A), 50)
     append(store, event(events.OPEN))
     assert 0 < store.look.ttl(f"{keys.seen(A)}opens:0") <= 50
 
 
-def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:
+def test_all_counters_expire_with_the_campaign(store: Stores) -> None:
     begun(store, A)
     told = append(store, *(event(type) for type in (events.CLICK, events.OPEN)))
     kept = store.look.ttl(keys.campaign(A))
@@ -581,7 +581,7 @@ def test_all_that_was_counted_ends_with_the_campaign(store: Stores) -> None:
     assert told.campaigns() == ()
 
 
-def test_the_latest_campaigns_come_first(store: Stores) -> None:
+def test_newest_campaigns_come_first(store: Stores) -> None:
     campaigns = asking(store)
     for hour, name in enumerate((B, C, A)):
         campaigns.campaign_of(Mail(name, "", "", hour).question)
@@ -604,7 +604,7 @@ def test_the_latest_campaigns_come_first(store: Stores) -> None:
         ("with a text in the SendID", None, 0, Wanted(search="HOP"), [C]),
     ],
 )
-def test_pages_of_campaigns(
+def test_campaigns_are_filtered_and_paged(
     store: Stores,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -623,7 +623,7 @@ def test_pages_of_campaigns(
         assert by_class == Counter(CLASSES[each] for each in found)
 
 
-def test_campaigns_that_have_ended_leave_no_gap(store: Stores) -> None:
+def test_expired_campaigns_leave_no_gap_in_a_page(store: Stores) -> None:
     begun(store, A)
     for number in range(5):
         store.look.zadd(keys.CAMPAIGNS, {f"ended{number}": BEGAN + DAY + number})
@@ -632,7 +632,7 @@ def test_campaigns_that_have_ended_leave_no_gap(store: Stores) -> None:
     assert store.look.zcard(keys.CAMPAIGNS) == 1
 
 
-def test_the_newest_campaign_of_a_sendid(store: Stores) -> None:
+def test_newest_campaign_of_a_sendid(store: Stores) -> None:
     told = statistics_of(store.url)
     assert told.newest("newsa") is None
     begun(store, A)
@@ -645,7 +645,7 @@ def test_the_newest_campaign_of_a_sendid(store: Stores) -> None:
     assert told.newest("newsa") is None
 
 
-def test_every_number_has_its_kind() -> None:
+def test_every_count_has_a_kind() -> None:
     """A field that nobody counts would always be 0."""
     model = Model()
     model.sent(Mail(A, "", "", 0))
@@ -661,7 +661,7 @@ def test_every_number_has_its_kind() -> None:
     assert {kind for _, kind, *_ in model.counted} == set(KINDS)
 
 
-def test_without_redis_everything_says_so() -> None:
+def test_every_method_raises_without_redis() -> None:
     told = statistics_of("unix:///no/such/socket")
     for ask in (told.campaigns, lambda: told.campaign(A), lambda: told.by("day")):
         with pytest.raises(StoreUnavailable):

@@ -70,7 +70,7 @@ def until(ask: Callable[[], T], seconds: float = 60) -> T:
     return answer
 
 
-def test_the_first_message_opens_a_campaign_and_the_next_ones_join_it(
+def test_first_message_opens_a_campaign_that_later_ones_join(
     campaigns: Campaigns,
 ) -> None:
     assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
@@ -78,19 +78,19 @@ def test_the_first_message_opens_a_campaign_and_the_next_ones_join_it(
     assert campaigns.campaign_of(question("b1", "c" * 12)) == Numbered("c" * 12, 1)
 
 
-def test_a_second_host_joins_the_campaign_of_the_first(server: RedisServer) -> None:
+def test_second_host_joins_the_campaign_of_the_first(server: RedisServer) -> None:
     here, there = (Campaigns(open_store(server.url)) for _ in range(2))
     assert here.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
     assert there.campaign_of(question(candidate="b" * 12)) == Numbered("aaaaaaaaaaaa", 2)
     assert here.campaign_of(question(candidate="c" * 12)) == Numbered("aaaaaaaaaaaa", 3)
 
 
-def test_sendids_are_one_campaign_in_any_case(campaigns: Campaigns) -> None:
+def test_sendids_ignore_case(campaigns: Campaigns) -> None:
     campaigns.campaign_of(question("News7"))
     assert campaigns.campaign_of(question("nEWS7", "b" * 12)) == Numbered("aaaaaaaaaaaa", 2)
 
 
-def test_the_campaign_remembers_its_first_message(
+def test_campaign_keeps_the_fields_of_its_first_message(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
@@ -110,7 +110,7 @@ def test_the_campaign_remembers_its_first_message(
     assert campaigns.campaign("b" * 12) is None
 
 
-def test_the_window_counts_from_the_first_message(
+def test_window_is_not_extended_by_later_messages(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
@@ -122,7 +122,7 @@ def test_the_window_counts_from_the_first_message(
     assert look.pttl(key) <= 5 * DAY * 1000
 
 
-def test_after_its_window_a_sendid_opens_a_new_campaign(
+def test_sendid_opens_a_new_campaign_after_its_window(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     assert campaigns.campaign_of(question(window=1)) == Numbered("a" * 12, 1)
@@ -132,7 +132,7 @@ def test_after_its_window_a_sendid_opens_a_new_campaign(
     assert campaigns.campaign("a" * 12) is not None
 
 
-def test_a_campaign_outlives_its_window_and_its_bounces(
+def test_campaign_is_kept_after_its_window_and_bounces(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
@@ -143,7 +143,7 @@ def test_a_campaign_outlives_its_window_and_its_bounces(
     assert (21 + 10 + 49) * DAY < kept <= (21 + 10 + 50) * DAY
 
 
-def test_the_index_forgets_campaigns_that_have_ended(server: RedisServer) -> None:
+def test_expired_campaigns_are_removed_from_the_index(server: RedisServer) -> None:
     campaigns, look = Campaigns(open_store(server.url)), server.client
     for place in range(3):
         campaigns.campaign_of(question(f"a{place}", "abc"[place] * 12, now=1_700_000_000 + place))
@@ -153,7 +153,7 @@ def test_the_index_forgets_campaigns_that_have_ended(server: RedisServer) -> Non
     assert look.zrange(keys.CAMPAIGNS, 0, -1) == ["a" * 12, "c" * 12]
 
 
-def test_a_host_that_joins_does_not_change_when_a_campaign_began(server: RedisServer) -> None:
+def test_joining_host_does_not_change_the_start_of_a_campaign(server: RedisServer) -> None:
     Campaigns(open_store(server.url)).campaign_of(question(now=1_700_000_000))
     Campaigns(open_store(server.url)).campaign_of(question(now=1_700_000_900))
     assert server.client.zscore(keys.CAMPAIGNS, "a" * 12) == 1_700_000_000
@@ -166,7 +166,7 @@ def _numbers(url: str, name: str, count: int, start: object, answers: object) ->
     answers.put(got)  # type: ignore[attr-defined]
 
 
-def test_many_hosts_at_once_open_one_campaign_and_no_number_twice(server: RedisServer) -> None:
+def test_concurrent_hosts_open_one_campaign_with_unique_numbers(server: RedisServer) -> None:
     spawn = multiprocessing.get_context("spawn")
     hosts, each = 8, 50
     start, answers = spawn.Barrier(hosts), spawn.Queue()
@@ -184,7 +184,7 @@ def test_many_hosts_at_once_open_one_campaign_and_no_number_twice(server: RedisS
     assert sorted(numbered.number for numbered in got) == list(range(1, hosts * each + 1))
 
 
-def test_many_threads_of_one_process_get_each_number_once(campaigns: Campaigns) -> None:
+def test_threads_of_one_process_get_unique_numbers(campaigns: Campaigns) -> None:
     got: list[Numbered | None] = []
     threads = [
         threading.Thread(
@@ -199,7 +199,9 @@ def test_many_threads_of_one_process_get_each_number_once(campaigns: Campaigns) 
     assert sorted(n.number for n in got if n) == list(range(1, 321))
 
 
-def test_what_a_bounce_is_attributed_to(server: RedisServer, campaigns: Campaigns) -> None:
+def test_bounce_records_are_stored_in_blocks_of_64(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
     for number in range(1, 131):
         campaigns.campaign_of(question(remember=(("email", f"r{number}@example.com"),)))
     for number in (1, 63, 64, 65, 128, 130):
@@ -212,7 +214,7 @@ def test_what_a_bounce_is_attributed_to(server: RedisServer, campaigns: Campaign
     assert server.client.lindex(blocks[0], 4) == '5 {"email":"r5@example.com"}'
 
 
-def test_a_message_without_a_record_leaves_no_gap(campaigns: Campaigns) -> None:
+def test_bounce_records_are_found_around_messages_without_one(campaigns: Campaigns) -> None:
     """Privacy, or no VERP: the records around it are found all the same."""
     remembered = [number for number in range(1, 200) if number % 3 and not 60 <= number <= 140]
     for number in range(1, 200):
@@ -223,7 +225,7 @@ def test_a_message_without_a_record_leaves_no_gap(campaigns: Campaigns) -> None:
         assert found == ({"email": f"r{number}@example.com"} if number in remembered else None)
 
 
-def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
+def test_each_write_renews_the_expiry_of_bounce_records(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
@@ -234,7 +236,9 @@ def test_a_record_is_kept_for_the_bounce_memory_from_its_last_write(
     assert look.ttl(key) > 9 * DAY
 
 
-def test_nothing_to_remember_leaves_no_record(server: RedisServer, campaigns: Campaigns) -> None:
+def test_message_with_nothing_to_remember_has_no_bounce_record(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
     campaigns.campaign_of(question(remember=()))
     assert server.client.keys("*:bounces:*") == []
     assert campaigns.bounce_record("aaaaaaaaaaaa", 1) is None
@@ -243,7 +247,7 @@ def test_nothing_to_remember_leaves_no_record(server: RedisServer, campaigns: Ca
 @pytest.mark.parametrize(
     "text", ["", "\udcff\udc80", "ünïcode ☃", 'q"uo\\te', "line\nend\0", "}{"], ids=ascii
 )
-def test_any_text_comes_back_as_it_was(campaigns: Campaigns, text: str) -> None:
+def test_any_text_is_returned_unchanged(campaigns: Campaigns, text: str) -> None:
     campaigns.campaign_of(question(monitor=text, remember=(("click_tracking_id", text),)))
     found = campaigns.campaign("aaaaaaaaaaaa")
     assert found is not None
@@ -251,7 +255,7 @@ def test_any_text_comes_back_as_it_was(campaigns: Campaigns, text: str) -> None:
     assert campaigns.bounce_record("aaaaaaaaaaaa", 1) == {"click_tracking_id": text}
 
 
-def test_a_mail_costs_one_round_trip(server: RedisServer, campaigns: Campaigns) -> None:
+def test_number_costs_one_round_trip(server: RedisServer, campaigns: Campaigns) -> None:
     campaigns.campaign_of(question())
     look = server.client
     before = look.info("commandstats")
@@ -272,7 +276,7 @@ def _calls(statistics: dict[str, dict[str, int]], command: str) -> int:
     return statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"]
 
 
-def test_a_redis_that_lost_the_scripts_gets_them_again(
+def test_scripts_are_loaded_again_after_script_flush(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
@@ -280,7 +284,7 @@ def test_a_redis_that_lost_the_scripts_gets_them_again(
     assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 2)
 
 
-def test_a_campaign_that_opens_too_late_leaves_nothing(
+def test_campaign_that_loses_a_race_is_deleted(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another host's SendID is there between the look and the opening."""
@@ -296,7 +300,7 @@ def test_a_campaign_that_opens_too_late_leaves_nothing(
     assert server.client.keys("*bbbb*") == []
 
 
-def test_a_stopped_redis_is_said_once_and_its_return_once(
+def test_outage_and_recovery_are_logged_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with RedisServer() as own:
@@ -319,7 +323,7 @@ def test_a_stopped_redis_is_said_once_and_its_return_once(
     assert said.count("redis_available") == 1
 
 
-def test_connections_that_were_cut_while_idle_cost_no_mail(
+def test_idle_connections_that_were_closed_fail_no_mail(
     server: RedisServer, campaigns: Campaigns
 ) -> None:
     campaigns.campaign_of(question())
@@ -328,14 +332,14 @@ def test_connections_that_were_cut_while_idle_cost_no_mail(
         assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", number)
 
 
-def test_connections_do_not_pile_up(server: RedisServer, campaigns: Campaigns) -> None:
+def test_number_of_connections_is_limited(server: RedisServer, campaigns: Campaigns) -> None:
     before = server.client.info("clients")["connected_clients"]
     for place in range(100):
         campaigns.campaign_of(question(f"a{place}", campaign_id(place, bytes(4))))
     assert server.client.info("clients")["connected_clients"] <= before + 17
 
 
-def test_a_frozen_redis_holds_no_mail_up(capfd: pytest.CaptureFixture[str]) -> None:
+def test_frozen_redis_gives_no_number_in_time(capfd: pytest.CaptureFixture[str]) -> None:
     with RedisServer() as own:
         campaigns = Campaigns(open_store(own.url))
         campaigns.campaign_of(question())
@@ -357,7 +361,7 @@ def test_a_frozen_redis_holds_no_mail_up(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr().err.count("redis_unavailable") == 1
 
 
-def test_a_name_server_that_hangs_holds_no_mail_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_name_server_gives_no_number_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, answered = threading.Event(), threading.Event()
 
     def hangs(*_: object, **__: object) -> list[object]:
@@ -395,26 +399,24 @@ def dripping() -> Iterator[int]:
             thread.join()
 
 
-def test_a_server_that_drips_holds_no_mail_up() -> None:
+def test_server_that_answers_byte_by_byte_gives_no_number_in_time() -> None:
     with dripping() as port:
         campaigns = Campaigns(open_store(f"redis://127.0.0.1:{port}/0"))
         assert campaigns.campaign_of(question()) is None
 
 
 @pytest.mark.parametrize("command", ["replicaof 127.0.0.1 1", "maxmemory 1"])
-def test_a_redis_that_may_not_write_is_away(server: RedisServer, command: str) -> None:
+def test_redis_that_refuses_writes_gives_no_number(server: RedisServer, command: str) -> None:
     with RedisServer(command) as own:
         assert Campaigns(open_store(own.url)).campaign_of(question()) is None
 
 
-def test_a_key_of_another_kind_is_trouble_and_no_crash(
-    server: RedisServer, campaigns: Campaigns
-) -> None:
+def test_key_of_the_wrong_type_gives_no_number(server: RedisServer, campaigns: Campaigns) -> None:
     server.client.hset(keys.sendid("a100525"), "not", "ours")
     assert campaigns.campaign_of(question()) is None
 
 
-def test_unix_sockets_passwords_and_databases() -> None:
+def test_url_selects_socket_password_and_database() -> None:
     with RedisServer("unixsocketperm 700", password="s3cret/x") as own:
         password = "s3cret%2Fx"
         urls = [
@@ -428,7 +430,9 @@ def test_unix_sockets_passwords_and_databases() -> None:
         assert Campaigns(open_store(own.url)).campaign_of(question()) is None
 
 
-def test_embedded_is_a_socket_in_the_state_directory(server: RedisServer, tmp_path: Path) -> None:
+def test_embedded_redis_is_a_socket_in_the_state_directory(
+    server: RedisServer, tmp_path: Path
+) -> None:
     campaigns = Campaigns(Store("embedded", tmp_path, PATIENT))
     assert campaigns.campaign_of(question()) is None
     (tmp_path / "redis").mkdir()
@@ -436,7 +440,7 @@ def test_embedded_is_a_socket_in_the_state_directory(server: RedisServer, tmp_pa
     assert campaigns.campaign_of(question()) == Numbered("aaaaaaaaaaaa", 1)
 
 
-def test_sentinels_name_the_master_and_the_master_is_asked() -> None:
+def test_numbers_come_from_the_master_that_sentinels_name() -> None:
     with RedisServer() as master, RedisServer() as second:
         monitor = f"sentinel monitor mails 127.0.0.1 {master.port} 1"
         with RedisServer(monitor, sentinel=True) as sentinel:
@@ -454,7 +458,7 @@ def test_sentinels_name_the_master_and_the_master_is_asked() -> None:
             assert until(lambda: campaigns.campaign_of(other)) == Numbered("b" * 12, 1)
 
 
-def test_a_service_that_sentinels_do_not_know_is_away() -> None:
+def test_service_unknown_to_the_sentinels_gives_no_number() -> None:
     with RedisServer("sentinel monitor mails 127.0.0.1 1 1", sentinel=True) as sentinel:
         url = f"redis+sentinel://127.0.0.1:{sentinel.port}/other"
         assert Campaigns(open_store(url)).campaign_of(question()) is None
@@ -471,7 +475,7 @@ def _ask(client: redis.Redis, *words: object) -> object:
     return client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
-def test_a_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> None:
+def test_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> None:
     store = open_store(redis_cluster.cluster_url(cluster))
     campaigns = Campaigns(store)
     for number in range(30):
@@ -487,7 +491,9 @@ def test_a_cluster_keeps_a_campaign_on_one_node(cluster: list[RedisServer]) -> N
     assert all(node.client.dbsize() for node in cluster)
 
 
-def test_all_keys_of_a_campaign_are_in_one_slot(server: RedisServer, campaigns: Campaigns) -> None:
+def test_keys_that_messages_create_are_in_one_slot(
+    server: RedisServer, campaigns: Campaigns
+) -> None:
     for _ in range(70):
         campaigns.campaign_of(question())
     everything = map(str, server.client.keys("*"))

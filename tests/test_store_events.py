@@ -59,14 +59,14 @@ def put(store: Stores, *ids: str) -> None:
 class TestAppended:
     """What is in the stream, and in which order."""
 
-    def test_events_are_read_in_their_order(self, log: EventLog) -> None:
+    def test_events_are_read_in_order(self, log: EventLog) -> None:
         log.append(several(3))
         log.append(several(3, 3))
         wanted = [each.json() for each in several(6)]
         assert [told for _, told in log.read("0", 100)] == wanted
         assert log.length() == 6
 
-    def test_reading_goes_on_behind_an_id(self, log: EventLog) -> None:
+    def test_reading_continues_after_an_id(self, log: EventLog) -> None:
         log.append(several(5))
         page = log.read("0", 2)
         assert names(page) == ["e0000", "e0001"]
@@ -74,13 +74,11 @@ class TestAppended:
         assert log.read(log.last_id(), 100) == []
         assert log.last_id() == log.read("0", 100)[-1][0]
 
-    def test_an_empty_stream(self, log: EventLog) -> None:
+    def test_empty_stream_has_no_events(self, log: EventLog) -> None:
         log.append([])
         assert (log.length(), log.last_id(), log.read("0", 10)) == (0, "0-0", [])
 
-    def test_twice_in_the_stream_and_once_in_the_numbers(
-        self, log: EventLog, store: Stores
-    ) -> None:
+    def test_event_appended_twice_is_counted_once(self, log: EventLog, store: Stores) -> None:
         opened = open_store(store.url)
         opened.ping()
         assert Campaigns(opened).campaign_of(
@@ -96,7 +94,7 @@ class TestAppended:
         suppression = Suppression(open_store(store.url))
         assert [entry.address for entry in suppression.entries()] == ["r@example.net"]
 
-    def test_a_redis_that_lost_the_scripts_gets_them_again(
+    def test_scripts_are_loaded_again_after_script_flush(
         self, log: EventLog, store: Stores
     ) -> None:
         log.append(several(1))
@@ -105,7 +103,7 @@ class TestAppended:
         log.append(several(1, 1))
         assert names(log.read("0", 10)) == ["e0000", "e0001"]
 
-    def test_many_at_once_lose_none_and_keep_each_ones_order(self, log: EventLog) -> None:
+    def test_concurrent_writers_lose_no_event_and_keep_their_order(self, log: EventLog) -> None:
         def append(writer: int) -> None:
             for batch in range(10):
                 start = writer * 1000 + batch * 20
@@ -158,10 +156,10 @@ def campaign(store: Stores) -> None:
 class TestOnce:
     """Events of a journal, which may be written any number of times."""
 
-    def test_the_marks_are_in_the_slot_of_the_stream(self) -> None:
+    def test_journals_are_in_the_slot_of_the_stream(self) -> None:
         assert key_slot(keys.JOURNALS.encode()) == key_slot(keys.EVENTS.encode())
 
-    def test_what_is_there_is_not_written_again(
+    def test_events_of_a_journal_are_written_once(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         for numbers in ((1, 2), (1, 2), (2, 3), (1,)):
@@ -170,7 +168,7 @@ class TestOnce:
         assert clicks(store) == (3, 3)
         assert log.state(["w", "x"]).last_sequences == {"w": 3, "x": 0}
 
-    def test_writers_have_their_own_sequences(
+    def test_each_journal_has_its_own_sequence(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         for writer in ("one", "two"):
@@ -178,7 +176,7 @@ class TestOnce:
         assert log.length() == 4
         assert clicks(store) == (4, 2)
 
-    def test_in_a_run_that_is_strange_nothing_happens(
+    def test_nothing_is_written_in_an_unknown_run(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         outcome = log.write(EventBatch(lines([1]), "w", frozenset([RUN])))
@@ -187,7 +185,7 @@ class TestOnce:
         assert log.length() == 0
         assert clicks(store) == (0, 0)
 
-    def test_a_stream_that_has_lost_events_takes_no_later_ones(
+    def test_stream_that_lost_events_refuses_later_ones(
         self, log: EventLog, runs: frozenset[str]
     ) -> None:
         log.write(EventBatch(lines([1]), "w", runs))
@@ -196,21 +194,23 @@ class TestOnce:
         assert log.write(EventBatch(lines([2, 3]), "w", runs, after=1)).is_complete
         assert log.length() == 3
 
-    def test_one_target_alone(self, log: EventLog, store: Stores, runs: frozenset[str]) -> None:
+    def test_batch_can_be_written_to_one_target_only(
+        self, log: EventLog, store: Stores, runs: frozenset[str]
+    ) -> None:
         batch = EventBatch(lines([1]), "w", runs)
         assert log.write(batch, lambda target: target != keys.EVENTS).is_complete
         assert (log.length(), clicks(store)) == (0, (1, 1))
         assert log.write(batch).is_complete
         assert (log.length(), clicks(store)) == (1, (1, 1))
 
-    def test_what_is_counted_ends_with_its_campaign(
+    def test_journals_of_counters_expire_with_the_campaign(
         self, log: EventLog, store: Stores, runs: frozenset[str]
     ) -> None:
         log.write(EventBatch(lines([1]), "w", runs))
         ends = [store.look.pttl(getattr(keys, name)(A)) for name in ("campaign", "counted")]
         assert 0 <= ends[0] - ends[1] < 60_000
 
-    def test_marks_of_writers_that_are_long_gone_are_forgotten(
+    def test_old_journals_are_removed_when_the_stream_is_trimmed(
         self, log: EventLog, runs: frozenset[str]
     ) -> None:
         day = 86_400_000
@@ -231,20 +231,20 @@ class TestGroup:
             assert names(log.take(group, "two", 2, 0)) == ["e0002"]
             assert log.take(group, "one", 2, 0) == []
 
-    def test_a_group_may_begin_with_what_is_new(self, log: EventLog) -> None:
+    def test_group_can_begin_with_new_events(self, log: EventLog) -> None:
         log.append(several(3))
         log.create_group("crm", "$")
         assert log.take("crm", "one", 10, 0) == []
         log.append(several(2, 3))
         assert names(log.take("crm", "one", 10, 0)) == ["e0003", "e0004"]
 
-    def test_a_group_may_begin_before_the_stream(self, log: EventLog) -> None:
+    def test_group_can_begin_before_the_stream_exists(self, log: EventLog) -> None:
         log.create_group("crm", "0")
         assert log.length() == 0
         log.append(several(1))
         assert names(log.take("crm", "one", 10, 0)) == ["e0000"]
 
-    def test_joining_again_moves_nothing(self, log: EventLog) -> None:
+    def test_creating_an_existing_group_does_not_move_it(self, log: EventLog) -> None:
         log.append(several(3))
         log.create_group("crm", "0")
         log.take("crm", "one", 2, 0)
@@ -252,7 +252,7 @@ class TestGroup:
         log.create_group("crm", "$")
         assert names(log.take("crm", "one", 2, 0)) == ["e0002"]
 
-    def test_taking_waits_for_the_first_event(self, log: EventLog) -> None:
+    def test_take_waits_for_the_first_event(self, log: EventLog) -> None:
         log.create_group("crm", "0")
         taken: list[Entry] = []
         reader = threading.Thread(target=lambda: taken.extend(log.take("crm", "one", 9, 20_000)))
@@ -262,16 +262,16 @@ class TestGroup:
         reader.join()
         assert names(taken)[0] == "e0000"
 
-    def test_taking_in_vain_ends(self, log: EventLog) -> None:
+    def test_take_ends_without_an_event(self, log: EventLog) -> None:
         log.create_group("crm", "0")
         assert log.take("crm", "one", 9, 300) == []
 
-    def test_taking_without_a_group_is_trouble(self, log: EventLog) -> None:
+    def test_take_without_a_group_raises(self, log: EventLog) -> None:
         log.append(several(1))
         with pytest.raises(StoreUnavailable, match="NOGROUP"):
             log.take("crm", "one", 9, 0)
 
-    def test_what_is_not_done_is_reclaimed_the_oldest_first(self, log: EventLog) -> None:
+    def test_unacknowledged_events_are_reclaimed_oldest_first(self, log: EventLog) -> None:
         log.append(several(5))
         log.create_group("crm", "0")
         taken = log.take("crm", "one", 5, 0)
@@ -282,7 +282,7 @@ class TestGroup:
         log.acknowledge("crm", [id for id, _ in taken])
         assert log.reclaim("crm", "two", 0, 10) == []
 
-    def test_reclaiming_goes_past_what_is_in_fresh_hands(
+    def test_reclaim_skips_events_that_were_taken_recently(
         self, log: EventLog, store: Stores
     ) -> None:
         """Redis looks at ten times the number at once, and may find nothing there."""
@@ -298,14 +298,14 @@ class TestGroup:
 class TestProgress:
     """How far a group is."""
 
-    def test_of_a_group_that_is_not_there(self, log: EventLog, store: Stores) -> None:
+    def test_progress_of_a_missing_group(self, log: EventLog, store: Stores) -> None:
         assert log.progress("crm") == Progress(0, 0, 0, 0)
         assert log.progress("crm").undone == 0
         put(store, "5-0", "6-0")
         assert log.progress("crm") == Progress(2, 0, 0, 5)
         assert log.progress("crm").undone == 2
 
-    def test_on_the_way(self, log: EventLog, store: Stores) -> None:
+    def test_progress_follows_take_and_acknowledge(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "7-0", "8-0")
         log.create_group("crm", "0")
         assert log.progress("crm") == Progress(4, 0, 0, 5)
@@ -320,16 +320,16 @@ class TestProgress:
         assert log.progress("crm") == Progress(0, 0, 0, 0)
         assert log.progress("crm").undone == 0
 
-    def test_where_something_was_deleted_by_hand(self, log: EventLog, store: Stores) -> None:
+    def test_progress_after_entries_were_deleted_by_hand(
+        self, log: EventLog, store: Stores
+    ) -> None:
         put(store, "5-0", "6-0", "7-0", "8-0")
         log.create_group("crm", "0")
         log.take("crm", "one", 1, 0)
         store.look.xdel(keys.EVENTS, "7-0")
         assert log.progress("crm") == Progress(2, 1, 0, 5)
 
-    def test_a_long_backlog_is_counted_without_reading_it(
-        self, log: EventLog, store: Stores
-    ) -> None:
+    def test_long_backlog_is_counted_by_positions(self, log: EventLog, store: Stores) -> None:
         log.create_group("crm", "0")
         for start in range(0, 12_000, 1000):
             log.append(several(1000, start))
@@ -339,7 +339,9 @@ class TestProgress:
         assert log.progress("crm").waiting == 11_500
         assert sum(_calls(server, "xrange") for server in store.servers) <= before + 2
 
-    def test_of_an_older_version_10_000_are_counted(self, log: EventLog, store: Stores) -> None:
+    def test_entries_without_position_are_counted_up_to_10_000(
+        self, log: EventLog, store: Stores
+    ) -> None:
         put(store, *(f"{ms}-0" for ms in range(1, 101)))
         assert log.rewind("crm", 0) == 100
         log.append(several(1))
@@ -350,7 +352,7 @@ class TestProgress:
         assert log.progress("crm").waiting == 10_000
         assert log.rewind("crm", 0) == 10_000
 
-    def test_one_deleted_by_hand_is_counted_until_it_is_passed(
+    def test_deleted_entry_is_counted_until_it_is_passed(
         self, log: EventLog, store: Stores
     ) -> None:
         log.append(several(4))
@@ -392,7 +394,9 @@ class TestAnotherMaster:
                 wait_until("the file is not rewritten", lambda: not _rewrites(server))
                 yield log, partial(_restarted, server)
 
-    def test_what_is_read_waits_no_more(self, change: tuple[EventLog, Change]) -> None:
+    def test_events_that_were_read_are_not_waiting_on_a_replica(
+        self, change: tuple[EventLog, Change]
+    ) -> None:
         log, become_another = change
         log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
         other = become_another()
@@ -404,7 +408,7 @@ class TestAnotherMaster:
         assert names(other.take("crm", "one", 100, 0)) == [each.id for each in several(3, 30)]
         assert other.progress("crm").waiting == 0
 
-    def test_after_trimming(self, change: tuple[EventLog, Change]) -> None:
+    def test_progress_after_trimming(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
         log.append(several(500, 30))
         log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 440, 0)])
@@ -418,7 +422,7 @@ class TestAnotherMaster:
         other.acknowledge("crm", read + [id for id, _ in other.take("crm", "one", 2000, 0)])
         assert other.progress("crm") == Progress(0, 0, 0, 0)
 
-    def test_going_back(self, change: tuple[EventLog, Change]) -> None:
+    def test_rewind_on_a_replica(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
         log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 30, 0)])
         other = become_another()
@@ -471,7 +475,7 @@ def _ask(server: RedisServer, *words: object) -> object:
 class TestDead:
     """What nobody could deliver."""
 
-    def test_letters_come_back_as_they_were(self, log: EventLog) -> None:
+    def test_dead_letters_are_returned_unchanged(self, log: EventLog) -> None:
         letters = [(f"{n}-0", event(f"e{n}").json(), f"502 b\xe4d\n{n}") for n in range(1200)]
         log.add_dead_letters("crm", letters[:2])
         log.add_dead_letters("crm", letters[2:])
@@ -479,7 +483,7 @@ class TestDead:
         assert list(log.dead_letters("file")) == []
         assert log.progress("crm").dead == 1200
 
-    def test_to_bury_is_not_to_be_done(self, log: EventLog) -> None:
+    def test_dead_letter_is_not_acknowledged(self, log: EventLog) -> None:
         log.append(several(1))
         log.create_group("crm", "0")
         ((id, told),) = log.take("crm", "one", 1, 0)
@@ -490,7 +494,7 @@ class TestDead:
 class TestRewind:
     """A group that is to get events once more."""
 
-    def test_back_and_forth(self, log: EventLog, store: Stores) -> None:
+    def test_rewind_goes_back_and_forward(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0", "6-1", "7-0")
         log.create_group("crm", "0")
         log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
@@ -507,12 +511,12 @@ class TestRewind:
         assert log.progress("crm").waiting == 1
         assert names(log.take("crm", "one", 10, 0)) == ["9-0"]
 
-    def test_of_a_group_that_is_not_there(self, log: EventLog, store: Stores) -> None:
+    def test_rewind_creates_a_missing_group(self, log: EventLog, store: Stores) -> None:
         put(store, "5-0", "6-0")
         assert log.rewind("crm", 6) == 1
         assert names(log.take("crm", "one", 10, 0)) == ["6-0"]
 
-    def test_of_an_empty_stream(self, log: EventLog) -> None:
+    def test_rewind_in_an_empty_stream(self, log: EventLog) -> None:
         assert log.rewind("crm", 6) == 0
         log.append(several(1))
         assert names(log.take("crm", "one", 10, 0)) == ["e0000"]
@@ -521,7 +525,7 @@ class TestRewind:
 class TestTrim:
     """What is too old."""
 
-    def test_a_younger_one_never_goes(self, log: EventLog, store: Stores) -> None:
+    def test_trim_never_deletes_newer_events(self, log: EventLog, store: Stores) -> None:
         put(store, *(f"{ms}-0" for ms in range(1, 1001)))
         log.trim(501)
         left = names(log.read("0", 2000))
@@ -531,7 +535,7 @@ class TestTrim:
         log.trim(501)
         assert names(log.read("0", 2000)) == left
 
-    def test_a_group_goes_on_with_what_is_left(self, log: EventLog, store: Stores) -> None:
+    def test_group_continues_after_trimming(self, log: EventLog, store: Stores) -> None:
         put(store, *(f"{ms}-0" for ms in range(1, 1001)))
         log.create_group("crm", "0")
         log.take("crm", "one", 10, 0)
@@ -547,7 +551,7 @@ class TestTrim:
         put(store, "2000-0")
         assert log.progress("crm").waiting == 1
 
-    def test_a_group_that_had_read_all_waits_for_nothing(
+    def test_group_that_has_read_everything_has_no_backlog_after_trimming(
         self, log: EventLog, store: Stores
     ) -> None:
         put(store, *(f"{ms}-0" for ms in range(1, 1001)))
@@ -558,7 +562,7 @@ class TestTrim:
         assert log.progress("crm").undone == 0
 
 
-def test_without_redis_everything_says_so() -> None:
+def test_every_method_raises_without_redis() -> None:
     log = EventLog(open_store("unix:///no/such/socket"))
     assert set(log.write(EventBatch(lines([1]), "w")).failed) == {keys.EVENTS, keys.campaign(A)}
     for ask in (

@@ -85,7 +85,7 @@ FORGETS: dict[str, Callable[[Stores], object]] = {
 
 
 @pytest.mark.parametrize("forget", FORGETS.values(), ids=FORGETS)
-def test_campaign_goes_on_with_its_id_and_numbers(
+def test_campaign_keeps_its_id_and_its_numbers_grow(
     store: Stores, forget: Callable[[Stores], object]
 ) -> None:
     one, two, new = workers(store.url, 3)
@@ -98,7 +98,7 @@ def test_campaign_goes_on_with_its_id_and_numbers(
     assert one.bounce_record(FIRST, got[-1]) == {"email": "r@example.com"}
 
 
-def test_lost_campaign_keeps_what_was_known_of_it(store: Stores) -> None:
+def test_lost_campaign_is_created_again_with_its_fields(store: Stores) -> None:
     (one,) = workers(store.url, 1)
     numbers(one, 1, question())
     store.look.pexpire(SENDID, DAY * 500)
@@ -132,7 +132,7 @@ def test_first_opened_campaign_wins(store: Stores) -> None:
     assert new.campaign(LATER) is not None
 
 
-def test_campaign_that_is_lost_while_its_sendid_stays_does_not_begin_at_one(store: Stores) -> None:
+def test_campaign_lost_without_its_sendid_does_not_restart_at_one(store: Stores) -> None:
     one, new = workers(store.url, 2)
     before = numbers(one, 3, question())
     store.look.delete(CAMPAIGN)
@@ -158,7 +158,7 @@ def test_campaign_is_not_remembered_beyond_its_window(store: Stores) -> None:
     assert one.campaign_of(question(LATER, 60)) == Numbered(LATER, 1)
 
 
-def test_least_used_campaigns_are_left_out(store: Stores) -> None:
+def test_campaign_unused_for_longest_is_forgotten(store: Stores) -> None:
     (one,) = workers(store.url, 1, remembered=2)
     numbers(one, 1, question())
     for place in range(5):
@@ -180,7 +180,9 @@ def test_least_used_campaigns_are_left_out(store: Stores) -> None:
         pytest.param(2**50 - 2, 2**50 - 1, 2**50, id="highest"),
     ],
 )
-def test_where_a_new_range_begins(store: Stores, last: int, least: int, most: int) -> None:
+def test_new_range_is_above_the_last_number(
+    store: Stores, last: int, least: int, most: int
+) -> None:
     (one,) = workers(store.url, 1)
     numbers(one, 1, question())
     store.look.hset(CAMPAIGN, mapping={"number": last, "run": "of another Redis"})
@@ -303,7 +305,7 @@ def test_no_number_twice_on_two_sides_of_a_partition() -> None:
 
 
 @pytest.mark.parametrize("opened_first", ["on_the_side_that_stays", "on_the_side_that_is_lost"])
-def test_campaigns_opened_on_two_sides_become_the_first_one(
+def test_campaigns_opened_on_two_sides_merge_into_the_first(
     opened_first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RedisServer(*REPLICATED) as stays, RedisServer(*REPLICATED) as lost:

@@ -37,14 +37,14 @@ def record(store: Stores, happened: Sequence[Event]) -> None:
     EventLog(shared_store(store.url)).append(happened)
 
 
-def test_an_address_is_held_for_its_list_alone(lists: Suppression) -> None:
+def test_address_is_suppressed_for_one_list_only(lists: Suppression) -> None:
     assert lists.add("t100", "a@example.net", "by_hand", 1000)
     assert lists.contains("t100", "a@example.net")
     assert not lists.contains("t200", "a@example.net")
     assert not lists.contains("t100", "b@example.net")
 
 
-def test_an_address_is_found_on_all_lists(lists: Suppression) -> None:
+def test_address_is_found_on_all_lists(lists: Suppression) -> None:
     for number in range(0, 2500, 2):
         lists.add(f"t{number}", "a@example.net", "by_hand", number)
         lists.add(f"t{number + 1}", "b@example.net", "by_hand", number)
@@ -54,7 +54,7 @@ def test_an_address_is_found_on_all_lists(lists: Suppression) -> None:
     assert list(lists.of_address("c@example.net")) == []
 
 
-def test_case_makes_no_difference(lists: Suppression) -> None:
+def test_addresses_and_lists_ignore_case(lists: Suppression) -> None:
     assert lists.add("T100", "A@Example.NET", "by_hand", 1000)
     assert lists.contains("t100", "a@example.net")
     assert not lists.add("t100", "a@EXAMPLE.net", "again", 2000)
@@ -64,14 +64,14 @@ def test_case_makes_no_difference(lists: Suppression) -> None:
     assert not lists.contains("T100", "A@Example.NET")
 
 
-def test_the_first_entry_stays(store: Stores, lists: Suppression) -> None:
+def test_first_entry_of_an_address_stays(store: Stores, lists: Suppression) -> None:
     record(store, [event(UNSUBSCRIBE, 5000), event(COMPLAINT, 6000), event(COMPLAINT, 4000)])
     assert list(lists.entries()) == [
         SuppressedAddress("t100", "reader@example.net", "unsubscribed", 5000)
     ]
 
 
-def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
+def test_removed_address_can_be_added_again(lists: Suppression) -> None:
     lists.add("t100", "a@example.net", "complained", 1000)
     assert lists.remove("t100", "a@example.net")
     assert not lists.remove("t100", "a@example.net")
@@ -83,7 +83,7 @@ def test_one_that_was_struck_out_may_come_back(lists: Suppression) -> None:
     ]
 
 
-def test_what_was_removed_stays_removed_for_older_events(store: Stores, lists: Suppression) -> None:
+def test_older_events_do_not_add_a_removed_address(store: Stores, lists: Suppression) -> None:
     """They may be written once more; what the reader does after that counts."""
     now = time.time_ns() // 1_000_000
     old, new = event(UNSUBSCRIBE, now - 60_000), event(UNSUBSCRIBE, now + 60_000)
@@ -98,7 +98,7 @@ def test_what_was_removed_stays_removed_for_older_events(store: Stores, lists: S
     assert list(lists.entries()) == [wanted]
 
 
-def test_the_operator_adds_again_what_he_removed(lists: Suppression) -> None:
+def test_operator_can_add_a_removed_address(lists: Suppression) -> None:
     assert lists.add("t100", "a@example.net", "by_hand", 1000)
     assert lists.remove("t100", "a@example.net")
     assert lists.add("t100", "a@example.net", "by_hand", 500)
@@ -115,7 +115,7 @@ def test_the_operator_adds_again_what_he_removed(lists: Suppression) -> None:
         (CLICK, None),
     ],
 )
-def test_the_events_that_are_reasons(
+def test_events_that_suppress_an_address(
     store: Stores, lists: Suppression, type: str, reason: str | None
 ) -> None:
     record(store, [event(type, 5123)])
@@ -125,14 +125,14 @@ def test_the_events_that_are_reasons(
     assert list(lists.entries()) == wanted
 
 
-def test_who_is_unknown_is_not_entered(store: Stores, lists: Suppression) -> None:
+def test_event_without_an_address_suppresses_nobody(store: Stores, lists: Suppression) -> None:
     """Privacy, or a mail to several: the event names no address."""
     record(store, [event(UNSUBSCRIBE, email="")])
     assert list(lists.entries()) == []
 
 
 @pytest.mark.parametrize("name", ODD, ids=ascii)
-def test_odd_names_are_kept_apart(lists: Suppression, name: str) -> None:
+def test_unusual_names_are_kept_apart(lists: Suppression, name: str) -> None:
     lists.add(name, "a@example.net", "by_hand", 1000)
     lists.add("t100", "a@example.net", "by_hand", 2000)
     lists.add("t100", name, "by_hand", 3000)
@@ -144,9 +144,7 @@ def test_odd_names_are_kept_apart(lists: Suppression, name: str) -> None:
     )
 
 
-def test_octets_that_are_no_characters_are_as_in_the_event(
-    store: Stores, lists: Suppression
-) -> None:
+def test_bytes_that_are_not_utf_8_are_as_in_the_event(store: Stores, lists: Suppression) -> None:
     record(store, [event(UNSUBSCRIBE, listid="t\udcff", email="\udce9@example.net")])
     assert lists.contains("T\udcff", "\udce9@example.net")
     entry = SuppressedAddress(
@@ -155,7 +153,7 @@ def test_octets_that_are_no_characters_are_as_in_the_event(
     assert list(lists.entries()) == [replace(entry, reason="unsubscribed", milliseconds=5000)]
 
 
-def test_a_long_list_is_read_page_by_page(lists: Suppression) -> None:
+def test_long_list_is_read_in_pages(lists: Suppression) -> None:
     wanted = {f"r{number}@example.net" for number in range(2500)}
     for address in wanted:
         lists.add("t100", address, "by_hand", 1000)
@@ -165,13 +163,13 @@ def test_a_long_list_is_read_page_by_page(lists: Suppression) -> None:
     assert len(found) == len(wanted)
 
 
-def test_many_lists_are_told_in_order(lists: Suppression) -> None:
+def test_lists_are_sorted(lists: Suppression) -> None:
     for number in range(30):
         lists.add(f"t{number:02}", "a@example.net", "by_hand", 1000)
     assert [entry.listid for entry in lists.entries()] == [f"t{number:02}" for number in range(30)]
 
 
-def test_without_redis_everything_says_so() -> None:
+def test_every_method_raises_without_redis() -> None:
     lists = Suppression(open_store("unix:///no/such/socket"))
     for ask in (
         lambda: lists.add("t", "a", "by_hand", 1),
