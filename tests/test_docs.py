@@ -23,6 +23,7 @@ from fletching.store.counts import Campaign
 from fletching.tokens import TAG_LENGTH
 
 from tests.host import Host
+from tests.test_house import RULES
 
 ROOT = Path(__file__).parent.parent
 HEADERS = (ROOT / "docs" / "headers.md").read_text("utf-8")
@@ -278,6 +279,22 @@ def test_architecture_names_paths_that_exist() -> None:
         "nosuch/",
         "nosuch.py",
     ]
+
+
+def test_architecture_lists_folders_in_the_order_of_imports() -> None:
+    """A folder comes after those that it imports, and every folder with a rule is listed."""
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| (`.*?) \|", text.partition("## Folders")[2].partition("## ")[0])
+    listed: list[str] = []
+    for row in rows:
+        first, *others = re.findall(r"`(.*?)(?:/|\.py)`", row)
+        folder = first.rpartition("/")[0]
+        listed += [first, *(name if name in RULES else f"{folder}/{name}" for name in others)]
+    assert RULES.keys() - {*listed, "", "daemons", "__main__"} == set()
+    for place, name in enumerate(listed):
+        later = listed[place + 1 :]
+        rule = RULES.get(name)
+        assert rule is None or rule.may_import.isdisjoint(later), name
 
 
 CITING = sorted(
