@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from fletching.daemons.milter import afterwards
-from fletching.daemons.milter.afterwards import Afterwards, Answered, warnings_of
+from fletching.daemons.milter.afterwards import Answered, AnsweredQueue, count_warnings
 from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
 
@@ -45,7 +45,7 @@ class Written:
 
 def test_mails_are_written_by_themselves_in_order() -> None:
     written = Written()
-    later = Afterwards(written)
+    later = AnsweredQueue(written)
     for number in range(100):
         later.add(mail(number))
     wait_until("nothing is written", lambda: len(written.ids) == 100)
@@ -55,7 +55,7 @@ def test_mails_are_written_by_themselves_in_order() -> None:
 
 def test_finish_writes_what_is_left_at_once() -> None:
     written = Written()
-    later = Afterwards(written)
+    later = AnsweredQueue(written)
     later.add(mail(1))
     later.finish()
     assert written.ids == ["4Q1"]
@@ -63,7 +63,7 @@ def test_finish_writes_what_is_left_at_once() -> None:
 
 def test_no_more_than_so_many_are_gathered_and_none_is_lost() -> None:
     written = Written()
-    later = Afterwards(written)
+    later = AnsweredQueue(written)
 
     def add_many() -> None:
         for number in range(1000):
@@ -87,7 +87,7 @@ def test_what_is_left_is_written_again_without_a_mail() -> None:
         sizes.append(len(batch))
         return len(sizes) < 3
 
-    later = Afterwards(write)
+    later = AnsweredQueue(write)
     later.add(mail(1))
     wait_until("it is not written again", lambda: len(sizes) == 3)
     assert sizes == [1, 0, 0]
@@ -103,7 +103,7 @@ def test_warnings_are_summed_up_by_campaign() -> None:
         mail(4),
         mail(5, "a", campaign=""),
     ]
-    assert warnings_of(batch) == {"c": {"a": 2, "b": 1}, "d": {"a": 1}}
+    assert count_warnings(batch) == {"c": {"a": 2, "b": 1}, "d": {"a": 1}}
 
 
 def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[s
         written.extend(each.queue_id for each in batch)
         return False
 
-    later = Afterwards(write)
+    later = AnsweredQueue(write)
     later.add(mail(1))
     later.finish()
     assert 'logging_failed mails=1 error="OSError: no room"' in capfd.readouterr().err

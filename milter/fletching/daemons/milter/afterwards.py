@@ -1,8 +1,8 @@
-"""What is told of a mail once Postfix has its answer: its log line, its counts, its warnings.
+"""What is written about a mail after Postfix has the reply: log line, counters, warnings.
 
-Here lives the gathering: one thread of a worker writes what the mails of a moment have left, so
-that no answer waits for it, and a campaign's warnings cost one question to Redis and not one for
-each mail. How a thing is written is known to `log.py`, `metrics.py` and the store.
+Here lives the batching: one thread of a worker writes for all mails of the last moment, so that no
+reply waits for it, and the warnings of a campaign take one request to Redis and not one per mail.
+The writing itself is in `log.py`, `metrics.py` and the store.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
 
 GATHER = 0.2
-"""Seconds that are gathered. A crash loses no more than what they left."""
+"""Seconds between a mail and its batch. A crash loses at most the lines and counts of that time."""
 
-AGAIN = 1.0
-"""Seconds after which what could not be written is written again."""
+RETRY_AFTER = 1.0
+"""Seconds after which a batch that could not be written completely is tried again."""
 
 MOST = 1000
-"""Mails that are gathered; the answer of one more waits until they are written."""
+"""Mails in a batch; the reply to one more waits until they are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What is told of one mail. ``facts``: for its log line; none where that was written already.
+    """What to write about one mail. ``facts``: for its log line; empty if that is written already.
 
-    ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to its answer.
+    ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to the reply.
     """
 
     queue_id: str
@@ -44,14 +44,21 @@ class Answered:
     untracked: bool = False
 
 
-class Afterwards:
-    """Hands mails that were answered to ``write``, those of a moment at once.
+class AnsweredQueue:
+    """Passes answered mails to ``write``, in batches.
 
-    ``write`` is called by one thread at a time. Where it says that something is left, it is called
-    again, also without mails.
+    ``write`` is called by one thread at a time. If it returns that something is left, it is called
+    again, even without mails. ``gather`` and ``retry_after`` are seconds.
     """
 
-    def __init__(self, write: Callable[[Sequence[Answered]], bool]) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Answered]], bool],
+        *,
+        gather: float = GATHER,
+        retry_after: float = RETRY_AFTER,
+    ) -> None:
+        self._gather, self._retry_after = gather, retry_after
         self._write = write
         self._answered: deque[Answered] = deque()
         self._left = False
@@ -60,7 +67,7 @@ class Afterwards:
         threading.Thread(target=self._run, name="afterwards", daemon=True).start()
 
     def add(self, answered: Answered) -> None:
-        """One more mail."""
+        """Adds a mail."""
         self._answered.append(answered)
         if not self._wake.is_set():
             self._wake.set()
@@ -68,28 +75,28 @@ class Afterwards:
             self.finish()
 
     def finish(self) -> None:
-        """Writes all that is there now."""
+        """Writes everything that is there now."""
         with self._writing:
             batch = [self._answered.popleft() for _ in range(len(self._answered))]
             try:
                 if batch or self._left:
                     self._left = self._write(batch)
-            except Exception as error:  # noqa: BLE001 an edge: these mails have their answers
+            except Exception as error:  # noqa: BLE001 an edge: these mails have their replies
                 log.logging_failed(len(batch), error)
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(AGAIN if self._left else None)
+            self._wake.wait(self._retry_after if self._left else None)
             self._wake.clear()
-            time.sleep(GATHER)
+            time.sleep(self._gather)
             self.finish()
 
 
-def warnings_of(batch: Sequence[Answered]) -> dict[str, Counter[str]]:
-    """How many mails of each campaign had which warning."""
-    told: dict[str, Counter[str]] = {}
+def count_warnings(batch: Sequence[Answered]) -> dict[str, Counter[str]]:
+    """How often each warning occurred, by campaign."""
+    counts: dict[str, Counter[str]] = {}
     for answered in batch:
         message = answered.message
         if message is not None and message.campaign and answered.warnings:
-            told.setdefault(message.campaign, Counter()).update(answered.warnings)
-    return told
+            counts.setdefault(message.campaign, Counter()).update(answered.warnings)
+    return counts

@@ -1,11 +1,10 @@
-"""The milter: what Postfix says to us, and what we ask of Postfix.
+"""The milter protocol: callbacks from Postfix, and edits sent to it. The only file with pymilter.
 
-Here live the callbacks of libmilter and the sending of edits, and nothing that decides: all that
-happens to a mail is computed by `outgoing/flow.py` before the first edit leaves. The one file that
-knows pymilter.
+Nothing is decided here: `outgoing/flow.py` computes all edits of a mail before the first one is
+sent.
 
-Callbacks of one connection may run in different threads, never two at once. What happens in a
-callback that gives no reply can only be told at the end of the mail: libmilter drops its answer.
+Callbacks of one connection may run in different threads, but never two at once. An error in a
+callback without reply is remembered until the end of the mail: libmilter would discard it.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM | M
 # What a milter may send in one packet (libmilter's MILTER_CHUNK_SIZE).
 _CHUNK = 65535
 
-# A client may claim any login; the configuration can name none that is longer.
+# A client may send any login; the configuration allows none that is longer.
 _LOGIN_LOGGED = 255
 
 _FAILED = Refusal(451, "4.3.0", "internal error, try again")
@@ -57,7 +56,7 @@ F = TypeVar("F", bound=Callable[..., int])
 
 
 def _no_reply(callback: F) -> F:
-    """Postfix does not wait for what this callback returns."""
+    """Marks a callback without reply: Postfix does not wait for its result."""
     return cast(F, Milter.noreply(callback))
 
 
@@ -72,10 +71,10 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         self._client: str | None = None
         self._service: str | None = None
         self._mail: Mail | None = None
-        self._not_begun: Exception | None = None
+        self._begin_error: Exception | None = None
 
     def negotiate(self, opts: list[int]) -> int:
-        """Asks for the macros that we read: Postfix's own lists may leave them out."""
+        """Requests the macros that are used: the lists in Postfix's configuration may lack them."""
         if opts[0] & Milter.SETSYMLIST:
             for stage, names in _MACROS:
                 # Base.setsymlist passes bytes where the C function takes str.
@@ -84,24 +83,24 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
 
     @_no_reply
     def connect(self, hostname: str, family: int, hostaddr: Any) -> int:
-        # Not an IP address: nobody that could be trusted by its network.
+        # Without an IP address, no network matches the client.
         self._client = str(hostaddr[0]) if isinstance(hostaddr, tuple) else ""
         self._service = self._macro("{daemon_name}")
         return int(Milter.CONTINUE)
 
     @_no_reply
     def envfrom(self, sender: str, *parameters: str) -> int:
-        self._forget()
+        self._drop_mail()
         try:
             self._mail = Mail(
                 setup=self._worker.setup(),
                 sender=_address(sender),
                 login=self._macro("{auth_authen}"),
-                let_go=self._worker.in_hand.take(),
+                release=self._worker.open_mails.add(),
             )
-        except Exception as error:  # noqa: BLE001 an edge: told at the end of the mail
-            # Raised, libmilter would leave Postfix without any answer until its time-out.
-            self._not_begun = error
+        except Exception as error:  # noqa: BLE001 an edge: answered at the end of the mail
+            # If it were raised, Postfix would get no reply until its time-out.
+            self._begin_error = error
         return int(Milter.CONTINUE)
 
     @_no_reply
@@ -130,15 +129,15 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 mail.end()
 
     def abort(self) -> int:
-        self._forget()
+        self._drop_mail()
         return int(Milter.CONTINUE)
 
     def close(self) -> int:
-        self._forget()
+        self._drop_mail()
         return int(Milter.CONTINUE)
 
-    def _forget(self) -> None:
-        mail, self._mail, self._not_begun = self._mail, None, None
+    def _drop_mail(self) -> None:
+        mail, self._mail, self._begin_error = self._mail, None, None
         if mail is not None:
             mail.end()
 
@@ -147,7 +146,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         if mail is not None and mail.failure is None:
             try:
                 add(mail)
-            except Exception as error:  # noqa: BLE001 an edge: told at the end of the mail
+            except Exception as error:  # noqa: BLE001 an edge: answered at the end of the mail
                 mail.failure = error
         return int(Milter.CONTINUE)
 
@@ -155,22 +154,22 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         try:
             value = self._ctx.getsymval(name)
         except UnicodeDecodeError:
-            # Somebody has that name, but no configuration can name it.
+            # No configuration can have such a name.
             return "\N{REPLACEMENT CHARACTER}"
         return None if value is None else str(value)
 
     def _end(self, mail: Mail | None) -> int:
-        """The answer to one mail: all of it is known before any of it is sent."""
+        """The reply to one mail. All edits are known before the first one is sent."""
         began = time.monotonic()
         queue_id = ""
         try:
             queue_id = self._macro("i") or ""
             if mail is None or self._client is None:
                 why = "a mail without MAIL FROM, or from no client"
-                raise self._not_begun or RuntimeError(why)
+                raise self._begin_error or RuntimeError(why)
             if mail.failure is not None:
                 raise mail.failure
-            if mail.let_go is None:
+            if mail.release is None:
                 return self._refuse(_RESTARTING)
             envelope = mail.envelope(self._client, queue_id, self._service)
             outcome = self._worker.carry(mail, envelope)
@@ -178,28 +177,28 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             requests = [request for edit in outcome.edits for request in self._requests(edit)]
             for request in requests:
                 request()
-        except Exception as error:  # noqa: BLE001 the edge of the way out
+        except Exception as error:  # noqa: BLE001 an edge: answered with 451
             verdict = verdict_of(_FAILED)
             log.mail_failed(queue_id, verdict, error, self._source(mail))
-            self._worker.was_answered(Answered(queue_id, verdict, time.monotonic() - began))
+            self._worker.add_answered(Answered(queue_id, verdict, time.monotonic() - began))
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
-        self._worker.was_answered(_answered(queue_id, seconds, outcome, facts))
+        self._worker.add_answered(_answered(queue_id, seconds, outcome, facts))
         return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
 
     def _source(self, mail: Mail | None) -> Iterator[tuple[str, object]]:
-        """Where the mail comes from, for its log line."""
+        """The origin of the mail, for its log line."""
         yield "client", self._client or "unknown"
         if mail is not None and mail.login is not None:
             yield "login", mail.login[:_LOGIN_LOGGED]
 
     def _requests(self, edit: Edit) -> Iterator[Callable[[], object]]:
-        """An edit as calls of pymilter, with all that could fail done."""
+        """An edit as calls to pymilter; everything that can fail is done before the first call."""
         match edit:
             case AddHeader(name, value):
                 yield partial(self.addheader, _text(name), _value(value))
             case InsertHeader(name, value):
-                # 0 would be above Postfix's own Received, which we do not see.
+                # 0 would be above Postfix's own Received field, which milters do not see.
                 yield partial(self.addheader, _text(name), _value(value), 1)
             case ChangeHeader(name, index, value):
                 yield partial(self.chgheader, _text(name), index, _value(value))
@@ -212,14 +211,14 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                     yield partial(self._replace, body, start)
 
     def _replace(self, body: bytes, start: int) -> None:
-        # Cut only now: a long body is not kept a second time.
+        # Sliced only now: a large body must not be in memory twice.
         self.replacebody(body[start : start + _CHUNK])
 
     def _refuse(self, refusal: Refusal) -> int:
         try:
             self.setreply(str(refusal.code), refusal.enhanced, refusal.text.replace("%", "%%"))
         except (Milter.error, ValueError) as error:
-            # Postfix says something of its own, then.
+            # Postfix sends its default reply then.
             log.state_write_failed(f"reply {refusal.code}", error)
         tempfail = verdict_of(refusal) is Verdict.TEMPFAIL
         return int(Milter.TEMPFAIL if tempfail else Milter.REJECT)
@@ -230,15 +229,15 @@ def _address(path: str) -> str:
     return path[1:-1] if path.startswith("<") and path.endswith(">") else path
 
 
-def _text(octets: bytes) -> str:
-    """pymilter takes text only, and libmilter text without NUL."""
-    if b"\0" in octets:
+def _text(value: bytes) -> str:
+    """pymilter takes only str, and libmilter takes no NUL."""
+    if b"\0" in value:
         raise ValueError("a NUL cannot be sent to Postfix")
-    return octets.decode("utf-8")
+    return value.decode("utf-8")
 
 
 def _value(value: bytes) -> str:
-    """Postfix adds the space behind the colon itself, and ends lines by LF."""
+    """Postfix adds the space after the colon itself, and uses LF as line end."""
     return _text(value.removeprefix(b" ").replace(b"\r\n", b"\n"))
 
 
@@ -248,7 +247,7 @@ def _answered(
     outcome: Outcome,
     facts: tuple[tuple[str, object], ...],
 ) -> Answered:
-    """All that is told of the mail; the mail itself is not kept for it."""
+    """What to write about the mail, without the mail itself."""
     mail_class = outcome.plan.mail_class
     return Answered(
         queue_id,
@@ -263,20 +262,19 @@ def _answered(
 
 
 def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
-    """What the mail's log line says, in the words of the Plan, which knows what may be said.
+    """The facts of the mail's log line, as far as the Plan lets them be logged.
 
-    What one mail may have many of stands last, and of that the recipients: a line has room for
-    so much.
+    Facts that a mail may have many of come last, recipients after all others: a line has a limit.
     """
-    todo, facts = outcome.plan, outcome.facts
+    plan, facts = outcome.plan, outcome.facts
     if outcome.refusal is not None:
         yield "reply", outcome.refusal
-    if not todo.trusted:
+    if not plan.trusted:
         yield "trusted", "no"
-    if todo.mail_class is not None:
-        yield "class", todo.mail_class.name
-        yield "sendid", todo.sendid
-        yield "list", todo.listid
+    if plan.mail_class is not None:
+        yield "class", plan.mail_class.name
+        yield "sendid", plan.sendid
+        yield "list", plan.listid
     if facts is not None and facts.campaign:
         yield "campaign", facts.campaign
         yield "number", facts.number
@@ -286,21 +284,21 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     if outcome.untracked:
         yield "untracked", "store"
     yield "edits", len(outcome.edits)
-    for recipient in todo.logged[:1] if todo.mail_class is not None else ():
+    for recipient in plan.logged[:1] if plan.mail_class is not None else ():
         yield "rcpt", recipient
     for warning in outcome.warnings:
         yield "warning", warning
-    for recipient in todo.logged[1:] if todo.mail_class is not None else ():
+    for recipient in plan.logged[1:] if plan.mail_class is not None else ():
         yield "rcpt", recipient
 
 
 def open_socket(where: str) -> None:
-    """Opens the socket, once for all workers; ``where`` in libmilter's words."""
+    """Opens the socket, once for all workers; ``where`` in libmilter's notation."""
     Milter.set_flags(_ACTIONS)
     Milter.set_connect_callback(Milter.connect_callback)
     Milter.set_envfrom_callback(lambda ctx, *words: ctx.getpriv().envfrom_bytes(*words))
     Milter.set_envrcpt_callback(lambda ctx, *words: ctx.getpriv().envrcpt_bytes(*words))
-    # pymilter's own would have made text of the value.
+    # The default callback of pymilter would decode the value.
     Milter.set_header_callback(lambda ctx, name, value: ctx.getpriv().header(name, value))
     Milter.set_body_callback(lambda ctx, chunk: ctx.getpriv().body(chunk))
     Milter.set_eom_callback(lambda ctx: ctx.getpriv().eom())

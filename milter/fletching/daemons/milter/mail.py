@@ -1,6 +1,6 @@
-"""A mail while it comes in, piece by piece, and which mails are in hand.
+"""A mail while it arrives, piece by piece, and the count of such mails.
 
-Here lives what is collected between MAIL FROM and the end. It knows no MIME and decides nothing.
+Here lives what is collected between MAIL FROM and the end of the message. No MIME, no decisions.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _LOOPBACK = ("127.0.0.1", "::1")
 
 @dataclass(slots=True)
 class Mail:
-    """One mail, from MAIL FROM to its end. ``setup`` stays what it was when the mail began.
+    """One mail, from MAIL FROM to its end. ``setup`` stays the same until then.
 
-    ``failure``: what went wrong where nothing could be answered. ``let_go`` is called once, when
-    the mail has ended in whatever way; None: the mail came too late to be waited for.
+    ``failure``: an exception in a callback that has no reply. ``release`` is called once, when the
+    mail ends, however it ends; None if the mail began too late to be waited for.
     """
 
     setup: Setup
     sender: str
     login: str | None
-    let_go: Callable[[], None] | None
+    release: Callable[[], None] | None
     recipients: list[Recipient] = field(default_factory=list)
     headers: list[Header] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
@@ -36,81 +36,83 @@ class Mail:
     keeps_body: bool | None = None
 
     def add_header(self, name: str, value: bytes) -> None:
-        """A field as libmilter gives it: without the space behind the colon, folds as LF."""
-        # Names are ASCII: Postfix takes a line with another name for the body.
+        """Adds a header field as libmilter has it: without the space after the colon, folds as
+        LF.
+        """
+        # Names are ASCII: to Postfix, a line with any other name is part of the body.
         lines = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         self.headers.append(Header(name.encode("ascii"), b" " + lines, len(self.headers)))
 
     def add_body(self, chunk: bytes, client: str, service: str | None) -> None:
-        """A piece of the body, which is not kept where nobody will read it."""
+        """Adds a piece of the body, unless the body is not needed."""
         if self.keeps_body is None:
-            # Not at the end of the header: that would be one more call from Postfix for each mail.
+            # Not at the end of the header: that would be another callback for each mail.
             envelope = self.envelope(client, "", service)
             self.keeps_body = needs_body(tuple(self.headers), envelope, self.setup.config)
         if self.keeps_body:
             self.chunks.append(chunk)
 
     def message(self) -> Message:
-        """The mail, taken out of here: a long body is not kept twice."""
+        """The message. The collected body is dropped: a large one must not be in memory twice."""
         body = b"".join(self.chunks)
         self.chunks.clear()
         return Message(tuple(self.headers), body)
 
     def envelope(self, client: str, queue_id: str, service: str | None) -> Envelope:
-        """What SMTP said.
+        """The SMTP envelope.
 
-        smtpd(8) gives {rcpt_mailer} with every recipient, since we ask for it; the SMTP that
-        cleanup(8) plays for non_smtpd_milters has none, and the client 127.0.0.1 or ::1 where the
-        mail comes from sendmail(1), seen on Postfix 3.7. Mail by QMQP has none either, but its
-        own client. (Mail that `postsuper -r` requeues comes to no milter there.)
+        smtpd(8) sends {rcpt_mailer} with every recipient, since it is requested. The session that
+        cleanup(8) simulates for non_smtpd_milters has none, and has the client 127.0.0.1 or ::1 if
+        the mail comes from sendmail(1) (seen with Postfix 3.7). QMQP mail has none either, but has
+        its real client. (Mail that `postsuper -r` requeues does not reach milters there.)
         """
-        told = any(recipient.mailer is not None for recipient in self.recipients)
+        by_smtpd = any(recipient.mailer is not None for recipient in self.recipients)
         return Envelope(
             sender=self.sender,
             recipients=tuple(self.recipients),
             client=client,
             login=self.login,
-            local=not told and client in _LOOPBACK,
+            local=not by_smtpd and client in _LOOPBACK,
             queue_id=queue_id,
             service=service,
         )
 
     def end(self) -> None:
-        """The mail was answered, or given up."""
-        if self.let_go is not None:
-            self.let_go()
-            self.let_go = None
+        """Releases the mail: it has its reply, or was aborted."""
+        if self.release is not None:
+            self.release()
+            self.release = None
 
 
-class InHand:
-    """Counts the mails that have begun and not ended; at a stop they are waited for."""
+class OpenMails:
+    """Counts the mails that have begun and not ended; a stop waits for them."""
 
     def __init__(self) -> None:
         self._count = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def take(self) -> Callable[[], None] | None:
-        """One more mail; what to call at its end. None after `close`: it is not waited for."""
+    def add(self) -> Callable[[], None] | None:
+        """Counts a mail, and returns the function to call at its end. None after `close`."""
         with self._changed:
             if self._closed:
                 return None
             self._count += 1
-        return self._let_go
+        return self._release
 
     def close(self) -> int:
-        """Takes no more; how many there are."""
+        """Counts no more mails; how many are open."""
         with self._changed:
             self._closed = True
             return self._count
 
     def wait(self, seconds: float) -> int:
-        """Waits until none is left; how many are left at last."""
+        """Waits until no mail is open, or for so many seconds; how many are open then."""
         with self._changed:
             self._changed.wait_for(lambda: self._count == 0, seconds)
             return self._count
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         with self._changed:
             self._count -= 1
             self._changed.notify_all()

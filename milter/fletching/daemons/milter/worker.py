@@ -1,7 +1,7 @@
 """One worker process of the milter: what its connections share, and its life from fork to end.
 
-Here live clock and chance, the store, the counters and the configuration in force. Of libmilter it
-knows that it runs until the process ends.
+Here live the clock, randomness, the store, the counters and the configuration in force. libmilter
+is only known as a function that runs until the process ends.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from fletching import log
 from fletching.config.model import Config
-from fletching.daemons.milter.afterwards import Afterwards, Answered, warnings_of
-from fletching.daemons.milter.mail import InHand, Mail
+from fletching.daemons.milter.afterwards import Answered, AnsweredQueue, count_warnings
+from fletching.daemons.milter.mail import Mail, OpenMails
 from fletching.daemons.process.fork import (
     END_WORKER,
     RELOAD_WORKER,
@@ -47,34 +47,34 @@ from fletching.store.sent import Sent
 from fletching.store.warnings import Warnings
 from fletching.tokens import Facts
 
-PATIENCE = 8.0
-"""Seconds at a stop for mails in hand to end."""
+STOP_TIMEOUT = 8.0
+"""Seconds for open mails to end at a stop."""
 
-_ANSWER_LEAVES = 0.2
+_REPLY_SENT = 0.2
+"""Seconds for libmilter to send the last replies."""
 
-_LOOK_EVERY = 0.2
+_CHECK_EVERY = 0.2
 _QUIET = 0.5
-"""Seconds without a connection after which a worker that retires ends. The connection that came at
-the last moment is on its way through accept() for far less."""
+"""Seconds without a connection after which a retiring worker ends. A connection that arrives at the
+last moment takes far less to get through accept()."""
 
-# Python computes in one thread at a time. With few mails computing at once, those that have begun
-# are soon done, and the processor's caches hold what they need; a second one goes on while the
-# first has its signature made, which is not Python's, if there is a CPU for it. With short turns, a
-# thread that only takes a piece of a mail in, or that Redis has answered, waits little: with 60 at
-# once and Python's own 5 ms, one question in eight had its answer too late.
+# Python runs one thread at a time. With few mails computing at once, each is soon done and its data
+# stays in the CPU's caches; a second one runs while the first is being signed, outside of Python.
+# With short turns, a thread that only collects a piece of a mail, or has an answer from Redis,
+# waits little: with 60 sessions and Python's default of 5 ms, one request in eight timed out.
 _AT_ONCE = 2
-_SECONDS_A_TURN = 0.001
+_SWITCH_EVERY = 0.001
 
 
 class Worker:
-    """What the connections of one worker share. To be made after the fork.
+    """What the connections of one worker share. Make it after the fork.
 
-    ``share`` is the worker's part of `worker_max_messages`.
+    ``counter``: the number of its metrics file. ``share``: its part of `worker_max_messages`.
     """
 
-    def __init__(self, setup: Setup, place: int, share: Callable[[int], int]) -> None:
-        self.in_hand = InHand()
-        self.place = place
+    def __init__(self, setup: Setup, counter: int, share: Callable[[int], int]) -> None:
+        self.open_mails = OpenMails()
+        self.counter = counter
         self.answered = 0
         self.when_done: Callable[[], None] = lambda: None
         self._share = share
@@ -85,15 +85,15 @@ class Worker:
         self._text_parts = TextPartCache()
         self._changing = threading.Lock()
         self._computing = threading.Semaphore(_AT_ONCE)
-        self._afterwards = Afterwards(self._write)
+        self._answered = AnsweredQueue(self._write)
         self._metrics: Metrics | None = None
         try:
-            self._metrics = Metrics(self._state_dir, place)
+            self._metrics = Metrics(self._state_dir, counter)
         except OSError as error:
             log.state_write_failed("metrics", error)
 
     def setup(self) -> Setup:
-        """The configuration in force, with the VirtualMTAs that are paused now."""
+        """The configuration in force, and the VirtualMTAs that are paused now."""
         names = self._paused.names()
         with self._changing:
             if names != self._setup.paused:
@@ -101,7 +101,7 @@ class Worker:
             return self._setup
 
     def take(self, setup: Setup) -> None:
-        """Another configuration, for mails that begin from now on."""
+        """Puts another configuration in force, for mails that begin from now on."""
         with self._changing:
             new, old = setup.config, self._setup.config
             if (new.redis, new.stats_retention) != (old.redis, old.stats_retention):
@@ -109,21 +109,23 @@ class Worker:
             self._setup = setup
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
-        """Everything that is to happen to a mail; nothing has happened yet."""
+        """Decides what happens to a mail; nothing is sent yet."""
         with self._computing:
             now = stamp(zone(mail.setup.config))
             outcome = carry(
                 *(mail.message(), envelope, mail.setup, self._campaign_of, now, self._text_parts)
             )
         if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
-            raise RuntimeError("a body was not kept that is needed")
+            raise RuntimeError("the body is needed, but was not collected")
         facts = outcome.facts
-        if facts is None or not facts.campaign or not _tells_of_mails(mail.setup.config):
+        if facts is None or not facts.campaign or not _wants_prepared(mail.setup.config):
             return outcome
-        return self._told(outcome, facts, mail.setup.config)
+        return self._with_event(outcome, facts, mail.setup.config)
 
-    def _told(self, outcome: Outcome, facts: Facts, config: Config) -> Outcome:
-        """The outcome, with `message_prepared` in the stream; else as without the store."""
+    def _with_event(self, outcome: Outcome, facts: Facts, config: Config) -> Outcome:
+        """Adds `message_prepared` to the stream; the outcome, or a refusal if Redis is
+        unavailable.
+        """
         milliseconds = time.time_ns() // 1_000_000
         id = unique_id(milliseconds, os.urandom(10))
         event = Event(PREPARED, milliseconds, id, host_name(config), facts)
@@ -136,30 +138,31 @@ class Worker:
         return outcome
 
     def _campaign_of(self, question: Question) -> Numbered | None:
-        # Others compute meanwhile: where Redis is away, each would wait for all before it, too.
+        # Other mails compute meanwhile: else, while Redis is down, each would wait for all before
+        # it.
         self._computing.release()
         try:
             return self._store.campaigns.campaign_of(question)
         finally:
             self._computing.acquire()
 
-    def was_answered(self, answered: Answered) -> None:
-        """A mail has its answer as soon as this returns; what is left to tell of it is not lost."""
+    def add_answered(self, answered: Answered) -> None:
+        """Queues what to write about a mail. Postfix gets its reply as soon as this returns."""
         with self._changing:
             self.answered += 1
             enough = self.answered == self._most()
         if enough:
             self.when_done()
-        self._afterwards.add(answered)
+        self._answered.add(answered)
 
     def finish(self) -> None:
-        """Writes the log lines and counts of all mails that were answered."""
-        self._afterwards.finish()
+        """Writes everything that is queued."""
+        self._answered.finish()
 
     def _write(self, batch: Sequence[Answered]) -> bool:
-        """Of mails that were answered: log lines, counts, and the warnings of their campaigns.
+        """Writes log lines, counters and the warnings of campaigns.
 
-        Whether Redis is still to get some of what was sent.
+        Returns whether counts of sent messages are left for Redis.
         """
         log.mails(
             (each.queue_id, each.verdict is not Verdict.ACCEPT, each.facts)
@@ -176,14 +179,14 @@ class Worker:
         for each in batch:
             if each.verdict is Verdict.ACCEPT and each.message is not None:
                 store.sent.add(each.message)
-        # These mails have their numbers; where Redis is away since, the log has their warnings.
+        # These mails are sent. If Redis is down since, their warnings are in the log only.
         with contextlib.suppress(StoreUnavailable):
-            for campaign, warnings in warnings_of(batch).items():
+            for campaign, warnings in count_warnings(batch).items():
                 store.warnings.count(campaign, warnings)
         return store.sent.write()
 
     def is_done(self) -> bool:
-        """Whether it has answered as many mails as it is to answer."""
+        """Whether it has answered its share of mails."""
         with self._changing:
             return 0 < self._most() <= self.answered
 
@@ -193,7 +196,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """What a worker asks of Redis, and tells it."""
+    """What a worker uses of Redis."""
 
     campaigns: Campaigns
     events: EventLog
@@ -208,16 +211,18 @@ class _Store:
         )
 
 
-def _tells_of_mails(config: Config) -> bool:
-    """Whether a destination asks for them by name: an event for each mail takes room in Redis."""
+def _wants_prepared(config: Config) -> bool:
+    """Whether a destination lists `message_prepared`: an event for each mail takes room in
+    Redis.
+    """
     destinations = config.events.destinations if config.events else ()
     return any(PREPARED in (each.types or ()) for each in destinations)
 
 
 class Retirement:
-    """The end of a worker that has answered its mails, from its last new connection on.
+    """How a worker ends that has answered its share of mails.
 
-    Postfix has a connection for each SMTP session, so they all end by themselves.
+    Postfix has a connection for each SMTP session, so all connections end by themselves.
     """
 
     def __init__(self, listener: Listener, bell: Bell) -> None:
@@ -227,15 +232,15 @@ class Retirement:
         self._quiet_since: float | None = None
 
     def begin(self) -> None:
-        """Asks the parent for another worker."""
+        """Has the parent start a successor."""
         self.begun = True
         self._bell.ring()
 
     def is_over(self) -> bool:
-        """To be asked from time to time."""
+        """Whether all connections have ended. Call it from time to time."""
         now = time.monotonic()
         if self._quiet_since is None:
-            # Not before the first question: by now another one serves, and no session waits.
+            # Not before the first call: by now the successor accepts, and no session waits.
             self._listener.stop_accepting()
             self._quiet_since = now
         elif self._listener.connections():
@@ -249,26 +254,26 @@ def live(
     inbox: Inbox[Setup],
     retirement: Retirement,
 ) -> NoReturn:
-    """Serves until its parent ends it, or it has retired.
+    """Serves until the parent ends it, or it has retired.
 
     ``listen`` is libmilter's main loop, which must not run in the main thread: it has a thread of
     its own, and another of libmilter waits for SIGHUP, SIGTERM and SIGINT. Each of them would stop
-    it at once, mails in hand or not, and which thread gets a signal is the kernel's choice. So all
-    workers ignore them, and their parent has other signals.
+    it at once, open mails or not, and the kernel chooses the thread that gets a signal. So workers
+    ignore them, and their parent uses other signals.
     """
     keep_memory()
-    sys.setswitchinterval(_SECONDS_A_TURN)
+    sys.setswitchinterval(_SWITCH_EVERY)
     signals = Signals((END_WORKER, RELOAD_WORKER))
     worker.when_done = signals.wake
     threading.Thread(target=_listen, args=(listen,), name="milter", daemon=True).start()
     _until_over(worker, signals, inbox, retirement)
-    if in_hand := worker.in_hand.close():
-        log.draining(in_hand)
-    if left := worker.in_hand.wait(PATIENCE):
+    if left := worker.open_mails.close():
+        log.draining(left)
+    if left := worker.open_mails.wait(STOP_TIMEOUT):
         log.mails_interrupted(left)
-    # The last answers may still be on their way out of libmilter. It is not told to stop: that
-    # takes it up to 5 seconds and gives nothing that the end of the process does not give.
-    time.sleep(_ANSWER_LEAVES)
+    # libmilter may still be sending the last replies. It is not stopped, which takes up to 5
+    # seconds: the end of the process does the same.
+    time.sleep(_REPLY_SENT)
     worker.finish()
     os._exit(0)
 
@@ -279,11 +284,11 @@ def _until_over(
     inbox: Inbox[Setup],
     retirement: Retirement,
 ) -> None:
-    while END_WORKER not in (got := signals.wait(_LOOK_EVERY if retirement.begun else None)):
+    while END_WORKER not in (got := signals.wait(_CHECK_EVERY if retirement.begun else None)):
         if RELOAD_WORKER in got and (setup := inbox.latest()) is not None:
             worker.take(setup)
         if not retirement.begun and worker.is_done():
-            log.worker_recycled(worker.place, worker.answered)
+            log.worker_recycled(worker.counter, worker.answered)
             retirement.begin()
         elif retirement.begun and retirement.is_over():
             return
@@ -292,7 +297,7 @@ def _until_over(
 def _listen(listen: Callable[[], None]) -> None:
     try:
         listen()
-    except Exception as error:  # noqa: BLE001 this thread's edge: there is nobody above it
+    except Exception as error:  # noqa: BLE001 the edge of this thread
         log.crashed("milter", error)
     finally:
         os._exit(1)
