@@ -40,7 +40,7 @@ def files(tmp_path: Path) -> PostfixFiles:
 
 def take_out(text: str, files: PostfixFiles) -> None:
     """Follows what a piece says, on our files in place of the machine's."""
-    commands = re.findall(r"(?m)^#\s+(?:Out:\s+)?((?:sed -i|postconf -MX) .*)$", text)
+    commands = re.findall(r"(?m)^#\s+(?:Remove:\s+)?((?:sed -i|postconf -MX) .*)$", text)
     assert commands
     for command in commands:
         argv = shlex.split(command.replace("/etc/postfix", str(files.directory)))
@@ -288,13 +288,13 @@ def test_recipe_leads_only_trusted_clients() -> None:
     assert not any("smtp/inet" in command for command in no_networks.switch_on)
     assert set(no_networks.tables) == {"fletching_logins"}
     elsewhere = one_recipient(config("trusted: {networks: [192.0.2.0/24]}"))
-    assert "BEFORE USE: put 127.0.0.1 into trusted.networks" in elsewhere.master_cf
+    assert "BEFORE USE: add 127.0.0.1 to trusted.networks" in elsewhere.master_cf
     assert "BEFORE USE" not in one_recipient(config()).master_cf
 
 
 @pytest.mark.parametrize("login", ["two words", "a,b", "{a}", "$a"])
 def test_recipe_refuses_a_login_it_would_have_to_drop(login: str) -> None:
-    with pytest.raises(ValueError, match="has no way to write this login"):
+    with pytest.raises(ValueError, match="this login cannot be written"):
         one_recipient(config(f"users: {{'{login}': {{}}}}"))
 
 

@@ -326,5 +326,5 @@ def test_postfix_that_cannot_be(host: Host) -> None:
     )
     result = host.run("postfix")
     assert result.exit_code == 2
-    assert "cannot be told apart" in " ".join(result.stderr.split())
+    assert "cannot be distinguished" in " ".join(result.stderr.split())
     assert result.stdout == ""

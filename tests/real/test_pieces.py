@@ -64,7 +64,7 @@ def test_the_printed_way_out_leads_out(
     files = pieces(fletching.command("postfix"))
     apply(postfix, fletching.command("postfix"))
     assert postfix.postconf("-n") != before
-    (out,) = re.findall(r"(?m)^# Out: +(sed .*)$", files["main.cf"])
+    (out,) = re.findall(r"(?m)^# Remove: +(sed .*)$", files["main.cf"])
     words = shlex.split(out)
     assert words[-1] == "/etc/postfix/main.cf"
     subprocess.run([*words[:-1], postfix.config_directory / "main.cf"], check=True)

@@ -1,7 +1,6 @@
-"""The configuration of a Postfix, as its own commands tell it.
+"""Reads Postfix's configuration with postconf(1) and postmap(1).
 
-Here lives how postconf(1) and postmap(1) are asked and what their answers mean. They are run, and
-nothing is changed. What a good configuration is, is not known here.
+Nothing is changed. What a good configuration is, is not known here.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from pathlib import PurePath
 
 from fletching.config import values
 
-# Where Postfix's commands are, though not in the PATH of every user.
+# Where Postfix's commands are; not in every user's PATH.
 _SBIN = "/usr/sbin:/usr/local/sbin"
 _TIMEOUT = 60
 
 
 class PostfixError(Exception):
-    """A command of Postfix could not be run, or failed. Says which, and its last words."""
+    """A Postfix command could not be run, or failed. Says which, with its last line of output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class MilterEntry:
-    """One of a list of milters: its socket as Postfix writes it, and what holds for it alone."""
+    """An entry of a list of milters: its socket in Postfix's notation, and its own settings."""
 
     endpoint: str
     options: Mapping[str, str]
@@ -55,14 +54,14 @@ class MilterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What main.cf and master.cf say, parameters expanded."""
+    """The settings of main.cf and master.cf, with parameters expanded."""
 
     version: tuple[int, ...]
     parameters: Mapping[str, str]
     services: tuple[Service, ...]
 
     def value(self, parameter: str, service: Service | None = None) -> str:
-        """A parameter's value, for a service with its -o settings."""
+        """A parameter's value; for a service, with its -o settings."""
         if service is not None and parameter in service.options:
             return service.options[parameter]
         return self.parameters[parameter]
@@ -72,12 +71,12 @@ class Installed:
 
     @property
     def smtp_servers(self) -> tuple[Service, ...]:
-        """The services at which mail comes in by SMTP."""
+        """The services that receive mail by SMTP."""
         kinds = ("inet", "pass")
         return tuple(s for s in self.services if s.kind in kinds and s.command == "smtpd")
 
     def reached(self, endpoint: str, service: Service | None) -> str:
-        """Where a service gets to with the endpoint of a milter, in the form of `listening`."""
+        """The socket that a service reaches by a milter's endpoint, in the form of `listening`."""
         kind, _, place = endpoint.partition(":")
         if kind == "inet":
             host, _, port = place.rpartition(":")
@@ -85,7 +84,7 @@ class Installed:
         if kind not in ("unix", "local"):
             return endpoint
         jailed = service is not None and service.chroot
-        # Daemons run in the queue directory: the start of a relative path, and the chroot's root.
+        # Daemons run in the queue directory, which is the base of relative paths and the chroot.
         path = PurePath(self.parameters["queue_directory"]) / (
             place.lstrip("/") if jailed else place
         )
@@ -93,7 +92,7 @@ class Installed:
 
 
 def listening(listen: str) -> str:
-    """Where a milter listens, from libmilter's words, in a form that can be compared."""
+    """A listen socket in libmilter's notation, in a form that can be compared."""
     place = values.inet_place(listen)
     if place is None:
         return f"unix:{os.path.realpath(listen.removeprefix('unix:'))}"
@@ -101,7 +100,7 @@ def listening(listen: str) -> str:
 
 
 def _inet(host: str, port: str | int) -> str:
-    """Two spellings of one address are the same; an address that is every one is loopback's."""
+    """Normalizes the spelling of an address; a wildcard address becomes loopback."""
     with contextlib.suppress(ValueError):
         host = str(IPv6Address(host.lower().removeprefix("ipv6:")))
     same = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
@@ -109,11 +108,11 @@ def _inet(host: str, port: str | int) -> str:
 
 
 def read(command: Sequence[str], parameters: Iterable[str]) -> Installed:
-    """``command``: postconf(1), perhaps with -c; ``parameters``: those of main.cf that matter.
+    """Reads the configuration. ``parameters``: the main.cf parameters to read.
 
-    Raises PostfixError.
+    ``command``: postconf(1), perhaps with -c. Raises PostfixError.
     """
-    # -d, not main.cf: the version is the program's.
+    # -d, not main.cf: the version of the program.
     version = _run((*command, "-dh", "mail_version"))
     wanted = _run((*command, "-x", *parameters))
     return Installed(
@@ -124,20 +123,20 @@ def read(command: Sequence[str], parameters: Iterable[str]) -> Installed:
 
 
 def look_up(command: Sequence[str], table: str, keys: Iterable[str]) -> dict[str, str]:
-    """What a table has for each key. ``command`` as for `read`. Raises PostfixError."""
+    """The results of a table for keys. ``command`` as for `read`. Raises PostfixError."""
     postmap = (str(PurePath(command[0]).with_name("postmap")), *command[1:])
-    # postmap -q tells by exit 1 that it found none of them.
+    # postmap -q exits with 1 if it finds none of them.
     answer = _run((*postmap, "-q", "-", table), "".join(f"{key}\n" for key in keys), fine=(0, 1))
     return dict(line.split("\t", 1) for line in lines(answer))
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a text as Postfix has them: they end by LF alone."""
+    """The lines of a text as Postfix reads them: they end with LF only."""
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def milters(text: str) -> tuple[MilterEntry, ...]:
-    """A list of milters as smtpd_milters has it: ``SOCKET`` or ``{ SOCKET, NAME=VALUE ... }``."""
+    """The entries of smtpd_milters: ``SOCKET`` or ``{ SOCKET, NAME=VALUE ... }``."""
     entries = []
     for word in words(text):
         inner = words(word.strip("{} \t")) if word.startswith("{") else (word,)
@@ -147,7 +146,7 @@ def milters(text: str) -> tuple[MilterEntry, ...]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """What stands between commas and blanks, where braces keep together what is in them."""
+    """The words between commas and spaces; text in braces is one word."""
     found: list[str] = []
     depth, word = 0, ""
     for character in text:
@@ -160,16 +159,16 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(each for each in (*found, word) if each)
 
 
-def _services(told: str, options: str) -> tuple[Service, ...]:
+def _services(listing: str, options: str) -> tuple[Service, ...]:
     settings: dict[tuple[str, str], dict[str, str]] = {}
     for line in lines(options):
         place, value = _assignment(line)
-        # The parameter is behind the last slash, the type before it: a name may be a path.
+        # Service/type/parameter, from the right: a service name may be a path.
         service, _, parameter = place.rpartition("/")
         name, _, kind = service.rpartition("/")
         settings.setdefault((name, kind), {})[parameter] = value
     found = []
-    for line in lines(told):
+    for line in lines(listing):
         name, kind, _private, _unprivileged, chroot, _wakeup, _limit, command = line.split()[:8]
         found.append(Service(name, kind, chroot == "y", command, settings.get((name, kind), {})))
     return tuple(found)
@@ -195,8 +194,8 @@ def _run(argv: Sequence[str], given: str = "", fine: tuple[int, ...] = (0,)) -> 
         )
     except (OSError, subprocess.TimeoutExpired) as trouble:
         raise PostfixError(f"{argv[0]} cannot be run: {trouble}") from None
-    # postmap(1) has exit status 1 for trouble too, and tells it apart by what it says.
+    # postmap(1) also exits with 1 on errors, and then prints a message.
     if done.returncode not in fine or re.search(r"(?m)^\S+: (?:fatal|error):", done.stderr):
-        said = done.stderr.strip().splitlines()
-        raise PostfixError(f"{argv[0]}: {said[-1] if said else f'exit {done.returncode}'}")
+        output = done.stderr.strip().splitlines()
+        raise PostfixError(f"{argv[0]}: {output[-1] if output else f'exit {done.returncode}'}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""The form of what `fletching postfix` prints: texts by file, in the manner of Postfix. Pure."""
+"""The format of `fletching postfix`: texts by file, formatted like Postfix's own files. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Texts for Postfix's files, each with what it is for and how to take it out again.
+    """Texts for Postfix's files, each with its purpose and how to remove it.
 
-    ``tables``: lookup tables by the name of their file, in the directory of main.cf.
-    ``switch_on``: commands for services that are there already, ``switch_off`` undoes them.
+    ``tables``: lookup tables by file name, in the directory of main.cf.
+    ``switch_on``: commands that change existing services; ``switch_off`` undoes them.
     """
 
     main_cf: str
@@ -26,20 +26,20 @@ class Pieces:
 
 
 def main_cf_block(mark: str, text: str) -> str:
-    """Lines of main.cf between marks.
+    """Lines of main.cf between marker comments.
 
-    Not for master.cf: there, postconf(1) moves comments when it edits the service above them, and
-    what stands between two marks may then be somebody else's service.
+    Not for master.cf, where postconf(1) moves comments when it edits the service above them, so
+    that another service could end up between the markers.
     """
     return f"# >>> {mark}\n{text}# <<< {mark}\n"
 
 
 def out_of_main_cf(mark: str) -> str:
-    """The command that takes such a block out again."""
+    """The command that removes such a block."""
     return f"sed -i '/^# >>> {mark}$/,/^# <<< {mark}$/d' /etc/postfix/main.cf"
 
 
 def service_lines(service: str, options: Iterable[str]) -> str:
-    """A service of master.cf, set out as Postfix's own file does it."""
+    """A service of master.cf, formatted as in Postfix's own file."""
     first = "{:<9} {:<5} {:<7} {:<7} {:<7} {:<7} {:<7} {}".format(*service.split())
     return "".join(f"{line}\n" for line in (first, *(f"  -o {option}" for option in options)))
