@@ -27,8 +27,8 @@ FACTS = Facts(
 )
 KEYS = Keyring((LinkKey(1, 1, b"1" * 32), LinkKey(5, 2, b"5" * 32)))
 OTHERS_KEYS = Keyring((LinkKey(5, 2, b"x" * 32),))
-SETUP = hits.Setup(KEYS, "mx1", bots.lists("scanner barracuda\nprefetch Mozilla/5.0"))
-AT_ONCE = replace(SETUP, immediate={"": False, "news": True})
+SETTINGS = hits.Settings(KEYS, "mx1", bots.lists("scanner barracuda\nprefetch Mozilla/5.0"))
+AT_ONCE = replace(SETTINGS, immediate={"": False, "news": True})
 URL = "https://shop.example/a?b=1&c=2#d"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 HERE = "192.0.2.1"
@@ -48,11 +48,11 @@ def ask(
     agent: str = BROWSER,
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
-    setup: hits.Setup = SETUP,
+    settings: hits.Settings = SETTINGS,
     now: Moment = NOW,
 ) -> Hit:
     sent = {"user-agent": agent, **(headers or {})}
-    return answer(Request(method, target, HERE, sent, body), now, setup)
+    return answer(Request(method, target, HERE, sent, body), now, settings)
 
 
 def header(hit: Hit, name: str) -> str | None:
@@ -522,14 +522,14 @@ def test_the_destination_gets_recipient_and_list(destination: str, query: str) -
         ("Chrome fetches ahead", {"headers": {"sec-purpose": "prefetch;prerender"}}, False),
         ("Safari fetches ahead", {"headers": {"purpose": "preview"}}, False),
         ("Firefox fetches ahead", {"headers": {"x-moz": "prefetch"}}, False),
-        ("another class", {"setup": replace(SETUP, immediate={"": False, "x": True})}, False),
-        ("all classes", {"setup": replace(SETUP, immediate={"": True})}, True),
+        ("another class", {"settings": replace(SETTINGS, immediate={"": False, "x": True})}, False),
+        ("all classes", {"settings": replace(SETTINGS, immediate={"": True})}, True),
     ],
 )
 def test_an_immediate_unsubscribe_needs_no_page(
     name: str, how: dict[str, Any], is_at_once: bool
 ) -> None:
-    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", **{"setup": AT_ONCE, **how})
+    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", **{"settings": AT_ONCE, **how})
     assert (hit.event is not None) is is_at_once
     if is_at_once:
         assert (hit.answer.status, header(hit, "location")) == (303, WITH_RECIPIENT)
@@ -549,14 +549,14 @@ MAILBOXES = {"": "all@example.com", "news": "news@example.com"}
         ("another POST", "POST", b"", 422),
     ],
 )
-@pytest.mark.parametrize("setup", [SETUP, AT_ONCE], ids=["confirm", "immediate"])
+@pytest.mark.parametrize("settings", [SETTINGS, AT_ONCE], ids=["confirm", "immediate"])
 @pytest.mark.parametrize("url", [URL, ""])
 @pytest.mark.parametrize("kind", ALL_UNSUBSCRIBES)
 def test_a_token_without_recipient_unsubscribes_nobody(
-    kind: Kind, url: str, setup: hits.Setup, name: str, method: str, body: bytes, status: int
+    kind: Kind, url: str, settings: hits.Settings, name: str, method: str, body: bytes, status: int
 ) -> None:
     link = f"/unsub?{token(kind, url, NOBODY)}"
-    hit = ask(link, method, body=body, setup=replace(setup, mailboxes=MAILBOXES))
+    hit = ask(link, method, body=body, settings=replace(settings, mailboxes=MAILBOXES))
     assert (hit.answer.status, hit.answer.body, hit.event) == (status, Body.NO_RECIPIENT, None)
     assert hit.answer.mailbox == "news@example.com"
     assert header(hit, "location") is None
@@ -572,18 +572,18 @@ def test_an_obscured_recipient_can_unsubscribe() -> None:
     [("News", "news@example.com"), ("NEWS", "news@example.com"), ("x", "all@example.com")],
 )
 def test_the_page_shows_the_mailbox_of_the_mail_class(mail_class: str, mailbox: str) -> None:
-    assert replace(SETUP, mailboxes=MAILBOXES).mailbox(mail_class) == mailbox
-    assert SETUP.mailbox(mail_class) == ""
+    assert replace(SETTINGS, mailboxes=MAILBOXES).mailbox(mail_class) == mailbox
+    assert SETTINGS.mailbox(mail_class) == ""
 
 
 def test_a_program_found_later_gets_the_page_instead_of_an_immediate_unsubscribe() -> None:
-    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", setup=AT_ONCE)
+    hit = ask(f"/unsub?{token(Kind.UNSUBSCRIBE_HTML)}", settings=AT_ONCE)
     assert hit.for_program is not None
     assert (hit.for_program.status, hit.for_program.body) == (200, Body.UNSUBSCRIBE)
 
 
 def test_the_link_of_the_header_field_is_never_immediate() -> None:
-    hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", setup=AT_ONCE)
+    hit = ask(f"/unsub?{token(Kind.LIST_UNSUBSCRIBE, '')}", settings=AT_ONCE)
     assert (hit.answer.body, hit.event) == (Body.UNSUBSCRIBE, None)
 
 

@@ -11,7 +11,7 @@ import pytest
 from fletching.keys.link_keys import read_link_keys
 from fletching.links.urls import LinkOptions
 from fletching.mail.message import parse
-from fletching.returning.hits import Moment, Request, Setup, answer
+from fletching.returning.hits import Moment, Request, Settings, answer
 from fletching.store.events import EventLog
 
 from sandbox.redis_server import RedisServer
@@ -117,12 +117,12 @@ def test_both_are_counted_as_one_link(redis: RedisServer, tmp_path: Path) -> Non
     links = re.findall(r'href="https://click\.example\.com(/click\?[\w-]+)"', page.decode())
     assert len(links) == 2
     keys = read_link_keys(tmp_path / "link-keys")
-    setup = Setup(keys, "mx1")
+    settings = Settings(keys, "mx1")
     clicks = []
     for link in links:
         facts = keys.open(link.partition("?")[2]).facts
         moment = Moment((facts.sent + 3600) * 1000, bytes(10))
-        event = answer(Request("GET", link), moment, setup).event
+        event = answer(Request("GET", link), moment, settings).event
         assert event is not None
         # The preview's campaign is none of the store's.
         clicks.append(replace(event, facts=replace(facts, campaign=NEW, number=1)))

@@ -134,7 +134,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Setup:
+class Settings:
     """What is the same for all requests.
 
     ``immediate``: whether a link made by ##unsubscribetag## unsubscribes without a page;
@@ -162,7 +162,7 @@ TOO_LARGE = Answer(413, _COMMON, Body.ERROR)
 FAILED = Answer(500, _COMMON, Body.ERROR)
 
 
-def answer(request: Request, moment: Moment, setup: Setup) -> Hit:
+def answer(request: Request, moment: Moment, settings: Settings) -> Hit:
     """The answer to a request, the event if there is one, and what the client did with the link."""
     if len(request.target) > LONGEST_TARGET:
         return Hit(TOO_LONG)
@@ -176,10 +176,10 @@ def answer(request: Request, moment: Moment, setup: Setup) -> Hit:
     if request.method not in allowed:
         return Hit(Answer(405, (_allow(allowed), *_COMMON), Body.ERROR))
     try:
-        token = setup.keys.open(found_in(request.target))
+        token = settings.keys.open(found_in(request.target))
     except TokenError:
         return Hit(_EMPTY_PIXEL if action == "open" else UNKNOWN)
-    opened = _Opened(request, moment, setup, token)
+    opened = _Opened(request, moment, settings, token)
     if action == "open":
         return opened.open()
     hit = opened.click() if action == "click" else opened.unsubscribe()
@@ -192,7 +192,7 @@ class _Opened:
 
     request: Request
     moment: Moment
-    setup: Setup
+    settings: Settings
     token: Token
 
     def touched(self) -> Touch | None:
@@ -265,7 +265,7 @@ class _Opened:
         return Hit(Answer(200, _COMMON, Body.DONE), self._unsubscribed())
 
     def _no_recipient(self, status: int) -> Answer:
-        mailbox = self.setup.mailbox(self.token.facts.mail_class)
+        mailbox = self.settings.mailbox(self.token.facts.mail_class)
         return Answer(status, _COMMON, Body.NO_RECIPIENT, mailbox=mailbox)
 
     def _destination(self) -> str:
@@ -278,13 +278,13 @@ class _Opened:
         """Whether GET unsubscribes, as with GreenArrow; never for a program that checks links."""
         if self.token.kind is Kind.LIST_UNSUBSCRIBE:
             return False
-        if not self.setup.is_immediate(self.token.facts.mail_class):
+        if not self.settings.is_immediate(self.token.facts.mail_class):
             return False
         return not self._bot_reason()
 
     def _bot_reason(self) -> str:
         """Why this request, by itself, comes from a program; empty if it may be a person's."""
-        agent, lists = self._agent(), self.setup.lists
+        agent, lists = self._agent(), self.settings.lists
         if bots.is_prefetch(self.request.headers):
             return bots.PREFETCH
         is_open = self.token.kind is Kind.OPEN
@@ -300,7 +300,7 @@ class _Opened:
         is_open = self.token.kind is Kind.OPEN
         return {
             **self._request_fields(),
-            "is_privacy_open": is_open and self.setup.lists.is_privacy_open(agent, address),
+            "is_privacy_open": is_open and self.settings.lists.is_privacy_open(agent, address),
             "is_bot": bool(bot_reason),
             "bot_reason": bot_reason,
         }
@@ -323,7 +323,7 @@ class _Opened:
     def _event(self, event_type: str, details: Mapping[str, Value]) -> Event:
         time = self.moment.milliseconds
         id = events.unique_id(time, self.moment.entropy)
-        return Event(event_type, time, id, self.setup.server_id, self.token.facts, details)
+        return Event(event_type, time, id, self.settings.server_id, self.token.facts, details)
 
     def _agent(self) -> str:
         return self.request.headers.get("user-agent", "")[:_LONGEST_AGENT]

@@ -52,7 +52,7 @@ _JSON = (("content-type", "application/json"),)
 class Opened:
     """What requests are answered from; all of it is read when the configuration is opened."""
 
-    hits: hits.Setup
+    hits: hits.Settings
     pages: Pages
     proxies: tuple[visitor.Network, ...]
     files: Mapping[str, bytes]
@@ -72,8 +72,8 @@ def opened(config: Config) -> Opened:
     mailboxes = _mailboxes(config)
     with named_by("web", "templates", fault=PageError):
         pages = Pages(web.templates, mailboxes.values())
-    setup = hits.Setup(keys, host_name(config), _lists(), _immediate(config), mailboxes)
-    return Opened(setup, pages, web.trusted_proxies, _app_links(web.app_links))
+    settings = hits.Settings(keys, host_name(config), _lists(), _immediate(config), mailboxes)
+    return Opened(settings, pages, web.trusted_proxies, _app_links(web.app_links))
 
 
 def _lists() -> bots.Lists:
