@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 import pytest
 from fletching.policy import configured, offers
 from fletching.policy.control import read
-from fletching.policy.offers import Offer, Offers, RankedOffers, Setting, SourceKind
+from fletching.policy.offers import InvalidValue, Offer, Offers, RankedOffers, Setting, SourceKind
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,13 +43,13 @@ def test_stronger_source_wins_in_either_order(stronger: SourceKind, weaker: Sour
     for kinds in permutations((stronger, weaker)):
         ranked = RankedOffers(colors(*kinds))
         assert ranked.best(COLOR) == Offer(stronger.name, stronger.name)
-        assert [offer.source for offer in ranked.ranked(COLOR)] == [stronger.name, weaker.name]
+        assert [kind for kind, _ in ranked.ranked(COLOR)] == [stronger, weaker]
 
 
 @given(st.lists(st.sampled_from(SourceKind), unique=True))
 def test_all_offers_are_ranked(kinds: list[SourceKind]) -> None:
     ranked = RankedOffers(colors(*kinds))
-    assert [offer.value for offer in ranked.ranked(COLOR)] == [k.name for k in ORDER if k in kinds]
+    assert ranked.ranked(COLOR) == [(k, Offer(k.name, k.name)) for k in ORDER if k in kinds]
     best = ranked.best(COLOR)
     assert (best and best.value) == next((k.name for k in ORDER if k in kinds), None)
     assert ranked.value(COLOR) == (best and best.value)
@@ -73,7 +73,7 @@ def test_rule_wins_over_the_default_of_the_login() -> None:
     site = config("link_keys: keys\nusers: {shop: {mail_class: a}}\nmail_classes: {a: {}, b: {}}")
     rule = Offers(SourceKind.RULE, {offers.MAIL_CLASS: Offer("b", "fletching.yaml:7")})
     sources = [*configured.of_login(site, "shop@example.com"), rule]
-    assert [each.source for each in RankedOffers(sources).ranked(offers.MAIL_CLASS)] == [
+    assert [each.source for _, each in RankedOffers(sources).ranked(offers.MAIL_CLASS)] == [
         "fletching.yaml:7",
         "users.shop.mail_class",
     ]
@@ -99,6 +99,17 @@ def test_empty_value_is_a_value(value: object) -> None:
     strong = Offers(SourceKind.HEADER, {setting: Offer(value, "header")})
     weak = Offers(SourceKind.GLOBAL, {setting: Offer("other", "global")})
     assert RankedOffers((strong, weak)).value(setting) == value
+
+
+@pytest.mark.parametrize("invalid", SourceKind)
+@pytest.mark.parametrize("valid", SourceKind)
+def test_invalid_value_counts_only_without_a_value_of_a_stronger_source(
+    valid: SourceKind, invalid: SourceKind
+) -> None:
+    ranked = RankedOffers(colors(valid))
+    assert ranked.outrank(InvalidValue(invalid, "X", COLOR, "must be red")) == (valid < invalid)
+    assert not ranked.outrank(InvalidValue(invalid, "X", SIZE, "must be small"))
+    assert not ranked.outrank(InvalidValue(invalid, "X", None, "unknown control header"))
 
 
 # What the configuration offers.
@@ -137,8 +148,8 @@ def test_options_of_a_class_and_global_options_have_their_source() -> None:
 def test_login_forces_one_class_and_has_another_as_default() -> None:
     ranked = RankedOffers(configured.of_login(SITE, "both"))
     assert ranked.ranked(offers.MAIL_CLASS) == [
-        Offer("a", "users.both.force_mail_class"),
-        Offer("b", "users.both.mail_class"),
+        (SourceKind.FORCED, Offer("a", "users.both.force_mail_class")),
+        (SourceKind.LOGIN, Offer("b", "users.both.mail_class")),
     ]
     assert configured.of_login(SITE, "nobody") == ()
     assert configured.of_login(SITE, None) == ()

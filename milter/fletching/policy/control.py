@@ -174,7 +174,7 @@ def read(headers: tuple[Header, ...]) -> Control:
     if offers.LIST_UNSUBSCRIBE_POST in found and offers.LIST_UNSUBSCRIBE_URL not in found:
         _, source = found.pop(offers.LIST_UNSUBSCRIBE_POST)
         rule = f"requires a valid X-GreenArrow-{_URL}"
-        invalid.append(InvalidValue(source, offers.LIST_UNSUBSCRIBE_POST, rule))
+        invalid.append(_invalid(source, offers.LIST_UNSUBSCRIBE_POST, rule))
     return Control(Offers(SourceKind.HEADER, found), tuple(invalid), frozenset(remove), count)
 
 
@@ -188,16 +188,22 @@ def _read_field(
     known = _FIELDS.get(key)
     if known is None:
         name = _printable(same[0].name)
-        invalid.append(InvalidValue(name, None, "unknown control header", strict=False))
+        invalid.append(_invalid(name, None, "unknown control header", strict=False))
         return
     try:
         value = known.check(_single(same))
     except _InvalidError as error:
         setting = known.settings[0]
-        invalid.append(InvalidValue(known.name, setting, str(error), known.strict))
+        invalid.append(_invalid(known.name, setting, str(error), known.strict))
         return
     for setting in known.settings:
         found[setting] = Offer(value, known.name)
+
+
+def _invalid(
+    name: str, setting: Setting[Any] | None, rule: str, strict: bool = True
+) -> InvalidValue:
+    return InvalidValue(SourceKind.HEADER, name, setting, rule, strict)
 
 
 def _printable(name: bytes) -> str:
@@ -229,10 +235,10 @@ def _dkim(fields: list[Header], invalid: list[InvalidValue]) -> tuple[DkimReques
         try:
             requests += _requests(header)
         except _InvalidError as error:
-            invalid.append(InvalidValue(_DKIM_NAME, offers.DKIM, str(error)))
+            invalid.append(_invalid(_DKIM_NAME, offers.DKIM, str(error)))
     if len(requests) > MOST_SIGNATURES:
         rule = f"must request at most {MOST_SIGNATURES} signatures"
-        invalid.append(InvalidValue(_DKIM_NAME, offers.DKIM, rule))
+        invalid.append(_invalid(_DKIM_NAME, offers.DKIM, rule))
         return None
     return tuple(requests) or None
 

@@ -26,7 +26,7 @@ from fletching.policy import (
     tracking,
 )
 from fletching.policy.decisions import Decisions, Submission
-from fletching.policy.offers import InvalidValue, Offers, RankedOffers, SourceKind
+from fletching.policy.offers import Offers, RankedOffers
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Setup, Stamp
 from fletching.policy.trust import trusted
@@ -91,7 +91,8 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
     mail_class = _mail_class(mail, sources, decisions)
     if mail_class is not None:
         return _classified(mail, mail_class, sources, decisions)
-    signatures = signers.decide(mail, RankedOffers(sources), decisions, None)
+    ranked = RankedOffers(sources)
+    signatures = signers.decide(mail, ranked, decisions, None)
     if mail.control.count:
         decisions.warn("no Mail Class; control headers removed and ignored")
     return Plan(
@@ -100,7 +101,7 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
         signatures=signatures,
         decisions=tuple(decisions.made),
         warnings=decisions.all_warnings(),
-        refusal=_if_invalid(decisions, config.on_invalid_header),
+        refusal=_if_invalid(decisions, ranked, config.on_invalid_header),
     )
 
 
@@ -130,7 +131,7 @@ def _classified(
     click_tracking_id = privacy.click_tracking_id(ranked, decisions, mail_class)
     suppress = lists.suppress(ranked, decisions, listid, email)
     several = privacy.several(mail, decisions, mail_class)
-    invalid = _if_invalid(decisions, ranked.value(offers.ON_INVALID_HEADER))
+    invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
         trusted=True,
         remove=remove,
@@ -162,21 +163,13 @@ def _classified(
 
 
 def _mail_class(mail: Submission, sources: list[Offers], decisions: Decisions) -> MailClass | None:
-    """The Mail Class. An offer that names an unknown class falls through to the next one."""
-    config = mail.config
+    """The Mail Class, None if there is none."""
     if not _is_notification(mail):
         sources = [*sources, mail.setup.default_class]
-    forced = any(each.kind is SourceKind.FORCED and each.by_setting for each in sources)
-    if forced:
-        decisions.never_refuse_for(offers.MAIL_CLASS)
-    for name, source in RankedOffers(sources).ranked(offers.MAIL_CLASS):
-        chosen = config.mail_class(name)
-        if chosen is not None:
-            decisions.record(offers.MAIL_CLASS.name, chosen.name, source)
-            return chosen
-        rule = "must name a configured Mail Class"
-        decisions.ignore(InvalidValue(source, offers.MAIL_CLASS, rule))
-    return None
+    rule = "must name a configured Mail Class"
+    return decisions.choose_named(
+        RankedOffers(sources), offers.MAIL_CLASS, mail.config.mail_class, rule
+    )
 
 
 def _is_notification(mail: Submission) -> bool:
@@ -203,12 +196,17 @@ def _today(mail: Submission, decisions: Decisions) -> str:
     return day
 
 
-def _if_invalid(decisions: Decisions, on_invalid: str | None) -> Refusal | None:
-    """The refusal because of the first invalid value, where the configuration wants one."""
-    strict = next((each for each in decisions.invalid if each.strict), None)
-    if strict is None or on_invalid != "reject":
+def _if_invalid(
+    decisions: Decisions, ranked: RankedOffers, on_invalid: str | None
+) -> Refusal | None:
+    """The refusal because of the first invalid value that would have counted, if the configuration
+    says so."""
+    if on_invalid != "reject":
         return None
-    return Refusal(550, "5.6.0", str(strict))
+    for each in decisions.invalid:
+        if each.strict and not ranked.outrank(each):
+            return Refusal(550, "5.6.0", str(each))
+    return None
 
 
 def _if_paused(candidates: tuple[object, ...] | None) -> Refusal | None:

@@ -6,8 +6,9 @@ and the record of what was decided, with sources, warnings and ignored values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fletching.config.model import Config
 from fletching.mail.envelope import Envelope
@@ -17,7 +18,14 @@ from fletching.policy.offers import InvalidValue, RankedOffers, Setting
 from fletching.policy.plan import Decision
 from fletching.policy.setup import Setup, Stamp
 
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
 T = TypeVar("T")
+N = TypeVar("N", bound=_Named)
 
 
 class Decisions:
@@ -37,6 +45,24 @@ class Decisions:
             return None
         self.made.append(Decision(setting.name, best.value, best.source))
         return best.value
+
+    def choose_named(
+        self,
+        offers: RankedOffers,
+        setting: Setting[str],
+        find: Callable[[str], N | None],
+        rule: str,
+    ) -> N | None:
+        """What the strongest offer names. An offer whose name is unknown breaks the rule, and the
+        next one counts.
+        """
+        for kind, (name, source) in offers.ranked(setting):
+            found = find(name)
+            if found is not None:
+                self.record(setting.name, found.name, source)
+                return found
+            self.ignore(InvalidValue(kind, source, setting, rule))
+        return None
 
     def record(self, setting: str, value: object, source: str) -> None:
         self.made.append(Decision(setting, value, source))

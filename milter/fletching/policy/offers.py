@@ -69,9 +69,19 @@ class RankedOffers:
         for each in reversed(self._offers):
             self._best.update(each.by_setting)
 
-    def ranked(self, setting: Setting[T]) -> list[Offer[T]]:
-        """Every offer for the setting, strongest first (docs/mail.md, "Order of precedence")."""
-        return [each.by_setting[setting] for each in self._offers if setting in each.by_setting]
+    def ranked(self, setting: Setting[T]) -> list[tuple[SourceKind, Offer[T]]]:
+        """Every offer for the setting with the kind of its source, strongest first."""
+        return [
+            (each.kind, each.by_setting[setting])
+            for each in self._offers
+            if setting in each.by_setting
+        ]
+
+    def outrank(self, invalid: InvalidValue) -> bool:
+        """Whether a stronger source has a value, so that the invalid one would not count anyway."""
+        return any(
+            each.kind < invalid.kind and invalid.setting in each.by_setting for each in self._offers
+        )
 
     def best(self, setting: Setting[T]) -> Offer[T] | None:
         """The strongest offer for the setting; None if nothing offers a value."""
@@ -87,10 +97,12 @@ class RankedOffers:
 class InvalidValue:
     """A value that was ignored, and the rule that it breaks. The value itself is never repeated.
 
-    ``source`` is shown to clients and in logs. ``setting`` is None for a control header that does
-    not exist. ``strict``: `on_invalid_header: reject` refuses the mail because of it.
+    ``kind`` and ``source`` are those of the offer that it would have been; ``source`` is shown to
+    clients and in logs. ``setting`` is None for a control header that does not exist. ``strict``:
+    `on_invalid_header: reject` refuses the mail because of it.
     """
 
+    kind: SourceKind
     source: str
     setting: Setting[Any] | None
     rule: str

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from fletching.config.model import Config, VirtualMta
 from fletching.policy import offers
 from fletching.policy.decisions import Decisions, Submission
-from fletching.policy.offers import InvalidValue, RankedOffers
+from fletching.policy.offers import RankedOffers
 from fletching.policy.plan import Member
 from fletching.policy.verdict import Refusal
 
 ALL_PAUSED = Refusal(451, "4.3.0", "the VirtualMTA is paused, try again")
 
+_UNKNOWN = "must name a configured VirtualMTA"
 _BELOW_ONE = math.nextafter(1, 0)
 
 
@@ -30,7 +31,7 @@ def decide(
     tell Postfix the transport.
     """
     config = mail.config
-    chosen = _chosen(ranked, config, decisions)
+    chosen = decisions.choose_named(ranked, offers.VIRTUAL_MTA, config.virtual_mta, _UNKNOWN)
     if chosen is None or not _outbound(mail.envelope.mailers, config, decisions):
         return None
     if config.route_by == "sender" and not tagged:
@@ -91,18 +92,6 @@ def _sticks_to(chosen: VirtualMta, mail: Submission, sendid: str) -> str:
     if chosen.sticky == "recipient_domain":
         return next((each.domain for each in mail.envelope.recipients), "")
     return mail.stamp.entropy.hex()
-
-
-def _chosen(ranked: RankedOffers, config: Config, decisions: Decisions) -> VirtualMta | None:
-    """The strongest offer that names a configured VirtualMTA."""
-    for name, source in ranked.ranked(offers.VIRTUAL_MTA):
-        found = config.virtual_mta(name)
-        if found is not None:
-            decisions.record(offers.VIRTUAL_MTA.name, found.name, source)
-            return found
-        rule = "must name a configured VirtualMTA"
-        decisions.ignore(InvalidValue(source, offers.VIRTUAL_MTA, rule))
-    return None
 
 
 def _outbound(mailers: Iterable[str | None], config: Config, decisions: Decisions) -> bool:

@@ -29,12 +29,12 @@ def decide(
     if local or not dkim.enabled:
         decisions.never_refuse_for(offers.DKIM)
     if offer is not None and local:
-        _ignore(offer.source, "ignored in mail from sendmail", decisions)
+        _ignore(ranked, "ignored in mail from sendmail", decisions)
         offer = None
     if not dkim.enabled:
         decisions.record(offers.DKIM.name, False, "dkim.enabled")
         if offer is not None:
-            _ignore(offer.source, "ignored: dkim.enabled is false", decisions)
+            _ignore(ranked, "ignored: dkim.enabled is false", decisions)
         return ()
     if mail_class is None and not dkim.sign_unclassified:
         return ()
@@ -47,8 +47,10 @@ def decide(
     return signatures
 
 
-def _ignore(source: str, rule: str, decisions: Decisions) -> None:
-    decisions.ignore(InvalidValue(source, offers.DKIM, rule, strict=False))
+def _ignore(ranked: RankedOffers, rule: str, decisions: Decisions) -> None:
+    """The offers are ignored, and that is no reason to refuse the mail."""
+    for kind, offer in ranked.ranked(offers.DKIM):
+        decisions.ignore(InvalidValue(kind, offer.source, offers.DKIM, rule, strict=False))
 
 
 def choose(
