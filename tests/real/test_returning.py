@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from sandbox.processes import free_port, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink, SunkMail
 from sandbox.web import AGENT, Answer, Webhook, ask
+from tests.commands import output
 from tests.stores import open_store, statistics_of
 
 from . import redis_rights
@@ -314,7 +316,7 @@ def test_commands_that_ask_redis(site: Site, postfix: Postfix, sinks: Sinks) -> 
     arrived = delivered(postfix, sinks, "7commands")
     site.ask(links(arrived)[0])
     (event,) = site.hook.wait(1)
-    command, campaign = site.fletching.command, str(event["campaign"])
+    command, campaign = partial(output, site.fletching.config_path), str(event["campaign"])
     assert campaign in command("stats")
     assert campaign in command("stats", campaign, "--json")
     assert campaign in command("events")
