@@ -25,7 +25,15 @@ demo: demo-packages setup ## Send a campaign through a private Postfix and show 
 
 .PHONY: test
 test: test-packages setup lint ## The whole test suite, real Postfix, Redis and verifiers included
-	$(SUDO) $(VENV)/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadfile $(PYTEST)
+	$(SUDO) $(VENV)/bin/python -m pytest $(IN_PARALLEL) $(PYTEST)
+
+.PHONY: quick
+quick: test-packages setup ## The tests to run while you work: those that are not marked as slow
+	$(SUDO) $(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not slow" $(PYTEST)
+
+# Many tests wait for a daemon, so there are twice as many test processes as processors. A process
+# that has nothing left to do takes tests from the others.
+IN_PARALLEL = -p no:cacheprovider -q -n $(shell expr 2 '*' $$(nproc)) --dist worksteal
 
 .PHONY: lint
 lint: setup

@@ -293,6 +293,7 @@ class TestLoads:
         assert Effort().rounds % 6 == 0  # six set-ups, each behind each other one equally often
 
 
+@pytest.mark.slow
 class TestCommand:
     """python -m bench"""
 

@@ -108,6 +108,7 @@ def test_there_are_enough_patterns_of_both_kinds() -> None:
     assert 0.4 < share < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_precision_and_recall_of_the_rules(
     tmp_path: Path, redis: RedisServer, workers: int

@@ -206,6 +206,7 @@ def section(receiver: Receiver) -> str:
     return f"{{keep: 1h, destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
 
 
+@pytest.mark.slow
 def test_wrong_clock_of_a_courier_dead_letters_nothing(
     redis: RedisServer, receiver: Receiver, wrong: WrongClock, tmp_path: Path
 ) -> None:
@@ -219,6 +220,7 @@ def test_wrong_clock_of_a_courier_dead_letters_nothing(
         assert courier.lines("clock_jumped") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [False, True], ids=["while it runs", "while it is down"])
 def test_jump_of_redis_clock_dead_letters_nothing(
     receiver: Receiver, wrong: WrongClock, tmp_path: Path, restarts: bool

@@ -15,6 +15,8 @@ from sandbox.redis_sentinels import ask
 from sandbox.redis_server import RedisServer
 from tests.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = Path("/nonexistent")
 
 

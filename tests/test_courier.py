@@ -36,6 +36,8 @@ from sandbox.redis_server import RedisServer
 from tests.courier_setting import Courier, Receiver, Reply, Request, event, mailwizz
 from tests.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 WEEK = 7 * 86400
 ALL = Filter(None, None)
 

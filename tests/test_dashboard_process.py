@@ -19,6 +19,8 @@ from sandbox.redis_server import RedisServer
 from sandbox.web import Answer, ask
 from tests.real.fletching import Fletching
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = "the first password", "the second password"
 
 

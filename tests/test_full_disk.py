@@ -19,6 +19,8 @@ from sandbox.redis_server import RedisServer
 from tests.test_web import LOCATION, Web, has_all
 from tests.waiting import wait_for_held
 
+pytestmark = pytest.mark.slow
+
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="a file system is mounted by root")
 
 FULL = {

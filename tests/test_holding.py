@@ -32,6 +32,8 @@ from tests.stores import open_store
 from tests.test_recorder import KEPT, happened
 from tests.test_web import Web
 
+pytestmark = pytest.mark.slow
+
 LINKS = [f"https://shop.example/{number}" for number in range(6)]
 
 

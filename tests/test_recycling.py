@@ -27,6 +27,8 @@ from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, Conversation, MilterDaemon
 from tests.test_milter_life import BEGIN, CONFIG, END, FROM, gone, listen
 
+pytestmark = pytest.mark.slow
+
 # The rules
 
 

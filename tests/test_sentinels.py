@@ -20,6 +20,8 @@ from sandbox.redis_sentinels import SERVICE, Sentinels, ask
 from sandbox.redis_server import RedisServer
 from tests.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = Path("/nonexistent")
 KEY = "n"
 

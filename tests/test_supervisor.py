@@ -20,6 +20,8 @@ from sandbox.processes import processes, wait_until
 from tests.milter_daemon import ACCEPT, MilterDaemon, command_line, header
 from tests.test_milter_life import gone
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 default_mail_class: news
 mail_classes: {news: {list_id: t100}}

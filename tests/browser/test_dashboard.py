@@ -10,6 +10,8 @@ from fletching.store.counts import Link
 from tests.browser.chromium import Chromium
 from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
 
+pytestmark = pytest.mark.slow
+
 PAGES = ["/", "/campaign/aaaabbbbcccc", "/by/mail_class", "/by/day", "/nowhere"]
 
 # The contrast of every text with what is behind it, as WCAG 2.2 (1.4.3) reckons; the worst one.

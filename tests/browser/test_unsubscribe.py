@@ -21,6 +21,8 @@ from sandbox.redis_server import RedisServer
 from tests.browser.chromium import Chromium, Page
 from tests.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 FACTS = Facts("abcdefghijkl", 7, "News", "01", "T100", "u|s", "r@example.org", "bulk", 1)
 
 POST = """fetch({url!r}, {{method: "POST", headers: {headers},

@@ -10,6 +10,8 @@ from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, servers
 from bench.throughput import Cell
 from sandbox.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 
 def test_throughput_of_all_set_ups() -> None:
     with servers() as running:

@@ -29,6 +29,8 @@ from tests.stores import open_store
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, mail
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 Numbers = Sequence[tuple[str, int]]
 

@@ -22,6 +22,8 @@ from sandbox.verifiers import verify_opendkim
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, body_of, links, mail
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 
 TO_A = b"X-GreenArrow-MtaID: a"

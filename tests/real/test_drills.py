@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from bench.drills import drill
 from bench.drills.drill import Amount
 from bench.drills.fleet import servers
 from bench.drills.judge import CLICK
 from bench.drills.scenarios import SCENARIOS
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_restart_of_redis_breaks_nothing() -> None:

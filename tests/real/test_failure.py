@@ -32,6 +32,8 @@ from .fletching import Fletching
 from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, links, mail
 from .odd_mails import ODD
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 
 TO_A = b"X-GreenArrow-MtaID: a"

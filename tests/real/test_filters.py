@@ -22,6 +22,8 @@ from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
 from .odd_mails import HTML
 
+pytestmark = pytest.mark.slow
+
 STRANGER = "127.0.0.2"
 NETWORKS = {"networks": ["127.0.0.1/32"]}
 TRUSTED = {**NETWORKS, "services": ["submission"]}

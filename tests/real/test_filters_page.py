@@ -21,6 +21,8 @@ from tests.test_check_filters import shown
 from .fletching import Fletching
 from .test_filters import STEERED, Site, is_plain
 
+pytestmark = pytest.mark.slow
+
 CHANGE = {
     "trusted": {"networks": ["127.0.0.1/32"], "services": ["applications"]},
     "default_mail_class": "newsletter",

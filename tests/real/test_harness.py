@@ -24,6 +24,8 @@ from sandbox.postfix_config import LOCAL_USER, VIRTUAL_DOMAIN
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import FastSink, Sink
 
+pytestmark = pytest.mark.slow
+
 SENDER = "news@shop.example.com"
 READER = "ada@gmail.example"
 MAIL = (

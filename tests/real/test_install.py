@@ -21,6 +21,8 @@ from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
 from .clean_root import CleanRoot
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 OPT = "/opt/fletching"
 CERTIFICATE = "/etc/letsencrypt/live/click.example.com"

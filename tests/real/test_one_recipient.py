@@ -28,6 +28,8 @@ from sandbox.processes import Daemon, free_port, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink, SunkMail
 
+pytestmark = pytest.mark.slow
+
 UNTRUSTED = "127.0.0.9"
 SENDER = "shop@example.com"
 READERS = [f"reader{number}@{domain}.example" for number, domain in enumerate("aabbc")]

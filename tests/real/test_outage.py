@@ -21,6 +21,8 @@ from sandbox.redis_server import RedisServer
 from tests.stores import statistics_of
 from tests.test_web import LOCATION, Web
 
+pytestmark = pytest.mark.slow
+
 CAMPAIGN = "abcdefghijkl"
 READERS = 4
 PER_SECOND = 100

@@ -23,6 +23,8 @@ from sandbox.sinks import Sink
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, mail
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 
 

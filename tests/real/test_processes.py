@@ -17,6 +17,8 @@ from sandbox.sinks import FastSink
 
 from .mails import READER, SENDER, mail
 
+pytestmark = pytest.mark.slow
+
 
 class TestEnd:
     """Nothing of a server remains."""

@@ -30,6 +30,8 @@ from tests.waiting import wait_for_held
 
 from .fletching import Fletching
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 HOST = "click.example.com"
 READER = "127.0.0.2"

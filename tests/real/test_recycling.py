@@ -27,6 +27,8 @@ from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, mail
 from .test_campaign import numbers_in
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 
 TO_A = b"X-GreenArrow-MtaID: a"

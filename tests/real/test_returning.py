@@ -28,6 +28,8 @@ from . import redis_rights
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, links, mail
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 
 SECRET = "a webhook's secret of some length"

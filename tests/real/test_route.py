@@ -16,6 +16,8 @@ from sandbox.sinks import Sink
 from .fletching import Fletching
 from .mails import NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
 
+pytestmark = pytest.mark.slow
+
 Sinks = Mapping[str, Sink]
 UNTRUSTED = "127.0.0.2"
 FORGED = b"X-Fletching-Route: vmta-b"

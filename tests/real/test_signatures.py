@@ -25,6 +25,8 @@ from sandbox.verifiers import Verdict, verify_dkimpy, verify_opendkim
 from .fletching import Fletching
 from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, body_of, mail
 
+pytestmark = pytest.mark.slow
+
 TO_EIGHT, TO_SEVEN = b"X-GreenArrow-MtaID: a", b"X-GreenArrow-MtaID: b"
 ED_AND_RSA = b'X-GreenArrow-DKIM: [{"selector": "ed"}, {"selector": "s1"}]'
 RSA = Verdict("example.com", "s1", "rsa-sha256", True)

@@ -21,6 +21,8 @@ from .fletching import Fletching
 from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, body_of, links, mail
 from .odd_mails import HTML, ODD
 
+pytestmark = pytest.mark.slow
+
 UNTRUSTED = "127.0.0.2"
 
 
