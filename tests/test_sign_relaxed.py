@@ -56,7 +56,7 @@ ANY_NAMES = st.one_of(st.sampled_from(NAMES), st.binary(max_size=20).map(b"Conte
 @settings(max_examples=300)
 def test_any_octets(fields: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
     message = mail(*fields, body=body)
-    assert relaxed_body(body) == plain_body(body)
+    assert b"".join(relaxed_body(body)) == plain_body(body)
     assert plainly_verifies(sign(message, (BY_ED25519,), TIME), ED25519)
 
 
@@ -82,7 +82,7 @@ MANY = 1_000_000
     ],
 )
 def test_hostile_bodies(body: bytes, canonical: bytes) -> None:
-    assert relaxed_body(body) == canonical
+    assert b"".join(relaxed_body(body)) == canonical
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_hostile_headers(value: bytes) -> None:
 def test_rfc_6376_section_3_4_5() -> None:
     assert relaxed_field(b"A", b" X") == b"a:X"
     assert relaxed_field(b"B ", b" Y\t\r\n\tZ  ") == b"b:Y Z"
-    assert relaxed_body(b" C \r\nD \t E\r\n\r\n\r\n") == b" C\r\nD E\r\n"
+    assert b"".join(relaxed_body(b" C \r\nD \t E\r\n\r\n\r\n")) == b" C\r\nD E\r\n"
 
 
 RFC_8463 = mail(
@@ -164,7 +164,7 @@ def rfc_8463_key(algorithm: str) -> RSAPrivateKey | Ed25519PrivateKey:
 @pytest.mark.parametrize("algorithm", ["ed25519", "rsa"])
 def test_rfc_8463_appendix_a(algorithm: str) -> None:
     unsigned, signature = RFC_8463_MADE[algorithm]
-    digest = hashlib.sha256(relaxed_body(RFC_8463.body)).digest()
+    digest = hashlib.sha256(b"".join(relaxed_body(RFC_8463.body))).digest()
     assert b" bh=" + base64.b64encode(digest) + b";" in unsigned
     # h= names the five fields as they stand, and then three that are not there.
     fields = b"".join(relaxed_field(h.name, h.value) + b"\r\n" for h in RFC_8463.headers)

@@ -125,11 +125,6 @@ def sign(message: Message, signatures: Sequence[Signature], time: int) -> Messag
     return Message(new + kept, message.body)
 
 
-def signature_header(message: Message, signature: Signature, time: int) -> Header:
-    """The DKIM-Signature field over this final message. ``time`` in unix seconds."""
-    return _Signed.of(message).header(signature, time)
-
-
 @lru_cache(maxsize=1024)  # A pure function of a short text, and few domains sign.
 def ascii_domain(domain: str) -> str:
     """The domain in lower case, its labels that are not ASCII as A-labels (RFC 5890).
@@ -143,13 +138,11 @@ def ascii_domain(domain: str) -> str:
     raise ValueError("not a domain name")
 
 
-def relaxed_body(body: bytes) -> bytes:
-    """The body in the relaxed form (RFC 6376 section 3.4.4)."""
-    return b"".join(_relaxed(body))
+def relaxed_body(body: bytes) -> Iterator[bytes]:
+    """The body in the relaxed form (RFC 6376 section 3.4.4), in chunks.
 
-
-def _relaxed(body: bytes) -> Iterator[bytes]:
-    """The relaxed body in chunks: a long body is not held in memory twice."""
+    So a long body is not held in memory twice.
+    """
     # Line ends without content behind them so far: at the end of the body they are left out.
     held: list[bytes] = []
     empty = True
@@ -218,7 +211,7 @@ class _Signed:
             if header is not None:
                 fields.append(relaxed_field(name, header.value) + b"\r\n")
         digest = hashlib.sha256()
-        for piece in _relaxed(message.body):
+        for piece in relaxed_body(message.body):
             digest.update(piece)
         return cls(tuple(names), b"".join(fields), base64.b64encode(digest.digest()))
 
