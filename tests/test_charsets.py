@@ -25,14 +25,14 @@ READ = {label: name for label, name in LABELS.items() if name not in NOT_READ}
 
 
 @for_every(READ.keys())
-def test_label_of_the_standard(label: str) -> None:
+def test_labels_of_the_encoding_standard(label: str) -> None:
     expected = codecs.lookup(SUPERSETS.get(READ[label], READ[label])).name
     assert charsets.codec(label) == expected
     assert charsets.codec(f" {label.upper()}\t") == expected
 
 
 @for_every(LABELS.keys() - READ.keys())
-def test_label_without_ascii_is_not_read(label: str) -> None:
+def test_charset_without_ascii_is_unknown(label: str) -> None:
     assert charsets.codec(label) is None
 
 
@@ -55,16 +55,16 @@ GUESSED = {
 
 
 @for_every(GUESSED)
-def test_guessed(content: bytes, expected: str) -> None:
+def test_charset_of_unlabelled_text(content: bytes, expected: str) -> None:
     assert charsets.guessed(content, html=True) == expected
 
 
-def test_text_names_no_charset() -> None:
+def test_meta_counts_only_in_html() -> None:
     assert charsets.guessed(b"<meta charset=koi8-r>" + LATIN, html=False) == "ascii"
 
 
 @for_every(["cp874", *(f"cp{number}" for number in range(1250, 1259))])
-def test_windows_codecs_keep_every_low_octet(name: str) -> None:
+def test_windows_codecs_keep_c1_controls(name: str) -> None:
     octets = bytes(range(0xA0))
     kept = charsets.errors(name)
     assert octets.decode(name, kept).encode(name, kept) == octets

@@ -125,7 +125,7 @@ def test_every_signature_verifies(name: str) -> None:
 
 
 @each_mail
-def test_nothing_in_it_will_be_changed_on_the_way(name: str) -> None:
+def test_every_signed_mail_is_seven_bit(name: str) -> None:
     final = journey(name)[1].final
     protected = any(part.protected_by for part in mime.parts(final))
     assert seven_bit.is_seven_bit(final) or protected
@@ -147,7 +147,7 @@ def test_content_that_is_not_tracked_is_the_same(name: str) -> None:
 
 
 @each_mail
-def test_tracking_urls_open_and_lead_where_the_mail_led(name: str) -> None:
+def test_tracking_urls_have_the_destinations_of_the_mail(name: str) -> None:
     message, outcome = journey(name)
     before = b"\n".join(content for _, content in read(message))
     found = [token for _, content in read(outcome.final) for token in TRACKING.findall(content)]

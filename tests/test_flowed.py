@@ -33,7 +33,9 @@ def part(kind: str, encoding: str) -> bytes:
         ("text/plain; delsp=yes", False),
     ],
 )
-def test_each_url_leads_to_all_of_it(kind: str, joined: bool, encoding: str) -> None:
+def test_url_over_several_flowed_lines_is_one_destination(
+    kind: str, joined: bool, encoding: str
+) -> None:
     rewritten = done(part(kind, encoding))
     note, *_ = rewritten.notes
     assert note.not_rewritten == ""
@@ -59,5 +61,5 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize(("parameters", "expected"), PARAMETERS.values(), ids=PARAMETERS)
-def test_delsp(parameters: dict[str, str], expected: bool) -> None:
+def test_which_parameters_mean_delsp(parameters: dict[str, str], expected: bool) -> None:
     assert delsp(parameters) is expected

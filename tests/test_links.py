@@ -85,7 +85,7 @@ SPLICED = {
 
 
 @pytest.mark.parametrize(("given", "expected"), SPLICED.values(), ids=SPLICED)
-def test_only_the_value_changes(given: str, expected: str) -> None:
+def test_only_the_value_of_href_changes(given: str, expected: str) -> None:
     assert rewritten(given).text == expected
 
 
@@ -111,12 +111,12 @@ NOT_TAGS = {
 
 
 @pytest.mark.parametrize("given", NOT_TAGS.values(), ids=NOT_TAGS)
-def test_what_is_no_tag_stays(given: str) -> None:
+def test_text_that_is_no_tag_is_unchanged(given: str) -> None:
     assert rewritten(given).done == Rewritten((), ())
 
 
 @pytest.mark.parametrize("tag", ["script", "style", "title", "textarea"])
-def test_links_behind_raw_text_are_found(tag: str) -> None:
+def test_links_after_raw_text_are_found(tag: str) -> None:
     given = f'<{tag}><a href="http://x/"></{tag}><a href="http://y/">'
     assert destinations(given) == ["http://y/"]
 
@@ -211,7 +211,7 @@ def test_destination(value: str, expected: str) -> None:
     assert destinations(f'<a href="{value}">') == [expected]
 
 
-def test_a_reference_in_an_unquoted_value() -> None:
+def test_character_reference_in_an_unquoted_value() -> None:
     assert destinations("<a href=http://x/?a&amp;b&copy>") == ["http://x/?a&b©"]
 
 
@@ -233,7 +233,9 @@ CHARSETS = {
 
 
 @pytest.mark.parametrize(("charset", "value", "expected"), CHARSETS.values(), ids=CHARSETS)
-def test_query_in_the_charset(charset: str, value: str, expected: str) -> None:
+def test_query_is_encoded_in_the_charset_of_the_part(
+    charset: str, value: str, expected: str
+) -> None:
     options = LinkOptions(clicks=True, charset=charset)
     assert destinations(f'<a href="{value}">', options) == [expected]
 
@@ -305,7 +307,7 @@ LEFT = {
 
 
 @for_every(LEFT)
-def test_left_alone(value: str, reason: str) -> None:
+def test_links_that_are_not_rewritten(value: str, reason: str) -> None:
     given = f'<a id="b" href="{value}">'
     assert rewritten(given, OURS)[:3] == (given, [], [reason])
 
@@ -326,11 +328,11 @@ NOT_LEFT = {
 
 
 @pytest.mark.parametrize("value", NOT_LEFT.values(), ids=NOT_LEFT)
-def test_not_left_alone(value: str) -> None:
+def test_links_that_are_rewritten(value: str) -> None:
     assert destinations(f'<a href="{value}">', OURS) == [value]
 
 
-def test_a_lone_surrogate_is_left_alone() -> None:
+def test_url_with_a_lone_surrogate_is_not_rewritten() -> None:
     assert rewritten('<a href="http://x/\udcfc">').reasons == ["not text"]
 
 
@@ -339,13 +341,13 @@ def test_href_without_value_and_no_href() -> None:
     assert rewritten(given)[:3] == (given, [], ["empty", "empty"])
 
 
-def test_clicks_off() -> None:
+def test_no_link_is_rewritten_with_clicks_off() -> None:
     given = '<a href="http://x/"><a href="mailto:a@x"><p></body>'
     found = rewritten(given, LinkOptions(clicks=False))
     assert found[:3] == (given, [], ["click tracking is off", "scheme mailto"])
 
 
-def test_findings_in_document_order() -> None:
+def test_notes_are_in_document_order() -> None:
     found = rewritten(
         '<a href="http://x/?a&amp;b">www.y.example<!--[if mso]><a href="#"><![endif]--></a>'
         '<area href="http://y/">',
@@ -363,7 +365,7 @@ def test_findings_in_document_order() -> None:
 
 
 @pytest.mark.parametrize("start_end", [(-1, 0), (2, 1)])
-def test_a_splice_is_a_range(start_end: tuple[int, int]) -> None:
+def test_splice_must_be_a_range_of_the_text(start_end: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="overlap"):
         TextLinks((Splice(*start_end, ""),), (), 9)
 
@@ -391,6 +393,6 @@ def test_untracked_hosts_are_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize("charset", ["no-such", "base64", "rot13", "undefined", "a\0b"])
-def test_the_charset_is_one(charset: str) -> None:
+def test_charset_must_exist(charset: str) -> None:
     with pytest.raises(ValueError, match="not a charset"):
         LinkOptions(clicks=True, charset=charset)

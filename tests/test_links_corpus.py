@@ -90,7 +90,7 @@ def as_reached(token: Token) -> Token:
 
 
 @pytest.mark.parametrize("line_end", LINE_ENDS.values(), ids=LINE_ENDS)
-def test_html5lib_sees_the_same_links_and_nothing_else_changed(line_end: str) -> None:
+def test_html5lib_finds_the_same_links_and_no_other_change(line_end: str) -> None:
     count = 0
     for name, text in newsletters().items():
         text, mint = text.replace("\n", line_end), Minting()
@@ -105,7 +105,7 @@ def test_html5lib_sees_the_same_links_and_nothing_else_changed(line_end: str) ->
     assert count > 250
 
 
-def test_links_in_what_mjml_makes() -> None:
+def test_links_of_pages_made_by_mjml() -> None:
     text, mint = newsletters()["mjml"], Minting()
     html(text, LinkOptions(clicks=True), mint, None)
     hosts = sorted(url.removeprefix("https://")[0] for _, url in mint.minted)

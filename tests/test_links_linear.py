@@ -59,14 +59,14 @@ def read_flowed(text: str) -> Rewritten:
 
 
 @for_every([*product(REPEATED, (read_html, read_text, read_flowed))])
-def test_repeated(piece: str, read: Callable[[str], Rewritten]) -> None:
+def test_repeated_text_takes_linear_time(piece: str, read: Callable[[str], Rewritten]) -> None:
     count = SIZE // len(piece)
     little = calls(lambda: read(piece * count))
     assert calls(lambda: read(piece * count * 10)) < 11 * little + 100
 
 
 @for_every(ONCE)
-def test_one_large_link(made: Callable[[int], str]) -> None:
+def test_one_large_link_takes_linear_time(made: Callable[[int], str]) -> None:
     small, large = made(200), made(2000)
     little = calls(lambda: read_html(small))
     assert calls(lambda: read_html(large)) < 11 * little + 100

@@ -76,7 +76,7 @@ OPTED_OUT = {
 
 
 @for_every([*product(OPTED_OUT, (True, False))])
-def test_opted_out(name: str, clicks: bool) -> None:
+def test_opted_out_link_is_not_rewritten(name: str, clicks: bool) -> None:
     given, expected = OPTED_OUT[name]
     found = rewritten(given, LinkOptions(clicks=clicks))
     assert found[:2] == (expected, [])
@@ -99,11 +99,11 @@ NOT_OPTED_OUT = {
 
 
 @pytest.mark.parametrize("given", NOT_OPTED_OUT.values(), ids=NOT_OPTED_OUT)
-def test_not_opted_out(given: str) -> None:
+def test_other_attributes_opt_out_nothing(given: str) -> None:
     assert rewritten(given).text == given.replace("http://x/", T0)
 
 
-def test_a_mark_that_keeps_two_attributes_apart_stays() -> None:
+def test_opt_out_that_separates_two_attributes_stays() -> None:
     # Without the mark, "c" would get the value "d".
     given = '<a href=http://x/ c clicktracking="off" =d>'
     assert rewritten(given)[:2] == (given, [])
@@ -121,11 +121,11 @@ REASONS = {
 
 
 @pytest.mark.parametrize(("mark", "said"), REASONS.items())
-def test_the_reason_names_the_mark(mark: str, said: str) -> None:
+def test_reason_names_the_opt_out_attribute(mark: str, said: str) -> None:
     assert rewritten(f"<a href=http://x/ {mark}>").reasons == [f"opted out ({said})"]
 
 
-def test_the_reason_names_the_scheme() -> None:
+def test_reason_names_the_notrack_scheme() -> None:
     done = rewritten('<a href="https+notrack://x/">').done
     assert [(found.url, found.reason) for found in done.notes] == [
         ("https://x/", "opted out (+notrack)")
@@ -159,7 +159,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize(("url", "words"), SHOWN.values(), ids=SHOWN)
-def test_visible_url(url: str, words: str) -> None:
+def test_link_with_visible_url_is_not_rewritten(url: str, words: str) -> None:
     given = f'<p><a href="{url}">{words}</a> and on'
     options = LinkOptions(clicks=True)
     assert rewritten(given, options)[:3] == (given, [], ["visible URL"])
@@ -185,16 +185,16 @@ NOT_SHOWN = {
 
 
 @pytest.mark.parametrize(("url", "words"), NOT_SHOWN.values(), ids=NOT_SHOWN)
-def test_no_visible_url(url: str, words: str) -> None:
+def test_link_without_visible_url_is_rewritten(url: str, words: str) -> None:
     assert rewritten(f'<a href="{url}">{words}', LinkOptions(clicks=True)).reasons == ["click"]
 
 
-def test_an_area_shows_nothing() -> None:
+def test_area_has_no_visible_text() -> None:
     given = '<area href="http://x.example/">x.example'
     assert rewritten(given, LinkOptions(clicks=True)).reasons == ["click"]
 
 
-def test_a_conditional_comment_shows_its_own_text() -> None:
+def test_visible_url_in_a_conditional_comment() -> None:
     given = (
         '<a href="http://x.example/"><!--[if mso]>x.example<a href="http://y.example/">y.example</a>'
         "<![endif]-->Words</a>"
@@ -244,7 +244,7 @@ def test_unsubscribe_tag_without_a_url(url: str) -> None:
     assert rewritten(given)[:3] == (given, [], [reason])
 
 
-def test_a_click_and_an_unsubscribe_link_to_one_url_differ() -> None:
+def test_click_and_unsubscribe_link_to_one_url_differ() -> None:
     found = rewritten('<a href="http://x/"><a href="##unsubscribetag##http://x/">')
     assert found.minted == [(LinkKind.CLICK, "http://x/"), (LinkKind.UNSUBSCRIBE, "http://x/")]
 
@@ -283,18 +283,18 @@ PLACED = {
 
 
 @pytest.mark.parametrize(("given", "expected"), PLACED.values(), ids=PLACED)
-def test_pixel(given: str, expected: str) -> None:
+def test_where_the_pixel_goes(given: str, expected: str) -> None:
     found = rewritten(given, LinkOptions(clicks=False), PIXEL)
     assert found.text == expected.replace("@", PIXEL)
     assert found.reasons == []
 
 
 @pytest.mark.parametrize(("given", "expected"), PLACED.values(), ids=PLACED)
-def test_open_tags_go_without_a_pixel(given: str, expected: str) -> None:
+def test_open_tags_are_removed_without_a_pixel(given: str, expected: str) -> None:
     assert rewritten(given, LinkOptions(clicks=False)).text == expected.replace("@", "")
 
 
-def test_the_pixel_is_an_image_to_html5lib() -> None:
+def test_pixel_is_an_image_to_html5lib() -> None:
     text = rewritten("<p>a<opentag/>b</body>", pixel=PIXEL).text
     images = [dict(token.attributes) for token in tokens(text) if token.tag == "img"]
     assert images == [{"src": "https://t.example/open?0", "width": "1", "height": "1", "alt": ""}]

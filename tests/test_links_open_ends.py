@@ -69,7 +69,7 @@ def read_by_html5lib(page: str, tag: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("end", OPEN.values(), ids=OPEN)
-def test_nothing_is_put_behind_an_open_end(end: str) -> None:
+def test_nothing_is_added_behind_an_open_end(end: str) -> None:
     found = done(HEADER + (TRACKED + end).encode(), replace(ALL, trap=True))
     page = found.message.body.decode()
     assert page.endswith(end)
@@ -81,12 +81,12 @@ def test_nothing_is_put_behind_an_open_end(end: str) -> None:
 
 
 @pytest.mark.parametrize("end", OPEN.values(), ids=OPEN)
-def test_without_links_nothing_changes(end: str) -> None:
+def test_page_without_links_is_unchanged(end: str) -> None:
     not_rewritten(HEADER + end.encode(), REASON)
 
 
 @pytest.mark.parametrize("end", CLOSED.values(), ids=CLOSED)
-def test_a_closed_end_gets_the_pixel(end: str) -> None:
+def test_pixel_is_added_at_a_closed_end(end: str) -> None:
     found = done(HEADER + (TRACKED + end.replace("@", "")).encode())
     page = found.message.body.decode()
     assert page.endswith(end.replace("@", PIXEL))
@@ -94,25 +94,25 @@ def test_a_closed_end_gets_the_pixel(end: str) -> None:
     assert [note.not_rewritten for note in found.notes] == [""]
 
 
-def test_an_open_tag_behind_which_the_html_ends_open() -> None:
+def test_pixel_replaces_an_open_tag_before_an_open_end() -> None:
     page = done(HEADER + b"<p><opentag/><a href=", replace(ALL, trap=True)).message.body
     assert page == f"<p>{PIXEL}<a href=".encode()
 
 
-def test_the_next_html_part_gets_the_pixel() -> None:
+def test_next_html_part_gets_the_pixel() -> None:
     found = done(many(HEADER + b"<p>1<!--", HEADER + b"<p>2"))
     assert f"<p>1<!--\r\n--=_b\r\n{HEADER.decode()}<p>2{PIXEL}\r\n" in found.message.body.decode()
     assert [note.not_rewritten for note in found.notes] == ["", ""]
 
 
-def test_a_long_page_is_judged_by_its_end() -> None:
+def test_end_of_a_long_page_decides() -> None:
     page = b"<table><tr><td>a</td></tr></table>\r\n" * 200
     not_rewritten(HEADER + page + b"<style>", REASON)
     assert PIXEL.encode() in done(HEADER + b"<style></style>" + page).message.body
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
-def test_the_pixel_adds_an_image_and_no_link(text: str) -> None:
+def test_pixel_adds_an_image_and_no_link(text: str) -> None:
     untracked = LinkOptions(clicks=False)
     page = sent(lambda given, mint: html(given, untracked, mint, PIXEL), text).text
     for tag in ("a", "area"):

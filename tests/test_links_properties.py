@@ -93,7 +93,9 @@ def holds(text: str, done: Rewritten, mint: Minting) -> None:
 
 
 @given(marked, wishes, st.sampled_from([None, PIXEL]))
-def test_any_html(text: str, options: LinkOptions, pixel: str | None) -> None:
+def test_any_html_is_rewritten_without_other_changes(
+    text: str, options: LinkOptions, pixel: str | None
+) -> None:
     mint = Minting()
     done = html(text, options, mint, pixel)
     holds(text, done, mint)
@@ -103,7 +105,7 @@ def test_any_html(text: str, options: LinkOptions, pixel: str | None) -> None:
 
 
 @given(prose, wishes)
-def test_any_text(text: str, options: LinkOptions) -> None:
+def test_any_text_is_rewritten_without_other_changes(text: str, options: LinkOptions) -> None:
     mint = Minting()
     done = plain(text, options, mint)
     holds(text, done, mint)

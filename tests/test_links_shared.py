@@ -63,7 +63,9 @@ def content(raw: bytes) -> str:
 
 
 @pytest.mark.parametrize(("name", "destinations"), OF_TEXTS.items(), ids=OF_TEXTS)
-def test_text(name: str, destinations: list[str], tmp_path: Path) -> None:
+def test_destinations_of_plain_text_mails(
+    name: str, destinations: list[str], tmp_path: Path
+) -> None:
     mail, sent, keys = previewed(name, tmp_path)
     led_to: list[str] = []
 
@@ -76,7 +78,7 @@ def test_text(name: str, destinations: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", OF_PARTS)
-def test_parts(name: str, tmp_path: Path) -> None:
+def test_destinations_and_pixel_of_mails_with_parts(name: str, tmp_path: Path) -> None:
     mail, sent, keys = previewed(name, tmp_path)
     contents = b"".join(content for _, content in read(parse(sent)))
     led_to = [keys.open(found_in(url.decode())) for url in CLICK.findall(contents)]

@@ -80,7 +80,7 @@ URLS = {
 
 
 @for_every(URLS)
-def test_url(marked: str) -> None:
+def test_urls_in_text_are_rewritten(marked: str) -> None:
     given = marked.replace("⟦", "").replace("⟧", "")
     pieces = marked.replace("⟦", "⟧").split("⟧")
     found = rewritten(given)
@@ -103,7 +103,7 @@ NOT_URLS = {
 
 
 @pytest.mark.parametrize("given", NOT_URLS.values(), ids=NOT_URLS)
-def test_no_url(given: str) -> None:
+def test_text_that_is_no_url(given: str) -> None:
     assert rewritten(given)[:3] == (given, [], [])
 
 
@@ -125,22 +125,22 @@ LEFT = {
 
 
 @pytest.mark.parametrize(("given", "reasons"), LEFT.values(), ids=LEFT)
-def test_left_alone(given: str, reasons: list[str]) -> None:
+def test_urls_that_are_not_rewritten(given: str, reasons: list[str]) -> None:
     assert rewritten(given)[:3] == (given, [], reasons)
 
 
-def test_each_occurrence_is_replaced_and_one_url_minted_once() -> None:
+def test_each_occurrence_is_replaced_by_one_tracking_url() -> None:
     found = rewritten("http://x/ http://x/, http://x/.")
     assert found.text == "@ @, @.".replace("@", "https://t.example/click?0")
     assert found.minted == [(LinkKind.CLICK, "http://x/")]
 
 
-def test_the_query_stays_as_it_is_whatever_the_charset() -> None:
+def test_query_is_unchanged_in_any_charset() -> None:
     # Who makes a link of it is the reader's mail program, not a document in that charset.
     assert rewritten("http://x/?ü").minted == [(LinkKind.CLICK, "http://x/?ü")]
 
 
-def test_clicks_off() -> None:
+def test_no_url_is_rewritten_with_clicks_off() -> None:
     given = "http://x/ and https://y/"
     found = rewritten(given, LinkOptions(clicks=False))
     assert found[:3] == (given, [], ["click tracking is off"] * 2)
@@ -171,12 +171,12 @@ OPTED_OUT = {
 
 @pytest.mark.parametrize(("given", "expected", "mark"), OPTED_OUT.values(), ids=OPTED_OUT)
 @pytest.mark.parametrize("clicks", [True, False])
-def test_opted_out(given: str, expected: str, mark: str, clicks: bool) -> None:
+def test_opted_out_url_is_not_rewritten(given: str, expected: str, mark: str, clicks: bool) -> None:
     found = rewritten(given, LinkOptions(clicks=clicks))
     assert found[:3] == (expected, [], [f"opted out ({mark})"])
 
 
-def test_an_opted_out_url_does_not_hide_the_next() -> None:
+def test_url_after_an_opted_out_url_is_rewritten() -> None:
     found = rewritten('http://x/[[data-msys-clicktrack="0"]]http://y/ https+notrack://z/ http://y/')
     assert found.text == "http://x/@ https://z/ @".replace("@", "https://t.example/click?0")
 
@@ -189,7 +189,7 @@ def test_an_opted_out_url_does_not_hide_the_next() -> None:
         'http://x/[[data-msys-clicktrack="0"',
     ],
 )
-def test_another_mark_is_a_placeholder(given: str) -> None:
+def test_other_double_brackets_are_a_placeholder(given: str) -> None:
     assert rewritten(given)[:3] == (given, [], ["placeholder"])
 
 

@@ -234,7 +234,7 @@ NEIGHBOURS = {f"{kind}: {name}": text for kind, of in KINDS.items() for name, te
 
 
 @for_every(NEIGHBOURS)
-def test_neighbour(marked: str) -> None:
+def test_where_a_url_ends(marked: str) -> None:
     given = re.sub("[⟦⟧]", "", marked)
     found = rewritten(given)
     assert led_back(found) == marked
@@ -282,7 +282,7 @@ def whole(piece: str) -> str:
 
 
 @pytest.mark.parametrize("given", [re.sub("[⟦⟧]", "", marked) for marked in FLOWED.values()])
-def test_flowed_without_delsp_is_as_any_text(given: str) -> None:
+def test_flowed_without_delsp_is_plain_text(given: str) -> None:
     assert led_back(rewritten(given), "") == given
 
 
@@ -334,7 +334,7 @@ WITHOUT_BLANKS = (
 )  # fmt: skip
 
 
-def test_punctuation_and_blanks_of_all_scripts_end_a_url_or_may() -> None:
+def test_punctuation_and_spaces_of_all_scripts_can_end_a_url() -> None:
     unknown = [
         f"{ord(character):04X} {unicodedata.name(character, '')}"
         for character in CHARACTERS
@@ -344,7 +344,7 @@ def test_punctuation_and_blanks_of_all_scripts_end_a_url_or_may() -> None:
     assert unknown == []
 
 
-def test_a_letter_ends_a_url_for_sure_in_no_script() -> None:
+def test_no_letter_always_ends_a_url() -> None:
     ending = [
         unicodedata.name(character, "")
         for character in CHARACTERS
@@ -353,7 +353,7 @@ def test_a_letter_ends_a_url_for_sure_in_no_script() -> None:
     assert ending == ["VERTICAL TILDE"]
 
 
-def test_letters_of_scripts_without_blanks_may_end_a_url_and_others_do_not() -> None:
+def test_only_letters_of_scripts_without_spaces_may_end_a_url() -> None:
     for character in CHARACTERS:
         name = unicodedata.name(character, "")
         if unicodedata.category(character) == "Lo" and name.startswith(WITHOUT_BLANKS):
@@ -362,7 +362,7 @@ def test_letters_of_scripts_without_blanks_may_end_a_url_and_others_do_not() -> 
             assert not url_ends.DOUBTFUL.match(character) or 0x2070 <= ord(character) < 0x2190
 
 
-def test_reports_what_is_left_alone() -> None:
+def test_reasons_why_urls_are_not_rewritten() -> None:
     mint = Minting()
     done = plain("mailto:?body=https://a.example/1 https://a.example/を", EVERYTHING, mint)
     assert [finding.reason for finding in done.notes] == [

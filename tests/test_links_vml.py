@@ -46,7 +46,7 @@ def test_shapes_are_links(shape: str) -> None:
 
 
 @pytest.mark.parametrize("tag", NO_SHAPES)
-def test_other_elements_are_not(tag: str) -> None:
+def test_other_vml_elements_are_no_links(tag: str) -> None:
     page = f'<!--[if mso]><{tag} href="{URL}"></{tag}><![endif]-->'
     assert tracked(page) == page
 
@@ -79,12 +79,12 @@ def test_shape_around_a_link() -> None:
 
 
 @pytest.mark.parametrize("page", WRITTEN.values(), ids=WRITTEN)
-def test_however_it_is_written(page: str) -> None:
+def test_case_and_quotes_of_shapes_do_not_matter(page: str) -> None:
     assert tracked(page) == page.replace(URL, T0)
 
 
 @pytest.mark.parametrize(("page", "expected"), LEFT.values(), ids=LEFT)
-def test_what_is_left(page: str, expected: str) -> None:
+def test_shapes_that_are_not_rewritten(page: str, expected: str) -> None:
     assert tracked(page, CAREFUL) == expected
 
 
@@ -109,7 +109,7 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-def test_both_are_counted_as_one_link(redis: RedisServer, tmp_path: Path) -> None:
+def test_shape_and_fallback_count_as_one_link(redis: RedisServer, tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.edit("redis://127.0.0.1:1/0", redis.url)
     host.mail.write_text(BUTTON)

@@ -178,7 +178,7 @@ TREES = {
 
 
 @for_every(TREES)
-def test_tree(text: str, wanted: str) -> None:
+def test_tree_of_parts(text: str, wanted: str) -> None:
     assert shape(mail(text)) == wanted
 
 
@@ -194,7 +194,7 @@ ENCRYPTED = "Content-Type: multipart/encrypted; boundary=c\n\n--c\n"
 SIGNED_D = "Content-Type: multipart/signed; boundary=d\n\n--d\n"
 
 
-def test_what_a_part_says_of_itself() -> None:
+def test_type_parameters_encoding_and_disposition_of_a_part() -> None:
     part = only(
         MIXED + '--b\nContent-Type: Text/HTML; Charset="UTF-8"\nX: 1\n 2\n'
         "Content-Disposition: INLINE; filename=a\nContent-Transfer-Encoding: QUOTED-Printable\n\n"
@@ -250,7 +250,7 @@ def test_protected_by_and_forwarded(text: str, protected_by: str | None, forward
         ("Content-Type: multipart/mixed", "multipart without boundary"),
     ],
 )  # fmt: skip
-def test_fault(header: str, fault: str) -> None:
+def test_fault_in_a_header(header: str, fault: str) -> None:
     assert parts(mail(header + "\n\none"))[0].fault == fault
 
 
@@ -267,7 +267,7 @@ def test_fault(header: str, fault: str) -> None:
         (("",), ""),
     ],
 )
-def test_encoding(encodings: tuple[str, ...], wanted: str) -> None:
+def test_encoding_of_repeated_fields(encodings: tuple[str, ...], wanted: str) -> None:
     header = "".join(f"Content-Transfer-Encoding: {word}\n" for word in encodings)
     assert parts(mail(header + "\none"))[0].encoding == wanted
 
@@ -317,7 +317,7 @@ PARAMETERS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("value", "wanted"), PARAMETERS.items())
-def test_parameters(value: str, wanted: tuple[str, dict[str, str]]) -> None:
+def test_parameters_of_content_type(value: str, wanted: tuple[str, dict[str, str]]) -> None:
     assert parameters(value.encode("latin-1")) == wanted
 
 
@@ -350,11 +350,11 @@ QP = "Content-Transfer-Encoding: quoted-printable\n"
         (MIXED + "--b\nA: 1\nthis\n--b--", MIXED + "--b\nA: 1\n" + QP + "\nthat\n--b--"),
     ],
 )  # fmt: skip
-def test_label_and_content_change_together(before: str, after: str) -> None:
+def test_changed_part_gets_its_new_encoding_field(before: str, after: str) -> None:
     assert changed(before, b"that", "quoted-printable") == after.encode()
 
 
-def test_label_stays_where_the_encoding_does() -> None:
+def test_encoding_field_is_unchanged_if_the_encoding_is() -> None:
     text = MIXED + "pre\n--b\nContent-Transfer-Encoding:  8BIT\n\nthis\n--b\n\nother\n--b--\nepi"
     assert changed(text, b"that", "8bit") == text.replace("this", "that").encode()
 
@@ -398,5 +398,5 @@ def test_work_is_linear(made: Callable[[int], str]) -> None:
     assert is_linear(work, 50)
 
 
-def test_ten_thousand_deep() -> None:
+def test_ten_thousand_nested_parts() -> None:
     assert len(parts(mail(nested(10_000)))) == 10_001

@@ -61,7 +61,7 @@ DIFFERENT = {
 
 
 @for_every({path.name: path for path in cpython_mails()})
-def test_cpythons_mails_have_the_parts_it_sees(path: Path) -> None:
+def test_parts_of_cpythons_mails_are_those_of_its_email_package(path: Path) -> None:
     message = parse(path.read_bytes())
     ours = [(kind, b"" if opaque(kind) else content) for kind, content in leaves(message)]
     if path.name in DIFFERENT:
@@ -95,7 +95,7 @@ def entities(draw: st.DrawFn, unused: tuple[str, ...] = BOUNDARIES) -> str:
 
 
 @given(entities())
-def test_parts_are_those_that_the_standard_library_sees(text: str) -> None:
+def test_parts_are_those_of_pythons_email_package(text: str) -> None:
     message = parse(text.encode())
     assert leaves(message) == their_leaves(message)
 
@@ -116,7 +116,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join))
-def test_no_mail_is_too_broken(raw: bytes) -> None:
+def test_broken_mails_raise_nothing(raw: bytes) -> None:
     message = parse(b"Content-Type: multipart/mixed; boundary=b\r\n" + raw)
     check(message)
     assert with_changed_parts(message, parts(message), []) == message

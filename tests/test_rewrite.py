@@ -27,7 +27,7 @@ ENCODINGS = ["7bit", "8bit", "binary", "quoted-printable", "base64", None]
 @pytest.mark.parametrize(
     ("kind", "before", "after"), [("text/html", PAGE, SENT_PAGE), ("text/plain", TEXT, SENT_TEXT)]
 )
-def test_single_part(encoding: str | None, kind: str, before: str, after: str) -> None:
+def test_links_of_a_single_part(encoding: str | None, kind: str, before: str, after: str) -> None:
     word = "Hi = \\" if encoding in ("7bit", None) else "Grüße = €"
     raw = entity(kind, before.format(word).encode(), encoding)
     rewritten = done(raw).message
@@ -38,7 +38,7 @@ def test_single_part(encoding: str | None, kind: str, before: str, after: str) -
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", None])
-def test_a_line_grown_too_long_is_encoded_and_its_header_says_so(encoding: str | None) -> None:
+def test_line_that_becomes_too_long_is_encoded(encoding: str | None) -> None:
     page = "x" * 970 + '<a href="http://x/">' + "y\r\n"
     rewritten = done(entity("text/html", page.encode(), encoding)).message
     ((_, content),) = read(rewritten)
@@ -49,14 +49,14 @@ def test_a_line_grown_too_long_is_encoded_and_its_header_says_so(encoding: str |
     assert rewritten.has(b"mime-version")
 
 
-def test_8_bit_octets_called_7bit_are_encoded() -> None:
+def test_8_bit_bytes_labelled_7bit_are_encoded() -> None:
     page = PAGE.format("Grüße")
     rewritten = done(entity("text/html", page.encode(), "7bit")).message
     assert rewritten.body.isascii()
     assert read(rewritten) == [("text/html", SENT_PAGE.format("Grüße").encode())]
 
 
-def test_an_encoded_part_of_many_has_its_own_label() -> None:
+def test_encoded_part_of_a_multipart_gets_its_own_encoding_field() -> None:
     page = ("x" * 980 + PAGE.replace("</p>\r\n", "")).encode()
     raw = many(entity("text/html", page, None), entity("text/plain", b"Hi\r\n", "7bit"))
     rewritten = done(raw).message
@@ -65,7 +65,7 @@ def test_an_encoded_part_of_many_has_its_own_label() -> None:
     assert (html.encoding, text.encoding) == ("quoted-printable", "7bit")
 
 
-def test_quoted_printable_stays_as_it_was_written_round_a_change() -> None:
+def test_quoted_printable_around_a_change_is_unchanged() -> None:
     """L19: marks and soft breaks within a URL are no part of it."""
     before = (
         "<p>Gr=fc=DFe =\r\n =41</p>  \r\n"
@@ -113,7 +113,7 @@ WORDS = {
 
 
 @for_every([*product(WORDS, ("8bit", "quoted-printable", "base64"))])
-def test_charset_is_kept(charset: str, encoding: str) -> None:
+def test_charset_of_the_part_is_kept(charset: str, encoding: str) -> None:
     word = WORDS[charset]
     page = PAGE.format(word).encode(charset)
     rewritten = done(entity("text/html", page, encoding, charset)).message
@@ -125,12 +125,12 @@ def test_charset_is_kept(charset: str, encoding: str) -> None:
     )
 
 
-def test_a_byte_order_mark_stays() -> None:
+def test_byte_order_mark_is_kept() -> None:
     raw = entity("text/html", b"\xef\xbb\xbf<p>", "8bit")
     assert done(raw).message.body == b"\xef\xbb\xbf<p>" + PIXEL.encode()
 
 
-def test_a_character_the_charset_lacks_is_named() -> None:
+def test_character_outside_of_the_charset_becomes_a_reference() -> None:
     """The reader of HTML writes such a URL anew where it was written with references."""
     page = '<a href="https&#43;notrack://b&#x4e2d;.example/">x</a>'
     rewritten = done(entity("text/html", page.encode(), "7bit", "us-ascii"))
@@ -156,7 +156,7 @@ BINARY = {
 
 
 @pytest.mark.parametrize("charset", NO_CHARSETS)
-def test_what_is_no_charset_of_mail_is_left_alone(charset: str) -> None:
+def test_part_with_an_unknown_charset_is_unchanged(charset: str) -> None:
     raw = entity("text/html", PAGE.format("Hi").encode(), "7bit", f'"{charset}"')
     not_rewritten(raw, "unknown charset")
 
@@ -169,11 +169,11 @@ def test_what_is_no_charset_of_mail_is_left_alone(charset: str) -> None:
         ("gb2312", b"\xff"),
     ],
 )
-def test_octets_that_are_not_of_the_charset_are_left_alone(charset: str, word: bytes) -> None:
+def test_part_with_bytes_outside_of_its_charset_is_unchanged(charset: str, word: bytes) -> None:
     not_rewritten(entity("text/html", word + PAGE.encode(), "8bit", charset), "broken encoding")
 
 
-def test_octets_that_would_not_come_out_the_same_are_left_alone() -> None:
+def test_part_that_cannot_be_encoded_again_is_unchanged() -> None:
     # In JIS X 0208, then at once back and in again: no encoder would write it so.
     odd = b"\x1b$B\x46\x7c\x1b(B\x1b$B\x4b\x5c\x1b(B"
     not_rewritten(
@@ -184,7 +184,7 @@ def test_octets_that_would_not_come_out_the_same_are_left_alone() -> None:
 
 
 @for_every(sorted({*aliases.values()} - BINARY))
-def test_each_of_pythons_encodings_is_left_alone_or_kept(codec: str) -> None:
+def test_part_in_any_python_encoding_is_unchanged_or_kept(codec: str) -> None:
     """Among them are some in which ASCII is not its own octets."""
     try:
         before, after = PAGE.format("Hi").encode(codec), SENT_PAGE.format("Hi").encode(codec)

@@ -88,7 +88,7 @@ NEVER: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("raw", "reason"), NEVER.values(), ids=NEVER)
-def test_never_touched(raw: bytes, reason: str) -> None:
+def test_parts_that_are_never_rewritten(raw: bytes, reason: str) -> None:
     not_rewritten(raw, reason)
 
 
@@ -103,7 +103,7 @@ def test_never_touched(raw: bytes, reason: str) -> None:
         ("text/css", []),
     ],
 )
-def test_other_types_are_never_touched(kind: str, reasons: list[str]) -> None:
+def test_other_content_types_are_never_rewritten(kind: str, reasons: list[str]) -> None:
     raw = many(f"Content-Type: {kind}\r\n\r\n".encode() + LINKS)
     found = done(raw, replace(ALL, opens=False))
     assert found.message == parse(raw)
@@ -112,7 +112,7 @@ def test_other_types_are_never_touched(kind: str, reasons: list[str]) -> None:
     assert [note.not_rewritten for note in forwarded] == ["in message/rfc822"] * len(reasons)
 
 
-def test_a_mail_too_large_is_left_alone() -> None:
+def test_mail_that_is_too_large_is_not_rewritten() -> None:
     raw = PAGE_PART
     size = len(parse(raw).body)
     assert done(raw, replace(ALL, largest=size)).message != parse(raw)
@@ -121,7 +121,7 @@ def test_a_mail_too_large_is_left_alone() -> None:
     assert [note.not_rewritten for note in found.notes] == ["larger than max_rewrite_size"]
 
 
-def test_a_body_that_nobody_wants_changed_is_not_looked_at() -> None:
+def test_body_is_not_parsed_without_tracking() -> None:
     raw = PAGE_PART
     assert done(raw, Tracking()) == Rewritten(parse(raw))
 
@@ -133,7 +133,7 @@ def sent(raw: bytes, tracking: Tracking) -> str:
     return done(raw, tracking).message.body.decode()
 
 
-def test_clicks_opens_and_text_are_switched_apart() -> None:
+def test_clicks_opens_and_text_are_independent() -> None:
     text = entity("text/plain", b"http://x.example/", None)
     raw = many(text, entity("text/html", b'<a href="http://x.example/">', None))
     kinds = {Kind.CLICK_HTML, Kind.CLICK_TEXT, Kind.OPEN}
@@ -149,7 +149,7 @@ def test_clicks_opens_and_text_are_switched_apart() -> None:
         assert sorted(found) == sorted(str(kind.value) for kind in kinds)
 
 
-def test_unsubscribe_links_are_links_of_ours_in_any_case() -> None:
+def test_unsubscribe_links_are_rewritten_without_click_tracking() -> None:
     tagged = b"##unsubscribetag##http://x.example/"
     raw = many(
         entity("text/plain", tagged, None), entity("text/html", b'<a href="' + tagged + b'">', None)
@@ -159,7 +159,7 @@ def test_unsubscribe_links_are_links_of_ours_in_any_case() -> None:
     assert f'<a href="{TRACKER}/{Kind.UNSUBSCRIBE_HTML.value}?17">' in body
 
 
-def test_one_pixel_a_mail_in_the_first_html_that_may_be_changed() -> None:
+def test_first_html_part_that_may_be_changed_gets_the_pixel() -> None:
     raw = many(
         HTML + b"Content-Disposition: attachment\r\n\r\n<p>0",
         HTML + b"\r\n",
@@ -171,7 +171,7 @@ def test_one_pixel_a_mail_in_the_first_html_that_may_be_changed() -> None:
     assert f"<p>1{PIXEL}</body>" in body
 
 
-def test_the_pixel_goes_where_the_open_tag_is() -> None:
+def test_pixel_replaces_the_open_tag() -> None:
     raw = HTML + b"\r\n<p><opentag/></p></body>"
     assert done(raw).message.body.decode() == f"<p>{PIXEL}</p></body>"
     assert done(raw, replace(ALL, opens=False)).message.body == b"<p></p></body>"
@@ -188,14 +188,14 @@ TRAPPED = replace(ALL, trap=True)
         "not without clicks": (replace(TRAPPED, clicks=False), f"<p>1{PIXEL}</body>"),
     }.values(),
 )
-def test_one_trap_a_mail_in_the_first_html(tracking: Tracking, expected: str) -> None:
+def test_first_html_part_gets_the_hidden_link(tracking: Tracking, expected: str) -> None:
     raw = many(HTML + b"\r\n<p>1</body>", HTML + b"\r\n<p>2")
     body = sent(raw, tracking)
     assert expected in body
     assert body.count("<a ") == expected.count("<a ")
 
 
-def test_an_open_tag_moves_the_pixel_and_not_the_trap() -> None:
+def test_open_tag_moves_the_pixel_but_not_the_hidden_link() -> None:
     raw = HTML + b"\r\n<p><opentag/></p></body>"
     assert sent(raw, TRAPPED) == f"<p>{PIXEL}</p>{HIDDEN_LINK}</body>"
 
@@ -203,7 +203,7 @@ def test_an_open_tag_moves_the_pixel_and_not_the_trap() -> None:
 # M5: the whole tree, and nothing else of it.
 
 
-def test_the_whole_tree_is_walked() -> None:
+def test_parts_at_any_depth_are_rewritten() -> None:
     page, text = entity("text/html", LINKS, "7bit"), entity("text/plain", LINKS, None)
     image = b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA"
     related = many(page, image, kind="multipart/related", boundary="c")
@@ -235,7 +235,7 @@ def test_the_whole_tree_is_walked() -> None:
         max_size=5,
     )
 )
-def test_untouched_parts_are_the_same_to_the_octet(entities: list[bytes]) -> None:
+def test_other_parts_are_the_same_byte_for_byte(entities: list[bytes]) -> None:
     raw = b"Subject: a\r\n" + many(*entities)
     before = parse(raw)
     after = done(raw).message

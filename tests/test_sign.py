@@ -105,7 +105,7 @@ def test_dkimpy_verifies(message: Message) -> None:
 
 
 @pytest.mark.parametrize("message", MAILS.values(), ids=MAILS.keys())
-def test_the_field_survives_postfix_and_libmilter(message: Message) -> None:
+def test_signature_field_is_not_changed_by_postfix_and_libmilter(message: Message) -> None:
     for signature in (BY_RSA, BY_ED25519):
         header = signature_of(message, signature)
         assert header.name == b"DKIM-Signature"
@@ -118,13 +118,13 @@ def test_the_field_survives_postfix_and_libmilter(message: Message) -> None:
 
 
 @pytest.mark.parametrize("message", MAILS.values(), ids=MAILS.keys())
-def test_one_alone_is_the_same_as_among_others(message: Message) -> None:
+def test_signature_alone_equals_signature_among_others(message: Message) -> None:
     signed = sign(message, (BY_RSA, BY_ED25519), TIME)
     assert signed.headers[0] == signature_of(message, BY_RSA)
     assert signed.headers[1] == signature_of(message, BY_ED25519)
 
 
-def test_tags() -> None:
+def test_tags_of_the_signature() -> None:
     value = signature_of(mail(*USUAL), Signature("Other.Example", "x", RSA)).value
     body = base64.b64encode(hashlib.sha256(BODY).digest())
     assert (
@@ -138,7 +138,7 @@ def test_tags() -> None:
     assert b" a=ed25519-sha256;" in signature_of(mail(*USUAL), BY_ED25519).value
 
 
-def test_a_domain_longer_than_a_line_has_its_own() -> None:
+def test_long_domain_has_a_line_of_its_own() -> None:
     domain = ".".join(["a" * 60] * 4)
     header = signature_of(mail(*USUAL), Signature(domain, "s1", RSA))
     assert b"\r\n d=" + domain.encode() + b";\r\n s=s1;" in header.value
@@ -222,14 +222,14 @@ def test_lines_that_postfix_breaks_do_not_break_the_signature() -> None:
         pytest.param(b"", False, id="empty"),
     ],
 )
-def test_earlier_signatures(value: bytes, dropped: bool) -> None:
+def test_earlier_signatures_of_our_domains_are_removed(value: bytes, dropped: bool) -> None:
     message = mail((b"DKIM-signature", value), *USUAL)
     signed = sign(message, (BY_RSA,), TIME)
     assert signed.headers[1:] == (message.headers[1:] if dropped else message.headers)
     assert dkimpy_says(on_the_wire(signed))
 
 
-def test_order_on_top_and_what_stays() -> None:
+def test_new_signatures_come_first_and_other_fields_stay() -> None:
     other = Signature("other.example", "e1", ED25519)
     foreign = (b"DKIM-Signature", b" v=1; d=third.example; b=x")
     twice = (b"DKIM-Signature", b" v=1; d=other.example; b=x")
@@ -240,7 +240,7 @@ def test_order_on_top_and_what_stays() -> None:
     assert all(dkimpy_says(on_the_wire(signed), index) for index in range(3))
 
 
-def test_nothing_to_sign_changes_nothing() -> None:
+def test_no_signatures_change_nothing() -> None:
     message = mail((b"DKIM-Signature", b" d=example.com"), FROM)
     assert sign(message, (), TIME) is message
 
@@ -248,7 +248,7 @@ def test_nothing_to_sign_changes_nothing() -> None:
 # The oracle says no.
 
 
-def test_every_signed_octet_counts() -> None:
+def test_any_changed_byte_breaks_the_signature() -> None:
     message = mail(
         (b"Cc", b" c@example.net"), *USUAL, (b"Content-Type", b" text/plain;\r\n\tformat=flowed")
     )
@@ -267,7 +267,9 @@ PLACES = {"top": 0, "below the signature": 1, "bottom": 99}
 
 
 @for_every([*product(SIGNATURES, SIGNED_FIELDS, (b"From", b"Subject", b"To", b"Date"), PLACES)])
-def test_no_second_field_can_be_added(signature: str, fields: str, name: bytes, place: str) -> None:
+def test_second_oversigned_field_breaks_the_signature(
+    signature: str, fields: str, name: bytes, place: str
+) -> None:
     signed = sign(mail(*SIGNED_FIELDS[fields]), (SIGNATURES[signature],), TIME)
     headers = list(signed.headers)
     headers.insert(PLACES[place], Header(name, b" evil@example.org"))
@@ -275,7 +277,7 @@ def test_no_second_field_can_be_added(signature: str, fields: str, name: bytes, 
     assert not dkimpy_says(on_the_wire(Message(tuple(headers), signed.body)))
 
 
-def test_fields_of_one_name_cannot_change_places() -> None:
+def test_swapped_fields_of_one_name_break_the_signature() -> None:
     signed = sign(mail(FROM, (b"Cc", b" one"), (b"Cc", b" two")), (BY_RSA,), TIME)
     made, sender, one, two = signed.headers
     assert dkimpy_says(on_the_wire(signed))
@@ -300,7 +302,7 @@ def test_fields_of_one_name_cannot_change_places() -> None:
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
     ],
 )
-def test_domains(domain: str, written: str) -> None:
+def test_domain_becomes_ascii_in_lower_case(domain: str, written: str) -> None:
     assert ascii_domain(domain) == written
     signature = Signature(domain, "s1", RSA)
     signed = sign(mail((b"DKIM-Signature", b" d=" + domain.encode()), *USUAL), (signature,), TIME)
@@ -331,7 +333,7 @@ def test_domains(domain: str, written: str) -> None:
         ".".join(["ü" + "a" * 48] * 5),
     ],
 )
-def test_what_is_no_domain(domain: str) -> None:
+def test_invalid_domains_are_refused(domain: str) -> None:
     with pytest.raises(ValueError, match="not a domain name"):
         ascii_domain(domain)
     with pytest.raises(ValueError, match="not a domain name"):

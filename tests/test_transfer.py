@@ -112,13 +112,13 @@ broken = st.lists(st.sampled_from([*QP_PIECES, b"=", b"\r", b"\n"]), max_size=25
 
 
 @given(encoded_qp)
-def test_quoted_printable_means_what_others_read(raw: bytes) -> None:
+def test_quoted_printable_decodes_as_in_other_programs(raw: bytes) -> None:
     # quopri goes by lines and would drop a CR that stands alone.
     assert decode(raw, QP) == binascii.a2b_qp(raw) == as_email_reads(raw, QP)
 
 
 @given(st.binary(max_size=200) | broken, st.sampled_from([QP, "base64", "7bit", "x"]))
-def test_decoding_raises_nothing_else(raw: bytes, encoding: str) -> None:
+def test_decoding_raises_only_transfer_errors(raw: bytes, encoding: str) -> None:
     try:
         content = decode(raw, encoding)
     except TransferError:
@@ -152,7 +152,9 @@ def qp_and_patches(draw: st.DrawFn) -> tuple[bytes, list[Patch]]:
 
 
 @given(qp_and_patches())
-def test_a_patch_means_the_splice_of_what_was_meant(pair: tuple[bytes, list[Patch]]) -> None:
+def test_patching_encoded_content_equals_patching_the_decoded(
+    pair: tuple[bytes, list[Patch]],
+) -> None:
     raw, patches = pair
     made, encoding = put(raw, QP, patches)
     assert encoding == QP
@@ -161,7 +163,7 @@ def test_a_patch_means_the_splice_of_what_was_meant(pair: tuple[bytes, list[Patc
 
 
 @given(qp_and_patches())
-def test_a_patch_leaves_other_lines_alone_and_makes_none_too_long(
+def test_patch_keeps_other_lines_and_makes_none_too_long(
     pair: tuple[bytes, list[Patch]],
 ) -> None:
     raw, patches = pair
@@ -208,7 +210,7 @@ texts = st.lists(st.sampled_from(TEXTS), max_size=12).map(b"".join)
 
 
 @given(st.data(), encoded_qp, st.sampled_from(["7bit", "base64", QP]))
-def test_what_comes_into_a_gap_is_as_if_it_had_been_known(
+def test_filled_gap_equals_a_patch_with_the_same_bytes(
     data: st.DataObject, content: bytes, encoding: str
 ) -> None:
     raw = base64.encodebytes(content) if encoding == "base64" else content
@@ -264,7 +266,7 @@ def test_patched_quoted_printable(raw: bytes, patch: Patch, wanted: bytes) -> No
 
 
 @given(texts)
-def test_quoted_printable_is_read_by_others(content: bytes) -> None:
+def test_encoded_quoted_printable_decodes_in_other_programs(content: bytes) -> None:
     made = quoted_printable(content)
     assert made.isascii()
     assert longest_line(made) <= 76
@@ -277,19 +279,19 @@ def test_quoted_printable_is_read_by_others(content: bytes) -> None:
         )
 
 
-def test_quoted_printable_is_read_by_quopri() -> None:
+def test_encoded_quoted_printable_decodes_with_quopri() -> None:
     content = "Grüße = \r\n.\r\n tab\t\r\n".encode() * 9
     assert quopri.decodestring(quoted_printable(content)) == content
 
 
-def test_a_long_line_of_dashes_makes_no_delimiter() -> None:
+def test_long_line_of_dashes_becomes_no_delimiter() -> None:
     lines = quoted_printable(b"-" * 300).split(b"\r\n")
     assert lines[0] == b"-" * 75 + b"="
     assert all(line.startswith(b"=2D-") for line in lines[1:])
 
 
 @given(texts, st.sampled_from(["7bit", "8bit", "binary", QP, "base64"]), st.booleans())
-def test_safe_keeps_what_was_meant(content: bytes, encoding: str, text: bool) -> None:
+def test_to_seven_bit_keeps_the_content(content: bytes, encoding: str, text: bool) -> None:
     raw = content
     if encoding == QP:
         raw = quoted_printable(content)
@@ -325,11 +327,11 @@ def test_safe_keeps_what_was_meant(content: bytes, encoding: str, text: bool) ->
         (b"", "7bit", False, (b"", "7bit")),
     ],
 )  # fmt: skip
-def test_safe(raw: bytes, encoding: str, text: bool, wanted: tuple[bytes, str]) -> None:
+def test_to_seven_bit(raw: bytes, encoding: str, text: bool, wanted: tuple[bytes, str]) -> None:
     assert to_seven_bit(raw, encoding, text) == wanted
 
 
-def test_safe_breaks_long_lines() -> None:
+def test_to_seven_bit_breaks_long_lines() -> None:
     for encoding in ("7bit", QP):
         made, now = to_seven_bit(b"x" * 999, encoding, True)
         assert (longest_line(made), now, decode(made, QP)) == (76, QP, b"x" * 999)

@@ -107,7 +107,7 @@ def _domain(field: bytes) -> str | None:
         return None
 
 
-# Many mails have one sender.
+# Many mails have the same sender. `_domain` is a pure function of a short text.
 _remembered_domain = lru_cache(maxsize=256)(_domain)
 
 

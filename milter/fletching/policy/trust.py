@@ -40,7 +40,7 @@ def needs_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) 
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # A pure function, and few clients send most of the mail.
 def _in_networks(client: str, networks: tuple[object, ...]) -> bool:
     try:
         address = ip_address(client)

@@ -151,7 +151,7 @@ def _windows(touches: Sequence[Touch], within: int) -> Iterator[tuple[int, int]]
         yield len(links), heads
 
 
-@lru_cache(4096)
+@lru_cache(4096)  # A pure function of a short text; each request asks several times.
 def _network(client: str) -> str:
     """The network of an address; a text that is no address stands for itself."""
     try:

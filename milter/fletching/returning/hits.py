@@ -162,11 +162,13 @@ TOO_LARGE = Answer(413, _COMMON, Body.ERROR)
 FAILED = Answer(500, _COMMON, Body.ERROR)
 
 
-def answer(request: Request, moment: Moment, settings: Settings) -> Hit:
+def answer(
+    request: Request, moment: Moment, settings: Settings, longest_body: int = LONGEST_BODY
+) -> Hit:
     """The answer to a request, the event if there is one, and what the client did with the link."""
     if len(request.target) > LONGEST_TARGET:
         return Hit(TOO_LONG)
-    if len(request.body) > LONGEST_BODY:
+    if len(request.body) > longest_body:
         return Hit(TOO_LARGE)
     path = _PATH.match(decoded(request.target))
     if path is None:

@@ -36,7 +36,7 @@ def _joined(ends: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-@lru_cache(4096)
+@lru_cache(4096)  # A pure function of a short text; each request asks several times.
 def _number(address: str) -> tuple[int, int]:
     """IP version and number of an address; version 0 for a text that is no address."""
     try:

@@ -56,7 +56,7 @@ def _weight(text: str) -> float:
         return 0.0
 
 
-@lru_cache(4096)
+@lru_cache(4096)  # This and the next are pure functions of short texts.
 def is_among(text: str, networks: tuple[Network, ...]) -> bool:
     """Whether a text is an address in one of the networks."""
     try:
