@@ -1,4 +1,4 @@
-"""redirects.py: exact URLs of redirects. More about hosts is in `test_hits_hosts.py`."""
+"""redirects.py: exact URLs of redirects. More about hosts is in `test_redirects_hosts.py`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ ADDED = "email=r%C3%BC%FF%40example.org&sendid=News0101&listid=T100"
         ("hTtP://b\u00fccher.example/", "hTtP://xn--bcher-kva.example/"),
         # A long s is an s only to a program that ignores case beyond ASCII.
         ("http\u017f://shop.example/", None),
+        ("https://shop.example/A?b=c&d='e'#f", "https://shop.example/A?b=c&d='e'#f"),
+        ("https://shop.example/%20%zz", "https://shop.example/%20%zz"),
+        ('https://shop.example/ "<>', "https://shop.example/%20%22%3C%3E"),
+        ("https://shop.example/\u00fc\n\udcff\x7f", "https://shop.example/%C3%BC%0A%FF%7F"),
+        (
+            "https://shop.example/!$()*+,;[\\]^`{|}~@ ",
+            "https://shop.example/!$()*+,;[\\]^`{|}~@%20",
+        ),
+        # A host that cannot be one: percent-encoded, as it is.
+        ("https://\u00fc\udcff.example/", "https://%C3%BC%FF.example/"),
+        ("https://%FF.example/", "https://%FF.example/"),
+        # A symbol in a host, which browsers accept.
+        ("https://\u2603.example/", "https://xn--n3h.example/"),
         ("https:///path", None),
         ("ftp://shop.example/", None),
     ],
