@@ -394,9 +394,7 @@ class TestAnotherMaster:
                 wait_until("the file is not rewritten", lambda: not _rewrites(server))
                 yield log, partial(_restarted, server)
 
-    def test_events_that_were_read_are_not_waiting_on_a_replica(
-        self, change: tuple[EventLog, Change]
-    ) -> None:
+    def test_events_that_were_read_are_not_waiting(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
         log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 10, 0)])
         other = become_another()
@@ -422,7 +420,7 @@ class TestAnotherMaster:
         other.acknowledge("crm", read + [id for id, _ in other.take("crm", "one", 2000, 0)])
         assert other.progress("crm") == Progress(0, 0, 0, 0)
 
-    def test_rewind_on_a_replica(self, change: tuple[EventLog, Change]) -> None:
+    def test_rewind_gets_all_events_again(self, change: tuple[EventLog, Change]) -> None:
         log, become_another = change
         log.acknowledge("crm", [id for id, _ in log.take("crm", "one", 30, 0)])
         other = become_another()
