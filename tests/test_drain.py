@@ -52,7 +52,7 @@ class Answers:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "spool", KEPT)
+    opened = Journal(tmp_path / "journal", KEPT)
     yield opened
     opened.close()
 

@@ -160,7 +160,7 @@ def test_a_state_directory_for_reading_only(
         "state_write_failed" in said
         if starts
         else re.search(
-            r"(?m)^\S+fletching\.yaml:\d+: state_dir: \S+/spool: Read-only file system$", said
+            r"(?m)^\S+fletching\.yaml:\d+: state_dir: \S+/journal: Read-only file system$", said
         )
     )
     assert "traceback" not in said.lower()

@@ -140,7 +140,7 @@ def test_without_redis_a_process_judges_by_what_it_knows(web: Web, redis: RedisS
 @contextmanager
 def holding(url: str, folder: Path) -> Iterator[Holding]:
     """That of one process, within an event loop."""
-    recorder = Recorder(EventLog(open_store(url)), lambda: Journal(folder / "spool", KEPT))
+    recorder = Recorder(EventLog(open_store(url)), lambda: Journal(folder / "journal", KEPT))
     yield Holding(recorder, Touches(open_store(url)), bots.NO_LISTS, folder / "held", 0)
     recorder.close()
 

@@ -85,7 +85,7 @@ def grow_old(folder: Path, seconds: float) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return journal_of(tmp_path / "spool", 0)
+    return journal_of(tmp_path / "journal", 0)
 
 
 TEXT = st.text() | st.text(st.characters(categories=["Cs"]))

@@ -67,7 +67,7 @@ class Place:
     """One process' recorder, in a folder, over the Redis of a URL; it can be begun anew."""
 
     def __init__(self, url: str, folder: Path, largest: int = journal_module.LARGEST) -> None:
-        self.url, self.folder = url, journal_of(folder / "spool", 0)
+        self.url, self.folder = url, journal_of(folder / "journal", 0)
         self._largest = largest
         self._look = EventLog(open_store(url))
         self.answered: list[Event] = []

@@ -1,6 +1,6 @@
-"""The dashboard's part of `fletching web`: its socket, its password, and the life of its worker.
+"""The dashboard in the first process of `fletching web`, and the life of its worker.
 
-What it answers is in `app.py`.
+Here live its socket and its password. Requests are answered in `app.py`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ STREAMS_END = 1
 
 
 class PasswordFileError(Exception):
-    """The file of `web.admin_password_file` cannot be used; says why."""
+    """The file of `web.admin_password_file` cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a reload changes. ``password`` None: whoever reaches the dashboard may see it."""
+    """What a reload changes. ``password`` None: everyone who reaches the dashboard may see it."""
 
     password: str | None
     config: Config
@@ -51,8 +51,8 @@ class DashboardService(Service[Opened]):
         self._opened: Handover[Opened] | None = None
 
     def open(self, config: Config) -> Opened:
-        """The password stays what it was while the dashboard listens elsewhere than is configured
-        now: the new address may need none where the one that is open does.
+        """If the configured address is not the one that is open, the password stays the same: the
+        new address may need none, but the open one does.
         """
         found = password(config)
         if self._opened is not None and self._is_elsewhere(config):
@@ -84,7 +84,7 @@ class DashboardService(Service[Opened]):
 
 
 def _live(config: Config, heard: HttpSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
-    """The worker. ``config``: that of the start, which says where Redis is and whom to trust."""
+    """The worker. ``config``: that of the start, with the Redis server and the trusted proxies."""
     statistics = Statistics(Store(config.redis, config.state_dir), value.config.measured)
     dashboard = Dashboard(statistics, value.password, _web(config).trusted_proxies)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
@@ -99,7 +99,7 @@ def _live(config: Config, heard: HttpSocket, value: Opened, inbox: Inbox[Opened]
 
 
 def password(config: Config) -> str | None:
-    """What opens the dashboard; None where nothing is needed. Raises UnusableError."""
+    """The password; None if none is configured. Raises UnusableError."""
     file = _web(config).admin_password_file
     with named_by("web", "admin_password_file", fault=PasswordFileError):
         return None if file is None else read_password(file)

@@ -1,7 +1,7 @@
-"""`fletching milter`: the service of the milter in its first process, which sees no mail.
+"""The milter in its first process, which handles no mail.
 
-Here live the listening socket, the workers and which of them follows which, and the sum of their
-counters. What a worker does is in `worker.py`; what is said to Postfix, in `callbacks.py`.
+Here live the listening socket, the workers and their successors, and the sum of their counters.
+What a worker does is in `worker.py`; the milter protocol is in `callbacks.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOG_EVERY = 600.0
 
 
 class MilterService(Service[Setup]):
-    """The milter's socket and workers. The first process opens the socket; the workers share it."""
+    """The socket of `listen`, which the first process opens, and the workers that share it."""
 
     at_start_only = ("listen", "workers", "state_dir")
     every = metrics.EVERY
@@ -79,7 +79,7 @@ class MilterService(Service[Setup]):
         self.tick()
 
     def _worker(self, number: int) -> Child:
-        """The worker of that number; its successor has the same number and another counter file."""
+        """A worker. Its successor has the same number, but another file of counters."""
         counter = recycling.lowest_free(
             {counter for counter, child in self._in_use.items() if not child.gone}
         )
@@ -106,7 +106,7 @@ class MilterService(Service[Setup]):
 
 
 def _written(what: str, write: Callable[[], None], seldom: LogLimit | None = None) -> None:
-    """Mail goes on without its counters, which is not said each time."""
+    """Writes counters; a failure is logged, but does not stop mail."""
     try:
         write()
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,11 +1,12 @@
-"""How the first process of a daemon gives its workers what it opened: configuration, keys, pages.
+"""How the first process of a daemon hands an opened configuration to its workers.
 
-A worker has the value in force from its fork. One that runs already gets each later value as a
-file in memory, whose descriptor comes over a socket; so it gets a whole value or none, however many
-reloads follow each other, and the first process never waits for it. No worker opens a file that the
-configuration names: whatever happens to the files, all workers of a daemon have the same value.
+A new worker has the value in force by its fork. A running worker gets each later value as a file in
+memory, whose descriptor comes over a socket: it gets a complete value or none, however quickly
+reloads follow each other, and the first process never waits for it. Workers open none of the files
+that the configuration names, so all workers of a daemon have the same value, whatever happens to
+the files.
 
-The value goes as a pickle, which only these processes ever see.
+The value is pickled; only these processes see the pickle.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ V = TypeVar("V")
 
 
 class Inbox(Generic[V]):
-    """Where a worker finds what its parent has opened since the worker began."""
+    """Where a worker gets the values that its parent has opened since the fork."""
 
     def __init__(self, receiver: socket.socket) -> None:
         self._receiver = receiver
 
     def latest(self) -> V | None:
-        """The newest value that has come since the last call; None where none has."""
+        """The newest value since the last call; None if there is none."""
         packed = b""
         while descriptor := self._next_descriptor():
-            # All workers share the file's offset: it stays where it is.
+            # pread, since all workers share the offset of the file.
             with open(descriptor, "rb") as file:
                 packed = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
         if not packed:
@@ -53,7 +54,7 @@ class Inbox(Generic[V]):
         return value
 
     def _next_descriptor(self) -> int:
-        """0 where there is none, or where the parent is gone."""
+        """The next descriptor; 0 if there is none, or if the parent is gone."""
         try:
             _, descriptors, _, _ = socket.recv_fds(self._receiver, 1, 1)
         except BlockingIOError:
@@ -63,7 +64,7 @@ class Inbox(Generic[V]):
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A worker as its parent sees it. ``sender`` leads to the `Inbox` of the process that runs."""
+    """A worker in its parent. ``sender`` is the other end of the `Inbox` of the running process."""
 
     child: Child
     sender: socket.socket | None = None
@@ -72,7 +73,7 @@ class _Worker:
 class Handover(Generic[V]):
     """The value in force, and the workers that have it. For the first process.
 
-    ``value`` may have anything in it that pickle knows, private keys and read-only mappings.
+    The value may contain whatever pickle supports, and private keys and read-only mappings.
     """
 
     def __init__(self, value: V) -> None:
@@ -87,15 +88,15 @@ class Handover(Generic[V]):
         retires: Callable[[], bool] = lambda: False,
         successor: Callable[[], Child] | None = None,
     ) -> Child:
-        """A worker that does not run yet. ``live`` is its life, from its fork to its end."""
+        """A worker, not yet started. ``live`` is what it runs, from its fork to its end."""
         self._workers = [worker for worker in self._workers if not worker.child.gone]
 
         def start() -> int:
             sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            # Not by flags: recv_fds and send_fds of Python 3.11 leave them out.
+            # Not with flags: send_fds and recv_fds of Python 3.11 ignore them.
             sender.setblocking(False)
             receiver.setblocking(False)
-            # What is spawned does not come back here.
+            # The child never returns from spawn.
             with receiver:
                 pid = spawn(lambda: _live(live, self.value, Inbox(receiver)), dies_by=END_WORKER)
             if worker.sender is not None:
@@ -108,10 +109,10 @@ class Handover(Generic[V]):
         return worker.child
 
     def give(self, value: V) -> None:
-        """Puts a value in force: for workers to come, and for those that run.
+        """Puts a value in force, for future workers and for running ones.
 
-        They take it at `RELOAD_WORKER`. One that cannot be given it is ended, and whoever takes its
-        place has it. Raises OSError where there is no room for it; then all stays as it was.
+        These apply it at `RELOAD_WORKER`. A worker that cannot be sent the value is ended, and its
+        replacement has it. Raises OSError if there is no memory; then nothing has changed.
         """
         if not self._workers:
             self.value = value
@@ -134,14 +135,14 @@ def _send(sender: socket.socket, descriptor: int, child: Child) -> None:
 
 
 def _live(live: Callable[[V, Inbox[V]], NoReturn], value: V, inbox: Inbox[V]) -> NoReturn:
-    """A worker obeys its parent only, by signals that no operator sends to a process group."""
+    """Runs a worker, which ignores the signals that an operator may send to the process group."""
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     live(value, inbox)
 
 
 class _Pickler(pickle.Pickler):
-    """Knows two things more than pickle does: private keys, and mappings that are read-only."""
+    """Pickles private keys and read-only mappings, too."""
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, RSAPrivateKey | Ed25519PrivateKey):
@@ -153,5 +154,5 @@ class _Pickler(pickle.Pickler):
 
 
 def _read_only(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
-    """pickle finds no name for the type itself."""
+    """pickle cannot refer to the type itself by name."""
     return MappingProxyType(mapping)

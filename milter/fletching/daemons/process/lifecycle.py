@@ -1,8 +1,8 @@
 """The one life of a daemon: open the configuration, listen, fork workers, reload, drain, end.
 
-A daemon runs one service or more, each with what it serves, in the daemon's own folder; what they
-have in common is here. The first process reads the configuration, once at its start and once at
-each SIGHUP, and hands what it opened to the workers (`handover.py`). No worker reads it.
+A daemon runs one or more services; what each of them does is in a folder of its own, and what all
+have in common is here. The first process opens the configuration, once at its start and once at
+each SIGHUP, and hands the opened value to the workers (`handover.py`). No worker reads it.
 """
 
 from __future__ import annotations
@@ -30,52 +30,52 @@ WRONG_CONFIGURATION = 2
 
 _WORKERS_END = 9.0
 _ALL_END = 9.6
-"""Seconds after SIGTERM. A worker waits up to 8 for its mails; Redis ends when they are gone."""
+"""Seconds after SIGTERM. A worker waits up to 8 seconds for its mails; Redis ends last."""
 
 
 class Service(Generic[V]):
-    """What a daemon serves, as its first process sees it. ``V`` is what its workers work with.
+    """A service, as the first process of the daemon sees it. Its workers get a ``V``.
 
-    The methods are called in this order; all but `open`, `reload` and `tick` once.
+    The methods are called in this order; all but `open`, `reload`, `needs_restart` and `tick` once.
     """
 
     at_start_only: Sequence[str] = ()
-    """Options of the top level that a reload cannot change."""
+    """Top-level options that only a restart changes."""
 
     every: float | None = None
     """Seconds between two calls of `tick`."""
 
     def open(self, config: Config) -> V:
-        """Reads what the configuration names. Raises UnusableError."""
+        """Opens everything that the configuration names. Raises UnusableError."""
         raise NotImplementedError
 
     def listen(self, config: Config) -> None:
-        """Makes what has to be on disk, and the listening socket. Raises UnusableError."""
+        """Creates folders and the listening socket. Raises UnusableError."""
 
     def begin(self, config: Config, opened: Handover[V]) -> list[Child]:
-        """The workers, which do not run yet."""
+        """The workers, not yet started. A service without workers starts its threads here."""
         raise NotImplementedError
 
     def facts(self) -> list[tuple[str, object]]:
-        """What the log says of it when it is ready."""
+        """Key-value pairs for the log line of the start."""
         return []
 
     def reload(self, config: Config, value: V) -> None:
-        """Takes up what was opened anew; the workers have it already."""
+        """Applies a new configuration. The workers have it already."""
 
     def needs_restart(self, begun: Config, now: Config) -> list[str]:
-        """Options that differ, and that a reload cannot change."""
+        """Options that differ, and that only a restart changes."""
         names = self.at_start_only
         return [name for name in names if getattr(begun, name) != getattr(now, name)]
 
     def tick(self) -> None:
-        """What is to be done now and then."""
+        """Periodic work."""
 
     def close(self) -> None:
-        """Lets nobody new in."""
+        """Stops new clients from connecting."""
 
     def end(self) -> None:
-        """The last thing, when the workers have ended."""
+        """The last step, after the workers have ended."""
 
 
 def serve(
@@ -83,7 +83,7 @@ def serve(
 ) -> int:
     """Runs a daemon until SIGTERM; the exit status of the process.
 
-    ``with_redis``: it starts the embedded Redis, if that is configured and does not run.
+    ``with_redis``: also runs the embedded Redis, if that is configured and not yet running.
     """
     library_log.log_libraries(daemon)
     try:
@@ -101,7 +101,7 @@ def serve(
 
 
 def open_configuration(config_path: Path) -> Config:
-    """The configuration, with a look at the files of `redis`. Raises ConfigError."""
+    """Loads the configuration, and checks the files that `redis` names. Raises ConfigError."""
     with with_line(config_path):
         config = load(config_path)
         open_redis_files(config)
@@ -109,7 +109,7 @@ def open_configuration(config_path: Path) -> Config:
 
 
 def prepare(config: Config) -> None:
-    """Makes what has to be on disk for each daemon. Raises UnusableError."""
+    """Creates the folders that each daemon needs. Raises UnusableError."""
     with (
         named_by("state_dir", fault=OSError),
         named_by("redis", fault=embedded_redis.NoRedisError),
@@ -121,14 +121,14 @@ def prepare(config: Config) -> None:
 
 
 def count_workers(config: Config) -> int:
-    """How many processes serve."""
+    """How many workers a service has."""
     if config.workers == "auto":
         return len(os.sched_getaffinity(0))
     return int(config.workers)
 
 
 class _Running(Generic[V]):
-    """A service, and what its workers have of it."""
+    """A service, and the value that its workers have."""
 
     def __init__(self, service: Service[V], value: V) -> None:
         self.service = service
@@ -136,7 +136,7 @@ class _Running(Generic[V]):
 
 
 class _Life:
-    """A daemon from its open sockets to its end."""
+    """A daemon, from its open sockets to its end."""
 
     def __init__(
         self, daemon: str, config_path: Path, config: Config, running: Sequence[_Running[Any]]
@@ -149,7 +149,7 @@ class _Life:
         self._signals = Signals()
 
     def run(self, *, with_redis: bool) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Serves until SIGTERM or SIGINT."""
         config = self._config
         with_redis = with_redis and config.redis == "embedded"
         redis = embedded_redis.begin(config.state_dir) if with_redis else []
@@ -169,7 +169,7 @@ class _Life:
         self._end([child for child in family if child not in redis], redis)
 
     def _reload(self) -> bool:
-        """Whether the workers have something to take up."""
+        """Whether there is a new configuration, so that the workers are reloaded."""
         try:
             config = open_configuration(self._config_path)
             with with_line(self._config_path):

@@ -110,7 +110,7 @@ def _web(config: Config) -> Web:
 
 
 def _journals(config: Config) -> Path:
-    return config.state_dir / "spool"
+    return config.state_dir / "journal"
 
 
 def _held(config: Config) -> Path:
