@@ -43,7 +43,7 @@ class Written:
         return [each.queue_id for batch in self.batches for each in batch]
 
 
-def test_mails_are_written_by_themselves_in_order() -> None:
+def test_mails_are_written_in_order() -> None:
     written = Written()
     later = AnsweredQueue(written)
     for number in range(100):
@@ -53,7 +53,7 @@ def test_mails_are_written_by_themselves_in_order() -> None:
     assert len(written.batches) < 100
 
 
-def test_finish_writes_what_is_left_at_once() -> None:
+def test_finish_writes_the_rest_at_once() -> None:
     written = Written()
     later = AnsweredQueue(written)
     later.add(mail(1))
@@ -61,7 +61,7 @@ def test_finish_writes_what_is_left_at_once() -> None:
     assert written.ids == ["4Q1"]
 
 
-def test_no_more_than_so_many_are_gathered_and_none_is_lost() -> None:
+def test_batches_are_limited_and_no_mail_is_lost() -> None:
     written = Written()
     later = AnsweredQueue(written)
 
@@ -80,7 +80,7 @@ def test_no_more_than_so_many_are_gathered_and_none_is_lost() -> None:
     assert not written.overlapped
 
 
-def test_what_is_left_is_written_again_without_a_mail() -> None:
+def test_incomplete_batch_is_retried_without_a_new_mail() -> None:
     sizes: list[int] = []
 
     def write(batch: Sequence[Answered]) -> bool:
@@ -95,7 +95,7 @@ def test_what_is_left_is_written_again_without_a_mail() -> None:
     assert sizes == [1, 0, 0]
 
 
-def test_warnings_are_summed_up_by_campaign() -> None:
+def test_warnings_are_counted_by_campaign() -> None:
     batch = [
         mail(1, "a", "b"),
         mail(2, "a"),
@@ -106,7 +106,7 @@ def test_warnings_are_summed_up_by_campaign() -> None:
     assert count_warnings(batch) == {"c": {"a": 2, "b": 1}, "d": {"a": 1}}
 
 
-def test_what_fails_once_does_not_end_the_writing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_failed_batch_does_not_end_the_thread(capfd: pytest.CaptureFixture[str]) -> None:
     written: list[str] = []
 
     def write(batch: Sequence[Answered]) -> bool:

@@ -90,7 +90,7 @@ def numbers() -> Numbers:
 # Pages
 
 
-def test_the_first_page_has_every_campaign_and_its_numbers(numbers: Numbers) -> None:
+def test_first_page_shows_all_campaigns_and_numbers(numbers: Numbers) -> None:
     with served(numbers) as port:
         page = body(port, "/")
     shown = cells(page)
@@ -102,7 +102,7 @@ def test_the_first_page_has_every_campaign_and_its_numbers(numbers: Numbers) -> 
     assert "2026-11-21 08:00" in page
 
 
-def test_a_campaign_has_its_own_page(numbers: Numbers) -> None:
+def test_page_of_a_campaign(numbers: Numbers) -> None:
     numbers.counted = {"sent": {OPENED: 12345}, "clicks": {OPENED: 300, OPENED + 5 * HOUR: 400}}
     numbers.clicked = (Link("https://shop.example/a?b=1&c=2", 500, 450, 60),)
     numbers.rows = {"mtaid": (row("vmta-a", sent=9_876),)}
@@ -133,7 +133,7 @@ def test_breakdowns(numbers: Numbers, what: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/campaign/aaaabbbbcccc", "/by/day"])
-def test_nothing_there_yet(path: str) -> None:
+def test_pages_without_data(path: str) -> None:
     numbers = Numbers(*([campaign("aaaabbbbcccc")] if "campaign" in path else []))
     with served(numbers) as port:
         page = body(port, path)
@@ -141,7 +141,7 @@ def test_nothing_there_yet(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/campaign/a", "/by/listid"])
-def test_what_came_from_outside_is_text(path: str) -> None:
+def test_foreign_texts_are_escaped(path: str) -> None:
     numbers = Numbers(campaign("a", HOSTILE))
     numbers.clicked = (Link(f"https://shop.example/{HOSTILE}", 1, 1, 0),)
     numbers.rows = {"listid": (row(HOSTILE),)}
@@ -162,7 +162,7 @@ def test_pages_are_html_without_errors(numbers: Numbers, path: str) -> None:
     html5lib.HTMLParser(strict=True).parse(page)
 
 
-def test_more_campaigns_than_a_page_has_room_for() -> None:
+def test_pages_of_many_campaigns() -> None:
     most = pages.MOST_CAMPAIGNS
     found = [campaign(f"c{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(2 * most + 5)]
     with served(Numbers(*found)) as port:
@@ -180,7 +180,7 @@ def test_more_campaigns_than_a_page_has_room_for() -> None:
     assert ["data-live" in each for each in (first, second)] == [True, False]
 
 
-def test_what_nothing_measures_is_a_dash() -> None:
+def test_unmeasured_number_is_a_dash() -> None:
     found = campaign("a", sent=2000, opens=0, unique_opens=0, delivered=None, complaints=None)
     with served(Numbers(found)) as port:
         page, first = body(port, "/campaign/a"), body(port, "/")
@@ -193,13 +193,13 @@ def test_what_nothing_measures_is_a_dash() -> None:
 @pytest.mark.parametrize(
     "query", ["page=0", "page=x", "page=1&a=b", "page=-1", "page=9999999", "a"]
 )
-def test_another_query_is_the_first_page(numbers: Numbers, query: str) -> None:
+def test_invalid_page_number_shows_the_first_page(numbers: Numbers, query: str) -> None:
     with served(numbers) as port:
         assert "12,345" in body(port, f"/?{query}")
 
 
 @given(st.dictionaries(st.integers(0, 400 * 24), st.integers(1, 10**9), min_size=1))
-def test_a_curve_loses_no_count_and_stays_short(counted: dict[int, int]) -> None:
+def test_curve_keeps_all_counts_and_is_short(counted: dict[int, int]) -> None:
     hours = {"clicks": {OPENED + hour * HOUR: count for hour, count in counted.items()}}
     drawn = pages.curve(hours)
     assert drawn is not None
@@ -254,9 +254,7 @@ def test_redis_away(numbers: Numbers, capfd: pytest.CaptureFixture[str]) -> None
         assert "12,345" in body(port, "/")
 
 
-def test_what_nobody_expected_is_in_the_log(
-    numbers: Numbers, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_unexpected_error_is_logged(numbers: Numbers, capfd: pytest.CaptureFixture[str]) -> None:
     numbers.rows = {"day": (None,)}  # type: ignore[dict-item]
     with served(numbers) as port:
         response = get(port, "/by/day")
@@ -269,7 +267,7 @@ def test_what_nobody_expected_is_in_the_log(
 # Live
 
 
-def test_open_pages_are_told_what_has_changed(numbers: Numbers) -> None:
+def test_open_page_gets_changed_numbers(numbers: Numbers) -> None:
     with served(numbers) as port, listening(port, "/live") as events:
         name, first = next(events)
         assert (name, first) == ("cells", cells(body(port, "/")))
@@ -283,7 +281,7 @@ def test_open_pages_are_told_what_has_changed(numbers: Numbers) -> None:
         assert next(events)[0] == "news"
 
 
-def test_a_campaigns_page_is_told_its_numbers_and_its_curve(numbers: Numbers) -> None:
+def test_open_campaign_page_gets_numbers_and_curve(numbers: Numbers) -> None:
     with served(numbers) as port, listening(port, "/campaign/aaaabbbbcccc/live") as events:
         assert next(events) == ("cells", cells(body(port, "/campaign/aaaabbbbcccc")))
         assert next(events)[0] == "curve"
@@ -295,7 +293,7 @@ def test_a_campaigns_page_is_told_its_numbers_and_its_curve(numbers: Numbers) ->
         assert "701 clicks" in str(drawn)
 
 
-def test_an_open_page_is_told_that_redis_is_away_and_back(numbers: Numbers) -> None:
+def test_open_page_is_notified_when_redis_stops_and_returns(numbers: Numbers) -> None:
     with served(numbers) as port, listening(port, "/live") as events:
         assert next(events)[0] == "cells"
         numbers.away = True
@@ -332,7 +330,7 @@ def test_viewers_who_leave_make_room_for_others(numbers: Numbers) -> None:
         ("127.0.0.1@rebound.example", 421),
     ],
 )
-def test_without_a_password_no_foreign_name_leads_to_it(
+def test_without_a_password_host_must_be_an_address_or_localhost(
     numbers: Numbers, host: str, status: int
 ) -> None:
     with served(numbers) as port:
@@ -373,9 +371,7 @@ def test_with_a_password(numbers: Numbers, path: str, authorization: str, status
         assert response.status == (404 if path == "/nowhere" else 200)
 
 
-def test_a_wrong_password_is_in_the_log(
-    numbers: Numbers, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_password_is_logged(numbers: Numbers, capfd: pytest.CaptureFixture[str]) -> None:
     with served(numbers, PASSWORD) as port:
         get(port, "/")
         get(port, "/", Authorization=basic("x:hunter2"))
@@ -393,7 +389,7 @@ def twice(port: int, *forwarded: str) -> int:
     return connection.getresponse().status
 
 
-def test_guesses_are_slowed_down_by_address(
+def test_password_guesses_are_limited_by_address(
     numbers: Numbers, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Other clients are served meanwhile; behind a trusted proxy, by the address that it sends."""
@@ -419,7 +415,7 @@ def test_guesses_are_slowed_down_by_address(
     assert capfd.readouterr().err.splitlines() == ["dashboard_refused client=192.0.2.9"] * AT_ONCE
 
 
-def test_a_forged_address_does_not_help_a_guesser(numbers: Numbers) -> None:
+def test_forged_address_does_not_evade_the_limit(numbers: Numbers) -> None:
     found = []
     with served(numbers, PASSWORD, guesses=Guesses(seconds_each=3600.0)) as port:
         for number in range(AT_ONCE + 5):
@@ -429,7 +425,7 @@ def test_a_forged_address_does_not_help_a_guesser(numbers: Numbers) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/campaign/aaaabbbbcccc", "/by/day", "/nowhere", "/live"])
-def test_headers_that_keep_the_page_to_itself(numbers: Numbers, path: str) -> None:
+def test_security_headers(numbers: Numbers, path: str) -> None:
     with served(numbers) as port:
         first, second = (get(port, path, "HEAD").headers for _ in range(2))
     assert first["Cache-Control"] == "no-store"
@@ -443,7 +439,7 @@ def test_headers_that_keep_the_page_to_itself(numbers: Numbers, path: str) -> No
         assert policy != second["Content-Security-Policy"], "a nonce is used once"
 
 
-def test_pages_name_no_other_host(numbers: Numbers) -> None:
+def test_pages_refer_to_no_other_host(numbers: Numbers) -> None:
     with served(numbers) as port:
         page = body(port, "/campaign/aaaabbbbcccc")
     tree = html5lib.parse(page, namespaceHTMLElements=False)
@@ -456,7 +452,7 @@ def test_pages_name_no_other_host(numbers: Numbers) -> None:
 # Options
 
 
-def test_the_password_is_the_first_line(tmp_path: Path) -> None:
+def test_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\nanything\n")
     assert read_password(file) == PASSWORD
@@ -471,7 +467,7 @@ def test_the_password_is_the_first_line(tmp_path: Path) -> None:
         (b"\xff" * 20, "not valid UTF-8"),
     ],
 )
-def test_a_password_file_that_cannot_be_used(
+def test_unusable_password_file_is_reported(
     tmp_path: Path, content: bytes | None, said: str
 ) -> None:
     file = tmp_path / "password"
@@ -496,7 +492,7 @@ def test_a_password_file_that_cannot_be_used(
         ("localhost.example.com:8091", True),
     ],
 )
-def test_only_this_host_needs_no_password(listen: str, needs_password: bool) -> None:
+def test_only_loopback_needs_no_password(listen: str, needs_password: bool) -> None:
     def read(more: str) -> None:
         parse(f"web: {{admin_listen: {listen}{more}}}".encode(), Path("fletching.yaml"))
 

@@ -47,7 +47,7 @@ def look(port: int, password: str = "") -> Answer:
     return ask(port, f"http://127.0.0.1:{port}/", headers=headers)
 
 
-def test_it_is_there_with_the_web_and_ends_with_it(redis: RedisServer, folder: Path) -> None:
+def test_dashboard_starts_and_ends_with_the_web_service(redis: RedisServer, folder: Path) -> None:
     port = free_port()
     with web(redis, folder, admin_listen=f"127.0.0.1:{port}"):
         assert b"No campaigns yet" in look(port).body
@@ -59,7 +59,7 @@ def test_it_is_there_with_the_web_and_ends_with_it(redis: RedisServer, folder: P
             pass
 
 
-def test_over_a_unix_socket(redis: RedisServer, folder: Path) -> None:
+def test_dashboard_over_a_unix_socket(redis: RedisServer, folder: Path) -> None:
     with web(redis, folder) as running:
         path = running.socket.with_name("dashboard.sock")
         with socket.socket(socket.AF_UNIX) as client:
@@ -70,7 +70,7 @@ def test_over_a_unix_socket(redis: RedisServer, folder: Path) -> None:
     assert not path.exists()
 
 
-def test_a_new_password_counts_after_a_reload(redis: RedisServer, folder: Path) -> None:
+def test_new_password_applies_after_a_reload(redis: RedisServer, folder: Path) -> None:
     file, port = folder / "password", free_port()
     file.write_text(f"{FIRST}\n")
     options = {"admin_listen": f"127.0.0.1:{port}", "admin_password_file": str(file)}
@@ -86,7 +86,9 @@ def test_a_new_password_counts_after_a_reload(redis: RedisServer, folder: Path) 
         assert look(port, SECOND).status == 200
 
 
-def test_a_reload_never_opens_what_is_shut(redis: RedisServer, folder: Path) -> None:
+def test_reload_never_removes_the_password_of_an_open_listener(
+    redis: RedisServer, folder: Path
+) -> None:
     """Where it listens now needs a password; what is configured after a restart would not."""
     file, port = folder / "password", free_port()
     file.write_text(f"{FIRST}\n")
@@ -99,7 +101,7 @@ def test_a_reload_never_opens_what_is_shut(redis: RedisServer, folder: Path) -> 
         assert [look(port, each).status for each in ("", FIRST)] == [401, 200]
 
 
-def test_a_new_password_outlives_a_death(redis: RedisServer, folder: Path) -> None:
+def test_new_password_survives_the_death_of_the_worker(redis: RedisServer, folder: Path) -> None:
     file, port = folder / "password", free_port()
     file.write_text(f"{FIRST}\n")
     options = {"admin_listen": f"127.0.0.1:{port}", "admin_password_file": str(file)}
@@ -119,7 +121,7 @@ def kill(running: Fletching) -> None:
     )
 
 
-def test_it_comes_back(redis: RedisServer, folder: Path) -> None:
+def test_dead_dashboard_is_replaced(redis: RedisServer, folder: Path) -> None:
     port = free_port()
     with web(redis, folder, admin_listen=f"127.0.0.1:{port}") as running:
         assert look(port).status == 200
@@ -131,7 +133,7 @@ def test_it_comes_back(redis: RedisServer, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "cannot be read"), ("short", "must hold at least 12 characters")]
 )
-def test_without_its_password_nothing_starts(
+def test_unusable_password_file_prevents_the_start(
     redis: RedisServer, folder: Path, content: str | None, said: str
 ) -> None:
     file = folder / "password"

@@ -68,7 +68,7 @@ def drained_by(journal: Journal, *outcomes: WriteResult) -> tuple[Drain, Answers
     return Drain(journal, cast(EventLog, answers)), answers
 
 
-def test_batches_halve_while_nothing_is_written_and_double_when_it_is(journal: Journal) -> None:
+def test_batch_size_halves_on_failure_and_doubles_on_success(journal: Journal) -> None:
     journal.append(some(range(1500)))
     drain, answers = drained_by(journal, *[failed("t", written=False)] * 11)
     for _ in range(11):
@@ -83,7 +83,7 @@ def test_batches_halve_while_nothing_is_written_and_double_when_it_is(journal: J
     assert MOST_AT_ONCE == 500
 
 
-def test_a_batch_keeps_its_size_where_only_some_targets_fail(journal: Journal) -> None:
+def test_batch_size_stays_if_only_some_targets_fail(journal: Journal) -> None:
     journal.append(some(range(30)))
     answer = [failed("t", written=False)] * 6, [failed("t")] * 3
     drain, answers = drained_by(journal, *answer[0], *answer[1])
@@ -97,7 +97,7 @@ def test_a_batch_keeps_its_size_where_only_some_targets_fail(journal: Journal) -
     assert answers.sizes == [7, 7, 7]
 
 
-def test_each_drained_event_is_counted_once(journal: Journal) -> None:
+def test_drained_event_is_counted_once(journal: Journal) -> None:
     drain, _ = drained_by(journal)
     journal.append(some(range(700)))
     assert [drain.step(), drain.step(), drain.step()] == [True, True, False]
@@ -107,7 +107,7 @@ def test_each_drained_event_is_counted_once(journal: Journal) -> None:
     assert drain.drained() == 1
 
 
-def test_an_event_that_was_not_written_is_not_counted(journal: Journal) -> None:
+def test_unwritten_event_is_not_counted(journal: Journal) -> None:
     journal.append(some(range(3)))
     drain, _ = drained_by(journal, failed("t", written=False), WriteResult(lost=True))
     with pytest.raises(StoreUnavailable):
@@ -118,7 +118,7 @@ def test_an_event_that_was_not_written_is_not_counted(journal: Journal) -> None:
     assert drain.drained() == 3
 
 
-def test_targets_that_are_behind_are_tried_again_after_a_pause(
+def test_targets_behind_are_retried_after_a_pause(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = 1000.0
@@ -144,7 +144,7 @@ def test_targets_that_are_behind_are_tried_again_after_a_pause(
     assert drain.drained() == 2
 
 
-def test_all_targets_wait_where_too_many_are_behind(journal: Journal) -> None:
+def test_all_targets_wait_if_too_many_are_behind(journal: Journal) -> None:
     """What is known of targets is memory, and has to end."""
     names = [str(number) for number in range(MOST_BEHIND)]
     journal.append(some(range(2 * MOST_AT_ONCE)))

@@ -62,7 +62,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 @needs_mount
 @pytest.mark.parametrize("name", FULL)
-def test_clicks_are_redirected_and_what_comes_when_there_is_room_is_kept(
+def test_clicks_are_redirected_on_a_full_disk_and_recorded_later(
     tmp_path: Path, disk: Disk, name: str
 ) -> None:
     disk.mount(FULL[name])
@@ -141,9 +141,7 @@ def test_all_daemons_start_on_a_full_disk(tmp_path: Path, disk: Disk, name: str,
 
 @needs_mount
 @pytest.mark.parametrize(("name", "starts"), [("milter", True), ("web", False), ("courier", True)])
-def test_a_state_directory_for_reading_only(
-    tmp_path: Path, disk: Disk, name: str, starts: bool
-) -> None:
+def test_read_only_state_directory(tmp_path: Path, disk: Disk, name: str, starts: bool) -> None:
     """Whoever needs it says so, and where it is configured."""
     disk.mount("size=1m")
     disk.change("ro")

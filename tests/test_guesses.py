@@ -33,7 +33,7 @@ def guessed(address: str, times: int, now: float = 0.0) -> Guesses:
         ("long ago", AT_ONCE, 3600.0, 0.0),
     ],
 )
-def test_pauses(name: str, times: int, later: float, wait: float) -> None:
+def test_pause_before_the_next_password(name: str, times: int, later: float, wait: float) -> None:
     assert guessed(GUESSER, times).wait(GUESSER, later) == wait
 
 
@@ -49,7 +49,7 @@ def test_pauses(name: str, times: int, later: float, wait: float) -> None:
         ("", GUESSER, False),
     ],
 )
-def test_only_the_network_that_guessed_waits(one: str, other: str, shares: bool) -> None:
+def test_only_the_guessing_network_waits(one: str, other: str, shares: bool) -> None:
     assert (guessed(one, AT_ONCE + 1).wait(other, 0.0) > 0) == shares
 
 
@@ -86,7 +86,7 @@ def test_memory_is_bounded() -> None:
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
-def test_however_it_is_tried_no_more_are_answered_than_is_said(steps: list[float]) -> None:
+def test_number_of_checked_passwords_is_limited(steps: list[float]) -> None:
     """Whoever tries again whenever he may has the first ones, and one in each pause."""
     guesses, now, answered = Guesses(), 0.0, 0
     for step in steps:

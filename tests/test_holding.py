@@ -69,7 +69,7 @@ MANY = ["many_links_at_once"] * len(LINKS)
 
 
 @pytest.mark.parametrize("web", [{"workers": 8}], indirect=True)
-def test_a_burst_is_one_however_many_processes_got_it(web: Web) -> None:
+def test_burst_is_judged_as_one_across_processes(web: Web) -> None:
     web.ask("GET", f"/open?{web.token(Kind.OPEN, '')}")
     follow(web)
     web.ask("GET", f"/click?{web.token(url=LINKS[0], number=8)}")
@@ -78,7 +78,7 @@ def test_a_burst_is_one_however_many_processes_got_it(web: Web) -> None:
     assert len(web.recorded()) == len(LINKS) + 2
 
 
-def test_nothing_is_recorded_before_its_verdict(web: Web) -> None:
+def test_no_click_is_recorded_before_its_verdict(web: Web) -> None:
     follow(web)
     assert held(web) != []
     assert web.events.length() == 0
@@ -92,7 +92,7 @@ def told(redis: RedisServer, count: int) -> None:
 
 
 @pytest.mark.parametrize("web", [{"workers": 1}], indirect=True)
-def test_the_first_of_a_burst_waits_for_the_last(web: Web, redis: RedisServer) -> None:
+def test_first_click_of_a_burst_waits_for_the_last(web: Web, redis: RedisServer) -> None:
     """Also after a silence that is longer than any wait."""
     follow(web, LINKS[:1], number=8)
     assert reasons(web) == [""]
@@ -102,14 +102,14 @@ def test_the_first_of_a_burst_waits_for_the_last(web: Web, redis: RedisServer) -
     assert reasons(web) == ["", *MANY]
 
 
-def test_the_end_judges_what_is_held(web: Web) -> None:
+def test_stop_judges_held_events(web: Web) -> None:
     follow(web)
     assert web.daemon.stop() == 0
     assert held(web) == []
     assert sorted(reasons(web)) == MANY
 
 
-def test_a_process_that_is_killed_loses_none(web: Web) -> None:
+def test_killed_process_loses_no_held_event(web: Web) -> None:
     follow(web)
     for pid in web.workers:
         os.kill(pid, signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_loses_none(web: Web) -> None:
     assert reasons(web) == MANY
 
 
-def test_what_was_left_behind_is_recorded_by_fewer_processes(web: Web) -> None:
+def test_held_events_of_removed_processes_are_recorded(web: Web) -> None:
     follow(web)
     web.daemon.kill()
     web.configure({"workers": 1})
@@ -128,7 +128,7 @@ def test_what_was_left_behind_is_recorded_by_fewer_processes(web: Web) -> None:
 
 
 @pytest.mark.parametrize("web", [{"workers": 1}], indirect=True)
-def test_without_redis_a_process_judges_by_what_it_knows(web: Web, redis: RedisServer) -> None:
+def test_process_judges_by_its_own_touches_without_redis(web: Web, redis: RedisServer) -> None:
     redis.stop()
     follow(web)
     web.says("redis_unavailable")
@@ -145,7 +145,7 @@ def holding(url: str, folder: Path) -> Iterator[Holding]:
     recorder.close()
 
 
-def test_the_end_within_a_turn_leaves_nothing_held(
+def test_stop_during_a_turn_leaves_nothing_held(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = Touches.add
@@ -169,7 +169,7 @@ def test_the_end_within_a_turn_leaves_nothing_held(
     assert list((tmp_path / "held").iterdir()) == []
 
 
-def test_a_redis_that_hangs_is_not_asked_for_each_reader(
+def test_hanging_redis_is_not_asked_for_each_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would wait for one another's time-outs."""
@@ -205,7 +205,7 @@ async def is_still_known(waiting: Holding) -> bool:
     return await waiting.is_program("m", TRAP)
 
 
-def test_a_process_remembers_so_many_touches_of_a_message(tmp_path: Path) -> None:
+def test_remembered_touches_of_a_message_are_limited(tmp_path: Path) -> None:
     async def act() -> None:
         with holding(NOWHERE, tmp_path) as waiting:
             waiting.note("m", TRAP)
@@ -218,7 +218,7 @@ def test_a_process_remembers_so_many_touches_of_a_message(tmp_path: Path) -> Non
     asyncio.run(act())
 
 
-def test_a_process_remembers_so_many_messages(tmp_path: Path) -> None:
+def test_remembered_messages_are_limited(tmp_path: Path) -> None:
     async def act() -> None:
         with holding(NOWHERE, tmp_path) as waiting:
             waiting.note("m", TRAP)
@@ -231,9 +231,7 @@ def test_a_process_remembers_so_many_messages(tmp_path: Path) -> None:
     asyncio.run(act())
 
 
-def test_a_process_tells_others_no_more_than_the_largest_size_of_a_message(
-    tmp_path: Path, redis: RedisServer
-) -> None:
+def test_shared_touches_of_a_message_are_limited(tmp_path: Path, redis: RedisServer) -> None:
     touch = Touch(1, AWAY, LINK, "0" * 12)
     others = "n" * LARGEST
 
@@ -251,7 +249,7 @@ def test_a_process_tells_others_no_more_than_the_largest_size_of_a_message(
     assert redis.client.get(keys.touches(others)) == touch.line
 
 
-def test_what_is_not_ours_costs_nothing_else(tmp_path: Path, redis: RedisServer) -> None:
+def test_foreign_files_and_lines_are_ignored(tmp_path: Path, redis: RedisServer) -> None:
     (tmp_path / "held" / "0-1.held").mkdir(parents=True)
     whole, other = happened([1, 2])
     whole = replace(whole, details={**whole.details, "engine_ip": "192.0.2.1"})
@@ -266,7 +264,7 @@ def test_what_is_not_ours_costs_nothing_else(tmp_path: Path, redis: RedisServer)
     assert EventLog(open_store(redis.url)).length() == 1
 
 
-def test_half_a_line_costs_no_other(web: Web) -> None:
+def test_truncated_line_costs_no_other(web: Web) -> None:
     follow(web)
     web.daemon.kill()
     for path in held(web):
@@ -277,7 +275,7 @@ def test_half_a_line_costs_no_other(web: Web) -> None:
 
 
 @pytest.mark.parametrize("web", [{"unsubscribe_tag": "immediate"}], indirect=True)
-def test_a_program_that_others_have_seen_unsubscribes_nobody(web: Web, redis: RedisServer) -> None:
+def test_program_seen_by_another_process_does_not_unsubscribe(web: Web, redis: RedisServer) -> None:
     follow(web)
     told(redis, len(LINKS))
     target = f"/unsub?{web.token(Kind.UNSUBSCRIBE_HTML, 'https://example.com/bye')}"

@@ -101,7 +101,7 @@ TEXT = st.text() | st.text(st.characters(categories=["Cs"]))
         TEXT | st.booleans() | st.integers(),
     ),
 )
-def test_an_event_from_disk_is_the_same(
+def test_event_read_from_disk_is_the_same(
     kind: str, at: int, texts: list[str], number: int, details: dict[str, str | int | bool]
 ) -> None:
     campaign, mail_class, instance, listid, click, email, mtaid = texts
@@ -127,12 +127,12 @@ def test_an_event_from_disk_is_the_same(
         b"\xff",
     ],
 )
-def test_what_is_no_event(line: bytes) -> None:
+def test_json_that_is_not_an_event_is_rejected(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 whose message is json's, or ours
         restored(line)
 
 
-def test_first_in_first_out(folder: Path) -> None:
+def test_lines_are_read_in_order(folder: Path) -> None:
     journal = Journal(folder, KEPT)
     assert read(journal) == []
     journal.append(some([1, 2]))
@@ -143,7 +143,7 @@ def test_first_in_first_out(folder: Path) -> None:
     assert read(journal, journal.end) == []
 
 
-def test_what_is_read_is_what_was_appended(folder: Path) -> None:
+def test_read_returns_what_was_appended(folder: Path) -> None:
     journal = Journal(folder, KEPT)
     appended = journal.append([event(1), event(2, events.UNSUBSCRIBE)])
     found = lines_of(journal)
@@ -153,7 +153,7 @@ def test_what_is_read_is_what_was_appended(folder: Path) -> None:
     assert {writer for writer, _ in found} == {journal.writer}
 
 
-def test_the_next_process_has_the_lines_of_the_one_before_and_a_name_of_its_own(
+def test_next_writer_has_earlier_lines_and_a_new_name(
     folder: Path,
 ) -> None:
     first = Journal(folder, KEPT)
@@ -165,7 +165,7 @@ def test_the_next_process_has_the_lines_of_the_one_before_and_a_name_of_its_own(
     assert read(second) == [1, 2, 3]
 
 
-def test_what_was_noted_is_known_at_the_next_start(folder: Path) -> None:
+def test_note_is_read_at_the_next_start(folder: Path) -> None:
     journal = Journal(folder, KEPT)
     journal.append(some(range(4)))
     place = journal.end
@@ -177,7 +177,7 @@ def test_what_was_noted_is_known_at_the_next_start(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("note", [b"", b"x", b"- 0", b"x 5 a", b"\0" * 60, b"\xff"])
-def test_a_note_that_is_none_gives_all_again(folder: Path, note: bytes) -> None:
+def test_unreadable_note_replays_everything(folder: Path, note: bytes) -> None:
     journal = Journal(folder, KEPT)
     journal.append(some([1, 2]))
     journal.note(journal.end, frozenset("a"))
@@ -189,7 +189,7 @@ def test_a_note_that_is_none_gives_all_again(folder: Path, note: bytes) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(batches=st.lists(st.integers(1, 5), min_size=1, max_size=6), data=st.data())
-def test_a_file_that_is_cut_anywhere_gives_its_beginning(
+def test_truncated_segment_is_read_up_to_the_cut(
     tmp_path_factory: pytest.TempPathFactory, batches: list[int], data: st.DataObject
 ) -> None:
     folder, count = tmp_path_factory.mktemp("cut"), 0
@@ -211,7 +211,7 @@ def test_a_file_that_is_cut_anywhere_gives_its_beginning(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_octets_that_the_disk_changed_cost_their_own_line(
+def test_changed_bytes_cost_only_their_line(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("changed")
@@ -229,7 +229,7 @@ def test_octets_that_the_disk_changed_cost_their_own_line(
     assert len(found) >= 3
 
 
-def test_a_lost_block_costs_its_own_lines(folder: Path) -> None:
+def test_lost_block_costs_only_its_lines(folder: Path) -> None:
     journal = Journal(folder, KEPT)
     journal.append(some([1, 2, 3]))
     (path,) = segments(folder)
@@ -243,7 +243,7 @@ CLOCKS = st.lists(st.integers(-(10**7), 10**7), min_size=1, max_size=12)
 
 @settings(max_examples=40, deadline=None)
 @given(jumps=CLOCKS, lives=st.lists(st.booleans(), min_size=12, max_size=12))
-def test_sequence_numbers_and_segments_grow_whatever_the_clock_does(
+def test_sequence_numbers_grow_whatever_the_clock_does(
     tmp_path_factory: pytest.TempPathFactory, jumps: list[int], lives: list[bool]
 ) -> None:
     folder, now = tmp_path_factory.mktemp("clock"), 1_700_000_000
@@ -262,7 +262,7 @@ def test_sequence_numbers_and_segments_grow_whatever_the_clock_does(
     assert read(journal) == list(range(len(jumps)))
 
 
-def test_full_keeps_the_oldest(folder: Path) -> None:
+def test_full_journal_keeps_the_oldest_events(folder: Path) -> None:
     journal = Journal(folder, KEPT, largest=1500)
     journal.append(some([1, 2]))
     with pytest.raises(OSError, match="has reached its 1500 bytes"):
@@ -278,7 +278,7 @@ def opened(folder: Path, largest: int = module.LARGEST) -> Journal:
 class TestTidy:
     """What is deleted and when, and what stays. Each append makes a segment of its own."""
 
-    def test_what_redis_has_goes_after_its_time(self, folder: Path) -> None:
+    def test_events_in_redis_are_deleted_after_an_hour(self, folder: Path) -> None:
         journal = opened(folder)
         journal.append(some([1]))
         journal.append(some([2]))
@@ -289,7 +289,7 @@ class TestTidy:
         journal.tidy(journal.end)
         assert read(journal) == [3]
 
-    def test_what_redis_has_not_stays(self, folder: Path) -> None:
+    def test_events_that_redis_lacks_stay(self, folder: Path) -> None:
         journal = opened(folder, largest=4000)
         journal.append(some([1]))
         done = journal.end
@@ -299,7 +299,7 @@ class TestTidy:
         journal.tidy(done)
         assert read(journal) == [2, 3, 4, 5, 6]
 
-    def test_the_oldest_goes_where_room_runs_out(self, folder: Path) -> None:
+    def test_oldest_events_are_deleted_when_room_is_short(self, folder: Path) -> None:
         journal = opened(folder, largest=4000)
         for number in range(7):
             journal.append(some([number]))
@@ -311,9 +311,7 @@ class TestTidy:
         journal.append(some([7]))
 
     @pytest.mark.parametrize("type", [events.UNSUBSCRIBE, events.COMPLAINT, events.BAD_ADDRESS])
-    def test_what_suppresses_an_address_stays_for_its_own_time(
-        self, folder: Path, type: str
-    ) -> None:
+    def test_suppressing_events_stay_longer(self, folder: Path, type: str) -> None:
         journal = opened(folder)
         for number in range(0, 6, 2):
             journal.append([event(number), event(number + 1, type)])
@@ -330,7 +328,7 @@ class TestTidy:
         again.tidy(again.end)
         assert read(again) == [7]
 
-    def test_half_a_line_costs_none_that_suppresses(self, folder: Path) -> None:
+    def test_truncated_line_costs_no_suppressing_event(self, folder: Path) -> None:
         journal = opened(folder)
         for number in (1, 3):
             journal.append([event(number, events.UNSUBSCRIBE)])
@@ -351,7 +349,7 @@ class TestTidy:
         lives=st.lists(st.booleans(), min_size=8, max_size=8),
         tidies=st.lists(st.booleans(), min_size=8, max_size=8),
     )
-    def test_no_line_that_suppresses_is_lost_and_all_stay_in_order(
+    def test_suppressing_events_are_never_lost_and_stay_in_order(
         self,
         tmp_path_factory: pytest.TempPathFactory,
         kinds: list[list[str]],
@@ -378,7 +376,7 @@ class TestTidy:
 class TestPrepared:
     """Journals of processes that are no more."""
 
-    def test_the_first_process_gets_what_others_have_left(self, folder: Path) -> None:
+    def test_first_process_inherits_journals_of_removed_processes(self, folder: Path) -> None:
         for place in range(4):
             journal = Journal(journal_of(folder.parent, place), KEPT)
             journal.append(some(range(place * 10, place * 10 + 3)))
@@ -391,7 +389,7 @@ class TestPrepared:
         assert len({writer for writer, _ in lines_of(first)}) == 3
         assert {each.name for each in folder.parent.iterdir()} == {"0", "1", "notes"}
 
-    def test_what_is_not_ours_keeps_nothing_from_its_start(self, folder: Path) -> None:
+    def test_foreign_files_do_not_prevent_the_start(self, folder: Path) -> None:
         others = folder.parent / "3"
         Journal(others, KEPT).append(some([1]))
         (others / "core").write_text("theirs")
@@ -405,7 +403,7 @@ class TestPrepared:
         assert Journal(folder, KEPT).done == first.end
         assert (others / "core").exists()
 
-    def test_as_many_as_before_stay_as_they_are(self, folder: Path) -> None:
+    def test_journals_stay_if_the_number_of_processes_stays(self, folder: Path) -> None:
         journal = Journal(folder, KEPT)
         journal.append(some([1]))
         journal.note(journal.end, frozenset("a"))
@@ -425,7 +423,7 @@ for number in range(10**9):
 """
 
 
-def test_nothing_is_lost_by_a_kill(folder: Path) -> None:
+def test_killed_writer_loses_nothing(folder: Path) -> None:
     argv = [sys.executable, "-c", KEEPS_WRITING, str(folder)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent) as writer:
         assert writer.stdout is not None
@@ -438,7 +436,7 @@ def test_nothing_is_lost_by_a_kill(folder: Path) -> None:
     assert len(found) > int(said)
 
 
-def test_what_suppresses_is_on_the_disk_before_it_is_answered(
+def test_suppressing_event_is_synced_before_append_returns(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(folder, KEPT)

@@ -66,7 +66,7 @@ def test_each_library_has_one_line_a_minute(
     assert capfd.readouterr().err == "library library=one message=failed left_out=2\n"
 
 
-def test_the_traceback_comes_with_it(capfd: pytest.CaptureFixture[str]) -> None:
+def test_traceback_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     try:
         raise OSError("broken")
     except OSError:
@@ -76,7 +76,7 @@ def test_the_traceback_comes_with_it(capfd: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "traceback library=x | OSError: broken"
 
 
-def test_arguments_that_do_not_fit(capfd: pytest.CaptureFixture[str]) -> None:
+def test_arguments_that_do_not_match_the_format(capfd: pytest.CaptureFixture[str]) -> None:
     record = logging.LogRecord("x", logging.ERROR, __file__, 1, "%d", ("no number",), None)
     library_log.Libraries().handle(record)
     assert capfd.readouterr().err == "library library=x message=%d\n"
@@ -102,7 +102,7 @@ ENDS = "from fletching.daemons.process import library_log; library_log.log_libra
         ("a thread", "import threading; threading.Thread(target=lambda: 1 / 0).start()"),
     ],
 )
-def test_what_nobody_catches_is_in_the_log(what: str, program: str) -> None:
+def test_uncaught_exceptions_are_logged(what: str, program: str) -> None:
     done = subprocess.run([sys.executable, "-c", ENDS + program], capture_output=True, check=False)
     lines = done.stderr.decode().splitlines()
     assert lines[0] == 'crashed daemon=web error="ZeroDivisionError: division by zero"'

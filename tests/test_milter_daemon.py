@@ -63,7 +63,7 @@ def facts(milter: MilterDaemon) -> list[dict[str, str]]:
     return [dict(re.findall(fact, line)) for line in milter.lines("mail")]
 
 
-def test_a_mail_is_answered_and_logged(milter: MilterDaemon) -> None:
+def test_mail_is_answered_and_logged(milter: MilterDaemon) -> None:
     told = milter.mail(
         FROM,
         header("X-GreenArrow-InstanceID", "77"),
@@ -79,7 +79,7 @@ def test_a_mail_is_answered_and_logged(milter: MilterDaemon) -> None:
     assert fact["number"] == "1"
 
 
-def test_the_route_is_added_and_taken_back_and_the_sender_is_tagged(milter: MilterDaemon) -> None:
+def test_route_is_added_and_deleted_and_the_sender_tagged(milter: MilterDaemon) -> None:
     told = milter.talk(
         "conn = open()",
         "begin(conn)",
@@ -100,7 +100,7 @@ def test_the_route_is_added_and_taken_back_and_the_sender_is_tagged(milter: Milt
     assert [value for _, value in told.said[1:]] == [b"true"] * 4
 
 
-def test_a_login_is_read_from_its_macro_and_belongs_to_one_mail(milter: MilterDaemon) -> None:
+def test_login_comes_from_its_macro_and_belongs_to_one_mail(milter: MilterDaemon) -> None:
     told = milter.talk(
         "conn = open()",
         'begin(conn, nil, "crm")',
@@ -116,27 +116,27 @@ def test_a_login_is_read_from_its_macro_and_belongs_to_one_mail(milter: MilterDa
     assert [fact["client"] for fact in facts(milter)] == ["127.0.0.1", "127.0.0.1"]
 
 
-def test_a_login_with_a_realm_is_the_user_without(milter: MilterDaemon) -> None:
+def test_login_with_a_realm_is_the_user_without_it(milter: MilterDaemon) -> None:
     milter.mail(FROM, begin='nil, "crm@shop.example"', client="192.0.2.9")
     (fact,) = facts(milter)
     assert (fact["client"], fact["login"]) == ("192.0.2.9", "crm@shop.example")
     assert fact["class"] == "crm"
 
 
-def test_the_log_line_has_a_login_escaped_and_cut(milter: MilterDaemon) -> None:
+def test_login_is_escaped_and_truncated_in_the_log(milter: MilterDaemon) -> None:
     milter.mail(FROM, begin=f"nil, {lua(chr(10) + 'x' * 900)}")
     (line,) = milter.lines("mail")
     assert r'login="\n' + "x" * 254 + '" ' in line
 
 
-def test_a_login_in_no_charset_is_somebody_whom_nobody_knows(milter: MilterDaemon) -> None:
+def test_login_that_is_not_utf8_matches_no_user(milter: MilterDaemon) -> None:
     told = milter.mail(FROM, begin=f"nil, {lua(bytes([0xE9, 0xFF]))}", client="192.0.2.9")
     assert told.replies == [ACCEPT]
     # It has logged in, so it is trusted; the default class is its own.
     assert [fact["class"] for fact in facts(milter)] == ["news"]
 
 
-def test_mails_of_one_connection_know_nothing_of_each_other(milter: MilterDaemon) -> None:
+def test_mails_of_one_connection_are_independent(milter: MilterDaemon) -> None:
     told = milter.talk(
         "conn = open()",
         *('begin(conn, "<one@example.com>")', 'rcpt(conn, "<first@example.org>")'),
@@ -165,7 +165,7 @@ def test_mails_of_one_connection_know_nothing_of_each_other(milter: MilterDaemon
     ],
     ids=["mail", "rcpt", "header", "body"],
 )
-def test_an_aborted_mail_leaves_nothing_behind(milter: MilterDaemon, until: tuple[str]) -> None:
+def test_aborted_mail_leaves_no_state(milter: MilterDaemon, until: tuple[str]) -> None:
     told = milter.talk(
         "conn = open()",
         *('begin(conn, "<never@example.com>")', *until, "mt.abort(conn)"),
@@ -197,9 +197,7 @@ LONG = b"".join(b"%014d\r\n" % number for number in range(12000))
 @pytest.mark.parametrize(
     ("size", "text"), [(1, LONG[:3200]), (16, b"x" + LONG[:32000]), (65535, LONG)]
 )
-def test_a_body_comes_whole_in_chunks_of_any_size(
-    milter: MilterDaemon, size: int, text: bytes
-) -> None:
+def test_body_is_complete_for_any_chunk_size(milter: MilterDaemon, size: int, text: bytes) -> None:
     assert any(text[end - 1 : end + 1] == b"\r\n" for end in range(size, len(text), size))
     told = milter.talk(
         "conn = open()",
@@ -214,7 +212,7 @@ def test_a_body_comes_whole_in_chunks_of_any_size(
     "value",
     [b"caf\xe9", "Grüße".encode(), b"one\n\ttwo\n   three", b"", b"\ttabbed", b"a\x01\x7fb"],
 )
-def test_header_octets_arrive_as_they_are(milter: MilterDaemon, value: bytes) -> None:
+def test_header_bytes_arrive_unchanged(milter: MilterDaemon, value: bytes) -> None:
     subject = header("Subject", value)
     told = milter.mail(FROM, subject, begin='nil, "crm"', want=("DKIM-Signature",))
     assert told.replies == [ACCEPT]
@@ -228,7 +226,7 @@ def test_header_octets_arrive_as_they_are(milter: MilterDaemon, value: bytes) ->
     assert plainly_verifies(Message(tuple(fields), b"Hello.\r\n"), key)
 
 
-def test_an_untrusted_client_steers_nothing(milter: MilterDaemon) -> None:
+def test_untrusted_client_has_no_control(milter: MilterDaemon) -> None:
     told = milter.talk(
         'conn = open("192.0.2.9")',
         *("begin(conn)", "rcpt(conn)", FROM, header("X-GreenArrow-MailClass", "crm")),
@@ -241,7 +239,7 @@ def test_an_untrusted_client_steers_nothing(milter: MilterDaemon) -> None:
     assert told.all("X-Mailer-Info") == [b""]
 
 
-def test_a_refusal_says_its_code_and_its_rule(milter: MilterDaemon) -> None:
+def test_refusal_has_its_code_and_rule(milter: MilterDaemon) -> None:
     told = milter.talk(
         "conn = open()",
         *("begin(conn)", "rcpt(conn)", FROM, header("X-GreenArrow-MailClass", "strict")),
@@ -256,7 +254,7 @@ def test_a_refusal_says_its_code_and_its_rule(milter: MilterDaemon) -> None:
     assert [fact["verdict"] for fact in facts(milter)] == ["reject"]
 
 
-def test_what_fails_in_a_callback_without_reply_is_answered_451(milter: MilterDaemon) -> None:
+def test_error_in_a_callback_without_reply_gets_451(milter: MilterDaemon) -> None:
     told = milter.talk(
         "conn = open()",
         *("begin(conn)", "rcpt(conn)", FROM, header("X-Näme", "x"), body(b"Hello.\r\n")),
@@ -276,7 +274,7 @@ def test_what_fails_in_a_callback_without_reply_is_answered_451(milter: MilterDa
     assert "UnicodeEncodeError" in traces[-1]
 
 
-def test_a_paused_virtual_mta_is_passed_by_at_once(milter: MilterDaemon) -> None:
+def test_paused_virtual_mta_is_skipped_at_once(milter: MilterDaemon) -> None:
     milter.mail(FROM)
     milter.fletching("mta", "pause", "B")
     milter.mail(FROM, header("X-GreenArrow-MtaID", "b"))
@@ -300,7 +298,7 @@ def test_only_mail_of_this_host_is_local(
     assert ("class" in fact) == trusted
 
 
-def test_nothing_a_client_sends_breaks_a_log_line(milter: MilterDaemon) -> None:
+def test_no_client_input_breaks_a_log_line(milter: MilterDaemon) -> None:
     evil = "<a\n<3>mail queue_id=forged\x1b[31m \"'\\=\u202e@example.org>"
     milter.talk(
         "conn = open()",

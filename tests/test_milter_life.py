@@ -82,27 +82,27 @@ def stopped(redis: RedisServer) -> Iterator[MilterDaemon]:
         shutil.rmtree(milter.folder, ignore_errors=True)
 
 
-def test_a_wrong_configuration_is_told_line_by_line(stopped: MilterDaemon) -> None:
+def test_invalid_configuration_is_reported_line_by_line(stopped: MilterDaemon) -> None:
     stopped.configure("verpp: true\nmail_classes: {n1: {}}\n")
     lines = refused(stopped).splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{stopped.path}:") for line in lines)
 
 
-def test_a_missing_key_file_is_told(stopped: MilterDaemon) -> None:
+def test_missing_key_file_is_reported(stopped: MilterDaemon) -> None:
     (stopped.folder / "link-keys").unlink()
     keys = stopped.folder / "link-keys"
     assert refused(stopped) == f"{at(stopped, 'link_keys')}{keys}: No such file or directory\n"
 
 
-def test_a_state_directory_that_cannot_be_is_told(stopped: MilterDaemon) -> None:
+def test_unusable_state_directory_is_reported(stopped: MilterDaemon) -> None:
     stopped.state_dir.write_text("in the way")
     said = refused(stopped)
     assert said.startswith(at(stopped, "state_dir"))
     assert str(stopped.state_dir) in said
 
 
-def test_the_socket_of_a_dead_daemon_is_replaced(stopped: MilterDaemon) -> None:
+def test_socket_of_a_dead_daemon_is_replaced(stopped: MilterDaemon) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(stopped.socket))
         dead.listen()
@@ -110,7 +110,7 @@ def test_the_socket_of_a_dead_daemon_is_replaced(stopped: MilterDaemon) -> None:
         assert stopped.mail(FROM).replies == [ACCEPT]
 
 
-def test_the_socket_of_a_living_daemon_is_not(stopped: MilterDaemon) -> None:
+def test_socket_of_a_running_daemon_is_not_replaced(stopped: MilterDaemon) -> None:
     with socket.socket(socket.AF_UNIX) as living:
         living.bind(str(stopped.socket))
         living.listen()
@@ -121,7 +121,7 @@ def test_the_socket_of_a_living_daemon_is_not(stopped: MilterDaemon) -> None:
             still.connect(str(stopped.socket))
 
 
-def test_two_of_one_configuration_do_not_run(milter: MilterDaemon) -> None:
+def test_second_daemon_with_the_same_configuration_does_not_start(milter: MilterDaemon) -> None:
     milter.mail(FROM)
     assert "is in use" in refused(milter)
     assert milter.mail(FROM).replies == [ACCEPT]
@@ -131,21 +131,21 @@ def test_two_of_one_configuration_do_not_run(milter: MilterDaemon) -> None:
     assert 'fletching_mails_total{mail_class="news",verdict="accept"} 2.0' in metrics
 
 
-def test_a_file_in_the_socket_s_place_stays(stopped: MilterDaemon) -> None:
+def test_file_at_the_socket_path_is_not_replaced(stopped: MilterDaemon) -> None:
     stopped.socket.write_text("precious")
     place = at(stopped, "listen")
     assert refused(stopped) == f"{place}{stopped.socket}: exists and is not a socket\n"
     assert stopped.socket.read_text() == "precious"
 
 
-def test_a_folder_that_is_not_there_is_told(stopped: MilterDaemon) -> None:
+def test_missing_folder_of_the_socket_is_reported(stopped: MilterDaemon) -> None:
     nowhere = stopped.folder / "not" / "there.sock"
     text = stopped.path.read_text()
     stopped.path.write_text(text.replace(str(stopped.socket), str(nowhere)))
     assert refused(stopped) == f"{at(stopped, 'listen')}{nowhere}: No such file or directory\n"
 
 
-def test_the_socket_is_for_owner_and_group_and_stands_alone(milter: MilterDaemon) -> None:
+def test_socket_has_mode_0660_and_leaves_no_other_file(milter: MilterDaemon) -> None:
     assert milter.socket.stat().st_mode & 0o777 == 0o660
     sockets = [path for path in milter.folder.iterdir() if path.is_socket()]
     assert sockets == [milter.socket]
@@ -156,7 +156,7 @@ def listen(milter: MilterDaemon, where: str) -> None:
     milter.path.write_text(text.replace(f"unix:{milter.socket}", f"'{where}'"))
 
 
-def test_it_listens_on_tcp_too(stopped: MilterDaemon) -> None:
+def test_milter_listens_on_tcp(stopped: MilterDaemon) -> None:
     where = f"inet:{free_port()}@127.0.0.1"
     listen(stopped, where)
     with stopped:
@@ -167,7 +167,7 @@ def test_it_listens_on_tcp_too(stopped: MilterDaemon) -> None:
         assert refused(stopped) == f"{place}{where}: Address already in use\n"
 
 
-def test_it_listens_on_ipv6(stopped: MilterDaemon) -> None:
+def test_milter_listens_on_ipv6(stopped: MilterDaemon) -> None:
     """Spoken by hand: miltertest knows no IPv6."""
     port = free_port()
     listen(stopped, f"inet6:{port}@[::1]")
@@ -177,7 +177,7 @@ def test_it_listens_on_ipv6(stopped: MilterDaemon) -> None:
         assert conn.recv(100)[4:9] == struct.pack("!cI", b"O", 6)
 
 
-def test_it_is_ready_when_it_says_so(stopped: MilterDaemon) -> None:
+def test_readiness_is_notified_when_mail_is_accepted(stopped: MilterDaemon) -> None:
     told = stopped.folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(told))
@@ -199,7 +199,7 @@ def test_it_is_ready_when_it_says_so(stopped: MilterDaemon) -> None:
 # Workers
 
 
-def test_all_workers_take_mail(redis: RedisServer) -> None:
+def test_all_workers_accept_mail(redis: RedisServer) -> None:
     with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=3) as milter:
         assert len(milter.workers()) == 3
         # Sessions at the same time: one worker gets some, never all of so many.
@@ -215,7 +215,7 @@ def test_all_workers_take_mail(redis: RedisServer) -> None:
         assert 'verdict="accept"} 40.0' in (milter.state_dir / "metrics.prom").read_text()
 
 
-def test_a_killed_worker_is_replaced_and_its_mail_not_answered(milter: MilterDaemon) -> None:
+def test_killed_worker_is_replaced_and_its_mail_not_accepted(milter: MilterDaemon) -> None:
     milter.mail(FROM)
     (first,) = milter.workers()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
@@ -253,7 +253,7 @@ def survives_odd_macros(where: Path, odd: int) -> bool:
     return answer[-1:] == b"a"  # SMFIR_ACCEPT
 
 
-def test_a_worker_that_a_peer_crashes_is_replaced_and_the_others_go_on(redis: RedisServer) -> None:
+def test_worker_crashed_by_a_peer_is_replaced(redis: RedisServer) -> None:
     """A macro without a value makes libmilter read behind the end of its list."""
     with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=3) as milter:
         before = milter.workers()
@@ -268,7 +268,7 @@ def test_a_worker_that_a_peer_crashes_is_replaced_and_the_others_go_on(redis: Re
         assert milter.mail(FROM).replies == [ACCEPT]
 
 
-def test_a_worker_listens_to_its_parent_only(milter: MilterDaemon) -> None:
+def test_worker_ignores_signals_of_the_process_group(milter: MilterDaemon) -> None:
     """libmilter would stop at these, whatever is in hand."""
     (worker,) = milter.workers()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
@@ -280,14 +280,14 @@ def test_a_worker_listens_to_its_parent_only(milter: MilterDaemon) -> None:
     assert milter.workers() == [worker]
 
 
-def test_a_worker_whose_cpu_is_gone_goes_where_it_is_sent() -> None:
+def test_worker_runs_without_its_cpu() -> None:
     """As where it is forbidden: a sandbox answers with an error of the system, too."""
     before = os.sched_getaffinity(0)
     stay_on(100_000)
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
+def test_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
     with MilterDaemon("embedded", CONFIG, workers=2) as milter:
         left = milter.children()
         assert len(left) == 3
@@ -302,7 +302,7 @@ def test_a_killed_parent_leaves_no_worker(redis: RedisServer) -> None:
 # The end
 
 
-def test_sigterm_finishes_the_mail_in_hand(milter: MilterDaemon) -> None:
+def test_sigterm_waits_for_the_open_mail(milter: MilterDaemon) -> None:
     children = milter.children()
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
     milter.settle()
@@ -315,7 +315,7 @@ def test_sigterm_finishes_the_mail_in_hand(milter: MilterDaemon) -> None:
     assert not milter.lines("mails_interrupted")
 
 
-def test_a_mail_that_begins_after_sigterm_is_sent_elsewhere(milter: MilterDaemon) -> None:
+def test_mail_that_begins_after_sigterm_gets_421(milter: MilterDaemon) -> None:
     idle = milter.talk("conn = open()", 'gate("idle")', *BEGIN, *END).reach("idle")
     in_hand = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
     milter.settle()
@@ -328,7 +328,7 @@ def test_a_mail_that_begins_after_sigterm_is_sent_elsewhere(milter: MilterDaemon
     assert len(milter.lines("mail")) == 1
 
 
-def test_a_mail_that_never_ends_is_cut_off(milter: MilterDaemon) -> None:
+def test_mail_that_never_ends_is_interrupted_at_a_stop(milter: MilterDaemon) -> None:
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END).reach("here")
     milter.settle()
     assert milter.daemon.stop() == 0
@@ -336,14 +336,14 @@ def test_a_mail_that_never_ends_is_cut_off(milter: MilterDaemon) -> None:
     assert milter.lines("mails_interrupted") == ["mails_interrupted mails=1"]
 
 
-def test_sigint_ends_it_too(milter: MilterDaemon) -> None:
+def test_sigint_ends_the_milter(milter: MilterDaemon) -> None:
     milter.mail(FROM)
     milter.daemon.signal_all(signal.SIGINT)
     assert milter.daemon.wait() == 0
     assert not milter.socket.exists()
 
 
-def test_a_socket_that_is_another_daemon_s_by_now_stays(milter: MilterDaemon) -> None:
+def test_path_taken_over_by_another_daemon_is_not_removed(milter: MilterDaemon) -> None:
     milter.socket.unlink()
     milter.socket.write_text("another's")
     milter.stop()
@@ -353,7 +353,7 @@ def test_a_socket_that_is_another_daemon_s_by_now_stays(milter: MilterDaemon) ->
 # Reload
 
 
-def test_a_reload_counts_for_mails_that_begin_after_it(milter: MilterDaemon) -> None:
+def test_reload_applies_to_mails_that_begin_after_it(milter: MilterDaemon) -> None:
     talk = milter.talk("conn = open()", *BEGIN, 'gate("here")', *END, *BEGIN, *END).reach("here")
     milter.settle()
     milter.configure(CONFIG.replace("default_mail_class: news", "default_mail_class: other"))
@@ -369,7 +369,7 @@ def test_a_reload_counts_for_mails_that_begin_after_it(milter: MilterDaemon) -> 
     assert "class=other" in milter.lines("mail")[count + 1]
 
 
-def test_a_broken_configuration_changes_nothing(milter: MilterDaemon) -> None:
+def test_reload_with_a_broken_configuration_changes_nothing(milter: MilterDaemon) -> None:
     milter.configure("verpp: true\nmail_classes: {n1: {}}\n")
     milter.daemon.signal(signal.SIGHUP)
     lines = milter.wait_for("configuration", 2)
@@ -387,14 +387,14 @@ def test_a_broken_configuration_changes_nothing(milter: MilterDaemon) -> None:
     assert "reload=done" in milter.wait_for("configuration", 3)[2]
 
 
-def test_what_only_a_start_can_change_is_said(milter: MilterDaemon) -> None:
+def test_options_that_need_a_restart_are_logged(milter: MilterDaemon) -> None:
     text = milter.path.read_text()
     milter.path.write_text(text.replace("workers: 1", "workers: 2"))
     milter.daemon.signal(signal.SIGHUP)
     assert "restart_for=workers" in milter.wait_for("configuration", 2)[0]
 
 
-def test_signals_in_a_storm_of_mail_lose_none(redis: RedisServer) -> None:
+def test_many_reloads_under_load_lose_no_mail(redis: RedisServer) -> None:
     with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=2) as milter:
         over = threading.Event()
 
@@ -417,7 +417,7 @@ def test_signals_in_a_storm_of_mail_lose_none(redis: RedisServer) -> None:
 # Redis
 
 
-def test_while_redis_is_away_mail_waits() -> None:
+def test_mail_is_deferred_while_redis_is_down() -> None:
     with RedisServer() as own, MilterDaemon(f"unix://{own.socket}", CONFIG) as milter:
         milter.mail(FROM)
         own.stop()
@@ -430,7 +430,7 @@ def test_while_redis_is_away_mail_waits() -> None:
         assert all('reply="451 4.3.0' in line for line in tempfails)
 
 
-def test_or_goes_untracked_and_is_counted() -> None:
+def test_mail_is_untracked_without_redis_if_configured() -> None:
     config = CONFIG + "on_store_failure: untracked\n"
     with MilterDaemon("unix:///nonexistent/redis.sock", config) as milter:
         assert milter.mail(FROM).replies == [ACCEPT]
@@ -439,7 +439,7 @@ def test_or_goes_untracked_and_is_counted() -> None:
         assert "fletching_untracked_total 1.0" in (milter.state_dir / "metrics.prom").read_text()
 
 
-def test_metrics_tell_warnings_by_what_is_wrong(milter: MilterDaemon) -> None:
+def test_metrics_count_warnings_by_kind(milter: MilterDaemon) -> None:
     for name in ("X-GreenArrow-Invented", "X-GreenArrow-Other", "X-GreenArrow-InstanceID"):
         milter.mail(FROM, header(name, "not right"))
     milter.stop()

@@ -161,7 +161,7 @@ def has(path: Path) -> int:
     return sum(each.stat().st_size for each in path.glob("*.recent"))
 
 
-def test_events_of_a_moment_go_together(redis: RedisServer, tmp_path: Path) -> None:
+def test_simultaneous_events_are_written_together(redis: RedisServer, tmp_path: Path) -> None:
     with placed(redis.url, tmp_path) as place:
         place.record(happened([0]))
         before = redis.client.info("commandstats")["cmdstat_evalsha"]["calls"]
@@ -171,14 +171,14 @@ def test_events_of_a_moment_go_together(redis: RedisServer, tmp_path: Path) -> N
     assert batches <= 2 * (1200 // MOST_AT_ONCE + 2)
 
 
-def test_what_is_recorded_is_in_redis_at_once(redis: RedisServer, tmp_path: Path) -> None:
+def test_recorded_event_is_in_redis_at_once(redis: RedisServer, tmp_path: Path) -> None:
     with placed(redis.url, tmp_path) as place:
         for number in range(20):
             place.record(happened([number]))
             assert len(place.there()) == number + 1
 
 
-def test_redis_goes_and_comes_back(
+def test_redis_stops_and_returns(
     redis: RedisServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     begin(redis.client, A)
@@ -196,7 +196,9 @@ def test_redis_goes_and_comes_back(
     assert "lost=0" in said
 
 
-def test_what_waits_at_the_end_comes_at_the_next_start(redis: RedisServer, tmp_path: Path) -> None:
+def test_events_left_at_the_end_are_written_at_the_next_start(
+    redis: RedisServer, tmp_path: Path
+) -> None:
     redis.stop()
     with placed(redis.url, tmp_path) as place:
         place.record(happened(range(10)))
@@ -209,7 +211,7 @@ def test_what_waits_at_the_end_comes_at_the_next_start(redis: RedisServer, tmp_p
         assert place.there()[:20] == [event.id for event in place.answered[:20]]
 
 
-def test_the_log_tells_how_many_events_were_drained(
+def test_number_of_drained_events_is_logged(
     redis: RedisServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     redis.stop()
@@ -229,7 +231,7 @@ def test_the_log_tells_how_many_events_were_drained(
     assert "journal_drained events=10 lost=0\n" in "".join(log)
 
 
-def test_what_is_done_is_not_read_again_at_the_next_start(
+def test_written_events_are_not_read_again_at_the_next_start(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     with placed(redis.url, tmp_path) as place:
@@ -242,7 +244,7 @@ def test_what_is_done_is_not_read_again_at_the_next_start(
         place.begin()
 
 
-def test_no_room_is_said_and_the_reader_is_answered(
+def test_full_journal_is_logged_and_the_client_answered(
     redis: RedisServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Where the journal is full, Redis alone has the event; where Redis is away too, nobody."""
@@ -260,7 +262,7 @@ def test_no_room_is_said_and_the_reader_is_answered(
         assert len(place.there()) == kept + 10
 
 
-def test_what_nobody_expected_loses_no_event(
+def test_unexpected_error_of_redis_loses_no_event(
     redis: RedisServer,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -275,7 +277,7 @@ def test_what_nobody_expected_loses_no_event(
     assert "recording_failed" in capfd.readouterr().err
 
 
-def test_what_nobody_expected_at_the_start_keeps_nothing_from_redis(
+def test_unexpected_error_at_the_start_keeps_no_event_from_redis(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -289,7 +291,7 @@ def test_what_nobody_expected_at_the_start_keeps_nothing_from_redis(
         place.recorder.close()
 
 
-def test_a_fault_of_ours_keeps_nobody_waiting(
+def test_internal_error_is_raised_to_the_caller(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader hears of it, and the next one is served."""
@@ -302,7 +304,7 @@ def test_a_fault_of_ours_keeps_nobody_waiting(
         place.wait()
 
 
-def test_a_reader_who_does_not_wait_loses_nothing(redis: RedisServer, tmp_path: Path) -> None:
+def test_event_of_a_disconnected_client_is_recorded(redis: RedisServer, tmp_path: Path) -> None:
     with placed(redis.url, tmp_path) as place:
         batch = happened([1, 2])
 
@@ -320,7 +322,7 @@ def test_a_reader_who_does_not_wait_loses_nothing(redis: RedisServer, tmp_path: 
 class TestForgetfulRedis:
     """A Redis that goes back in time gets all again, and has nothing twice."""
 
-    def test_killed_without_a_file(self, forgetful: RedisServer, tmp_path: Path) -> None:
+    def test_redis_killed_without_persistence(self, forgetful: RedisServer, tmp_path: Path) -> None:
         with placed(forgetful.url, tmp_path) as place:
             for start in range(0, 90, 30):
                 place.record(happened(range(start, start + 30)), one_by_one=True)
@@ -328,7 +330,7 @@ class TestForgetfulRedis:
             place.wait()
             place.wait_for_counts()
 
-    def test_killed_behind_a_dump(self, forgetful: RedisServer, tmp_path: Path) -> None:
+    def test_redis_killed_after_a_snapshot(self, forgetful: RedisServer, tmp_path: Path) -> None:
         with placed(forgetful.url, tmp_path) as place:
             place.record(happened(range(20)))
             forgetful.client.save()
@@ -340,7 +342,7 @@ class TestForgetfulRedis:
             place.wait()
             place.wait_for_counts()
 
-    def test_killed_while_nobody_clicks_any_more(
+    def test_redis_killed_without_later_clicks(
         self, forgetful: RedisServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with placed(forgetful.url, tmp_path) as place:
@@ -354,7 +356,9 @@ class TestForgetfulRedis:
         assert "journal_replay" in said
         assert "journal_drained events=20 lost=0" in said
 
-    def test_killed_while_the_process_is_away(self, forgetful: RedisServer, tmp_path: Path) -> None:
+    def test_redis_killed_while_the_process_is_down(
+        self, forgetful: RedisServer, tmp_path: Path
+    ) -> None:
         with placed(forgetful.url, tmp_path) as place:
             place.record(happened(range(20)))
             place.recorder.close()
@@ -363,7 +367,7 @@ class TestForgetfulRedis:
             place.wait()
             place.wait_for_counts()
 
-    def test_an_older_dump_is_restored(self, forgetful: RedisServer, tmp_path: Path) -> None:
+    def test_older_snapshot_is_restored(self, forgetful: RedisServer, tmp_path: Path) -> None:
         with placed(forgetful.url, tmp_path) as place:
             place.record(happened(range(20)))
             forgetful.client.save()
@@ -377,7 +381,7 @@ class TestForgetfulRedis:
             place.wait()
             place.wait_for_counts()
 
-    def test_everything_is_flushed(self, forgetful: RedisServer, tmp_path: Path) -> None:
+    def test_redis_is_flushed(self, forgetful: RedisServer, tmp_path: Path) -> None:
         """The server stays the same one: its mark alone tells."""
         with placed(forgetful.url, tmp_path) as place:
             place.record(happened(range(20)))
@@ -387,7 +391,7 @@ class TestForgetfulRedis:
             forgetful.client.flushall()
             place.wait()
 
-    def test_several_processes_share_it(self, forgetful: RedisServer, tmp_path: Path) -> None:
+    def test_several_processes_share_redis(self, forgetful: RedisServer, tmp_path: Path) -> None:
         with (
             placed(forgetful.url, tmp_path / "1") as one,
             placed(forgetful.url, tmp_path / "2") as two,
@@ -400,7 +404,7 @@ class TestForgetfulRedis:
             one.wait()
             one.wait_for_counts()
 
-    def test_a_replica_that_lags_is_promoted(self, tmp_path: Path) -> None:
+    def test_lagging_replica_is_promoted(self, tmp_path: Path) -> None:
         with Sentinels() as sentinels:
             old, (new,) = sentinels.master, sentinels.replicas
             begin(old.client, A)
@@ -418,7 +422,7 @@ class TestForgetfulRedis:
                 place.wait()
                 place.wait_for_counts()
 
-    def test_an_address_that_was_removed_does_not_come_back(
+    def test_removed_address_is_not_suppressed_again(
         self, forgetful: RedisServer, tmp_path: Path
     ) -> None:
         lists = Suppression(open_store(forgetful.url))
@@ -446,7 +450,7 @@ class TestCluster:
                 with suppress(Exception):
                     node.resume()
 
-    def test_a_shard_is_away_and_comes_back(self, nodes: list[RedisServer], tmp_path: Path) -> None:
+    def test_shard_stops_and_returns(self, nodes: list[RedisServer], tmp_path: Path) -> None:
         look, url = client(nodes), cluster_url(nodes)
         campaigns = [f"{number:012}" for number in range(60)]
         begin(look, *campaigns)
@@ -476,9 +480,7 @@ class TestCluster:
             place.wait()
             place.wait_for_counts()
 
-    def test_the_shard_of_the_stream_is_away(
-        self, nodes: list[RedisServer], tmp_path: Path
-    ) -> None:
+    def test_shard_of_the_stream_is_down(self, nodes: list[RedisServer], tmp_path: Path) -> None:
         look, url = client(nodes), cluster_url(nodes)
         campaigns = [f"{number:012}" for number in range(30)]
         begin(look, *campaigns)
@@ -498,9 +500,7 @@ def _shard(campaign: str) -> int:
     return key_slot(campaign.encode()) * 3 // 16384
 
 
-def test_a_target_that_is_behind_gets_its_events_in_order(
-    redis: RedisServer, tmp_path: Path
-) -> None:
+def test_target_that_is_behind_gets_its_events_in_order(redis: RedisServer, tmp_path: Path) -> None:
     """What cannot be written for a while is memory that ends: a state of the server."""
     begin(redis.client, A)
     with placed(redis.url, tmp_path) as place:
@@ -513,7 +513,7 @@ def test_a_target_that_is_behind_gets_its_events_in_order(
         assert place.there() == [event.id for event in place.answered]
 
 
-def test_what_is_too_much_at_once_comes_in_parts(redis: RedisServer, tmp_path: Path) -> None:
+def test_large_batches_are_split(redis: RedisServer, tmp_path: Path) -> None:
     """On a line that is so slow, or so bad, that a whole batch never gets through."""
     campaigns = [f"{number:012}" for number in range(MOST_AT_ONCE)]
     begin(redis.client, *campaigns)
@@ -529,12 +529,12 @@ def test_what_is_too_much_at_once_comes_in_parts(redis: RedisServer, tmp_path: P
         wait_until("not all events are there", lambda: there() == wanted, 60)
 
 
-def test_the_drain_forgets_which_targets_are_behind_when_they_are_not(
+def test_targets_that_have_caught_up_are_no_longer_behind(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "0", KEPT)
     drain = Drain(journal, EventLog(open_store(redis.url)))
-    assert drain.look()
+    assert drain.check()
     journal.append(happened(range(3)))
     assert not drain.is_done
     assert drain.step()

@@ -45,15 +45,13 @@ pytestmark = pytest.mark.slow
         (0, 4, [0, 0, 0, 0]),
     ],
 )
-def test_each_worker_has_another_share(most: int, workers: int, shares: list[int]) -> None:
+def test_each_worker_has_a_different_share(most: int, workers: int, shares: list[int]) -> None:
     assert [share(most, worker, workers) for worker in range(workers)] == shares
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8, 1024])
 @pytest.mark.parametrize("most", [1, 2, 7, 1024, 4096, 10**9])
-def test_shares_are_more_than_half_and_apart_where_there_are_enough(
-    most: int, workers: int
-) -> None:
+def test_shares_are_more_than_half_and_differ(most: int, workers: int) -> None:
     shares = [share(most, worker, workers) for worker in range(workers)]
     assert all(most / 2 < each <= most for each in shares)
     assert len(set(shares)) == workers or most < 2 * workers
@@ -63,7 +61,7 @@ def test_shares_are_more_than_half_and_apart_where_there_are_enough(
     ("taken", "place"),
     [(set(), 0), ({0}, 1), ({0, 1, 2}, 3), ({1, 2}, 0), ({0, 2, 3}, 1), ({5}, 0)],
 )
-def test_the_lowest_lowest_free_is_taken(taken: set[int], place: int) -> None:
+def test_lowest_free_number_is_used(taken: set[int], place: int) -> None:
     assert lowest_free(taken) == place
 
 
@@ -90,7 +88,7 @@ def connect(listen: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("kind", ["unix", "inet", "inet6"])
-def test_who_leaves_a_socket_keeps_what_is_open(kind: str, tmp_path: Path) -> None:
+def test_open_connections_survive_stop_accepting(kind: str, tmp_path: Path) -> None:
     host = {"inet": "127.0.0.1", "inet6": "[::1]"}.get(kind)
     listen = f"{kind}:{free_port()}@{host}" if host else f"unix:{tmp_path}/s"
     listener = open_listener(listen, open_python)
@@ -112,7 +110,7 @@ def test_who_leaves_a_socket_keeps_what_is_open(kind: str, tmp_path: Path) -> No
         assert listener.connections() == 0
 
 
-def test_others_get_what_the_one_who_left_does_not(tmp_path: Path) -> None:
+def test_other_processes_accept_after_stop_accepting(tmp_path: Path) -> None:
     listener = open_listener(f"unix:{tmp_path}/s", open_python)
     polled = socket.socket(fileno=listener.descriptor)
     with polled, polled.dup() as other, listener.unreachable:
@@ -122,7 +120,7 @@ def test_others_get_what_the_one_who_left_does_not(tmp_path: Path) -> None:
             assert accepted.recv(2) == b"on"
 
 
-def test_nobody_can_connect_to_the_socket_that_stands_in(tmp_path: Path) -> None:
+def test_no_client_can_connect_to_the_unreachable_socket(tmp_path: Path) -> None:
     listener = open_listener(f"unix:{tmp_path}/s", open_python)
     with socket.socket(fileno=listener.descriptor), listener.unreachable as nobody:
         name = nobody.getsockname()
@@ -134,7 +132,7 @@ def test_nobody_can_connect_to_the_socket_that_stands_in(tmp_path: Path) -> None
             asked.connect(name)
 
 
-def test_it_stands_in_a_folder_however_long(
+def test_unreachable_socket_works_in_a_long_folder_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = tmp_path / ("d" * 200)
@@ -145,7 +143,7 @@ def test_it_stands_in_a_folder_however_long(
         assert list(deep.iterdir()) == []
 
 
-def test_a_temporary_folder_that_cannot_be_is_told(
+def test_unusable_temporary_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
@@ -154,7 +152,7 @@ def test_a_temporary_folder_that_cannot_be_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_looking_leaves_nothing_open(tmp_path: Path) -> None:
+def test_counting_connections_leaves_no_descriptor_open(tmp_path: Path) -> None:
     listener: Listener = open_listener(f"unix:{tmp_path}/s", open_python)
     with socket.socket(fileno=listener.descriptor), listener.unreachable:
         before = os.listdir("/proc/self/fd")
@@ -180,7 +178,7 @@ print("rang")
 """
 
 
-def test_a_parent_that_waits_hears_the_bell() -> None:
+def test_bell_wakes_a_waiting_parent() -> None:
     command = [sys.executable, "-c", _BELL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "rang\n"
@@ -202,7 +200,7 @@ print(gc.get_freeze_count())
 """
 
 
-def test_what_a_child_inherits_is_no_garbage() -> None:
+def test_inherited_objects_are_not_scanned_for_garbage() -> None:
     command = [sys.executable, "-c", _NO_GARBAGE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "True []\n0\n"
@@ -251,14 +249,14 @@ print(Supervisor(signals, [child]).run().name, lives)
 """
 
 
-def test_a_child_that_died_before_is_replaced_at_once() -> None:
+def test_child_that_died_before_the_loop_is_replaced_at_once() -> None:
     command = [sys.executable, "-c", _DEAD_BEFORE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "SIGTERM []\n"
     assert done.stderr == 'child_died what=early how="exit 3" restart_in=0.1s\n'
 
 
-def test_a_successor_that_cannot_begin_does_so_later() -> None:
+def test_successor_that_cannot_start_is_started_later() -> None:
     command = [sys.executable, "-c", _NO_PROCESS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "SIGTERM []\n"
@@ -278,7 +276,7 @@ def fill(address: str) -> None:
                 told.send(b"STATUS=full")
 
 
-def test_telling_does_not_wait_for_ever(
+def test_notify_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     address = str(tmp_path / "notify")
@@ -293,7 +291,7 @@ def test_telling_does_not_wait_for_ever(
     )
 
 
-def test_the_supervisor_hears_what_a_daemon_tells_later() -> None:
+def test_supervisor_discards_later_notifications() -> None:
     with MilterDaemon("embedded", CONFIG, command=("run",)) as everything:
         wait_until("not ready", lambda: "daemon=supervisor" in "".join(everything.lines("started")))
         environments = [
@@ -372,7 +370,7 @@ def counted(milter: MilterDaemon) -> float:
     return sum(map(float, found))
 
 
-def test_a_worker_that_has_done_its_share_is_replaced_and_ends(milter: MilterDaemon) -> None:
+def test_worker_that_has_done_its_share_is_replaced_and_ends(milter: MilterDaemon) -> None:
     (first,) = milter.workers()
     answer(milter, 3)
     assert milter.wait_for("worker_recycled") == ["worker_recycled worker=0 mails=3"]
@@ -385,7 +383,7 @@ def test_a_worker_that_has_done_its_share_is_replaced_and_ends(milter: MilterDae
     assert not milter.lines("child_died")
 
 
-def test_its_open_session_goes_on(milter: MilterDaemon) -> None:
+def test_session_of_a_retiring_worker_continues(milter: MilterDaemon) -> None:
     (first,) = milter.workers()
     more = (*BEGIN, *END) * 5
     talk = retire_with_open_session(milter, *more, 'gate("last")', "mt.disconnect(conn)")
@@ -402,7 +400,7 @@ def test_its_open_session_goes_on(milter: MilterDaemon) -> None:
     assert not milter.lines("child_died")
 
 
-def test_a_connection_that_says_nothing_yet_is_not_lost(milter: MilterDaemon) -> None:
+def test_silent_connection_of_a_retiring_worker_is_not_lost(milter: MilterDaemon) -> None:
     """libmilter has accepted it, and tells nobody before it speaks."""
     (first,) = milter.workers()
     script = ('conn = mt.connect("local:" .. SOCKET)', 'gate("silent")')
@@ -420,7 +418,7 @@ def test_a_connection_that_says_nothing_yet_is_not_lost(milter: MilterDaemon) ->
     wait_until("it goes on", lambda: gone(first))
 
 
-def test_a_place_is_taken_again_when_who_had_it_is_gone(milter: MilterDaemon) -> None:
+def test_counter_file_of_an_ended_worker_is_used_again(milter: MilterDaemon) -> None:
     first = set(milter.workers())
     talk = retire_with_open_session(milter)
     (second,) = set(milter.workers()) - first
@@ -438,7 +436,7 @@ def test_a_place_is_taken_again_when_who_had_it_is_gone(milter: MilterDaemon) ->
     assert len(list((milter.state_dir / "metrics").glob("counter_*.db"))) == 3
 
 
-def test_a_reload_reaches_those_that_retire(milter: MilterDaemon) -> None:
+def test_reload_reaches_retiring_workers(milter: MilterDaemon) -> None:
     talk = retire_with_open_session(milter, 'gate("idle")', *BEGIN, *END).go().reach("idle")
     milter.configure(CONFIG.replace("default_mail_class: news", "default_mail_class: other"))
     milter.daemon.signal(signal.SIGHUP)
@@ -449,7 +447,7 @@ def test_a_reload_reaches_those_that_retire(milter: MilterDaemon) -> None:
     assert "class=other" in milter.lines("mail")[before]
 
 
-def test_a_reload_changes_the_share(milter: MilterDaemon) -> None:
+def test_reload_changes_the_share(milter: MilterDaemon) -> None:
     milter.configure(CONFIG + "worker_max_messages: 0\n")
     milter.daemon.signal(signal.SIGHUP)
     milter.wait_for("configuration")
@@ -465,7 +463,7 @@ def test_a_reload_changes_the_share(milter: MilterDaemon) -> None:
     answer(milter, 1)
 
 
-def test_sigterm_reaches_those_that_retire(milter: MilterDaemon) -> None:
+def test_sigterm_reaches_retiring_workers(milter: MilterDaemon) -> None:
     children = milter.children()
     talk = retire_with_open_session(milter)
     children += milter.children()
@@ -479,7 +477,7 @@ def test_sigterm_reaches_those_that_retire(milter: MilterDaemon) -> None:
     assert counted(milter) == 4
 
 
-def test_one_that_is_killed_while_it_retires_is_not_replaced_again(milter: MilterDaemon) -> None:
+def test_killed_retiring_worker_is_not_replaced_again(milter: MilterDaemon) -> None:
     (first,) = milter.workers()
     talk = retire_with_open_session(milter)
     os.kill(first, signal.SIGKILL)
@@ -489,7 +487,7 @@ def test_one_that_is_killed_while_it_retires_is_not_replaced_again(milter: Milte
     assert len(milter.workers()) == 1
 
 
-def test_a_killed_parent_leaves_no_one_that_retires(milter: MilterDaemon) -> None:
+def test_killed_parent_leaves_no_retiring_worker(milter: MilterDaemon) -> None:
     talk = retire_with_open_session(milter, 'gate("idle")').go().reach("idle")
     left = milter.children()
     milter.daemon.signal(signal.SIGKILL)
@@ -497,7 +495,7 @@ def test_a_killed_parent_leaves_no_one_that_retires(milter: MilterDaemon) -> Non
     talk.go().end()
 
 
-def test_on_tcp_too(redis: RedisServer) -> None:
+def test_recycling_on_tcp(redis: RedisServer) -> None:
     stopped = MilterDaemon(f"unix://{redis.socket}", CONFIG + "worker_max_messages: 3\n")
     port = free_port()
     listen(stopped, f"inet:{port}@127.0.0.1")
@@ -517,7 +515,7 @@ def test_on_tcp_too(redis: RedisServer) -> None:
         wait_until("it goes on", lambda: gone(first))
 
 
-def test_a_worker_for_each_mail(redis: RedisServer) -> None:
+def test_recycling_after_each_mail(redis: RedisServer) -> None:
     """As often as can be: each of two retires after a mail, with several sessions at a time."""
     with MilterDaemon(
         f"unix://{redis.socket}", CONFIG + "worker_max_messages: 1\n", workers=2

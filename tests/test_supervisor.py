@@ -65,7 +65,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_it_serves_and_ends_with_all_that_it_started(everything: MilterDaemon) -> None:
+def test_run_serves_and_ends_with_all_its_processes(everything: MilterDaemon) -> None:
     assert everything.mail(FROM).replies == [ACCEPT]
     found = family(everything)
     assert len(found["redis"]) == 1
@@ -80,7 +80,7 @@ def test_it_serves_and_ends_with_all_that_it_started(everything: MilterDaemon) -
 
 
 @pytest.mark.parametrize("who", ["redis", "milter"])
-def test_what_dies_is_started_again(everything: MilterDaemon, who: str) -> None:
+def test_dead_process_is_restarted(everything: MilterDaemon, who: str) -> None:
     everything.mail(FROM)
     (first, *_) = [pid for pid in family(everything)[who] if parent(pid) == everything.daemon.pid]
     os.kill(first, signal.SIGKILL)
@@ -103,14 +103,14 @@ def test_what_dies_is_started_again(everything: MilterDaemon, who: str) -> None:
     assert len(campaigns) == 1
 
 
-def test_a_killed_supervisor_leaves_nobody(everything: MilterDaemon) -> None:
+def test_killed_supervisor_leaves_no_process(everything: MilterDaemon) -> None:
     left = everything.children()
     everything.daemon.signal(signal.SIGKILL)
     everything.daemon.wait()
     wait_until("somebody is left", lambda: all(map(gone, left)))
 
 
-def test_a_reload_reaches_the_workers(everything: MilterDaemon) -> None:
+def test_reload_reaches_the_workers(everything: MilterDaemon) -> None:
     configure(everything, CONFIG.replace("t100", "t200"))
     everything.daemon.signal(signal.SIGHUP)
     everything.wait_for("configuration")
@@ -121,7 +121,7 @@ def test_a_reload_reaches_the_workers(everything: MilterDaemon) -> None:
     assert not everything.lines("child_died")
 
 
-def test_campaigns_outlive_the_private_redis() -> None:
+def test_campaigns_survive_a_restart_of_the_embedded_redis() -> None:
     with MilterDaemon("embedded", CONFIG) as milter:
         milter.mail(FROM)
         milter.stop()
@@ -131,7 +131,7 @@ def test_campaigns_outlive_the_private_redis() -> None:
         assert [word for word in numbers if word.startswith("number=")] == ["number=1", "number=2"]
 
 
-def test_one_state_directory_has_one_redis() -> None:
+def test_two_daemons_share_one_embedded_redis() -> None:
     """Two daemons, each started by itself as under systemd, with the same directory."""
     with MilterDaemon("embedded", CONFIG) as milter:
         second = milter.folder / "second.sock"
@@ -155,7 +155,7 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_the_private_redis_is_private(everything: MilterDaemon) -> None:
+def test_embedded_redis_is_private(everything: MilterDaemon) -> None:
     folder = everything.state_dir / "redis"
     assert folder.stat().st_mode & 0o777 == 0o700
     with socket.socket(socket.AF_UNIX) as asked:
@@ -164,7 +164,7 @@ def test_the_private_redis_is_private(everything: MilterDaemon) -> None:
         assert asked.recv(100) == b"*2\r\n$4\r\nport\r\n$1\r\n0\r\n"
 
 
-def test_without_redis_server_it_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_redis_server_is_reported_with_the_package(tmp_path: Path) -> None:
     milter = MilterDaemon("embedded", CONFIG)
     try:
         done = subprocess.run(
@@ -182,7 +182,7 @@ def test_without_redis_server_it_says_what_to_install(tmp_path: Path) -> None:
         milter.__exit__()
 
 
-def test_a_wrong_configuration_ends_it_with_its_lines() -> None:
+def test_invalid_configuration_ends_run() -> None:
     milter = MilterDaemon("embedded", CONFIG)
     milter.configure("verpp: true\n")
     try:
@@ -204,11 +204,11 @@ def test_a_wrong_configuration_ends_it_with_its_lines() -> None:
         ("events: {destinations: [{name: a, file: events}]}", ("milter", "courier")),
     ],
 )
-def test_only_what_has_something_to_do_runs(options: str, daemons: tuple[str, ...]) -> None:
+def test_only_needed_daemons_run(options: str, daemons: tuple[str, ...]) -> None:
     assert needed(parse(options.encode(), Path("fletching.yaml"))) == daemons
 
 
-def test_a_daemon_that_cannot_start_ends_it() -> None:
+def test_daemon_that_cannot_start_ends_run() -> None:
     milter = whole()
     milter.socket.write_text("in the way")
     try:

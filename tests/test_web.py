@@ -189,7 +189,7 @@ def test_open(web: Web) -> None:
     assert web.recorded()[0]["event_type"] == "engine_open"
 
 
-def test_unsubscribe_by_the_page(web: Web) -> None:
+def test_unsubscribe_with_the_page(web: Web) -> None:
     """As a browser does it: GET, the form that is there, and where it leads."""
     target = f"/unsub?{web.token(Kind.UNSUBSCRIBE_HTML, 'https://example.com/bye')}"
     status, headers, body = web.ask("GET", target, headers={"accept-language": "de-CH"})
@@ -206,7 +206,7 @@ def test_unsubscribe_by_the_page(web: Web) -> None:
     assert (told["event_type"], told["listid"]) == ("engine_unsub", "t100")
 
 
-def test_one_click_again_and_again(web: Web) -> None:
+def test_one_click_unsubscribe_can_be_repeated(web: Web) -> None:
     target = f"/unsub?{web.token(Kind.LIST_UNSUBSCRIBE, '')}"
     for _ in range(2):
         status, headers, _ = web.ask("POST", target, ONE_CLICK, FORM)
@@ -239,7 +239,7 @@ def test_unsubscribe_without_a_recorded_recipient(web: Web, mail_class: str, mai
     assert web.recorded() == []
 
 
-def test_no_page_sets_a_cookie_or_lets_anything_in(web: Web) -> None:
+def test_pages_set_no_cookie_and_have_a_strict_policy(web: Web) -> None:
     for target in ("/click?x", f"/unsub?{web.token(Kind.LIST_UNSUBSCRIBE, '')}"):
         _, headers, body = web.ask("GET", target)
         assert "set-cookie" not in headers
@@ -268,14 +268,14 @@ TOO_LONG = {
 
 
 @pytest.mark.parametrize("name", TOO_LONG)
-def test_limits_of_a_head(web: Web, name: str) -> None:
+def test_size_limits_of_the_head(web: Web, name: str) -> None:
     answer = web.raw(TOO_LONG[name])
     # It may have been ended before all was sent, and then the answer is lost on the way.
     assert re.match(rb"HTTP/1.1 4(00|14|31) ", answer) or not answer
     assert web.ask("GET", f"/click?{web.token()}")[0] == 302
 
 
-def test_a_slow_head_is_ended(tmp_path: Path, clean: RedisServer) -> None:
+def test_slow_request_head_times_out(tmp_path: Path, clean: RedisServer) -> None:
     for web in made(tmp_path, clean, {}, IMPATIENT):
         for begun in (b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"):
             assert web.raw(begun).count(b" 404 ") == begun.count(b"Host")
@@ -292,18 +292,18 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_limits_of_what_follows_a_head(web: Web, name: str) -> None:
+def test_size_limits_after_the_head(web: Web, name: str) -> None:
     """The connection ends, with or without an answer before."""
     web.raw(ENDLESS[name])
     assert web.ask("GET", f"/click?{web.token()}")[0] == 302
 
 
-def test_a_slow_rest_is_ended(tmp_path: Path, clean: RedisServer) -> None:
+def test_slow_request_body_times_out(tmp_path: Path, clean: RedisServer) -> None:
     for web in made(tmp_path, clean, {}, IMPATIENT):
         web.raw(b"POST /unsub?x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nx")
 
 
-def test_empty_lines_keep_no_connection_open(tmp_path: Path, clean: RedisServer) -> None:
+def test_empty_lines_do_not_keep_a_connection_open(tmp_path: Path, clean: RedisServer) -> None:
     for web in made(tmp_path, clean, {}, IMPATIENT):
         with socket.create_connection(("127.0.0.1", web.port), timeout=30) as connection:
             connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -325,7 +325,7 @@ lifecycle.serve("web", Path(sys.argv[-1]), [TrackingService(request_timeout=0.1)
 )
 
 
-def test_a_long_target_and_body(web: Web) -> None:
+def test_long_target_and_long_body(web: Web) -> None:
     assert web.ask("GET", f"/click?{web.token()}&" + "x" * 40_000)[0] == 414
     target = f"/unsub?{web.token(Kind.LIST_UNSUBSCRIBE, '')}"
     assert web.ask("POST", target, ONE_CLICK + "&" * 20_000, FORM)[0] == 413
@@ -343,12 +343,12 @@ def test_a_long_target_and_body(web: Web) -> None:
     ],
     indirect=["web"],
 )
-def test_the_readers_address(web: Web, address: str) -> None:
+def test_client_address_behind_proxies(web: Web, address: str) -> None:
     web.ask("GET", f"/click?{web.token()}", headers={"X-Forwarded-For": "8.8.8.8, 192.0.2.9"})
     assert web.recorded()[0]["engine_ip"] == address
 
 
-def test_hostile_headers_get_nowhere(web: Web) -> None:
+def test_hostile_headers_have_no_effect(web: Web) -> None:
     agent = 'x"}<script>\\'
     web.ask("GET", f"/click?{web.token()}", headers={"User-Agent": agent, "Accept-Language": agent})
     assert web.recorded()[0]["user_agent"] == agent
@@ -363,7 +363,7 @@ def test_hostile_headers_get_nowhere(web: Web) -> None:
     ],
     ids=["UTF-8", "Latin-1"],
 )
-def test_a_user_agent_that_is_not_ascii(web: Web, sent: bytes, stored: str) -> None:
+def test_user_agent_that_is_not_ascii(web: Web, sent: bytes, stored: str) -> None:
     web.raw(
         f"GET /click?{web.token()} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
         + b"User-Agent: "
@@ -414,7 +414,7 @@ def test_reload(web: Web) -> None:
     assert web.ask("GET", target)[0] == 303
 
 
-def test_a_process_that_dies_is_replaced(web: Web) -> None:
+def test_dead_web_process_is_replaced(web: Web) -> None:
     wait_until("all are there", lambda: len(web.workers) >= 2)
     dead = web.workers[0]
     os.kill(dead, signal.SIGKILL)
@@ -423,7 +423,7 @@ def test_a_process_that_dies_is_replaced(web: Web) -> None:
     assert {web.ask("GET", f"/click?{web.token()}")[0] for _ in range(20)} == {302}
 
 
-def test_the_end_answers_what_is_in_hand(web: Web, clean: RedisServer) -> None:
+def test_stop_answers_current_requests(web: Web, clean: RedisServer) -> None:
     with socket.create_connection(("127.0.0.1", web.port), timeout=30) as connection:
         connection.sendall(f"GET /click?{web.token()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b" 302 " in connection.recv(4096)
@@ -443,7 +443,7 @@ def test_the_end_answers_what_is_in_hand(web: Web, clean: RedisServer) -> None:
         ("another's address", {"web": {"listen": "192.0.2.1:80"}}, "web.listen: 192.0.2.1:80: "),
     ],
 )
-def test_what_is_wrong_at_the_start(
+def test_faults_at_the_start_are_reported(
     tmp_path: Path, redis: RedisServer, name: str, change: dict[str, Any], said: str
 ) -> None:
     web = Web(tmp_path, redis.url, change)
@@ -488,7 +488,7 @@ main()
 """
 
 
-def test_what_uvloop_and_uvicorn_report_is_in_the_log(tmp_path: Path, clean: RedisServer) -> None:
+def test_errors_of_uvloop_and_uvicorn_are_logged(tmp_path: Path, clean: RedisServer) -> None:
     for web in made(tmp_path, clean, {"workers": 1}, ("-c", BROKEN_CALLBACK)):
         for _ in range(3):
             assert web.ask("GET", f"/click?{web.token()}")[0] == 302
@@ -522,7 +522,7 @@ main()
 # Redis away
 
 
-def test_redis_is_away_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_no_event_is_lost_while_redis_is_down(tmp_path: Path) -> None:
     """A short hour: clicks before, while Redis is away, at its return, and a crash in between."""
     with RedisServer() as redis:
         for web in made(tmp_path, redis, {}):
@@ -550,7 +550,7 @@ def test_redis_is_away_and_nothing_is_lost(tmp_path: Path) -> None:
             assert "events_lost" not in web.log()
 
 
-def test_answered_unsubscribes_survive_a_redis_that_forgets(tmp_path: Path) -> None:
+def test_answered_unsubscribes_survive_data_loss_in_redis(tmp_path: Path) -> None:
     """SIGKILL without an append-only file: Redis starts with nothing, as some set-ups have it."""
     with RedisServer("appendonly no") as redis:
         for web in made(tmp_path, redis, {}):
@@ -572,7 +572,7 @@ def has_all(web: Web, asked: Sequence[int]) -> bool:
     return {told["message_number"] for told in web.recorded()} == set(asked)
 
 
-def test_many_readers_at_once(web: Web) -> None:
+def test_many_clients_at_once(web: Web) -> None:
     """Every click that was answered is in the stream, once."""
     readers, each = 8, 50
 
@@ -640,7 +640,7 @@ def test_every_page_in_every_language() -> None:
 PAGES = (Body.UNSUBSCRIBE, Body.NO_RECIPIENT, Body.DONE, Body.UNKNOWN, Body.ERROR)
 
 
-def test_pages_of_ones_own(tmp_path: Path) -> None:
+def test_custom_pages(tmp_path: Path) -> None:
     (tmp_path / "done.html").write_text("<p>Bye, {{ words.title }}")
     words = {
         "nl": {
@@ -666,7 +666,7 @@ def test_the_page_without_a_recipient_shows_the_mailbox(mailbox: str) -> None:
 
 
 @pytest.mark.parametrize(("language", "title"), [("de", "nicht abmelden"), ("nl", "cannot unsub")])
-def test_words_from_before_the_page_without_a_recipient(
+def test_custom_texts_may_lack_the_page_without_a_recipient(
     tmp_path: Path, language: str, title: str
 ) -> None:
     said = {"title": "x", "text": "", "button": "x"}
@@ -686,7 +686,7 @@ def test_words_from_before_the_page_without_a_recipient(
         ("error.html", "{% extends 'nothing.html' %}", "error.html in en: TemplateNotFound"),
     ],
 )
-def test_pages_that_are_broken(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_broken_pages_are_reported(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(PageError, match=re.escape(said)):
         Pages(tmp_path)

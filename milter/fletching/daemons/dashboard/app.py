@@ -122,8 +122,8 @@ class Dashboard:
         elif found and not found[2]:
             await request.page(lambda nonce: self._campaign(found[1], nonce))
         elif found:
-            look = live.stream(lambda: self._with_hours(found[1]), live.CampaignPage().news)
-            await self._stream(request, look)
+            pieces = live.stream(lambda: self._with_hours(found[1]), live.CampaignPage().news)
+            await self._stream(request, pieces)
         elif what:
             await request.page(lambda nonce: self._breakdown(what, nonce))
         else:

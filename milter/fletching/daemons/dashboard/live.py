@@ -26,16 +26,16 @@ EVERY = 1.0
 _KEEP_ALIVE = ":\n\n"
 
 
-async def stream(look: Callable[[], T], news: Callable[[T], Iterator[str]]) -> AsyncIterator[str]:
+async def stream(read: Callable[[], T], news: Callable[[T], Iterator[str]]) -> AsyncIterator[str]:
     """The events that ``news`` makes of each reading; a comment as a keep-alive if there are none.
 
-    Sends one event when Redis becomes unavailable, and one when it is back. ``look`` runs in a
+    Sends one event when Redis becomes unavailable, and one when it is back. ``read`` runs in a
     thread.
     """
     away = False
     while True:
         try:
-            found = await asyncio.to_thread(look)
+            found = await asyncio.to_thread(read)
         except StoreUnavailable:
             text = "" if away else _event("away", "")
             away = True
@@ -51,15 +51,15 @@ class Shared(Generic[T]):
     all.
     """
 
-    def __init__(self, look: Callable[[], T]) -> None:
-        self._look = look
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
         self._seen: tuple[float, T] | None = None
-        self._looking = threading.Lock()
+        self._reading = threading.Lock()
 
     def __call__(self) -> T:
-        with self._looking:
+        with self._reading:
             if self._seen is None or time.monotonic() - self._seen[0] >= EVERY:
-                self._seen = (time.monotonic(), self._look())
+                self._seen = (time.monotonic(), self._read())
             return self._seen[1]
 
 

@@ -83,7 +83,7 @@ class DashboardService(Service[Opened]):
         return _web(begun).admin_listen != _web(config).admin_listen
 
 
-def _live(config: Config, heard: HttpSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
+def _live(config: Config, listening: HttpSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
     """The worker. ``config``: that of the start, with the Redis server and the trusted proxies."""
     statistics = Statistics(Store(config.redis, config.state_dir), value.config.measured)
     dashboard = Dashboard(statistics, value.password, _web(config).trusted_proxies)
@@ -94,7 +94,7 @@ def _live(config: Config, heard: HttpSocket, value: Opened, inbox: Inbox[Opened]
             dashboard.password = new.password
             statistics.measured = new.config.measured
 
-    http_server.run(server, http_server.serve(server, heard.socket, reload))
+    http_server.run(server, http_server.serve(server, listening.socket, reload))
     os._exit(0)
 
 

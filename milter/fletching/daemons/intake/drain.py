@@ -72,7 +72,7 @@ class Drain:
         count, self._count = self._count, 0
         return count
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Whether Redis still has all that it had; if not, everything is to be written again."""
         known = dict(self._acknowledged)
         seen = self._events.state(list(known))

@@ -145,7 +145,7 @@ class Recorder:
         """Runs before the first event, which then need not wait for the other thread."""
         try:
             if self._drain is not None:
-                self._is_behind = not (self._drain.look() and self._drain.is_done)
+                self._is_behind = not (self._drain.check() and self._drain.is_done)
         except StoreUnavailable:
             pass
         except Exception as error:  # noqa: BLE001 an edge: the thread below tries it again
@@ -171,7 +171,7 @@ class Recorder:
         """Whether it has written something, and there may be more."""
         with self._draining:
             if not self._is_behind:
-                self._is_behind = not drain.look()
+                self._is_behind = not drain.check()
         has_written = self._is_behind and drain.step()
         with self._changing:
             if self._is_behind and drain.is_done:

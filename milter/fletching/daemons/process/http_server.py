@@ -162,13 +162,13 @@ def server(
     )
 
 
-async def serve(answering: Server, heard: socket.socket, reload: Callable[[], None]) -> None:
+async def serve(answering: Server, listening: socket.socket, reload: Callable[[], None]) -> None:
     """Serves a socket until the parent ends this worker; calls ``reload`` at each reload."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
     loop.add_signal_handler(RELOAD_WORKER, reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
-    await answering.serve(sockets=[heard])
+    await answering.serve(sockets=[listening])
 
 
 def run(answering: Server, work: Coroutine[Any, Any, None]) -> None:
