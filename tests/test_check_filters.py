@@ -156,7 +156,9 @@ def test_recipe_with_trusted_services(tmp_path: Path) -> None:
         files.master_cf.read_text()
     )
     recipe = one_recipient(settings)
-    assert "BEFORE USE: networks count at trusted.services alone (submission)" in recipe.master_cf
+    assert (
+        "BEFORE USE: networks are trusted only at trusted.services (submission)" in recipe.master_cf
+    )
     files.add(recipe)
     files.shell(recipe.switch_on)
     assert troubles(files, settings) == []

@@ -419,7 +419,7 @@ class TestStart:
         file.chmod(0o644)
         said = self.refused(stopped)
         assert str(file) in said
-        assert "allowed: 0600 or 0640" in said
+        assert "must be 0600 or 0640" in said
 
     def test_a_socket_that_is_another_daemon_s(
         self, fletching: Fletching, postfix: Postfix, stopped: Fletching

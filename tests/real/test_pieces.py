@@ -199,14 +199,14 @@ def test_check_has_nothing_to_say_against_the_printed_pieces(check: Check) -> No
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["-X", "smtpd_milters"], r"smtpd_milters: no service asks Fletching"),
-        (["-X", "non_smtpd_milters"], r"non_smtpd_milters: Fletching is not in it"),
+        (["-X", "smtpd_milters"], r"smtpd_milters: no smtpd service has Fletching"),
+        (["-X", "non_smtpd_milters"], r"non_smtpd_milters: does not include Fletching"),
         (["-e", "milter_protocol=2"], r"milter_protocol: must be 6"),
-        (["-MX", "vmta-b/unix"], r"master\.cf vmta-b: is not there"),
-        (["-X", "milter_header_checks"], r"milter_header_checks: must lead .* to vmta-a"),
+        (["-MX", "vmta-b/unix"], r"master\.cf vmta-b: not defined"),
+        (["-X", "milter_header_checks"], r"milter_header_checks: must map .* to vmta-a:"),
         (
             ["-e", "milter_header_checks=regexp:{{/Route: vmta-a$$/ FILTER vmta-b:}}"],
-            r"milter_header_checks: must lead .* to vmta-a, and says FILTER vmta-b:",
+            r"milter_header_checks: must map .* to vmta-a:, but returns FILTER vmta-b:",
         ),
     ],
     ids=["milter", "local", "protocol", "transport", "table's parameter", "table's rule"],
@@ -241,7 +241,9 @@ def test_check_finds_a_listen_that_main_cf_does_not_follow(check: Check) -> None
     socket = str(check.fletching.socket)
     check.break_by("-e", f"fletching_milter={entry.replace(socket, f'{socket}.old')}")
     found = check.errors()
-    assert any("asks Fletching at" in line and "mail gets 451" in line for line in found), found
+    assert any("connects to Fletching at" in line and "mail gets 451" in line for line in found), (
+        found
+    )
     check.postfix.restart()
     reply = check.postfix.submit(mail(), SENDER, [READER])
     assert reply.code == 451, reply
