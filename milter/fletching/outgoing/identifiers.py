@@ -65,7 +65,7 @@ class Identifiers:
     @cached_property
     def _half(self) -> Callable[[Purpose], str]:
         """The message's half of its tokens."""
-        # Not of `self`, which would hold itself then, and wait for the garbage collector.
+        # A reference to `self` would be a cycle, which only the garbage collector can free.
         keys, packed = self.keys, self.facts.packed
         return cache(lambda purpose: keys.message_half(purpose, packed))
 

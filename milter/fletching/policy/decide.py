@@ -59,7 +59,7 @@ def decide(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> 
 def _removing(
     mail: Submission, decisions: Decisions, is_trusted: bool, refusal: Refusal | None = None
 ) -> Plan:
-    """The control headers are removed, and that is all."""
+    """Control headers are removed and ignored, and nothing else happens."""
     return Plan(
         trusted=is_trusted,
         remove=mail.control.remove,
@@ -84,9 +84,10 @@ def _again(mail: Submission, first: Facts, decisions: Decisions, is_trusted: boo
 
 
 def _trusted(mail: Submission, decisions: Decisions) -> Plan:
+    """The Plan of a mail whose control headers count."""
     config = mail.config
     decisions.ignore(*mail.control.invalid)
-    # Of aliases, dialects and rules there will be offers as well: here.
+    # Aliases, dialects and rules will be further entries; their kind gives their rank.
     sources = [mail.control.offers, *configured.of_login(config, mail.envelope.login)]
     mail_class = _mail_class(mail, sources, decisions)
     if mail_class is not None:
@@ -121,20 +122,14 @@ def _classified(
     signatures = signers.decide(mail, ranked, decisions, mail_class)
     email = privacy.email(mail, ranked, decisions, mail_class)
     unsubscribe = lists.unsubscribe(mail, ranked, decisions, body.domain, email)
-    remove = mail.control.remove
-    if unsubscribe is not None:
-        remove |= mail.positions(b"list-unsubscribe-post")
-    if config.link_keys is not None:
-        remove |= mail.positions(b"x-mailer-info")
-    else:
-        decisions.warn("no X-Mailer-Info: link_keys is not set")
+    replaced = _replaced(mail, decisions, adds_unsubscribe=unsubscribe is not None)
     click_tracking_id = privacy.click_tracking_id(ranked, decisions, mail_class)
     suppress = lists.suppress(ranked, decisions, listid, email)
     several = privacy.several(mail, decisions, mail_class)
     invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
         trusted=True,
-        remove=remove,
+        remove=mail.control.remove | replaced,
         mail_class=mail_class,
         instance_id=instance_id,
         listid=listid,
@@ -160,6 +155,15 @@ def _classified(
         warnings=decisions.all_warnings(),
         refusal=invalid or several or _if_paused(candidates),
     )
+
+
+def _replaced(mail: Submission, decisions: Decisions, *, adds_unsubscribe: bool) -> frozenset[int]:
+    """The positions of fields that our own ones replace."""
+    positions = mail.positions(b"list-unsubscribe-post") if adds_unsubscribe else frozenset[int]()
+    if mail.config.link_keys is None:
+        decisions.warn("no X-Mailer-Info: link_keys is not set")
+        return positions
+    return positions | mail.positions(b"x-mailer-info")
 
 
 def _mail_class(mail: Submission, sources: list[Offers], decisions: Decisions) -> MailClass | None:
