@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_network
 from itertools import product
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from fletching import events
-from fletching.returning import bots, bursts, hits, redirects, visitor
+from fletching.returning import bots, bursts, hits, redirects
 from fletching.returning.hits import Body, Hit, Moment, Request, answer
 from fletching.tokens import Facts, Keyring, Kind, LinkKey
 from hypothesis import given
@@ -675,61 +674,3 @@ def test_head_on_the_hidden_link_is_no_click() -> None:
 
 def test_a_long_user_agent_is_cut() -> None:
     assert len(fields(ask(f"/click?{token()}", agent="x" * 9999))["user_agent"]) == 500
-
-
-# Address and language of the client
-
-PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/64")))
-
-
-@pytest.mark.parametrize(
-    ("name", "peer", "forwarded", "found"),
-    [
-        ("directly", HERE, "", HERE),
-        ("a lie", HERE, "198.51.100.1", HERE),
-        ("by a proxy", "10.0.0.1", HERE, HERE),
-        ("a lie by a proxy", "10.0.0.1", f"198.51.100.1, {HERE}", HERE),
-        ("by two", "10.0.0.1", f"198.51.100.1, {HERE} ,10.9.9.9", HERE),
-        ("all are proxies", "10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
-        ("a proxy that says nothing", "10.0.0.1", "", "10.0.0.1"),
-        ("a proxy that says nonsense", "10.0.0.1", "unknown", "10.0.0.1"),
-        ("nonsense before it", "10.0.0.1", f"<script>, {HERE}", HERE),
-        ("with a port", "10.0.0.1", f"{HERE}:4711", HERE),
-        ("IPv6", "2001:db8::1", "2001:db8:1::9", "2001:db8:1::9"),
-        ("IPv6 with brackets and port", "10.0.0.1", "[2001:DB8:1::9]:4711", "2001:db8:1::9"),
-        ("IPv6 with a zone", "10.0.0.1", "fe80::1%eth0", "fe80::1"),
-        ("IPv4 in IPv6", "::ffff:10.0.0.1", HERE, HERE),
-        ("a Unix socket", "", HERE, HERE),
-        ("a Unix socket, and a lie", "", f"198.51.100.1, {HERE}", HERE),
-        ("a Unix socket and nothing", "", "", ""),
-    ],
-)
-def test_client_address_behind_proxies(name: str, peer: str, forwarded: str, found: str) -> None:
-    assert visitor.address(peer, forwarded, PROXIES) == found
-
-
-@given(st.text())
-def test_client_address_is_valid_or_empty(forwarded: str) -> None:
-    found = visitor.address("10.0.0.1", forwarded, PROXIES)
-    assert ip_network(found)
-
-
-@pytest.mark.parametrize(
-    ("accepted", "language"),
-    [
-        ("", "en"),
-        ("de", "de"),
-        ("de-AT,de;q=0.9,en;q=0.5", "de"),
-        ("pt-BR,es;q=0.8,en;q=0.5", "es"),
-        ("en;q=0.1,fr;q=0.2", "fr"),
-        ("fr;q=0, en;q=0.5", "en"),
-        ("FR", "fr"),
-        ("xx", "en"),
-        ("*", "en"),
-        ("de;q=x,fr;q=0.1", "fr"),
-        ("de;q=nan,fr;q=0.1", "fr"),
-        (";;;,,,=", "en"),
-    ],
-)
-def test_language_of_a_request(accepted: str, language: str) -> None:
-    assert visitor.language(accepted, ("en", "de", "fr", "es")) == language
