@@ -137,7 +137,7 @@ def _constants(value: object) -> Iterator[ast.expr]:
         case int():
             yield ast.Constant(value + 1)
         case float():
-            yield ast.Constant(value * 2)
+            yield ast.Constant(value + 1)
         case str():
             yield ast.Constant("" if value else "mutant")
         case bytes():
