@@ -7,11 +7,14 @@ from itertools import pairwise, permutations
 import pytest
 from fletching.policy import configured, offers
 from fletching.policy.control import read
+from fletching.policy.decide import decide
+from fletching.policy.decisions import Decisions
 from fletching.policy.offers import InvalidValue, Offer, Offers, RankedOffers, Setting, SourceKind
+from fletching.policy.setup import Stamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.setting import config, mail
+from tests.setting import ENTROPY, NOW, config, envelope, mail, setup
 
 COLOR = Setting[str]("color")
 SIZE = Setting[int]("size")
@@ -153,3 +156,54 @@ def test_login_forces_one_class_and_has_another_as_default() -> None:
     ]
     assert configured.of_login(SITE, "nobody") == ()
     assert configured.of_login(SITE, None) == ()
+
+
+# What another process gets.
+
+
+def test_setup_of_another_process_makes_the_same_decisions() -> None:
+    """Settings are compared by identity, so a Setup must not take offers along."""
+    opened = setup()
+    kind, values = opened.__reduce__()
+    assert values == (opened.config, opened.link_keys, opened.dkim_keys, opened.paused)
+    message, stamp = mail("X-GreenArrow-MailClass: newsletter"), Stamp(NOW, ENTROPY)
+    plans = [decide(message, envelope(), each, stamp) for each in (opened, kind(*values))]
+    assert plans[0] == plans[1]
+    assert plans[0].listid == "t100"
+
+
+# A value that names something configured.
+
+SITES = config("mail_classes: {a: {list_unsubscribe: false}}")
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen", "ignored"),
+    [
+        (("a", "b"), "a", []),
+        (("A", None), "a", []),
+        (("x", "a"), "a", ["X-Job: must exist"]),
+        (("x", "y"), None, ["X-Job: must exist", "fletching.yaml:7: must exist"]),
+        ((None, "a"), "a", []),
+        ((None, None), None, []),
+    ],
+)
+def test_unknown_name_is_ignored_and_the_next_offer_counts(
+    names: tuple[str | None, str | None], chosen: str | None, ignored: list[str]
+) -> None:
+    alias, rule = names
+    given = [
+        Offers(kind, {offers.MAIL_CLASS: Offer(name, source)})
+        for kind, name, source in (
+            (SourceKind.RULE, rule, "fletching.yaml:7"),
+            (SourceKind.ALIAS, alias, "X-Job"),
+        )
+        if name is not None
+    ]
+    decisions = Decisions()
+    found = decisions.choose_named(
+        RankedOffers(given), offers.MAIL_CLASS, SITES.mail_class, "must exist"
+    )
+    assert (found and found.name) == chosen
+    assert [str(each) for each in decisions.invalid] == ignored
+    assert [each.value for each in decisions.made] == ([chosen] if chosen else [])
