@@ -52,9 +52,9 @@ def event(number: int, type: str = events.CLICK, mail_class: str = "news", **mor
     return Event(type, NOW + number, f"id{number:06}", "mx1", facts, details)
 
 
-def queued(*told: Event) -> list[QueuedEvent]:
+def queued(*sent_events: Event) -> list[QueuedEvent]:
     """Events as a destination gets them."""
-    return [QueuedEvent.parse(f"{each.milliseconds}-0", each.json()) for each in told]
+    return [QueuedEvent.parse(f"{each.milliseconds}-0", each.json()) for each in sent_events]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Request:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = json.loads(self.body)
-        return told
+        sent_events: list[dict[str, Any]] = json.loads(self.body)
+        return sent_events
 
     @property
     def form(self) -> dict[str, str]:

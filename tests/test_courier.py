@@ -126,13 +126,13 @@ def several(count: int, start: int = 0, **more: Any) -> list[Event]:
     return [event(number, **more) for number in range(start, start + count)]
 
 
-def ids(told: list[dict[str, Any]]) -> list[str]:
-    return [each["event_unique_id"] for each in told]
+def ids(sent_events: list[dict[str, Any]]) -> list[str]:
+    return [each["event_unique_id"] for each in sent_events]
 
 
-def came(receiver: Receiver, told: list[Event]) -> None:
+def came(receiver: Receiver, sent_events: list[Event]) -> None:
     """Waits until these have come, in order and once."""
-    wanted = [each.id for each in told]
+    wanted = [each.id for each in sent_events]
     wait_until(f"not {len(wanted)}", lambda: len(receiver.events) >= len(wanted))
     assert ids(receiver.events) == wanted
 
@@ -164,16 +164,16 @@ def test_events_arrive_in_order_and_once(
 def test_unwanted_events_are_acknowledged(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
-    told = [
+    sent_events = [
         event(1),
         event(2, events.OPEN),
         event(3, mail_class="crm"),
         event(4, events.OPEN, "crm"),
         event(5, mail_class="NEWS"),
     ]
-    stream.append(told)
+    stream.append(sent_events)
     deliveries.begin(receiver, wanted=Filter({events.CLICK}, {"news"}))
-    came(receiver, [told[0], told[4]])
+    came(receiver, [sent_events[0], sent_events[4]])
     all_done(stream)
 
 
@@ -185,20 +185,20 @@ def test_failed_batch_is_retried_before_later_events(
 ) -> None:
     answers = itertools.chain([500, 302, 404], itertools.repeat(204))
     receiver.answer = lambda _: Reply(next(answers))
-    told = several(4)
-    stream.append(told)
+    sent_events = several(4)
+    stream.append(sent_events)
     deliveries.begin(receiver, most=2)
     all_done(stream)
     assert [ids(request.events) for request in receiver.requests] == [
-        *([told[0].id, told[1].id] for _ in range(4)),
-        [told[2].id, told[3].id],
+        *([sent_events[0].id, sent_events[1].id] for _ in range(4)),
+        [sent_events[2].id, sent_events[3].id],
     ]
     attempts = [request.headers["x-fletching-attempt"] for request in receiver.requests]
     assert attempts == ["1", "2", "3", "4", "1"]
     queued = {request.headers["x-fletching-first-queued"] for request in receiver.requests[:4]}
     assert len(queued) == 1
-    said = [line for line in capfd.readouterr().err.splitlines() if "destination_" in line]
-    assert said == [
+    logged = [line for line in capfd.readouterr().err.splitlines() if "destination_" in line]
+    assert logged == [
         'destination_failed destination=shop reason="status 500"',
         "destination_recovered destination=shop",
     ]
@@ -212,25 +212,25 @@ def test_unacceptable_event_is_dead_lettered(
 ) -> None:
     answers = itertools.chain([406], itertools.repeat(204))
     receiver.answer = lambda _: Reply(next(answers))
-    told = several(4)
-    stream.append(told)
+    sent_events = several(4)
+    stream.append(sent_events)
     deliveries.begin(receiver, most=2)
     all_done(stream)
     assert len(receiver.requests) == 2
-    assert dead(stream) == [(each.json(), "status 406") for each in told[:2]]
+    assert dead(stream) == [(each.json(), "status 406") for each in sent_events[:2]]
     assert 'dead_lettered destination=shop events=2 reason="status 406"' in capfd.readouterr().err
 
 
 def test_batch_that_is_too_large_is_split(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
-    told = [*several(3), event(4, click_url="https://x/" + "y" * 5000)]
-    receiver.answer = lambda asked: Reply(413 if len(asked.body) > 2000 else 204)
-    stream.append(told)
+    sent_events = [*several(3), event(4, click_url="https://x/" + "y" * 5000)]
+    receiver.answer = lambda requested: Reply(413 if len(requested.body) > 2000 else 204)
+    stream.append(sent_events)
     deliveries.begin(receiver)
     all_done(stream)
-    assert dead(stream) == [(told[3].json(), "status 413")]
-    assert [len(asked.events) for asked in receiver.requests] == [4, 2, 2, 1, 1]
+    assert dead(stream) == [(sent_events[3].json(), "status 413")]
+    assert [len(requested.events) for requested in receiver.requests] == [4, 2, 2, 1, 1]
 
 
 def test_event_refused_too_often_is_dead_lettered(
@@ -239,20 +239,20 @@ def test_event_refused_too_often_is_dead_lettered(
     deliveries: Begun,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    told = several(8)
-    bad = told[5].id
-    receiver.answer = lambda asked: Reply(400 if bad in ids(asked.events) else 204)
-    stream.append(told)
+    sent_events = several(8)
+    bad = sent_events[5].id
+    receiver.answer = lambda requested: Reply(400 if bad in ids(requested.events) else 204)
+    stream.append(sent_events)
     deliveries.begin(receiver, max_attempts=3)
     all_done(stream)
-    assert dead(stream) == [(told[5].json(), "status 400")]
-    arrived = [asked for asked in receiver.requests if bad not in ids(asked.events)]
-    good = [event["event_unique_id"] for asked in arrived for event in asked.events]
-    assert good == [each.id for each in told if each.id != bad]
-    alone = [asked for asked in receiver.requests if ids(asked.events) == [bad]]
-    assert [asked.headers["x-fletching-attempt"] for asked in alone] == ["1", "2", "3"]
-    said = capfd.readouterr().err
-    assert said.count("destination_failed") == said.count("destination_recovered") == 1
+    assert dead(stream) == [(sent_events[5].json(), "status 400")]
+    arrived = [requested for requested in receiver.requests if bad not in ids(requested.events)]
+    good = [event["event_unique_id"] for requested in arrived for event in requested.events]
+    assert good == [each.id for each in sent_events if each.id != bad]
+    alone = [requested for requested in receiver.requests if ids(requested.events) == [bad]]
+    assert [requested.headers["x-fletching-attempt"] for requested in alone] == ["1", "2", "3"]
+    logged = capfd.readouterr().err
+    assert logged.count("destination_failed") == logged.count("destination_recovered") == 1
 
 
 def test_event_accepted_at_the_last_attempt_is_delivered(
@@ -260,8 +260,8 @@ def test_event_accepted_at_the_last_attempt_is_delivered(
 ) -> None:
     answers = itertools.chain([400, 400, 422], itertools.repeat(204))
     receiver.answer = lambda _: Reply(next(answers))
-    told = several(1)
-    stream.append(told)
+    sent_events = several(1)
+    stream.append(sent_events)
     deliveries.begin(receiver, max_attempts=4)
     all_done(stream)
     assert len(receiver.requests) == 4
@@ -289,21 +289,21 @@ def test_events_taken_by_another_courier_are_reclaimed(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     """One that did not know yet that its lease was over."""
-    told, asked, go_on = several(6), threading.Event(), threading.Event()
+    sent_events, requested, go_on = several(6), threading.Event(), threading.Event()
 
     def slow(_: Request) -> Reply:
-        asked.set()
+        requested.set()
         go_on.wait(30)
         return Reply()
 
     receiver.answer = slow
-    stream.append(told[:3])
+    stream.append(sent_events[:3])
     deliveries.begin(receiver)
-    assert asked.wait(30)
-    stream.append(told[3:])
+    assert requested.wait(30)
+    stream.append(sent_events[3:])
     assert len(stream.take("shop", delivery.CONSUMER, 10, 0)) == 3
     go_on.set()
-    came(receiver, told)
+    came(receiver, sent_events)
     all_done(stream)
 
 
@@ -314,14 +314,14 @@ def test_destination_that_is_gone_gets_no_more_requests(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     receiver.answer = lambda _: Reply(410)
-    told = several(4)
-    stream.append(told[:3])
+    sent_events = several(4)
+    stream.append(sent_events[:3])
     deliveries.begin(receiver, most=2)
     all_done(stream)
-    stream.append(told[3:])
+    stream.append(sent_events[3:])
     all_done(stream)
     assert len(receiver.requests) == 1
-    assert dead(stream) == [(each.json(), "status 410") for each in told]
+    assert dead(stream) == [(each.json(), "status 410") for each in sent_events]
     assert 'destination_stopped destination=shop reason="status 410"' in capfd.readouterr().err
 
 
@@ -329,11 +329,11 @@ def test_event_not_delivered_in_time_is_dead_lettered(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
     receiver.answer = lambda _: Reply(503)
-    told = several(3)
-    stream.append(told)
+    sent_events = several(3)
+    stream.append(sent_events)
     deliveries.begin(receiver, keep=1, most=1)
     all_done(stream)
-    assert dead(stream) == [(each.json(), "not delivered in time") for each in told]
+    assert dead(stream) == [(each.json(), "not delivered in time") for each in sent_events]
     receiver.answer = lambda _: Reply(204)
     receiver.requests.clear()
     late = several(1, 3)
@@ -344,12 +344,12 @@ def test_event_not_delivered_in_time_is_dead_lettered(
 def test_invalid_entry_is_dead_lettered(
     stream: EventLog, redis: RedisServer, receiver: Receiver, deliveries: Begun
 ) -> None:
-    told = several(2)
-    stream.append(told[:1])
+    sent_events = several(2)
+    stream.append(sent_events[:1])
     redis.client.xadd(keys.EVENTS, {"event": "{"})
-    stream.append(told[1:])
+    stream.append(sent_events[1:])
     deliveries.begin(receiver)
-    came(receiver, told)
+    came(receiver, sent_events)
     all_done(stream)
     assert [json for json, _ in dead(stream)] == ["{"]
 
@@ -357,14 +357,14 @@ def test_invalid_entry_is_dead_lettered(
 def test_row_rejected_by_a_database_does_not_stop_others(
     stream: EventLog, deliveries: Begun, tmp_path: Path
 ) -> None:
-    told = [*several(2), event(77, bounce_code=2**80), *several(2, 3)]
-    stream.append(told)
+    sent_events = [*several(2), event(77, bounce_code=2**80), *several(2, 3)]
+    stream.append(sent_events)
     deliveries.begin(Sql(f"sqlite:///{tmp_path}/events.sqlite"))
     all_done(stream)
-    assert [json for json, _ in dead(stream)] == [told[2].json()]
+    assert [json for json, _ in dead(stream)] == [sent_events[2].json()]
     with sqlite3.connect(tmp_path / "events.sqlite") as file:
         found = file.execute("SELECT event_unique_id FROM fletching_events ORDER BY 1").fetchall()
-    assert [id for (id,) in found] == [each.id for each in (*told[:2], *told[3:])]
+    assert [id for (id,) in found] == [each.id for each in (*sent_events[:2], *sent_events[3:])]
 
 
 class Broken:
@@ -390,15 +390,15 @@ class Broken:
 def test_unexpected_error_loses_no_event(
     stream: EventLog, deliveries: Begun, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = several(5)
-    stream.append(told)
+    sent_events = several(5)
+    stream.append(sent_events)
     broken = Broken()
     deliveries.begin(broken)
     all_done(stream)
-    assert broken.got == [each.id for each in told]
-    said = capfd.readouterr().err
-    assert 'delivery_failed destination=shop error="RuntimeError: a fault"' in said
-    assert "traceback destination=shop" in said
+    assert broken.got == [each.id for each in sent_events]
+    logged = capfd.readouterr().err
+    assert 'delivery_failed destination=shop error="RuntimeError: a fault"' in logged
+    assert "traceback destination=shop" in logged
 
 
 def test_slow_destination_does_not_delay_others(
@@ -410,16 +410,16 @@ def test_slow_destination_does_not_delay_others(
         go_on.wait(30)
         return Reply()
 
-    told = several(300)
-    stream.append(told)
+    sent_events = several(300)
+    stream.append(sent_events)
     with Receiver(slow) as other:
         deliveries.begin(other, "slow")
         wait_until("not asked", lambda: bool(other.requests))
         deliveries.begin(receiver, "fast")
-        came(receiver, told)
+        came(receiver, sent_events)
         assert len(other.requests) == 1
         go_on.set()
-        came(other, told)
+        came(other, sent_events)
 
 
 def test_two_couriers_keep_the_order(
@@ -427,37 +427,37 @@ def test_two_couriers_keep_the_order(
 ) -> None:
     first = deliveries.begin(receiver, most=3)
     deliveries.begin(receiver, most=3)
-    told = several(50)
-    stream.append(told)
-    came(receiver, told)
+    sent_events = several(50)
+    stream.append(sent_events)
+    came(receiver, sent_events)
     first.end()
     assert first.wait(30)
     more = several(50, 50)
     stream.append(more)
-    came(receiver, told + more)
+    came(receiver, sent_events + more)
 
 
 def test_lost_lease_stops_the_delivery(
     stream: EventLog, redis: RedisServer, receiver: Receiver, deliveries: Begun
 ) -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    requested, go_on = threading.Event(), threading.Event()
 
     def slow(_: Request) -> Reply:
-        asked.set()
+        requested.set()
         go_on.wait(30)
         return Reply()
 
     receiver.answer = slow
-    told = several(6)
-    stream.append(told)
+    sent_events = several(6)
+    stream.append(sent_events)
     first = deliveries.begin(receiver, most=2)
-    assert asked.wait(30)
+    assert requested.wait(30)
     redis.client.set(keys.lease("courier:shop"), "another", px=500)
     first.renew()
     go_on.set()
     # The batch in hand is done; the others are left to whoever has the lease next.
     all_done(stream)
-    assert ids(receiver.events) == [each.id for each in told]
+    assert ids(receiver.events) == [each.id for each in sent_events]
 
 
 def test_renewed_lease_is_kept(
@@ -481,13 +481,13 @@ def test_renewed_lease_is_kept(
 def test_rewound_destination_gets_events_again(
     stream: EventLog, receiver: Receiver, deliveries: Begun
 ) -> None:
-    told = several(5)
-    stream.append(told)
+    sent_events = several(5)
+    stream.append(sent_events)
     deliveries.begin(receiver)
-    came(receiver, told)
+    came(receiver, sent_events)
     all_done(stream)
     stream.rewind("shop", 0)
-    came(receiver, told + told)
+    came(receiver, sent_events + sent_events)
 
 
 # As a process
@@ -498,25 +498,25 @@ def test_killed_courier_loses_no_event(
 ) -> None:
     """Two couriers; whichever has the destination is killed in the middle of a batch."""
     section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
-    asked, told = threading.Semaphore(0), several(1000)
+    requested, sent_events = threading.Semaphore(0), several(1000)
     go_on = threading.Event()
 
     def slow(_: Request) -> Reply:
-        asked.release()
+        requested.release()
         go_on.wait(30)
         return Reply()
 
     receiver.answer = slow
     couriers = [Courier(tmp_path / name, redis.url, section) for name in ("one", "two")]
     with couriers[0]:
-        stream.append(told)
-        assert asked.acquire(timeout=30)
+        stream.append(sent_events)
+        assert requested.acquire(timeout=30)
         with couriers[1]:
             couriers[0].daemon.kill()
             receiver.answer = lambda _: Reply()
             go_on.set()
             all_done(stream)
-    wanted = [each.id for each in told]
+    wanted = [each.id for each in sent_events]
     # What was in flight has come twice.
     assert ids(receiver.events) == wanted[:100] + wanted
     assert dead(stream) == []
@@ -527,8 +527,8 @@ def test_old_events_are_delivered_then_trimmed(
 ) -> None:
     """All couriers were away for longer than the stream is kept."""
     section = f"{{keep: 1s, destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
-    told, weeks_ago = several(1500), int(time.time() - 3 * WEEK) * 1000
-    for number, each in enumerate(told):
+    sent_events, weeks_ago = several(1500), int(time.time() - 3 * WEEK) * 1000
+    for number, each in enumerate(sent_events):
         redis.client.xadd(keys.EVENTS, {"event": each.json()}, f"{weeks_ago}-{number}")
     go_on = threading.Event()
 
@@ -540,24 +540,24 @@ def test_old_events_are_delivered_then_trimmed(
     with Courier(tmp_path / "a", redis.url, section) as courier:
         counts = tmp_path / "a" / "state" / "courier.prom"
         wait_until("it does not look", counts.exists)
-        assert stream.length() == len(told)
+        assert stream.length() == len(sent_events)
         assert not courier.lines("dead_lettered")
         go_on.set()
-        came(receiver, told)
-        wait_until("they stay for ever", lambda: stream.length() < len(told))
+        came(receiver, sent_events)
+        wait_until("they stay for ever", lambda: stream.length() < len(sent_events))
 
 
 def test_courier_continues_after_a_restart_of_redis(receiver: Receiver, tmp_path: Path) -> None:
     section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
     with RedisServer("appendfsync always") as own, Courier(tmp_path / "a", own.url, section) as ran:
-        stream, told = EventLog(open_store(own.url)), several(20)
-        stream.append(told[:10])
-        came(receiver, told[:10])
+        stream, sent_events = EventLog(open_store(own.url)), several(20)
+        stream.append(sent_events[:10])
+        came(receiver, sent_events[:10])
         own.stop()
         wait_until("it does not say so", lambda: bool(ran.lines("redis_unavailable")))
         own.start()
-        stream.append(told[10:])
-        came(receiver, told)
+        stream.append(sent_events[10:])
+        came(receiver, sent_events)
         wait_until("it does not say so", lambda: bool(ran.lines("redis_available")))
         assert len(ran.lines("redis_unavailable")) == 1
 
@@ -590,32 +590,32 @@ def test_sighup_reopens_files_and_reloads(
     def lines(path: Path) -> list[str]:
         return ids(list(map(json.loads, path.read_text().splitlines()))) if path.exists() else []
 
-    told = several(3)
+    sent_events = several(3)
     one = f"{{name: one, file: {first}}}"
     with Courier(tmp_path / "a", redis.url, f"{{destinations: [{one}]}}") as ran:
-        stream.append(told[:1])
-        wait_until("not written", lambda: lines(first) == [told[0].id])
+        stream.append(sent_events[:1])
+        wait_until("not written", lambda: lines(first) == [sent_events[0].id])
         first.rename(moved)
         ran.reload()
-        stream.append(told[1:2])
-        wait_until("not written", lambda: lines(first) == [told[1].id])
+        stream.append(sent_events[1:2])
+        wait_until("not written", lambda: lines(first) == [sent_events[1].id])
         ran.configure("{destinations: [{name: one}]}")
         ran.reload()
         assert "reload=failed" in ran.lines("configuration")[-1]
         two = f"{{name: two, file: {second}}}"
         ran.configure(f"{{destinations: [{one}, {two}]}}")
         ran.reload()
-        stream.append(told[2:])
-        wait_until("not written", lambda: lines(first) == [told[1].id, told[2].id])
+        stream.append(sent_events[2:])
+        wait_until("not written", lambda: lines(first) == [sent_events[1].id, sent_events[2].id])
         # A destination that is new gets what is still there.
-        wait_until("not written", lambda: lines(second) == [each.id for each in told])
-    assert lines(moved) == [told[0].id]
+        wait_until("not written", lambda: lines(second) == [each.id for each in sent_events])
+    assert lines(moved) == [sent_events[0].id]
 
 
 def test_all_kinds_of_destinations_at_once(
     stream: EventLog, redis: RedisServer, tmp_path: Path
 ) -> None:
-    told = [*several(3), event(3, events.UNSUBSCRIBE, click_url="")]
+    sent_events = [*several(3), event(3, events.UNSUBSCRIBE, click_url="")]
     file, database = tmp_path / "events.jsonl", tmp_path / "events.sqlite"
     secret = tmp_path / "secret"
     secret.write_text("what the shop and we know\n")
@@ -629,16 +629,18 @@ def test_all_kinds_of_destinations_at_once(
 mail_classes: {{news: {{list_unsubscribe: false, track: {{clicks: false, opens: false}}}}}}
 """
         with Courier(tmp_path / "a", redis.url, section):
-            stream.append(told)
+            stream.append(sent_events)
             for name in ("shop", "wizz", "file", "base"):
                 all_done(stream, name)
-        assert ids(shop.events) == [each.id for each in told[:3]]
+        assert ids(shop.events) == [each.id for each in sent_events[:3]]
         assert "x-fletching-signature" in shop.requests[0].headers
-        assert [request.form["event_unique_id"] for request in wizz.requests] == [told[3].id]
-    assert file.read_text().splitlines() == [each.json() for each in told]
-    with sqlite3.connect(database) as asked:
-        found = asked.execute("SELECT event_unique_id FROM fletching_events ORDER BY 1").fetchall()
-    assert [id for (id,) in found] == [each.id for each in told]
+        assert [request.form["event_unique_id"] for request in wizz.requests] == [sent_events[3].id]
+    assert file.read_text().splitlines() == [each.json() for each in sent_events]
+    with sqlite3.connect(database) as requested:
+        found = requested.execute(
+            "SELECT event_unique_id FROM fletching_events ORDER BY 1"
+        ).fetchall()
+    assert [id for (id,) in found] == [each.id for each in sent_events]
 
 
 def test_courier_metrics(
@@ -646,8 +648,8 @@ def test_courier_metrics(
 ) -> None:
     answers = itertools.chain([500, 406], itertools.repeat(204))
     receiver.answer = lambda _: Reply(next(answers))
-    told = several(102)
-    stream.append(told)
+    sent_events = several(102)
+    stream.append(sent_events)
     section = f"{{destinations: [{{name: shop, webhook: '{receiver.url}'}}]}}"
     with Courier(tmp_path / "a", redis.url, section) as ran:
         all_done(stream)
@@ -683,12 +685,12 @@ def test_courier_metrics(
     ],
 )
 def test_courier_does_not_start_with_a_wrong_configuration(
-    section: str, said: str, tmp_path: Path
+    section: str, logged: str, tmp_path: Path
 ) -> None:
     ran = Courier(tmp_path / "a", "redis://127.0.0.1:1/0", section)
     with pytest.raises(Exception, match=r"ended at once"):
         ran.start()
-    assert re.search(rf"(?m)^/.*/\S+\.yaml:\d+: .*{re.escape(said)}", ran.log())
+    assert re.search(rf"(?m)^/.*/\S+\.yaml:\d+: .*{re.escape(logged)}", ran.log())
     assert ran.daemon.wait() == 2
 
 
@@ -702,6 +704,8 @@ def test_failed_reload_changes_nothing(
         ran.configure(f"{{destinations: [{{name: a, file: {tmp_path}}}]}}")
         ran.reload()
         assert "destinations[0].file" in ran.lines("configuration")[0]
-        told = event(1)
-        stream.append([told])
-        wait_until("not written", lambda: path.exists() and path.read_text() == told.json() + "\n")
+        sent_events = event(1)
+        stream.append([sent_events])
+        wait_until(
+            "not written", lambda: path.exists() and path.read_text() == sent_events.json() + "\n"
+        )

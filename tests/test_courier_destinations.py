@@ -46,15 +46,15 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
-    told = [event(number) for number in range(3)]
-    answer = Webhook(receiver.url, SECRET, as_form=False).deliver(queued(*told), attempt=2)
+    sent_events = [event(number) for number in range(3)]
+    answer = Webhook(receiver.url, SECRET, as_form=False).deliver(queued(*sent_events), attempt=2)
     assert answer.verdict is Verdict.DELIVERED
     (request,) = receiver.requests
     assert request.path == "/hook?of=shop"
-    assert request.events == [each.fields() for each in told]
+    assert request.events == [each.fields() for each in sent_events]
     assert request.headers["content-type"] == "application/json"
     assert request.headers["x-fletching-attempt"] == "2"
-    assert request.headers["x-fletching-first-queued"] == told[0].fields()["timestamp"]
+    assert request.headers["x-fletching-first-queued"] == sent_events[0].fields()["timestamp"]
 
 
 def test_webhook_requests_are_signed(receiver: Receiver) -> None:
@@ -373,11 +373,11 @@ def read(path: Path) -> list[str]:
 
 def test_file_gets_one_line_for_each_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    told = [event(number) for number in range(3)]
+    sent_events = [event(number) for number in range(3)]
     file = JsonLines(path, None)
-    assert file.deliver(queued(*told[:2]), 1).verdict is Verdict.DELIVERED
-    assert file.deliver(queued(*told[2:]), 1).verdict is Verdict.DELIVERED
-    assert path.read_text() == "".join(each.json() + "\n" for each in told)
+    assert file.deliver(queued(*sent_events[:2]), 1).verdict is Verdict.DELIVERED
+    assert file.deliver(queued(*sent_events[2:]), 1).verdict is Verdict.DELIVERED
+    assert path.read_text() == "".join(each.json() + "\n" for each in sent_events)
     assert path.stat().st_mode & 0o777 & ~0o640 == 0
     file.close()
 

@@ -177,12 +177,12 @@ def test_text_that_is_not_an_event_raises(text: str) -> None:
 
 def test_form_has_the_fields_of_the_event() -> None:
     fields = event(7, click_url="https://example.com/?a=1&b=ü", is_bot=True).fields()
-    told = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
-    assert {name: values[0] for name, values in told.items()} == {
+    parsed = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
+    assert {name: values[0] for name, values in parsed.items()} == {
         **{name: str(value) for name, value in fields.items()},
         "is_bot": "1",
     }
-    assert told["listid"] == ["t100"]
+    assert parsed["listid"] == ["t100"]
 
 
 @pytest.mark.parametrize(
@@ -205,5 +205,5 @@ def test_form_values_by_type(value: object, text: str) -> None:
 def test_form_encodes_any_text(fields: dict[str, str]) -> None:
     fields = json.loads(json.dumps(fields))
     if all(c < "\ud800" or c > "\udfff" for each in fields.items() for text in each for c in text):
-        told = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
-        assert {name: values[0] for name, values in told.items()} == fields
+        parsed = parse_qs(webhook.form(fields).decode("ascii"), keep_blank_values=True)
+        assert {name: values[0] for name, values in parsed.items()} == fields

@@ -83,12 +83,12 @@ everywhere = pytest.mark.parametrize("database", DATABASES, indirect=True)
 
 @everywhere
 def test_database_gets_one_row_for_each_event(database: Database) -> None:
-    told = [event(1), event(2, events.OPEN, is_privacy_open=True)]
+    sent_events = [event(1), event(2, events.OPEN, is_privacy_open=True)]
     sql = Sql(database.url)
-    assert sql.deliver(queued(*told), 1).verdict is Verdict.DELIVERED
+    assert sql.deliver(queued(*sent_events), 1).verdict is Verdict.DELIVERED
     columns = "event_unique_id, event_type, event_time, email, message_number, click_url"
     found = database.ask(f"SELECT {columns} FROM fletching_events ORDER BY 1")
-    fields = [each.fields() for each in told]
+    fields = [each.fields() for each in sent_events]
     assert list(found) == [tuple(each[name] for name in columns.split(", ")) for each in fields]
     ((whole,),) = database.ask("SELECT event FROM fletching_events WHERE is_privacy_open")
     assert (json.loads(whole) if isinstance(whole, str) else whole) == fields[1]
@@ -216,11 +216,11 @@ def test_campaign_and_time_are_indexed(database: Database, question: str) -> Non
 
 @everywhere
 def test_repeated_event_is_one_row(database: Database) -> None:
-    told = [event(1), event(2), event(3)]
+    sent_events = [event(1), event(2), event(3)]
     first, second = Sql(database.url), Sql(database.url)
-    assert first.deliver(queued(*told[:2]), 1).verdict is Verdict.DELIVERED
-    assert second.deliver(queued(*told, told[2]), 2).verdict is Verdict.DELIVERED
-    assert first.deliver(queued(*told), 3).verdict is Verdict.DELIVERED
+    assert first.deliver(queued(*sent_events[:2]), 1).verdict is Verdict.DELIVERED
+    assert second.deliver(queued(*sent_events, sent_events[2]), 2).verdict is Verdict.DELIVERED
+    assert first.deliver(queued(*sent_events), 3).verdict is Verdict.DELIVERED
     found = database.ask("SELECT event_unique_id FROM fletching_events ORDER BY 1")
     assert [id for (id,) in found] == ["id000001", "id000002", "id000003"]
     first.close()
@@ -416,14 +416,14 @@ def matrix() -> Iterator[Table]:
 def _bad_texts() -> list[tuple[str, str]]:
     """What is odd about an event, and the event in JSON. Ids are in this order."""
     odd = {"plain": "a", "emoji": EMOJI, "NUL": "\0", "lone surrogate": "\ud800"}
-    told = []
+    sent_events = []
     for number, (name, text) in enumerate(odd.items()):
         fields = event(number, html_or_text="", bot_reason="", bounce_type="").fields()
         for field, value in fields.items():
             if isinstance(value, str) and field not in ("event_type", "timestamp"):
                 fields[field] = value if field == "event_unique_id" else f"{value}{text}"
-        told.append((name, json.dumps(fields)))
-    return told
+        sent_events.append((name, json.dumps(fields)))
+    return sent_events
 
 
 DEAD = {
@@ -448,8 +448,8 @@ def test_unstorable_texts_and_a_restart(
     pauses = Pauses(first=0.01, longest=0.05)
     carrying = Delivery(order, stream, clock, lease, counted, pauses=pauses, check_every=0.02)
 
-    def send(told: list[str]) -> None:
-        for each in told:
+    def send(sent_events: list[str]) -> None:
+        for each in sent_events:
             redis.client.xadd(keys.EVENTS, {"event": each})
 
     def nothing_left() -> bool:

@@ -39,7 +39,7 @@ def redis(running_redis: RedisServer) -> RedisServer:
     return running_redis
 
 
-def told(redis: RedisServer) -> list[dict[str, object]]:
+def prepared_events(redis: RedisServer) -> list[dict[str, object]]:
     return [json.loads(event) for _, event in EventLog(open_store(redis.url)).read("0", 100)]
 
 
@@ -47,7 +47,7 @@ def test_message_prepared_is_written_for_a_destination_that_wants_it(redis: Redi
     with MilterDaemon(redis.url, TOLD) as milter:
         replies = [milter.mail(FROM, ID), milter.mail(FROM)]
         assert [reply.replies for reply in replies] == [[ACCEPT], [ACCEPT]]
-    first, second = told(redis)
+    first, second = prepared_events(redis)
     assert (
         first.items()
         >= {
@@ -69,7 +69,7 @@ def test_message_prepared_is_not_written_without_such_a_destination(
 ) -> None:
     with MilterDaemon(redis.url, config) as milter:
         milter.mail(FROM)
-    assert told(redis) == []
+    assert prepared_events(redis) == []
 
 
 def test_warnings_are_counted_with_the_campaign(redis: RedisServer) -> None:

@@ -261,18 +261,18 @@ def test_listening_thread_survives_unexpected_errors(
     lone: tuple[RedisServer, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else nobody would hear of the next failover."""
-    answer, heard = sentinels_module._answer, []
+    answer, calls = sentinels_module._answer, []
 
-    def strange(*asked: Any) -> Any:
+    def strange(*arguments: Any) -> Any:
         if threading.current_thread().name.startswith("sentinel-"):
-            heard.append(asked)
+            calls.append(arguments)
             raise ValueError("not what a sentinel says")
-        return answer(*asked)
+        return answer(*arguments)
 
     monkeypatch.setattr(sentinels_module, "_answer", strange)
     connection = open_store(lone[1])
     connection.ask(lambda client: client.ping())
-    wait_until("it does not ask again", lambda: len(heard) > 1)
+    wait_until("it does not ask again", lambda: len(calls) > 1)
 
 
 def test_no_thread_runs_without_sentinels() -> None:

@@ -145,12 +145,12 @@ class Model:
         return {kind: None if kind in unknown else counts[kind] for kind in KINDS}
 
     def hours(self, name: str) -> dict[str, dict[int, int]]:
-        told: dict[str, dict[int, int]] = {}
+        stats: dict[str, dict[int, int]] = {}
         for kind in ("sent", "opens", "clicks", "unsubscribes"):
-            told[kind] = Counter(
+            stats[kind] = Counter(
                 hour * HOUR for of, what, hour, *_ in self.counted if (of, what) == (name, kind)
             )
-        return told
+        return stats
 
     def links(self, name: str) -> set[Link]:
         return {
@@ -164,8 +164,8 @@ class Model:
         for campaign, kind, hour, mtaid, listid in self.counted:
             if name in (None, campaign):
                 day = datetime.fromtimestamp(hour * HOUR, UTC).date().isoformat()
-                told = {"mail_class": CLASSES[campaign], "listid": listid, "mtaid": mtaid}
-                row = (told | {"day": day})[what]
+                stats = {"mail_class": CLASSES[campaign], "listid": listid, "mtaid": mtaid}
+                row = (stats | {"day": day})[what]
                 rows[row][kind] += 1
                 of_row[row].append(campaign)
         return tuple(
@@ -231,7 +231,7 @@ def test_counts_equal_those_of_a_plain_model(
 ) -> None:
     running_store.flush()
     model, campaigns = Model(), asking(running_store)
-    log, told = EventLog(shared_store(running_store.url)), statistics_of(running_store.url)
+    log, stats = EventLog(shared_store(running_store.url)), statistics_of(running_store.url)
     sent = Sent(shared_store(running_store.url))
     for message in messages:
         send(campaigns, sent, message.question, message.mtaid)
@@ -242,16 +242,16 @@ def test_counts_equal_those_of_a_plain_model(
             model.happened(event)
 
     for name in (A, B, C):
-        assert told.campaign(name) == model.campaign(name)
+        assert stats.campaign(name) == model.campaign(name)
         if name in model.opened:
-            assert told.hours(name) == model.hours(name)
-            assert set(told.links(name)) == model.links(name)
-            assert len(told.links(name)) == len(model.links(name))
+            assert stats.hours(name) == model.hours(name)
+            assert set(stats.links(name)) == model.links(name)
+            assert len(stats.links(name)) == len(model.links(name))
             for what in DIMENSIONS:
-                assert told.by(what, name) == model.by(what, name)
+                assert stats.by(what, name) == model.by(what, name)
     for what in DIMENSIONS:
-        assert told.by(what) == model.by(what, None)
-    found = told.campaigns()
+        assert stats.by(what) == model.by(what, None)
+    found = stats.campaigns()
     assert {each.campaign for each in found} == set(model.opened)
     assert [each.opened for each in found] == sorted(model.opened.values(), reverse=True)
 
@@ -263,18 +263,18 @@ def test_repeated_events_do_not_change_unique_counts(
 ) -> None:
     running_store.flush()
     begun(running_store, A, B, C)
-    log, told = EventLog(shared_store(running_store.url)), statistics_of(running_store.url)
+    log, stats = EventLog(shared_store(running_store.url)), statistics_of(running_store.url)
     log.append(batch)
-    once = [counted_once(told, name) for name in (A, B, C)]
+    once = [counted_once(stats, name) for name in (A, B, C)]
     log.append(batch)
-    assert [counted_once(told, name) for name in (A, B, C)] == once
+    assert [counted_once(stats, name) for name in (A, B, C)] == once
 
 
-def counted_once(told: Statistics, name: str) -> tuple[object, ...]:
+def counted_once(stats: Statistics, name: str) -> tuple[object, ...]:
     """What a second time must not change."""
-    found = told.campaign(name)
+    found = stats.campaign(name)
     assert found is not None
-    links = sorted((link.url, link.unique_clicks) for link in told.links(name))
+    links = sorted((link.url, link.unique_clicks) for link in stats.links(name))
     counts = found.unique_opens, found.confirmed_opens, found.unique_clicks, found.unsubscribes
     return (*counts, found.complaints, tuple(links))
 
@@ -311,18 +311,18 @@ def only(rows: Sequence[Row], kind: str) -> dict[str, int]:
 
 def test_bot_clicks_are_counted_separately(store: Stores) -> None:
     begun(store, A)
-    told = append(
+    stats = append(
         store,
         event(events.CLICK, 1, is_bot=True),
         event(events.CLICK, 1, is_bot=False),
         event(events.CLICK, 2, is_bot=True),
         event(events.OPEN, 2, is_bot=True),
     )
-    found = told.campaign(A)
+    found = stats.campaign(A)
     assert found is not None
     assert (found.clicks, found.unique_clicks, found.bot_clicks) == (1, 1, 2)
     assert (found.opens, found.unique_opens, found.bot_opens) == (0, 1, 1)
-    assert told.links(A) == (Link("https://example.com/", 1, 1, 2),)
+    assert stats.links(A) == (Link("https://example.com/", 1, 1, 2),)
 
 
 OPENED, BY_PROXY, BY_BOT = "opened", "by a proxy", "by a bot"
@@ -361,8 +361,10 @@ def test_opens_of_persons_proxies_and_bots_are_counted_separately(
     unique_clicks: int,
 ) -> None:
     begun(store, A)
-    told = append(store, *(event(HAPPENED[each][0], 1, **HAPPENED[each][1]) for each in dimensions))
-    found = told.campaign(A)
+    stats = append(
+        store, *(event(HAPPENED[each][0], 1, **HAPPENED[each][1]) for each in dimensions)
+    )
+    found = stats.campaign(A)
     assert found is not None
     assert (found.opens, found.privacy_opens) == (opens, privacy)
     assert (found.unique_opens, found.confirmed_opens) == (unique, confirmed)
@@ -376,10 +378,10 @@ def test_unique_clicks_never_exceed_confirmed_or_unique_opens(
 ) -> None:
     running_store.flush()
     begun(running_store, A)
-    told = append(
+    stats = append(
         running_store, *(event(HAPPENED[what][0], n, **HAPPENED[what][1]) for what, n in played)
     )
-    found = told.campaign(A)
+    found = stats.campaign(A)
     assert found is not None
     unique = found.unique_clicks, found.confirmed_opens, found.unique_opens
     assert sorted(each or 0 for each in unique) == list(unique)
@@ -389,8 +391,10 @@ def test_counts_without_a_source_are_unknown(store: Stores) -> None:
     begun(store, A, B)
     log = EventLog(shared_store(store.url))
     log.append([event(events.BOUNCE, campaign=B, bounce_type="s"), event(events.CLICK, 2)])
-    told = Statistics(shared_store(store.url), lambda name: NEWS if name == "News" else frozenset())
-    one, other = told.campaign(A), told.campaign(B)
+    stats = Statistics(
+        shared_store(store.url), lambda name: NEWS if name == "News" else frozenset()
+    )
+    one, other = stats.campaign(A), stats.campaign(B)
     assert one is not None
     assert other is not None
     assert (one.opens, one.unique_opens, one.clicks, one.unsubscribes) == (0, 1, 1, None)
@@ -407,18 +411,18 @@ NEWS = frozenset({"opens", "clicks"})
 
 def test_row_of_a_breakdown_needs_one_campaign_with_a_source(store: Stores) -> None:
     begun(store, A, C)
-    told = append(store, event(events.BOUNCE, campaign=C, bounce_type="h"))
-    news, shop = told.by("mail_class")
+    stats = append(store, event(events.BOUNCE, campaign=C, bounce_type="h"))
+    news, shop = stats.by("mail_class")
     assert (news.bounces_hard, shop.bounces_hard, shop.bounces_soft) == (None, 1, 0)
-    (day,) = told.by("day")
+    (day,) = stats.by("day")
     assert (day.bounces_hard, day.complaints) == (1, None)
 
 
 def test_lowest_and_highest_message_numbers_are_counted(store: Stores) -> None:
     begun(store, A)
     numbers = (1, 2, 999_999, 1_000_000)
-    told = append(store, *(event(events.OPEN, number) for number in numbers * 3))
-    found = told.campaign(A)
+    stats = append(store, *(event(events.OPEN, number) for number in numbers * 3))
+    found = stats.campaign(A)
     assert found is not None
     assert (found.opens, found.unique_opens) == (12, 4)
 
@@ -426,8 +430,8 @@ def test_lowest_and_highest_message_numbers_are_counted(store: Stores) -> None:
 def test_bits_of_the_highest_numbers_take_little_memory(store: Stores) -> None:
     begun(store, A)
     numbers = (1, 65_535, 65_536, HIGHEST - 1, HIGHEST)
-    told = append(store, *(event(events.OPEN, number) for number in numbers * 2))
-    found = told.campaign(A)
+    stats = append(store, *(event(events.OPEN, number) for number in numbers * 2))
+    found = stats.campaign(A)
     assert found is not None
     assert (found.opens, found.unique_opens) == (10, 5)
     keys = store.keys("*seen*:opens:*")
@@ -438,9 +442,9 @@ def test_bits_of_the_highest_numbers_take_little_memory(store: Stores) -> None:
 def test_large_batch_is_counted(store: Stores) -> None:
     begun(store, A, B)
     opens = [event(events.OPEN, number, campaign=name) for name in (A, B) for number in range(555)]
-    told = append(store, *opens, *opens)
+    stats = append(store, *opens, *opens)
     for name in (A, B):
-        found = told.campaign(name)
+        found = stats.campaign(name)
         assert found is not None
         assert (found.opens, found.unique_opens) == (1110, 555)
 
@@ -470,8 +474,8 @@ def test_damaged_counters_do_not_stop_other_events(
     key = keys.counts(A)
     store.look.delete(key)
     store.look.set(key, "x")
-    told = append(store, event(events.CLICK, 1), event(events.CLICK, 1, campaign=B))
-    found = told.campaign(B)
+    stats = append(store, event(events.CLICK, 1), event(events.CLICK, 1, campaign=B))
+    found = stats.campaign(B)
     assert found is not None
     assert found.clicks == 1
     assert f"counting_failed campaign={keys.campaign(A)}" in capfd.readouterr().err
@@ -481,13 +485,13 @@ def test_damaged_counters_do_not_stop_other_events(
 def test_unique_clicks_are_counted_for_each_link(store: Stores) -> None:
     begun(store, A)
     one, two = "https://example.com/1", "https://example.com/2"
-    told = append(
+    stats = append(
         store,
         *(event(events.CLICK, 1, click_url=url) for url in (one, two, one)),
         event(events.CLICK, 2, click_url=one),
     )
-    assert told.links(A) == (Link(one, 3, 2, 0), Link(two, 1, 1, 0))
-    found = told.campaign(A)
+    assert stats.links(A) == (Link(one, 3, 2, 0), Link(two, 1, 1, 0))
+    found = stats.campaign(A)
     assert found is not None
     assert (found.clicks, found.unique_clicks) == (4, 2)
 
@@ -500,46 +504,46 @@ def test_unique_clicks_are_counted_for_each_link(store: Stores) -> None:
 def test_names_of_lists_and_virtual_mtas_are_returned_unchanged(store: Stores, name: str) -> None:
     asked = replace(Mail(A, name, name, 0).question, mail_class="News")
     send(asking(store), Sent(shared_store(store.url)), asked, name)
-    told = append(store, event(events.OPEN, listid=name, mtaid=name))
+    stats = append(store, event(events.OPEN, listid=name, mtaid=name))
     dimensions: tuple[Dimension, ...] = ("listid", "mtaid")
     for what in dimensions:
-        assert told.by(what) == (Row(name=name, **ONE_OPEN),)
+        assert stats.by(what) == (Row(name=name, **ONE_OPEN),)
 
 
 @pytest.mark.parametrize("name", ["t\udcff", "t\0", "\ud800"], ids=ascii)
 def test_name_that_is_not_utf_8_is_as_in_events(store: Stores, name: str) -> None:
     send(asking(store), Sent(shared_store(store.url)), Mail(A, name, "", 0).question)
     opened = event(events.OPEN, listid=name)
-    told = append(store, opened)
-    assert told.by("listid") == (Row(name=str(opened.fields()["listid"]), **ONE_OPEN),)
+    stats = append(store, opened)
+    assert stats.by("listid") == (Row(name=str(opened.fields()["listid"]), **ONE_OPEN),)
 
 
 @pytest.mark.parametrize("url", ["https://e.example/\udcff", "https://e.example/\0|", "x" * 5000])
 def test_unusual_urls_are_counted_as_links(store: Stores, url: str) -> None:
     begun(store, A)
     clicked = event(events.CLICK, click_url=url)
-    told = append(store, clicked)
-    assert told.links(A) == (Link(str(clicked.fields()["click_url"]), 1, 1, 0),)
+    stats = append(store, clicked)
+    assert stats.links(A) == (Link(str(clicked.fields()["click_url"]), 1, 1, 0),)
 
 
 def test_lists_ignore_case_and_virtual_mtas_do_not(store: Stores) -> None:
     begun(store, A)
-    told = append(
+    stats = append(
         store,
         event(events.OPEN, 1, listid="News", mtaid="A"),
         event(events.OPEN, 2, listid="nEWS", mtaid="a"),
     )
-    assert only(told.by("listid"), "opens") == {"news": 2}
-    assert only(told.by("mtaid"), "opens") == {"A": 1, "a": 1}
+    assert only(stats.by("listid"), "opens") == {"news": 2}
+    assert only(stats.by("mtaid"), "opens") == {"A": 1, "a": 1}
 
 
 def test_days_are_in_utc(store: Stores) -> None:
     begun(store, A)
     midnight = (BEGAN + DAY) * 1000
-    told = append(store, *(event(events.OPEN, 1, midnight + past) for past in (-1, 0)))
-    assert only(told.by("day"), "opens") == {"2026-11-21": 1, "2026-11-22": 1}
+    stats = append(store, *(event(events.OPEN, 1, midnight + past) for past in (-1, 0)))
+    assert only(stats.by("day"), "opens") == {"2026-11-21": 1, "2026-11-22": 1}
     # Who comes back the next day is no new reader.
-    assert only(told.by("day"), "unique_opens") == {"2026-11-21": 1}
+    assert only(stats.by("day"), "unique_opens") == {"2026-11-21": 1}
 
 
 def test_events_of_a_lost_campaign_are_counted_until_it_is_created_again(store: Stores) -> None:
@@ -572,22 +576,22 @@ def test_counters_written_in_the_last_minute_expire_with_the_campaign(store: Sto
 
 def test_all_counters_expire_with_the_campaign(store: Stores) -> None:
     begun(store, A)
-    told = append(store, *(event(type) for type in (events.CLICK, events.OPEN)))
+    stats = append(store, *(event(type) for type in (events.CLICK, events.OPEN)))
     kept = store.look.ttl(keys.campaign(A))
     found = store.keys(f"*{A}*")
     assert len(found) == 8
     assert all(kept - 100 < store.look.ttl(key) <= kept for key in found)
     store.look.delete(keys.campaign(A))
-    assert told.campaigns() == ()
+    assert stats.campaigns() == ()
 
 
 def test_newest_campaigns_come_first(store: Stores) -> None:
     campaigns = asking(store)
     for hour, name in enumerate((B, C, A)):
         campaigns.campaign_of(Mail(name, "", "", hour).question)
-    told = statistics_of(store.url)
-    assert [each.campaign for each in told.campaigns()] == [A, C, B]
-    assert [each.campaign for each in told.campaigns(2)] == [A, C]
+    stats = statistics_of(store.url)
+    assert [each.campaign for each in stats.campaigns()] == [A, C, B]
+    assert [each.campaign for each in stats.campaigns(2)] == [A, C]
 
 
 @pytest.mark.parametrize(
@@ -616,9 +620,9 @@ def test_campaigns_are_filtered_and_paged(
     campaigns, sent = asking(store), Sent(shared_store(store.url))
     for hour, each in enumerate((B, C, A)):
         send(campaigns, sent, Mail(each, "", "", hour).question)
-    told = Statistics(shared_store(store.url), measured, page=2)
-    assert [each.campaign for each in told.campaigns(limit, skip, wanted)] == found
-    by_class = {row.name: row.sent for row in told.by("mail_class", wanted=wanted)}
+    stats = Statistics(shared_store(store.url), measured, page=2)
+    assert [each.campaign for each in stats.campaigns(limit, skip, wanted)] == found
+    by_class = {row.name: row.sent for row in stats.by("mail_class", wanted=wanted)}
     if limit is None:
         assert by_class == Counter(CLASSES[each] for each in found)
 
@@ -627,22 +631,22 @@ def test_expired_campaigns_leave_no_gap_in_a_page(store: Stores) -> None:
     begun(store, A)
     for number in range(5):
         store.look.zadd(keys.CAMPAIGNS, {f"ended{number}": BEGAN + DAY + number})
-    told = Statistics(shared_store(store.url), measured, page=2)
-    assert [each.campaign for each in told.campaigns(1)] == [A]
+    stats = Statistics(shared_store(store.url), measured, page=2)
+    assert [each.campaign for each in stats.campaigns(1)] == [A]
     assert store.look.zcard(keys.CAMPAIGNS) == 1
 
 
 def test_newest_campaign_of_a_sendid(store: Stores) -> None:
-    told = statistics_of(store.url)
-    assert told.newest("newsa") is None
+    stats = statistics_of(store.url)
+    assert stats.newest("newsa") is None
     begun(store, A)
-    assert told.newest("NewsA") == told.campaign(A)
+    assert stats.newest("NewsA") == stats.campaign(A)
     # Its window is over.
     store.look.delete(keys.sendid("newsa"))
-    assert told.newest("newsA") == told.campaign(A)
-    assert told.newest("news") is None
+    assert stats.newest("newsA") == stats.campaign(A)
+    assert stats.newest("news") is None
     store.look.delete(keys.campaign(A))
-    assert told.newest("newsa") is None
+    assert stats.newest("newsa") is None
 
 
 def test_every_count_has_a_kind() -> None:
@@ -662,8 +666,8 @@ def test_every_count_has_a_kind() -> None:
 
 
 def test_every_method_raises_without_redis() -> None:
-    told = statistics_of("unix:///no/such/socket")
-    for ask in (told.campaigns, lambda: told.campaign(A), lambda: told.by("day")):
+    stats = statistics_of("unix:///no/such/socket")
+    for ask in (stats.campaigns, lambda: stats.campaign(A), lambda: stats.by("day")):
         with pytest.raises(StoreUnavailable):
             ask()
     with pytest.raises(StoreUnavailable):

@@ -264,12 +264,12 @@ def test_number_costs_one_round_trip(server: RedisServer, campaigns: Campaigns) 
     after = look.info("commandstats")
     # What a script does inside counts here too, but under the names of those commands.
     inside = {"hmget", "time", "info", "hset", "rpush", "expire"}
-    told = {
+    new_calls = {
         name: calls
         for name in {key.removeprefix("cmdstat_") for key in after} - inside
         if (calls := _calls(after, name) - _calls(before, name))
     }
-    assert told == {"evalsha": 100}
+    assert new_calls == {"evalsha": 100}
 
 
 def _calls(statistics: dict[str, dict[str, int]], command: str) -> int:
@@ -318,9 +318,9 @@ def test_outage_and_recovery_are_logged_once(
         assert numbered is not None
         assert numbered.campaign == "aaaaaaaaaaaa"
         campaigns.campaign_of(question())
-    said = capfd.readouterr().err
-    assert said.count("redis_unavailable") == 1
-    assert said.count("redis_available") == 1
+    logged = capfd.readouterr().err
+    assert logged.count("redis_unavailable") == 1
+    assert logged.count("redis_available") == 1
 
 
 def test_idle_connections_that_were_closed_fail_no_mail(
