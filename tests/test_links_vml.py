@@ -15,12 +15,12 @@ from fletching.returning.hits import Moment, Request, Settings, answer
 from fletching.store.events import EventLog
 
 from sandbox.redis_server import RedisServer
+from tests.cli_setting import NEW
+from tests.cli_setting import sent as messages_sent
 from tests.host import Host
 from tests.link_judges import EVERYTHING, html, sent
 from tests.rewriting import read
 from tests.stores import open_store
-from tests.test_cli_returned import NEW
-from tests.test_cli_returned import sent as messages_sent
 
 T0 = "https://t.example/click?0"
 T1 = "https://t.example/click?1"
