@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 HERE, BESIDE, ELSEWHERE = "192.0.2.1", "192.0.2.77", "198.51.100.1"
 RELAY, OTHER_RELAY = "203.0.113.1", "203.0.113.2"
 SIX, BESIDE_SIX, OTHER_SIX = "2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1"
-LISTS = replace(bots.NO_LISTS, apple=Networks([ip_network("203.0.113.0/24")]))
+GOOGLE, OTHER_GOOGLE = "100.64.0.1", "100.64.0.2"
+LISTS = replace(
+    bots.NO_LISTS,
+    apple=Networks([ip_network("203.0.113.0/24")]),
+    google=Networks([ip_network("100.64.0.0/16")]),
+)
 
 Did = tuple[float, str, str, str]
 """Seconds, client, what it did, link."""
@@ -35,7 +40,7 @@ def verdict(did: list[Did], at: float = 0, by: str = HERE) -> str:
     return bursts.verdict(touches, by, int(at * 1000) + 10**6, LISTS)
 
 
-A_PERSON = {
+A_PERSON: dict[str, list[Did]] = {
     "one link": links(0),
     "the same link again and again": [(at / 100, HERE, LINK, "a") for at in range(300)],
     "two in turn": [(at / 100, HERE, LINK, "ab"[at % 2]) for at in range(300)],
@@ -54,18 +59,39 @@ A_PERSON = {
     "a program beside, some time ago": [*links(20), (0, BESIDE, HIDDEN, "x")],
     "several behind a relay": [*links(0, by=RELAY), *links(0.1, 0.2, 0.3, 0.4, by=OTHER_RELAY)],
     "neighbours by IPv6": [*links(0, by=SIX), *links(0.1, 0.2, 0.3, by=OTHER_SIX)],
+    "several behind Google": [
+        *links(0, by=GOOGLE),
+        *links(0.1, 0.2, 0.3, 0.4, by=OTHER_GOOGLE),
+    ],
+    "three in a little over a second": links(0, 0.5, 1.0011),
+    "four in a little over three seconds": links(0, 1, 2, 3.001),
+    "ten in a little over a minute": links(*range(0, 54, 6), 60.001),
+    "a trap more than half a minute ago": [*links(30.001), (0, HERE, HIDDEN, "x")],
+    "HEAD, and two links later": [
+        (9, HERE, LINK, "b"),
+        (0, HERE, HEAD, "a"),
+        (8, HERE, LINK, "c"),
+    ],
+    "a program in the next network": [*links(0), *links(0, 0.1, 0.2, by="192.0.3.1")],
+    "clients without addresses": [*links(0, by="one"), *links(0.1, 0.2, 0.3, by="another")],
     "a trap that is long ago": [*links(31), (0, HERE, HIDDEN, "x")],
 }
 A_PROGRAM: dict[str, tuple[list[Did], str]] = {
     "three in a second": (links(0, 0.4, 0.9), bots.MANY_LINKS),
     "four in three seconds": (links(0, 1, 2, 3), bots.MANY_LINKS),
     "ten in a minute": (links(*range(0, 60, 6)), bots.MANY_LINKS),
+    "three in exactly a second": (links(0, 0.5, 1), bots.MANY_LINKS),
+    "ten in exactly a minute": (links(*range(0, 54, 6), 60), bots.MANY_LINKS),
     "HEAD for two": ([(0, HERE, HEAD, "a"), (1, HERE, HEAD, "b")], bots.HEAD_REQUEST),
     "HEAD and another": ([(0, HERE, HEAD, "a"), (2, HERE, LINK, "b")], bots.HEAD_REQUEST),
     "another and HEAD": ([(0, HERE, LINK, "a"), (2, HERE, HEAD, "b")], bots.HEAD_REQUEST),
     "the hidden link": ([(2, HERE, HIDDEN, "x")], bots.HIDDEN_LINK),
     "from addresses side by side": (
         [(0, HERE, LINK, "a"), (0.2, BESIDE, LINK, "b"), (0.4, BESIDE, LINK, "c")],
+        bots.MANY_LINKS,
+    ),
+    "from both ends of a network": (
+        [(0, HERE, LINK, "a"), (0.2, "192.0.2.254", LINK, "b"), (0.4, "192.0.2.254", LINK, "c")],
         bots.MANY_LINKS,
     ),
     "from everywhere": (
@@ -95,6 +121,27 @@ def test_touches_of_a_program_have_a_bot_reason(name: str) -> None:
 def test_a_program_is_found_by_its_ipv6_network() -> None:
     did = [*links(0, by=SIX), *links(0.2, 0.4, 0.6, by=BESIDE_SIX)]
     assert verdict(did, by=SIX) == bots.MANY_LINKS
+    far = [*links(0, by=SIX), *links(0.2, 0.4, 0.6, by="2001:db8:0:1:ffff::1")]
+    assert verdict(far, by=SIX) == bots.MANY_LINKS
+
+
+def test_a_client_that_followed_the_hidden_link_is_a_program_for_half_a_minute() -> None:
+    did = [(0.0, HERE, HIDDEN, "x")]
+    assert verdict(did, 30) == bots.HIDDEN_LINK
+    assert verdict(did, 30.001) == ""
+
+
+def test_forms_that_processes_of_several_versions_share() -> None:
+    """Pinned: during an update, processes of two versions read each other's touches."""
+    touches = [Touch(5, HERE, what, "ab") for what in (LINK, HEAD, HIDDEN)]
+    assert [touch.line for touch in touches] == [
+        "5 link ab 192.0.2.1\n",
+        "5 head ab 192.0.2.1\n",
+        "5 hidden ab 192.0.2.1\n",
+    ]
+    assert bursts.message_name(click().facts) == "abcdefghijkl:7"
+    assert bursts.link_name("https://example.com/") == "d78553567883"
+    assert bursts.link_name("\udcff") != bursts.link_name("")
 
 
 @pytest.mark.parametrize("name", ["three in a second", "HEAD for two", "the hidden link"])
