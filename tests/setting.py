@@ -1,4 +1,4 @@
-"""A configuration, keys, mails and envelopes that the tests of the way out have in common."""
+"""A configuration, keys, mails and envelopes that the tests of outgoing mail share."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ ENTROPY = bytes(range(8))
 
 
 def dkim_key(domain: str, selector: str, default: bool = False) -> SigningKey:
-    """A key of its own for each domain and selector, always the same."""
+    """One fixed key for each domain and selector."""
     seed = f"{selector}.{domain}".encode().ljust(32, b"\0")[:32]
     return SigningKey(domain, selector, Ed25519PrivateKey.from_private_bytes(seed), default)
 
@@ -92,7 +92,7 @@ def config(text: str = SITE) -> Config:
 
 
 def mail(*fields: str, body: str = "Hello.\n", sender: str = "Shop <news@example.com>") -> Message:
-    """A mail with these header fields beside the usual ones."""
+    """A mail with the usual header fields and these."""
     usual = (f"From: {sender}", f"To: {READER}", "Subject: Offers", "Message-ID: <1@example.com>")
     text = "\n".join((*usual, *fields, "", body))
     return parse(text.encode("utf-8", "surrogateescape"))
@@ -120,7 +120,7 @@ def plan(
     paused: Iterable[str] = (),
     now: datetime = NOW,
 ) -> Plan:
-    """What is decided about a mail."""
+    """The Plan of a mail."""
     site = config(site) if isinstance(site, str) else site
     link_keys = KEYRING if site.link_keys else Keyring(())
     opened = Setup(site, link_keys, tuple(keys), frozenset(paused))
@@ -128,13 +128,13 @@ def plan(
 
 
 def reason(decided: Plan, setting: str) -> tuple[str, str]:
-    """Value and source of a decision; it was made once."""
+    """Value and source of a decision, which was made exactly once."""
     (found,) = ((r.text, r.source) for r in decided.decisions if r.setting == setting)
     return found
 
 
 class Store:
-    """Answers the question as the store does, and keeps it."""
+    """Answers the question as the store does, and records it."""
 
     def __init__(self, answer: Numbered | None = Numbered(CAMPAIGN, 1)) -> None:  # noqa: B008
         self.answer = answer
@@ -146,7 +146,7 @@ class Store:
 
 
 def setup(site: str = SITE, link_keys: Keyring | None = None, paused: Iterable[str] = ()) -> Setup:
-    """What an edge has opened for that configuration."""
+    """The Setup for a configuration."""
     found = config(site)
     return Setup(
         config=found,
@@ -162,7 +162,7 @@ def carried(
     opened: Setup | None = None,
     store: Callable[[Question], Numbered | None] | None = None,
 ) -> Outcome:
-    """What becomes of a mail."""
+    """The Outcome of a mail."""
     return carry(
         message,
         around or envelope(),
@@ -179,7 +179,7 @@ def newsletter(*fields: str) -> Message:
 
 
 def tokens(outcome: Outcome, keys: Keyring = KEYRING) -> list[Token]:
-    """Every token of ours in a mail as it leaves, opened."""
+    """Every token of ours in a mail as it leaves, decrypted."""
     final = outcome.final
     texts = ["".join(h.text.decode("latin-1").split()) for h in final.headers]
     texts.append(quopri.decodestring(final.body).decode("latin-1"))

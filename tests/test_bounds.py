@@ -1,4 +1,4 @@
-"""What one mail makes others do has a bound: Postfix, the log, our memory (docs/limits.md)."""
+"""One mail causes limited work in Postfix, the log and our memory (docs/limits.md)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_forged_routes_in_a_second_pass_are_limited() -> None:
 
 @pytest.mark.parametrize("client", ["127.0.0.1", UNTRUSTED])
 def test_too_many_edits_in_a_long_header_are_rejected(client: str) -> None:
-    # Each edit makes cleanup(8) read all fields before the one that is meant.
+    # For each edit, cleanup(8) reads all fields before the one that it changes.
     few = ["A: b"] * (edits.MOST_WORK // MOST_FIELDS - MOST_FIELDS - 10)
     assert sent(mail(*few, *SAME), client).refusal is None
     many = [*few, *["A: b"] * 20]
@@ -105,7 +105,7 @@ def test_many_log_lines_at_once_stay_whole(capfd: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("character", ["\U000e0001", "\x1b", "\n", '"', "\\", "é", "\udcff", "x"])
 def test_long_log_value_is_cut(capfd: pytest.CaptureFixture[str], character: str) -> None:
-    """A client chooses its login, and not whether the log says what it was answered."""
+    """However long the login that a client sends, the log line has the verdict."""
     text = line(capfd, ("login", character * 600), ("reply", "550 5.6.0 no"), ("edits", 1))
     assert text.endswith(' reply="550 5.6.0 no" edits=1\n')
     login = text.partition(" login=")[2].partition(" reply=")[0]

@@ -1,4 +1,4 @@
-"""control.py: every control header, valid and not, and the words for what is not."""
+"""control.py: valid and invalid values of every control header, and the rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def invalid(*fields: str) -> list[str]:
     return [str(each) for each in control(*fields).invalid]
 
 
-# Each header: its attribute, valid values and what they mean, invalid values and the rule.
+# Each header: its setting, valid values and their meaning, invalid values and the rule.
 
 PRINTABLE = "must be 1 to 255 printable ASCII characters"
 SWITCH = "must be yes, no, 1 or 0"
@@ -269,7 +269,7 @@ def test_header_names_are_case_insensitive(name: str, case: object) -> None:
         ("X-GreenArrow-MailClass: \t newsletter \t ", "newsletter"),
         ("X-GreenArrow-MailClass:\n newsletter", "newsletter"),
         ("X-GreenArrow-MailClass:\n\t\n newsletter", "newsletter"),
-        # Unfolding takes the line end away, and nothing else (RFC 5322 section 2.2.3).
+        # Unfolding removes the line end and nothing else (RFC 5322 section 2.2.3).
         ("X-GreenArrow-MailClass: news\n letter", None),
     ],
 )
@@ -284,7 +284,7 @@ def test_folded_value_keeps_its_spaces() -> None:
     assert value(found, "click_tracking_id") == "order  7, shop"
 
 
-# Headers that are not known, and those that are not ours.
+# Unknown control headers, and other headers.
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_mail_without_control_headers_asks_for_nothing() -> None:
     assert control("Subject: x", "To: y@example.org") == Control()
 
 
-# Two that belong together.
+# List-Unsubscribe-HTTP-URL and its Post header.
 
 POST = "X-GreenArrow-List-Unsubscribe-HTTP-URL-Post"
 LINK = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
@@ -371,7 +371,7 @@ def test_invalid_post_header_leaves_the_url(text: str) -> None:
     assert value(found, "list_unsubscribe_post") is None
 
 
-# Whatever it is.
+# Any bytes.
 
 NAMES = st.sampled_from([*SETTING, "DKIM", "List-Unsubscribe-HTTP-URL-Post", "Foo", ""])
 

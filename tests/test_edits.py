@@ -50,7 +50,7 @@ bodies = st.sampled_from([b"", b"a\r\n", b"b"])
 
 @st.composite
 def mail_and_final(draw: st.DrawFn) -> tuple[Message, Message]:
-    """A mail, and what may become of one: fields removed, changed, put above and put below."""
+    """A mail, and one made from it: fields removed, changed, and added above and below."""
     message = mail(*draw(fields), body=draw(bodies))
     left: list[Header] = []
     for header in message.headers:

@@ -1,4 +1,4 @@
-"""How much one mail may ask of Postfix (`edits.are_too_much`): each bound, just met and passed."""
+"""How much work one mail may cause in Postfix: each limit, met and exceeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""flow.py: the whole way of a mail, with a constant in place of the store."""
+"""flow.py: mail from end to end, with a constant in place of the store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.setting import (
     tokens,
 )
 
-# One mail, all the way.
+# One mail from end to end.
 
 
 def test_edits_come_in_the_documented_order() -> None:
@@ -195,7 +195,7 @@ def test_different_campaigns_use_different_members() -> None:
     assert len(set(members("campaign", *map(str, range(40))))) == 2
 
 
-# Mail that is not ours.
+# Mail without a Mail Class or from untrusted clients.
 
 STRANGE = [
     b"",
@@ -248,7 +248,7 @@ def test_mail_without_class_may_be_signed() -> None:
     assert outcome.final.body == mail().body
 
 
-# Refused.
+# Rejected and deferred mail.
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_paused_member_gives_its_mail_to_the_other() -> None:
         assert outcome.member.name == expected
 
 
-# The store is away.
+# The store is unavailable.
 
 
 def test_mail_is_deferred_without_the_store() -> None:
@@ -311,7 +311,7 @@ def test_mail_is_sent_untracked_without_the_store() -> None:
     assert (outcome.facts.campaign, outcome.facts.number) == ("", 0)
     assert outcome.member is not None
     assert outcome.warnings == ()
-    # Nothing is counted, and a reader can still unsubscribe.
+    # Nothing is counted, and the recipient can still unsubscribe.
     assert kinds(outcome) == ["LIST_UNSUBSCRIBE"] * 2 + ["MAILER_INFO", "UNSUBSCRIBE_TEXT"]
     assert {token.facts.email for token in tokens(outcome)} == {READER}
     assert names(outcome.final)[0] == b"DKIM-Signature"
@@ -367,7 +367,7 @@ def test_route_by_sender_does_not_route_without_the_store() -> None:
     assert carried(unrouted, opened=setup(site), store=Store(None)).warnings == ()
 
 
-# Whatever the headers say.
+# Any headers and any bytes.
 
 LINK = "X-GreenArrow-List-Unsubscribe-HTTP-URL"
 VALUES = st.one_of(
@@ -432,13 +432,13 @@ def test_any_bytes_are_handled(raw: bytes) -> None:
 
 
 def test_mail_without_recipients_is_accepted() -> None:
-    """Postfix never asks for one, and nothing breaks if it does."""
+    """Postfix never sends one, but nothing breaks if it does."""
     outcome = carried(newsletter(), replace(envelope(), recipients=()))
     assert outcome.refusal is None
 
 
 def test_tokens_are_found_in_the_header() -> None:
-    """The tokens are where mail programs and readers will look for them."""
+    """The tokens are where mail programs will look for them."""
     outcome = carried(newsletter())
     (header,) = outcome.final.all(b"list-unsubscribe")
     assert KEYRING.open(found_in(header.text.decode())).kind is Kind.LIST_UNSUBSCRIBE

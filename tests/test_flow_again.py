@@ -131,7 +131,7 @@ def watched(message: Message, outcome: Outcome) -> list[bytes]:
         for edit in outcome.edits
         if isinstance(edit, (AddHeader, InsertHeader)) and edit.name.lower() == b"x-fletching-route"
     ]
-    # None of them leaves.
+    # No route header leaves.
     final = replay(message, outcome.edits)
     assert not [h for h in final.headers if h.key == b"x-fletching-route"]
     assert final == outcome.final
@@ -159,7 +159,7 @@ def test_forged_route_with_class_is_replaced(mail_class: str) -> None:
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "198.51.100.7"])
 def test_forged_route_in_a_second_pass_is_replaced(client: str) -> None:
-    """Our own field is added behind the forged ones and must not be the one that stays."""
+    """Our own field is added below the forged ones and must be deleted all the same."""
     first = carried(newsletter())
     forged = "".join(f"{field}\r\n" for field in FORGED).encode()
     again = requeued(first, forged)

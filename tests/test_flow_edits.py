@@ -1,4 +1,4 @@
-"""flow.py: what becomes of the body and of List-Unsubscribe."""
+"""flow.py: changes of the body and of List-Unsubscribe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_click_tracking_do_no_leaves_the_body_unchanged(value: str) -> None:
     assert outcome.final.body == newsletter().body
     assert not any(isinstance(edit, ReplaceBody) for edit in outcome.edits)
     assert outcome.notes == ()
-    # What is not in the body is there all the same.
+    # Tokens outside the body are still added.
     assert kinds(outcome) == ["LIST_UNSUBSCRIBE", "LIST_UNSUBSCRIBE", "MAILER_INFO"]
 
 
@@ -50,7 +50,7 @@ def test_signed_mail_is_seven_bit_with_short_lines() -> None:
 
 
 def test_signed_part_that_stays_eight_bit_is_a_warning() -> None:
-    """The reader's own signature is worth more than ours."""
+    """The sender's own signature is worth more than ours."""
     sealed = 'Content-Type: multipart/signed; protocol="x/y"; boundary=b1'
     body = "--b1\nContent-Type: text/plain; charset=utf-8\n\nGrüße\n--b1--\n"
     outcome = carried(mail("X-GreenArrow-MailClass: crm", "MIME-Version: 1.0", sealed, body=body))
@@ -88,7 +88,7 @@ def test_parts_that_are_not_tracked_are_warnings() -> None:
         "not tracked: unknown charset",
         "not tracked: attachment",
     )
-    # Where nothing was wanted, nothing is missed.
+    # No warning if no tracking was wanted.
     off = "X-GreenArrow-Click-Tracking-Do: no"
     for other in ((CLASSIFIED, off), ("X-GreenArrow-MailClass: crm",)):
         assert carried(mail(*other, *fields, body=body)).warnings == ()
@@ -133,7 +133,7 @@ def test_custom_link_replaces_ours_in_list_unsubscribe() -> None:
 
 
 def test_list_unsubscribe_post_without_list_unsubscribe_is_replaced() -> None:
-    """Two of them would be none (RFC 8058 section 3.1)."""
+    """A mail with two of them counts as having none (RFC 8058 section 3.1)."""
     link, *post = unsubscribe("List-Unsubscribe-Post: a=b")
     assert link.startswith(b"List-Unsubscribe:<https://click.example.com/unsub?")
     assert post == [b"List-Unsubscribe-Post:List-Unsubscribe=One-Click"]

@@ -1,4 +1,4 @@
-"""flow.py: where the recipient is written down, and where not."""
+"""flow.py: where the recipient's address is recorded, and where not."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from tests.setting import (
     setup,
     tokens,
 )
-
-# Who the recipient is.
 
 SECRET = "secret.person@private.example"
 HIDDEN = "X-GreenArrow-Obscured-Email: userid-1"

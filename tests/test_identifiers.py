@@ -1,4 +1,4 @@
-"""identifiers.py: the tokens, the return path and the fields that name one message."""
+"""identifiers.py: the tokens, return path and header fields that identify one message."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_click_token_can_be_decrypted(form: str) -> None:
     assert token.kind is Kind.CLICK_HTML
     assert token.facts == FACTS
     assert token.destination == destination
-    # It stands in HTML, in text and in quoted-printable without being written otherwise.
+    # It needs no encoding in HTML, in text and in quoted-printable.
     assert re.fullmatch(r"[A-Za-z0-9:/?=._~-]+", link)
 
 
@@ -218,7 +218,7 @@ def test_list_unsubscribe() -> None:
         (None, [], None),
         (Unsubscribe(own=True), [b"https://click.example.com/unsub?"], None),
         (Unsubscribe(mailbox="u@e.com"), [b"mailto:u@e.com?subject="], None),
-        # A Post header never stands without a link.
+        # No Post header without a link.
         (Unsubscribe(post="a=b", mailbox="u@e.com"), [b"mailto:u@e.com?subject="], None),
         (Unsubscribe(url="https://h.example.com/u"), [b"https://h.example.com/u"], None),
         (
@@ -257,7 +257,7 @@ def test_no_unsubscribe_link_without_a_url_domain() -> None:
     ],
 )
 def test_mailbox_is_encoded_in_mailto(mailbox: str, written: bytes) -> None:
-    """RFC 6068: what has a meaning in a URI is percent-encoded."""
+    """RFC 6068: characters with a meaning in a URI are percent-encoded."""
     header = field(identifiers(unsubscribe=Unsubscribe(mailbox=mailbox)), b"List-Unsubscribe")
     assert header is not None
     assert header.value.startswith(b" <mailto:" + written + b"?subject=")
@@ -313,7 +313,7 @@ def test_virtual_mta_is_left_out_of_a_long_token_first() -> None:
 
 
 def test_link_that_does_not_fit_is_left_out() -> None:
-    """An address that Postfix takes may be longer than any link can carry."""
+    """Postfix accepts addresses that are too long for any link."""
     made = identifiers(replace(FACTS, email="e" * 1500 + "@example.org"))
     assert [header.name for header in made.headers()] == [b"X-Mailer-Info"]
 

@@ -93,7 +93,7 @@ ONLY_SUBMISSION = "{services: [submission, smtps]}"
         (ONLY_SUBMISSION, "submission2", "127.0.0.1", None, False, False),
         (ONLY_SUBMISSION, "", "127.0.0.1", None, False, False),
         (ONLY_SUBMISSION, None, "127.0.0.1", None, False, False),
-        # A login counts at any service, and sendmail(1) is none.
+        # A login is trusted at every service; sendmail(1) comes through none.
         (ONLY_SUBMISSION, "reinjection", "198.51.100.7", "shop", False, True),
         (ONLY_SUBMISSION, "mx.example.com", "127.0.0.1", None, True, True),
         (ONLY_SUBMISSION, None, "127.0.0.1", None, True, True),
@@ -168,7 +168,7 @@ mail_classes: {f: {}, h: {}, u: {}, d: {}}
         ("plain", None, "d", "default_mail_class"),
         ("nobody", "h", "h", "X-GreenArrow-MailClass"),
         ("nobody", None, "d", "default_mail_class"),
-        # A login with a realm: the longer name wins.
+        # A login with a realm: the full name wins over the part before the @.
         ("usual@shop.example", None, "u", "users.usual.mail_class"),
         ("forced@a@b", None, "d", "default_mail_class"),
         ("usual@", None, "u", "users.usual.mail_class"),
@@ -257,7 +257,7 @@ def test_sendid_has_the_class_name_as_configured() -> None:
     assert found.sendid == "News_Letter7"
 
 
-# Headers that are not valid.
+# Invalid headers.
 
 
 def test_equal_warnings_are_given_once() -> None:

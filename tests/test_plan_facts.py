@@ -1,4 +1,4 @@
-"""decide.py: what a message is called, what is written down of it, who signs it."""
+"""decide.py: InstanceID and ListID, what is recorded of the recipient, signatures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.setting import (
 
 CLASSIFIED = "X-GreenArrow-MailClass: newsletter"
 
-# What a message is called.
+# InstanceID and ListID.
 
 
 def test_instance_id_comes_from_the_header() -> None:
@@ -102,7 +102,7 @@ def test_monitor_group_without_from_and_subject() -> None:
     assert len(plan(parse(f"{CLASSIFIED}\n\n".encode())).monitor) == 32
 
 
-# What is written down of the recipient.
+# What is recorded of the recipient.
 
 OBSCURED = "X-GreenArrow-Obscured-Email: user-7"
 BAD_OBSCURED = "X-GreenArrow-Obscured-Email: ü"
@@ -184,7 +184,7 @@ def test_several_recipients_are_rejected_if_the_class_says_so(
     assert str(ONE_RECIPIENT) == "550 5.5.3 this Mail Class allows one recipient per message"
 
 
-# What goes.
+# Removed header fields.
 
 
 def test_control_headers_and_fields_that_we_replace_are_removed() -> None:
@@ -279,7 +279,7 @@ def test_missing_key_is_a_warning() -> None:
     assert found.warnings == ("no DKIM signature: no default key for other.example",)
 
 
-# What comes from the configuration as it is.
+# Options that the Plan passes on.
 
 
 def test_plan_has_the_options_that_later_steps_need() -> None:
@@ -298,7 +298,7 @@ def test_ordinary_mail_has_no_warnings() -> None:
     assert plan(mail(CLASSIFIED)).warnings == ()
 
 
-# A mail that comes again.
+# The second pass.
 
 
 def processed(mtaid: str) -> Message:

@@ -55,7 +55,7 @@ MTA = "X-GreenArrow-MtaID"
         ("free", f"{MTA}: c", (), [C], MTA),
         ("free", f"{MTA}: pool", (), [("B", "vmta-b", 1), ("a", "vmta-a", 3)], MTA),
         ("bulk", None, (), [("B", "vmta-b", 1), ("a", "vmta-a", 3)], "class bulk"),
-        # A pause: a pool skips it, a single one has a fallback or none.
+        # A pool skips a paused member; a paused single VirtualMTA has a fallback or none.
         ("bulk", None, ("a",), [("B", "vmta-b", 1)], "class bulk"),
         ("bulk", None, ("a", "b"), [], "class bulk"),
         ("single", None, ("b",), [A], "class single"),

@@ -1,4 +1,4 @@
-"""tracking.py, return_path.py, lists.py: which value wins, and what is warned of."""
+"""tracking.py, return_path.py, lists.py: which value wins, and the warnings."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_honeypot_link_follows_the_global_option() -> None:
     assert not decided(options=TRACKED).tracking.trap
 
 
-# What wins: the header, then the class, then the global setting, then what is built in. Each row:
-# the header, the option of the class, the global option, and what comes out of them.
+# The header wins over the class, the class over the global option, and that over the default. Each
+# row: the header, the option of the class, the global option, and the result.
 
 TRACKED = "track: {clicks: true}"
 
@@ -287,7 +287,7 @@ H = "https://h.example.com/u"
         ((), "list_unsubscribe: false", ALL, None),
         ((), "", KEYS, None),
         ((), "", "", None),
-        # A custom link takes the place of ours, and only its own header gives it a Post.
+        # A custom link replaces ours, and only its own header adds List-Unsubscribe-Post.
         ((LINK,), "", ALL, Unsubscribe(url=H, mailbox=UNSUB)),
         ((LINK, POST), "", ALL, Unsubscribe(url=H, post="a=b", mailbox=UNSUB)),
         ((LINK, POST), "one_click: false", ALL, Unsubscribe(url=H, post="a=b", mailbox=UNSUB)),
@@ -296,9 +296,9 @@ H = "https://h.example.com/u"
         ((PLAIN_LINK, POST), "", ALL,
          Unsubscribe(url="http://h.example.com/u", mailbox=UNSUB)),
         ((POST,), "", ALL, Unsubscribe(own=True, post=ONE_CLICK, mailbox=UNSUB)),
-        # Also where nothing else is tracked: unsubscribing is not tracking.
+        # Also without tracking: an unsubscribe link is not tracking.
         ((NO,), "", ALL, Unsubscribe(own=True, post=ONE_CLICK, mailbox=UNSUB)),
-        # What the mail has stays.
+        # An existing List-Unsubscribe stays.
         (("List-Unsubscribe: <mailto:u@example.com>",), "", ALL, None),
         (("list-unsubscribe:", LINK, POST), "", ALL, None),
     ],

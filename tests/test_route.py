@@ -50,7 +50,7 @@ def names(site: Config, name: str, *paused: str) -> list[str]:
         ("a", ("nosuch",), ["a"]),
         ("pool", (), ["a", "B", "d"]),
         ("pool", ("b",), ["a", "d"]),
-        # A pool skips a paused member; that one's fallback is for its own mail.
+        # A pool skips a paused member and does not use its fallback.
         ("pool", ("b", "d"), ["a"]),
         ("pool", ("a", "b", "d"), []),
     ],
@@ -102,7 +102,7 @@ def test_order_in_the_file_does_not_matter() -> None:
 def test_pause_moves_only_the_mail_of_the_paused_member() -> None:
     moved = [best(POOL[1:], f"mbyyqiavuxqo:{number}") for number in range(10_000)]
     assert all(now == before for now, before in zip(moved, BEST, strict=True) if before != "a")
-    # What it carried goes by the weights of the others.
+    # Its mail is shared by the weights of the others.
     taken = Counter(now for now, before in zip(moved, BEST, strict=True) if before == "a")
     assert 2.4 < taken["b"] / taken["c"] < 3.7
 

@@ -78,11 +78,11 @@ def test_default_key_signs_without_requests(
         (DkimRequest(selector="s2"), S2),
         (DkimRequest(from_domain=True), S1),
         (DkimRequest(from_domain=True, selector="s2"), S2),
-        # from_domain takes the place of a domain that is given, too.
+        # from_domain wins over a domain that is given, too.
         (DkimRequest(domain="other.example", from_domain=True), S1),
         (DkimRequest(domain="other.example", selector="s1"),
          ("other.example", "s1", "other.example", "s1")),
-        # The key of another domain; d= and s= are what was asked for.
+        # The key of another domain, with the requested d= and s=.
         (DkimRequest(domain="customer.example", selector="c1", use_key_from="shared.example"),
          ("customer.example", "c1", "shared.example", "k1")),
         (DkimRequest(domain="customer.example", selector="c1", use_key_from="shared.example/k2"),
@@ -107,7 +107,7 @@ def test_signature_asked_for(asked: DkimRequest, signature: tuple[str, str, str,
          "no default key for nowhere.example"),
         (DkimRequest(selector="c1", use_key_from="shared.example/k9"),
          "no key k9 for shared.example"),
-        # A key is not looked up by the selector that stands for another one.
+        # With use_key_from, the selector does not choose the key.
         (DkimRequest(selector="k2", use_key_from="other.example"),
          "no default key for other.example"),
     ],
@@ -117,7 +117,7 @@ def test_signature_that_cannot_be_made(asked: DkimRequest, warning: str) -> None
 
 
 def test_no_domain_to_sign_for() -> None:
-    """Such a mail is sent all the same: there is no signature, and nothing fails."""
+    """Such a mail is sent without a signature."""
     broken = mail("From: a@exa..mple")
     request = DkimRequest(from_domain=True, selector="c1", use_key_from="shared.example")
     assert chosen(broken, request) == ([], ["neither Sender nor From has a usable domain"])
@@ -147,7 +147,7 @@ def test_same_signature_is_made_once() -> None:
 def test_same_signature_is_made_twice_with_allow_duplicate() -> None:
     requests = [DkimRequest(), DkimRequest(allow_duplicate=True)]
     assert chosen(mail(FROM), *requests) == ([S1, S1], [])
-    # It is the second request that has to allow it.
+    # The second request has to allow it.
     assert chosen(mail(FROM), *reversed(requests)) == ([S1], [])
 
 

@@ -1,4 +1,4 @@
-"""`suppress`: what becomes of mail to an address that its list must not write to."""
+"""`suppress`: what happens to mail to an address that is suppressed for its list."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.stores import open_store, statistics_of
 NOWHERE = Path("/nowhere")
 REFUSE, REPORT = "suppress: refuse\n", "suppress: report\n"
 
-# What is decided.
+# Decisions.
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_suppression_is_off_without_a_recorded_recipient() -> None:
         assert reason(found, "suppress") == ("off", "recipient not recorded")
 
 
-# The way of a mail.
+# A mail from end to end.
 
 
 def asked(site: str, *fields: str) -> Question:
@@ -323,7 +323,7 @@ def test_unsubscribed_recipient_gets_no_mail_of_the_list(
     assert refused(sent(milter))
     assert refused(sent(milter, to="READER@Example.Org"))
     assert refused(sent(milter, header("X-GreenArrow-ListID", "T100")))
-    # None of them was numbered.
+    # None of them got a number.
     assert not statistics_of(redis.url).campaigns()
     assert not refused(sent(milter, to="other@example.org"))
     assert not refused(sent(milter, header("X-GreenArrow-ListID", "t200")))
