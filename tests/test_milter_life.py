@@ -23,6 +23,8 @@ from sandbox.processes import free_port, wait_until
 from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, body, header
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 default_mail_class: news
 mail_classes:

@@ -152,8 +152,22 @@ def made(
         web.daemon.stop()
 
 
+@pytest.fixture(scope="module")
+def running_web(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[Web]:
+    yield from made(tmp_path_factory.mktemp("web"), redis, {})
+
+
 @pytest.fixture
-def web(tmp_path: Path, clean: RedisServer, request: pytest.FixtureRequest) -> Iterator[Web]:
+def web(running_web: Web, clean: RedisServer) -> Iterator[Web]:
+    """The tracking service, for tests that neither change nor hurt it."""
+    yield running_web
+    # What it still holds belongs to the test that has ended.
+    running_web.recorded()
+
+
+@pytest.fixture
+def own_web(tmp_path: Path, clean: RedisServer, request: pytest.FixtureRequest) -> Iterator[Web]:
+    """One for this test alone, with the options that the test wants."""
     yield from made(tmp_path, clean, getattr(request, "param", {}))
 
 
@@ -215,7 +229,7 @@ def test_one_click_unsubscribe_can_be_repeated(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "web",
+    "own_web",
     [
         {
             "unsubscribe_mailbox": "all@example.com",
@@ -228,15 +242,17 @@ def test_one_click_unsubscribe_can_be_repeated(web: Web) -> None:
     ("mail_class", "mailbox"),
     [("News", "news@example.com"), ("shop", "all@example.com"), ("gone", "all@example.com")],
 )
-def test_unsubscribe_without_a_recorded_recipient(web: Web, mail_class: str, mailbox: str) -> None:
+def test_unsubscribe_without_a_recorded_recipient(
+    own_web: Web, mail_class: str, mailbox: str
+) -> None:
     facts = Facts("abcdefghijkl", 7, mail_class, "01", "T100", "", "", "bulk", 1)
-    target = f"/unsub?{web.keys.seal(Kind.UNSUBSCRIBE_HTML, facts, 'https://example.com/bye')}"
+    target = f"/unsub?{own_web.keys.seal(Kind.UNSUBSCRIBE_HTML, facts, 'https://example.com/bye')}"
     for method, body, status in (("GET", "", 200), ("POST", ONE_CLICK, 422)):
-        found, _, page = web.ask(method, target, body, FORM if body else {})
+        found, _, page = own_web.ask(method, target, body, FORM if body else {})
         assert found == status
         assert f'href="mailto:{mailbox}"' in page.decode()
         assert "form" not in Form.of(page.decode()).elements
-    assert web.recorded() == []
+    assert own_web.recorded() == []
 
 
 def test_pages_set_no_cookie_and_have_a_strict_policy(web: Web) -> None:
@@ -335,17 +351,19 @@ def test_long_target_and_long_body(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    ("web", "address"),
+    ("own_web", "address"),
     [
         ({}, "127.0.0.1"),
         ({"web": {"trusted_proxies": ["127.0.0.1/32"]}}, "192.0.2.9"),
         ({"web": {"trusted_proxies": ["10.0.0.0/8"]}}, "127.0.0.1"),
     ],
-    indirect=["web"],
+    indirect=["own_web"],
 )
-def test_client_address_behind_proxies(web: Web, address: str) -> None:
-    web.ask("GET", f"/click?{web.token()}", headers={"X-Forwarded-For": "8.8.8.8, 192.0.2.9"})
-    assert web.recorded()[0]["engine_ip"] == address
+def test_client_address_behind_proxies(own_web: Web, address: str) -> None:
+    own_web.ask(
+        "GET", f"/click?{own_web.token()}", headers={"X-Forwarded-For": "8.8.8.8, 192.0.2.9"}
+    )
+    assert own_web.recorded()[0]["engine_ip"] == address
 
 
 def test_hostile_headers_have_no_effect(web: Web) -> None:
@@ -401,36 +419,39 @@ def test_a_unix_socket(tmp_path: Path, clean: RedisServer) -> None:
 # Life
 
 
-def test_reload(web: Web) -> None:
-    target = f"/unsub?{web.token(Kind.UNSUBSCRIBE_HTML)}"
-    assert web.ask("GET", target)[0] == 200
-    web.configure({"unsubscribe_tag": "immediate"})
-    web.daemon.signal(signal.SIGHUP)
-    web.says("configuration daemon=web reload=done")
-    wait_until("every process has it", lambda: {web.ask("GET", target)[0] for _ in "1234"} == {303})
-    web.config.write_text("nonsense: 1\n")
-    web.daemon.signal(signal.SIGHUP)
-    web.says("configuration daemon=web reload=failed")
-    assert web.ask("GET", target)[0] == 303
+def test_reload(own_web: Web) -> None:
+    target = f"/unsub?{own_web.token(Kind.UNSUBSCRIBE_HTML)}"
+    assert own_web.ask("GET", target)[0] == 200
+    own_web.configure({"unsubscribe_tag": "immediate"})
+    own_web.daemon.signal(signal.SIGHUP)
+    own_web.says("configuration daemon=web reload=done")
+    wait_until(
+        "every process has it", lambda: {own_web.ask("GET", target)[0] for _ in "1234"} == {303}
+    )
+    own_web.config.write_text("nonsense: 1\n")
+    own_web.daemon.signal(signal.SIGHUP)
+    own_web.says("configuration daemon=web reload=failed")
+    assert own_web.ask("GET", target)[0] == 303
 
 
-def test_dead_web_process_is_replaced(web: Web) -> None:
-    wait_until("all are there", lambda: len(web.workers) >= 2)
-    dead = web.workers[0]
+def test_dead_web_process_is_replaced(own_web: Web) -> None:
+    wait_until("all are there", lambda: len(own_web.workers) >= 2)
+    dead = own_web.workers[0]
     os.kill(dead, signal.SIGKILL)
-    web.says("child_died")
-    wait_until("another is there", lambda: len(set(web.workers) - {dead}) >= 2)
-    assert {web.ask("GET", f"/click?{web.token()}")[0] for _ in range(20)} == {302}
+    own_web.says("child_died")
+    wait_until("another is there", lambda: len(set(own_web.workers) - {dead}) >= 2)
+    assert {own_web.ask("GET", f"/click?{own_web.token()}")[0] for _ in range(20)} == {302}
 
 
-def test_stop_answers_current_requests(web: Web, clean: RedisServer) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=30) as connection:
-        connection.sendall(f"GET /click?{web.token()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+def test_stop_answers_current_requests(own_web: Web, clean: RedisServer) -> None:
+    with socket.create_connection(("127.0.0.1", own_web.port), timeout=30) as connection:
+        connection.sendall(f"GET /click?{own_web.token()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b" 302 " in connection.recv(4096)
-        assert web.daemon.stop() == 0
-    assert web.log().endswith("stopping daemon=web signal=SIGTERM\nstopped daemon=web\n")
+        assert own_web.daemon.stop() == 0
+    assert own_web.log().endswith("stopping daemon=web signal=SIGTERM\nstopped daemon=web\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
@@ -452,6 +473,7 @@ def test_faults_at_the_start_are_reported(
     assert re.search(rf"(?m)^{re.escape(str(web.config))}:\d+: {re.escape(said)}", web.log())
 
 
+@pytest.mark.slow
 def test_out_of_descriptors(tmp_path: Path, clean: RedisServer) -> None:
     """It says so, and not each time; those who came before are answered, and others afterwards."""
     program = ("-c", OF_FEW_DESCRIPTORS)
@@ -488,6 +510,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_errors_of_uvloop_and_uvicorn_are_logged(tmp_path: Path, clean: RedisServer) -> None:
     for web in made(tmp_path, clean, {"workers": 1}, ("-c", BROKEN_CALLBACK)):
         for _ in range(3):
@@ -522,6 +545,7 @@ main()
 # Redis away
 
 
+@pytest.mark.slow
 def test_no_event_is_lost_while_redis_is_down(tmp_path: Path) -> None:
     """A short hour: clicks before, while Redis is away, at its return, and a crash in between."""
     with RedisServer() as redis:
@@ -550,6 +574,7 @@ def test_no_event_is_lost_while_redis_is_down(tmp_path: Path) -> None:
             assert "events_lost" not in web.log()
 
 
+@pytest.mark.slow
 def test_answered_unsubscribes_survive_data_loss_in_redis(tmp_path: Path) -> None:
     """SIGKILL without an append-only file: Redis starts with nothing, as some set-ups have it."""
     with RedisServer("appendonly no") as redis:
