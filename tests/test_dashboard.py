@@ -117,8 +117,8 @@ def test_page_of_a_campaign(numbers: Numbers) -> None:
     assert ">9,876<" in page
     assert ">not tracked: charset unknown<" in page
     assert ">1,234<" in page
-    assert "Sent: 12,345 sent; at most 12,345 an hour" in page
-    assert "0 opens, 700 clicks, 0 unsubscribes; at most 400 an hour" in page
+    assert "Sent: 12,345 sent; at most 12,345 per hour" in page
+    assert "0 opens, 700 clicks, 0 unsubscribes; at most 400 per hour" in page
 
 
 @pytest.mark.parametrize("what", ["mail_class", "listid", "mtaid", "day"])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fletching.keys.dkim_keys import new_dkim_key
 from fletching.keys.link_keys import new_link_key
 from fletching.store.connection import Store
 from fletching.store.events import EventLog
@@ -60,6 +61,27 @@ def reload_from_a_pipe(path: Path, hup: Callable[[], object]) -> None:
 
 
 # The milter
+
+DKIM = """
+dkim:
+  keys:
+    - {{domain: example.com, selector: r, default: true, file: {folder}/example.com.r.pem}}
+    - {{domain: example.com, selector: e, file: {folder}/example.com.e.pem}}
+"""
+
+
+def test_milter_signs_after_a_reload(redis: RedisServer) -> None:
+    """The workers are handed private keys, too."""
+    with MilterDaemon(f"unix://{redis.socket}", OLD) as milter:
+        for selector, algorithm in (("r", "rsa"), ("e", "ed25519")):
+            file = milter.folder / f"example.com.{selector}.pem"
+            new_dkim_key(file, algorithm)  # type: ignore[arg-type]
+        milter.configure(NEW + DKIM.format(folder=milter.folder))
+        milter.daemon.signal(signal.SIGHUP)
+        wait_until("no reload", lambda: "reload=done" in milter.log())
+        milter.settle()
+        (signature,) = milter.mail(FROM, want=["DKIM-Signature"]).all("DKIM-Signature")
+        assert b"s=r;" in signature
 
 
 def classes(milter: MilterDaemon) -> set[str]:

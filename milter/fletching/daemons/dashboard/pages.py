@@ -233,7 +233,7 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
     hours_each = -(-points // _MOST_POINTS)
     step = hours_each * _HOUR
     counted = {kind: by_span(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
-    unit = "an hour" if hours_each == 1 else f"{hours_each} hours"
+    unit = "per hour" if hours_each == 1 else f"per {hours_each} hours"
     panels = tuple(_panel(title, kinds, counted, unit) for title, kinds in _PANELS)
     return Curve(_WIDTH, _HEIGHT, minute(begin), minute(end + _HOUR), panels)
 
@@ -247,7 +247,7 @@ def _panel(
     top = max(max(counted[kind]) for kind in kinds)
     lines = tuple(Line(kind, kind, _path(counted[kind], top)) for kind in kinds)
     sums = ", ".join(f"{sum(counted[kind]):,} {kind}" for kind in kinds)
-    return Panel(f"{title}, {unit}", f"{top:,}", f"{title}: {sums}; at most {top:,} {unit}", lines)
+    return Panel(f"{title} {unit}", f"{top:,}", f"{title}: {sums}; at most {top:,} {unit}", lines)
 
 
 def _path(counts: Sequence[int], top: int) -> str:

@@ -147,10 +147,15 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, RSAPrivateKey | Ed25519PrivateKey):
             der = value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            return load_der_private_key, (der, None)
+            return _private_key, (der,)
         if isinstance(value, MappingProxyType):
             return _read_only, (dict(value),)
         return NotImplemented
+
+
+def _private_key(der: bytes) -> object:
+    """pickle cannot refer to the function of the library by name."""
+    return load_der_private_key(der, None)
 
 
 def _read_only(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
