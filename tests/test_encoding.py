@@ -47,6 +47,7 @@ def test_base32_refuses_other_characters(text: str) -> None:
         (300, b"\xac\x02"),
         (16_383, b"\xff\x7f"),
         (16_384, b"\x80\x80\x01"),
+        (1_234_567, b"\x87\xadK"),
     ],
 )
 def test_varint_has_7_bits_a_byte_and_no_byte_too_many(number: int, data: bytes) -> None:
