@@ -228,18 +228,18 @@ def journal_drained(events: int, lost: int) -> None:
 
 def _trace(who: tuple[str, object], error: BaseException) -> None:
     for line in "".join(traceback.format_exception(error)).splitlines():
-        _write(ERROR, "traceback", [who], behind=_printable(line)[:_LONGEST_VALUE])
+        _write(ERROR, "traceback", [who], tail=_printable(line)[:_LONGEST_VALUE])
 
 
 def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _write(priority: int, name: str, facts: Iterable[tuple[str, object]], behind: str = "") -> None:
-    _write_lines([_line(priority, name, list(facts), behind)])
+def _write(priority: int, name: str, facts: Iterable[tuple[str, object]], tail: str = "") -> None:
+    _write_lines([_line(priority, name, list(facts), tail)])
 
 
-def _line(priority: int, name: str, facts: list[tuple[str, object]], behind: str = "") -> bytes:
+def _line(priority: int, name: str, facts: list[tuple[str, object]], tail: str = "") -> bytes:
     """At most `LONGEST` bytes; facts that do not fit are counted as `left_out`."""
     words, room = [name], LONGEST - len(name) - len(" left_out=1000000")
     for place, (key, value) in enumerate(facts):
@@ -251,7 +251,7 @@ def _line(priority: int, name: str, facts: list[tuple[str, object]], behind: str
             break
         words.append(word)
     line = " ".join(words)
-    return _with_priority(priority, f"{line} | {behind}" if behind else line)
+    return _with_priority(priority, f"{line} | {tail}" if tail else line)
 
 
 def _with_priority(priority: int, line: str) -> bytes:

@@ -28,9 +28,9 @@ def objection(message: bytes, index: int, record: bytes) -> str:
     if len(message) > _MOST_OCTETS or _steps(message) > _MOST_STEPS:
         return NOT_TRIED
     # In transit a message always ends with a line end.
-    octets = message if message.endswith(b"\r\n") else message + b"\r\n"
+    content = message if message.endswith(b"\r\n") else message + b"\r\n"
     try:
-        verified = dkim.DKIM(octets).verify(index, dnsfunc=lambda name, timeout=5: record)
+        verified = dkim.DKIM(content).verify(index, dnsfunc=lambda name, timeout=5: record)
     except (dkim.DKIMException, ValueError, LookupError) as error:
         return f"{type(error).__name__}: {error}"
     return "" if verified else "the signature does not verify with this key"

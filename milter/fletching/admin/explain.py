@@ -76,9 +76,9 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
 def _verified(outcome: Outcome) -> list[tuple[Signature, str]]:
     """The signatures that were made, each with the verifier's objection."""
     signatures = () if outcome.refusal else outcome.plan.signatures
-    octets = bytes(outcome.final) if signatures else b""
+    content = bytes(outcome.final) if signatures else b""
     return [
-        (each, objection(octets, index, dkim_record(each.key).encode()))
+        (each, objection(content, index, dkim_record(each.key).encode()))
         for index, each in enumerate(signatures)
     ]
 

@@ -87,9 +87,9 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
     }
 
 
-def readable(octets: bytes) -> str:
+def readable(data: bytes) -> str:
     """Bytes of a message as text."""
-    return octets.decode("utf-8", "replace")
+    return data.decode("utf-8", "replace")
 
 
 def _addresses(message: Message, name: bytes) -> list[str]:

@@ -37,14 +37,14 @@ def answered() -> Iterator[None]:
         sys.exit(0)
 
 
-def write(octets: bytes) -> None:
+def write(content: bytes) -> None:
     """Writes a text unchanged; on a terminal line by line, with control characters escaped."""
     if sys.stdout.isatty():
-        for line in octets.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
+        for line in content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
             # Messages have CRLF line ends.
             say(line.removesuffix("\r"))
     else:
-        click.echo(octets, nl=False)
+        click.echo(content, nl=False)
 
 
 def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -16,19 +16,19 @@ def web_url(value: str) -> str:
     found = re.fullmatch(r"https?://([^/?#\\]*)(.*)", value, re.DOTALL)
     if not found:
         raise ValueError("must be an http or https URL, such as https://www.example.com/hook")
-    place, behind = found.groups()
-    if "@" in place:
+    host, path = found.groups()
+    if "@" in host:
         raise ValueError("must be a URL without user and password: put them in auth_file")
     try:
-        ascii_place = authority(place)
+        ascii_host = authority(host)
     except ValueError:
         rule = "must have a host name or an IP address, and optionally a port, after ://"
         raise ValueError(rule) from None
-    if not re.fullmatch(r"[!-~]*", behind):
+    if not re.fullmatch(r"[!-~]*", path):
         raise ValueError("spaces and non-ASCII characters must be percent-encoded (%20)")
-    if behind[:1] in ("#", "\\"):
+    if path[:1] in ("#", "\\"):
         raise ValueError("must have / or ? after the host")
-    return value if place.isascii() else value.replace(place, ascii_place, 1)
+    return value if host.isascii() else value.replace(host, ascii_host, 1)
 
 
 def proxy_url(value: str) -> str:

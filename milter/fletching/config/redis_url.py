@@ -147,14 +147,14 @@ def parse(value: str) -> RedisUrl:
     kind, tls = _KINDS[scheme]
     options = _options(kind, tls, query)
     username, _, password = (before or "").partition(":")
-    hosts, _, behind = place.partition("/")
-    service, _, database = behind.partition("/") if kind == "sentinel" else ("", "", behind)
-    if not _fits(kind, hosts, behind):
+    hosts, _, tail = place.partition("/")
+    service, _, database = tail.partition("/") if kind == "sentinel" else ("", "", tail)
+    if not _fits(kind, hosts, tail):
         raise ValueError(_FORM)
     return RedisUrl(
         kind,
         nodes=tuple(map(_node, hosts.split(","))) if hosts else (),
-        path=f"/{unquote(behind)}" if kind == "unix" else "",
+        path=f"/{unquote(tail)}" if kind == "unix" else "",
         service=service,
         database=int(options.get("db") or (database if kind != "unix" else "") or 0),
         credentials=_credentials(options, "", unquote(username), unquote(password)),
@@ -196,20 +196,20 @@ def _credentials(
     return Credentials(**found)
 
 
-def _fits(kind: Kind, hosts: str, behind: str) -> bool:
+def _fits(kind: Kind, hosts: str, tail: str) -> bool:
     """Whether host and path have the form that this kind of URL requires."""
     match kind:
         case "embedded":
             return False  # not a URL
         case "unix":
-            return hosts == "" and behind != ""
+            return hosts == "" and tail != ""
         case "server":
-            return _is_node(hosts) and re.fullmatch(r"[0-9]{0,5}", behind) is not None
+            return _is_node(hosts) and re.fullmatch(r"[0-9]{0,5}", tail) is not None
         case "sentinel":
-            service = re.fullmatch(r"[A-Za-z0-9._-]+(/[0-9]{1,5})?", behind)
+            service = re.fullmatch(r"[A-Za-z0-9._-]+(/[0-9]{1,5})?", tail)
             return service is not None and _are_nodes(hosts)
         case "cluster":
-            return behind == "" and _are_nodes(hosts)
+            return tail == "" and _are_nodes(hosts)
 
 
 def _are_nodes(hosts: str) -> bool:

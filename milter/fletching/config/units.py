@@ -31,18 +31,18 @@ def retention(value: object) -> int:
 
 def size(value: object) -> int:
     """`5MiB`, or a whole number of bytes, as bytes."""
-    octets = -1
+    total = -1
     if isinstance(value, int) and not isinstance(value, bool):
-        octets = value
+        total = value
     elif isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,10})([KMG]iB)", value)):
-        octets = int(found[1]) * _BYTES[found[2]]
+        total = int(found[1]) * _BYTES[found[2]]
     else:
         raise ValueError(
             "must be a whole number of bytes, or one with KiB, MiB or GiB, such as 5MiB"
         )
-    if not 0 <= octets <= LARGEST:
+    if not 0 <= total <= LARGEST:
         raise ValueError(f"must be from 0 to {show_size(LARGEST)}")
-    return octets
+    return total
 
 
 def show_duration(seconds: int) -> str:
@@ -50,9 +50,9 @@ def show_duration(seconds: int) -> str:
     return _show(seconds, _SECONDS, "0s")
 
 
-def show_size(octets: int) -> str:
+def show_size(total: int) -> str:
     """Bytes in the largest unit that is exact."""
-    return _show(octets, _BYTES, "0")
+    return _show(total, _BYTES, "0")
 
 
 def _show(number: int, units: dict[str, int], zero: str) -> str:

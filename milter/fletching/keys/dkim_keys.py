@@ -67,10 +67,10 @@ def dkim_record(key: SigningKey) -> str:
     """The value of the TXT record with the public half (RFC 6376 section 3.6.1, RFC 8463)."""
     public = key.key.public_key()
     if isinstance(key.key, RSAPrivateKey):
-        kind, octets = "rsa", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        kind, encoded = "rsa", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     else:
-        kind, octets = "ed25519", public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return f"v=DKIM1; k={kind}; p={base64.b64encode(octets).decode('ascii')}"
+        kind, encoded = "ed25519", public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return f"v=DKIM1; k={kind}; p={base64.b64encode(encoded).decode('ascii')}"
 
 
 def dkim_zone_line(key: SigningKey) -> str:
