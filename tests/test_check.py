@@ -40,7 +40,7 @@ def found(findings: list[Finding], place: str) -> Finding:
     return finding
 
 
-def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
+def test_good_configuration_has_only_ok_findings(folder: Path) -> None:
     new_link_key(folder / "link-keys", 0)
     new_link_key(folder / "link-keys", 1)
     new_dkim_key(folder / "s1.pem", "ed25519")
@@ -59,7 +59,7 @@ def test_good_configuration_has_nothing_but_ok(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("listen", ["unix:{folder}/s", "inet:{port}@127.0.0.1"])
-def test_milter_that_does_not_run_is_a_warning_without_postfix(folder: Path, listen: str) -> None:
+def test_stopped_milter_is_a_warning_without_postfix(folder: Path, listen: str) -> None:
     listen = listen.format(folder=folder, port=free_port())
     away = config(folder).model_copy(update={"listen": listen})
     finding = found(check(away), "listen")
@@ -68,7 +68,7 @@ def test_milter_that_does_not_run_is_a_warning_without_postfix(folder: Path, lis
     assert "systemctl start fletching" in finding.text
 
 
-def test_milter_that_runs_at_a_unix_socket(folder: Path) -> None:
+def test_running_milter_on_a_unix_socket_is_ok(folder: Path) -> None:
     running = config(folder).model_copy(update={"listen": f"unix:{folder}/s"})
     with socket.socket(socket.AF_UNIX) as milter:
         milter.bind(f"{folder}/s")
@@ -76,7 +76,7 @@ def test_milter_that_runs_at_a_unix_socket(folder: Path) -> None:
         assert not any(each.place == "listen" for each in check(running))
 
 
-def test_level_is_a_word() -> None:
+def test_level_prints_as_a_word() -> None:
     words: list[str] = list(Level)
     assert words == ["error", "warning", "ok"]
     assert f"{Level.ERROR}" == "error"
@@ -86,7 +86,7 @@ def test_a_finding_is_one_line() -> None:
     assert str(Finding(Level.ERROR, "a", "b\n c")) == "error: a: b c"
 
 
-def test_every_key_file_is_looked_at(folder: Path) -> None:
+def test_every_key_file_is_checked(folder: Path) -> None:
     new_dkim_key(folder / "open.pem", "ed25519")
     (folder / "open.pem").chmod(0o644)
     (folder / "text.pem").write_text("no key")
@@ -107,13 +107,13 @@ def test_every_key_file_is_looked_at(folder: Path) -> None:
     assert f"{folder}/nowhere" in link_keys.text
 
 
-def test_redis_that_is_away_is_an_error(folder: Path) -> None:
+def test_redis_that_does_not_answer_is_an_error(folder: Path) -> None:
     finding = found(check(config(folder)), "redis")
     assert finding.level is Level.ERROR
     assert "does not answer: " in finding.text
 
 
-def test_password_of_redis_is_not_told(folder: Path) -> None:
+def test_redis_password_is_not_printed(folder: Path) -> None:
     away = config(folder).model_copy(
         update={"redis": f"redis://user:hunter2@127.0.0.1:{free_port()}/0"}
     )
@@ -128,7 +128,7 @@ def test_embedded_redis_may_not_run_yet(folder: Path, monkeypatch: pytest.Monkey
     assert (finding.level, "apt-get install redis-server" in finding.text) == (Level.ERROR, True)
 
 
-def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
+def test_state_dir_must_be_a_writable_directory(folder: Path) -> None:
     (folder / "state").rmdir()
     assert "No such file" in found(check(config(folder)), "state_dir").text
     (folder / "state").write_text("")
@@ -146,7 +146,7 @@ def test_state_dir_must_be_a_directory_one_can_write_to(folder: Path) -> None:
         ("size=128m,nr_inodes=1000", Level.OK, "is writable"),
     ],
 )
-def test_state_dir_must_have_room_for_more_than_a_name(
+def test_state_dir_needs_free_space_and_inodes(
     folder: Path, options: str, level: Level, saying: str
 ) -> None:
     state = str(folder / "state")
@@ -193,7 +193,7 @@ DESTINATION = "events: {destinations: [{name: d, webhook: 'https://d.example/', 
         ("mail_classes: {News: }", False),
     ],
 )  # fmt: skip
-def test_unsubscribes_that_nobody_acts_on(folder: Path, text: str, warned: bool) -> None:
+def test_unsubscribes_without_effect(folder: Path, text: str, warned: bool) -> None:
     findings = [each for each in check(config(folder, text)) if each.place == "suppress"]
     assert [each.level for each in findings] == [Level.WARNING] * warned
     assert all("unsubscribes of News:" in each.text for each in findings)
@@ -227,17 +227,17 @@ def test_domain_without_default_key(folder: Path, keys: list[str], domains: list
         ),
     ],
 )
-def test_what_is_perhaps_not_meant(folder: Path, text: str, place: str, saying: str) -> None:
+def test_options_that_may_be_a_mistake(folder: Path, text: str, place: str, saying: str) -> None:
     finding = found(check(config(folder, text)), place)
     assert (finding.level, saying in finding.text) == (Level.WARNING, True)
 
 
-def test_without_signing_no_key_is_missed(folder: Path) -> None:
+def test_missing_key_is_fine_without_signing(folder: Path) -> None:
     findings = check(config(folder, "dkim: {enabled: false}"))
     assert not any(finding.place == "dkim.keys" for finding in findings)
 
 
-def test_transports_that_cannot_be_told_apart(folder: Path) -> None:
+def test_transports_with_the_same_suffix(folder: Path) -> None:
     text = "virtual_mtas: {a: {transport: vmta-%s}, b: {transport: vmta-%s}}\nroute_by: %s"
     findings = check(config(folder, text % (*COLLIDING, "sender")))
     assert found(findings, "route_by").level is Level.ERROR
@@ -245,7 +245,7 @@ def test_transports_that_cannot_be_told_apart(folder: Path) -> None:
     assert not any(finding.place == "route_by" for finding in findings)
 
 
-def test_dns_and_postfix_are_asked_only_if_wanted(folder: Path) -> None:
+def test_dns_and_postfix_are_checked_only_on_request(folder: Path) -> None:
     """Neither would answer: a resolver without servers, a command that is not there."""
     nowhere = (os.fspath(folder / "postconf"),)
     quiet = check(config(folder), postconf_command=nowhere)

@@ -105,13 +105,13 @@ def test_folder_that_only_root_can_write_to(folder: Path, name: str) -> None:
 
 
 @needs_root
-def test_missing_file_is_not_a_missing_right(folder: Path) -> None:
+def test_missing_file_is_not_a_permission_error(folder: Path) -> None:
     (folder / "keys/s1.pem").unlink()
     assert found(folder) == {}
 
 
 @needs_root
-def test_user_who_is_not_root_cannot_try(folder: Path) -> None:
+def test_only_root_can_test_as_another_user(folder: Path) -> None:
     def inner() -> str | None:
         try:
             return as_user("postfix", lambda: None)
@@ -122,7 +122,7 @@ def test_user_who_is_not_root_cannot_try(folder: Path) -> None:
 
 
 @needs_root
-def test_groups_of_the_user_count() -> None:
+def test_access_through_a_group_counts() -> None:
     groups = as_user("postfix", lambda: str(sorted(os.getgroups())))
     entry = pwd.getpwnam("postfix")
     assert groups == str(sorted(os.getgrouplist("postfix", entry.pw_gid)))

@@ -70,7 +70,7 @@ def test_address_that_is_not_on_this_host(
         ("smtp_bind_address=::1", "smtp_bind_address is ::1, but"),
     ],
 )
-def test_address_that_master_cf_does_not_have(files: PostfixFiles, edit: str, says: str) -> None:
+def test_address_that_differs_from_master_cf(files: PostfixFiles, edit: str, says: str) -> None:
     settings = config(f"address: {LOCAL}")
     files.add(pieces(settings))
     files.ask("postconf", "-P", f"vmta-a/unix/{edit}")
@@ -93,7 +93,7 @@ def test_address_of_main_cf_counts_where_the_service_has_none(files: PostfixFile
 
 
 @pytest.mark.parametrize("service", ["smtp_helo_name=b.example", "smtp_helo_name=$myhostname"])
-def test_name_that_master_cf_does_not_have(files: PostfixFiles, service: str) -> None:
+def test_ehlo_name_that_differs_from_master_cf(files: PostfixFiles, service: str) -> None:
     settings = config("helo: a.example")
     files.add(pieces(settings))
     files.ask("postconf", "-P", f"vmta-a/unix/{service}")
@@ -103,7 +103,7 @@ def test_name_that_master_cf_does_not_have(files: PostfixFiles, service: str) ->
     assert "virtual_mtas.a.helo is a.example" in finding.text
 
 
-def test_name_in_another_case_is_the_same(files: PostfixFiles) -> None:
+def test_ehlo_name_is_compared_without_case(files: PostfixFiles) -> None:
     settings = config("helo: a.example")
     files.add(pieces(settings))
     files.ask("postconf", "-P", "vmta-a/unix/smtp_helo_name=A.Example")

@@ -59,14 +59,14 @@ def test_published_key_is_found(signing: Config) -> None:
     assert finding == Finding(Level.OK, NAME, "matches our private key; a test signature verifies")
 
 
-def test_what_a_zone_editor_does_to_a_record_is_fine(signing: Config) -> None:
+def test_harmless_changes_to_a_record_are_accepted(signing: Config) -> None:
     text = record(signing).replace("v=DKIM1; ", "").replace("p=", "t=s; s=email; h=sha256; p= ")
     middle = len(text) - 20
     text = f"{text[:middle]} {text[middle:]};"
     assert asked(signing, {(NAME, "TXT"): [quoted(text)]}, NAME).level is Level.OK
 
 
-def test_rsa_is_what_a_record_without_k_means(tmp_path: Path) -> None:
+def test_record_without_k_means_rsa(tmp_path: Path) -> None:
     for algorithm, level in (("rsa", Level.OK), ("ed25519", Level.ERROR)):
         new_dkim_key(tmp_path / f"{algorithm}.pem", algorithm)  # type: ignore[arg-type]
         key = f"{{domain: example.com, selector: s1, file: {algorithm}.pem}}"
@@ -101,12 +101,12 @@ def test_wrong_records(signing: Config, change: tuple[str, str], level: Level, t
         ([f'"{REVOKED}A"', f'"{REVOKED}B"'], "several"),
     ],
 )
-def test_missing_and_dead_records(signing: Config, texts: list[str], text: str) -> None:
+def test_missing_and_revoked_records(signing: Config, texts: list[str], text: str) -> None:
     finding = asked(signing, {(NAME, "TXT"): texts} if texts else {}, NAME)
     assert (finding.level, text in finding.text) == (Level.ERROR, True)
 
 
-def test_server_that_fails_is_not_taken_for_a_missing_record(signing: Config) -> None:
+def test_failing_name_server_is_not_a_missing_record(signing: Config) -> None:
     finding = asked(signing, {}, NAME, broken=[NAME])
     assert finding.level is Level.ERROR
     assert finding.text.startswith("no answer: ")
@@ -148,7 +148,7 @@ ELSEWHERE = ("redis", "state_dir", "dkim.keys", "link_keys", "suppress", "listen
 """What `check` has to say of the rest of that configuration."""
 
 
-def test_hosts_of_all_classes_are_asked_for_but_no_addresses(tmp_path: Path) -> None:
+def test_hosts_of_all_classes_are_checked_but_not_ip_addresses(tmp_path: Path) -> None:
     with NameServer({}) as server:
         findings = check(config(tmp_path, TRACKING), dns=True, resolver=server.resolver)
     places = {each.place for each in findings} - {*ELSEWHERE}
@@ -180,7 +180,7 @@ def test_bounce_domain(
     assert (finding.level, text in finding.text) == (level, True)
 
 
-def test_domains_of_all_mailboxes_are_asked_for(tmp_path: Path) -> None:
+def test_domains_of_all_mailboxes_are_checked(tmp_path: Path) -> None:
     with NameServer({}) as server:
         findings = check(config(tmp_path, MAILBOXES), dns=True, resolver=server.resolver)
     places = {finding.place for finding in findings}

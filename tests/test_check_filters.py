@@ -118,7 +118,7 @@ SUBMISSION = "submission/inet/milter_macro_daemon_name=submission"
         ),
     ],
 )
-def test_port_that_takes_mail_back_from_a_filter(
+def test_port_that_receives_mail_back_from_a_filter(
     files: PostfixFiles, text: str, settings: tuple[str, ...], service: str, wrong: bool
 ) -> None:
     add(files, service)
@@ -194,7 +194,7 @@ def test_recipients_that_postfix_adds(files: PostfixFiles, setting: str, level: 
     assert named() == []
 
 
-def test_recipients_that_a_cleanup_of_its_own_adds(files: PostfixFiles) -> None:
+def test_recipients_added_by_a_separate_cleanup_service(files: PostfixFiles) -> None:
     add(files, "pre-cleanup unix n - y - 0 cleanup\n  -o always_bcc=archive\n")
     assert troubles(files, config()) == []
     files.ask("postconf", "-P", "submission/inet/cleanup_service_name=pre-cleanup")
@@ -216,7 +216,7 @@ def test_canonical_maps_for_senders_alone_add_no_recipient(files: PostfixFiles) 
         ("", "lmtp", False),
     ],
 )
-def test_filter_that_may_give_mail_back_by_sendmail(
+def test_filter_that_may_return_mail_through_sendmail(
     files: PostfixFiles, text: str, command: str, warned: bool
 ) -> None:
     add(files, f"scan unix - n n - 2 {command}\n")
@@ -238,7 +238,9 @@ def shown(heading: str) -> str:
 
 
 @pytest.mark.parametrize("with_proxy_filter", [False, True])
-def test_set_ups_of_the_page_are_right(files: PostfixFiles, with_proxy_filter: bool) -> None:
+def test_examples_in_the_documentation_have_no_findings(
+    files: PostfixFiles, with_proxy_filter: bool
+) -> None:
     content, proxy = shown("A content filter"), shown("A proxy filter")
     parts = (content, proxy) if with_proxy_filter else (content,)
     for text in parts:

@@ -117,7 +117,7 @@ def test_map_of_senders_that_ours_overrides(tmp_path: Path) -> None:
         ("reject", "mail is permanently refused"),
     ],
 )
-def test_listen_that_main_cf_does_not_follow(
+def test_main_cf_with_an_outdated_listen_socket(
     tmp_path: Path, before: str, after: str, action: str, happens: str
 ) -> None:
     files = PostfixFiles(tmp_path / "postfix")

@@ -74,7 +74,7 @@ def test_what_we_print_is_right(files: PostfixFiles) -> None:
     ]
 
 
-def test_by_sender_what_we_print_is_right(tmp_path: Path) -> None:
+def test_printed_settings_have_no_findings_with_route_by_sender(tmp_path: Path) -> None:
     files = PostfixFiles(tmp_path / "postfix")
     by_sender = config("route_by: sender")
     files.add(pieces(by_sender))
@@ -85,7 +85,7 @@ def test_by_sender_what_we_print_is_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "users: {crm: {}, shop: {}}"])
-def test_recipe_for_one_recipient_is_right(files: PostfixFiles, text: str) -> None:
+def test_one_recipient_recipe_has_no_findings(files: PostfixFiles, text: str) -> None:
     recipe = one_recipient(config(text))
     files.add(recipe)
     files.shell(recipe.switch_on)
@@ -117,12 +117,12 @@ def test_default_action(
     assert placed(troubles(files, config())) == expected
 
 
-def test_default_action_of_our_entry_is_what_counts(files: PostfixFiles) -> None:
+def test_default_action_of_our_entry_overrides_main_cf(files: PostfixFiles) -> None:
     files.set("milter_default_action=accept")
     assert troubles(files, config()) == []
 
 
-def test_shutdown_is_right_where_postfix_knows_it(files: PostfixFiles, tmp_path: Path) -> None:
+def test_shutdown_is_accepted_from_postfix_3_11(files: PostfixFiles, tmp_path: Path) -> None:
     files.set("fletching_milter={ unix:fletching/milter.sock, default_action=shutdown }")
     # A later Postfix: the real commands, but for the version.
     tool = tmp_path / "postconf"
@@ -291,14 +291,14 @@ def test_default_action_of_a_service(files: PostfixFiles) -> None:
         ("/^X-Fletching-Route/ IGNORE", [(Level.ERROR, "milter_header_checks")] * 2),
     ],
 )
-def test_table_must_lead_to_each_transport_and_to_no_other(
+def test_table_must_map_to_all_transports_and_no_others(
     files: PostfixFiles, table: str, expected: list[tuple[Level, str]]
 ) -> None:
     (files.directory / "milter_header_checks").write_text(f"{table}\n")
     assert placed(troubles(files, config())) == expected
 
 
-def test_first_table_that_answers_counts(files: PostfixFiles) -> None:
+def test_first_table_with_a_result_counts(files: PostfixFiles) -> None:
     (files.directory / "first").write_text("/^X-Fletching-Route: vmta-a/ WARN\n")
     ours = "regexp:$config_directory/milter_header_checks"
     files.set(f"milter_header_checks=regexp:$config_directory/first, {ours}")
@@ -355,7 +355,7 @@ def test_chroot_hides_a_socket_outside(tmp_path: Path) -> None:
         ("inet6:8899@[::1]", "inet:[::1]:8898", False),
     ],
 )
-def test_our_socket_is_known_in_all_its_spellings(
+def test_our_socket_is_recognized_in_all_spellings(
     files: PostfixFiles, listen: str, endpoint: str, asked: bool
 ) -> None:
     files.set(f"fletching_milter={endpoint}")
@@ -365,7 +365,7 @@ def test_our_socket_is_known_in_all_its_spellings(
 # The commands themselves
 
 
-def test_postfix_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_postfix_is_an_error(tmp_path: Path) -> None:
     for command in ((str(tmp_path / "postconf"),), ("postconf", "-c", str(tmp_path))):
         findings = check(config(), postfix=True, postconf_command=command)
         (finding,) = (each for each in findings if each.place == "postfix")

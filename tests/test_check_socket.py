@@ -157,7 +157,7 @@ def test_socket_that_everyone_can_open(queue: Path, listening: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize(("folder", "mode"), [(0o750, 0o777), (0o755, 0o770), (0o754, 0o777)])
-def test_socket_that_folder_or_mode_keeps_shut(
+def test_socket_protected_by_directory_or_mode(
     queue: Path, listening: Path, folder: int, mode: int
 ) -> None:
     (queue / "fletching").chmod(folder)
@@ -189,6 +189,6 @@ def test_group_with_other_members(queue: Path, listening: Path) -> None:
         ("inet6:8899@[2001:db8::1]", True),
     ],
 )
-def test_port_that_other_hosts_reach(listen: str, wide: bool) -> None:
+def test_port_that_other_hosts_can_reach_is_a_warning(listen: str, wide: bool) -> None:
     findings = list(check_listen(config(listen)))
     assert [(each.level, each.place) for each in findings] == [(Level.WARNING, "listen")] * wide

@@ -1,4 +1,4 @@
-"""`check` and Redis: real servers that lack something."""
+"""`fletching check` and Redis: real servers that lack something."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ ALL = dict(commands())
 # Help.
 
 
-def test_the_commands() -> None:
+def test_list_of_commands() -> None:
     """The commands in README.md."""
     assert {" ".join(words) for words in ALL} == {
         "milter", "web", "courier", "run", "check", "preview", "explain", "postfix", "token",
@@ -75,7 +75,7 @@ def test_help_of_groups(words: tuple[str, ...], width: int) -> None:
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
+def test_every_option_has_a_help_text(words: tuple[str, ...]) -> None:
     for parameter in ALL[words].params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
@@ -143,7 +143,7 @@ def test_every_help_begins_with_a_verb_and_has_an_example(words: tuple[str, ...]
         pytest.param(KeyboardInterrupt(), 130, "", id="Ctrl-C"),
     ],
 )
-def test_status_of_what_nobody_expected(
+def test_exit_status_of_unexpected_errors(
     error: BaseException, status: int, said: str, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: object) -> None:
@@ -175,7 +175,7 @@ def test_traceback_only_in_development_mode(host: Host) -> None:
         assert (b"Traceback" in ended.stderr) == traced
 
 
-def test_a_closed_pipe_is_no_verdict(host: Host) -> None:
+def test_closed_pipe_has_its_own_exit_status(host: Host) -> None:
     command = [sys.executable, "-m", "fletching", "preview", "-", "--config", str(host.config)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -219,7 +219,7 @@ def test_no_configuration(host: Host) -> None:
     assert result.stdout == ""
 
 
-def test_the_option_wins_over_the_environment(host: Host) -> None:
+def test_option_overrides_the_environment(host: Host) -> None:
     result = host.run("mta", "list", "--config", str(host.config), config="/nosuch")
     assert result.exit_code == 0
     assert "vmta-a" in result.stdout

@@ -88,7 +88,7 @@ def test_preview_of_a_refused_mail(host: Host) -> None:
     assert told["message"] == "", "it does not leave"
 
 
-def test_preview_of_a_mail_that_has_to_wait(host: Host) -> None:
+def test_preview_of_a_deferred_message(host: Host) -> None:
     host.run("mta", "pause", "a")
     host.run("mta", "pause", "b")
     result = host.run("preview", str(host.mail), "--json")
@@ -99,7 +99,7 @@ def test_preview_of_a_mail_that_has_to_wait(host: Host) -> None:
     assert told["reply"] in result.stderr
 
 
-def test_preview_of_nothing(host: Host) -> None:
+def test_preview_of_an_empty_message(host: Host) -> None:
     for raw in (b"", b"\n", b"\xff\0", b"Subject: \xff\n\n\xff"):
         result = host.run("preview", "-", "--json", stdin=raw)
         assert result.exit_code == 0
@@ -119,7 +119,9 @@ def test_preview_of_nothing(host: Host) -> None:
         (("--client", "::1"), {"mail_class": "newsletter"}),
     ],
 )
-def test_who_sends(options: tuple[str, ...], told: dict[str, Any], host: Host) -> None:
+def test_sender_login_and_client_options(
+    options: tuple[str, ...], told: dict[str, Any], host: Host
+) -> None:
     host.edit("link_keys:", "verp: false\nlink_keys:")
     found = host.json("preview", str(host.mail), *options)
     assert {name: found[name] for name in told} == told
@@ -131,7 +133,7 @@ def recorded(host: Host, *options: str) -> str:
     return str(host.json("token", f"X-Mailer-Info:{field.decode()}")["email"])
 
 
-def test_who_gets_it(host: Host) -> None:
+def test_recipient_options(host: Host) -> None:
     assert recorded(host) == "reader@example.org"
     assert recorded(host, "--rcpt", "other@example.org") == "other@example.org"
     assert recorded(host, "--rcpt", "<other@example.org>") == "other@example.org"
@@ -179,13 +181,13 @@ def test_wrong_usage(command: str, options: tuple[str, ...], host: Host) -> None
         ("2026-03-02T12:00:00+14:00", "crm260301"),
     ],
 )
-def test_the_time(now: str, sendid: str, host: Host) -> None:
+def test_now_option(now: str, sendid: str, host: Host) -> None:
     host.edit("state_dir:", "timezone: Europe/Berlin\nstate_dir:")
     host.mail.write_text("From: a@example.com\nX-GreenArrow-MailClass: crm\n\n")
     assert host.json("preview", str(host.mail), "--now", now)["sendid"] == sendid
 
 
-def test_no_mail(host: Host) -> None:
+def test_message_file_that_does_not_exist(host: Host) -> None:
     for name in ("nosuch.eml", "."):
         result = host.run("preview", str(host.folder / name))
         assert result.exit_code == 2
@@ -201,7 +203,7 @@ def test_no_mail(host: Host) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["preview", "explain"])
-def test_a_field_as_deep_as_it_likes(command: str, sender: str, host: Host) -> None:
+def test_deeply_nested_address_field(command: str, sender: str, host: Host) -> None:
     host.edit("link_keys:", "verp: false\nlink_keys:")
     raw = f"From: {sender}\nTo: {sender.replace('shop@', 'a@')}\n\nHello.\n"
     result = host.run(command, "-", "--json", stdin=raw.encode())
@@ -294,7 +296,7 @@ def test_explain_what_is_left_alone_and_warned_of(host: Host) -> None:
     assert "\x1b" not in result.stdout
 
 
-def test_explain_html_that_ends_open(host: Host) -> None:
+def test_explain_unclosed_html(host: Host) -> None:
     host.mail.write_text(
         "X-GreenArrow-MailClass: newsletter\nContent-Type: text/html\n\n<p><a href='http://x/"
     )
@@ -339,7 +341,7 @@ def test_a_changed_mail_does_not_verify(host: Host) -> None:
 
 
 @pytest.mark.parametrize("run", [" " * 100_000 + "x", (" " * 5000 + "x") * 20])
-def test_dkimpy_gets_no_mail_that_it_is_quadratic_in(run: str, host: Host) -> None:
+def test_dkimpy_is_not_given_quadratic_messages(run: str, host: Host) -> None:
     octets = f"From: a@example.com\r\n\r\n{run}\r\n".encode()
     assert objection(octets, 0, b"") == NOT_TRIED
 
@@ -356,7 +358,7 @@ def test_explain_parts(host: Host) -> None:
     assert "Message: no open pixel: no HTML part may be changed" in shown
 
 
-def test_explain_a_body_that_stays(host: Host) -> None:
+def test_explain_a_body_that_is_not_rewritten(host: Host) -> None:
     host.edit("link_keys:", "max_rewrite_size: 1\nlink_keys:")
     host.mail.write_text(
         "X-GreenArrow-MailClass: newsletter\nX-GreenArrow-Click-Tracking-Do: no\n"
@@ -441,7 +443,7 @@ def test_token_of_other_return_paths(setting: str, host: Host) -> None:
     assert host.json("token", path)["campaign"] == "preview"
 
 
-def test_token_for_people(host: Host) -> None:
+def test_token_as_text(host: Host) -> None:
     result = host.run("token", links(host)[0])
     assert result.exit_code == 0
     assert "email              reader@example.org\n" in result.stdout
@@ -478,7 +480,7 @@ def in_terminal(host: Host, *words: str) -> str:
     return seen.decode()
 
 
-def test_a_destination_does_not_steer_the_terminal(host: Host) -> None:
+def test_control_characters_of_a_destination_are_escaped(host: Host) -> None:
     keys = read_link_keys(host.folder / "link-keys")
     facts = Facts("c" * 12, 7, "news", "1", STEERING, STEERING, STEERING, "", 1_795_000_000)
     token = keys.seal(Kind.CLICK_HTML, facts, f"https://example.com/{STEERING}")
@@ -492,7 +494,7 @@ def test_a_destination_does_not_steer_the_terminal(host: Host) -> None:
 
 
 @pytest.mark.parametrize("command", ["preview", "explain"])
-def test_a_mail_does_not_steer_the_terminal(command: str, host: Host) -> None:
+def test_control_characters_of_a_message_are_escaped(command: str, host: Host) -> None:
     host.mail.write_text(
         f"From: a@example.com\nSubject: {STEERING}\nX-GreenArrow-MailClass: newsletter\n"
         f"X-GreenArrow-{STEERING}: {STEERING}\nContent-Type: text/html; charset=utf-8\n\n"
@@ -509,7 +511,7 @@ def test_a_mail_does_not_steer_the_terminal(command: str, host: Host) -> None:
     "text", ["", "x", "https://click.example.com/click?x", "bounces+x@example.com", "b@example.com",
              "A" * 5000, "bounces+ajk3ca6tcvruacaaaaabpreview@example.com", "ü"]
 )  # fmt: skip
-def test_no_token(text: str, host: Host) -> None:
+def test_invalid_token_is_reported(text: str, host: Host) -> None:
     result = host.run("token", text)
     assert result.exit_code == 1
     assert result.stdout == ""

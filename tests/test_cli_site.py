@@ -51,7 +51,7 @@ def test_the_first_key(host: Host) -> None:
 
 @pytest.mark.parametrize("words", [("key", "retire", "9"), ("key", "retire", "x"),
                                    ("key", "retire")])  # fmt: skip
-def test_no_such_key(words: tuple[str, ...], host: Host) -> None:
+def test_unknown_key_is_an_error(words: tuple[str, ...], host: Host) -> None:
     result = host.run(*words)
     assert result.exit_code == 2
     assert result.stderr
@@ -125,7 +125,7 @@ def test_mta(host: Host) -> None:
     assert host.json("preview", str(host.mail))["virtual_mta"] == "b"
 
 
-def test_mta_for_people(host: Host) -> None:
+def test_mta_list_as_a_table(host: Host) -> None:
     host.run("mta", "pause", "b")
     table = [line.split("  ") for line in host.run("mta", "list").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in table]
@@ -151,13 +151,13 @@ def test_mta_that_cannot_be_paused(word: str, name: str, said: str, host: Host) 
     assert paused(host) == []
 
 
-def test_mta_before_there_is_a_state_directory(host: Host) -> None:
+def test_mta_pause_creates_the_state_directory(host: Host) -> None:
     (host.folder / "state").rmdir()
     assert host.run("mta", "pause", "a").exit_code == 0
     assert paused(host) == ["a"]
 
 
-def test_mta_where_there_can_be_no_state_directory(host: Host) -> None:
+def test_mta_pause_without_a_writable_state_directory(host: Host) -> None:
     (host.folder / "state").rmdir()
     (host.folder / "state").write_text("a file")
     result = host.run("mta", "pause", "a")
@@ -182,7 +182,7 @@ def test_check(host: Host) -> None:
     assert all(line.startswith(("error: ", "warning: ", "ok: ")) for line in lines)
 
 
-def test_check_well(host: Host) -> None:
+def test_check_without_errors(host: Host) -> None:
     if shutil.which("redis-server") is None:
         pytest.skip("no redis-server")
     host.edit("redis://127.0.0.1:1/0", "embedded")
@@ -243,7 +243,7 @@ def test_check_well(host: Host) -> None:
         "web's",
     ],
 )
-def test_check_tells_what_would_keep_a_daemon_from_its_start(
+def test_check_reports_what_keeps_a_daemon_from_starting(
     options: str, line: str, host: Host
 ) -> None:
     (host.folder / "open").write_text("user:a long enough password")
@@ -253,7 +253,7 @@ def test_check_tells_what_would_keep_a_daemon_from_its_start(
     assert line.replace("{folder}", str(host.folder)) in lines
 
 
-def test_check_tells_who_may_read_the_password_of_redis(host: Host) -> None:
+def test_check_reports_a_readable_redis_password_file(host: Host) -> None:
     (host.folder / "open").write_text("pw")
     (host.folder / "open").chmod(0o644)
     host.edit("127.0.0.1:1/0", f"127.0.0.1:1/0?password_file={host.folder}/open")
@@ -294,7 +294,7 @@ def test_check_tells_who_may_read_the_password_of_redis(host: Host) -> None:
     ],
 )
 @pytest.mark.parametrize("daemon", ["milter", "web", "courier"])
-def test_daemon_that_would_not_load_the_configuration(
+def test_check_daemon_reports_what_it_cannot_load(
     daemon: str, old: str, new: str, refusing: tuple[str, ...], host: Host
 ) -> None:
     host.edit(old, new)
@@ -313,7 +313,7 @@ def test_postfix(host: Host) -> None:
     assert other.stdout != result.stdout
 
 
-def test_postfix_that_cannot_be(host: Host) -> None:
+def test_postfix_with_indistinguishable_transports(host: Host) -> None:
     # Two transports with one suffix: among 2^20 suffixes they are found soon.
     seen: dict[str, str] = {}
     for number in range(100_000):

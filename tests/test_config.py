@@ -88,7 +88,7 @@ def complaints(text: str) -> list[str]:
 # What a file means
 
 
-def test_the_example_of_the_contract() -> None:
+def test_example_configuration_loads() -> None:
     config = read(EXAMPLE)
     newsletter = config.mail_classes["newsletter"]
     assert config.campaign_window == 21 * 86400
@@ -110,7 +110,7 @@ def test_the_example_of_the_contract() -> None:
     assert config.transports == {"vmta-transactional", "vmta-a", "vmta-b"}
 
 
-def test_what_a_later_version_acts_upon_is_named() -> None:
+def test_options_without_effect_are_named() -> None:
     assert read(EXAMPLE).not_yet == (
         "seed_lists",
         "lmtp",
@@ -125,13 +125,13 @@ def test_a_user_names_a_class_in_any_case() -> None:
     assert list(doubts(read(text))) == []
 
 
-def test_classes_without_keys_are_doubtful() -> None:
+def test_classes_without_link_keys_are_warned_of() -> None:
     assert [each.path for each in doubts(read("mail_classes: {a: }"))] == [("link_keys",)]
     assert list(doubts(read("virtual_mtas: {a: {transport: a}}"))) == []
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "~", "{}", "\ufeff"])
-def test_an_empty_file_is_a_configuration(text: str) -> None:
+def test_empty_file_is_valid(text: str) -> None:
     assert read(text) == Config()
 
 
@@ -165,7 +165,7 @@ def test_defaults_of_a_class() -> None:
     assert all(getattr(news, name) is None for name in as_global)
 
 
-def test_sections_without_a_line_are_empty() -> None:
+def test_section_with_only_comments_is_empty() -> None:
     text = "users:\nmail_classes:\nvirtual_mtas:\nseed_lists:\ntrusted:\ndkim:\nuntracked_hosts:\n"
     assert read(text) == Config()
 
@@ -181,7 +181,7 @@ def test_sections_without_a_line_are_empty() -> None:
         ("gone", {"opens", "clicks", "unsubscribes"}),
     ],
 )
-def test_what_is_measured(mail_class: str, found: set[str]) -> None:
+def test_measured_numbers(mail_class: str, found: set[str]) -> None:
     classes = (
         "{all: {track: {opens: true, clicks: true}}, bare: {}, clicked: {track: {clicks: true}},"
         " aggregate: {track: {opens: true}, privacy: aggregate}}"
@@ -191,7 +191,7 @@ def test_what_is_measured(mail_class: str, found: set[str]) -> None:
     assert read("{}").measured(mail_class) == frozenset()
 
 
-def test_names_are_found_in_whatever_case() -> None:
+def test_names_are_found_without_case() -> None:
     config = read("mail_classes: {News: }\nvirtual_mtas: {VMTA 1: {transport: a}}")
     news, vmta = config.mail_class("nEWS"), config.virtual_mta("vmta 1")
     assert (news and news.name, vmta and vmta.name) == ("News", "VMTA 1")
@@ -210,7 +210,7 @@ def test_references_do_not_depend_on_case() -> None:
 
 
 @pytest.mark.parametrize("name", ["no", "on", "12", "1.5", "~", "null", "2026-01-31", "a.b", "="])
-def test_names_are_texts_whatever_yaml_takes_them_for(name: str) -> None:
+def test_names_are_always_texts(name: str) -> None:
     assert list(read(f"virtual_mtas: {{{name}: {{transport: a}}}}").virtual_mtas) == [name]
 
 
@@ -236,7 +236,7 @@ def test_anchors_and_merges() -> None:
     assert [each.verp for each in classes.values()] == [None, None, None, False]
 
 
-def test_relative_paths_are_meant_from_the_folder_of_the_file(tmp_path: Path) -> None:
+def test_relative_paths_start_at_the_configuration_file(tmp_path: Path) -> None:
     file = tmp_path / "fletching.yaml"
     file.write_text(
         "link_keys: keys\nstate_dir: /srv\ndkim: {keys: [{domain: a, selector: s,\n"
@@ -290,7 +290,7 @@ def test_broken(file: Path) -> None:
 
 
 @for_every(BROKEN)
-def test_broken_only_there(file: Path) -> None:
+def test_only_the_expected_lines_have_errors(file: Path) -> None:
     """With the one line put right, nothing is wrong: the file fails for that line and no other."""
     content = file.read_bytes()
     right = re.sub(rb"(?m)^( *)# right: ?(.*)\n.*$", rb"\1\2", content)
@@ -300,7 +300,7 @@ def test_broken_only_there(file: Path) -> None:
     parse(right, file)
 
 
-def test_the_zoo() -> None:
+def test_every_bad_configuration_has_an_expected_error() -> None:
     told = [file.read_text() for file in sorted(ZOO.glob("[0-9]*.error"))]
     assert len(told) == len(BROKEN) >= 40
     assert not any("hunter2" in each for each in told)

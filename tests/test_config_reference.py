@@ -15,7 +15,7 @@ from fletching.config.wording import section
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 
-def test_the_page_is_fresh() -> None:
+def test_page_is_up_to_date() -> None:
     assert PAGE.read_text() == reference.page(), (
         "python -m fletching.config.reference > docs/configuration.md"
     )
@@ -26,7 +26,7 @@ def test_every_option_is_on_the_page_once() -> None:
     assert sorted(named) == sorted(Config.model_fields)
 
 
-def test_the_example_of_the_page_is_right() -> None:
+def test_example_on_the_page_is_valid() -> None:
     config = parse(reference.EXAMPLE.encode(), Path("fletching.yaml"))
     assert (config.not_yet, list(doubts(config))) == ((), [])
 

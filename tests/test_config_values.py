@@ -23,7 +23,7 @@ def test_durations(text: str, seconds: int) -> None:
     assert units.duration(text) == seconds
 
 
-def test_what_is_small_may_be_kept_for_years() -> None:
+def test_retention_may_be_ten_years() -> None:
     assert units.retention("3660d") == 3660 * 86400
     with pytest.raises(ValueError, match="must be from 1s to 3660d"):
         units.retention("3661d")
@@ -31,7 +31,7 @@ def test_what_is_small_may_be_kept_for_years() -> None:
 
 @pytest.mark.parametrize("text", ["", "d", "1", "1D", "-1d", "+1d", "1.5d", "1 d", "1d ", "1d\n",
                                   "1h30m", "500ms", "\u0661d", 1, 1.0, None, True, []])  # fmt: skip
-def test_no_durations(text: object) -> None:
+def test_invalid_durations(text: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         units.duration(text)
 
@@ -46,13 +46,13 @@ def test_sizes(text: object, octets: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "5M", "5MB", "5mib", "5 MiB", "-1KiB", "1.5MiB", -1,
                                   2**30 + 1, "1025MiB", 1.0, None, True, "1GiB\n"])  # fmt: skip
-def test_no_sizes(text: object) -> None:
+def test_invalid_sizes(text: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         units.size(text)
 
 
 @given(st.integers(1, units.LONGEST), st.integers(0, units.LARGEST))
-def test_what_is_shown_is_read_again(seconds: int, octets: int) -> None:
+def test_shown_durations_and_sizes_can_be_read_again(seconds: int, octets: int) -> None:
     assert units.duration(units.show_duration(seconds)) == seconds
     shown = units.show_size(octets)
     assert units.size(int(shown) if shown.isdigit() else shown) == octets
@@ -212,18 +212,18 @@ WRONG = [
 
 
 @for_every(RIGHT)
-def test_right_values(check: Check, text: str, meant: str) -> None:
+def test_valid_values(check: Check, text: str, meant: str) -> None:
     assert check(text) == meant
 
 
 @for_every(WRONG)
-def test_wrong_values(check: Check, text: str) -> None:
+def test_invalid_values(check: Check, text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         check(text)
 
 
 @pytest.mark.parametrize("url", ["redis://crm:a+b%2B@h", "redis://crm@h?password=a+b%2B"])
-def test_plus_in_a_redis_password_is_no_blank(url: str) -> None:
+def test_plus_in_a_redis_password_is_not_a_space(url: str) -> None:
     assert parse(url).credentials.password == "a+b+"
 
 
@@ -242,6 +242,6 @@ def test_networks(text: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "10.0.0.1/8", "10.0.0.0/33", "fe80::1%eth0", "a", 10])
-def test_no_networks(text: object) -> None:
+def test_invalid_networks(text: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         values.network(text)

@@ -54,7 +54,7 @@ def test_a_key_file(file: Path, text: str, said: str) -> None:
         pytest.param("a: [\n", ": web.listen: gone", id="the file is broken by now"),
     ],
 )
-def test_its_line(file: Path, text: str | None, said: str) -> None:
+def test_error_has_the_line_of_the_option(file: Path, text: str | None, said: str) -> None:
     if text is not None:
         file.write_text(text)
     with pytest.raises(ConfigError) as wrong, with_line(file):
@@ -69,12 +69,12 @@ def test_its_line(file: Path, text: str | None, said: str) -> None:
         (OSError(28, "No space left on device"), "No space left on device"),
     ],
 )
-def test_a_fault_of_the_system_is_told_with_its_file(error: OSError, said: str) -> None:
+def test_system_error_names_its_file(error: OSError, said: str) -> None:
     with pytest.raises(UnusableError) as wrong, named_by("state_dir", fault=OSError):
         raise error
     assert (wrong.value.place, wrong.value.message) == (("state_dir",), said)
 
 
-def test_another_fault_is_nobody_s() -> None:
+def test_other_exceptions_pass_through() -> None:
     with pytest.raises(KeyError), named_by("state_dir", fault=OSError):
         raise KeyError

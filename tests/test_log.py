@@ -30,7 +30,7 @@ from fletching import log, paused
         ("Grüße", '"Grüße"'),
     ],
 )
-def test_a_value_stands_plain_or_quoted(value: object, text: str) -> None:
+def test_value_is_plain_or_quoted(value: object, text: str) -> None:
     assert log.value_text(value) == text
 
 
@@ -79,7 +79,7 @@ def said(stream: str, tmp_path: Path) -> str:
     return target.read_text()
 
 
-def test_the_journal_is_told_priorities(tmp_path: Path) -> None:
+def test_lines_have_priorities_in_the_journal(tmp_path: Path) -> None:
     assert (
         said("{device}:{inode}", tmp_path)
         == "<3>redis_unavailable reason=gone\n<5>redis_available\n"
@@ -126,7 +126,7 @@ def test_levels(
 
 
 @pytest.mark.parametrize("daemon", ["milter", "web", "courier", "run"])
-def test_what_keeps_a_daemon_from_its_start_is_an_error(daemon: str, tmp_path: Path) -> None:
+def test_errors_at_start_have_priority_error(daemon: str, tmp_path: Path) -> None:
     (tmp_path / "fletching.yaml").write_text("listen: nowhere\nredish: x\n")
     stderr = tmp_path / "stderr"
     with stderr.open("wb") as file:
@@ -141,13 +141,13 @@ def test_what_keeps_a_daemon_from_its_start_is_an_error(daemon: str, tmp_path: P
     assert all(line.startswith("<3>fletching.yaml:") for line in lines)
 
 
-def test_a_stderr_that_is_gone_fails_nothing() -> None:
+def test_closed_stderr_does_not_raise() -> None:
     program = f"import os; os.close(2); {SAY}; print('on')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == b"on\n"
 
 
-def test_paused_names_are_written_and_seen(tmp_path: Path) -> None:
+def test_paused_names_are_written_and_read(tmp_path: Path) -> None:
     watch = paused.Watch(tmp_path)
     assert paused.read(tmp_path) == watch.names() == frozenset()
     paused.write(tmp_path, frozenset({"B", "a c"}))
@@ -160,7 +160,7 @@ def test_paused_names_are_written_and_seen(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_read_changes_nothing_and_is_said_once(
+def test_unreadable_pause_file_is_logged_once_and_ignored(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     watch = paused.Watch(tmp_path)

@@ -50,7 +50,7 @@ def take_out(text: str, files: PostfixFiles) -> None:
             files.shell([command])
 
 
-def test_main_cf_means_what_it_should(files: PostfixFiles) -> None:
+def test_main_cf_is_read_as_intended(files: PostfixFiles) -> None:
     files.add(pieces(config(VIRTUAL_MTAS)))
     asked = ("smtpd_milters", "non_smtpd_milters", "milter_default_action", "milter_protocol")
     smtpd, local, action, protocol = files.ask("postconf", "-xh", *asked).splitlines()
@@ -61,7 +61,7 @@ def test_main_cf_means_what_it_should(files: PostfixFiles) -> None:
     assert table == f"regexp:{files.directory}/milter_header_checks"
 
 
-def test_each_virtual_mta_has_its_service(files: PostfixFiles) -> None:
+def test_each_virtual_mta_has_a_service(files: PostfixFiles) -> None:
     before = files.ask("postconf", "-M")
     files.add(pieces(config(VIRTUAL_MTAS)))
     services = files.ask("postconf", "-M").removeprefix(before)
@@ -108,7 +108,7 @@ def test_without_virtual_mtas_nothing_is_added_to_master_cf(files: PostfixFiles)
         ("DKIM-Signature: v=1", ""),
     ],
 )
-def test_table_chooses_only_configured_transports(
+def test_table_selects_only_configured_transports(
     files: PostfixFiles, header: str, action: str
 ) -> None:
     files.add(pieces(config(VIRTUAL_MTAS)))
@@ -116,7 +116,7 @@ def test_table_chooses_only_configured_transports(
 
 
 @pytest.mark.parametrize("route_by", ["header", "sender"])
-def test_pieces_can_be_taken_out_again(files: PostfixFiles, route_by: str) -> None:
+def test_printed_settings_can_be_removed(files: PostfixFiles, route_by: str) -> None:
     before = files.main_cf.read_bytes(), files.services
     made = pieces(config(f"{VIRTUAL_MTAS}\nroute_by: {route_by}\n"))
     files.add(made)
@@ -141,7 +141,7 @@ def test_pieces_can_be_taken_out_again(files: PostfixFiles, route_by: str) -> No
         ("inet6:8899@[::]", "inet:[::1]:8899"),
     ],
 )
-def test_listen_in_the_words_of_postfix(listen: str, words: str) -> None:
+def test_listen_in_postfix_notation(listen: str, words: str) -> None:
     assert endpoint(listen) == words
 
 
@@ -152,7 +152,7 @@ def test_listen_in_the_words_of_postfix(listen: str, words: str) -> None:
         ("inet:8899@127.0.0.1", "can have mail signed"),
     ],
 )
-def test_main_cf_warns_of_what_its_socket_brings(listen: str, warning: str) -> None:
+def test_main_cf_warns_about_its_socket(listen: str, warning: str) -> None:
     assert warning in pieces(parse(f"listen: {listen}".encode(), Path("x"))).main_cf
 
 
@@ -160,7 +160,7 @@ def test_main_cf_warns_of_what_its_socket_brings(listen: str, warning: str) -> N
 
 
 @pytest.mark.parametrize("delimiter", ["+", "-", "=", "_", ".", "~", "#"])
-def test_senders_lead_to_their_transport(files: PostfixFiles, delimiter: str) -> None:
+def test_return_paths_select_their_transport(files: PostfixFiles, delimiter: str) -> None:
     by_sender = f"{VIRTUAL_MTAS}\nroute_by: sender\nrecipient_delimiter: '{delimiter}'\n"
     made = pieces(config(by_sender))
     files.add(made)
@@ -185,7 +185,7 @@ def test_senders_lead_to_their_transport(files: PostfixFiles, delimiter: str) ->
         f"bounces+{TAG}-{sender_suffix('vmta-a')}",
     ],
 )
-def test_other_senders_lead_nowhere(files: PostfixFiles, sender: str) -> None:
+def test_other_senders_select_no_transport(files: PostfixFiles, sender: str) -> None:
     files.add(pieces(config(f"{VIRTUAL_MTAS}\nroute_by: sender\n")))
     assert files.look_up("regexp:fletching_senders", sender) == ""
 
@@ -239,7 +239,7 @@ def test_recipe_can_be_switched_on_and_off(files: PostfixFiles) -> None:
     assert (files.main_cf.read_bytes(), files.services) == before
 
 
-def test_recipe_tells_its_own_commands() -> None:
+def test_recipe_contains_its_commands() -> None:
     recipe = one_recipient(config(USERS))
     told = re.findall(r"(?m)^#       (postconf -PX? .*)$", recipe.master_cf)
     assert tuple(told) == (*recipe.switch_on, *recipe.switch_off)
@@ -268,7 +268,7 @@ def test_logins_go_to_their_listener(files: PostfixFiles, login: str, port: int 
     assert files.look_up("regexp:fletching_logins", login) == wanted
 
 
-def test_only_trusted_networks_are_led_to_their_listener(files: PostfixFiles) -> None:
+def test_only_trusted_networks_are_sent_to_their_listener(files: PostfixFiles) -> None:
     files.add(one_recipient(config("trusted: {networks: [127.0.0.0/8, '2001:db8::/32']}")))
     for address in ("127.0.0.1", "2001:db8::5"):
         wanted = "FILTER fletching-split:[127.0.0.1]:10587"
@@ -279,7 +279,7 @@ def test_only_trusted_networks_are_led_to_their_listener(files: PostfixFiles) ->
         assert files.look_up("cidr:fletching_networks_milters", address) == ""
 
 
-def test_recipe_leads_only_trusted_clients() -> None:
+def test_recipe_redirects_only_trusted_clients() -> None:
     no_logins = one_recipient(config("trusted: {authenticated: false}\n" + USERS))
     assert not any("submission" in command for command in no_logins.switch_on)
     assert "auth_authen" not in no_logins.master_cf
@@ -293,7 +293,7 @@ def test_recipe_leads_only_trusted_clients() -> None:
 
 
 @pytest.mark.parametrize("login", ["two words", "a,b", "{a}", "$a"])
-def test_recipe_refuses_a_login_it_would_have_to_drop(login: str) -> None:
+def test_recipe_refuses_a_login_that_master_cf_cannot_hold(login: str) -> None:
     with pytest.raises(ValueError, match="this login cannot be written"):
         one_recipient(config(f"users: {{'{login}': {{}}}}"))
 
