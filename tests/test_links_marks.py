@@ -1,4 +1,4 @@
-"""links.html: opt-out marks, visible URLs, the unsubscribe tag and the pixel."""
+"""links.html: opt-out attributes, visible URLs, the unsubscribe tag and the pixel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rewritten(text: str, options: LinkOptions = EVERYTHING, pixel: str | None = 
     return sent(lambda given, mint: html(given, options, mint, pixel), text)
 
 
-# Opt-out marks: the link stays, the mark goes.
+# Opt-out attributes: the link stays, the attribute is removed.
 
 OPTED_OUT = {
     "ours": ('<a data-fletching-track="off" href="http://x/">', '<a href="http://x/">'),

@@ -146,7 +146,7 @@ def test_no_url_is_rewritten_with_clicks_off() -> None:
     assert found[:3] == (given, [], ["click tracking is off"] * 2)
 
 
-# Opt-out marks.
+# Opt-outs.
 
 OPTED_OUT = {
     "scheme": ("a https+notrack://x/a, b", "a https://x/a, b", "+notrack"),

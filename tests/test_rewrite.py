@@ -170,14 +170,17 @@ def test_part_with_an_unknown_charset_is_unchanged(charset: str) -> None:
     ],
 )
 def test_part_with_bytes_outside_of_its_charset_is_unchanged(charset: str, word: bytes) -> None:
-    not_rewritten(entity("text/html", word + PAGE.encode(), "8bit", charset), "broken encoding")
+    not_rewritten(
+        entity("text/html", word + PAGE.encode(), "8bit", charset), "invalid bytes for its charset"
+    )
 
 
 def test_part_that_cannot_be_encoded_again_is_unchanged() -> None:
     # In JIS X 0208, then at once back and in again: no encoder would write it so.
     odd = b"\x1b$B\x46\x7c\x1b(B\x1b$B\x4b\x5c\x1b(B"
     not_rewritten(
-        entity("text/html", odd + PAGE.encode(), "7bit", "iso-2022-jp"), "charset cannot be kept"
+        entity("text/html", odd + PAGE.encode(), "7bit", "iso-2022-jp"),
+        "charset cannot be encoded again without changes",
     )
     # Without a link nothing is to come out.
     assert done(entity("text/plain", odd, "7bit", "iso-2022-jp")).notes[0].not_rewritten == ""

@@ -107,7 +107,7 @@ class TextForm:
         try:
             return content, content.decode(charset, charsets.errors(charset))
         except UnicodeError:
-            raise NotRewrittenError("broken encoding") from None
+            raise NotRewrittenError("invalid bytes for its charset") from None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -294,9 +294,9 @@ def _patches(
             for splice in splices
         ]
     except UnicodeError:
-        raise NotRewrittenError("broken encoding") from None
+        raise NotRewrittenError("invalid bytes for its charset") from None
     if b"".join(encoded) != content:
-        raise NotRewrittenError("charset cannot be kept")
+        raise NotRewrittenError("charset cannot be encoded again without changes")
     patches: list[transfer.Patch] = []
     end = 0
     for kept, removed, added in zip(encoded[::2], encoded[1::2], new, strict=False):
