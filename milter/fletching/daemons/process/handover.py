@@ -154,8 +154,10 @@ class _Pickler(pickle.Pickler):
 
 
 def _private_key(der: bytes) -> object:
-    """pickle cannot refer to the function of the library by name."""
-    return load_der_private_key(der, None)
+    """The key of a pickle. It was checked when the parent read it; to check it again would take the
+    worker 30 ms, during which no mail goes on.
+    """
+    return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
 
 
 def _read_only(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
