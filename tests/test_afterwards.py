@@ -128,6 +128,7 @@ CLASSIFIED = "default_mail_class: news\nmail_classes: {news: {list_id: t100}}\n"
 MAILS = 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["", "worker_max_messages: 20\n"], ids=["stop", "recycling"])
 def test_all_mails_are_logged_before_a_worker_ends(config: str) -> None:
     """SIGTERM comes right behind the last answer, with and without workers that retired before."""

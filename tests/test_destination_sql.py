@@ -436,6 +436,7 @@ DEAD = {
 """What no such database can store."""
 
 
+@pytest.mark.slow
 @everywhere
 def test_unstorable_texts_and_a_restart(
     database: Database, redis: RedisServer, matrix: Table, tmp_path: Path

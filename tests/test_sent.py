@@ -192,6 +192,7 @@ def test_counts_wait_while_redis_is_unavailable() -> None:
         assert count(server.url) == 6
 
 
+@pytest.mark.slow
 def test_many_counts_are_written_in_parts() -> None:
     """On a line that is so slow, or so bad, that all of it never gets through."""
     names = [campaign_id(BEGAN + place, bytes(4)) for place in range(600)]
@@ -285,6 +286,7 @@ def milter_counts(milter: MilterDaemon, redis: RedisServer) -> tuple[int, int]:
     return int(str(number)), campaign.sent
 
 
+@pytest.mark.slow
 def test_mail_that_is_refused_after_its_number_is_not_counted() -> None:
     """To find and delete each of these fields, Postfix would read all lines of the header."""
     lines = [header("A", "b" + "\n b" * 300)] * (MOST_WORK // MOST_FIELDS // 300)
@@ -296,6 +298,7 @@ def test_mail_that_is_refused_after_its_number_is_not_counted() -> None:
         assert milter_counts(milter, redis) == (3, 2)
 
 
+@pytest.mark.slow
 def test_mail_answered_too_late_is_not_counted() -> None:
     """Redis gives a number when Postfix has its 451 already; the mail comes again."""
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
@@ -310,6 +313,7 @@ def test_mail_answered_too_late_is_not_counted() -> None:
         assert number >= counted == 2
 
 
+@pytest.mark.slow
 def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
     """They wait in the worker, and it needs no other mail to write them."""
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
@@ -322,6 +326,7 @@ def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
         wait_until("not counted", lambda: count(redis.url, campaign.campaign) == 3)
 
 
+@pytest.mark.slow
 def test_mails_are_counted_before_a_worker_ends() -> None:
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG, workers=2) as milter:
         for _ in range(6):

@@ -129,6 +129,7 @@ def test_wrong_usage(words: tuple[str, ...], said: str, host: Host) -> None:
     assert harmless(result.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

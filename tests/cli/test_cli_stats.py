@@ -238,6 +238,7 @@ def test_output_is_escaped(words: tuple[str, ...], host: Host, redis: RedisServe
     assert "[bold]" in whole, "it is not read as markup"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize(
     ("encoding", "has", "has_not"), [("utf-8", "█", "###"), ("ascii", "#", "█")]
@@ -255,6 +256,7 @@ def test_chart_fits_the_encoding(encoding: str, has: str, has_not: str, host: Ho
     assert ("b=\\xfc" in shown) == (encoding == "ascii")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("words", [(), (NEW,), ("--by", "day"), (NEW, "--by", "link")])
 def test_tables_fit_80_columns(words: tuple[str, ...], host: Host) -> None:
@@ -263,6 +265,7 @@ def test_tables_fit_80_columns(words: tuple[str, ...], host: Host) -> None:
     assert not any("…" in line for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted")
 def test_large_numbers_are_not_cut(host: Host, redis: RedisServer) -> None:
     redis.client.hincrby(keys.counts(NEW), "sent|1|a|t", 1_234_559)

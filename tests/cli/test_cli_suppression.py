@@ -134,6 +134,7 @@ def test_unknown_list_is_warned_of_once(host: Host) -> None:
     assert host.run("suppression", "add", "T100", "b@example.org").stderr == ""
 
 
+@pytest.mark.slow
 def test_csv_is_exact_and_a_terminal_is_safe(
     host: Host, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_csv_is_exact_and_a_terminal_is_safe(
     assert harmless(host.run("suppression", "list").stdout)
 
 
+@pytest.mark.slow
 def test_progress_bar_on_a_terminal(host: Host, tmp_path: Path) -> None:
     ours, its = pty.openpty()
     lines = tmp_path / "addresses"
