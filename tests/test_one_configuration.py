@@ -24,6 +24,8 @@ from tests.real.fletching import Fletching
 from tests.test_dashboard_process import look
 from tests.test_web import Web
 
+pytestmark = pytest.mark.slow
+
 FROM = header("From", "app@example.com")
 CLASSES = "mail_classes: {old: {list_id: old}, new: {list_id: new}}\n"
 OLD, NEW = (f"{CLASSES}default_mail_class: {name}\n" for name in ("old", "new"))
