@@ -664,7 +664,7 @@ def test_courier_metrics(
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "logged"),
     [
         pytest.param(
             "{destinations: [{name: a, webhook: 'https://x/', secret_file: /no/such/file}]}",
