@@ -1,4 +1,4 @@
-"""The way of a mail out, from top to bottom: one call a room. Read this page first.
+"""The way of a mail out, from top to bottom: one call per folder. Read this page first.
 
 Here is the order of things and nothing else: what is decided about the mail, the one question to
 the store, what the mail becomes, and the edits that make it so. The answer of the store, the time

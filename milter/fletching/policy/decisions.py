@@ -1,7 +1,7 @@
 """The decisions about one mail while they are made, and what they are made from.
 
-Here are the two values that the deciding files of this room work on: the mail as it was submitted,
-and the record of what was decided, with sources, warnings and ignored values.
+Here are the two values that the deciding files of this folder work on: the mail as it was
+submitted, and the record of what was decided, with sources, warnings and ignored values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Plan: what was decided about one mail, and why.
 
-Here are the values that all decisions end in. The other files of this room make them; after that
+Here are the values that all decisions end in. The other files of this folder make them; after that
 nothing reads the configuration. What depends on the message's number is in
 `outgoing/identifiers.py`.
 """

@@ -90,6 +90,20 @@ def _is_found(patterns: re.Pattern[str], agent: str) -> bool:
     return patterns.search(agent) is not None
 
 
+def reason(
+    lists: Lists, headers: Mapping[str, str], agent: str, *, after_sending: int, is_open: bool
+) -> str:
+    """Why a click or an open, by itself, comes from a program; empty if it may be a person's.
+
+    ``after_sending``: milliseconds between the message and the request.
+    """
+    if is_prefetch(headers):
+        return PREFETCH
+    if lists.is_scanner(agent) or (lists.is_prefetcher(agent) and not is_open):
+        return KNOWN_SCANNER
+    return TOO_SOON if after_sending < SOONEST else ""
+
+
 def is_prefetch(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that it fetches a page in advance, before a person has clicked.
 

@@ -286,15 +286,13 @@ class _Opened:
 
     def _bot_reason(self) -> str:
         """Why this request, by itself, comes from a program; empty if it may be a person's."""
-        agent, lists = self._agent(), self.settings.lists
-        if bots.is_prefetch(self.request.headers):
-            return bots.PREFETCH
-        is_open = self.token.kind is Kind.OPEN
-        if lists.is_scanner(agent) or (lists.is_prefetcher(agent) and not is_open):
-            return bots.KNOWN_SCANNER
-        if self.moment.milliseconds - self.token.facts.sent * 1000 < bots.SOONEST:
-            return bots.TOO_SOON
-        return ""
+        return bots.reason(
+            self.settings.lists,
+            self.request.headers,
+            self._agent(),
+            after_sending=self.moment.milliseconds - self.token.facts.sent * 1000,
+            is_open=self.token.kind is Kind.OPEN,
+        )
 
     def _visit(self, bot_reason: str) -> dict[str, Value]:
         """The fields of a click or an open."""
