@@ -13,6 +13,8 @@ import pytest
 from mutate.covering import test_files as files_of
 from mutate.mutants import mutants
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 CHANGES: dict[str, set[tuple[str, str]]] = {

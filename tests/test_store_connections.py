@@ -27,6 +27,8 @@ from tests.milter_daemon import ACCEPT, MilterDaemon, header
 from tests.stores import measured, open_store
 from tests.test_web import Web
 
+pytestmark = pytest.mark.slow
+
 # Each mail takes a number, makes an event, has warnings, and is counted as sent.
 MILTER = """
 default_mail_class: news
