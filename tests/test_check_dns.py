@@ -131,8 +131,8 @@ mail_classes: {own: {url_domain: 'https://go.example.net'}, six: {url_domain: 'h
 @pytest.mark.parametrize(
     ("records", "level", "text"),
     [
-        ({("click.example.com", "A"): ["192.0.2.1"]}, Level.OK, "resolve to 192.0.2.1"),
-        ({("click.example.com", "AAAA"): ["2001:db8::1"]}, Level.OK, "resolve to 2001:db8::1"),
+        ({("click.example.com", "A"): ["192.0.2.1"]}, Level.OK, "resolves to 192.0.2.1"),
+        ({("click.example.com", "AAAA"): ["2001:db8::1"]}, Level.OK, "resolves to 2001:db8::1"),
         ({("click.example.com", "TXT"): ["x"]}, Level.ERROR, "has no A or AAAA record"),
         ({}, Level.ERROR, "has no A or AAAA record"),
     ],
@@ -166,11 +166,19 @@ link_keys: link-keys
 @pytest.mark.parametrize(
     ("records", "level", "text"),
     [
-        ({("bounce.example.com", "MX"): ["10 mx1.", "20 mx2."]}, Level.OK, "go to mx1, mx2"),
+        (
+            {("bounce.example.com", "MX"): ["10 mx1.", "20 mx2."]},
+            Level.OK,
+            "MX for bounces and unsubscribes: mx1, mx2",
+        ),
         ({("bounce.example.com", "MX"): ["0 ."]}, Level.ERROR, "null MX"),
         ({("bounce.example.com", "A"): ["192.0.2.1"]}, Level.WARNING, "has no MX"),
-        ({("bounce.example.com", "TXT"): ["x"]}, Level.ERROR, "neither MX nor address"),
-        ({}, Level.ERROR, "neither MX nor address"),
+        (
+            {("bounce.example.com", "TXT"): ["x"]},
+            Level.ERROR,
+            "neither an MX nor an address record",
+        ),
+        ({}, Level.ERROR, "neither an MX nor an address record"),
     ],
 )
 def test_bounce_domain(

@@ -114,7 +114,7 @@ def test_mta(host: Host) -> None:
     result = host.run("mta", "pause", "A")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "gets 451" in result.stdout
-    assert "its own mail goes to a" in host.run("mta", "pause", "b").stdout
+    assert "other mail for it uses a" in host.run("mta", "pause", "b").stdout
     assert paused(host) == ["a", "b"]
     assert host.run("mta", "pause", "b").exit_code == 0
     assert host.run("mta", "resume", "a").stdout == "a is active\n"
@@ -193,7 +193,7 @@ def test_check_without_errors(host: Host) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ("web: {templates: none}", "error: web.templates: {folder}/none: is no folder"),
+        ("web: {templates: none}", "error: web.templates: {folder}/none: not a directory"),
         (
             "web: {admin_password_file: none}",
             "error: web.admin_password_file: {folder}/none:"
@@ -214,12 +214,12 @@ def test_check_without_errors(host: Host) -> None:
         ),
         (
             "events: {destinations: [{name: a, file: none/events.jsonl}]}",
-            "error: events.destinations[0].file: {folder}/none: missing folder:"
+            "error: events.destinations[0].file: {folder}/none: missing directory:"
             " create it for the service's user: install -d -o fletching {folder}/none",
         ),
         (
             "events: {destinations: [{name: a, file: .}]}",
-            "error: events.destinations[0].file: {folder}: is a folder:"
+            "error: events.destinations[0].file: {folder}: is a directory:"
             " name a file in it: {folder}/events.jsonl",
         ),
         (

@@ -673,12 +673,12 @@ def test_courier_metrics(
         ),
         pytest.param(
             "{destinations: [{name: a, file: /no/such/events.jsonl}]}",
-            "events.destinations[0].file: /no/such: missing folder: create it",
+            "events.destinations[0].file: /no/such: missing directory: create it",
             id="no folder",
         ),
         pytest.param(
             "{destinations: [{name: a, file: /tmp}]}",
-            "events.destinations[0].file: /tmp: is a folder: name a file in it",
+            "events.destinations[0].file: /tmp: is a directory: name a file in it",
             id="a folder",
         ),
         pytest.param("{destinations: [{name: a}]}", "has none of webhook, file and sql", id="none"),

@@ -88,7 +88,7 @@ def test_form_is_accepted_by_mailwizz_rules() -> None:
 def test_form_answered_without_ok_is_retried() -> None:
     with Receiver(lambda _: Reply(200, b"")) as receiver:
         answer = Webhook(receiver.url, None, as_form=True).deliver(queued(event(1)), 1)
-    assert answer == Answer(Verdict.RETRY, "the answer does not begin with ok")
+    assert answer == Answer(Verdict.RETRY, "the response does not begin with ok")
 
 
 def test_redirect_is_not_followed(receiver: Receiver) -> None:
@@ -478,7 +478,7 @@ def test_destination_class_by_option(options: dict[str, Any], kind: type) -> Non
         pytest.param(
             {"webhook": "https://example.com/", "secret_file": "{file}"},
             "short\n",
-            "secret_file: {file}: must hold at least 16 characters in its first line",
+            "secret_file: {file}: must have at least 16 characters in its first line",
             id="a short secret",
         ),
         pytest.param(
@@ -490,7 +490,7 @@ def test_destination_class_by_option(options: dict[str, Any], kind: type) -> Non
         pytest.param(
             {"webhook": "https://example.com/", "auth_file": "{file}"},
             "user\npassword\n",
-            "auth_file: {file}: must hold USER:PASSWORD in its first line",
+            "auth_file: {file}: must have USER:PASSWORD in its first line",
             id="no password",
         ),
         pytest.param(
@@ -502,27 +502,27 @@ def test_destination_class_by_option(options: dict[str, Any], kind: type) -> Non
         pytest.param(
             {"file": "{file}/a/events.jsonl"},
             None,
-            "file: {file}/a: missing folder:"
+            "file: {file}/a: missing directory:"
             " create it for the service's user: install -d -o fletching {file}/a",
-            id="a missing folder",
+            id="a missing directory",
         ),
         pytest.param(
             {"file": "{file}/events.jsonl"},
             "no folder",
-            "file: {file}: missing folder:"
+            "file: {file}: missing directory:"
             " create it for the service's user: install -d -o fletching {file}",
             id="a file as a folder",
         ),
         pytest.param(
             {"file": "/var"},
             None,
-            "file: /var: is a folder: name a file in it: /var/events.jsonl",
+            "file: /var: is a directory: name a file in it, such as /var/events.jsonl",
             id="a folder as a file",
         ),
         pytest.param(
             {"file": "/dev/null"},
             None,
-            "file: /dev/null: must be a regular file, and is a device or a pipe",
+            "file: /dev/null: must be a regular file, not a device or a pipe",
             id="a device as a file",
         ),
         pytest.param(

@@ -93,7 +93,7 @@ def test_verdict_by_answer_to_a_form(status: int, body: bytes, verdict: Verdict)
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirect_is_a_failure_with_a_cure(status: int) -> None:
-    why = f"status {status}: redirects are not followed: configure the URL that it leads to"
+    why = f"status {status}: redirects are not followed: configure the final URL"
     assert webhook.judge(status) == Answer(Verdict.RETRY, why)
 
 

@@ -462,8 +462,8 @@ def test_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"", "must hold at least 12 characters"),
-        (b"short\nbut a long second line", "must hold at least 12 characters"),
+        (b"", "must have at least 12 characters"),
+        (b"short\nbut a long second line", "must have at least 12 characters"),
         (b"\xff" * 20, "not valid UTF-8"),
     ],
 )

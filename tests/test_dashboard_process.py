@@ -78,7 +78,7 @@ def test_new_password_applies_after_a_reload(redis: RedisServer, folder: Path) -
         assert [look(port, each).status for each in (FIRST, SECOND, "")] == [200, 401, 401]
         file.write_text("short")
         assert running.reload() == "failed"
-        assert "must hold at least 12 characters" in running.log()
+        assert "must have at least 12 characters" in running.log()
         assert look(port, FIRST).status == 200
         file.write_text(f"{SECOND}\n")
         assert running.reload() == "done"
@@ -131,7 +131,7 @@ def test_dead_dashboard_is_replaced(redis: RedisServer, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read"), ("short", "must hold at least 12 characters")]
+    ("content", "said"), [(None, "cannot be read"), ("short", "must have at least 12 characters")]
 )
 def test_unusable_password_file_prevents_the_start(
     redis: RedisServer, folder: Path, content: str | None, said: str

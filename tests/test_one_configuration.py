@@ -236,7 +236,7 @@ def test_dashboard_has_the_password_of_its_parent(redis: RedisServer) -> None:
 
             file.write_text("short")
             assert running.reload() == "failed"
-            assert "must hold at least 12 characters" in running.log()
+            assert "must have at least 12 characters" in running.log()
             kill_all(lambda: running.workers)
             assert statuses() == [200, 401]
 

@@ -252,7 +252,7 @@ def test_error_quotes_the_answer_of_a_sentinel(query: str, why: str) -> None:
     with RedisServer() as server:
         url = f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}{query}"
         with pytest.raises(
-            StoreUnavailable, match=f"no sentinel names a master of {SERVICE}: {why}"
+            StoreUnavailable, match=f"no sentinel reports a master for {SERVICE}: {why}"
         ):
             open_store(url).ask(lambda client: client.ping())
 

@@ -236,12 +236,12 @@ class Keyring:
         try:
             sealed = from_base64url(text)
         except ValueError:
-            raise TokenError("not the form of a token") from None
+            raise TokenError("malformed token") from None
         if len(sealed) < 2 + _SIV + 1:
-            raise TokenError("too short for a token")
+            raise TokenError("incomplete token: too short")
         version, key_id = divmod(int.from_bytes(sealed[:2], "big"), 1 << _KEY_BITS)
         if version != VERSION:
-            raise TokenError("not a token of this version")
+            raise TokenError("unsupported token version")
         key = self._by_id.get(key_id)
         if key is None:
             raise TokenError(f"made with key {key_id}, which is not in the key file")
@@ -266,7 +266,7 @@ class Keyring:
         # Some letters outside ASCII have a lower case in ASCII: the tag would have a second
         # spelling.
         if not tag.isascii() or not _TAG.fullmatch(tag := tag.lower()):
-            raise TokenError("not the form of a tag")
+            raise TokenError("malformed VERP tag")
         try:
             return self._opened_tag(tag, *_ORDINARY)
         except TokenError:
@@ -295,7 +295,7 @@ def _opened(key: LinkKey, sealed: bytes) -> Token:
     link = key.cipher.decrypt(sealed[end:], _link_context(key, facts.campaign, facts.sendid))
     kind = _kind(link)
     if PURPOSES[kind] != plain[0]:
-        raise TokenError("put together from two tokens")
+        raise TokenError("combined from two tokens")
     return Token(kind, facts, bytes_text(link[1:]), key.id)
 
 

@@ -223,7 +223,7 @@ def test_stats_without_campaigns(host: Host) -> None:
     assert host.run("stats", "--csv").stdout == ",".join(KEYS) + "\n"
     result = host.run("stats")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no campaigns\n")
-    assert host.run("stats", "--by", "day").stderr == "no numbers\n"
+    assert host.run("stats", "--by", "day").stderr == "no data\n"
 
 
 @pytest.mark.usefixtures("counted")

@@ -251,7 +251,7 @@ def test_check_finds_a_listen_that_main_cf_does_not_follow(check: Check) -> None
 
 def test_check_finds_default_action_accept(check: Check) -> None:
     entry = check.postfix.postconf("-h", "fletching_milter")
-    says = re.compile(r"milter_default_action: accept lets mail leave with its control headers")
+    says = re.compile(r"milter_default_action: with accept, mail leaves with its control headers")
     check.break_by("-e", "milter_default_action=accept")
     assert check.errors() == [], "our entry has a default_action of its own"
     check.break_by("-e", f"fletching_milter={entry.replace('tempfail', 'accept')}")

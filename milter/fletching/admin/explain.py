@@ -126,7 +126,7 @@ def show(explanation: dict[str, Any], console: Console) -> None:
     _table(
         console,
         "Edits, in the order sent to Postfix",
-        ("edit", "of", "to"),
+        ("edit", "field", "new value"),
         [_edit_row(edit) for edit in explanation["edits"]],
     )
 

@@ -52,8 +52,8 @@ def pause(config: Config, name: str, stop: bool) -> str:
     if not stop:
         return f"{mta.name} is active"
     if mta.fallback is not None:
-        return f"{mta.name} is paused: pools skip it, its own mail goes to {mta.fallback}"
-    return f"{mta.name} is paused: pools skip it, its own mail gets 451 (it has no fallback)"
+        return f"{mta.name} is paused: pools skip it; other mail for it uses {mta.fallback}"
+    return f"{mta.name} is paused: pools skip it; other mail for it gets 451 (no fallback)"
 
 
 def _single(config: Config, name: str) -> VirtualMta:

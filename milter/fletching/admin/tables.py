@@ -83,7 +83,7 @@ class Tables:
         if about.warnings:
             self._say()
             rows = [[f"{mails:,}", text] for text, mails in about.warnings]
-            self._table([], ["Mails"], rows, last="Warning")
+            self._table([], ["Messages"], rows, last="Warning")
 
     def links(self, found: Iterable[Link]) -> None:
         """One line per link."""

@@ -54,7 +54,7 @@ def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
 
 def _of_return_path(local: str, keys: Keyring, delimiter: str) -> tuple[str, int]:
     """Campaign and number: the tag is the last part, or comes before a transport's suffix."""
-    error = TokenError("a return path without a tag")
+    error = TokenError("this return path has no VERP tag")
     for piece in reversed(re.split(f"[{re.escape(delimiter)}-]", local)[1:]):
         try:
             return keys.open_tag(piece)

@@ -52,8 +52,9 @@ def _address(
 def _differs(mta: VirtualMta, option: str, wanted: str, parameter: str, there: str) -> Finding:
     return error(
         f"master.cf {mta.transport}",
-        f"{parameter} is {there or 'empty'}, but virtual_mtas.{mta.name}.{option} is {wanted}: mail"
-        " leaves as master.cf says; change one of them (`fletching postfix` prints the service)",
+        f"{parameter} is {there or 'empty'}, but virtual_mtas.{mta.name}.{option} is {wanted}:"
+        " Postfix uses the value in master.cf; change one of them (`fletching postfix` prints the"
+        " service)",
     )
 
 

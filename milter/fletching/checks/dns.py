@@ -54,7 +54,7 @@ def _dkim(key: SigningKey, resolver: dns.resolver.Resolver) -> Finding:
     if not records:
         return error(name, "no DKIM record; print it with `fletching dkim record`")
     if len(records) > 1:
-        return error(name, "has several DKIM records: verifiers take any of them")
+        return error(name, "has several DKIM records: verifiers may use any of them")
     compared = _compared(name, _tags(records[0]), _tags(dkim_record(key)))
     if compared.level is Level.OK and (why := objection(_probe(key), 0, records[0].encode())):
         return error(name, f"dkimpy cannot verify a test signature with this key: {why}")
@@ -105,7 +105,7 @@ def _tracking_host(host: str, resolver: dns.resolver.Resolver) -> Finding:
         return error(host, f"no answer: {trouble}")
     if not found:
         return error(host, "has no A or AAAA record: tracking links do not work")
-    return ok(host, f"tracking links resolve to {', '.join(sorted(map(str, found)))}")
+    return ok(host, f"tracking host resolves to {', '.join(sorted(map(str, found)))}")
 
 
 def _mailbox_domains(config: Config) -> set[str]:
@@ -126,7 +126,9 @@ def _mail_exchanger(domain: str, resolver: dns.resolver.Resolver) -> Finding:
     if "" in names:
         return error(domain, "accepts no mail (null MX): bounces cannot be delivered")
     if names:
-        return ok(domain, f"bounces and unsubscribes go to {', '.join(sorted(names))}")
+        return ok(domain, f"MX for bounces and unsubscribes: {', '.join(sorted(names))}")
     if addresses:
-        return warning(domain, "has no MX record, only an address: some senders require an MX")
-    return error(domain, "has neither MX nor address: bounces cannot be delivered")
+        return warning(
+            domain, "has no MX record, only an address record: some senders require an MX"
+        )
+    return error(domain, "has neither an MX nor an address record: bounces cannot be delivered")

@@ -40,7 +40,7 @@ _ALMOST = (
 )
 _FAILED = (
     "cannot write to its disk ({}): it may refuse writes, and a restart loses recent data:"
-    " free disk space, check permissions and the log of Redis"
+    " free disk space, check permissions and Redis' log"
 )
 _ALONE = (
     "no replica: the sentinels cannot fail over, and if this server fails, mail is deferred"

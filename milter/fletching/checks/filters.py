@@ -49,7 +49,7 @@ def _before_queue(postfix: Installed, service: Service) -> Iterator[Finding]:
         yield error(
             f"{service} smtpd_proxy_filter",
             f"Postfix sends message content to {proxy}, not to milters, so control headers"
-            " leave; set smtpd_milters= for this service, and add Fletching to the"
+            " are delivered; set smtpd_milters= for this service, and add Fletching to the"
             f" smtpd_milters of the service that receives the mail back ({_PAGE})",
         )
 
@@ -130,7 +130,7 @@ def _services_without_mail(
             yield error(
                 "trusted.services",
                 "no smtpd service with Fletching in its milters has"
-                f" milter_macro_daemon_name={name}, so this entry trusts no network; set it:"
+                f" milter_macro_daemon_name={name}, so this entry has no effect; set it:"
                 f" postconf -P 'SERVICE/inet/milter_macro_daemon_name={name}'",
             )
 
@@ -169,7 +169,7 @@ def _added(parameter: str, value: str, cleanup: str, postfix: Installed) -> Find
     return say(
         place,
         f"{'adds' if is_local else 'can add'} a recipient on this host that Fletching does"
-        " not see; in mail with a VirtualMTA it is sent out to the network and deferred; set"
-        " route_by: sender in fletching.yaml, or"
+        " not see; if the mail has a VirtualMTA, that copy is sent to the network and deferred;"
+        " set route_by: sender in fletching.yaml, or"
         " receive_override_options=no_address_mappings for the services that use Fletching",
     )

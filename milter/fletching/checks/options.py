@@ -44,9 +44,9 @@ def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
     if lost:
         yield warning(
             "suppress",
-            f"nothing acts on unsubscribes of {', '.join(lost)}: recipients who unsubscribe"
-            " are told that they will get no more mail, but still get it; set suppress:"
-            f" refuse, or add a destination for {UNSUBSCRIBE} events",
+            f"unsubscribes of {', '.join(lost)} have no effect: recipients who unsubscribe see"
+            " a confirmation, but still get mail; set suppress: refuse, or add a destination"
+            f" for {UNSUBSCRIBE} events",
         )
 
 

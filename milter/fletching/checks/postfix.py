@@ -146,12 +146,13 @@ def _default_action(
         yield error(place, "shutdown requires Postfix 3.11; set it to tempfail")
     elif action == "reject":
         yield warning(
-            place, "reject permanently refuses mail while Fletching is down; set it to tempfail"
+            place,
+            "with reject, mail is permanently refused while Fletching is down; set it to tempfail",
         )
     elif action not in ("tempfail", "shutdown"):
         yield error(
             place,
-            f"{action} lets mail leave with its control headers while Fletching is down, and"
+            f"with {action}, mail leaves with its control headers while Fletching is down, and"
             " Postfix before 3.12 can queue the original body if Fletching fails in the"
             " middle of a message; set it to tempfail",
         )
@@ -203,8 +204,8 @@ def _filters(config: Config, postfix: Installed, service: Service) -> Iterator[F
     if maps and "fletching_networks_milters" not in maps:
         yield warning(
             f"{service} smtpd_milter_maps",
-            "for clients that it matches, its result must include Fletching, or their mail"
-            " bypasses Fletching",
+            "its result must include Fletching for each client that it matches, or mail of that"
+            " client bypasses Fletching",
         )
 
 

@@ -58,7 +58,7 @@ def _server(config: Config, store: Store) -> Iterator[Finding]:
             "redis",
             f"maxclients is {found.max_clients}, but this host may open {needed} connections"
             f" ({_LINES} for each worker of milter and web, and {_LINES} for courier and"
-            " dashboard): raise maxclients, for all hosts of the fleet together",
+            " dashboard): raise maxclients; it must cover all hosts",
         )
     if abs(found.clock_ahead) > _CLOCK:
         way = "ahead of" if found.clock_ahead > 0 else "behind"

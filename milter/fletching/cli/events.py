@@ -49,7 +49,7 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
 @click.option(
     "--since",
     metavar="TIME",
-    help="Show only events that Redis got since this date or RFC 3339 time. Default: all.",
+    help="Show only events received by Redis since this date or RFC 3339 time. Default: all.",
 )
 @click.option(
     "--type",
@@ -76,9 +76,9 @@ def events(
 ) -> None:
     """Show events, one JSON object per line, oldest first.
 
-    With --replay, the destination gets all events since --since again, in order, filtered by its
-    types and classes. Events that it got before have the same event_unique_id. A date, or a time
-    without offset, is in the configured `timezone`.
+    With --replay, DEST receives all events since TIME again, in order, filtered by its types and
+    classes. Redelivered events keep their event_unique_id. A date, or a time without a UTC offset,
+    is in the configured `timezone`.
 
     \b
     Example:
@@ -171,9 +171,9 @@ def go_back(config_path: Path, name: str, since: str) -> None:
 def events_status(config_path: Path, wants_json: bool) -> None:
     """Show each destination's backlog.
 
-    Columns: events waiting, including those that its filter skips; events that a courier is
-    delivering; dead letters; when Redis got the oldest undelivered event; its age (in JSON:
-    seconds).
+    Columns: events waiting, including those that the destination's filter skips; events that a
+    courier is delivering; dead letters; when Redis received the oldest undelivered event; the age
+    of that event (in JSON: in seconds).
 
     \b
     Example:

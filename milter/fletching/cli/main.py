@@ -71,8 +71,8 @@ def show_version(context: click.Context) -> None:
 def main() -> None:
     """Run and manage Fletching, a campaign filter for Postfix.
 
-    Exit status 0: success; 1: the answer is no; 2: wrong usage or an invalid configuration; 70:
-    internal error, with a traceback if PYTHONDEVMODE=1 is set.
+    Exit status 0: success; 1: refused, not found, or a check failed; 2: wrong usage or an invalid
+    configuration; 70: internal error, with a traceback if PYTHONDEVMODE=1 is set.
 
     \b
     Before the first mail:

@@ -43,8 +43,8 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
 def mta_pause(config_path: Path, name: str) -> None:
     """Stop routing new mail to NAME.
 
-    Pools skip it, and its own mail goes to its fallback. Without a fallback its own mail gets 451,
-    so that the application tries again. Mail already in Postfix's queue is not affected.
+    Pools skip it. Other mail for NAME uses its fallback, or, without one, gets 451, so that the
+    application tries again. Mail already in Postfix's queue is not affected.
 
     \b
     Example:

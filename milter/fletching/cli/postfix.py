@@ -13,10 +13,10 @@ from fletching.cli.terminal import write
 @click.command()
 @configured
 @click.option(
-    "--one-recipient", is_flag=True, help="Print the recipe that splits mail by recipient instead."
+    "--one-recipient", is_flag=True, help="Print the setup that splits mail by recipient instead."
 )
 def postfix(config_path: Path, one_recipient: bool) -> None:
-    """Print the settings for Postfix's main.cf, master.cf and tables.
+    """Print settings for Postfix's main.cf, master.cf and tables.
 
     \b
     Example:

@@ -48,13 +48,13 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
         multiple=True,
         metavar="A",
         callback=recipients,
-        help="Add a recipient; repeatable. Default: the addresses of To.",
+        help="Add a recipient; repeatable. Default: the addresses in To.",
     ),
     click.option(
         "--from",
         "sender",
         metavar="A",
-        help="Set the envelope sender; <> is the null sender. Default: the address of From.",
+        help="Set the envelope sender; <> is the null sender. Default: the address in From.",
     ),
     click.option("--auth", "login", metavar="LOGIN", help="Set the SMTP AUTH login."),
     click.option(
@@ -63,7 +63,7 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         metavar="IP",
         callback=client_address,
-        help="Set the client's address.",
+        help="Set the client's IP address.",
     ),
     click.option("--now", metavar="RFC3339", help="Set the time of sending. Default: now."),
     click.option(

@@ -25,13 +25,13 @@ _WIDTH_OF_NO_TERMINAL = 120
 @click.option(
     "--by",
     type=click.Choice(["mail_class", "list", "mta", "link", "day"]),
-    help="Break down by this; link requires a CAMPAIGN.",
+    help="Break down the numbers by this; link requires a CAMPAIGN.",
 )
 @click.option(
     "--page",
     type=click.IntRange(1, 999_999),
     metavar="N",
-    help="Show page N of 20 campaigns, newest first. Default: 1; with --json and --csv: all.",
+    help="Show page N, newest first, 20 campaigns each. Default: 1; with --json and --csv: all.",
 )
 @click.option("--all", "shows_all", is_flag=True, help="Show all campaigns, not just 20.")
 @click.option("--class", "mail_class", metavar="NAME", help="Show campaigns of this Mail Class.")
@@ -54,14 +54,14 @@ def stats(
 ) -> None:
     """Show messages sent, opens, clicks, unsubscribes and bounces.
 
-    Shows the newest 20 campaigns, or all of them with --all, --json or --csv. With CAMPAIGN, an id
-    or a SendID (then its newest campaign), shows its links, hours and warnings. Days and hours are
-    UTC.
+    Shows the newest 20 campaigns, or all of them with --all, --json or --csv. With CAMPAIGN, a
+    campaign id or a SendID (which selects its newest campaign), shows that campaign's links, hours
+    and warnings. Days and hours are UTC.
 
-    Unique opens are messages that were opened. Confirmed opens are those that a person opened: a
-    mailbox provider's privacy proxy also loads images that nobody looks at. A person's click counts
-    as an open. Opens and clicks are totals; those of privacy proxies and bots are counted
-    separately. A dash (null in JSON, empty in CSV) means not measured.
+    Unique opens counts messages opened by a person or a privacy proxy. Confirmed opens counts only
+    those opened by a person: a mailbox provider's privacy proxy also loads the images of mail that
+    nobody reads. A person's click counts as an open. Opens and clicks are totals; those of privacy
+    proxies and bots are counted separately. A dash (null in JSON, empty in CSV) means not measured.
 
     Exit status 0: shown; 1: no such campaign; 2: wrong usage, invalid configuration, or Redis does
     not answer.
@@ -141,7 +141,7 @@ def print_tables(
     found = None if campaign is None else statistics.campaign(config, campaign)
     if by is not None and by != "link":
         rows = statistics.breakdown(config, by, found.campaign if found else None, wanted)
-        tables.breakdown(by, rows) if rows else say("no numbers", err=True)
+        tables.breakdown(by, rows) if rows else say("no data", err=True)
     elif found is None:
         listed, has_older = statistics.page(config, wanted, page)
         tables.campaigns(listed) if listed else say("no campaigns", err=True)

@@ -26,7 +26,8 @@ _STEP = 1 << 14
 def suppression() -> None:
     """Manage suppression lists.
 
-    Mail to a suppressed address is refused if `suppress: refuse` is set, globally or for its class.
+    Mail to a suppressed address is refused if `suppress: refuse` is set globally or in the Mail
+    Class.
 
     \b
     Example:
@@ -41,7 +42,7 @@ def suppression() -> None:
 def suppression_list(config_path: Path, listid: str | None, wants_json: bool) -> None:
     """Show the addresses of LISTID, or of all lists, sorted.
 
-    For a long list use `export`, which prints while it reads.
+    For a long list use `export`, which does not load the whole list first.
 
     \b
     Example:
@@ -61,7 +62,7 @@ def suppression_list(config_path: Path, listid: str | None, wants_json: bool) ->
 def suppression_export(config_path: Path, listid: str | None) -> None:
     """Print the addresses of LISTID, or of all lists, as CSV.
 
-    In no particular order. Columns: listid, address, reason, since (RFC 3339, UTC).
+    The lines are not sorted. Columns: listid, address, reason, since (RFC 3339, UTC).
 
     \b
     Example:
@@ -77,7 +78,9 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 @suppression.command("add")
 @click.argument("listid")
 @click.argument("address")
-@click.option("--obscured", is_flag=True, help="ADDRESS is a value of X-GreenArrow-Obscured-Email.")
+@click.option(
+    "--obscured", is_flag=True, help="Treat ADDRESS as a value of X-GreenArrow-Obscured-Email."
+)
 @configured
 def suppression_add(config_path: Path, listid: str, address: str, obscured: bool) -> None:
     """Add ADDRESS to the suppression list of LISTID.
@@ -122,7 +125,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
 def suppression_remove(config_path: Path, listid: str, address: str) -> None:
     """Remove ADDRESS from the suppression list of LISTID.
 
-    It can receive mail of this list again. Exit status 0: removed; 1: it was not on the list.
+    ADDRESS can receive mail of this list again. Exit status 0: removed; 1: it was not on the list.
 
     \b
     Example:
@@ -144,7 +147,7 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
 def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
     """Find ADDRESS on all suppression lists.
 
-    Exit status 0: it is on at least one list; 1: on none.
+    Exit status 0: ADDRESS is on at least one list; 1: it is on none.
 
     \b
     Example:

@@ -108,12 +108,12 @@ class MailClass(Options):
     virtual_mta: MtaName | None = None
     """The VirtualMTA of mail without X-GreenArrow-MtaID; default: Postfix chooses the transport."""
     track: Annotated[Track, Empty] = Field(default_factory=Track)
-    """What is tracked."""
+    """Which tracking is added."""
     list_unsubscribe: Switch = True
     """Add List-Unsubscribe to mail without it."""
     multiple_recipients: Literal["shared", "reject"] = "shared"
-    """What to do with a message to several recipients: send it with tokens that name no recipient,
-    or refuse it."""
+    """What to do with a message to several recipients: send it with tokens that identify no
+    recipient, or refuse it."""
     privacy: Literal["full", "aggregate"] = "full"
     """With `aggregate`, neither recipient nor Click-Tracking-ID is recorded."""
     seed: Seed | None = None
@@ -207,11 +207,12 @@ class Config(Options):
     redis: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
     """The Redis that all hosts share; `embedded` starts a private redis-server in `state_dir`."""
     state_dir: File = Path("/var/lib/fletching")
-    """The directory for everything that the daemons keep on disk."""
+    """The directory for the daemons' state files."""
     timezone: TimeZone | None = None
     """The time zone of the date that replaces a missing InstanceID; default: the system's."""
     campaign_window: Duration = 21 * 86400
-    """How long after its first message further messages with its SendID join a campaign."""
+    """How long a campaign stays open after its first message. Until then, messages with the same
+    SendID join it."""
     stats_retention: Retention = 400 * 86400
     """How long statistics are kept after `campaign_window` and `bounce_memory` have ended; a change
     applies to new campaigns."""
@@ -225,16 +226,17 @@ class Config(Options):
     max_rewrite_size: Size = 5 * 2**20
     """The body of a larger message is not rewritten."""
     trusted: Annotated[Trusted, Empty] = Field(default_factory=Trusted)
-    """Which clients' control headers are obeyed."""
+    """Which clients may use control headers."""
     users: Annotated[Mapping[Login, Annotated[User, Empty]], Empty, Frozen] = Field(
         default_factory=_none
     )
-    """Settings for single SMTP AUTH logins. `crm` also matches `crm@REALM`, unless there is an
+    """Settings for individual SMTP AUTH logins. `crm` also matches `crm@REALM`, unless there is an
     entry for the full name."""
     default_mail_class: ClassName | None = None
-    """The Mail Class of trusted mail for which nothing else selects one."""
+    """The Mail Class of trusted mail without a Mail Class from its header or its login."""
     bounce_mailbox: Address | None = None
-    """The bounce mailbox, which becomes the return path; default: the envelope sender stays."""
+    """The bounce mailbox, which becomes the return path; default: the envelope
+    sender is not changed."""
     recipient_delimiter: Delimiter = "+"
     """The character between the bounce mailbox and the VERP tag."""
     verp: Switch = True
@@ -248,8 +250,8 @@ class Config(Options):
     tracker_format: TrackerFormat = "b"
     """The format of tracking URLs: a `/click/TOKEN`, b `/click?TOKEN`, c `/click?qs=TOKEN`."""
     link_keys: File | None = None
-    """The keys that sign and encrypt tokens, created by `fletching key new`; required if a class
-    tracks or adds List-Unsubscribe."""
+    """The file with the keys that encrypt and authenticate tokens, created by `fletching key new`;
+    required if a class tracks or adds List-Unsubscribe."""
     untracked_hosts: Annotated[tuple[HostPattern, ...], Several] = ()
     """Hosts whose links are not tracked."""
     preserve_visible_urls: Switch = True
@@ -267,8 +269,8 @@ class Config(Options):
     """The Postfix transports whose mail may be routed to a VirtualMTA; `unknown` is mail whose
     transport Postfix does not report, such as mail from sendmail(1)."""
     route_by: Literal["header", "sender"] = "header"
-    """How Postfix learns the transport: from milter_header_checks, or from the envelope sender in
-    sender_dependent_default_transport_maps."""
+    """How Postfix learns the transport: from a header field that milter_header_checks matches, or
+    from the envelope sender, which sender_dependent_default_transport_maps looks up."""
     mail_classes: Annotated[Mapping[ClassName, Annotated[MailClass, Empty]], Empty, Frozen] = Field(
         default_factory=_none
     )

@@ -67,7 +67,7 @@ class Options(BaseModel):
 
 
 class Trusted(Options):
-    """Which clients' control headers are obeyed."""
+    """Which clients may use control headers."""
 
     authenticated: Switch = True
     """Trust a client that has authenticated with SMTP AUTH."""
@@ -120,7 +120,7 @@ class Archive(Options):
     """Copies of sent mail of a class."""
 
     sample: Share
-    """The share of the class's mail that is kept."""
+    """The share of the class's messages that are archived."""
     directory: InnerPath
     """The directory of the .eml files; relative to `state_dir`."""
 
@@ -155,9 +155,9 @@ class Web(Options):
     listen: ServerSocket = "127.0.0.1:8090"
     """Listen socket of the web server."""
     trusted_proxies: Networks = ()
-    """Proxies whose X-Forwarded-For is believed; a proxy on a Unix socket always is."""
+    """Proxies whose X-Forwarded-For is trusted; that of a proxy on a Unix socket always is."""
     templates: File | None = None
-    """A directory with your own pages, which replace the built-in pages of the same names."""
+    """A directory with your own pages, which replace the built-in pages of the same file names."""
     app_links: File | None = None
     """A directory with `apple-app-site-association` and `assetlinks.json`, for links that open
     apps."""
@@ -206,14 +206,14 @@ class Destination(Options):
     proxy: ProxyUrl | None = None
     """The HTTP proxy for webhook requests."""
     max_attempts: Count = 10
-    """How often an event that the webhook answers with 400 or 422 is sent again by itself, before
-    it becomes a dead letter; by default this takes 5 to 10 minutes."""
+    """How often an event that the webhook rejects with 400 or 422 is sent in a request of one event
+    before it becomes a dead letter; by default this takes 5 to 10 minutes."""
     format: Literal["json", "form"] = "json"
-    """The format of webhook requests: JSON arrays of events, or one event as a form, like
-    GreenArrow; then the response must begin with the word `ok`."""
+    """The format of webhook requests: `json` is an array of events; `form` is one event per
+    request as a form, like GreenArrow, and the response must begin with the word `ok`."""
     rotate: Size | None = None
-    """Rotate the file at this size to FILE.1, up to FILE.10; default: no rotation, logrotate may
-    move it and send SIGHUP."""
+    """Rotate the file at this size to FILE.1, up to FILE.10; default: no rotation; logrotate
+    may move the file and send SIGHUP."""
     types: Annotated[tuple[EventType, ...], Different] | None = None
     """The event types to deliver; default: all."""
     classes: tuple[ClassName, ...] | None = None
@@ -235,7 +235,7 @@ class Destination(Options):
         if len(set(names)) < len(names):
             raise ValueError("duplicate header in headers (names are case-insensitive)")
         if self.auth_file is not None and "authorization" in names:
-            raise ValueError("auth_file and an Authorization header exclude each other")
+            raise ValueError("auth_file and an Authorization header cannot be combined")
         if self.rotate is not None and self.file is None:
             raise ValueError("only a file may have rotate")
         if self.rotate is not None and self.rotate < SMALLEST_FILE:

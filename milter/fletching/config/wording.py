@@ -95,7 +95,7 @@ def _unknown_key(place: Place) -> str:
 def _type_name(given: object) -> str:
     match given:
         case None:
-            return "empty"
+            return "an empty value"
         case bool():
             return "true or false"
         case int():

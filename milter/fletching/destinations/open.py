@@ -43,13 +43,13 @@ def open_destination(destination: Destination) -> Webhook | JsonLines | Sql:
 def _check_path(file: Path) -> None:
     if not os.path.isdir(file.parent):
         cure = f"create it for the service's user: install -d -o fletching {file.parent}"
-        raise DestinationError("file", f"{file.parent}: missing folder: {cure}")
+        raise DestinationError("file", f"{file.parent}: missing directory: {cure}")
     if os.path.isdir(file):
         raise DestinationError(
-            "file", f"{file}: is a folder: name a file in it: {file}/events.jsonl"
+            "file", f"{file}: is a directory: name a file in it, such as {file}/events.jsonl"
         )
     if os.path.exists(file) and not os.path.isfile(file):
-        raise DestinationError("file", f"{file}: must be a regular file, and is a device or a pipe")
+        raise DestinationError("file", f"{file}: must be a regular file, not a device or a pipe")
 
 
 def _webhook(destination: Destination, url: str) -> Webhook:
@@ -57,12 +57,12 @@ def _webhook(destination: Destination, url: str) -> Webhook:
     if destination.secret_file is not None:
         secret = _first_line("secret_file", destination.secret_file)
         if len(secret) < SHORTEST_SECRET:
-            rule = f"must hold at least {SHORTEST_SECRET} characters in its first line"
+            rule = f"must have at least {SHORTEST_SECRET} characters in its first line"
             raise DestinationError("secret_file", f"{destination.secret_file}: {rule}")
     if destination.auth_file is not None:
         user_password = _first_line("auth_file", destination.auth_file)
         if b":" not in user_password:
-            rule = "must hold USER:PASSWORD in its first line"
+            rule = "must have USER:PASSWORD in its first line"
             raise DestinationError("auth_file", f"{destination.auth_file}: {rule}")
         headers["Authorization"] = f"Basic {b64encode(user_password).decode('ascii')}"
     is_form = destination.format == "form"

@@ -79,7 +79,7 @@ class _FinalResponse(HTTPResponse):
                 return
             self.headers = None  # type: ignore[assignment]
             super().begin()
-        raise HTTPException("too many interim answers")
+        raise HTTPException("too many interim responses")
 
 
 class Webhook:
@@ -175,7 +175,7 @@ class Webhook:
             timer.cancel()
         if is_late.is_set():
             # A connection that was cut may look like the end of an answer.
-            raise TimeoutError(f"no whole answer within {self._deadline:g} seconds")
+            raise TimeoutError(f"no complete response within {self._deadline:g} seconds")
         if not answer.isclosed():
             self.close()
         wait = retry_after(answer.getheader("Retry-After"), time.time())
@@ -239,7 +239,7 @@ def judge(status: int, wait: float = 0.0) -> Answer:
     if status in _MALFORMED:
         return Answer(Verdict.REFUSED, why)
     if 300 <= status < 400:
-        return failed(f"{why}: redirects are not followed: configure the URL that it leads to")
+        return failed(f"{why}: redirects are not followed: configure the final URL")
     return replace(failed(why), wait=wait if status in _LATER else 0.0)
 
 
@@ -247,7 +247,7 @@ def judge_form(status: int, body: bytes, wait: float = 0.0) -> Answer:
     """What the answer to a legacy form post means: its body must begin with `ok`."""
     answer = judge(status, wait)
     if answer.verdict is Verdict.DELIVERED and not _OK.match(body):
-        return failed("the answer does not begin with ok")
+        return failed("the response does not begin with ok")
     return answer
 
 

@@ -26,7 +26,7 @@ _NOUNS = {
 
 
 def url(domain: str, form: str, kind: Kind, token: str) -> str:
-    """A tracking URL in one of the three forms (docs/tracking.md, "URL forms")."""
+    """A tracking URL in one of the three forms (docs/tracking.md, "URL formats")."""
     return f"{domain}/{_NOUNS[kind]}{_PATHS[form]}{token}"
 
 

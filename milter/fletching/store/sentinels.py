@@ -55,7 +55,7 @@ class Master:
         why = "" if self._address else self._ask_sentinels()
         with self._lock:
             if self._address is None:
-                raise ConnectionError(f"no sentinel names a master of {self._service}: {why}")
+                raise ConnectionError(f"no sentinel reports a master for {self._service}: {why}")
             return self._term, self._address
 
     def _start(self) -> None:

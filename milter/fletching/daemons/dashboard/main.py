@@ -114,7 +114,7 @@ def read_password(file: Path) -> str:
     except UnicodeDecodeError:
         raise PasswordFileError(f"{file}: not valid UTF-8") from None
     if len(password) < SHORTEST_PASSWORD:
-        raise PasswordFileError(f"{file}: must hold at least {SHORTEST_PASSWORD} characters")
+        raise PasswordFileError(f"{file}: must have at least {SHORTEST_PASSWORD} characters")
     return password
 
 

@@ -68,7 +68,7 @@ def opened(config: Config) -> Opened:
     for name, folder in (("templates", web.templates), ("app_links", web.app_links)):
         with named_by("web", name, fault=OSError):
             if folder is not None and not folder.is_dir():
-                raise UnusableError(("web", name), f"{folder}: is no folder")
+                raise UnusableError(("web", name), f"{folder}: not a directory")
     mailboxes = _mailboxes(config)
     with named_by("web", "templates", fault=PageError):
         pages = Pages(web.templates, mailboxes.values())
