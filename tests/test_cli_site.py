@@ -220,7 +220,7 @@ def test_check_without_errors(host: Host) -> None:
         (
             "events: {destinations: [{name: a, file: .}]}",
             "error: events.destinations[0].file: {folder}: is a directory:"
-            " name a file in it: {folder}/events.jsonl",
+            " name a file in it, such as {folder}/events.jsonl",
         ),
         (
             "listen: unix:/none/s",

@@ -79,7 +79,7 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
     files = PostfixFiles(tmp_path / "postfix")
     before = {file.name: file.read_bytes() for file in files.directory.iterdir()}
 
-    follow(commands("postfix/README.md", "In"), files)
+    follow(commands("postfix/README.md", "Install"), files)
     files.let_rest()
     found = list(check_postfix(example, read(files.postconf, PARAMETERS), files.postconf))
     assert {finding.level for finding in found} == {Level.OK}
@@ -95,7 +95,7 @@ def test_postfix_readme_leads_in_and_out_again(tmp_path: Path, example: Config) 
     follow(re.findall(r"(?m)^# +((?:sed|postconf -MX) .*)$", recipe.master_cf), files)
     for name in recipe.tables:
         (files.directory / name).unlink()
-    follow(commands("postfix/README.md", "Out"), files)
+    follow(commands("postfix/README.md", "Remove"), files)
     assert files.main_cf.read_bytes() == before["main.cf"]
     assert {file.name for file in files.directory.iterdir()} == set(before)
     after = files.services
@@ -285,7 +285,7 @@ def test_systemd_readme_leads_in(tmp_path: Path) -> None:
     folders = {"sysusers.d", "tmpfiles.d", "systemd/system", "fletching"}
     for folder in folders:
         (tmp_path / "etc" / folder).mkdir(parents=True)
-    for step in commands("systemd/README.md", "In"):
+    for step in commands("systemd/README.md", "Install"):
         if step.startswith("install "):
             command = step.replace(" /etc/", f" {tmp_path}/etc/").replace("-g fletching ", "")
             subprocess.run(["sh", "-ec", command], check=True, cwd=DEPLOY / "systemd")

@@ -126,7 +126,7 @@ def records(root: CleanRoot) -> dict[str, str]:
 
 
 def test_postfix_gets_its_lines(root: CleanRoot) -> None:
-    root.run(commands("deploy/postfix/README.md", "In", "listen:"), f"{OPT}/deploy/postfix")
+    root.run(commands("deploy/postfix/README.md", "Install", "listen:"), f"{OPT}/deploy/postfix")
     zone = ["local=/example.com/example.org/", "address=/click.example.com/127.0.0.1"]
     zone += ["mx-host=example.com,mx.example.com"]
     zone += ["mx-host=example.org,mx.example.org", f"address=/mx.example.org/{MAIL_HOST}"]
@@ -176,7 +176,7 @@ def _whole(file: Path) -> bool:
 
 
 def test_services_reload_and_restart(root: CleanRoot) -> None:
-    root.run(commands("deploy/systemd/README.md", "Day by day"))
+    root.run(commands("deploy/systemd/README.md", "Operation"))
     assert "reload=done" in root.run("journalctl --no-pager SYSLOG_IDENTIFIER=fletching")
 
 
@@ -249,8 +249,8 @@ def test_caddy_takes_its_configuration(root: CleanRoot) -> None:
 
 
 def test_removal(root: CleanRoot) -> None:
-    root.run(commands("deploy/postfix/README.md", "Out"))
-    root.run(commands("deploy/systemd/README.md", "Out"))
+    root.run(commands("deploy/postfix/README.md", "Remove"))
+    root.run(commands("deploy/systemd/README.md", "Remove"))
     assert "milter" not in root.run("postconf -n; postconf -M")
     ours = "find /etc -name 'fletching*' -not -path '/etc/fletching*' -not -path '/etc/nginx/*'"
     assert root.run(ours) == ""
