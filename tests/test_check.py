@@ -51,7 +51,7 @@ def test_good_configuration_has_only_ok_findings(folder: Path) -> None:
         findings = check(good)
     assert {finding.level for finding in findings} == {Level.OK}
     assert [str(finding) for finding in findings] == [
-        "ok: link_keys: key 2 signs, 2 keys can decrypt",
+        "ok: link_keys: key 2 is used for new tokens, 2 can decrypt",
         "ok: dkim.keys s1 of example.com: can sign",
         "ok: redis: answers",
         f"ok: state_dir: {folder}/state is writable",
@@ -196,7 +196,7 @@ DESTINATION = "events: {destinations: [{name: d, webhook: 'https://d.example/', 
 def test_unsubscribes_without_effect(folder: Path, text: str, warned: bool) -> None:
     findings = [each for each in check(config(folder, text)) if each.place == "suppress"]
     assert [each.level for each in findings] == [Level.WARNING] * warned
-    assert all("unsubscribes of News:" in each.text for each in findings)
+    assert all("unsubscribes of News have no effect:" in each.text for each in findings)
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def shown(heading: str) -> str:
 def test_examples_in_the_documentation_have_no_findings(
     files: PostfixFiles, with_proxy_filter: bool
 ) -> None:
-    content, proxy = shown("A content filter"), shown("A proxy filter")
+    content, proxy = shown("An after-queue content filter"), shown("A before-queue proxy filter")
     parts = (content, proxy) if with_proxy_filter else (content,)
     for text in parts:
         for service in re.findall(r"(?m)^(\S+) +(?:inet|unix) ", text):

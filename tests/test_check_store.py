@@ -268,7 +268,7 @@ def test_redis_before_7_is_an_error(tmp_path: Path) -> None:
     ):
         (text,) = texts(redis.url, tmp_path)
         assert redis.client.keys() == []
-    assert "is version 6.2.5: install Redis 7.0 or later" in text
+    assert "version 6.2.5 is too old: install Redis 7.0 or later" in text
 
 
 # Connections, clock, silence

@@ -30,7 +30,7 @@ def test_keys(host: Host) -> None:
     }
     result = host.run("key", "new")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "key 3 created; it signs after the next reload" in result.stdout
+    assert "key 3 created; it is used for new tokens after the next reload" in result.stdout
     assert [row["state"] for row in host.json("key", "list")["keys"]] == [
         "opening",
         "opening",

@@ -254,7 +254,7 @@ def unknown_findings(text: str) -> list[str]:
 
 def test_findings_of_check_exist() -> None:
     assert unknown_findings((ROOT / "README.md").read_text("utf-8")) == []
-    assert unknown_findings("| `check`: `redis: is version 6.2`, `no such 5` | x |") == ["no such"]
+    assert unknown_findings("| `check`: `redis: version 6.2`, `no such 5` | x |") == ["no such"]
 
 
 def missing_paths(text: str) -> list[str]:

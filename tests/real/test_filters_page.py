@@ -31,7 +31,10 @@ CHANGE = {
 
 # The second builds on the first.
 @pytest.fixture(
-    params=[("A content filter",), ("A content filter", "A proxy filter")],
+    params=[
+        ("An after-queue content filter",),
+        ("An after-queue content filter", "A before-queue proxy filter"),
+    ],
     ids=["content", "proxy"],
 )
 def site(

@@ -121,7 +121,8 @@ def _link_keys(config: Config) -> Iterator[Finding]:
         yield error("link_keys", str(wrong))
     else:
         yield ok(
-            "link_keys", f"key {keyring.keys[-1].id} signs, {len(keyring.keys)} keys can decrypt"
+            "link_keys",
+            f"key {keyring.keys[-1].id} is used for new tokens, {len(keyring.keys)} can decrypt",
         )
 
 

@@ -31,7 +31,7 @@ def check_store(config: Config, store: Store) -> Iterator[Finding]:
 def _findings(config: Config, store: Store) -> Iterator[Finding]:
     found_version = version(store)
     if numbers(found_version) < _OLDEST:
-        age = f"is version {found_version}" if found_version else "is older than 6.0"
+        age = f"version {found_version} is too old" if found_version else "version below 6.0"
         yield error("redis", f"{age}: install Redis 7.0 or later")
         return
     findings = [*check_durability(config, store)]

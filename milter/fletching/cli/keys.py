@@ -37,7 +37,7 @@ def link_keys_or_fail(config: Config, config_path: Path) -> Path:
 @key.command("new")
 @configured
 def key_new(config_path: Path) -> None:
-    """Create a key, which signs after the next reload.
+    """Create a key, which is used for new tokens after the next reload.
 
     Older keys still decrypt the tokens made with them. Copy the file to all hosts before the
     reload.
@@ -54,7 +54,7 @@ def key_new(config_path: Path) -> None:
         made = new_link_key(path, int(time.time()))
     except KeyFileError as error:
         fail(error)
-    say(f"{path}: key {made.id} created; it signs after the next reload")
+    say(f"{path}: key {made.id} created; it is used for new tokens after the next reload")
 
 
 @key.command("list")

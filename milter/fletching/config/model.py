@@ -129,7 +129,7 @@ class MailClass(Options):
     tracker_format: TrackerFormat | None = None
     """The format of tracking URLs; overrides the global one."""
     on_invalid_header: Reaction | None = None
-    """What to do about an invalid control header; overrides the global setting."""
+    """What to do with an invalid control header; overrides the global setting."""
     verp: Switch | None = None
     """Whether the return path gets a VERP tag; overrides the global setting."""
     one_click: Switch | None = None
@@ -211,15 +211,14 @@ class Config(Options):
     timezone: TimeZone | None = None
     """The time zone of the date that replaces a missing InstanceID; default: the system's."""
     campaign_window: Duration = 21 * 86400
-    """How long a campaign stays open after its first message. Until then, messages with the same
-    SendID join it."""
+    """How long a campaign accepts messages with its SendID, counted from its first message."""
     stats_retention: Retention = 400 * 86400
     """How long statistics are kept after `campaign_window` and `bounce_memory` have ended; a change
     applies to new campaigns."""
     server_id: ServerId | None = None
     """The name of this host in events; default: the host name."""
     on_invalid_header: Reaction = "ignore"
-    """What to do about an invalid control header: ignore it with a warning, or refuse the mail."""
+    """What to do with an invalid control header: ignore it with a warning, or refuse the mail."""
     on_store_failure: Literal["tempfail", "untracked"] = "tempfail"
     """What to do with mail while Redis does not answer: reply 451, so that the application tries
     again, or send it without tracking."""
@@ -233,7 +232,8 @@ class Config(Options):
     """Settings for individual SMTP AUTH logins. `crm` also matches `crm@REALM`, unless there is an
     entry for the full name."""
     default_mail_class: ClassName | None = None
-    """The Mail Class of trusted mail without a Mail Class from its header or its login."""
+    """The Mail Class of trusted mail for which neither X-GreenArrow-MailClass nor the login selects
+    one."""
     bounce_mailbox: Address | None = None
     """The bounce mailbox, which becomes the return path; default: the envelope
     sender is not changed."""
@@ -242,7 +242,8 @@ class Config(Options):
     verp: Switch = True
     """Add a VERP tag, which identifies the message, to the return path."""
     bounce_memory: Duration = 10 * 86400
-    """How long a bounce can be attributed by its VERP tag alone."""
+    """How long Redis keeps the recipient, ListID and Click-Tracking-ID for each VERP tag, by which
+    bounces are attributed."""
     unsubscribe_mailbox: Address | None = None
     """The mailbox of mailto: unsubscribes; default: List-Unsubscribe has no mailto: part."""
     url_domain: UrlDomain | None = None

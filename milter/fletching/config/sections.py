@@ -85,7 +85,7 @@ class User(Options):
     force_mail_class: ClassName | None = None
     """The Mail Class of all mail of this login, even if X-GreenArrow-MailClass names another."""
     mail_class: ClassName | None = None
-    """The Mail Class of mail of this login that does not name one."""
+    """The Mail Class of mail of this login without X-GreenArrow-MailClass."""
 
 
 class Track(Options):
@@ -206,8 +206,8 @@ class Destination(Options):
     proxy: ProxyUrl | None = None
     """The HTTP proxy for webhook requests."""
     max_attempts: Count = 10
-    """How often an event that the webhook rejects with 400 or 422 is sent in a request of one event
-    before it becomes a dead letter; by default this takes 5 to 10 minutes."""
+    """How many times a single event that the webhook rejects with 400 or 422 is sent before it
+    becomes a dead letter; by default this takes 5 to 10 minutes."""
     format: Literal["json", "form"] = "json"
     """The format of webhook requests: `json` is an array of events; `form` is one event per
     request as a form, like GreenArrow, and the response must begin with the word `ok`."""
@@ -215,9 +215,9 @@ class Destination(Options):
     """Rotate the file at this size to FILE.1, up to FILE.10; default: no rotation; logrotate
     may move the file and send SIGHUP."""
     types: Annotated[tuple[EventType, ...], Different] | None = None
-    """The event types to deliver; default: all."""
+    """The event types that are delivered; default: all."""
     classes: tuple[ClassName, ...] | None = None
-    """The Mail Classes whose events to deliver; default: all."""
+    """The Mail Classes whose events are delivered; default: all."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Destination:
