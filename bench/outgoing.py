@@ -148,8 +148,8 @@ def measure(effort: Effort, tell: Tell) -> Results:
     modules = shares(way_of(mails.SIZES[PROFILED], setup), repeats)
     campaign = [*islice(mails.campaign(), _RECIPIENTS)]
     recipients = {
-        "23 kB, a name and a link of its own": differing(campaign, setup, effort),
-        "23 kB, all links of its own": differing(mails.personal(_RECIPIENTS // 10), setup, effort),
+        "23 kB, a unique name and link": differing(campaign, setup, effort),
+        "23 kB, all links unique": differing(mails.personal(_RECIPIENTS // 10), setup, effort),
         "23 kB, as if it were the first": unknown(mails.SIZES[PROFILED], setup, effort),
     }
     return Results(sizes, recipients, tuple(growth), rsa, ed25519, modules)
