@@ -37,7 +37,8 @@ def for_every(
                 except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001
                     failures[name] = failure
             assert count, "there are no cases"
-            for first in failures.values():
+            if failures:
+                first = next(iter(failures.values()))
                 names = "\n  ".join(failures)
                 first.add_note(
                     f"{len(failures)} of {count} cases fail; shown is the first of\n  {names}"

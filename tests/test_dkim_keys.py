@@ -77,14 +77,6 @@ def test_read_dkim_keys(tmp_path: Path, content: bytes, algorithm: str) -> None:
     assert len(key.sign(b"x")) in (64, 128, 256)
 
 
-def test_a_key_is_loaded_again_only_when_its_file_has_changed(tmp_path: Path) -> None:
-    given = [entry("example.com", "s1", secret_file(tmp_path / "s1.pem", pem(RSA)))]
-    (before,), (after,) = read_dkim_keys(given), read_dkim_keys(given)
-    assert after.key is before.key
-    secret_file(tmp_path / "s1.pem", pem(ED25519))
-    assert read_dkim_keys(given)[0].algorithm == "ed25519-sha256"
-
-
 def test_read_dkim_keys_in_order(tmp_path: Path) -> None:
     one = secret_file(tmp_path / "1.pem", pem(RSA))
     two = secret_file(tmp_path / "2.pem", pem(ED25519))

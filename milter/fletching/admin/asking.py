@@ -1,4 +1,4 @@
-"""The error of commands that query Redis while it does not answer."""
+"""Redis as the operator's commands use it: longer time limits, and one error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from fletching.config.model import Config
 from fletching.store.connection import Limits, Store, StoreUnavailable
 
-PATIENT = Limits(answer=3.0, socket=2.5)
+PATIENT = Limits(socket=2.5)
 """Nobody's mail waits for an operator's command, and some ask for much."""
 
 

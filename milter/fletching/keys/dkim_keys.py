@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Literal, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -92,7 +91,7 @@ def _signing_key(entry: DkimKeyEntry) -> SigningKey:
 def _private_key(path: KeyPath) -> RSAPrivateKey | Ed25519PrivateKey:
     data = read(path)
     try:
-        key = _loaded(data)
+        key = load_pem_private_key(data, password=None)
     except TypeError:
         wanted = "must be a key without passphrase, in a file with mode 0600 or 0640"
         raise KeyFileError(f"{path}: the key is encrypted; {wanted}") from None
@@ -102,10 +101,3 @@ def _private_key(path: KeyPath) -> RSAPrivateKey | Ed25519PrivateKey:
     if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
         raise KeyFileError(f"{path}: unsupported key type; must be RSA or Ed25519")
     return key
-
-
-# OpenSSL checks an RSA key when it loads it: 30 ms in which no other thread runs. A worker that
-# reloads is processing mail, and most of its keys were already loaded by its parent.
-@lru_cache(maxsize=1024)
-def _loaded(pem: bytes) -> object:
-    return load_pem_private_key(pem, password=None)

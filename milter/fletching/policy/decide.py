@@ -203,8 +203,8 @@ def _today(mail: Submission, decisions: Decisions) -> str:
 def _if_invalid(
     decisions: Decisions, ranked: RankedOffers, on_invalid: str | None
 ) -> Refusal | None:
-    """The refusal because of the first invalid value that would have counted, if the configuration
-    says so."""
+    """The refusal because of the first invalid value that no stronger source outranks, if the
+    configuration says so."""
     if on_invalid != "reject":
         return None
     for each in decisions.invalid:

@@ -17,7 +17,6 @@ events again, in order. The courier does not notice, and no second queue is need
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -87,7 +86,6 @@ class EventLog:
         self._counting = Counting()
         self._suppression = Suppression(store)
         # A wait in Redis has to end before the socket's time-out.
-        self._longest_block = int(store.limits.socket * 1000 / 2)
         self._silent: SilentNodes = {}
 
     def append(self, events: Sequence[Event]) -> None:
@@ -162,16 +160,8 @@ class EventLog:
     def take(self, group: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next events of a group, which are in the consumer's hand until it acknowledges them.
 
-        Waits up to ``block_ms`` for the first one.
+        Waits up to ``block_ms`` for the first one, which must be less than `Limits.socket`.
         """
-        deadline = time.monotonic() + block_ms / 1000
-        while True:
-            left = int((deadline - time.monotonic()) * 1000)
-            taken = self._take(group, consumer, count, min(left, self._longest_block))
-            if taken or left <= self._longest_block:
-                return taken
-
-    def _take(self, group: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
         # To Redis, 0 means for ever.
         block = block_ms if block_ms > 0 else None
         found = self._store.ask(

@@ -15,7 +15,8 @@ import os
 import pickle
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, TypeVar
@@ -44,7 +45,7 @@ class Inbox(Generic[V]):
     def latest(self) -> V | None:
         """The newest value since the last call; None if there is none."""
         packed = b""
-        while descriptor := self._next_descriptor():
+        while (descriptor := self._next_descriptor()) is not None:
             # pread, since all workers share the offset of the file.
             with open(descriptor, "rb") as file:
                 packed = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
@@ -53,13 +54,13 @@ class Inbox(Generic[V]):
         value: V = pickle.loads(packed)
         return value
 
-    def _next_descriptor(self) -> int:
-        """The next descriptor; 0 if there is none, or if the parent is gone."""
+    def _next_descriptor(self) -> int | None:
+        """The next descriptor; None if there is none, or if the parent is gone."""
         try:
             _, descriptors, _, _ = socket.recv_fds(self._receiver, 1, 1)
         except BlockingIOError:
-            return 0
-        return descriptors[0] if descriptors else 0
+            return None
+        return descriptors[0] if descriptors else None
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +69,11 @@ class _Worker:
 
     child: Child
     sender: socket.socket | None = None
+
+    def close(self) -> None:
+        if self.sender is not None:
+            self.sender.close()
+            self.sender = None
 
 
 class Handover(Generic[V]):
@@ -89,42 +95,48 @@ class Handover(Generic[V]):
         successor: Callable[[], Child] | None = None,
     ) -> Child:
         """A worker, not yet started. ``live`` is what it runs, from its fork to its end."""
-        self._workers = [worker for worker in self._workers if not worker.child.gone]
+        for gone in [each for each in self._workers if each.child.gone]:
+            self._workers.remove(gone)
+            gone.close()
 
         def start() -> int:
             sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             # Not with flags: send_fds and recv_fds of Python 3.11 ignore them.
             sender.setblocking(False)
             receiver.setblocking(False)
+            worker.close()
+            worker.sender = sender
+
+            def begin() -> NoReturn:
+                for each in self._workers:
+                    each.close()
+                _live(live, self.value, Inbox(receiver))
+
             # The child never returns from spawn.
             with receiver:
-                pid = spawn(lambda: _live(live, self.value, Inbox(receiver)), dies_by=END_WORKER)
-            if worker.sender is not None:
-                worker.sender.close()
-            worker.sender = sender
-            return pid
+                return spawn(begin, dies_by=END_WORKER)
 
         worker = _Worker(Child(name, start, END_WORKER, RELOAD_WORKER, retires, successor))
         self._workers.append(worker)
         return worker.child
 
-    def give(self, value: V) -> None:
-        """Puts a value in force, for future workers and for running ones.
+    @contextmanager
+    def packed(self, value: V) -> Iterator[Callable[[], None]]:
+        """A function that puts a value in force, for future workers and for running ones.
 
         These apply it at `RELOAD_WORKER`. A worker that cannot be sent the value is ended, and its
-        replacement has it. Raises OSError if there is no memory; then nothing has changed.
+        replacement has it. Raises OSError if there is no memory, before anything has changed.
         """
-        if not self._workers:
-            self.value = value
-            return
-        descriptor = os.memfd_create("opened", os.MFD_CLOEXEC)
-        with open(descriptor, "wb") as file:
+        with open(os.memfd_create("opened", os.MFD_CLOEXEC), "wb") as file:
             _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
             file.flush()
-            self.value = value
-            for worker in self._workers:
-                if worker.sender is not None and worker.child.pid:
-                    _send(worker.sender, descriptor, worker.child)
+            yield lambda: self._give(value, file.fileno())
+
+    def _give(self, value: V, descriptor: int) -> None:
+        self.value = value
+        for worker in self._workers:
+            if worker.sender is not None and worker.child.pid:
+                _send(worker.sender, descriptor, worker.child)
 
 
 def _send(sender: socket.socket, descriptor: int, child: Child) -> None:

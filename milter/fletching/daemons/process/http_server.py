@@ -163,10 +163,21 @@ def server(
 
 
 async def serve(answering: Server, listening: socket.socket, reload: Callable[[], None]) -> None:
-    """Serves a socket until the parent ends this worker; calls ``reload`` at each reload."""
+    """Serves a socket until the parent ends this worker; calls ``reload`` at each reload.
+
+    A worker that cannot reload ends: its replacement has the new configuration.
+    """
     loop = asyncio.get_running_loop()
+
+    def reload_or_end() -> None:
+        try:
+            reload()
+        except Exception:
+            answering.should_exit = True
+            raise
+
     loop.add_signal_handler(END_WORKER, setattr, answering, "should_exit", True)
-    loop.add_signal_handler(RELOAD_WORKER, reload)
+    loop.add_signal_handler(RELOAD_WORKER, reload_or_end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (END_WORKER, RELOAD_WORKER))
     await answering.serve(sockets=[listening])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -174,9 +175,13 @@ class _Life:
             config = open_configuration(self._config_path)
             with with_line(self._config_path):
                 values = [service.open(config) for service in self._services]
-            for each, value in zip(self._running, values, strict=True):
-                each.opened.give(value)
-                each.service.reload(config, value)
+            both = list(zip(self._running, values, strict=True))
+            with ExitStack() as stack:
+                # All of them are packed before the first one is in force.
+                for give in [stack.enter_context(run.opened.packed(value)) for run, value in both]:
+                    give()
+            for run, value in both:
+                run.service.reload(config, value)
         except (ConfigError, OSError) as error:
             log.reload_failed(self._daemon, str(error).splitlines())
             return False

@@ -92,7 +92,8 @@ class TrackingService(Service[Opened]):
         server = http_server.server(application, request_timeout=self._request_timeout)
 
         def reload() -> None:
-            application.opened = inbox.latest() or application.opened
+            if (new := inbox.latest()) is not None:
+                application.opened = new
 
         async def work() -> None:
             judging = asyncio.get_running_loop().create_task(held.run())
