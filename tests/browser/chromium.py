@@ -80,8 +80,9 @@ class Chromium:
         if session is not None:
             message["sessionId"] = session
         os.write(self._out, json.dumps(message).encode() + b"\0")
+        end = time.monotonic() + PATIENCE
         while True:
-            answer = self._next(f"no answer to {method}")
+            answer = self._next(f"no answer to {method}", end)
             if answer.get("id") == self._sent:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
@@ -90,14 +91,17 @@ class Chromium:
 
     def wait(self, what: str, happened: Callable[[dict[str, Any]], bool]) -> None:
         """Until something was heard, from now on."""
+        end = time.monotonic() + PATIENCE
         while True:
-            heard = self._next(what)
+            heard = self._next(what, end)
             self.heard.append(heard)
             if happened(heard):
                 return
 
-    def _next(self, what: str) -> dict[str, Any]:
-        end = time.monotonic() + PATIENCE
+    def _next(self, what: str, end: float) -> dict[str, Any]:
+        """The next message; a page that keeps talking does not put off the end."""
+        if time.monotonic() > end:
+            raise DidNotHappenError(f"Chromium: {what}")
         while b"\0" not in self._held:
             ready, _, _ = select.select([self._in], [], [], max(0.0, end - time.monotonic()))
             piece = os.read(self._in, 1 << 20) if ready else b""

@@ -151,7 +151,7 @@ def test_it_says_when_the_server_is_gone(chromium: Chromium, numbers: Numbers) -
     with served(numbers) as port:
         page = chromium.open(f"http://127.0.0.1:{port}/")
         page.until("document.querySelector('[data-state]').textContent === 'Live.'")
-    page.until("document.querySelector('[data-state]').textContent.startsWith('Not connected')")
+    page.until("document.querySelector('[data-state]').textContent.startsWith('Disconnected')")
 
 
 def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
