@@ -33,6 +33,8 @@ from tests.courier_setting import event
 from tests.stores import PATIENT, measured, open_store
 from tests.test_store import question
 
+pytestmark = pytest.mark.slow
+
 STORE = Path(trial.__file__).parent
 COMMANDS = [str(words[0]) for words in trial._COMMANDS]
 

@@ -33,6 +33,8 @@ from sandbox.processes import Daemon, free_port, program
 from sandbox.processes import answers as answers_at
 from tests.courier_setting import Receiver, Reply, event, mailwizz, queued
 
+pytestmark = pytest.mark.slow
+
 SECRET = b"what the shop and we know"
 
 

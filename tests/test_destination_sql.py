@@ -32,6 +32,8 @@ from sandbox.redis_server import RedisServer
 from tests.courier_setting import event, queued
 from tests.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 EMOJI = "\U0001f600"
 DATABASES = (
     "SQLite", "PostgreSQL utf8", "PostgreSQL latin1", "MariaDB utf8mb4", "MariaDB utf8mb3",

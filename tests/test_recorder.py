@@ -32,6 +32,8 @@ from sandbox.redis_sentinels import Sentinels
 from sandbox.redis_server import RedisServer
 from tests.stores import open_store, statistics_of
 
+pytestmark = pytest.mark.slow
+
 KEPT = 7 * 86400
 A = "a" * 12
 NOW = 1_795_259_482_236

@@ -17,6 +17,8 @@ from sandbox.redis_server import RedisServer
 from sandbox.redis_tls import Certificates, certificates
 from tests.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = Path("/nonexistent")
 # As docs/redis.md has it.
 SENTINEL_USER = (

@@ -22,6 +22,8 @@ from tests.milter_daemon import ACCEPT, REPLY, MilterDaemon, header
 from tests.sending import send
 from tests.stores import open_store, statistics_of
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = Path("/nonexistent")
 BEGAN, HOUR, DAY = 1_795_248_000, 3600, 86400
 A, B = "a" * 12, "b" * 12

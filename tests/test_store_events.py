@@ -26,6 +26,8 @@ from sandbox.redis_cluster import Stores
 from sandbox.redis_server import RedisServer
 from tests.stores import open_store, statistics_of
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = Path("/nonexistent")
 NOW = 1_795_259_482_236
 A = "a" * 12

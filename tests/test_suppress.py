@@ -42,6 +42,8 @@ from tests.setting import (
 )
 from tests.stores import open_store, statistics_of
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = Path("/nowhere")
 REFUSE, REPORT = "suppress: refuse\n", "suppress: report\n"
 

@@ -35,6 +35,8 @@ from sandbox.redis_server import RedisServer
 from tests.stores import open_store
 from tests.waiting import wait_for_held
 
+pytestmark = pytest.mark.slow
+
 URL = "https://shop.example/ü?a=1&b=2#c"
 LOCATION = "https://shop.example/%C3%BC?a=1&b=2#c"
 ONE_CLICK = "List-Unsubscribe=One-Click"
