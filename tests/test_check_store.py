@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_each_primary_of_a_cluster_is_checked(tmp_path: Path) -> None:
             server.client.config_set("appendonly", "yes")
         assert texts(stores.url, tmp_path) == []
         assert stores.keys() == []
+        # Redis ignores SIGTERM while it writes its first append-only file.
+        for server in stores.servers:
+            wait_until("the file is not written", partial(_rests, server))
+
+
+def _rests(server: RedisServer) -> bool:
+    found = server.client.info("persistence")
+    return not (found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
 
 
 def test_durability_behind_sentinels(tmp_path: Path) -> None:
