@@ -8,12 +8,20 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.redis_cluster import SHAPES, Stores, running
+from sandbox.redis_server import RedisServer
 
 
 def pytest_collection_finish() -> None:
     """What was collected lives to the end, so the garbage collector need not walk through it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    """One server for the tests of a file, with what the tests before have left."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="module", params=SHAPES)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,6 @@ PRECISION, RECALL = 0.95, 0.85
 
 Key = tuple[int, str, str]
 """Message number, address, link: all requests of one have one label."""
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
 
 
 def target(web: Web, number: int, step: Step, sent: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -175,12 +174,6 @@ def called() -> set[str]:
 def test_each_command_of_the_store_is_tried() -> None:
     assert {"XADD", "XGROUP SETID", "XINFO GROUPS", "HGET", "LRANGE", "EVALSHA"} <= called()
     assert called() == set(COMMANDS)
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
 
 
 def allowed(redis: RedisServer, rights: str, keys: str = "~fletching:*") -> str:

@@ -77,12 +77,6 @@ def test_event_after_a_clock_went_back_is_not_trimmed_early() -> None:
 # Against Redis
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
 def seen_before(redis: RedisServer, milliseconds: int) -> None:
     """A courier has looked, and since then Redis' clock went on by so much."""
     seconds, micro = redis.client.time()

@@ -42,17 +42,11 @@ WEEK = 7 * 86400
 ALL = Filter(None, None)
 
 
-@pytest.fixture(scope="module")
-def running_redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def redis(running_redis: RedisServer) -> RedisServer:
-    """Redis, empty."""
-    running_redis.client.flushall()
-    return running_redis
+def redis(redis: RedisServer) -> RedisServer:
+    """The same, empty."""
+    redis.client.flushall()
+    return redis
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ pytestmark = pytest.mark.slow
 FIRST, SECOND = "the first password", "the second password"
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with private_directory() as path:

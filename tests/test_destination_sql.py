@@ -403,12 +403,6 @@ def test_missing_field_is_null() -> None:
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def matrix() -> Iterator[Table]:
     table = Table("database", "sent", "stored", "dead letters", "stuck", title="Bad texts")
     yield table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +16,6 @@ from sandbox.redis_server import RedisServer
 from tests.stores import open_store
 
 NOWHERE = Path("/nowhere")
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
 
 
 def test_lease_has_one_holder_at_a_time(redis: RedisServer) -> None:

@@ -36,12 +36,6 @@ FROM = header("From", "app@example.com")
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def running(redis: RedisServer) -> Iterator[MilterDaemon]:
     milter = MilterDaemon(f"unix://{redis.socket}", CONFIG)
     milter.fletching("dkim", "new")

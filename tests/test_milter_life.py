@@ -36,12 +36,6 @@ BEGIN = ("begin(conn)", "rcpt(conn)", FROM)
 END = (body(b"Hello.\r\n"), "finish(conn)")
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
 def milter(redis: RedisServer) -> Iterator[MilterDaemon]:
     with MilterDaemon(f"unix://{redis.socket}", CONFIG) as running:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,12 +30,6 @@ FROM = header("From", "app@example.com")
 CLASSES = "mail_classes: {old: {list_id: old}, new: {list_id: new}}\n"
 OLD, NEW = (f"{CLASSES}default_mail_class: {name}\n" for name in ("old", "new"))
 BROKEN = "verpp: true\n"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
 
 
 def kill_all(workers: Callable[[], list[int]]) -> None:

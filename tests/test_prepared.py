@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,16 +26,11 @@ FROM = header("From", "app@example.com")
 ID = header("X-GreenArrow-Click-Tracking-ID", "4711")
 
 
-@pytest.fixture(scope="module")
-def running_redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def redis(running_redis: RedisServer) -> RedisServer:
-    running_redis.client.flushall()
-    return running_redis
+def redis(redis: RedisServer) -> RedisServer:
+    """The same, empty."""
+    redis.client.flushall()
+    return redis
 
 
 def prepared_events(redis: RedisServer) -> list[dict[str, object]]:

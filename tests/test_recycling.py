@@ -321,12 +321,6 @@ def test_supervisor_discards_later_notifications() -> None:
 # The daemon
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
 def milter(redis: RedisServer) -> Iterator[MilterDaemon]:
     """One worker, that retires after three mails."""

@@ -128,12 +128,6 @@ class Web:
         return [json.loads(event) for _, event in self.events.read("0", 100_000)]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
 @pytest.fixture
 def clean(redis: RedisServer) -> RedisServer:
     redis.empty(keep=(keys.JOURNALS,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,11 @@ from tests.host import Host
 from tests.stores import open_store
 
 
-@pytest.fixture(scope="module")
-def running_redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def redis(running_redis: RedisServer) -> RedisServer:
-    """Redis, empty."""
-    running_redis.client.flushall()
-    return running_redis
+def redis(redis: RedisServer) -> RedisServer:
+    """The same, empty."""
+    redis.client.flushall()
+    return redis
 
 
 @pytest.fixture

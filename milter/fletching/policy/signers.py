@@ -26,15 +26,13 @@ def decide(
     """The signatures to make."""
     dkim, local = mail.config.dkim, mail.envelope.local
     offer = ranked.best(offers.DKIM)
-    if local or not dkim.enabled:
-        decisions.never_refuse_for(offers.DKIM)
-    if offer is not None and local:
+    if local:
         _ignore(ranked, "ignored in mail from sendmail", decisions)
         offer = None
+    elif not dkim.enabled:
+        _ignore(ranked, "ignored: dkim.enabled is false", decisions)
     if not dkim.enabled:
         decisions.record(offers.DKIM.name, False, "dkim.enabled")
-        if offer is not None:
-            _ignore(ranked, "ignored: dkim.enabled is false", decisions)
         return ()
     if mail_class is None and not dkim.sign_unclassified:
         return ()
@@ -49,6 +47,7 @@ def decide(
 
 def _ignore(ranked: RankedOffers, rule: str, decisions: Decisions) -> None:
     """The offers are ignored, and that is no reason to refuse the mail."""
+    decisions.never_refuse_for(offers.DKIM)
     for kind, offer in ranked.ranked(offers.DKIM):
         decisions.ignore(InvalidValue(kind, offer.source, offers.DKIM, rule, strict=False))
 

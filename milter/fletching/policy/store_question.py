@@ -1,6 +1,6 @@
 """The one question to shared state about a mail, and what its answer changes in the Plan.
 
-The question is a value (`numbering.py`); it is asked elsewhere. Here is decided what happens if
+The question is a value (`numbering.py`), asked elsewhere. This file decides what happens if
 the store does not answer, and if the recipient is suppressed.
 """
 
