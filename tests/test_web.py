@@ -455,8 +455,16 @@ def test_stop_answers_current_requests(own_web: Web, clean: RedisServer) -> None
         ("no key file", {"link_keys": "/nowhere/keys"}, "link_keys: /nowhere/keys"),
         ("no folder", {"web": {"admin_listen": "unix:/no/s"}}, "web.admin_listen: /no/s: "),
         ("a bad option", {"web": {"listen": "8090"}}, "web.listen"),
-        ("no templates", {"web": {"templates": "/nowhere"}}, "web.templates: /nowhere: not a directory"),
-        ("no links", {"web": {"app_links": "/etc/hosts"}}, "web.app_links: /etc/hosts: not a directory"),
+        (
+            "no templates",
+            {"web": {"templates": "/nowhere"}},
+            "web.templates: /nowhere: not a directory",
+        ),
+        (
+            "no links",
+            {"web": {"app_links": "/etc/hosts"}},
+            "web.app_links: /etc/hosts: not a directory",
+        ),
         ("another's address", {"web": {"listen": "192.0.2.1:80"}}, "web.listen: 192.0.2.1:80: "),
     ],
 )
