@@ -42,7 +42,10 @@ FORMS = ("tokens", "events", "numbering", "domains", "encoding")
 DECIDING = ("config", "mail", "policy", "outgoing", *FORMS)
 DAEMON = ("startup", "paused", "daemons/process", "store", "log", "metrics", "keys", *DECIDING)
 
-EDGE = ("daemons/courier", "daemons/dashboard", "daemons/intake", "daemons/milter", "daemons/web")
+EDGE = (
+    *("daemons/courier", "daemons/dashboard", "daemons/intake", "daemons/lmtp", "daemons/logtail"),
+    *("daemons/milter", "daemons/web"),
+)
 
 RULES = {
     "": pure(),
@@ -66,9 +69,13 @@ RULES = {
     "destinations": io("config", "events"),
     "figures": pure("store"),
     "startup": io("keys", *DECIDING),
-    "admin": io("figures", "keys", "links", "paused", "postfix", "startup", "store", *DECIDING),
+    "admin": io(
+        "figures", "returning", "keys", "links", "paused", "postfix", "startup", "store", *DECIDING
+    ),
     "daemons/process": io("startup", "config", "log", "metrics", "store"),
     "daemons/intake": io("returning", *DAEMON),
+    "daemons/lmtp": io("returning", "daemons/intake", *DAEMON),
+    "daemons/logtail": io("returning", "postfix", "daemons/intake", *DAEMON),
     "daemons/milter": io(*DAEMON),
     "daemons/courier": io("destinations", *DAEMON),
     "daemons/dashboard": io("figures", "returning", *DAEMON),
@@ -81,6 +88,7 @@ RULES = {
 """By folder, and by name for what stands beside the folders. `cli` may import everything."""
 
 LIBRARIES = {
+    "aiosmtpd": {"daemons/lmtp"},
     "Milter": {"daemons/milter"},
     "dkim": {"admin"},
     "dns": {"admin", "checks"},

@@ -1,0 +1,1 @@
+"""The LMTP service: receives returned mail from Postfix."""

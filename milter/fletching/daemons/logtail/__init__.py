@@ -1,0 +1,1 @@
+"""The log reader: finds deliveries in Postfix's log."""

@@ -1,0 +1,102 @@
+"""What a returned mail says: a bounce, a complaint, an unsubscribe, an automatic reply.
+
+Here live the values that reading a mail gives, and their words, which `fletching bounce read` and
+events show. How a mail is read is in the files beside this one; which message of ours it is about,
+and what follows from it, is not known here.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.StrEnum):
+    """What a returned mail is."""
+
+    BOUNCE = "bounce"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
+    AUTO_REPLY = "auto_reply"
+    NONE = "none"
+
+
+class BounceType(enum.StrEnum):
+    """Whether the address is bad: hard; or may be good another time: soft."""
+
+    HARD = "h"
+    SOFT = "s"
+    OTHER = "o"
+
+
+class Reason(enum.StrEnum):
+    """Why a mail was not delivered (docs/events.md)."""
+
+    USER_UNKNOWN = "user_unknown"
+    MAILBOX_FULL = "mailbox_full"
+    MAILBOX_DISABLED = "mailbox_disabled"
+    DOMAIN_UNKNOWN = "domain_unknown"
+    NO_MAIL_SERVICE = "no_mail_service"
+    EXPIRED = "expired"
+    NETWORK = "network"
+    TOO_BIG = "too_big"
+    CONTENT = "content"
+    SPAM = "spam"
+    VIRUS = "virus"
+    POLICY = "policy"
+    AUTH_FAILURE = "auth_failure"
+    BLOCKED = "blocked"
+    RATE_LIMITED = "rate_limited"
+    SENDER_REJECTED = "sender_rejected"
+    RECIPIENT_FILTERED = "recipient_filtered"
+    RELAY_DENIED = "relay_denied"
+    PROTOCOL = "protocol"
+    SYSTEM = "system"
+    MOVED = "moved"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a server refused a mail, or could not deliver it.
+
+    ``status``: the enhanced status code (RFC 3463), empty if unknown. ``code``: the SMTP reply
+    code, else the digits of the status as a number, else 0. ``text``: the server's words.
+    """
+
+    type: BounceType
+    reason: Reason
+    status: str = ""
+    code: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedRecipient:
+    """A recipient that a returned mail names. ``email``: empty if it names none.
+
+    ``failure``: None for a delivered mail, a complaint and an unsubscribe.
+    """
+
+    email: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedMail:
+    """What a returned mail says.
+
+    ``feedback_type``: of a feedback report (RFC 5965), in lower case. ``mailer_info``: the value of
+    X-Mailer-Info in the message that it returns; empty if there is none. ``return_paths``: the
+    addresses of the returned message's envelope sender that it quotes. ``unsubscribe``: the text
+    that may be the token of a mailed unsubscribe.
+    """
+
+    kind: Kind
+    recipients: tuple[ReturnedRecipient, ...] = ()
+    feedback_type: str = ""
+    mailer_info: str = ""
+    return_paths: tuple[str, ...] = ()
+    unsubscribe: str = ""
