@@ -191,6 +191,25 @@ def test_measured_numbers(mail_class: str, found: set[str]) -> None:
     assert read("{}").measured(mail_class) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("destinations", "unlisted"),
+    [
+        ("", {"delivery_attempt", "message_prepared"}),
+        ("{name: all, file: f}", {"delivery_attempt", "message_prepared"}),
+        ("{name: a, file: f, types: [scomp, delivery_attempt]}", {"message_prepared"}),
+        (
+            "{name: a, file: f, types: [message_prepared]},"
+            " {name: b, file: g, types: [delivery_attempt]}",
+            set(),
+        ),
+    ],
+)
+def test_event_of_each_mail_must_be_listed(destinations: str, unlisted: set[str]) -> None:
+    events = read(f"events: {{destinations: [{destinations}]}}").events
+    assert events is not None
+    assert events.unlisted == unlisted
+
+
 def test_names_are_found_without_case() -> None:
     config = read("mail_classes: {News: }\nvirtual_mtas: {VMTA 1: {transport: a}}")
     news, vmta = config.mail_class("nEWS"), config.virtual_mta("vmta 1")

@@ -154,6 +154,36 @@ def campaign(store: Stores) -> None:
     assert campaigns.campaign_of(question)
 
 
+class TestLeftOut:
+    """Events of types that stay out of the stream."""
+
+    def test_events_of_other_types_are_numbered_without_gaps(
+        self, store: Stores, runs: frozenset[str]
+    ) -> None:
+        log = EventLog(open_store(store.url), frozenset([OPEN]))
+        batch = [*lines([1]), *lines([2, 3], OPEN), *lines([4]), *lines([5], OPEN)]
+        for _ in range(2):
+            assert log.write(EventBatch(batch, "w", runs)).is_complete
+        assert names(log.read("0", 10)) == ["e0001", "e0004"]
+        positions = [fields["position"] for _, fields in store.look.xrange(keys.EVENTS)]
+        assert positions == ["1", "2"]
+
+    def test_their_sequence_numbers_are_remembered(
+        self, store: Stores, runs: frozenset[str]
+    ) -> None:
+        log = EventLog(open_store(store.url), frozenset([OPEN]))
+        assert log.write(EventBatch(lines([1, 2], OPEN), "w", runs)).last_sequence == 2
+        assert log.state(["w"]).last_sequences == {"w": 2}
+        assert log.write(EventBatch(lines([3], OPEN), "w", runs, after=2)).is_complete
+        assert log.write(EventBatch(lines([5], OPEN), "w", runs, after=4)).lost
+        assert log.length() == 0
+
+    def test_they_are_counted(self, store: Stores, runs: frozenset[str], campaign: None) -> None:
+        log = EventLog(open_store(store.url), frozenset([CLICK]))
+        assert log.write(EventBatch(lines([1, 2]), "w", runs)).is_complete
+        assert (log.length(), clicks(store)) == (0, (2, 2))
+
+
 @pytest.mark.usefixtures("campaign")
 class TestOnce:
     """Events of a journal, which may be written any number of times."""

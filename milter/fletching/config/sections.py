@@ -243,6 +243,9 @@ class Destination(Options):
         return self
 
 
+_OF_EACH_MAIL = frozenset({"delivery_attempt", "message_prepared"})
+
+
 class Events(Options):
     """Where events are delivered, and for how long delivery is tried."""
 
@@ -250,3 +253,12 @@ class Events(Options):
     """The destinations of events."""
     keep: Duration = 7 * 86400
     """How long delivery to a destination is retried; events stay in Redis one day longer."""
+
+    @property
+    def unlisted(self) -> frozenset[str]:
+        """Event types of which every mail has one, and which no destination lists in `types`.
+
+        The stream leaves them out, because they would take room in Redis for each mail.
+        """
+        listed = {type for each in self.destinations for type in each.types or ()}
+        return _OF_EACH_MAIL - listed

@@ -79,8 +79,10 @@ class EventLog:
     Every method raises StoreUnavailable if Redis does not answer.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, left_out: frozenset[str] = frozenset()) -> None:
+        """``left_out``: event types that are counted, but stay out of the stream."""
         self._store = store
+        self.left_out = left_out
         self._append = Script("append.lua")
         self._trim = Script("trim.lua")
         self._counting = Counting()
@@ -118,10 +120,14 @@ class EventLog:
     def _writes(self, batch: EventBatch) -> Iterator[Write]:
         yield from self._suppression.writes(batch)
         if batch.lines:
-            words = [word for line in batch.lines for word in (line.sequence, line.json)]
+            words = [word for line in batch.lines for word in (line.sequence, self._text(line))]
             arguments = [*batch.journal_and_runs, batch.after, *words]
             yield Write(keys.EVENTS, partial(self._append.run, keys=_STREAM, arguments=arguments))
         yield from self._counting.writes(batch)
+
+    def _text(self, line: JournalLine) -> str:
+        """The event as it is in the stream; empty if it stays out."""
+        return "" if line.event.type in self.left_out else line.json
 
     def state(self, journals: Sequence[str]) -> StreamState:
         """The runs of all masters, and how far the stream is for these journals."""

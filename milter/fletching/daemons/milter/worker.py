@@ -212,11 +212,7 @@ class _Store:
 
 
 def _wants_prepared(config: Config) -> bool:
-    """Whether a destination lists `message_prepared`: an event for each mail takes room in
-    Redis.
-    """
-    destinations = config.events.destinations if config.events else ()
-    return any(PREPARED in (each.types or ()) for each in destinations)
+    return config.events is not None and PREPARED not in config.events.unlisted
 
 
 class Retirement:
