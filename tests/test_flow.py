@@ -136,6 +136,7 @@ def test_question_to_the_store() -> None:
         "listid": "t100",
         "click_tracking_id": "order-4711",
         "email": READER,
+        "mtaid": "a",
     }
 
 

@@ -164,7 +164,7 @@ def logging_failed(mails: int, error: BaseException) -> None:
 def recording_failed(error: BaseException) -> None:
     """An unexpected error while writing events to Redis; they wait on disk."""
     _write(ERROR, "recording_failed", [("error", _text(error))])
-    _trace(("daemon", "web"), error)
+    _trace(("what", "events"), error)
 
 
 def dashboard_refused(client: str) -> None:

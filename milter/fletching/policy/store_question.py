@@ -27,6 +27,7 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         ("listid", plan.listid),
         ("click_tracking_id", plan.click_tracking_id),
         ("email", plan.email),
+        *([("mtaid", plan.member.name)] if plan.member else []),
     )
     return Question(
         sendid=plan.sendid,

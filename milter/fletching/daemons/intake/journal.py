@@ -67,6 +67,8 @@ _TYPES = {"message_number": int}
 
 _NAME = re.compile(r"(\d{16})-([0-9a-f]{12})\.(recent|kept)")
 _NUMBER = re.compile(r"[0-9]+")
+# The first one in an event's JSON; nothing from a client comes before it.
+_ID = re.compile(rb'"event_unique_id":"([a-z0-9]+)"')
 _LINE = re.compile(rb"(\d{1,17})([ !])([0-9a-f]{8})")
 
 
@@ -86,14 +88,22 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, kept: int, *, largest: int = LARGEST, segment: int = SEGMENT
+        self,
+        folder: Path,
+        kept: int,
+        *,
+        recent: int = KEPT,
+        sync: bool = False,
+        largest: int = LARGEST,
+        segment: int = SEGMENT,
     ) -> None:
-        """``kept``: seconds for which events are kept that suppress an address. ``largest`` and
-        ``segment``: bytes of the journal, and of a segment that is full.
+        """``kept``: seconds for which events are kept that suppress an address; ``recent``: those
+        for the other ones. ``sync``: all events are on the disk when `append` returns. ``largest``
+        and ``segment``: bytes of the journal, and of a segment that is full.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.writer = secrets.token_hex(6)
-        self._folder, self._kept = folder, kept
+        self._folder, self._kept, self._recent, self._sync = folder, kept, recent, sync
         self._largest, self._full_segment = largest, segment
         self._note = os.open(folder / "done", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.done, self.runs = self._read_note()
@@ -118,7 +128,7 @@ class Journal:
                 raise OSError(errno.ENOSPC, f"{self._folder} has reached its {self._largest} bytes")
             if self._file < 0 or self._is_over(first):
                 self._begin(first)
-            self._write(data, any(event.type in REASONS for event in events))
+            self._write(data, self._sync or any(event.type in REASONS for event in events))
             self._size += len(data)
         return lines
 
@@ -168,7 +178,7 @@ class Journal:
             if name.endswith(".kept"):
                 if age > self._kept:
                     self._delete(path)
-            elif age > KEPT or self._size > self._largest // 2:
+            elif age > self._recent or self._size > self._largest // 2:
                 self._move_suppressions(path)
                 self._delete(path)
 
@@ -244,7 +254,7 @@ class Journal:
                 yield line, start
 
     def _names(self) -> list[str]:
-        return sorted(name for name in os.listdir(self._folder) if _NAME.fullmatch(name))
+        return _segments(self._folder)
 
     def _bytes_of(self, name: str) -> int:
         return (self._folder / name).stat().st_size
@@ -287,6 +297,20 @@ def prepare(folder: Path, processes: int, kept: int) -> None:
             path.rmdir()
 
 
+def recorded_ids(folder: Path, since: Position) -> Iterator[str]:
+    """The ids of the events in a journal since a position, of all writers. Raises OSError."""
+    if not folder.is_dir():
+        return
+    for name in _segments(folder):
+        if name < since.segment:
+            continue
+        with (folder / name).open("rb") as file:
+            file.seek(since.offset if name == since.segment else 0)
+            for line in file:
+                if (whole := _whole(line)) and (found := _ID.search(whole[1])):
+                    yield found[1].decode("ascii")
+
+
 def restored(json: bytes) -> Event:
     """The event with this JSON; its own JSON is the same again. Raises ValueError."""
     fields = parse(json)
@@ -319,14 +343,26 @@ def _restored(line: bytes) -> JournalLine | None:
     """The line; None if the disk has lost or changed it, so that the lines after it are still
     read.
     """
+    if (whole := _whole(line)) is None:
+        return None
+    sequence, json = whole
+    try:
+        return JournalLine(sequence, restored(json), json.decode())
+    except ValueError:
+        return None
+
+
+def _whole(line: bytes) -> tuple[int, bytes] | None:
+    """Sequence number and JSON of a line; None if the disk has lost or changed some of it."""
     found = _LINE.match(line)
     json = line[found.end() :].removesuffix(b"\n") if found else b""
     if found is None or crc32(json, crc32(found[1] + found[2])) != int(found[3], 16):
         return None
-    try:
-        return JournalLine(int(found[1]), restored(json), json.decode())
-    except ValueError:
-        return None
+    return int(found[1]), json
+
+
+def _segments(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if _NAME.fullmatch(name))
 
 
 def _microseconds(name: str) -> int:

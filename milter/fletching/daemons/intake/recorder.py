@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fletching import log
 from fletching.daemons.intake.drain import LOG_EVERY, MOST_AT_ONCE, TRY_EVERY, Drain
-from fletching.daemons.intake.journal import Journal, Position
+from fletching.daemons.intake.journal import START, Journal, Position
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
 from fletching.store.connection import StoreUnavailable
@@ -32,12 +32,22 @@ TIDY_EVERY = 60.0
 """Seconds between two deletions of old segments."""
 
 
+class NotSafeError(Exception):
+    """There is room for the events neither on disk nor in Redis, or only for some of them."""
+
+
 class Recorder:
     """Records the events of one process. Its methods are for one event loop."""
 
-    def __init__(self, events: EventLog, opened_journal: Callable[[], Journal]) -> None:
-        """``opened_journal`` raises OSError if the disk has no room even for an empty file."""
+    def __init__(
+        self, events: EventLog, opened_journal: Callable[[], Journal], *, repeatable: bool = False
+    ) -> None:
+        """``opened_journal`` raises OSError if the disk has no room even for an empty file.
+
+        ``repeatable``: events that are not safe come again, so they are not lost.
+        """
         self._events = events
+        self._repeatable = repeatable
         self._opened_journal = opened_journal
         self._journal: Journal | None = None
         self._drain: Drain | None = None
@@ -63,13 +73,19 @@ class Recorder:
     async def record(self, *events: Event) -> None:
         """Returns when the events are safe, or there is room for them neither on disk nor in Redis.
 
-        Raises unexpected errors; the events may be lost then.
+        Raises unexpected errors; the events may be lost then. Events that are repeatable are safe
+        when it returns; else it raises NotSafeError.
         """
         kept = asyncio.get_running_loop().create_future()
         self._waiting.append((events, kept))
         if self._task is None:
             self._task = asyncio.create_task(self._write())
         await kept
+
+    @property
+    def position(self) -> Position:
+        """The end of the journal: all events whose `record` has returned are before it."""
+        return self._journal.end if self._journal is not None else START
 
     def close(self) -> None:
         """Ends the threads. What Redis does not have by now waits for the next start."""
@@ -137,6 +153,8 @@ class Recorder:
                 log.redis_unavailable(str(error))
         except Exception as error:  # noqa: BLE001 an edge: the next event may fare better
             log.recording_failed(error)
+        if self._repeatable:
+            raise NotSafeError("no room on disk, and Redis is unavailable")
         self._lost += len(events)
         if self._losing.is_due():
             log.events_lost(self._lost)

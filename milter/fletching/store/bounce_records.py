@@ -1,0 +1,79 @@
+"""What is known of the messages that came back: facts by campaign and message number.
+
+Here the bounce records are read that `campaigns.py` writes with each number, many at once. How a
+campaign and a number are found in a returned mail is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from fletching.store import keys
+from fletching.store.campaigns import RECORDS_PER_KEY
+from fletching.store.connection import Store
+from fletching.tokens import Facts
+
+Message = tuple[str, int]
+"""Campaign and message number."""
+
+
+class BounceRecords:
+    """The bounce records of a fleet. Any number of threads may use them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def facts(self, messages: Collection[Message]) -> dict[Message, Facts]:
+        """The facts of messages, by message, in one round trip. Raises StoreUnavailable.
+
+        A message whose campaign Redis no longer has is missing. Facts without a record (it has
+        expired, or the mail had no VERP tag) name only campaign, number, class and InstanceID.
+        """
+        campaigns = sorted({campaign for campaign, _ in messages})
+        blocks = sorted({(campaign, number // RECORDS_PER_KEY) for campaign, number in messages})
+
+        def ask(client: Any) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for campaign in campaigns:
+                pipeline.hmget(keys.campaign(campaign), "mail_class", "instance_id")
+            for campaign, block in blocks:
+                pipeline.lrange(f"{keys.bounces(campaign)}{block}", 0, -1)
+            answers: list[Any] = pipeline.execute()
+            return answers
+
+        answers = self._store.ask(ask) if messages else []
+        of_campaign = dict(zip(campaigns, answers, strict=False))
+        of_block = dict(zip(blocks, answers[len(campaigns) :], strict=True))
+        found = {}
+        for campaign, number in messages:
+            mail_class, instance_id = of_campaign[campaign]
+            if mail_class is not None:
+                record = _record(of_block[campaign, number // RECORDS_PER_KEY], number)
+                found[campaign, number] = _facts(campaign, number, mail_class, instance_id, record)
+        return found
+
+
+def _record(entries: Sequence[str], number: int) -> dict[str, str]:
+    """The record of a message in the list of its block; empty if there is none."""
+    wanted = f"{number % RECORDS_PER_KEY} "
+    found = next((entry for entry in entries if entry.startswith(wanted)), f"{wanted}{{}}")
+    record: dict[str, str] = json.loads(found.removeprefix(wanted))
+    return record
+
+
+def _facts(
+    campaign: str, number: int, mail_class: str, instance_id: str, record: dict[str, str]
+) -> Facts:
+    return Facts(
+        campaign=campaign,
+        number=number,
+        mail_class=mail_class,
+        instance_id=instance_id,
+        listid=record.get("listid", ""),
+        click_tracking_id=record.get("click_tracking_id", ""),
+        email=record.get("email", ""),
+        mtaid=record.get("mtaid", ""),
+        sent=0,
+    )
