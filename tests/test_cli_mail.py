@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 from fletching.admin.dkim_verify import NOT_TRIED, objection
-from fletching.admin.suppression import BY_HAND
 from fletching.config.load import load
 from fletching.keys.dkim_keys import dkim_record, read_dkim_keys
 from fletching.keys.link_keys import read_link_keys
-from fletching.store.suppression import REASONS
+from fletching.store.suppression import BY_HAND, REASONS
 from fletching.tokens import Facts, Kind
 
 from tests.host import NOW, Host

@@ -30,13 +30,18 @@ def test_add_list_export_and_remove(host: Host) -> None:
     before = host.json("suppression", "list")
     (entry,) = before["suppression"]
     since = entry.pop("since")
-    assert entry == {"listid": "t100", "address": "reader@example.org", "reason": "by_hand"}
+    assert entry == {
+        "listid": "t100",
+        "address": "reader@example.org",
+        "reason": "by_hand",
+        "source": "command",
+    }
     assert since.endswith("Z")
     again = host.run("suppression", "add", "t100", "reader@EXAMPLE.org")
     assert (again.exit_code, again.stdout) == (0, "reader@EXAMPLE.org: is already on t100\n")
     assert host.json("suppression", "list", "T100") == {"suppression": [{**entry, "since": since}]}
     assert host.run("suppression", "export").stdout == (
-        f"listid,address,reason,since\nt100,reader@example.org,by_hand,{since}\n"
+        f"listid,address,reason,since,source\nt100,reader@example.org,by_hand,{since},command\n"
     )
     assert host.run("suppression", "remove", "t100", "reader@example.org").exit_code == 0
     gone = host.run("suppression", "remove", "t100", "reader@example.org")
@@ -49,8 +54,10 @@ def test_add_keeps_an_existing_entry(host: Host, stream: EventLog) -> None:
     stream.append([event(1, events.UNSUBSCRIBE)])
     host.run("suppression", "add", "t100", "reader1@example.org")
     titles, row = host.run("suppression", "list", "t100").stdout.splitlines()
-    assert titles.split() == ["listid", "address", "reason", "since"]
-    assert row.split() == ["t100", "reader1@example.org", "unsubscribed", "2026-09-21T14:13:20Z"]
+    assert titles.split() == ["listid", "address", "reason", "since", "source"]
+    assert row.split() == [
+        *("t100", "reader1@example.org", "unsubscribed", "2026-09-21T14:13:20Z", "web")
+    ]
 
 
 def test_entries_are_sorted_by_list(host: Host) -> None:
@@ -142,9 +149,50 @@ def test_csv_is_exact_and_a_terminal_is_safe(
     Suppression(open_store(redis.url)).add("t100", address, "by_hand", 0)
     piped = host.run("suppression", "export").stdout_bytes.decode()
     rows = list(csv.reader(io.StringIO(piped, newline="")))
-    assert rows[1] == ["t100", address.lower(), "by_hand", "1970-01-01T00:00:00Z"]
+    assert rows[1] == ["t100", address.lower(), "by_hand", "1970-01-01T00:00:00Z", "command"]
     assert harmless(in_terminal(host, "suppression", "export"))
     assert harmless(host.run("suppression", "list").stdout)
+
+
+def test_export_can_be_imported(host: Host, stream: EventLog, redis: RedisServer) -> None:
+    stream.append([event(1, events.UNSUBSCRIBE), event(2, events.COMPLAINT)])
+    lists = Suppression(open_store(redis.url))
+    lists.add("t200", '"a,b"@example.org', "bad_address", 1000, "log")
+    lists.add("t200", "user-7", "by_hand", 2000, "dashboard")
+    exported = host.run("suppression", "export")
+    before = host.json("suppression", "list")
+    assert len(before["suppression"]) == 4
+    redis.client.flushall()
+    result = host.run("suppression", "import", "-", "--obscured", stdin=exported.stdout_bytes)
+    assert (result.exit_code, result.stdout) == (0, "4 added, 0 already on the list\n")
+    assert host.json("suppression", "list") == before
+    again = host.run("suppression", "import", "-", "--obscured", stdin=exported.stdout_bytes)
+    assert again.stdout == "0 added, 4 already on the list\n"
+
+
+def test_import_of_a_file_reports_invalid_lines(host: Host) -> None:
+    file = host.folder / "list.csv"
+    file.write_text("Email,Name\na@example.org,Ann\nb,Bob\n\nc@example.org\n,Dan\n")
+    result = host.run("suppression", "import", str(file), "t100")
+    assert (result.exit_code, result.stdout) == (1, "2 added, 0 already on the list\n")
+    rule = "must be a bare mail address such as name@example.com"
+    assert result.stderr == f"line 3: {rule}\nline 6: {rule}\n"
+    rows = host.json("suppression", "list", "t100")["suppression"]
+    assert [(row["address"], row["reason"], row["source"]) for row in rows] == [
+        ("a@example.org", "by_hand", "import"),
+        ("c@example.org", "by_hand", "import"),
+    ]
+
+
+def test_import_needs_a_list(host: Host) -> None:
+    for lines in (b"a@example.org\n", b"email\na@example.org\n", b""):
+        result = host.run("suppression", "import", "-", stdin=lines)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == ("no list: LISTID is missing, and the file has no column listid\n")
+    wrong = host.run("suppression", "import", "-", "a list", stdin=b"a@example.org\n")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith("LISTID: must be ")
+    assert host.json("suppression", "list") == {"suppression": []}
 
 
 @pytest.mark.slow

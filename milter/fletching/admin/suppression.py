@@ -13,16 +13,11 @@ from fletching.admin.asking import asking, store
 from fletching.admin.figures import moment
 from fletching.config import values
 from fletching.config.model import Config
-from fletching.mail.dkim import ascii_domain
-from fletching.mail.message import addresses
-from fletching.store.suppression import SuppressedAddress, Suppression
+from fletching.mail.address import is_address
+from fletching.store.suppression import BY_HAND, SuppressedAddress, Suppression
 
-BY_HAND = "by_hand"
-"""The reason of entries added by hand; other reasons come from events."""
+COLUMNS = ("listid", "address", "reason", "since", "source")
 
-COLUMNS = ("listid", "address", "reason", "since")
-
-_LONGEST = 320
 _OBSCURED = re.compile(r"[ -~]{1,255}")
 
 
@@ -53,7 +48,7 @@ def is_known(config: Config, listid: str) -> bool:
 
 def _row(entry: SuppressedAddress) -> dict[str, Any]:
     since = moment(entry.milliseconds / 1000)
-    cells = (entry.listid, entry.address, entry.reason, since)
+    cells = (entry.listid, entry.address, entry.reason, since, entry.source or None)
     return dict(zip(COLUMNS, cells, strict=True))
 
 
@@ -65,45 +60,25 @@ def check_list(listid: str) -> None:
         raise SuppressionError(str(error)) from None
 
 
-class ByHand:
-    """Changes one list."""
+def check_address(address: str, obscured: bool) -> None:
+    """Raises SuppressionError if it cannot be a recipient.
 
-    def __init__(self, config: Config, listid: str, obscured: bool = False) -> None:
-        """``obscured``: values to add are those of X-GreenArrow-Obscured-Email, not addresses."""
-        self._obscured = obscured
-        self._listid = listid
-        self._suppression = Suppression(store(config))
-
-    @asking()
-    def add(self, address: str, milliseconds: int) -> bool:
-        """Adds an address with that unix time; False if it was already on the list.
-
-        Raises SuppressionError for a value that cannot be a recipient.
-        """
-        if self._obscured:
-            if not _OBSCURED.fullmatch(address):
-                raise SuppressionError("must be 1 to 255 printable ASCII characters")
-        elif not _is_address(address):
-            raise SuppressionError("must be a bare mail address such as name@example.com")
-        return self._suppression.add(self._listid, address, BY_HAND, milliseconds)
-
-    @asking()
-    def remove(self, address: str) -> bool:
-        """Removes an address; False if it was not on the list."""
-        return self._suppression.remove(self._listid, address)
+    ``obscured``: a value of X-GreenArrow-Obscured-Email is allowed, too.
+    """
+    if is_address(address) or (obscured and _OBSCURED.fullmatch(address)):
+        return
+    if obscured:
+        raise SuppressionError("must be a mail address, or 1 to 255 printable ASCII characters")
+    raise SuppressionError("must be a bare mail address such as name@example.com")
 
 
-def _is_address(text: str) -> bool:
-    """Whether a text is exactly one bare address, with a domain or an address literal."""
-    if len(text) > _LONGEST or not text.isprintable():
-        return False
-    if addresses(text.encode()) != [text]:
-        return False
-    domain = text.rpartition("@")[2]
-    if domain.startswith("["):
-        return domain.endswith("]")
-    try:
-        ascii_domain(domain)
-    except ValueError:
-        return False
-    return True
+@asking()
+def add(config: Config, listid: str, address: str, milliseconds: int) -> bool:
+    """Adds a checked address with that unix time; False if it was already on the list."""
+    return Suppression(store(config)).add(listid, address, BY_HAND, milliseconds)
+
+
+@asking()
+def remove(config: Config, listid: str, address: str) -> bool:
+    """Removes an address; False if it was not on the list."""
+    return Suppression(store(config)).remove(listid, address)

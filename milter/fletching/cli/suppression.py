@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import click
 
+from fletching.cli import progress
 from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
 from fletching.cli.terminal import answered, write_csv
 
 if TYPE_CHECKING:
-    from fletching.admin.suppression import ByHand
+    from fletching.config.model import Config
 
-_STEP = 1 << 14
-"""Bytes between two updates of the progress bar."""
+as_obscured = click.option(
+    "--obscured", is_flag=True, help="Allow values of X-GreenArrow-Obscured-Email as addresses."
+)
 
 
 @click.group()
@@ -62,7 +61,8 @@ def suppression_list(config_path: Path, listid: str | None, wants_json: bool) ->
 def suppression_export(config_path: Path, listid: str | None) -> None:
     """Print the addresses of LISTID, or of all lists, as CSV.
 
-    The lines are not sorted. Columns: listid, address, reason, since (RFC 3339, UTC).
+    The lines are not sorted. Columns: listid, address, reason, since (RFC 3339, UTC), source.
+    `import` reads this form.
 
     \b
     Example:
@@ -78,16 +78,14 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 @suppression.command("add")
 @click.argument("listid")
 @click.argument("address")
-@click.option(
-    "--obscured", is_flag=True, help="Treat ADDRESS as a value of X-GreenArrow-Obscured-Email."
-)
+@as_obscured
 @configured
 def suppression_add(config_path: Path, listid: str, address: str, obscured: bool) -> None:
     """Add ADDRESS to the suppression list of LISTID.
 
     With `suppress: refuse`, mail of this list to ADDRESS is refused.
 
-    If ADDRESS is -, reads addresses from stdin, one per line. An address that is already on the
+    If ADDRESS is -, reads addresses from stdin, like `import`. An address that is already on the
     list is not changed. Prints a warning if no Mail Class uses LISTID and the list has no entries
     yet. Exit status 1: some lines are not addresses; the others were added.
 
@@ -96,26 +94,52 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
       fletching suppression add t100 joe@example.org
       fletching suppression add t100 - < addresses.txt
     """
-    from fletching.admin.suppression import ByHand, SuppressionError, check_list, is_known
+    from fletching.admin.suppression import SuppressionError, add, check_address
+    from fletching.store.suppression import COMMAND
 
     config = load_or_fail(config_path)
-    by_hand = ByHand(config, listid, obscured)
-    try:
-        check_list(listid)
-    except SuppressionError as error:
-        fail(f"LISTID: {error}")
     with answered():
-        if not is_known(config, listid):
-            say(f"warning: {listid}: no Mail Class uses this list, and it has no entries", err=True)
+        _check_list(config, listid)
         if address == "-":
-            add_all(by_hand, sys.stdin.buffer)
-            return
+            _add_all(config, sys.stdin.buffer, listid, COMMAND, obscured)
         try:
-            new = by_hand.add(address, milliseconds())
+            check_address(address, obscured)
         except SuppressionError as error:
             fail(f"ADDRESS: {error}")
-        word = "added to" if new else "is already on"
+        word = "added to" if add(config, listid, address, _milliseconds()) else "is already on"
         say(f"{address}: {word} {listid}")
+
+
+@suppression.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.argument("listid", required=False)
+@as_obscured
+@configured
+def suppression_import(
+    config_path: Path, file: BinaryIO, listid: str | None, obscured: bool
+) -> None:
+    """Add the addresses in FILE (- is stdin) to the suppression list of LISTID.
+
+    FILE has one address per line, or is CSV with a header line and a column `email` or `address`,
+    such as the output of `export`. Its columns listid, reason, since and source are used if they
+    are there; LISTID is optional if each line has a listid. Without a reason that Fletching knows,
+    an address is added as by_hand.
+
+    An address that is already on the list is not changed. Exit status 1: some lines are not
+    addresses; the others were added.
+
+    \b
+    Example:
+      fletching suppression import unsubscribed.csv t100
+      fletching suppression export | ssh mx2 fletching suppression import -
+    """
+    from fletching.store.suppression import IMPORT
+
+    config = load_or_fail(config_path)
+    with answered():
+        if listid is not None:
+            _check_list(config, listid)
+        _add_all(config, file, listid, IMPORT, obscured)
 
 
 @suppression.command("remove")
@@ -131,11 +155,10 @@ def suppression_remove(config_path: Path, listid: str, address: str) -> None:
     Example:
       fletching suppression remove t100 joe@example.org
     """
-    from fletching.admin.suppression import ByHand
+    from fletching.admin.suppression import remove
 
-    by_hand = ByHand(load_or_fail(config_path), listid)
     with answered():
-        if not by_hand.remove(address):
+        if not remove(load_or_fail(config_path), listid, address):
             fail(f"{address}: is not on {listid}", 1)
         say(f"{address}: removed from {listid}")
 
@@ -161,55 +184,41 @@ def suppression_find(config_path: Path, address: str, wants_json: bool) -> None:
     sys.exit(0 if rows else 1)
 
 
-def add_all(by_hand: ByHand, lines: BinaryIO) -> None:
-    """Adds one address per line, and prints how many were new."""
+def _check_list(config: Config, listid: str) -> None:
+    """Exits if LISTID is not valid, and warns if it may be a typing error."""
+    from fletching.admin.suppression import SuppressionError, check_list, is_known
+
+    try:
+        check_list(listid)
+    except SuppressionError as error:
+        fail(f"LISTID: {error}")
+    if not is_known(config, listid):
+        say(f"warning: {listid}: no Mail Class uses this list, and it has no entries", err=True)
+
+
+def _add_all(
+    config: Config, lines: BinaryIO, listid: str | None, source: str, obscured: bool
+) -> NoReturn:
+    """Adds the entries of a file, prints how many were new, and exits."""
     from fletching.admin.asking import NoAnswer
     from fletching.admin.suppression import SuppressionError
+    from fletching.admin.suppression_import import Form, Import
 
-    added = there = wrong = 0
-    at = milliseconds()
+    result = Import(config, Form(listid, source, _milliseconds(), obscured))
     try:
-        for number, address in addresses(lines):
-            try:
-                new = by_hand.add(address, at)
-            except SuppressionError as error:
-                wrong += 1
-                say(f"line {number}: {error}", err=True)
-                continue
-            added, there = added + new, there + (not new)
+        with progress.of_file(lines) as watched:
+            result.add(watched, _report)
+    except SuppressionError as error:
+        fail(error)
     except NoAnswer as error:
-        fail(f"{error}; {added} addresses added before that")
-    say(f"{added} added, {there} already on the list")
-    sys.exit(1 if wrong else 0)
+        fail(f"{error}; {result.added} addresses added before that")
+    say(f"{result.added} added, {result.present} already on the list")
+    sys.exit(1 if result.invalid else 0)
 
 
-def addresses(lines: BinaryIO) -> Iterator[tuple[int, str]]:
-    """The non-empty lines with their numbers."""
-    for number, line in enumerate(watched(lines), 1):
-        if text := line.decode("utf-8", "surrogateescape").strip():
-            yield number, text
+def _report(number: int, why: str) -> None:
+    say(f"line {number}: {why}", err=True)
 
 
-def watched(lines: BinaryIO) -> Iterator[bytes]:
-    """The lines, with a progress bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield from lines
-        return
-    bar: Any = click.progressbar(length=size_of(lines), file=sys.stderr, update_min_steps=_STEP)
-    with bar:
-        for line in lines:
-            yield line
-            bar.update(len(line))
-
-
-def size_of(lines: BinaryIO) -> int | None:
-    """The size of the input in bytes, if known."""
-    try:
-        about = os.fstat(lines.fileno())
-    except OSError:
-        return None
-    return about.st_size if stat.S_ISREG(about.st_mode) else None
-
-
-def milliseconds() -> int:
+def _milliseconds() -> int:
     return int(time.time() * 1000)

@@ -120,7 +120,8 @@ def dead(destination: str) -> str:
 
 
 def suppressed(listid: str) -> str:
-    """Address -> unix milliseconds, a space, reason. ``listid``: in lower case."""
+    """Address -> unix milliseconds, reason, source, with spaces between. ``listid``: in lower
+    case."""
     return f"fletching:suppressed:{quote(listid, safe='')}"
 
 

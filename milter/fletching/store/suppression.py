@@ -1,7 +1,8 @@
 """Suppression lists: which addresses of a list get no more mail, and why.
 
 Here is not decided what happens to a mail for such an address. The value of an entry is "<unix
-milliseconds> <reason>", or "<unix milliseconds> removed" if the operator removed it.
+milliseconds> <reason> <source>", or "<unix milliseconds> removed" if the operator removed it. An
+entry without a source is from before sources were kept.
 
 ListIDs and addresses are compared without regard to case. For a mail with an Obscured-Email, the
 entry has that text in place of the address. The first entry of an address stays: a later reason
@@ -13,12 +14,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fletching.events import BAD_ADDRESS, COMPLAINT, UNSUBSCRIBE, text
+from fletching.events import BAD_ADDRESS, COMPLAINT, UNSUBSCRIBE, Event, text
 from fletching.store import keys
 from fletching.store.connection import Store
 from fletching.store.script import Script
@@ -27,18 +28,36 @@ from fletching.store.writing import EventBatch, Write
 REASONS = {UNSUBSCRIBE: "unsubscribed", COMPLAINT: "complained", BAD_ADDRESS: "bad_address"}
 """The reason for suppression by event type."""
 
+BY_HAND = "by_hand"
+"""The reason of an entry that the operator added."""
+
+WEB, MAIL, LOG = "web", "mail", "log"
+COMMAND, IMPORT, DASHBOARD = "command", "import", "dashboard"
+SOURCES = (WEB, MAIL, LOG, COMMAND, IMPORT, DASHBOARD)
+"""Where an entry comes from: a request to the web service, a returned or mailed message, Postfix's
+log; or the operator, by a command, an imported file or the dashboard."""
+
 _REMOVED = "removed"
 _AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SuppressedAddress:
-    """An address that gets no mail of a list. ``milliseconds``: since that unix time."""
+    """An address that gets no mail of a list.
+
+    ``milliseconds``: since that unix time. ``source``: one of `SOURCES`; empty if unknown.
+    """
 
     listid: str
     address: str
     reason: str
     milliseconds: int
+    source: str = ""
+
+    @property
+    def value(self) -> str:
+        """Reason and source as the value of the entry ends."""
+        return f"{self.reason} {self.source}".rstrip()
 
 
 class Suppression:
@@ -55,8 +74,9 @@ class Suppression:
         """The writes that suppress the addresses of a batch of events, one for each list."""
         of_list: dict[str, list[str | int]] = defaultdict(list)
         for event in (line.event for line in batch.lines):
-            if event.type in REASONS and event.facts.email:
-                entry = (_plain(event.facts.email), event.milliseconds, REASONS[event.type])
+            if _suppresses(event):
+                value = f"{REASONS[event.type]} {_source(event)}"
+                entry = (_plain(event.facts.email), event.milliseconds, value)
                 of_list[_plain(event.facts.listid)] += entry
         if of_list:
             # First the set of lists: an entry of a list that is not in it would not be found.
@@ -65,11 +85,31 @@ class Suppression:
             key = _key(listid)
             yield Write(key, partial(self._script.run, keys=[key], arguments=["", *words]))
 
-    def add(self, listid: str, address: str, reason: str, ms: int) -> bool:
+    def add(self, listid: str, address: str, reason: str, ms: int, source: str = COMMAND) -> bool:
         """Adds an address by hand; False if it was there already, and does not change."""
-        words: list[str | int] = ["1", _plain(address), ms, reason]
-        self._store.ask(lambda client: client.sadd(keys.SUPPRESSION, _plain(listid)))
-        return bool(
+        return bool(self.add_all([SuppressedAddress(listid, address, reason, ms, source)]))
+
+    def add_all(self, entries: Iterable[SuppressedAddress]) -> int:
+        """Adds entries by hand, a thousand of a list in each round trip.
+
+        Returns how many were added. The others were there already, and do not change.
+        """
+        of_list: dict[str, list[SuppressedAddress]] = defaultdict(list)
+        for entry in entries:
+            of_list[_plain(entry.listid)].append(entry)
+        if of_list:
+            self._store.ask(lambda client: client.sadd(keys.SUPPRESSION, *of_list))
+        return sum(
+            self._add(listid, found[start : start + _AT_ONCE])
+            for listid, found in of_list.items()
+            for start in range(0, len(found), _AT_ONCE)
+        )
+
+    def _add(self, listid: str, entries: Sequence[SuppressedAddress]) -> int:
+        words: list[str | int] = ["1"]
+        for entry in entries:
+            words += (_plain(entry.address), entry.milliseconds, entry.value)
+        return int(
             self._store.ask(
                 lambda client: self._script.run(client.execute_command, [_key(listid)], words)
             )
@@ -130,9 +170,23 @@ class Suppression:
                     yield _entry(listid, address, value)
 
 
+def _suppresses(event: Event) -> bool:
+    """Whether an event suppresses its address: nothing does that our own token did not prove."""
+    is_proven = event.details.get("attributed") is not False
+    return event.type in REASONS and bool(event.facts.email) and is_proven
+
+
+def _source(event: Event) -> str:
+    """How an event was learned of: only a request to the web service has a client's address."""
+    if "engine_ip" in event.details:
+        return WEB
+    return LOG if event.details.get("synchronous") else MAIL
+
+
 def _entry(listid: str, address: str, value: str) -> SuppressedAddress:
-    milliseconds, _, reason = value.partition(" ")
-    return SuppressedAddress(listid, address, reason, int(milliseconds))
+    milliseconds, _, rest = value.partition(" ")
+    reason, _, source = rest.partition(" ")
+    return SuppressedAddress(listid, address, reason, int(milliseconds), source)
 
 
 def entry_key(listid: str, address: str) -> tuple[str, str]:
@@ -143,7 +197,7 @@ def entry_key(listid: str, address: str) -> tuple[str, str]:
 def reason_in(value: str | None) -> str:
     """The reason in an entry; empty if there is none, or if the operator removed it."""
     # An address without a reason is suppressed, too.
-    reason = "" if value is None else value.partition(" ")[2] or "unknown"
+    reason = "" if value is None else (value.split(" ", 2)[1:] or ["unknown"])[0]
     return "" if reason == _REMOVED else reason
 
 
