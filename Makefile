@@ -25,15 +25,17 @@ demo: demo-packages setup ## Send a campaign through a private Postfix and show 
 
 .PHONY: test
 test: test-packages setup lint ## The whole test suite, real Postfix, Redis and verifiers included
-	$(SUDO) $(VENV)/bin/python -m pytest $(IN_PARALLEL) $(PYTEST)
+	$(SUDO) $(TESTS) $(PYTEST)
 
 .PHONY: quick
 quick: test-packages setup ## The tests to run while you work: those that are not marked as slow
-	$(SUDO) $(VENV)/bin/python -m pytest $(IN_PARALLEL) -m "not slow" $(PYTEST)
+	$(SUDO) $(TESTS) -m "not slow" $(PYTEST)
 
 # Many tests wait for a daemon, so there are twice as many test processes as processors. A process
-# that has nothing left to do takes tests from the others.
-IN_PARALLEL = -p no:cacheprovider -q -n $(shell expr 2 '*' $$(nproc)) --dist worksteal
+# that has nothing left to do takes tests from the others. Compiled files are kept, whatever the
+# environment says: otherwise each test process and each daemon compiles everything again.
+TESTS = env PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest \
+	-p no:cacheprovider -q -n $(shell expr 2 '*' $$(nproc)) --dist worksteal
 
 .PHONY: lint
 lint: setup

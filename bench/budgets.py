@@ -33,7 +33,6 @@ CLEANUP_S = 0.5
 MEMORY_TIMES_MAIL, HALF_LOAD_MS = 4.0, 50.0
 _SMALL, _LARGE, _NOT_OURS = "23 kB", "10 MB", "23 kB, unclassified"
 _CAMPAIGN = "23 kB, each to another recipient"
-_CONTENT = {_SMALL: mails.SIZES[_SMALL], _LARGE: mails.SIZES[_LARGE], _NOT_OURS: mails.ASKS_NOTHING}
 # One large mail at a time, as the budget says; `throughput` measures ten at once.
 _LOAD = {_SMALL: (600, 10), _LARGE: (20, 1), _NOT_OURS: (1000, 10)}
 """By mail: how many per round, over how many connections."""
@@ -82,15 +81,15 @@ def measure(effort: Effort, tell: Tell) -> Results:
 def _memory(running: Servers, effort: Effort) -> Budget:
     """Must run first, before any process has had a large mail."""
     fletching = running.setups[FLETCHING]
-    run_once(running, fletching, Cell(_SMALL, 1, 20), mail_file(running, _CONTENT[_SMALL]))
+    run_once(running, fletching, Cell(_SMALL, 1, 20), mail_file(running, mails.SIZES[_SMALL]))
     fletching.forget_peak()
     before = fletching.peaks()
     count = 2 if effort.quick else 8
-    run_once(running, fletching, Cell(_LARGE, 1, count), mail_file(running, _CONTENT[_LARGE]))
+    run_once(running, fletching, Cell(_LARGE, 1, count), mail_file(running, mails.SIZES[_LARGE]))
     after = fletching.peaks()
     # A worker may have been replaced by a fresh one meanwhile; of that, nothing is known.
     more = max(after[pid] - before[pid] for pid in after.keys() & before.keys())
-    size = len(_CONTENT[_LARGE])
+    size = len(mails.SIZES[_LARGE])
     return Budget(
         "memory of a worker for a mail of 10 MB, above its idle memory",
         "x the mail",
@@ -111,7 +110,8 @@ def _cpu(running: Servers, effort: Effort, tell: Tell) -> Cpu:
     for number in range(effort.rounds):
         tell(f"CPU of the milters, round {number + 1} of {effort.rounds}", number / effort.rounds)
         for name, (mails_a_round, connections) in _LOAD.items():
-            file = mail_file(running, _CONTENT[name])
+            content = mails.ASKS_NOTHING if name == _NOT_OURS else mails.SIZES[name]
+            file = mail_file(running, content)
             count = mails_a_round // (4 if effort.quick else 1)
             # The blind milter is shown for the small mail only.
             beside = setups if name == _SMALL else [s for s in setups if s.name != BLIND]

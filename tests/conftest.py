@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox.redis_cluster import SHAPES, Stores, running
 from sandbox.redis_server import RedisServer
+
+SLOW = "\npytestmark = pytest.mark.slow\n"
+"""A file with this line is slow as a whole."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make quick` need not import what it does not run, nor the libraries of that."""
+    if config.option.markexpr == "not slow" and collection_path.suffix == ".py":
+        return SLOW in collection_path.read_text() or None
+    return None
 
 
 def pytest_collection_finish() -> None:

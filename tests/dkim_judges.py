@@ -9,23 +9,35 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 
 import dkim
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_der_private_key,
+    load_pem_private_key,
 )
 from fletching.mail.dkim import Signature, SigningKey
 from fletching.mail.message import Header, Message
 
+
+def kept_rsa_key() -> RSAPrivateKey:
+    """Always the same key of 2048 bits: each test process would search for primes otherwise."""
+    file = Path(__file__).parent / "cases" / "keys" / "rsa.pem"
+    # Checking it takes as long as a signature, in each process.
+    key = load_pem_private_key(file.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, RSAPrivateKey)
+    return key
+
+
 TIME = 1_700_000_000
-RSA = SigningKey("example.com", "s1", generate_private_key(65537, 2048), True)
+RSA = SigningKey("example.com", "s1", kept_rsa_key(), True)
 ED25519 = SigningKey("example.com", "e1", Ed25519PrivateKey.generate(), False)
 BY_RSA = Signature("example.com", "s1", RSA)
 BY_ED25519 = Signature("example.com", "e1", ED25519)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import stat
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +30,8 @@ from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import Signature, SigningKey, sign
 from fletching.mail.message import Header, Message
 
-from tests.dkim_judges import short_rsa_key
+from tests.cases import for_every
+from tests.dkim_judges import kept_rsa_key, short_rsa_key
 
 NOW = 1_709_251_200
 
@@ -45,7 +48,7 @@ def entry(domain: str, selector: str, file: Path, default: bool = False) -> Dkim
     return DkimKey.model_validate(options)
 
 
-RSA = generate_private_key(65537, 2048)
+RSA = kept_rsa_key()
 ED25519 = Ed25519PrivateKey.generate()
 PKCS1, PKCS8 = PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8
 PASSPHRASE = BestAvailableEncryption(b"passphrase")
@@ -62,15 +65,15 @@ def pem(
 @pytest.mark.parametrize(
     ("content", "algorithm"),
     [
-        pytest.param(pem(RSA, PKCS1), "rsa-sha256", id="PKCS#1"),
-        pytest.param(pem(RSA), "rsa-sha256", id="PKCS#8"),
-        pytest.param(pem(ED25519), "ed25519-sha256", id="Ed25519"),
-        pytest.param(pem(RSA).replace(b"\n", b"\r\n"), "rsa-sha256", id="CRLF"),
-        pytest.param(pem(generate_private_key(65537, 1024)), "rsa-sha256", id="1024 bits"),
+        pytest.param(lambda: pem(RSA, PKCS1), "rsa-sha256", id="PKCS#1"),
+        pytest.param(lambda: pem(RSA), "rsa-sha256", id="PKCS#8"),
+        pytest.param(lambda: pem(ED25519), "ed25519-sha256", id="Ed25519"),
+        pytest.param(lambda: pem(RSA).replace(b"\n", b"\r\n"), "rsa-sha256", id="CRLF"),
+        pytest.param(lambda: pem(generate_private_key(65537, 1024)), "rsa-sha256", id="1024 bits"),
     ],
 )
-def test_read_dkim_keys(tmp_path: Path, content: bytes, algorithm: str) -> None:
-    file = secret_file(tmp_path / "s1.pem", content, 0o600)
+def test_read_dkim_keys(tmp_path: Path, content: Callable[[], bytes], algorithm: str) -> None:
+    file = secret_file(tmp_path / "s1.pem", content(), 0o600)
     (key,) = read_dkim_keys([entry("example.com", "s1", file, True)])
     assert (key.domain, key.selector, key.default) == ("example.com", "s1", True)
     assert key.algorithm == algorithm
@@ -89,55 +92,70 @@ def test_read_dkim_keys_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    ("made", "fault"),
     [
-        pytest.param(b"", "contains no readable private key; must be PEM", id="empty"),
-        pytest.param(b"secret words\n", "contains no readable private key", id="text"),
-        pytest.param(pem(RSA)[:200], "contains no readable private key", id="cut"),
+        pytest.param(lambda: b"", "contains no readable private key; must be PEM", id="empty"),
+        pytest.param(lambda: b"secret words\n", "contains no readable private key", id="text"),
+        pytest.param(lambda: pem(RSA)[:200], "contains no readable private key", id="cut"),
         pytest.param(
-            pem(RSA).replace(b"A", b"B"), "contains no readable private key", id="changed"
+            lambda: pem(RSA).replace(b"A", b"B"), "contains no readable private key", id="changed"
         ),
         pytest.param(
-            RSA.private_bytes(Encoding.DER, PKCS8, NoEncryption()),
+            lambda: RSA.private_bytes(Encoding.DER, PKCS8, NoEncryption()),
             "contains no readable private key",
             id="DER",
         ),
         pytest.param(
-            RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            lambda: RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
             "contains no readable private key",
             id="public",
         ),
-        pytest.param(pem(RSA, PKCS8, PASSPHRASE), "the key is encrypted", id="encrypted PKCS#8"),
-        pytest.param(pem(RSA, PKCS1, PASSPHRASE), "the key is encrypted", id="encrypted PKCS#1"),
-        pytest.param(pem(ED25519, PKCS8, PASSPHRASE), "the key is encrypted", id="encrypted Ed"),
         pytest.param(
-            pem(short_rsa_key()), "RSA key of 768 bits: needs at least 1024 bits", id="short"
+            lambda: pem(RSA, PKCS8, PASSPHRASE), "the key is encrypted", id="encrypted PKCS#8"
         ),
         pytest.param(
-            ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            lambda: pem(RSA, PKCS1, PASSPHRASE), "the key is encrypted", id="encrypted PKCS#1"
+        ),
+        pytest.param(
+            lambda: pem(ED25519, PKCS8, PASSPHRASE), "the key is encrypted", id="encrypted Ed"
+        ),
+        pytest.param(
+            lambda: pem(short_rsa_key()),
+            "RSA key of 768 bits: needs at least 1024 bits",
+            id="short",
+        ),
+        pytest.param(
+            lambda: ec.generate_private_key(ec.SECP256R1()).private_bytes(
                 Encoding.PEM, PKCS8, NoEncryption()
             ),
             "unsupported key type; must be RSA or Ed25519",
             id="EC",
         ),
         pytest.param(
-            x25519.X25519PrivateKey.generate().private_bytes(Encoding.PEM, PKCS8, NoEncryption()),
+            lambda: x25519.X25519PrivateKey.generate().private_bytes(
+                Encoding.PEM, PKCS8, NoEncryption()
+            ),
             "unsupported key type",
             id="X25519",
         ),
         pytest.param(
-            ed448.Ed448PrivateKey.generate().private_bytes(Encoding.PEM, PKCS8, NoEncryption()),
+            lambda: ed448.Ed448PrivateKey.generate().private_bytes(
+                Encoding.PEM, PKCS8, NoEncryption()
+            ),
             "unsupported key type",
             id="Ed448",
         ),
         pytest.param(
-            dsa.generate_private_key(1024).private_bytes(Encoding.PEM, PKCS8, NoEncryption()),
+            lambda: dsa.generate_private_key(1024).private_bytes(
+                Encoding.PEM, PKCS8, NoEncryption()
+            ),
             "unsupported key type",
             id="DSA",
         ),
     ],
 )
-def test_dkim_keys_refused(tmp_path: Path, content: bytes, fault: str) -> None:
+def test_dkim_keys_refused(tmp_path: Path, made: Callable[[], bytes], fault: str) -> None:
+    content = made()
     file = secret_file(tmp_path / "s1.pem", content)
     with pytest.raises(KeyFileError) as caught:
         read_dkim_keys([entry("example.com", "s1", file, True)])
@@ -200,14 +218,16 @@ def test_new_dkim_key_that_cannot_be_written(
     assert os.listdir(tmp_path) == []
 
 
-KEYS = [
-    pytest.param(SigningKey("example.com", "s1", RSA, True), id="rsa"),
-    pytest.param(SigningKey("example.com", "s1", generate_private_key(65537, 4096), True), id="4k"),
-    pytest.param(SigningKey("bücher.example", "e1.Mail", ED25519, True), id="ed25519"),
-]
+@cache
+def keys() -> dict[str, SigningKey]:
+    return {
+        "rsa": SigningKey("example.com", "s1", RSA, True),
+        "4k": SigningKey("example.com", "s1", generate_private_key(65537, 4096), True),
+        "ed25519": SigningKey("bücher.example", "e1.Mail", ED25519, True),
+    }
 
 
-@pytest.mark.parametrize("key", KEYS)
+@for_every(keys)
 def test_records_verify_what_was_signed(key: SigningKey) -> None:
     headers = (Header(b"From", b" a@example.com"), Header(b"Subject", b" x"))
     signature = Signature(key.domain, key.selector, key)
@@ -217,7 +237,7 @@ def test_records_verify_what_was_signed(key: SigningKey) -> None:
     assert not dkim.verify(bytes(signed) + b"x", dnsfunc=lambda name, timeout=5: record)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@for_every(keys)
 def test_zone_lines_are_read_by_a_dns_library(key: SigningKey) -> None:
     line = dkim_zone_line(key)
     assert "\n" not in line

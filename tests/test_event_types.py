@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from fletching import events
 from fletching.destinations.answers import QueuedEvent
 from fletching.destinations.lines import JsonLines
-from fletching.destinations.sql import TABLE
 from fletching.tokens import Kind
 
 from tests.courier_setting import event
@@ -60,6 +58,8 @@ def documented() -> dict[str, str]:
 
 def read(path: Path) -> dict[str, str]:
     """The type of each field in a file of JSON lines."""
+    import duckdb  # here, as other test processes need not load it
+
     with duckdb.connect() as database:
         question = "DESCRIBE SELECT * FROM read_json_auto(?)"
         return {row[0]: row[1] for row in database.execute(question, [str(path)]).fetchall()}
@@ -95,4 +95,6 @@ def test_events_of_requests_have_the_documented_fields_and_types() -> None:
 
 
 def test_database_columns_are_event_fields() -> None:
+    from fletching.destinations.sql import TABLE  # here, as it loads SQLAlchemy
+
     assert {column.name for column in TABLE.columns} - {"event"} <= set(documented())

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from sandbox.verifiers import Records, Verdict, verify_dkimpy, verify_opendkim
+from tests.dkim_judges import kept_rsa_key
 
 Verify = Callable[[bytes, Records], list[Verdict]]
 BOTH = pytest.mark.parametrize("verify", [verify_dkimpy, verify_opendkim])
@@ -24,7 +25,7 @@ FIELDS = (
 )
 MAIL = FIELDS + b"\r\nHello\r\n.dot\r\n  trailing \t \r\n\r\n\r\n"
 
-_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+_RSA = kept_rsa_key()
 _ED25519 = ed25519.Ed25519PrivateKey.generate()
 _PEM = _RSA.private_bytes(
     serialization.Encoding.PEM,
