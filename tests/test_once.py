@@ -96,6 +96,21 @@ def test_same_input_at_the_same_time_is_recorded_once(
     assert daemons[0].names() == ["a"]
 
 
+def test_input_of_a_client_that_went_away_is_recorded_once(
+    tmp_path: Path, daemons: list[Daemon]
+) -> None:
+    daemons.append(daemon := Daemon(tmp_path / "journal"))
+
+    async def twice() -> int:
+        client = asyncio.create_task(daemon.once.record(event("a")))
+        await asyncio.sleep(0)
+        client.cancel()
+        return await daemon.once.record(event("a"))
+
+    assert asyncio.run(twice()) == 0
+    assert daemon.names() == ["a"]
+
+
 def test_event_whose_line_was_cut_off_is_recorded_again(
     tmp_path: Path, daemons: list[Daemon]
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fletching.daemons.intake.journal import START, Position, recorded_ids
@@ -55,8 +55,12 @@ class Once:
     async def record(self, *events: Event) -> int:
         """Returns how many of the events are new, when all of them are safe.
 
-        Raises NotSafeError, and unexpected errors; the events may be repeated then.
+        Raises NotSafeError, and unexpected errors; the events may be repeated then. Being
+        cancelled changes nothing: a client that goes away will come again.
         """
+        return await asyncio.shield(asyncio.create_task(self._record(events)))
+
+    async def _record(self, events: Sequence[Event]) -> int:
         for event in events:
             if (other := self._recording.get(suffix(event.id))) is not None:
                 # The same input over another connection. Whether that one succeeds, is seen below.

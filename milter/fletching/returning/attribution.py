@@ -1,0 +1,246 @@
+"""Which message a returned mail is about, and the events that follow from it. Pure.
+
+Only what our own keys have authenticated attributes a mail: the VERP tag of the return path, then
+X-Mailer-Info. An address that a returned mail merely names gets events with `attributed` false,
+which suppress nobody. How a mail is read is in the files beside this one; who looks up a tag and
+who keeps an event is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fletching import events
+from fletching.events import Event, Value
+from fletching.returning.returned import (
+    BounceType,
+    Failure,
+    Kind,
+    Reason,
+    ReturnedMail,
+    ReturnedRecipient,
+)
+from fletching.tokens import Facts, Keyring, Token, TokenError
+from fletching.tokens import Kind as TokenKind
+
+Message = tuple[str, int]
+"""Campaign and message number."""
+
+COMPLAINTS = frozenset({"", "abuse", "fraud"})
+"""The feedback types (RFC 5965 section 7.3) by which a recipient complains. Others say that a mail
+was not spam, or report on its authentication."""
+
+LONGEST_TEXT = 1000
+"""Characters of `bounce_text`."""
+
+UNSUBSCRIBES = frozenset(
+    {TokenKind.LIST_UNSUBSCRIBE, TokenKind.UNSUBSCRIBE_HTML, TokenKind.UNSUBSCRIBE_TEXT}
+)
+_ANSWERS = frozenset({Kind.UNSUBSCRIBE, Kind.AUTO_REPLY, Kind.NONE})
+
+# A tag ends the local part; `route_by: sender` adds a suffix. Whatever character was configured as
+# the delimiter when the mail was sent, it is none of base32. A forwarder may have put the whole
+# address into a longer one (SRS: `SRS0=hash=tt=domain=local@forwarder`).
+_TAG = re.compile(r"(?:^|[^a-z0-9])([a-z2-7]{21,32})(?:-[a-z2-7]{4})?$", re.ASCII | re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{40,}")
+# Begins where no other address could begin earlier, so that no character is read twice.
+_NOT_IN = r"\s<>()\[\],;:\"'@"
+_ADDRESS = re.compile(rf"(?<![^{_NOT_IN}])[^{_NOT_IN}]+@[^{_NOT_IN}]+")
+_UNKNOWN = Facts("", 0, "", "", "", "", "", "", 0)
+_NO_FAILURE = Failure(BounceType.OTHER, Reason.OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A returned mail that was delivered to one of our mailboxes.
+
+    ``recipients``: the address to which Postfix delivers it, then the addresses that it had before
+    (X-Original-To, Delivered-To).
+    """
+
+    mail: ReturnedMail
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and where a mail came.
+
+    ``milliseconds``: unix time. ``entropy``: gives 10 bytes for the event id of the recipient with
+    an index.
+    """
+
+    milliseconds: int
+    server_id: str
+    entropy: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The message that a returned mail is about; neither ``message`` nor ``facts`` if unknown.
+
+    ``facts`` are None if they have to be looked up.
+    """
+
+    message: Message | None = None
+    facts: Facts | None = None
+
+
+def attribution(arrival: Arrival, keys: Keyring) -> Attribution:
+    """The message by the VERP tag, else by X-Mailer-Info.
+
+    If both name the same message, X-Mailer-Info has all facts, and nothing is to be looked up.
+    """
+    message, facts = tagged(arrival, keys), mailer_info(arrival, keys)
+    if facts is None:
+        return Attribution(message)
+    named = facts.campaign, facts.number
+    if message is not None and message != named:
+        return Attribution(message)
+    return Attribution(named, facts)
+
+
+def tagged(arrival: Arrival, keys: Keyring) -> Message | None:
+    """The message that a VERP tag names; None without a valid tag."""
+    for address in (*arrival.recipients, *arrival.mail.return_paths):
+        if (message := message_of(address, keys)) is not None:
+            return message
+    return None
+
+
+def message_of(address: str, keys: Keyring) -> Message | None:
+    """The message whose return path an address is; None if it has no valid tag."""
+    found = _TAG.search(address.rpartition("@")[0].strip('"'))
+    if found is None:
+        return None
+    try:
+        return keys.open_tag(found[1])
+    except TokenError:
+        return None
+
+
+def mailer_info(arrival: Arrival, keys: Keyring) -> Facts | None:
+    """The facts in the X-Mailer-Info of the returned message; None without a valid one."""
+    try:
+        token = keys.open("".join(arrival.mail.mailer_info.split()))
+    except TokenError:
+        return None
+    return token.facts if token.kind is TokenKind.MAILER_INFO else None
+
+
+def unsubscribe(arrival: Arrival, keys: Keyring) -> Facts | None:
+    """The facts of a mailed unsubscribe, whose token is in its subject or in its address.
+
+    None without a valid token of an unsubscribe link that names a recipient.
+    """
+    if arrival.mail.kind not in _ANSWERS:
+        return None
+    subject = "".join(arrival.mail.unsubscribe.split())
+    for text in (subject, *(address.rpartition("@")[0] for address in arrival.recipients)):
+        for candidate in _TOKEN.findall(text):
+            token = _opened(candidate, keys)
+            if token and token.kind in UNSUBSCRIBES and token.facts.email:
+                return token.facts
+    return None
+
+
+def unsubscribed(facts: Facts, moment: Moment) -> Event:
+    """The event of a mailed unsubscribe."""
+    return _event(events.UNSUBSCRIBE, facts, moment, 0, {"click_url": ""})
+
+
+def events_of(mail: ReturnedMail, facts: Facts | None, moment: Moment) -> list[Event]:
+    """The events of a bounce or a complaint; none for other mail.
+
+    ``facts``: those of our message; None if the mail is not attributed. A message of ours to one
+    recipient has one event, with that recipient, whatever the mail says: it may have been
+    forwarded, and then another address failed.
+    """
+    if mail.kind is Kind.BOUNCE:
+        found = enumerate(_of_message(mail, facts))
+        return [_bounce(recipient, facts, moment, number) for number, recipient in found]
+    if mail.kind is Kind.COMPLAINT and mail.feedback_type in COMPLAINTS:
+        found = enumerate(_of_message(mail, facts))
+        return [_complaint(mail, recipient, facts, moment, number) for number, recipient in found]
+    return []
+
+
+def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRecipient]:
+    """The recipients that have an event each."""
+    if facts is None:
+        return [each for each in mail.recipients if each.email]
+    if not facts.email:
+        return mail.recipients or (ReturnedRecipient(""),)
+    ours = [each for each in mail.recipients if each.email.lower() == facts.email.lower()]
+    return (*ours, *mail.recipients, ReturnedRecipient(""))[:1]
+
+
+def _bounce(
+    recipient: ReturnedRecipient, facts: Facts | None, moment: Moment, number: int
+) -> Event:
+    failure = recipient.failure or _NO_FAILURE
+    text = failure.text
+    if facts is not None and recipient.email.lower() != facts.email.lower():
+        text = without_addresses(text, recipient.email, facts.email)
+    details: dict[str, Value] = {
+        "bounce_type": failure.type.value,
+        "bounce_code": failure.code,
+        "bounce_text": text[:LONGEST_TEXT],
+        "bounce_status": failure.status,
+        "bounce_reason": failure.reason.value,
+        "synchronous": False,
+        "attributed": facts is not None,
+    }
+    return _event(events.BOUNCE, facts or _named(recipient), moment, number, details)
+
+
+def _complaint(
+    mail: ReturnedMail,
+    recipient: ReturnedRecipient,
+    facts: Facts | None,
+    moment: Moment,
+    number: int,
+) -> Event:
+    details: dict[str, Value] = {
+        "feedback_type": mail.feedback_type,
+        "attributed": facts is not None,
+    }
+    return _event(events.COMPLAINT, facts or _named(recipient), moment, number, details)
+
+
+def without_addresses(text: str, email: str, instead: str) -> str:
+    """A text of a server in which ``instead`` replaces every address, and the local part of
+    ``email``.
+
+    The recipient may be obscured: then no event may contain the real address, in whatever case.
+    """
+    text = _ADDRESS.sub(lambda found: instead, _without(text, email, instead))
+    return _without(text, email.rpartition("@")[0], instead)
+
+
+def _without(text: str, word: str, instead: str) -> str:
+    if not word:
+        return text
+    pattern = rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])"
+    return re.sub(pattern, lambda found: instead, text, flags=re.IGNORECASE)
+
+
+def _named(recipient: ReturnedRecipient) -> Facts:
+    """The facts of a mail that is not attributed: an address that it names."""
+    return replace(_UNKNOWN, email=recipient.email)
+
+
+def _event(
+    type: str, facts: Facts, moment: Moment, number: int, details: Mapping[str, Value]
+) -> Event:
+    id = events.unique_id(moment.milliseconds, moment.entropy(number))
+    return Event(type, moment.milliseconds, id, moment.server_id, facts, details)
+
+
+def _opened(token: str, keys: Keyring) -> Token | None:
+    try:
+        return keys.open(token)
+    except TokenError:
+        return None

@@ -1,0 +1,290 @@
+"""Which message a returned mail is about, and the events of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fletching import events
+from fletching.policy.return_path import sender_suffix
+from fletching.returning.attribution import (
+    Arrival,
+    Attribution,
+    Moment,
+    attribution,
+    events_of,
+    message_of,
+    unsubscribe,
+    unsubscribed,
+    without_addresses,
+)
+from fletching.returning.returned import (
+    BounceType,
+    Failure,
+    Kind,
+    Reason,
+    ReturnedMail,
+    ReturnedRecipient,
+)
+from fletching.tokens import Facts, Keyring, LinkKey
+from fletching.tokens import Kind as TokenKind
+
+from tests.cases import for_every
+
+KEYS = Keyring((LinkKey(1, 0, bytes(range(32))), LinkKey(2, 1, bytes(range(1, 33)))))
+FOREIGN = Keyring((LinkKey(2, 1, bytes(32)),))
+FACTS = Facts("a" * 12, 7, "News", "0101", "t100", "id 7", "r@example.net", "bulk", 1_795_000_000)
+OTHER = replace(FACTS, number=8, email="s@example.net")
+TAG = KEYS.tag(FACTS.campaign, FACTS.number)
+INFO = KEYS.seal(TokenKind.MAILER_INFO, FACTS)
+MESSAGE = FACTS.campaign, FACTS.number
+HIGH = KEYS.tag("a" * 12, 2**45)
+UNKNOWN = Failure(BounceType.HARD, Reason.USER_UNKNOWN, "5.1.1", 550, "<r@example.net>: unknown")
+MOMENT = Moment(1_795_259_482_236, "mx1", lambda index: bytes(9) + bytes([index]))
+
+RETURN_PATHS = {
+    "with tag": f"bounces+{TAG}@example.com",
+    "in upper case": f"BOUNCES+{TAG.upper()}@EXAMPLE.COM",
+    "with another delimiter": f"bounces={TAG}@example.com",
+    "with two delimiters": f"news+bounces+{TAG}@example.com",
+    "with the suffix of a transport": f"b-{TAG}-{sender_suffix('bulk')}@example.com",
+    "made with an older key": f"b+{Keyring(KEYS.keys[:1]).tag(*MESSAGE)}@example.com",
+    "quoted": f'"bounces+{TAG}"@example.com',
+    "rewritten by a forwarder (SRS)": f"SRS0=ab12=XY=example.com=bounces+{TAG}@forwarder.test",
+    "without a mailbox": f"{TAG}@example.com",
+}
+NO_TAGS = {
+    "no tag": "bounces@example.com",
+    "tag of another key": f"bounces+{FOREIGN.tag(*MESSAGE)}@example.com",
+    "changed tag": f"bounces+{TAG[:-1]}{'b' if TAG[-1] == 'a' else 'a'}@example.com",
+    "changed authentication": f"bounces+{'b' if TAG[0] == 'a' else 'a'}{TAG[1:]}@example.com",
+    "tag that is cut off": f"bounces+{TAG[:-1]}@example.com",
+    "tag as the beginning of a word": f"bounces+{TAG}x@example.com",
+    "tag as the end of a word": f"bounces+x{TAG}@example.com",
+    "tag in the domain": f"bounces@{TAG}",
+    "Kelvin sign for k": f"bounces+{KEYS.tag('k' * 12, 7)}@e".replace("k", "\N{KELVIN SIGN}"),
+    "nothing": "",
+    "null sender": "<>",
+    "many characters": "bounces+" + "a" * 100_000 + "@example.com",
+}
+
+
+@for_every(RETURN_PATHS)
+def test_return_path_names_its_message(address: str) -> None:
+    assert message_of(address, KEYS) == MESSAGE
+
+
+@for_every(NO_TAGS)
+def test_no_other_address_names_a_message(address: str) -> None:
+    assert message_of(address, KEYS) is None
+
+
+def test_return_path_with_a_high_number_names_its_message() -> None:
+    assert message_of(f"bounces+{HIGH}@example.com", KEYS) == ("a" * 12, 2**45)
+
+
+def mail(kind: Kind = Kind.BOUNCE, *recipients: ReturnedRecipient, **more: object) -> ReturnedMail:
+    return ReturnedMail(kind, recipients, **more)
+
+
+def arrival(*recipients: str, **more: object) -> Arrival:
+    return Arrival(mail(Kind.BOUNCE, **more), recipients)
+
+
+BARE, WITH_TAG = "bounces@example.com", f"bounces+{TAG}@example.com"
+WITH_OTHER_TAG = f"bounces+{KEYS.tag(OTHER.campaign, OTHER.number)}@example.com"
+ATTRIBUTIONS = {
+    "recipient": (arrival(WITH_TAG), Attribution(MESSAGE)),
+    "original recipient": (arrival(BARE, WITH_TAG), Attribution(MESSAGE)),
+    "quoted Return-Path": (arrival(BARE, return_paths=(BARE, WITH_TAG)), Attribution(MESSAGE)),
+    "recipient before quoted Return-Path": (
+        arrival(WITH_TAG, return_paths=(WITH_OTHER_TAG,)),
+        Attribution(MESSAGE),
+    ),
+    "X-Mailer-Info": (arrival(BARE, mailer_info=INFO), Attribution(MESSAGE, FACTS)),
+    "folded X-Mailer-Info": (
+        arrival(BARE, mailer_info=f" {INFO[:72]}\r\n {INFO[72:]}"),
+        Attribution(MESSAGE, FACTS),
+    ),
+    "both of one message": (arrival(WITH_TAG, mailer_info=INFO), Attribution(MESSAGE, FACTS)),
+    "tag before X-Mailer-Info": (
+        arrival(WITH_OTHER_TAG, mailer_info=INFO),
+        Attribution((OTHER.campaign, OTHER.number)),
+    ),
+    "tag beside a forged X-Mailer-Info": (
+        arrival(WITH_TAG, mailer_info=FOREIGN.seal(TokenKind.MAILER_INFO, OTHER)),
+        Attribution(MESSAGE),
+    ),
+    "token of another purpose": (
+        arrival(BARE, mailer_info=KEYS.seal(TokenKind.LIST_UNSUBSCRIBE, FACTS)),
+        Attribution(),
+    ),
+    "nothing": (arrival(BARE), Attribution()),
+    "no recipient": (arrival(), Attribution()),
+}
+
+
+@for_every(ATTRIBUTIONS)
+def test_attribution_is_by_tag_then_by_mailer_info(came: Arrival, wanted: Attribution) -> None:
+    assert attribution(came, KEYS) == wanted
+
+
+def test_without_keys_nothing_is_attributed() -> None:
+    assert attribution(arrival(WITH_TAG, mailer_info=INFO), Keyring(())) == Attribution()
+
+
+def test_bounce_has_the_fields_of_its_message() -> None:
+    recipient = ReturnedRecipient("R@Example.net", UNKNOWN)
+    (event,) = events_of(mail(Kind.BOUNCE, recipient), FACTS, MOMENT)
+    assert event.type == events.BOUNCE
+    assert event.facts == FACTS
+    assert event.milliseconds == MOMENT.milliseconds
+    assert event.server_id == "mx1"
+    assert dict(event.details) == {
+        "bounce_type": "h",
+        "bounce_code": 550,
+        "bounce_text": "<r@example.net>: unknown",
+        "bounce_status": "5.1.1",
+        "bounce_reason": "user_unknown",
+        "synchronous": False,
+        "attributed": True,
+    }
+
+
+def test_forwarded_mail_is_a_bounce_of_the_recipient_that_we_sent_to() -> None:
+    elsewhere = ReturnedRecipient("r@elsewhere.test", replace(UNKNOWN, text="r@elsewhere.test?"))
+    (event,) = events_of(mail(Kind.BOUNCE, elsewhere, elsewhere), FACTS, MOMENT)
+    assert event.facts.email == "r@example.net"
+    assert "elsewhere" not in event.json()
+
+
+def test_bounce_of_several_recipients_is_that_of_ours() -> None:
+    other = ReturnedRecipient("x@example.net", replace(UNKNOWN, code=551))
+    ours = ReturnedRecipient("R@EXAMPLE.NET", UNKNOWN)
+    (event,) = events_of(mail(Kind.BOUNCE, other, ours), FACTS, MOMENT)
+    assert event.details["bounce_code"] == 550
+
+
+def test_bounce_that_names_nobody_is_still_one_of_its_message() -> None:
+    (event,) = events_of(mail(Kind.BOUNCE), FACTS, MOMENT)
+    assert event.facts == FACTS
+    assert event.details["bounce_type"] == "o"
+    assert event.details["bounce_reason"] == "other"
+
+
+def test_message_to_several_recipients_has_an_event_for_each_and_names_none() -> None:
+    facts = replace(FACTS, email="")
+    named = [ReturnedRecipient(f"r{n}@example.net", UNKNOWN) for n in (1, 2)]
+    found = events_of(mail(Kind.BOUNCE, *named), facts, MOMENT)
+    assert len({event.id for event in found}) == 2
+    assert [event.facts for event in found] == [facts, facts]
+    assert not any("example.net" in event.json() for event in found)
+
+
+def test_mail_that_is_not_attributed_names_an_address_and_no_message() -> None:
+    named = [ReturnedRecipient("a@example.net", UNKNOWN), ReturnedRecipient("", UNKNOWN)]
+    for kind in (Kind.BOUNCE, Kind.COMPLAINT):
+        (event,) = events_of(mail(kind, *named), None, MOMENT)
+        assert event.facts == Facts("", 0, "", "", "", "", "a@example.net", "", 0)
+        assert event.details["attributed"] is False
+
+
+@for_every(["", "abuse", "fraud"])
+def test_complaint_is_an_event(feedback_type: str) -> None:
+    (event,) = events_of(mail(Kind.COMPLAINT, feedback_type=feedback_type), FACTS, MOMENT)
+    assert event.type == events.COMPLAINT
+    assert event.facts == FACTS
+    assert dict(event.details) == {"feedback_type": feedback_type, "attributed": True}
+
+
+@for_every(["not-spam", "auth-failure", "virus", "other", "opt-out", "x-unknown"])
+def test_other_feedback_is_no_complaint(feedback_type: str) -> None:
+    named = ReturnedRecipient("r@example.net")
+    assert not events_of(mail(Kind.COMPLAINT, named, feedback_type=feedback_type), FACTS, MOMENT)
+
+
+@for_every([Kind.DELAYED, Kind.DELIVERED, Kind.AUTO_REPLY, Kind.UNSUBSCRIBE, Kind.NONE])
+def test_other_mail_is_no_event(kind: Kind) -> None:
+    assert not events_of(mail(kind, ReturnedRecipient("r@example.net", UNKNOWN)), FACTS, MOMENT)
+
+
+OBSCURED = replace(FACTS, email="h4sh@obscured.test")
+TEXTS = {
+    "address": ("<real.name@example.net>: unknown", "<h4sh@obscured.test>: unknown"),
+    "in another case": ("REAL.NAME@EXAMPLE.NET unknown", "h4sh@obscured.test unknown"),
+    "local part": ("no mailbox Real.Name here", "no mailbox h4sh@obscured.test here"),
+    "another address": ("sent to alias@host.test", "sent to h4sh@obscured.test"),
+    "part of another word": ("surreal.names stay", "surreal.names stay"),
+    "several": (
+        "real.name@example.net,(real.name@example.net)",
+        "h4sh@obscured.test,(h4sh@obscured.test)",
+    ),
+    "nothing": ("mailbox is full", "mailbox is full"),
+}
+
+
+@for_every(TEXTS)
+def test_text_of_an_obscured_recipient_has_no_address(text: str, wanted: str) -> None:
+    assert without_addresses(text, "real.name@example.net", OBSCURED.email) == wanted
+    recipient = ReturnedRecipient("Real.Name@Example.net", replace(UNKNOWN, text=text))
+    (event,) = events_of(mail(Kind.BOUNCE, recipient), OBSCURED, MOMENT)
+    assert event.details["bounce_text"] == wanted
+    assert event.facts.email == OBSCURED.email
+
+
+def test_odd_address_of_an_obscured_recipient_is_replaced_as_a_whole() -> None:
+    for odd in ('"real name"@example.net', "o'real@example.net", "a+b@[192.0.2.1]"):
+        assert without_addresses(f"to <{odd.upper()}> ", odd, "x@y") == "to <x@y> "
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "a@" * 100_000, "@" * 200_000, "a " * 100_000])
+def test_long_text_takes_linear_time(text: str) -> None:
+    recipient = ReturnedRecipient("r@elsewhere.test", replace(UNKNOWN, text=text))
+    (event,) = events_of(mail(Kind.BOUNCE, recipient), FACTS, MOMENT)
+    assert len(str(event.details["bounce_text"])) <= 1000
+
+
+LIST = KEYS.seal(TokenKind.LIST_UNSUBSCRIBE, FACTS)
+UNSUBSCRIBES = {
+    "subject": (LIST, ("unsubscribe@example.com",)),
+    "subject with a prefix": (f"Re: {LIST}", ("unsubscribe@example.com",)),
+    "folded subject": (f"{LIST[:60]}\r\n {LIST[60:]}", ("unsubscribe@example.com",)),
+    "address": ("", (f"unsubscribe+{LIST}@example.com",)),
+    "token of a link in the mail": (
+        KEYS.seal(TokenKind.UNSUBSCRIBE_TEXT, FACTS),
+        ("unsubscribe@example.com",),
+    ),
+}
+NO_UNSUBSCRIBES = {
+    "word": "unsubscribe",
+    "nothing": "",
+    "token of a click": KEYS.seal(TokenKind.CLICK_HTML, FACTS, "https://example.com/"),
+    "X-Mailer-Info": INFO,
+    "token of another key": FOREIGN.seal(TokenKind.LIST_UNSUBSCRIBE, FACTS),
+    "changed token": LIST[:-2] + "AA",
+    "token without a recipient": KEYS.seal(TokenKind.LIST_UNSUBSCRIBE, replace(FACTS, email="")),
+}
+
+
+@for_every(UNSUBSCRIBES)
+def test_mailed_unsubscribe_has_its_token_in_subject_or_address(
+    subject: str, recipients: tuple[str, ...]
+) -> None:
+    for kind in (Kind.UNSUBSCRIBE, Kind.NONE, Kind.AUTO_REPLY):
+        assert unsubscribe(Arrival(mail(kind, unsubscribe=subject), recipients), KEYS) == FACTS
+
+
+@for_every(NO_UNSUBSCRIBES)
+def test_nothing_else_unsubscribes(subject: str) -> None:
+    came = Arrival(mail(Kind.UNSUBSCRIBE, unsubscribe=subject), ("unsubscribe@example.com",))
+    assert unsubscribe(came, KEYS) is None
+
+
+def test_bounce_never_unsubscribes() -> None:
+    assert unsubscribe(Arrival(mail(Kind.BOUNCE, unsubscribe=LIST), ("u@e",)), KEYS) is None
+
+
+def test_unsubscribe_event_has_no_link() -> None:
+    event = unsubscribed(FACTS, MOMENT)
+    assert event.type == events.UNSUBSCRIBE
+    assert dict(event.details) == {"click_url": ""}
