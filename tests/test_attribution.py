@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fletching import events
@@ -83,11 +84,11 @@ def test_return_path_with_a_high_number_names_its_message() -> None:
     assert message_of(f"bounces+{HIGH}@example.com", KEYS) == ("a" * 12, 2**45)
 
 
-def mail(kind: Kind = Kind.BOUNCE, *recipients: ReturnedRecipient, **more: object) -> ReturnedMail:
+def mail(kind: Kind = Kind.BOUNCE, *recipients: ReturnedRecipient, **more: Any) -> ReturnedMail:
     return ReturnedMail(kind, recipients, **more)
 
 
-def arrival(*recipients: str, **more: object) -> Arrival:
+def arrival(*recipients: str, **more: Any) -> Arrival:
     return Arrival(mail(Kind.BOUNCE, **more), recipients)
 
 
