@@ -25,7 +25,7 @@ def send(
                 instance_id=question.instance_id,
                 listid=question.listid,
                 click_tracking_id="",
-                email=question.email,
+                email="".join(question.recipients),
                 mtaid=mtaid,
                 sent=question.now,
             )

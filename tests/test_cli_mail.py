@@ -246,6 +246,40 @@ def test_explain_says_that_the_recipient_is_suppressed(host: Host) -> None:
     assert result.stdout.startswith(f"reject: {SUPPRESSED}\n")
 
 
+@pytest.mark.parametrize(
+    ("suppressed", "status", "removed"),
+    [
+        (["a@example.org=complained"], 0, ["a@example.org"]),
+        (["A@Example.org=by_hand", "c@example.org=complained"], 0, ["a@example.org"]),
+        (["a@example.org=by_hand", "b@example.org=complained"], 1, []),
+        (["unsubscribed"], 1, []),
+        ([], 0, []),
+    ],
+)
+def test_suppressed_recipients_of_several(
+    suppressed: list[str], status: int, removed: list[str], host: Host
+) -> None:
+    host.edit("link_keys:", "suppress: refuse\nlink_keys:")
+    words = [word for each in suppressed for word in ("--suppressed", each)]
+    to = ("--rcpt", "a@example.org", "--rcpt", "b@example.org")
+    result = host.run("preview", str(host.mail), "--json", *to, *words)
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["reply"]) == (status, SUPPRESSED if status else None)
+    found = [each["address"] for each in told["edits"] if each["edit"] == "remove_recipient"]
+    assert found == removed
+    assert ("suppressed recipients removed: 1" in told["warnings"]) == bool(removed)
+    assert ("remove recipient" in host.run("explain", str(host.mail), *to, *words).stdout) == (
+        bool(removed)
+    )
+
+
+@pytest.mark.parametrize("wrong", ["", "bored", "a@example.org", "a@example.org=", "=bored"])
+def test_suppressed_needs_a_reason(wrong: str, host: Host) -> None:
+    result = host.run("preview", str(host.mail), "--suppressed", wrong)
+    assert result.exit_code == 2
+    assert "REASON must be one of unsubscribed, complained, bad_address, by_hand" in result.stderr
+
+
 # explain.
 
 

@@ -14,10 +14,11 @@ from fletching.outgoing.edits import (
     DeleteHeader,
     Edit,
     InsertHeader,
+    RemoveRecipient,
     ReplaceBody,
     between,
     for_postfix,
-    from_sender,
+    of_envelope,
     replay,
     routed,
 )
@@ -166,14 +167,17 @@ def test_forged_routes_go_before_the_route(forged: int) -> None:
     )
 
 
-def test_sender_goes_before_the_body() -> None:
+def test_envelope_goes_before_the_body() -> None:
     final = replace(without(THREE, 1), body=b"new")
-    assert from_sender("a@b", between(THREE, final)) == (
+    assert of_envelope("a@b", ["c@d", "e@f"], between(THREE, final)) == (
         DeleteHeader(b"To", 1),
         ChangeSender("a@b"),
+        RemoveRecipient("c@d"),
+        RemoveRecipient("e@f"),
         ReplaceBody(b"new"),
     )
-    assert from_sender("", ()) == (ChangeSender(""),)
+    assert of_envelope("", (), ()) == (ChangeSender(""),)
+    assert of_envelope(None, (), ()) == ()
 
 
 ROUTE_EDITS = (AddHeader(b"X-Fletching-Route", b" vmta-a"), DeleteHeader(b"X-Fletching-Route", 1))
@@ -193,7 +197,7 @@ def test_edits_for_postfix_have_the_route_first_and_the_sender_last(
     sender: str | None, transport: str | None, expected: tuple[Edit, ...]
 ) -> None:
     assert for_postfix(THREE, THREE, sender, transport) == expected
-    assert replay(THREE, (ChangeSender("a@b"),)) == THREE
+    assert replay(THREE, (ChangeSender("a@b"), RemoveRecipient("c@d"))) == THREE
 
 
 H1, TO, H2, H3 = THREE.headers

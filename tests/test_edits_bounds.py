@@ -11,6 +11,7 @@ from fletching.outgoing.edits import (
     ChangeSender,
     DeleteHeader,
     Edit,
+    RemoveRecipient,
     ReplaceBody,
     are_too_much,
 )
@@ -21,7 +22,7 @@ from tests.setting import carried, mail, newsletter
 GONE: Edit = DeleteHeader(b"A", 1)
 CHANGED: Edit = ChangeHeader(b"A", 1, b" b")
 ADDED: Edit = AddHeader(b"A", b" b")
-OTHERS: list[Edit] = [ChangeSender(""), ReplaceBody(b"")]
+OTHERS: list[Edit] = [ChangeSender(""), RemoveRecipient("a@b"), ReplaceBody(b"")]
 LONG = [f"A{number}: {'b ' * 600}" for number in range(MOST_CHANGES + 1)]
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from fletching.admin.preview import preview
 from fletching.config.load import ConfigError
+from fletching.mail.envelope import Envelope, Recipient
 from fletching.numbering import Numbered, Question
+from fletching.outgoing.edits import RemoveRecipient
 from fletching.policy.setup import Stamp
 from fletching.policy.store_question import STORE_UNAVAILABLE, SUPPRESSED
 from fletching.store import keys
@@ -24,6 +26,7 @@ from fletching.store.suppression import Suppression, entry_key, reason_in
 from sandbox.processes import free_port, wait_until
 from sandbox.redis_cluster import SHAPES, Stores, running
 from sandbox.redis_server import RedisServer
+from tests.cases import for_every
 from tests.milter_daemon import ACCEPT, REPLY, Conversation, MilterDaemon, body, header, lua
 from tests.setting import (
     CAMPAIGN,
@@ -45,6 +48,8 @@ from tests.stores import open_store, statistics_of
 pytestmark = pytest.mark.slow
 
 NOWHERE = Path("/nowhere")
+OTHER = "other@example.org"
+_OTHER = f"<{OTHER}>"
 REFUSE, REPORT = "suppress: refuse\n", "suppress: report\n"
 
 # Decisions.
@@ -85,14 +90,37 @@ def test_suppression_is_off_without_a_list_id() -> None:
     assert plan(mail(field, "X-GreenArrow-ListID: t7"), site=site).suppress == "refuse"
 
 
-def test_suppression_is_off_without_a_recorded_recipient() -> None:
-    shared = plan(newsletter(), envelope(READER, "other@example.org"), SITE + REFUSE)
-    hidden = SITE.replace("crm: {list_id", "crm: {privacy: aggregate, list_id")
-    aggregate = plan(mail("X-GreenArrow-MailClass: crm"), site=hidden + REFUSE)
-    slip = plan(newsletter("X-GreenArrow-Obscured-Email: ü"), site=SITE + REFUSE)
-    for found in (shared, aggregate, slip):
-        assert found.email == ""
-        assert reason(found, "suppress") == ("off", "recipient not recorded")
+OBSCURED = "X-GreenArrow-Obscured-Email: user-7"
+AGGREGATE = SITE.replace("newsletter: {", "newsletter: {privacy: aggregate, ") + REFUSE
+
+
+@for_every(
+    {
+        "one": (SITE + REFUSE, [], [READER], [READER]),
+        "several": (SITE + REFUSE, [], [READER, OTHER, READER], [READER, OTHER]),
+        "one twice": (SITE + REFUSE, [], [READER, "reader@EXAMPLE.org"], [READER]),
+        "several, one of them not UTF-8": (
+            *(SITE + REFUSE, [], [READER, "\udcff@x.example", OTHER], [READER, OTHER]),
+        ),
+        "obscured": (SITE + REFUSE, [OBSCURED], [READER], ["user-7"]),
+        "obscured, but several": (SITE + REFUSE, [OBSCURED], [READER, OTHER], []),
+        "invalid obscured": (SITE + REFUSE, ["X-GreenArrow-Obscured-Email: ü"], [READER], []),
+        "aggregate": (AGGREGATE, [], [READER], [READER]),
+        "aggregate, several": (AGGREGATE, [], [READER, OTHER], [READER, OTHER]),
+        "aggregate, obscured": (AGGREGATE, [OBSCURED], [READER], ["user-7"]),
+        "nobody": (SITE + REFUSE, [], [], []),
+    }
+)
+def test_addresses_that_are_looked_up(
+    site: str, fields: list[str], to: list[str], expected: list[str]
+) -> None:
+    around = Envelope("app@example.com", tuple(map(Recipient, to)), "127.0.0.1")
+    found = plan(newsletter(*fields), around, site)
+    assert found.recipients == tuple(expected)
+    source = ("refuse", "global") if expected else ("off", "no address to look up")
+    assert reason(found, "suppress") == source
+    if "aggregate" in site:
+        assert (found.email, set(found.logged) & {*to}) == ("", set())
 
 
 # A mail from end to end.
@@ -108,13 +136,14 @@ def asked(site: str, *fields: str) -> Question:
 def test_question_to_the_store_has_list_and_recipient() -> None:
     assert asked(SITE).suppress == "off"
     question = asked(SITE + REPORT)
-    assert (question.suppress, question.listid, question.email) == ("report", "t100", READER)
+    assert (question.suppress, question.listid) == ("report", "t100")
+    assert question.recipients == (READER,)
     obscured = asked(SITE + REFUSE, "X-GreenArrow-Obscured-Email: user-7")
-    assert (obscured.suppress, obscured.email) == ("refuse", "user-7")
+    assert (obscured.suppress, obscured.recipients) == ("refuse", ("user-7",))
 
 
 def test_suppressed_recipient_is_rejected_with_refuse() -> None:
-    store = Store(Numbered("", 0, "unsubscribed"))
+    store = Store(Numbered("", 0, ("unsubscribed",)))
     message = newsletter("X-GreenArrow-MtaID: nobody")
     outcome = carried(message, opened=setup(SITE + REFUSE), store=store)
     assert outcome.refusal == SUPPRESSED
@@ -127,7 +156,7 @@ def test_suppressed_recipient_is_rejected_with_refuse() -> None:
 
 def test_suppressed_recipient_is_a_warning_with_report() -> None:
     usual = carried(newsletter(), opened=setup(SITE + REPORT))
-    store = Store(Numbered(CAMPAIGN, 1, "complained"))
+    store = Store(Numbered(CAMPAIGN, 1, ("complained",)))
     outcome = carried(newsletter(), opened=setup(SITE + REPORT), store=store)
     assert usual.warnings == ()
     assert outcome.warnings == ("suppressed: complained",)
@@ -135,8 +164,39 @@ def test_suppressed_recipient_is_a_warning_with_report() -> None:
     assert outcome.edits == usual.edits
 
 
+def test_suppressed_recipients_are_removed_and_the_others_get_the_mail() -> None:
+    around = envelope(READER, OTHER, "third@example.org")
+    store = Store(Numbered(CAMPAIGN, 1, ("unsubscribed", "", "complained")))
+    usual = carried(newsletter(), around, opened=setup(SITE + REFUSE))
+    outcome = carried(newsletter(), around, opened=setup(SITE + REFUSE), store=store)
+    assert outcome.refusal is None
+    removed = [edit for edit in outcome.edits if isinstance(edit, RemoveRecipient)]
+    assert removed == [RemoveRecipient(READER), RemoveRecipient("third@example.org")]
+    assert tuple(edit for edit in outcome.edits if edit not in removed) == usual.edits
+    assert not isinstance(outcome.edits[-1], RemoveRecipient), "the body comes last"
+    assert outcome.final == usual.final
+    assert outcome.warnings == (*usual.warnings, "suppressed recipients removed: 2")
+    assert outcome.plan.logged == (OTHER,)
+
+
+def test_mail_is_rejected_if_all_recipients_are_suppressed() -> None:
+    around = envelope(READER, OTHER)
+    store = Store(Numbered("", 0, ("unsubscribed", "complained")))
+    outcome = carried(newsletter(), around, opened=setup(SITE + REFUSE), store=store)
+    assert (outcome.refusal, outcome.edits) == (SUPPRESSED, ())
+
+
+def test_report_warns_of_each_reason_once() -> None:
+    around = envelope(READER, OTHER, "third@example.org", "fourth@example.org")
+    store = Store(Numbered(CAMPAIGN, 1, ("complained", "", "complained", "by_hand")))
+    usual = carried(newsletter(), around, opened=setup(SITE + REPORT))
+    outcome = carried(newsletter(), around, opened=setup(SITE + REPORT), store=store)
+    assert outcome.edits == usual.edits
+    assert outcome.warnings == (*usual.warnings, "suppressed: complained", "suppressed: by_hand")
+
+
 def test_suppressed_recipient_gets_mail_with_off() -> None:
-    store = Store(Numbered(CAMPAIGN, 1, "complained"))
+    store = Store(Numbered(CAMPAIGN, 1, ("complained",)))
     outcome = carried(newsletter(), store=store)
     assert outcome.refusal is None
     assert outcome.warnings == ()
@@ -173,7 +233,7 @@ def stores(_stores: Stores) -> Stores:
     return _stores
 
 
-def question(suppress: str, email: str = READER, listid: str = "t100") -> Question:
+def question(suppress: str, *recipients: str, listid: str = "t100") -> Question:
     return Question(
         sendid="news1",
         mail_class="news",
@@ -186,25 +246,44 @@ def question(suppress: str, email: str = READER, listid: str = "t100") -> Questi
         bounce_memory=86400,
         listid=listid,
         suppress=suppress,
-        email=email,
+        recipients=recipients or (READER,),
     )
 
 
 def test_store_answers_the_reason_of_the_suppression(stores: Stores) -> None:
     Suppression(open_store(stores.url)).add("T100", "Reader@Example.org", "unsubscribed", 1000)
     campaigns = Campaigns(open_store(stores.url))
-    refused = Numbered("", 0, "unsubscribed")
+    refused = Numbered("", 0, ("unsubscribed",))
     # Before the campaign is known, and when it is.
     assert campaigns.campaign_of(question("refuse")) == refused
     assert stores.keys() == [keys.suppressed("t100"), keys.SUPPRESSION]
     assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, 1)
     assert campaigns.campaign_of(question("refuse")) == refused
-    reported = campaigns.campaign_of(question("report", "READER@example.org", "t100"))
-    assert reported == Numbered(CAMPAIGN, 2, "unsubscribed")
+    reported = campaigns.campaign_of(question("report", "READER@example.org"))
+    assert reported == Numbered(CAMPAIGN, 2, ("unsubscribed",))
     assert campaigns.campaign_of(question("refuse", listid="t200")) == Numbered(CAMPAIGN, 3)
     assert campaigns.campaign_of(question("refuse", "other@example.org")) == Numbered(CAMPAIGN, 4)
     assert Campaigns(open_store(stores.url)).campaign_of(question("report")) == Numbered(
-        CAMPAIGN, 5, "unsubscribed"
+        CAMPAIGN, 5, ("unsubscribed",)
+    )
+
+
+def test_store_answers_for_all_recipients_in_one_round_trip(stores: Stores) -> None:
+    lists = Suppression(open_store(stores.url))
+    lists.add("t100", READER, "unsubscribed", 1000)
+    lists.add("t100", OTHER, "complained", 1000)
+    campaigns = Campaigns(open_store(stores.url))
+    some = ("third@example.org", READER.upper(), OTHER)
+    reasons = ("", "unsubscribed", "complained")
+    for number in (1, 2):
+        assert campaigns.campaign_of(question("refuse", *some)) == (
+            Numbered(CAMPAIGN, number, reasons)
+        )
+        # All of them, and none.
+        assert campaigns.campaign_of(question("refuse", *some[1:])) == Numbered("", 0, reasons[1:])
+    assert campaigns.campaign_of(question("refuse", "x@y", "y@z")) == Numbered(CAMPAIGN, 3)
+    assert campaigns.campaign_of(question("report", READER)) == (
+        Numbered(CAMPAIGN, 4, ("unsubscribed",))
     )
 
 
@@ -215,12 +294,12 @@ def test_address_of_any_bytes_can_be_suppressed(stores: Stores, odd: str) -> Non
     Suppression(open_store(stores.url)).add("t100", odd, "bad_address", 1000)
     campaigns = Campaigns(open_store(stores.url))
     for _ in range(2):
-        assert campaigns.campaign_of(question("refuse", odd)) == Numbered("", 0, "bad_address")
+        assert campaigns.campaign_of(question("refuse", odd)) == Numbered("", 0, ("bad_address",))
         assert campaigns.campaign_of(question("refuse", f"{odd}x")) is not None
 
 
 def test_key_and_field_of_a_suppressed_address() -> None:
-    assert entry_key("T 100", "A@X") == (keys.suppressed("t 100"), "a@x")
+    assert entry_key("T 100", "A@X", "b@X") == (keys.suppressed("t 100"), "a@x", "b@x")
     assert reason_in(None) == ""
     assert reason_in("1000 by_hand") == "by_hand"
     assert reason_in("1000") == "unknown"
@@ -229,7 +308,7 @@ def test_key_and_field_of_a_suppressed_address() -> None:
 def test_suppression_off_costs_no_round_trip(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def entry_key(listid: str, address: str) -> tuple[str, str]:
+    def entry_key(listid: str, *addresses: str) -> tuple[str, ...]:
         raise AssertionError("nobody asks")
 
     monkeypatch.setattr("fletching.store.campaigns.entry_key", entry_key)
@@ -346,6 +425,30 @@ def test_obscured_address_is_looked_up(milter: MilterDaemon, redis: RedisServer)
         sent(milter, header("X-GreenArrow-Obscured-Email", "user-7"), to="x@example.org")
     )
     assert not refused(sent(milter, header("X-GreenArrow-Obscured-Email", "user-8")))
+
+
+def test_suppressed_recipients_of_several_are_removed(
+    milter: MilterDaemon, redis: RedisServer
+) -> None:
+    def to_both(*headers: str) -> Conversation:
+        return milter.talk(
+            "conn = open()",
+            *("begin(conn)", f"rcpt(conn, {lua(f'<{READER}>')})", f"rcpt(conn, {lua(_OTHER)})"),
+            *(FROM, *headers, body(b"Hello.\r\n"), "finish(conn)"),
+            f"out('gone', tostring(mt.eom_check(conn, MT_RCPTDELETE, {lua(f'<{READER}>')})))",
+            f"out('left', tostring(mt.eom_check(conn, MT_RCPTDELETE, {lua(_OTHER)})))",
+            "mt.disconnect(conn)",
+        ).end()
+
+    conversation = to_both()
+    assert conversation.replies == [ACCEPT]
+    assert (conversation.all("gone"), conversation.all("left")) == ([b"true"], [b"false"])
+    (line,) = logged(milter, 1)
+    assert "warning=suppressed recipients removed: 1" in line
+    assert [fact for fact in line if fact.startswith("rcpt=")] == [f"rcpt={OTHER}"]
+    Suppression(open_store(redis.url)).add("t100", OTHER, "by_hand", 1000)
+    assert to_both().replies == [REPLY]
+    assert to_both(header("X-GreenArrow-MailClass", "told")).replies == [ACCEPT]
 
 
 def test_report_is_a_warning_in_the_log(milter: MilterDaemon, redis: RedisServer) -> None:

@@ -19,9 +19,9 @@ class Question:
 
     ``now``: unix seconds. ``window`` and ``bounce_memory``: seconds. ``candidate``: the id of the
     campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: names and
-    values that are kept for the attribution of a bounce. ``suppress``: what to do if ``email`` is
-    on the suppression list of ``listid``: `off` does not look, `report` says so in the answer, and
-    `refuse` also gives the message no number.
+    values that are kept for the attribution of a bounce. ``suppress``: what to do if a recipient
+    is on the suppression list of ``listid``: `off` does not look, `report` says so in the answer,
+    and `refuse` also gives the message no number if all ``recipients`` are.
     """
 
     sendid: str
@@ -35,7 +35,11 @@ class Question:
     bounce_memory: int
     listid: str = ""
     suppress: str = "off"
-    email: str = ""
+    recipients: tuple[str, ...] = ()
+
+    def refuses(self, suppressed: tuple[str, ...]) -> bool:
+        """Whether a message gets no number if its recipients are suppressed for these reasons."""
+        return self.suppress == "refuse" and bool(suppressed) and all(suppressed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,14 @@ class Numbered:
     """The id of a message's campaign, and the message's number in it: 1, 2, ..., and up to 2^50
     after Redis has lost some.
 
-    ``suppressed``: why the recipient is suppressed for the list; empty if not. If the message is
-    refused for that, it has no campaign and the number 0.
+    ``suppressed``: why each recipient of the question is suppressed for the list, empty for one
+    that is not; empty if none is. If the message is refused for that, it has no campaign and the
+    number 0.
     """
 
     campaign: str
     number: int
-    suppressed: str = ""
+    suppressed: tuple[str, ...] = ()
 
 
 CampaignOf = Callable[[Question], Numbered | None]

@@ -7,8 +7,9 @@ it reports what `outgoing/flow.py` decided.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from fletching.mail.envelope import Envelope, Recipient
@@ -23,19 +24,27 @@ CAMPAIGN = "preview"
 
 
 def preview(
-    message: Message, envelope: Envelope, setup: Setup, stamp: Stamp, suppressed: str = ""
+    message: Message,
+    envelope: Envelope,
+    setup: Setup,
+    stamp: Stamp,
+    suppressed: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Processes a message as the first one of a campaign named `preview`.
 
-    ``suppressed``: the reason why its recipient is suppressed; empty if it is not.
+    ``suppressed``: why a recipient is suppressed, by address in lower case; `""` is the reason of
+    all others.
     """
 
     def first_of_preview(question: Question) -> Numbered:
         # As the store answers it.
-        reason = "" if question.suppress == "off" else suppressed
-        if reason and question.suppress == "refuse":
-            return Numbered("", 0, reason)
-        return Numbered(CAMPAIGN, 1, reason)
+        every = suppressed.get("", "")
+        reasons = tuple(suppressed.get(each.lower(), every) for each in question.recipients)
+        if question.suppress == "off" or not any(reasons):
+            reasons = ()
+        if question.refuses(reasons):
+            return Numbered("", 0, reasons)
+        return Numbered(CAMPAIGN, 1, reasons)
 
     # It comes through a service where networks are trusted.
     service = next(iter(setup.config.trusted.services), None)
@@ -109,6 +118,8 @@ def _edit(edit: edits.Edit) -> dict[str, Any]:
             return _field("delete_header", edit.name) | {"index": edit.index}
         case edits.ChangeSender():
             return {"edit": "change_sender", "address": edit.address}
+        case edits.RemoveRecipient():
+            return {"edit": "remove_recipient", "address": edit.address}
         case edits.ReplaceBody():
             return {"edit": "replace_body", "octets": len(edit.body)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fletching.mail.message import Message
     from fletching.outgoing.flow import Outcome
 
+_REASONS = ("unsubscribed", "complained", "bad_address", "by_hand")
+
 
 def client_address(_: click.Context, __: click.Parameter, value: str) -> str:
     try:
@@ -33,6 +35,19 @@ def recipients(_: click.Context, __: click.Parameter, value: tuple[str, ...]) ->
     if not all(bare):
         raise click.BadParameter("must be a mail address")
     return bare
+
+
+def suppressed_addresses(
+    _: click.Context, __: click.Parameter, value: tuple[str, ...]
+) -> Mapping[str, str]:
+    """The reasons by address in lower case; an empty one stands for all."""
+    reasons: dict[str, str] = {}
+    for each in value:
+        address, reason = each.rpartition("=")[::2]
+        if reason not in _REASONS:
+            raise click.BadParameter(f"REASON must be one of {', '.join(_REASONS)}")
+        reasons[address.lower()] = reason
+    return reasons
 
 
 def without_brackets(address: str) -> str:
@@ -68,8 +83,11 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
     click.option("--now", metavar="RFC3339", help="Set the time of sending. Default: now."),
     click.option(
         "--suppressed",
-        type=click.Choice(["unsubscribed", "complained", "bad_address", "by_hand"]),
-        help="Treat the recipient as suppressed for this reason.",
+        multiple=True,
+        metavar="[A=]REASON",
+        callback=suppressed_addresses,
+        help="Treat recipient A, or every recipient, as suppressed: unsubscribed, complained,"
+        " bad_address or by_hand.",
     ),
     as_json,
     configured,
@@ -140,7 +158,7 @@ def carried(
     login: str | None,
     client: str,
     now: str | None,
-    suppressed: str | None,
+    suppressed: Mapping[str, str],
 ) -> tuple[Outcome, Message, Envelope]:
     """The outcome for a message given on the command line."""
     from fletching.admin.preview import envelope_of
@@ -163,7 +181,7 @@ def carried(
     parsed = parse(message.read())
     sender = None if sender is None else without_brackets(sender)
     envelope = envelope_of(parsed, sender, rcpt, client, login)
-    return previewed(parsed, envelope, setup, when, suppressed or ""), parsed, envelope
+    return previewed(parsed, envelope, setup, when, suppressed), parsed, envelope
 
 
 def paused_or_none(config: Config) -> frozenset[str]:

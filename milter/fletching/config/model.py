@@ -264,8 +264,8 @@ class Config(Options):
     once."""
     suppress: Suppress = "off"
     """What to do with mail to an address on the suppression list of its ListID (unsubscribed,
-    complained, bad, or added by hand): deliver, deliver with a warning, or reject. Mail to several
-    recipients, or of a class with `privacy: aggregate`, is always delivered."""
+    complained, bad, or added by hand): deliver, deliver with a warning, or reject. Of a mail to
+    several recipients, `refuse` removes those who are suppressed, and rejects it if all are."""
     routed_mailers: Annotated[tuple[Service, ...], Several] = ("smtp", "relay")
     """The Postfix transports whose mail may be routed to a VirtualMTA; `unknown` is mail whose
     transport Postfix does not report, such as mail from sendmail(1)."""

@@ -2,8 +2,8 @@
 
 Here is how two mails become a list of edits, and what a mail is after edits. An edit is a value;
 only the milter daemon applies it. The order is the one that is safe in Postfix: route, deletions
-from the highest index down, changes, additions, signatures on top, the sender, and the body in one
-run (another request between two pieces of a body ends the replacement).
+from the highest index down, changes, additions, signatures on top, the sender, recipients, and the
+body in one run (another request between two pieces of a body ends the replacement).
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ class ChangeSender:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveRecipient:
+    """A recipient of the envelope who does not get the mail, as RCPT TO named it, without angle
+    brackets."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceBody:
     """The whole body, with CRLF line ends."""
 
@@ -75,7 +83,15 @@ reverse jump records"), which was seen from 142 changes on."""
 MOST_BYTES = 10**9
 """Edits times bytes of the header: cleanup(8) reads those, too, 1 GB in about 0.3 s of CPU."""
 
-Edit = AddHeader | InsertHeader | ChangeHeader | DeleteHeader | ChangeSender | ReplaceBody
+Edit = (
+    AddHeader
+    | InsertHeader
+    | ChangeHeader
+    | DeleteHeader
+    | ChangeSender
+    | RemoveRecipient
+    | ReplaceBody
+)
 
 
 def between(mail: Message, final: Message) -> tuple[Edit, ...]:
@@ -99,16 +115,18 @@ def between(mail: Message, final: Message) -> tuple[Edit, ...]:
 
 
 def for_postfix(
-    mail: Message, final: Message, sender: str | None, transport: str | None
+    mail: Message,
+    final: Message,
+    sender: str | None,
+    transport: str | None,
+    removed: Iterable[str] = (),
 ) -> tuple[Edit, ...]:
     """All that Postfix has to do so that ``mail`` becomes ``final``, in a safe order.
 
     ``sender``: the new envelope sender, None if it stays. ``transport``: where the route header
-    leads, None for no route.
+    leads, None for no route. ``removed``: recipients who do not get the mail.
     """
-    found = between(mail, final)
-    if sender is not None:
-        found = from_sender(sender, found)
+    found = of_envelope(sender, removed, between(mail, final))
     if transport is not None:
         found = routed(ROUTE_HEADER, transport, found)
     return found
@@ -129,11 +147,16 @@ def routed(name: bytes, transport: str, edits: Iterable[Edit]) -> tuple[Edit, ..
     return (*forged, *route, *others)
 
 
-def from_sender(address: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
-    """The edits with a new envelope sender, which comes before the body."""
+def of_envelope(
+    sender: str | None, removed: Iterable[str], edits: Iterable[Edit]
+) -> tuple[Edit, ...]:
+    """The edits with a new envelope sender, unless it is None, and without recipients who do not
+    get the mail. These come before the body."""
     edits = tuple(edits)
     body = tuple(edit for edit in edits if isinstance(edit, ReplaceBody))
-    return (*edits[: len(edits) - len(body)], ChangeSender(address), *body)
+    senders = () if sender is None else (ChangeSender(sender),)
+    header = edits[: len(edits) - len(body)]
+    return (*header, *senders, *map(RemoveRecipient, removed), *body)
 
 
 def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
@@ -142,7 +165,9 @@ def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
     if len(edits) <= MOST_CHANGES and len(edits) * size <= MOST_WORK:
         # Nearly every mail: a header has no more lines than bytes.
         return False
-    of_header = [each for each in edits if not isinstance(each, ChangeSender | ReplaceBody)]
+    of_header = [
+        each for each in edits if not isinstance(each, ChangeSender | RemoveRecipient | ReplaceBody)
+    ]
     lines = sum(1 + header.value.count(b"\n") for header in mail.headers)
     if len(of_header) * lines > MOST_WORK:
         return True
@@ -152,7 +177,8 @@ def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
 
 
 def replay(mail: Message, edits: Iterable[Edit]) -> Message:
-    """The mail after the edits, applied as Postfix applies them. A sender is not part of a mail."""
+    """The mail after the edits, applied as Postfix applies them. Sender and recipients are not
+    part of a mail."""
     headers = list(mail.headers)
     body = mail.body
     for edit in edits:

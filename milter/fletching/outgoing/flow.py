@@ -88,7 +88,7 @@ def carry(
     outcome = Outcome(
         plan=plan,
         final=final,
-        edits=edits.for_postfix(message, final, sender, transport),
+        edits=edits.for_postfix(message, final, sender, transport, plan.removed),
         facts=facts,
         member=plan.member,
         sender=sender,

@@ -124,7 +124,8 @@ def _classified(
     unsubscribe = lists.unsubscribe(mail, ranked, decisions, body.domain, email)
     replaced = _replaced(mail, decisions, adds_unsubscribe=unsubscribe is not None)
     click_tracking_id = privacy.click_tracking_id(ranked, decisions, mail_class)
-    suppress = lists.suppress(ranked, decisions, listid, email)
+    recipients = privacy.looked_up(mail, ranked, decisions)
+    suppress = lists.suppress(ranked, decisions, listid, recipients)
     several = privacy.several(mail, decisions, mail_class)
     invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
@@ -137,6 +138,7 @@ def _classified(
         click_tracking_id=click_tracking_id,
         email=email,
         suppress=suppress,
+        recipients=recipients if suppress != "off" else (),
         logged=privacy.logged(mail, ranked, decisions, mail_class),
         candidates=candidates or (),
         bounce_mailbox=bounce_mailbox,

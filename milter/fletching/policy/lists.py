@@ -46,13 +46,15 @@ def unsubscribe(
     return Unsubscribe(own=domain is not None, post=post, mailbox=mailbox)
 
 
-def suppress(ranked: RankedOffers, decisions: Decisions, listid: str, email: str) -> str:
-    """What happens to a mail whose recipient is suppressed for its list.
+def suppress(
+    ranked: RankedOffers, decisions: Decisions, listid: str, recipients: tuple[str, ...]
+) -> str:
+    """What happens to a mail whose recipients are suppressed for its list.
 
-    `off` if there is no list, or no recorded recipient who could be on it.
+    `off` if there is no list, or no recipient who could be on it.
     """
-    if not listid or not email:
-        source = "recipient not recorded" if listid else "no ListID"
+    if not listid or not recipients:
+        source = "no address to look up" if listid else "no ListID"
         decisions.record(offers.SUPPRESS.name, "off", source)
         return "off"
     return decisions.choose(ranked, offers.SUPPRESS) or "off"

@@ -82,8 +82,9 @@ class Plan:
     recorded, empty if it is recorded nowhere; ``logged`` is the same for the log.
     ``candidates``: the VirtualMTAs that may carry the mail, best first; none for Postfix's own
     routing. With ``by_sender``, the return path tells Postfix the transport, not a header field.
-    ``suppress``: `report` or `refuse` if the store is to look up ``email`` in the suppression list
-    of ``listid``, `off` if not.
+    ``suppress``: `report` or `refuse` if the store is to look up ``recipients`` in the suppression
+    list of ``listid``, `off` if not. ``recipients``: their addresses, or what stands for a single
+    one. ``removed``: addresses of the envelope that do not get the mail.
     """
 
     trusted: bool
@@ -95,6 +96,8 @@ class Plan:
     click_tracking_id: str = ""
     email: str = ""
     suppress: str = "off"
+    recipients: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
     logged: tuple[str, ...] = ()
     candidates: tuple[Member, ...] = ()
     bounce_mailbox: str | None = None

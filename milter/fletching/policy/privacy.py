@@ -37,6 +37,23 @@ def email(
     return ""
 
 
+def looked_up(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> tuple[str, ...]:
+    """What stands for the recipients in the suppression list. Looking it up records nothing.
+
+    Nothing if it is not known which obscured address stands for which recipient. A recipient whose
+    address is not UTF-8 could not be removed, and is left out.
+    """
+    if _invalid_obscured(decisions) is not None:
+        return ()
+    obscured = ranked.value(offers.OBSCURED_EMAIL)
+    if obscured is not None:
+        return () if mail.has_several_recipients else (obscured,)
+    addresses = [recipient.address for recipient in mail.envelope.recipients]
+    if mail.has_several_recipients:
+        return tuple(address for address in dict.fromkeys(addresses) if _is_utf8(address))
+    return tuple(addresses[:1])
+
+
 def logged(
     mail: Submission, ranked: RankedOffers, decisions: Decisions, mail_class: MailClass
 ) -> tuple[str, ...]:
@@ -65,6 +82,11 @@ def several(mail: Submission, decisions: Decisions, mail_class: MailClass) -> Re
         return ONE_RECIPIENT
     decisions.warn("several recipients share one body: links identify none of them")
     return None
+
+
+def _is_utf8(address: str) -> bool:
+    """Whether it has no bytes that were not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in address)
 
 
 def _invalid_obscured(decisions: Decisions) -> str | None:

@@ -1,7 +1,7 @@
 """The one question to shared state about a mail, and what its answer changes in the Plan.
 
 The question is a value (`numbering.py`), asked elsewhere. This file decides what happens if
-the store does not answer, and if the recipient is suppressed.
+the store does not answer, and if recipients are suppressed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         bounce_memory=plan.bounce_memory,
         listid=plan.listid,
         suppress=plan.suppress,
-        email=plan.email,
+        recipients=plan.recipients,
     )
 
 
@@ -52,8 +52,23 @@ def after_answer(plan: Plan, numbered: Numbered | None) -> Plan:
     if not numbered.suppressed or plan.suppress == "off":
         return plan
     if plan.suppress == "refuse":
+        return _without(plan, numbered.suppressed)
+    reasons = dict.fromkeys(filter(None, numbered.suppressed))
+    return replace(plan, warnings=(*plan.warnings, *(f"suppressed: {each}" for each in reasons)))
+
+
+def _without(plan: Plan, suppressed: tuple[str, ...]) -> Plan:
+    """Sent to the recipients that are not suppressed; refused if all of them are."""
+    if all(suppressed):
         return replace(plan, refusal=SUPPRESSED)
-    return replace(plan, warnings=(*plan.warnings, f"suppressed: {numbered.suppressed}"))
+    both = zip(plan.recipients, suppressed, strict=True)
+    removed = tuple(address for address, reason in both if reason)
+    return replace(
+        plan,
+        removed=removed,
+        logged=tuple(address for address in plan.logged if address not in removed),
+        warnings=(*plan.warnings, f"suppressed recipients removed: {len(removed)}"),
+    )
 
 
 def _without_store(plan: Plan) -> Plan:

@@ -103,8 +103,8 @@ class Campaigns:
         self, ask: Ask, campaign: str, question: Question, deadline: float
     ) -> Numbered | None:
         suppressed = _suppressed(ask, question)
-        if suppressed and question.suppress == "refuse":
-            return _refused(suppressed)
+        if question.refuses(suppressed):
+            return Numbered("", 0, suppressed)
         if question.suppress != "off" and time.monotonic() > deadline - self._store.limits.socket:
             # The second answer could come too late. Another thread can wait for it instead.
             return None
@@ -130,8 +130,8 @@ class Campaigns:
 
     def _unless_refused(self, ask: Ask, question: Question, deadline: float) -> Numbered:
         suppressed = _suppressed(ask, question)
-        if suppressed and question.suppress == "refuse":
-            return _refused(suppressed)
+        if question.refuses(suppressed):
+            return Numbered("", 0, suppressed)
         self._check(deadline)
         return replace(self._numbered(ask, question, deadline), suppressed=suppressed)
 
@@ -244,15 +244,13 @@ class Campaigns:
         return self._store.ask(lambda client: client.execute_command(*command))
 
 
-def _suppressed(ask: Ask, question: Question) -> str:
-    """Why the recipient is suppressed; empty if it is not, or if suppression is off."""
+def _suppressed(ask: Ask, question: Question) -> tuple[str, ...]:
+    """Why each recipient is suppressed; empty if none is, or if suppression is off."""
     if question.suppress == "off":
-        return ""
-    return reason_in(ask("HGET", *entry_key(question.listid, question.email)))
-
-
-def _refused(reason: str) -> Numbered:
-    return Numbered("", 0, reason)
+        return ()
+    found = ask("HMGET", *entry_key(question.listid, *question.recipients))
+    reasons = tuple(map(reason_in, found))
+    return reasons if any(reasons) else ()
 
 
 def _opened(campaign: str, question: Question) -> int:

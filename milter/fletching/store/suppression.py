@@ -189,9 +189,9 @@ def _entry(listid: str, address: str, value: str) -> SuppressedAddress:
     return SuppressedAddress(listid, address, reason, int(milliseconds), source)
 
 
-def entry_key(listid: str, address: str) -> tuple[str, str]:
-    """The key and the field of an address in a list."""
-    return _key(listid), _plain(address)
+def entry_key(listid: str, *addresses: str) -> tuple[str, ...]:
+    """The key of a list, and the field of each address in it."""
+    return _key(listid), *map(_plain, addresses)
 
 
 def reason_in(value: str | None) -> str:

@@ -28,6 +28,7 @@ from fletching.outgoing.edits import (
     DeleteHeader,
     Edit,
     InsertHeader,
+    RemoveRecipient,
     ReplaceBody,
 )
 from fletching.outgoing.flow import Outcome
@@ -41,7 +42,14 @@ _MACROS = (
     (Milter.M_ENVRCPT, "{rcpt_mailer}"),
     (Milter.M_EOM, "i"),
 )
-_ACTIONS = Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.CHGFROM | Milter.SETSYMLIST
+_ACTIONS = (
+    Milter.ADDHDRS
+    | Milter.CHGHDRS
+    | Milter.CHGBODY
+    | Milter.CHGFROM
+    | Milter.DELRCPT
+    | Milter.SETSYMLIST
+)
 
 # What a milter may send in one packet (libmilter's MILTER_CHUNK_SIZE).
 _CHUNK = 65535
@@ -206,6 +214,8 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 yield partial(self.chgheader, _text(name), index, "")
             case ChangeSender(address):
                 yield partial(self.chgfrom, f"<{_text(address.encode())}>")
+            case RemoveRecipient(address):
+                yield partial(self.delrcpt, f"<{_text(address.encode())}>")
             case ReplaceBody(body):
                 for start in range(0, len(body), _CHUNK) or (0,):
                     yield partial(self._replace, body, start)
