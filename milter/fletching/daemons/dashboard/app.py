@@ -10,33 +10,25 @@ or a Unix socket; else everyone with the password (RFC 7617, any user name).
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import math
 import re
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
-from typing import Any
 
 from fletching import log
 from fletching.daemons.dashboard import live, pages
 from fletching.daemons.dashboard.guesses import Guesses
+from fletching.daemons.dashboard.request import Message, NotFound, Receive, Request, Send
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Dimension
 from fletching.store.statistics import Statistics
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Render = Callable[[str], str]
-"""Renders a page, given the nonce for its style and script."""
 
 DAEMON = "dashboard"
 
@@ -47,23 +39,7 @@ MOST_STREAMS = 50
 """Live viewers at a time."""
 
 _BREAKDOWNS = {f"/by/{what}": what for what in pages.BREAKDOWNS}
-_PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
 _CAMPAIGN = re.compile(r"/campaign/([a-z2-7]{1,12})(/live)?")
-_HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
-_HEADERS = (
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    # nginx would delay a stream until a buffer is full.
-    (b"x-accel-buffering", b"no"),
-)
-_POLICY = (
-    "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; img-src data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 _ALLOW = (b"allow", b"GET, HEAD")
 _CHALLENGE = (b"www-authenticate", b'Basic realm="Fletching", charset="UTF-8"')
 
@@ -90,9 +66,9 @@ class Dashboard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._answered(_Request(scope, receive, send))
+            await self._answered(Request(scope, receive, send))
 
-    async def _answered(self, request: _Request) -> None:
+    async def _answered(self, request: Request) -> None:
         try:
             await self._answer(request)
         except StoreUnavailable as error:
@@ -103,7 +79,7 @@ class Dashboard:
             log.page_failed(DAEMON, error)
             await request.error(500, "Internal error", "See the log for details.")
 
-    async def _answer(self, request: _Request) -> None:
+    async def _answer(self, request: Request) -> None:
         found = _CAMPAIGN.fullmatch(request.path)
         what = _BREAKDOWNS.get(request.path)
         if (wait := self._must_wait(request)) > 0:
@@ -131,17 +107,17 @@ class Dashboard:
 
     # Access
 
-    def _must_wait(self, request: _Request) -> float:
+    def _must_wait(self, request: Request) -> float:
         """Seconds until a password is checked, even a correct one."""
         if self.password is None or not request.header(b"authorization"):
             return 0.0
         return self._guesses.wait(self._address(request), time.monotonic())
 
-    def _address(self, request: _Request) -> str:
+    def _address(self, request: Request) -> str:
         forwarded = b",".join(request.values(b"x-forwarded-for")).decode("latin-1")
         return visitor.address(request.client, forwarded, self._proxies)
 
-    def _may_see(self, request: _Request) -> bool:
+    def _may_see(self, request: Request) -> bool:
         if self.password is not None:
             given = _password_in(request.header(b"authorization"))
             # Digests: otherwise the time taken would reveal the length of the password.
@@ -149,7 +125,7 @@ class Dashboard:
         # With DNS rebinding, another site can make its host name point here, but not an IP address.
         return _is_address_or_localhost(request.header(b"host"))
 
-    async def _refuse(self, request: _Request) -> None:
+    async def _refuse(self, request: Request) -> None:
         if self.password is None:
             text = "Without a password, use an IP address or localhost in the URL."
             await request.error(421, "Host not allowed", text)
@@ -173,7 +149,7 @@ class Dashboard:
     def _campaign(self, campaign: str, nonce: str) -> str:
         found, hours = self._with_hours(campaign)
         if found is None:
-            raise _NotFound
+            raise NotFound
         links = self._statistics.links(campaign)
         mtas = self._statistics.by("mtaid", campaign)
         warnings = self._statistics.warnings(campaign)
@@ -185,7 +161,7 @@ class Dashboard:
     def _with_hours(self, campaign: str) -> tuple[Campaign | None, live.Hours]:
         return self._statistics.campaign(campaign), self._statistics.hours(campaign)
 
-    async def _stream(self, request: _Request, pieces: AsyncIterator[str]) -> None:
+    async def _stream(self, request: Request, pieces: AsyncIterator[str]) -> None:
         if self._streams >= self._most_streams:
             await request.error(503, "Too many live viewers", "Reload the page for new numbers.")
             return
@@ -194,91 +170,6 @@ class Dashboard:
             await request.stream(pieces)
         finally:
             self._streams -= 1
-
-
-class _NotFound(Exception):
-    """There is no such campaign."""
-
-
-class _Request:
-    """One request, and the ways to respond."""
-
-    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
-        self.method = str(scope["method"])
-        self.path = str(scope["path"])
-        page = _PAGE.fullmatch(scope["query_string"])
-        self.page_number = int(page[1]) if page else 1
-        self.client = str((scope.get("client") or ("",))[0])
-        self._headers = tuple(scope["headers"])
-        self._receive = receive
-        self._send = send
-        self._answered = False
-
-    def header(self, name: bytes) -> bytes:
-        """The value of a header; empty if it is missing or repeated."""
-        values = self.values(name)
-        return values[0] if len(values) == 1 else b""
-
-    def values(self, name: bytes) -> list[bytes]:
-        """All values of a header: some proxies add a field to one that the client sent."""
-        return [bytes(value) for found, value in self._headers if found == name]
-
-    async def page(self, render: Render) -> None:
-        """Responds with a page, or with 404."""
-        nonce = secrets.token_urlsafe(16)
-        try:
-            page = await asyncio.to_thread(render, nonce)
-        except _NotFound:
-            await self.error(404, "Campaign not found", "It may have expired.")
-        else:
-            await self._html(200, page, nonce)
-
-    async def error(
-        self, status: int, title: str, text: str, *headers: tuple[bytes, bytes]
-    ) -> None:
-        """Responds with an error page, unless a response has begun."""
-        if not self._answered:
-            nonce = secrets.token_urlsafe(16)
-            await self._html(status, pages.error(title, text, nonce), nonce, *headers)
-
-    async def stream(self, pieces: AsyncIterator[str]) -> None:
-        """Responds with a stream, until the client disconnects."""
-        await self._begin(200, _EVENTS)
-        sending = asyncio.ensure_future(self._send_all(pieces))
-        gone = asyncio.ensure_future(self._disconnected())
-        try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            sending.cancel()
-            gone.cancel()
-
-    async def _send_all(self, pieces: AsyncIterator[str]) -> None:
-        if self.method != "HEAD":
-            async for piece in pieces:
-                await self._body(piece, more=True)
-        await self._body("")
-
-    async def _disconnected(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def _html(
-        self, status: int, page: str, nonce: str, *headers: tuple[bytes, bytes]
-    ) -> None:
-        policy = (b"content-security-policy", _POLICY.format(nonce).encode())
-        length = (b"content-length", str(len(page.encode())).encode())
-        await self._begin(status, _HTML, policy, length, *headers)
-        await self._body("" if self.method == "HEAD" else page)
-
-    async def _begin(self, status: int, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:
-        self._answered = True
-        fields = [(b"content-type", content_type), *_HEADERS, *headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": fields})
-
-    async def _body(self, text: str, *, more: bool = False) -> None:
-        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": more})
 
 
 def _password_in(authorization: bytes) -> bytes:

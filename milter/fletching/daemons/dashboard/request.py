@@ -1,0 +1,122 @@
+"""One request to the dashboard, and the ways to respond: a page, an error page, a stream.
+
+Here live the headers that every response has. What a page shows is in `pages.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fletching.daemons.dashboard import pages
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Render = Callable[[str], str]
+"""Renders a page, given the nonce for its style and script."""
+
+_PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
+_HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # nginx would delay a stream until a buffer is full.
+    (b"x-accel-buffering", b"no"),
+)
+_POLICY = (
+    "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; img-src data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class NotFound(Exception):
+    """There is no such campaign."""
+
+
+class Request:
+    """One request, and the ways to respond."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self.method = str(scope["method"])
+        self.path = str(scope["path"])
+        page = _PAGE.fullmatch(scope["query_string"])
+        self.page_number = int(page[1]) if page else 1
+        self.client = str((scope.get("client") or ("",))[0])
+        self._headers = tuple(scope["headers"])
+        self._receive = receive
+        self._send = send
+        self._answered = False
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header; empty if it is missing or repeated."""
+        values = self.values(name)
+        return values[0] if len(values) == 1 else b""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a header: some proxies add a field to one that the client sent."""
+        return [bytes(value) for found, value in self._headers if found == name]
+
+    async def page(self, render: Render) -> None:
+        """Responds with a page, or with 404."""
+        nonce = secrets.token_urlsafe(16)
+        try:
+            page = await asyncio.to_thread(render, nonce)
+        except NotFound:
+            await self.error(404, "Campaign not found", "It may have expired.")
+        else:
+            await self._html(200, page, nonce)
+
+    async def error(
+        self, status: int, title: str, text: str, *headers: tuple[bytes, bytes]
+    ) -> None:
+        """Responds with an error page, unless a response has begun."""
+        if not self._answered:
+            nonce = secrets.token_urlsafe(16)
+            await self._html(status, pages.error(title, text, nonce), nonce, *headers)
+
+    async def stream(self, pieces: AsyncIterator[str]) -> None:
+        """Responds with a stream, until the client disconnects."""
+        await self._begin(200, _EVENTS)
+        sending = asyncio.ensure_future(self._send_all(pieces))
+        gone = asyncio.ensure_future(self._disconnected())
+        try:
+            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            sending.cancel()
+            gone.cancel()
+
+    async def _send_all(self, pieces: AsyncIterator[str]) -> None:
+        if self.method != "HEAD":
+            async for piece in pieces:
+                await self._body(piece, more=True)
+        await self._body("")
+
+    async def _disconnected(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _html(
+        self, status: int, page: str, nonce: str, *headers: tuple[bytes, bytes]
+    ) -> None:
+        policy = (b"content-security-policy", _POLICY.format(nonce).encode())
+        length = (b"content-length", str(len(page.encode())).encode())
+        await self._begin(status, _HTML, policy, length, *headers)
+        await self._body("" if self.method == "HEAD" else page)
+
+    async def _begin(self, status: int, content_type: bytes, *headers: tuple[bytes, bytes]) -> None:
+        self._answered = True
+        fields = [(b"content-type", content_type), *_HEADERS, *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+
+    async def _body(self, text: str, *, more: bool = False) -> None:
+        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": more})
