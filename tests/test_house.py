@@ -96,6 +96,7 @@ LIBRARIES = {
     "jinja2": {"daemons/dashboard", "daemons/web"},
     "milter": {"daemons/milter"},
     "prometheus_client": {"metrics"},
+    "re2": {"config", "returning"},
     "redis": {"store"},
     "rich": {"admin", "cli"},
     "sqlalchemy": {"destinations"},

@@ -134,6 +134,9 @@ ListId = Annotated[str, AfterValidator(values.list_id), OptionType("1 to 20 of `
 MtaName = Annotated[
     str, AfterValidator(values.virtual_mta_name), OptionType("name of a VirtualMTA")
 ]
+Pattern = Annotated[
+    str, AfterValidator(values.pattern), OptionType("regular expression of RE2, `/.../`")
+]
 Service = Annotated[str, AfterValidator(values.service), OptionType("name of a master.cf service")]
 DaemonName = Annotated[
     str,

@@ -47,6 +47,8 @@ from fletching.config.fields import (
 )
 from fletching.config.sections import (
     Archive,
+    Bounces,
+    BounceThresholds,
     Dkim,
     DkimKey,
     Events,
@@ -62,6 +64,8 @@ from fletching.config.sections import (
 
 __all__ = [
     "Archive",
+    "BounceThresholds",
+    "Bounces",
     "Config",
     "Dkim",
     "DkimKey",
@@ -122,6 +126,8 @@ class MailClass(Options):
     """Keep a share of the mail as it was sent."""
     bounce_mailbox: Address | None = None
     """The bounce mailbox, which becomes the return path; overrides the global one."""
+    bounces: BounceThresholds | None = None
+    """When an address of this class is bad; overrides the global thresholds."""
     unsubscribe_mailbox: Address | None = None
     """The mailbox of mailto: unsubscribes; overrides the global one."""
     url_domain: UrlDomain | None = None
@@ -244,6 +250,8 @@ class Config(Options):
     bounce_memory: Duration = 10 * 86400
     """How long Redis keeps the recipient, ListID and Click-Tracking-ID for each VERP tag, by which
     bounces are attributed."""
+    bounces: Annotated[Bounces, Empty] = Field(default_factory=Bounces)
+    """How bounces are read, and when an address is bad."""
     unsubscribe_mailbox: Address | None = None
     """The mailbox of mailto: unsubscribes; default: List-Unsubscribe has no mailto: part."""
     url_domain: UrlDomain | None = None
@@ -331,6 +339,13 @@ class Config(Options):
             "unsubscribes": found.privacy == "full",
         }
         return frozenset(name for name, is_measured in measured.items() if is_measured)
+
+    def bounces_of(self, mail_class: str) -> Bounces:
+        """The bounce options with the thresholds of a class, compared without case."""
+        found = self.mail_class(mail_class)
+        if found is None or found.bounces is None:
+            return self.bounces
+        return self.bounces.model_copy(update=found.bounces.model_dump(exclude_none=True))
 
     def virtual_mta(self, name: str) -> VirtualMta | None:
         """The VirtualMTA of that name, compared without case."""

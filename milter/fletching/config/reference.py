@@ -36,6 +36,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Campaigns": ("campaign_window", "timezone", "stats_retention"),
     "Return path": ("bounce_mailbox", "recipient_delimiter", "verp", "bounce_memory"),
+    "Bounces": ("bounces",),
     "Links": (
         "url_domain",
         "tracker_format",

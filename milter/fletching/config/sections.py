@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from fletching.config import values
 from fletching.config.fields import (
+    Address,
     ClassName,
     Count,
     DaemonName,
@@ -28,6 +29,7 @@ from fletching.config.fields import (
     InnerPath,
     Label,
     Networks,
+    Pattern,
     ProxyUrl,
     Selector,
     ServerSocket,
@@ -49,6 +51,32 @@ EventType = Literal[
     "delivery_attempt",
     "message_prepared",
     "seed_sent",
+]
+
+
+BounceReason = Literal[
+    "user_unknown",
+    "mailbox_full",
+    "mailbox_disabled",
+    "domain_unknown",
+    "no_mail_service",
+    "expired",
+    "network",
+    "too_big",
+    "content",
+    "spam",
+    "virus",
+    "policy",
+    "auth_failure",
+    "blocked",
+    "rate_limited",
+    "sender_rejected",
+    "recipient_filtered",
+    "relay_denied",
+    "protocol",
+    "system",
+    "moved",
+    "other",
 ]
 
 
@@ -174,6 +202,43 @@ class Lmtp(Options):
 
     listen: ServerSocket = "unix:/run/fletching/lmtp.sock"
     """Listen socket of the LMTP server."""
+
+
+class BounceRule(Options):
+    """Your own reading of what a server says; the first rule that matches decides."""
+
+    pattern: Pattern
+    """What to search in the server's words, in upper or lower case."""
+    reason: BounceReason
+    """The reason of such a bounce."""
+    type: Literal["hard", "soft", "other"] | None = None
+    """The type of such a bounce; default: that of the reason."""
+
+
+class BounceThresholds(Options):
+    """When an address of a class is bad."""
+
+    hard: Count | None = None
+    """Hard bounces after which an address is bad; overrides the global one."""
+    soft: Count | None = None
+    """Soft bounces after which an address is bad; overrides the global one."""
+    within: Duration | None = None
+    """The time in which these bounces are counted; overrides the global one."""
+
+
+class Bounces(Options):
+    """How bounces are read, and when an address is bad."""
+
+    hard: Count = 1
+    """Hard bounces after which an address is bad."""
+    soft: Count = 5
+    """Soft bounces after which an address is bad; a delivery in between resets the count."""
+    within: Duration = 10 * 86400
+    """The time in which these bounces are counted."""
+    copy_to: Address | None = None
+    """The address that receives a copy of each returned mail."""
+    rules: Annotated[tuple[BounceRule, ...], Several] = ()
+    """Your own rules about reasons, which come before the built-in tables."""
 
 
 _OF_A_WEBHOOK = ("secret_file", "auth_file", "headers", "proxy", "max_attempts", "format")

@@ -18,6 +18,8 @@ from ipaddress import (
     ip_network,
 )
 
+import re2
+
 from fletching.domains import a_labels
 
 # The VERP tag has 32 characters and follows a delimiter; a local part has at most 64 bytes
@@ -129,6 +131,21 @@ def virtual_mta_name(value: str) -> str:
             " without leading or trailing spaces"
         )
     return value
+
+
+def pattern(value: str) -> str:
+    """A regular expression of RE2 between slashes; without them."""
+    if len(value) < 3 or not value.startswith("/") or not value.endswith("/"):
+        raise ValueError("must be a regular expression between slashes, such as /quota/")
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(value[1:-1], options)
+    except re2.error:
+        raise ValueError(
+            "must be a regular expression of RE2 (no lookaround, no backreferences)"
+        ) from None
+    return value[1:-1]
 
 
 def service(value: str) -> str:

@@ -8,7 +8,7 @@ and what follows from it, is not known here.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Kind(enum.StrEnum):
@@ -64,6 +64,7 @@ class Failure:
 
     ``status``: the enhanced status code (RFC 3463), empty if unknown. ``code``: the SMTP reply
     code, else the digits of the status as a number, else 0. ``text``: the server's words.
+    ``entry``: the rule or the table entry that decided, for people.
     """
 
     type: BounceType
@@ -71,6 +72,7 @@ class Failure:
     status: str = ""
     code: int = 0
     text: str = ""
+    entry: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,289 @@
+"""Table: what single providers and products say, in words or codes of their own.
+
+Sources: the postmaster pages of the providers that are named; their replies as they are quoted in
+returned mail. `entries.py` says how an entry is written. These come before the general words.
+"""
+
+from __future__ import annotations
+
+from fletching.returning.entries import Entry, entries
+from fletching.returning.returned import Reason
+
+PROVIDERS: tuple[Entry, ...] = (
+    # Google: support.google.com/a/answer/3726730.
+    *entries(
+        Reason.RATE_LIMITED,
+        "Gmail",
+        """
+        receiving mail at a rate that | receiving email at a rate that |
+        receiving mail too quickly | unusual rate of unsolicited |
+        daily user sending limit exceeded | sending quota exceeded
+        """,
+    ),
+    *entries(Reason.MAILBOX_FULL, "Gmail", "out of storage space | *p=overquota"),
+    *entries(Reason.MAILBOX_DISABLED, "Gmail", "*p=disableduser | *p=inactiveuser"),
+    *entries(
+        Reason.AUTH_FAILURE,
+        "Gmail",
+        """
+        *p=dmarcrejection | *p=unauthenticatedmessage |
+        gmail requires all senders to authenticate
+        """,
+    ),
+    *entries(
+        Reason.PROTOCOL,
+        "Gmail",
+        """
+        messages missing a valid messageid | messages missing a valid address in from |
+        messages with multiple .. addresses in from | *p=rfcmessagenoncompliant
+        """,
+    ),
+    *entries(
+        Reason.BLOCKED,
+        "Gmail",
+        """
+        low reputation of the sending | *p=ipauthblocked | *answer/188131
+        """,
+    ),
+    *entries(
+        Reason.SPAM,
+        "Gmail",
+        """
+        likely unsolicited mail | rejected due to spam classification
+        """,
+    ),
+    *entries(Reason.POLICY, "Gmail", "its content presents a potential | *p=blockedmessage"),
+    *entries(
+        Reason.SENDER_REJECTED,
+        "Gmail, Google Groups",
+        """
+        *p=customfromdenied | *groups.google.com/support/ | you may not have permission to post
+        """,
+    ),
+    # Microsoft: learn.microsoft.com, "Email non-delivery reports"; Outlook.com postmaster page.
+    *entries(
+        Reason.USER_UNKNOWN,
+        "Exchange, Microsoft 365",
+        """
+        resolver.adr.recipnotfound | resolver.adr.recipientnotfound |
+        resolver.adr.exrecipnotfound | resolver.adr.invalidinsmtp | resolver.adr.badprimary |
+        recipient not found by smtp address lookup |
+        5.4.1 .. recipient address rejected access denied |
+        unknown recipient or mailbox unavailable | recipient name is not recognized
+        """,
+    ),
+    *entries(
+        Reason.TOO_BIG,
+        "Exchange",
+        """
+        resolver.rst.recipsizelimit | resolver.rst.sendsizelimit | sizelimit msg size exceeds
+        """,
+    ),
+    *entries(
+        Reason.RECIPIENT_FILTERED,
+        "Exchange, Microsoft 365",
+        """
+        resolver.rst.notauthorized | resolver.rst.authrequired | resolver.rst.restricted |
+        not authorized to send to | only accepts messages from people in its organization |
+        transport.rules.rejectmessage
+        """,
+    ),
+    *entries(
+        Reason.MAILBOX_FULL,
+        "Exchange, Microsoft 365",
+        """
+        storedrv .. mailboxfull | mapiexceptionshutoffquotaexceeded | quotaexceededexception
+        """,
+    ),
+    *entries(
+        Reason.MAILBOX_DISABLED,
+        "Exchange, Microsoft 365",
+        """
+        storedrv .. mailboxdisabled
+        """,
+    ),
+    *entries(Reason.EXPIRED, "Exchange", "queue.expired"),
+    *entries(Reason.DOMAIN_UNKNOWN, "Outlook.com", "domain is not reachable"),
+    *entries(
+        Reason.RATE_LIMITED,
+        "Microsoft 365",
+        """
+        *s3114 | *s3115 | *s77714 | exceeded the connection limit |
+        server busy .. please try again later from | tenant has exceeded threshold
+        """,
+    ),
+    *entries(
+        Reason.BLOCKED,
+        "Outlook.com, Microsoft 365",
+        """
+        rate limited due to ip reputation | banned sending ip | banned sender |
+        unfortunately messages from | part of their network is on our block list | *s3140 |
+        *s3150 | oc 001 | sc 001 | sc 002 | sc 003 | sc 004 | dy 001 | dy 002 |
+        *sender.office.com | *delist.protection.outlook.com
+        """,
+    ),
+    # Yahoo, AOL: senders.yahooinc.com/smtp-error-codes.
+    *entries(
+        Reason.BLOCKED,
+        "Yahoo, AOL",
+        """
+        tss04 | tss05 | tss06 | tss07 | tss08 | tss09 | tss11 |
+        deferred due to unexpected volume or user complaints | deferred due to user complaints |
+        bl20 | bl21 | bl22 | bl23 | ts01 | ts02 | ts03 | permanently deferred | rtr bl | rly b1 |
+        rly b2 | rly b3
+        """,
+    ),
+    *entries(
+        Reason.USER_UNKNOWN,
+        "Yahoo",
+        """
+        this user doesnt have a .. account | this user does not have a .. account
+        """,
+    ),
+    *entries(Reason.MAILBOX_DISABLED, "Yahoo", "disabled or discontinued"),
+    # Apple: support.apple.com/HT204137.
+    *entries(Reason.MOVED, "iCloud", "recipient no longer on server"),
+    *entries(Reason.SPAM, "iCloud", "cs01 | hm06 | hm07"),
+    # Comcast: postmaster.comcast.net; Cox and Charter: their lists of error codes (Cloudmark).
+    *entries(
+        Reason.BLOCKED,
+        "Comcast",
+        """
+        bl000000 | bl000001 | bl000002 | bl000010 | rl000001
+        """,
+    ),
+    *entries(
+        Reason.RATE_LIMITED,
+        "Cox, Spectrum",
+        """
+        *aup#in 13 | *aup#i 13 | *aup#13 | *aup#cxcnct
+        """,
+    ),
+    *entries(Reason.AUTH_FAILURE, "Cox", "*aup#cxsndr"),
+    *entries(
+        Reason.BLOCKED,
+        "Cox, Spectrum",
+        """
+        *aup#cdrbl | *aup#cxbl | *aup#ipbl | *aup#bl | *aup#poc | *aup#in 1 | *aup#i 1 | *aup#1
+        """,
+    ),
+    # Orange, La Poste, SFR: codes with the same numbers; postmaster.orange.fr.
+    *entries(Reason.USER_UNKNOWN, "Orange, La Poste", "ofr .. *_416 | lpn .. *_416"),
+    *entries(Reason.MAILBOX_FULL, "Orange, La Poste", "ofr .. *_417 | lpn .. *_417"),
+    *entries(
+        Reason.MAILBOX_DISABLED,
+        "Orange, La Poste",
+        """
+        ofr .. *_418 | ofr .. *_420 | ofr .. *_426 | lpn .. *_418 | lpn .. *_420 | lpn .. *_426
+        """,
+    ),
+    *entries(
+        Reason.SPAM,
+        "Orange, La Poste",
+        """
+        ofr .. *_506 | ofr .. *_515 | lpn .. *_506 | lpn .. *_515
+        """,
+    ),
+    *entries(Reason.RATE_LIMITED, "Orange, La Poste", "ofr .. *_104 | lpn .. *_104"),
+    *entries(
+        Reason.BLOCKED,
+        "Orange, La Poste, Free",
+        """
+        service refuse | service refused please try later | too many spams from your ip |
+        trop de spams
+        """,
+    ),
+    # GMX, WEB.DE, 1&1: postmaster.gmx.com/en/error-messages; T-Online: postmaster.t-online.de.
+    *entries(
+        Reason.BLOCKED,
+        "GMX, WEB.DE, IONOS",
+        """
+        bad dns ptr | *&c=rdns | *&c=bip | *&c=bl | *&c=hi | nemesis esmtp service not available |
+        ask for a whitelist
+        """,
+    ),
+    *entries(Reason.RATE_LIMITED, "GMX, WEB.DE", "*&c=rl | local rate limit"),
+    # GoDaddy: its help page "Fix rejected email with a bounce error".
+    *entries(
+        Reason.BLOCKED,
+        "GoDaddy",
+        """
+        ib103 | ib104 | ib105 | ib106 | ib108 | ib110 | ib111 | ib112 | ib113 | ib114
+        """,
+    ),
+    *entries(Reason.RATE_LIMITED, "GoDaddy", "ib007 | ib101 | ib605 | ib606 | ib607 | ib610"),
+    *entries(
+        Reason.SENDER_REJECTED,
+        "GoDaddy",
+        """
+        ib501 | ib502 | ib504 | ib506 | ib507 | ib510
+        """,
+    ),
+    *entries(Reason.AUTH_FAILURE, "GoDaddy", "ib508"),
+    *entries(Reason.SPAM, "GoDaddy", "ib212 | ib705 | ib703"),
+    # Tencent: service.mail.qq.com; NetEase: help.163.com (554 DT:SPM and its kin).
+    *entries(
+        Reason.RATE_LIMITED,
+        "QQ Mail",
+        """
+        ip frequency limited | domain frequency limited | connection frequency limited |
+        mailbox frequency limited
+        """,
+    ),
+    *entries(
+        Reason.SPAM,
+        "QQ Mail, NetEase",
+        """
+        suspected bounce attacks | dt spm | hl ref | suspected spam ip
+        """,
+    ),
+    *entries(
+        Reason.BLOCKED,
+        "NetEase",
+        """
+        ip rejected | ip in blacklist | mi idc | mi spb | mi con
+        """,
+    ),
+    *entries(
+        Reason.RATE_LIMITED,
+        "NetEase",
+        """
+        rp trc | rp qrc | rp ctl | rp pds | rp mlt | rp tag | hl icc | hl ifc
+        """,
+    ),
+    # Others.
+    *entries(Reason.NETWORK, "Postfix", "host not found try again"),
+    *entries(Reason.USER_UNKNOWN, "Domino", "not listed in .. directory | not listed in .. book"),
+    *entries(Reason.SPAM, "SURBL, URIBL", "blacklisted url | url blacklist | blacklisted link"),
+    *entries(
+        Reason.RECIPIENT_FILTERED,
+        "Facebook",
+        """
+        rcp p2 | refused due to recipient preferences
+        """,
+    ),
+    *entries(Reason.USER_UNKNOWN, "Facebook", "rcp p1"),
+    *entries(Reason.RATE_LIMITED, "Facebook", "pol p1 | con t1 | con t3 | rcp t4"),
+    *entries(Reason.BLOCKED, "Facebook", "dns p1 | dns p2 | dns p3 | int p1 | int p4"),
+    *entries(Reason.USER_UNKNOWN, "Symantec.cloud", "542 @ rejected"),
+    *entries(
+        Reason.POLICY,
+        "Mimecast, Symantec.cloud",
+        """
+        host network not allowed | turn on smtp authentication in your mail client |
+        administrative prohibition envelope blocked
+        """,
+    ),
+    *entries(Reason.BLOCKED, "Proofpoint", "*proofpoint.com/dnsbl | *ipcheck.proofpoint.com"),
+    *entries(Reason.MAILBOX_DISABLED, "I.UA", "mailbox is frozen"),
+    *entries(Reason.USER_UNKNOWN, "Ironport", "#5.1.0 address rejected"),
+    *entries(
+        Reason.RECIPIENT_FILTERED,
+        "au, docomo",
+        """
+        each of the following recipients was rejected by a remote mail server
+        """,
+    ),
+    *entries(Reason.USER_UNKNOWN, "Verizon", "no valid recipients for this mm"),
+    *entries(Reason.OTHER, "Cloudflare", "upstream error please check"),
+)
