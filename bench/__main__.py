@@ -20,7 +20,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import budgets, latency, machine, outgoing, plots, statistics, store, throughput, web
+from bench import (
+    budgets,
+    latency,
+    machine,
+    outgoing,
+    plots,
+    statistics,
+    store,
+    throughput,
+    traces,
+    web,
+)
 from bench.course import Effort, Tell
 from sandbox.processes import MissingProgramError
 
@@ -50,6 +61,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "statistics": Benchmark(
         statistics.measure, statistics.figures, statistics.tables, needs_root=False
     ),
+    "traces": Benchmark(traces.measure, traces.figures, traces.tables, needs_root=False),
     "outgoing": Benchmark(
         *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
         needs_root=False,
@@ -101,12 +113,12 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
       make bench                                  everything, about half an hour
       make bench BENCH=--quick                    everything, about a minute, rough figures
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
-      python -m bench --only store,statistics,outgoing,web   benchmarks that do not need root
+      python -m bench --only store,statistics,traces,outgoing,web   benchmarks that do not need root
     """
     if os.geteuid() != 0 and any(BENCHMARKS[name].needs_root for name in names):
         raise click.UsageError(
             "must run as root, which Postfix's master requires: use sudo, or"
-            " --only store,statistics,outgoing,web"
+            " --only store,statistics,traces,outgoing,web"
         )
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     folder.mkdir(parents=True, exist_ok=True)

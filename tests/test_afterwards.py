@@ -9,12 +9,13 @@ import pytest
 from fletching.daemons.milter import afterwards
 from fletching.daemons.milter.afterwards import Answered, AnsweredQueue, count_warnings
 from fletching.policy.verdict import Verdict
+from fletching.store.find_traces import Traces
 from fletching.tokens import Facts
 
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from tests.milter_daemon import ACCEPT, MilterDaemon, body, header
-from tests.stores import statistics_of
+from tests.stores import open_store, statistics_of
 
 
 def mail(number: int, *warnings: str, campaign: str = "c") -> Answered:
@@ -146,3 +147,38 @@ def test_all_mails_are_logged_before_a_worker_ends(config: str) -> None:
         (campaign,) = statistics.campaigns()
         counted = statistics.warnings(campaign.campaign)
         assert [mails for text, mails in counted if "MtaID" in text] == [MAILS]
+        traced = Traces(open_store(redis.url), 7 * 86400).named("4TestQueueId", 2 * MAILS)
+        assert len(traced) == MAILS
+        accepted = {found.accepted.details["warnings"] for found in traced if found.accepted}
+        assert accepted == {tuple(text for text, _ in counted)}
+
+
+OBSCURED = header("X-GreenArrow-Obscured-Email", "subscriber-4711")
+SEVERAL = 'rcpt(conn, "<second@example.org>")'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ((), {"reader@example.org", "id@example.com"}),
+        ((OBSCURED,), {"subscriber-4711", "id@example.com"}),
+        ((SEVERAL,), {"reader@example.org", "second@example.org", "id@example.com"}),
+        ((OBSCURED, SEVERAL), {"subscriber-4711", "id@example.com"}),
+    ],
+    ids=["one recipient", "obscured", "several recipients", "several, obscured"],
+)
+def test_trace_is_found_by_what_may_be_recorded(
+    redis: RedisServer, fields: tuple[str, ...], found: set[str]
+) -> None:
+    redis.client.flushall()
+    with MilterDaemon(redis.url, CLASSIFIED) as milter:
+        recipients = [each for each in ("rcpt(conn)", *fields) if each != OBSCURED]
+        others = [each for each in fields if each == OBSCURED]
+        fields = (header("From", "app@example.com"), header("Message-ID", "<id@example.com>"))
+        script = ("begin(conn)", *recipients, *fields, *others, body(b"Hi.\r\n"), "finish(conn)")
+        assert milter.talk("conn = open()", *script).end().replies == [ACCEPT]
+        milter.stop()
+    names = ("reader@example.org", "second@example.org", "subscriber-4711", "id@example.com")
+    traces = Traces(open_store(redis.url), 7 * 86400)
+    assert {name for name in names if traces.named(name, 1)} == found

@@ -38,7 +38,7 @@ def io(*folders: str) -> Rule:
     return Rule(frozenset(folders), io=True)
 
 
-FORMS = ("tokens", "events", "numbering", "domains", "encoding")
+FORMS = ("tokens", "events", "numbering", "domains", "encoding", "traces")
 DECIDING = ("config", "mail", "policy", "outgoing", *FORMS)
 DAEMON = ("startup", "paused", "daemons/process", "store", "log", "metrics", "keys", *DECIDING)
 
@@ -50,12 +50,11 @@ EDGE = (
 RULES = {
     "": pure(),
     "domains": pure(),
-    "providers": pure(),
-    "server_words": pure(),
     "encoding": pure(),
     "tokens": pure("encoding"),
     "events": pure("tokens"),
     "numbering": pure("encoding"),
+    "traces": pure("encoding", "events", "numbering"),
     "log": io(),
     "metrics": io(),
     "paused": io("log"),
@@ -67,7 +66,7 @@ RULES = {
     "returning": pure("mail", *FORMS),
     "keys": io("mail", "tokens"),
     "postfix": io("config", "mail", "policy"),
-    "store": io("config", "log", "providers", "server_words", *FORMS),
+    "store": io("config", "log", *FORMS),
     "destinations": io("config", "events"),
     "figures": pure("store"),
     "startup": io("keys", *DECIDING),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from fletching import events
@@ -17,10 +16,12 @@ from fletching.store.events import EventLog
 from fletching.store.lease import Lease
 from fletching.store.sent import Sent
 from fletching.store.touches import Touches
+from fletching.store.tracing import AcceptedTraces
 from fletching.store.trial import acl
 from fletching.store.warnings import Warnings
 from fletching.store.writing import EventBatch, JournalLine
 from fletching.tokens import Facts
+from fletching.traces import Accepted
 from redis.crc import key_slot
 
 from sandbox.redis_cluster import Stores
@@ -81,7 +82,7 @@ def test_one_function_or_constant_for_each_key_of_the_table() -> None:
 def test_keys_of_a_campaign_share_its_slot() -> None:
     of_campaign = (
         *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
-        *(keys.providers, keys.reasons),
+        keys.trace,
     )
     for name in of_campaign:
         assert slot(name(A)) == slot(keys.campaign(A)), name
@@ -106,10 +107,9 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     record = (("email", "r@example.com"),)
     question = Question("news1", "News", "1", "", 1_795_248_000, 86400, A, record, 86400)
     assert Campaigns(opened).campaign_of(question)
-    log, sent = EventLog(opened), Sent(opened)
+    log, sent = EventLog(opened, trace_memory=86400), Sent(opened)
     log.create_group("shop", "0")
-    bounce = replace(event(3, events.BOUNCE), details={"bounce_type": "h"})
-    happened = [event(1), event(2, events.UNSUBSCRIBE), bounce]
+    happened = [event(1), event(2, events.UNSUBSCRIBE)]
     runs = log.state([]).runs
     assert runs
     lines = [JournalLine(number, each, each.json()) for number, each in enumerate(happened, 1)]
@@ -118,6 +118,10 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     sent.add(Facts(A, 1, "News", "1", "t100", "", "", "a", 1_795_248_000))
     assert not sent.write()
     Warnings(opened).count(A, {"a warning": 1})
+    traced = AcceptedTraces(opened, 86400)
+    for number in range(1, 5):
+        traced.add(Accepted(A, number, 1_795_248_000, "4F1A", "", mtaid="a common text"))
+    assert not traced.write()
     Touches(opened).add({f"{A}:1": "first\n"})
     assert Lease(opened, "courier:shop").acquire()
     Clock(opened).read()

@@ -96,6 +96,11 @@ Duration = Annotated[
     PlainValidator(units.duration),
     OptionType("duration, 1s to 366d (units s, m, h, d)", units.show_duration),
 ]
+DurationOrZero = Annotated[
+    int,
+    PlainValidator(units.duration_or_zero),
+    OptionType("0, or a duration, 1s to 366d (units s, m, h, d)", units.show_duration),
+]
 Retention = Annotated[
     int,
     PlainValidator(units.retention),

@@ -24,6 +24,16 @@ def duration(value: object, longest: int = LONGEST) -> int:
     return seconds
 
 
+def duration_or_zero(value: object) -> int:
+    """A duration, or 0."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    try:
+        return duration(value)
+    except ValueError as wrong:
+        raise ValueError(f"{wrong}; 0 switches it off") from None
+
+
 def retention(value: object) -> int:
     """A duration of up to ten years."""
     return duration(value, LONGEST_KEPT)

@@ -33,6 +33,7 @@ from fletching.store.counting import Counting
 from fletching.store.script import Script
 from fletching.store.sending import SilentNodes, answers
 from fletching.store.suppression import Suppression
+from fletching.store.tracing import EventTraces
 from fletching.store.writing import (
     EventBatch,
     JournalLine,
@@ -79,13 +80,19 @@ class EventLog:
     Every method raises StoreUnavailable if Redis does not answer.
     """
 
-    def __init__(self, store: Store, left_out: frozenset[str] = frozenset()) -> None:
-        """``left_out``: event types that are counted, but stay out of the stream."""
+    def __init__(
+        self, store: Store, left_out: frozenset[str] = frozenset(), trace_memory: int = 0
+    ) -> None:
+        """``left_out``: event types that are counted, but stay out of the stream.
+
+        ``trace_memory``: seconds for which events are kept in traces; 0 for no traces.
+        """
         self._store = store
         self.left_out = left_out
         self._append = Script("append.lua")
         self._trim = Script("trim.lua")
         self._counting = Counting()
+        self._traces = EventTraces(trace_memory)
         self._suppression = Suppression(store)
         # A wait in Redis has to end before the socket's time-out.
         self._silent: SilentNodes = {}
@@ -98,7 +105,7 @@ class EventLog:
         """
         result = self.write(EventBatch([JournalLine(0, event, event.json()) for event in events]))
         for target, error in result.failed.items():
-            if not keys.is_campaign(target):
+            if not keys.is_derived(target):
                 raise StoreUnavailable(str(error) or type(error).__name__) from error
             # The events are in the stream. Another attempt would duplicate them.
             log.counting_failed(target, error)
@@ -115,7 +122,10 @@ class EventLog:
             found = self._store.ask(lambda client: answers(client, writes, self._silent))
         except StoreUnavailable as unavailable:
             found = [unavailable] * len(writes)
-        return result_of(batch, writes, found)
+        result = result_of(batch, writes, found)
+        if result.failed:
+            self._traces.forget()
+        return result
 
     def _writes(self, batch: EventBatch) -> Iterator[Write]:
         yield from self._suppression.writes(batch)
@@ -124,6 +134,7 @@ class EventLog:
             arguments = [*batch.journal_and_runs, batch.after, *words]
             yield Write(keys.EVENTS, partial(self._append.run, keys=_STREAM, arguments=arguments))
         yield from self._counting.writes(batch)
+        yield from self._traces.writes(batch)
 
     def _text(self, line: JournalLine) -> str:
         """The event as it is in the stream; empty if it stays out."""

@@ -14,11 +14,10 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:bounces:{<id>}:<block>   list        campaigns           with the bounce memory
     fletching:counts:{<id>}            hash        counting, sent      with the campaign
     fletching:links:{<id>}             hash        counting            with the campaign
-    fletching:providers:{<id>}         hash        counting            with the campaign
-    fletching:reasons:{<id>}           hash        counting            with the campaign
     fletching:counted:{<id>}           hash        counting, sent      with the campaign
     fletching:seen:{<id>}:<kind>:...   string      counting            with the campaign
     fletching:warnings:{<id>}          hash        warnings            with the campaign
+    fletching:trace:{<id>}:<block>     list        tracing             with the trace memory
 
     of the fleet
     fletching:campaigns                sorted set  campaigns           never; entries are removed
@@ -28,6 +27,8 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:suppression              set         suppression         never
     fletching:suppressed:<ListID>      hash        suppression         never
     fletching:touches:{t}:<message>    string      touches             75 seconds after the last one
+    fletching:tracenames:{<n>}:<day>   list        tracing             day + trace memory
+    fletching:tracetexts:{<day>}       hash        trace_texts         day + trace memory
     fletching:clock                    hash        clock               never
     fletching:lease:<name>             string      lease               10 seconds after a renewal
     fletching:check:{<random>}:...     all types   trial               at once, or after a minute
@@ -60,6 +61,8 @@ CLOCK = "fletching:clock"
 """`seen`: when a courier last read the clock. `jumps`: its jumps, from:to. Unix milliseconds."""
 
 _CAMPAIGN = "fletching:campaign:"
+_TRACE = "fletching:trace:"
+_TRACE_TEXTS = "fletching:tracetexts:"
 
 
 def sendid(name: str) -> str:
@@ -73,9 +76,9 @@ def campaign(id: str) -> str:
     return f"{_CAMPAIGN}{{{id}}}"
 
 
-def is_campaign(key: str) -> bool:
-    """Whether a key is a campaign's first one, by which its counters are written."""
-    return key.startswith(_CAMPAIGN)
+def is_derived(key: str) -> bool:
+    """Whether a target is a campaign's counters or traces, which are made from events only."""
+    return key.startswith((_CAMPAIGN, _TRACE, _TRACE_TEXTS))
 
 
 def bounces(id: str) -> str:
@@ -97,18 +100,6 @@ def links(id: str) -> str:
     return f"fletching:links:{{{id}}}"
 
 
-def providers(id: str) -> str:
-    """kind|provider -> count."""
-    return f"fletching:providers:{{{id}}}"
-
-
-def reasons(id: str) -> str:
-    """Digest of a server's words -> reason, a space, the words; digest|kind|provider -> count;
-    `groups` -> how many digests there are. Words of a reason that found no room have the reason in
-    place of a digest."""
-    return f"fletching:reasons:{{{id}}}"
-
-
 def counted(id: str) -> str:
     """Journal -> sequence number of its last event that is counted; and for sent mail, name of a
     process's count -> how many of it are counted."""
@@ -126,6 +117,27 @@ def seen(id: str) -> str:
 def warnings(id: str) -> str:
     """Warning -> mails that had it."""
     return f"fletching:warnings:{{{id}}}"
+
+
+def trace(id: str) -> str:
+    """What the keys of a campaign's traces begin with; a block number follows (`traces.PER_BLOCK`).
+
+    Entries are lines as in `traces.py`.
+    """
+    return f"{_TRACE}{{{id}}}:"
+
+
+def trace_names(index: int, day: int) -> str:
+    """One of the lists by which messages are found whose mails were accepted on a day.
+
+    Entries: as in `store/tracing.py`.
+    """
+    return f"fletching:tracenames:{{{index}}}:{day}"
+
+
+def trace_texts(day: int) -> str:
+    """Reference -> text that many lines of a day have in common."""
+    return f"{_TRACE_TEXTS}{{{day}}}"
 
 
 def dead(destination: str) -> str:

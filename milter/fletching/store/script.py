@@ -24,9 +24,12 @@ class Script:
         # Redis names a script by its SHA-1. No security depends on it.
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, ask: Ask, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    def run(self, ask: Ask, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
         # Bytes that were not UTF-8 are sent as they came; redis-py cannot do that.
-        sent = [str(argument).encode("utf-8", "surrogateescape") for argument in arguments]
+        sent = [
+            each if isinstance(each, bytes) else str(each).encode("utf-8", "surrogateescape")
+            for each in arguments
+        ]
         try:
             return ask("EVALSHA", self._sha, len(keys), *keys, *sent)
         except NoScriptError:

@@ -49,7 +49,7 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     *(("HSCAN", _KEY, 0), ("HDEL", _KEY, "f"), ("HMGET", _KEY, "f"), ("INFO", "replication")),
     *(("SADD", _KEY, "m"), ("SMEMBERS", _KEY)),
     *(("ZADD", _KEY, "NX", 1, "m"), ("ZREVRANGEBYSCORE", _KEY, "+inf", 0), ("ZREM", _KEY, "m")),
-    *(("RPUSH", _KEY, "v"), ("LRANGE", _KEY, 0, -1)),
+    *(("RPUSH", _KEY, "v"), ("LRANGE", _KEY, 0, -1), ("LLEN", _KEY), ("LPOS", _KEY, "v")),
     *(("XADD", _KEY, "*", "event", "{}"), ("XTRIM", _KEY, "MINID", "0-1"), ("XLEN", _KEY)),
     *(("XRANGE", _KEY, "-", "+"), ("XREVRANGE", _KEY, "+", "-")),
     *(("XGROUP CREATE", _KEY, "g", "$"), ("XGROUP SETID", _KEY, "g", "$")),
@@ -174,11 +174,8 @@ def _scripts(store: Store) -> Iterator[Refusal]:
         "sent.lua": ([campaign, counts, key["counted"]], ["0|mta|list", "a count", 1]),
         "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
-            [
-                *(campaign, counts, key["links"], key["counted"], f"{prefix}bits:"),
-                *(key["providers"], key["reasons"]),
-            ],
-            [*("", "", 0, "opens", "0", 1, "", "", "", "")],
+            [campaign, counts, key["links"], key["counted"], f"{prefix}bits:"],
+            ["", "", 0, "opens", "0", 1, "", ""],
         ),
         "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
         "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
@@ -240,7 +237,7 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
     "bits:confirmed:0",
-    *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
+    *("events", "marks", "counted", "suppressed", "touches", "clock"),
 )
 
 

@@ -61,6 +61,11 @@ class Write:
     ask: Callable[[Ask], Any]
 
 
+def command(*words: str | int | bytes) -> Callable[[Ask], Any]:
+    """A single command, for a `Write`. It must do no harm if it is sent again."""
+    return lambda ask: ask(*words)
+
+
 @dataclass(frozen=True, slots=True)
 class WriteResult:
     """What became of a batch. ``failed``: the error by target; such a target may have it or not.
@@ -100,7 +105,7 @@ def result_of(batch: EventBatch, writes: Sequence[Write], answers: Sequence[Any]
     lost, last = False, 0
     for write, answer in zip(writes, answers, strict=True):
         if isinstance(answer, Exception):
-            if keys.is_campaign(write.target) and _is_permanent(answer):
+            if keys.is_derived(write.target) and _is_permanent(answer):
                 log.counting_failed(write.target, answer)
             else:
                 failed[write.target] = answer

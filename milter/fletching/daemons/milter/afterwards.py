@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fletching import log
 from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
+from fletching.traces import Accepted
 
 GATHER = 0.2
 """Seconds between a mail and its batch. A crash loses at most the lines and counts of that time."""
@@ -32,6 +33,7 @@ class Answered:
     """What to write about one mail. ``facts``: for its log line; empty if that is written already.
 
     ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to the reply.
+    ``message_id``: the field's value. ``recipients``: or what stands for them.
     """
 
     queue_id: str
@@ -42,6 +44,8 @@ class Answered:
     message: Facts | None = None
     warnings: tuple[str, ...] = ()
     untracked: bool = False
+    message_id: bytes = b""
+    recipients: tuple[str, ...] = ()
 
 
 class AnsweredQueue:
@@ -90,6 +94,20 @@ class AnsweredQueue:
             self._wake.clear()
             time.sleep(self._gather)
             self.finish()
+
+
+def accepted(answered: Answered, message: Facts) -> Accepted:
+    """What the trace of an accepted mail begins with."""
+    return Accepted(
+        campaign=message.campaign,
+        number=message.number,
+        seconds=message.sent,
+        queue_id=answered.queue_id,
+        message_id=answered.message_id.strip(b"<>").decode("utf-8", "surrogateescape"),
+        names=answered.recipients,
+        mtaid=message.mtaid,
+        warnings=answered.warnings,
+    )
 
 
 def count_warnings(batch: Sequence[Answered]) -> dict[str, Counter[str]]:

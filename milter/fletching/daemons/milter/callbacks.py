@@ -259,6 +259,7 @@ def _answered(
 ) -> Answered:
     """What to write about the mail, without the mail itself."""
     mail_class = outcome.plan.mail_class
+    message_id = outcome.final.first(b"message-id") if mail_class else None
     return Answered(
         queue_id,
         outcome.verdict,
@@ -268,6 +269,8 @@ def _answered(
         message=outcome.facts,
         warnings=outcome.warnings,
         untracked=outcome.untracked,
+        message_id=message_id.text if message_id else b"",
+        recipients=outcome.plan.logged,
     )
 
 

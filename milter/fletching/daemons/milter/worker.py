@@ -18,7 +18,12 @@ from typing import NoReturn
 
 from fletching import log
 from fletching.config.model import Config
-from fletching.daemons.milter.afterwards import Answered, AnsweredQueue, count_warnings
+from fletching.daemons.milter.afterwards import (
+    Answered,
+    AnsweredQueue,
+    accepted,
+    count_warnings,
+)
 from fletching.daemons.milter.mail import Mail, OpenMails
 from fletching.daemons.process.fork import (
     END_WORKER,
@@ -44,6 +49,7 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
+from fletching.store.tracing import AcceptedTraces
 from fletching.store.warnings import Warnings
 from fletching.tokens import Facts
 
@@ -104,7 +110,7 @@ class Worker:
         """Puts another configuration in force, for mails that begin from now on."""
         with self._changing:
             new, old = setup.config, self._setup.config
-            if (new.redis, new.stats_retention) != (old.redis, old.stats_retention):
+            if _of_store(new) != _of_store(old):
                 self._store = _Store.of(new, self._state_dir)
             self._setup = setup
 
@@ -160,9 +166,9 @@ class Worker:
         self._answered.finish()
 
     def _write(self, batch: Sequence[Answered]) -> bool:
-        """Writes log lines, counters and the warnings of campaigns.
+        """Writes log lines, counters, traces, and the warnings of campaigns.
 
-        Returns whether counts of sent messages are left for Redis.
+        Returns whether counts or traces of sent messages are left for Redis.
         """
         log.mails(
             (each.queue_id, each.verdict is not Verdict.ACCEPT, each.facts)
@@ -179,11 +185,13 @@ class Worker:
         for each in batch:
             if each.verdict is Verdict.ACCEPT and each.message is not None:
                 store.sent.add(each.message)
+                store.traces.add(accepted(each, each.message))
         # These mails are sent. If Redis is down since, their warnings are in the log only.
         with contextlib.suppress(StoreUnavailable):
             for campaign, warnings in count_warnings(batch).items():
                 store.warnings.count(campaign, warnings)
-        return store.sent.write()
+        traces_are_left = store.traces.write()
+        return store.sent.write() or traces_are_left
 
     def is_done(self) -> bool:
         """Whether it has answered its share of mails."""
@@ -202,13 +210,23 @@ class _Store:
     events: EventLog
     warnings: Warnings
     sent: Sent
+    traces: AcceptedTraces
 
     @classmethod
     def of(cls, config: Config, state_dir: Path) -> _Store:
         store = Store(config.redis, state_dir)
         return cls(
-            Campaigns(store, config.stats_retention), EventLog(store), Warnings(store), Sent(store)
+            Campaigns(store, config.stats_retention),
+            EventLog(store),
+            Warnings(store),
+            Sent(store),
+            AcceptedTraces(store, config.trace_memory),
         )
+
+
+def _of_store(config: Config) -> tuple[object, ...]:
+    """What `_Store` is made of."""
+    return config.redis, config.stats_retention, config.trace_memory
 
 
 def _wants_prepared(config: Config) -> bool:

@@ -39,7 +39,7 @@ write."""
 class TrackingService(Service[Opened]):
     """The socket of `web.listen` and its workers. The first process answers no request itself."""
 
-    at_start_only = ("workers", "redis", "state_dir")
+    at_start_only = ("workers", "redis", "state_dir", "trace_memory")
 
     _config: Config
     _socket: HttpSocket
@@ -84,7 +84,8 @@ class TrackingService(Service[Opened]):
         config = self._config
         folder = journal.journal_of(_journals(config), number)
         store = Store(config.redis, config.state_dir)
-        recorder = Recorder(EventLog(store), lambda: Journal(folder, _kept(config)))
+        events = EventLog(store, trace_memory=config.trace_memory)
+        recorder = Recorder(events, lambda: Journal(folder, _kept(config)))
         held = Holding(
             recorder, Touches(store), value.hits.lists, _held(config), number, hold=self._hold
         )
