@@ -22,6 +22,8 @@ from tests.setting import KEYRING, SITE, carried, setup
 from tests.test_corpora import CONTROL, PIXEL, TRACKING, USUAL
 from tests.test_links_corpus import NEWSLETTER, as_reached, dressed
 
+pytestmark = pytest.mark.slow
+
 # A word of each charset that the others lack, or write in other octets.
 GREETINGS = {
     "utf-8": "Žluťoučký",

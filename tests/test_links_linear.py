@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 
+import pytest
 from fletching.links.splices import LinkKind
 from fletching.links.urls import LinkOptions
 
 from tests.cases import for_every
 from tests.effort import calls
 from tests.link_judges import Rewritten, html, plain
+
+pytestmark = pytest.mark.slow
 
 PIXEL = '<img src="https://t.example/open?0" width="1" height="1" alt="">'
 WANTED = LinkOptions(clicks=True, charset="koi8-r")

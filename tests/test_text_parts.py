@@ -32,7 +32,7 @@ PAGE = [*PIECES, *OPEN_TAGS, *MARKS, *TAGS]
 
 
 def twelve_or_more(*tables: list[str]) -> st.SearchStrategy[list[str]]:
-    """Pieces of all tables alike. Two octets choose one: drawn singly, they take ten times as long."""
+    """Pieces of all tables alike. Two octets choose one: single draws take ten times as long."""
 
     def chosen(octets: bytes) -> list[str]:
         pairs = zip(octets[::2], octets[1::2], strict=False)
