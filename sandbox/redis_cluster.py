@@ -32,8 +32,7 @@ class Stores:
 
     def flush(self) -> None:
         """Everything in it is gone."""
-        for server in self.servers:
-            server.client.flushall()
+        self.look.flushall()
 
     def keys(self, pattern: str = "*") -> list[str]:
         """The keys on all of its servers."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,18 +30,33 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def shapes() -> Iterator[Callable[[str], Stores]]:
+    """Redis in either of its shapes, started when it is first wanted: a cluster takes two seconds.
+
+    One for the whole test process. The two fixtures below give it to the tests of a file.
+    """
+    with ExitStack() as stack:
+        yield cache(lambda shape: stack.enter_context(running(shape)))
+
+
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    """One server for the tests of a file, with what the tests before have left."""
-    with RedisServer() as server:
-        yield server
+def redis(shapes: Callable[[str], Stores]) -> RedisServer:
+    """A server, empty for the first test of a file; the others find what is left by those before.
+
+    Who stops it or changes its configuration starts one of his own.
+    """
+    (server,) = shapes("server").servers
+    server.empty()
+    return server
 
 
 @pytest.fixture(scope="module", params=SHAPES)
-def running_store(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    """A Redis in both of its shapes, with what the tests before have left."""
-    with running(request.param) as store:
-        yield store
+def running_store(request: pytest.FixtureRequest, shapes: Callable[[str], Stores]) -> Stores:
+    """As `redis`, in both shapes."""
+    store = shapes(request.param)
+    store.flush()
+    return store
 
 
 @pytest.fixture
