@@ -16,8 +16,10 @@ from fletching.daemons.process import http_server
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Link, Row
+from fletching.store.suppression import Suppression
 
 from sandbox.processes import wait_until
+from tests.stores import shared_store
 
 OPENED = 1_795_248_000
 """2026-11-21 08:00 UTC."""
@@ -84,10 +86,13 @@ def served(
     numbers: Numbers,
     password: str | None = None,
     proxies: Sequence[Network] = (),
+    *,
+    redis: str = "unix:///nowhere",
     **limits: Any,
 ) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
-    shown = Dashboard(numbers, password, proxies, **limits)  # type: ignore[arg-type]
+    suppression = Suppression(shared_store(redis))
+    shown = Dashboard(numbers, suppression, password, proxies, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, stop_timeout=0)
     heard = http_server.listen("127.0.0.1:0").socket

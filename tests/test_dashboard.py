@@ -436,6 +436,7 @@ def test_security_headers(numbers: Numbers, path: str) -> None:
         policy = first["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; ")
         assert "unsafe" not in policy
+        assert "form-action 'self'" in policy
         assert policy != second["Content-Security-Policy"], "a nonce is used once"
 
 

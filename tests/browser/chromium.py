@@ -139,8 +139,17 @@ class Page:
     def go(self, url: str) -> None:
         """Loads an address."""
         self.ask("Page.navigate", url=url)
+        self._wait_for_load(url)
+
+    def follow(self, script: str) -> None:
+        """Runs a script that leads to another page, until that is loaded."""
+        # Later than the answer to this command: a page that is left gives none.
+        self.value(f"void setTimeout(() => {{ {script} }})")
+        self._wait_for_load(script)
+
+    def _wait_for_load(self, what: str) -> None:
         loaded = {"method": "Page.loadEventFired", "sessionId": self._session}
-        self._browser.wait(f"{url} is not loaded", lambda heard: loaded.items() <= heard.items())
+        self._browser.wait(f"{what} is not loaded", lambda heard: loaded.items() <= heard.items())
 
     def resize(self, width: int, height: int) -> None:
         """Makes the window this large, in CSS pixels; a narrow one is a telephone's."""

@@ -5,20 +5,14 @@ All functions raise NoAnswer if Redis does not answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from fletching.admin.asking import asking, store
-from fletching.admin.figures import moment
 from fletching.config import values
 from fletching.config.model import Config
-from fletching.mail.address import is_address
-from fletching.store.suppression import BY_HAND, SuppressedAddress, Suppression
-
-COLUMNS = ("listid", "address", "reason", "since", "source")
-
-_OBSCURED = re.compile(r"[ -~]{1,255}")
+from fletching.policy import lists
+from fletching.store.suppression import BY_HAND, COLUMNS, SuppressedAddress, Suppression
 
 
 class SuppressionError(Exception):
@@ -42,14 +36,13 @@ def found(config: Config, address: str) -> list[dict[str, Any]]:
 def is_known(config: Config, listid: str) -> bool:
     """Whether a Mail Class uses that list, or its suppression list has entries."""
     named = {each.list_id.lower() for each in config.mail_classes.values() if each.list_id}
-    lists = Suppression(store(config)).lists()
-    return listid.lower() in named or listid.lower() in lists
+    known = Suppression(store(config)).lists()
+    return listid.lower() in named or listid.lower() in known
 
 
 def _row(entry: SuppressedAddress) -> dict[str, Any]:
-    since = moment(entry.milliseconds / 1000)
-    cells = (entry.listid, entry.address, entry.reason, since, entry.source or None)
-    return dict(zip(COLUMNS, cells, strict=True))
+    row: dict[str, Any] = dict(zip(COLUMNS, entry.cells, strict=True))
+    return row | {"source": entry.source or None}
 
 
 def check_list(listid: str) -> None:
@@ -65,11 +58,10 @@ def check_address(address: str, obscured: bool) -> None:
 
     ``obscured``: a value of X-GreenArrow-Obscured-Email is allowed, too.
     """
-    if is_address(address) or (obscured and _OBSCURED.fullmatch(address)):
-        return
-    if obscured:
-        raise SuppressionError("must be a mail address, or 1 to 255 printable ASCII characters")
-    raise SuppressionError("must be a bare mail address such as name@example.com")
+    try:
+        lists.check_suppressible(address, obscured=obscured)
+    except ValueError as error:
+        raise SuppressionError(str(error)) from None
 
 
 @asking()

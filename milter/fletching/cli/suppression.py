@@ -68,7 +68,8 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
     Example:
       fletching suppression export t100 > t100.csv
     """
-    from fletching.admin.suppression import COLUMNS, rows
+    from fletching.admin.suppression import rows
+    from fletching.store.suppression import COLUMNS
 
     config = load_or_fail(config_path)
     with answered():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from fletching.mail.address import is_address
 from fletching.policy import offers
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import RankedOffers
@@ -9,6 +12,8 @@ from fletching.policy.plan import Unsubscribe
 
 ONE_CLICK = "List-Unsubscribe=One-Click"
 """RFC 8058 section 3.2."""
+
+_OBSCURED = re.compile(r"[ -~]{1,255}")
 
 
 def unsubscribe(
@@ -58,6 +63,18 @@ def suppress(
         decisions.record(offers.SUPPRESS.name, "off", source)
         return "off"
     return decisions.choose(ranked, offers.SUPPRESS) or "off"
+
+
+def check_suppressible(address: str, *, obscured: bool) -> None:
+    """Raises ValueError if no mail could be to a recipient that is on a suppression list so.
+
+    ``obscured``: a value of X-GreenArrow-Obscured-Email is allowed, too.
+    """
+    if is_address(address) or (obscured and _OBSCURED.fullmatch(address)):
+        return
+    if obscured:
+        raise ValueError("must be a mail address, or 1 to 255 printable ASCII characters")
+    raise ValueError("must be a bare mail address such as name@example.com")
 
 
 def _custom_post(url: str, ranked: RankedOffers, decisions: Decisions) -> str | None:

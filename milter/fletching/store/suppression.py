@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -33,12 +34,16 @@ BY_HAND = "by_hand"
 
 WEB, MAIL, LOG = "web", "mail", "log"
 COMMAND, IMPORT, DASHBOARD = "command", "import", "dashboard"
+COLUMNS = ("listid", "address", "reason", "since", "source")
+"""The columns of an entry, for people and in CSV."""
+
 SOURCES = (WEB, MAIL, LOG, COMMAND, IMPORT, DASHBOARD)
 """Where an entry comes from: a request to the web service, a returned or mailed message, Postfix's
 log; or the operator, by a command, an imported file or the dashboard."""
 
 _REMOVED = "removed"
 _AT_ONCE = 1000
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,6 +63,15 @@ class SuppressedAddress:
     def value(self) -> str:
         """Reason and source as the value of the entry ends."""
         return f"{self.reason} {self.source}".rstrip()
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Texts for `COLUMNS`. The time is in RFC 3339, UTC, to the second."""
+        since = datetime.fromtimestamp(self.milliseconds // 1000, UTC)
+        return (
+            *(self.listid, self.address, self.reason),
+            *(since.strftime("%Y-%m-%dT%H:%M:%SZ"), self.source),
+        )
 
 
 class Suppression:
@@ -139,22 +153,41 @@ class Suppression:
         """The ListIDs that have entries, or had some, sorted."""
         return sorted(self._store.ask(lambda client: client.smembers(keys.SUPPRESSION)))
 
+    def sizes(self) -> list[tuple[str, int]]:
+        """The ListIDs, sorted, each with its number of entries and of removed entries together."""
+        found = self.lists()
+        sizes: list[int] = []
+        for start in range(0, len(found), _AT_ONCE):
+            sizes += self._pipelined(
+                "hlen", [(_key(listid),) for listid in found[start:][:_AT_ONCE]]
+            )
+        return list(zip(found, sizes, strict=True))
+
+    def page(self, listid: str, cursor: int = 0) -> tuple[list[SuppressedAddress], int]:
+        """About a hundred entries of a list, and the cursor of the next ones; 0 at the end."""
+        plain = _plain(listid)
+        after, page = self._store.ask(lambda client: client.hscan(_key(plain), cursor, count=_PAGE))
+        entries = [_entry(plain, *each) for each in page.items() if reason_in(each[1])]
+        return sorted(entries), int(after)
+
     def of_address(self, address: str) -> Iterator[SuppressedAddress]:
         """The entries of an address in all lists, many lists in each round trip."""
         plain, lists = _plain(address), self.lists()
         for start in range(0, len(lists), _AT_ONCE):
             page = lists[start : start + _AT_ONCE]
-            for listid, value in zip(page, self._values(page, plain), strict=True):
+            values = self._pipelined("hget", [(_key(listid), plain) for listid in page])
+            for listid, value in zip(page, values, strict=True):
                 if value is not None and reason_in(value):
                     yield _entry(listid, plain, value)
 
-    def _values(self, lists: Sequence[str], address: str) -> list[str | None]:
-        def ask(client: Any) -> list[str | None]:
+    def _pipelined(self, command: str, arguments: Sequence[tuple[str, ...]]) -> list[Any]:
+        """The answers to a command for many lists, in one round trip."""
+
+        def ask(client: Any) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
-            for listid in lists:
-                pipeline.hget(_key(listid), address)
-            values: list[str | None] = pipeline.execute()
-            return values
+            for each in arguments:
+                getattr(pipeline, command)(*each)
+            return list(pipeline.execute())
 
         return self._store.ask(ask)
 

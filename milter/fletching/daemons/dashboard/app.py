@@ -1,8 +1,8 @@
 """The dashboard: statistics for the operator, live, on a listener of its own.
 
-Here live the ASGI application and the access rules. It reads `Statistics` and nothing else: no key,
-no event, no mail. What a page looks like is in `pages.py`, what an open page is sent in `live.py`;
-its password and its process, in `main.py`.
+Here live the ASGI application and the access rules. What a page looks like is in `pages.py`, what
+an open page is sent in `live.py`, what changes suppression lists in `suppression.py`; its password
+and its process, in `main.py`.
 
 Access: without `web.admin_password_file`, everyone who reaches the listener, which must be loopback
 or a Unix socket; else everyone with the password (RFC 7617, any user name).
@@ -24,11 +24,13 @@ from fletching import log
 from fletching.daemons.dashboard import live, pages
 from fletching.daemons.dashboard.guesses import Guesses
 from fletching.daemons.dashboard.request import Message, NotFound, Receive, Request, Send
+from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Dimension
 from fletching.store.statistics import Statistics
+from fletching.store.suppression import Suppression
 
 DAEMON = "dashboard"
 
@@ -50,6 +52,7 @@ class Dashboard:
     def __init__(
         self,
         statistics: Statistics,
+        suppression: Suppression,
         password: str | None,
         proxies: Sequence[visitor.Network] = (),
         *,
@@ -61,6 +64,7 @@ class Dashboard:
         self._guesses = guesses or Guesses()
         self._away = LogLimit(_LOG_EVERY)
         self._statistics = statistics
+        self._suppression = SuppressionPages(suppression)
         self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
         self._streams, self._most_streams = 0, most_streams
 
@@ -88,6 +92,8 @@ class Dashboard:
             await request.error(429, "Too many wrong passwords", text, after)
         elif not self._may_see(request):
             await self._refuse(request)
+        elif request.path == PATH or request.path.startswith(f"{PATH}/"):
+            await self._suppression.answer(request)
         elif request.method not in ("GET", "HEAD"):
             await request.error(405, "Method not allowed", "Use GET or HEAD.", _ALLOW)
         elif request.path == "/":

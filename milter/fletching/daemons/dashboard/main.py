@@ -22,6 +22,7 @@ from fletching.daemons.process.listener import ListenError
 from fletching.daemons.process.supervise import Child
 from fletching.store.connection import Store
 from fletching.store.statistics import Statistics
+from fletching.store.suppression import Suppression
 
 SHORTEST_PASSWORD = 12
 
@@ -85,8 +86,10 @@ class DashboardService(Service[Opened]):
 
 def _live(config: Config, listening: HttpSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
     """The worker. ``config``: that of the start, with the Redis server and the trusted proxies."""
-    statistics = Statistics(Store(config.redis, config.state_dir), value.config.measured)
-    dashboard = Dashboard(statistics, value.password, _web(config).trusted_proxies)
+    store = Store(config.redis, config.state_dir)
+    statistics = Statistics(store, value.config.measured)
+    proxies = _web(config).trusted_proxies
+    dashboard = Dashboard(statistics, Suppression(store), value.password, proxies)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:

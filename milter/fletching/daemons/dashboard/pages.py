@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fletching.figures import TITLES, by_span, minute, share
 from fletching.store.counts import Campaign, Dimension, Link, Row
+from fletching.store.suppression import SuppressedAddress
 
 MOST_CAMPAIGNS = 100
 """Campaigns on a page."""
@@ -35,6 +36,7 @@ def _titled(*names: str) -> tuple[tuple[str, str], ...]:
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
+    ("/suppression", "Suppression"),
 )
 _BY_RECIPIENTS = _titled(
     *("sent", "unique_opens", "confirmed_opens", "opens", "privacy_opens"),
@@ -195,6 +197,30 @@ def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> st
     """All statistics by one of `BREAKDOWNS`."""
     table = Table(BREAKDOWNS[what], "Name", _titles(_COLUMNS), _rows(found))
     return _page("by.html", f"/by/{what}", nonce, now, live="", table=table)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """What the page of suppression lists shows: an address, a list, or all lists.
+
+    ``listid``: None if not one list is shown; empty for mail without a ListID. ``after``: the
+    cursor of its next entries, 0 for none. ``sizes``: ListIDs and their numbers of entries.
+    ``number``: the page of them; ``more``: there is another one.
+    """
+
+    address: str = ""
+    listid: str | None = None
+    entries: Sequence[SuppressedAddress] = ()
+    after: int = 0
+    sizes: Sequence[tuple[str, int]] = ()
+    number: int = 1
+    more: bool = False
+
+
+def suppression(shown: Suppressed, nonce: str) -> str:
+    """The page of suppression lists."""
+    rows = [(each, minute(each.milliseconds / 1000)) for each in shown.entries]
+    return _page("suppression.html", "/suppression", nonce, 0, live="", shown=shown, rows=rows)
 
 
 def error(title: str, text: str, nonce: str) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fletching.daemons.dashboard import pages
 
@@ -21,9 +22,12 @@ Render = Callable[[str], str]
 
 _PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
 _HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
+_CSV = b"text/csv; charset=utf-8"
+_LARGEST_FORM = 8192
 _HEADERS = (
     (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
+    # With no-referrer, browsers would send a form with `Origin: null`.
+    (b"referrer-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -33,7 +37,7 @@ _HEADERS = (
 )
 _POLICY = (
     "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; img-src data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -49,6 +53,7 @@ class Request:
         self.path = str(scope["path"])
         page = _PAGE.fullmatch(scope["query_string"])
         self.page_number = int(page[1]) if page else 1
+        self.query = _fields(scope["query_string"])
         self.client = str((scope.get("client") or ("",))[0])
         self._headers = tuple(scope["headers"])
         self._receive = receive
@@ -63,6 +68,40 @@ class Request:
     def values(self, name: bytes) -> list[bytes]:
         """All values of a header: some proxies add a field to one that the client sent."""
         return [bytes(value) for found, value in self._headers if found == name]
+
+    @property
+    def is_of_another_site(self) -> bool:
+        """Whether a page of another site may have made the browser send this.
+
+        Browsers add Sec-Fetch-Site where TLS or loopback protects it, and Origin to every POST.
+        """
+        site = self.header(b"sec-fetch-site")
+        if site:
+            return site != b"same-origin"
+        host = self.header(b"host")
+        return not host or self.header(b"origin") not in (b"http://" + host, b"https://" + host)
+
+    async def form(self) -> Mapping[str, str]:
+        """The fields of the form in the body. Raises ValueError if that is too large or cut."""
+        body, more = b"", True
+        while more:
+            message = await self._receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > _LARGEST_FORM or message["type"] == "http.disconnect":
+                raise ValueError("no form of at most 8 KiB")
+        return _fields(body)
+
+    async def redirect(self, path: str) -> None:
+        """Sends the browser to a page, after a change."""
+        await self._begin(303, _HTML, (b"location", path.encode("ascii")))
+        await self._body("")
+
+    async def download(self, name: str, pieces: AsyncIterator[str]) -> None:
+        """Responds with a CSV file. ``name``: ASCII, without quotes."""
+        disposition = f'attachment; filename="{name}"'.encode("ascii")
+        await self._begin(200, _CSV, (b"content-disposition", disposition))
+        await self._send_all(pieces)
 
     async def page(self, render: Render) -> None:
         """Responds with a page, or with 404."""
@@ -120,3 +159,11 @@ class Request:
 
     async def _body(self, text: str, *, more: bool = False) -> None:
         await self._send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+
+
+def _fields(encoded: bytes) -> Mapping[str, str]:
+    """The fields of a form or a query; of equal names the last one. Nothing if it has too many."""
+    try:
+        return dict(parse_qsl(encoded.decode("latin-1"), keep_blank_values=True, max_num_fields=20))
+    except ValueError:
+        return {}
