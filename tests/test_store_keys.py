@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fletching import events
@@ -82,7 +83,7 @@ def test_one_function_or_constant_for_each_key_of_the_table() -> None:
 def test_keys_of_a_campaign_share_its_slot() -> None:
     of_campaign = (
         *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
-        keys.trace,
+        *(keys.trace, keys.providers, keys.reasons),
     )
     for name in of_campaign:
         assert slot(name(A)) == slot(keys.campaign(A)), name
@@ -109,7 +110,8 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     assert Campaigns(opened).campaign_of(question)
     log, sent = EventLog(opened, trace_memory=86400), Sent(opened)
     log.create_group("shop", "0")
-    happened = [event(1), event(2, events.UNSUBSCRIBE)]
+    bounce = replace(event(3, events.BOUNCE), details={"bounce_type": "h"})
+    happened = [event(1), event(2, events.UNSUBSCRIBE), bounce]
     runs = log.state([]).runs
     assert runs
     lines = [JournalLine(number, each, each.json()) for number, each in enumerate(happened, 1)]

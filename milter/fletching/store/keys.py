@@ -14,6 +14,8 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:bounces:{<id>}:<block>   list        campaigns           with the bounce memory
     fletching:counts:{<id>}            hash        counting, sent      with the campaign
     fletching:links:{<id>}             hash        counting            with the campaign
+    fletching:providers:{<id>}         hash        counting            with the campaign
+    fletching:reasons:{<id>}           hash        counting            with the campaign
     fletching:counted:{<id>}           hash        counting, sent      with the campaign
     fletching:seen:{<id>}:<kind>:...   string      counting            with the campaign
     fletching:warnings:{<id>}          hash        warnings            with the campaign
@@ -98,6 +100,18 @@ def counts(id: str) -> str:
 def links(id: str) -> str:
     """Digest of a link -> URL; digest|kind -> count."""
     return f"fletching:links:{{{id}}}"
+
+
+def providers(id: str) -> str:
+    """kind|provider -> count."""
+    return f"fletching:providers:{{{id}}}"
+
+
+def reasons(id: str) -> str:
+    """Digest of a server's words -> reason, a space, the words; digest|kind|provider -> count;
+    `groups` -> how many digests there are. Words of a reason that found no room have the reason in
+    place of a digest."""
+    return f"fletching:reasons:{{{id}}}"
 
 
 def counted(id: str) -> str:
