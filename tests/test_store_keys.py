@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fletching import events
+from fletching.config.sections import Bounces
+from fletching.events import Event
 from fletching.numbering import Question
 from fletching.store import keys
+from fletching.store.bad_addresses import BadAddresses
 from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
@@ -93,12 +96,26 @@ def test_stream_and_its_journals_share_a_slot() -> None:
     assert slot(keys.JOURNALS) == slot(keys.EVENTS)
 
 
+def test_failures_of_all_addresses_share_a_slot_with_those_that_are_due() -> None:
+    assert slot(keys.FAILURES + keys.of_address("t{1}", "{a}@b")) == slot(keys.DUE)
+
+
+def test_reported_addresses_are_in_the_slot_of_the_stream() -> None:
+    assert slot(keys.REPORTED) == slot(keys.EVENTS)
+
+
 def test_touches_of_all_messages_share_a_slot() -> None:
     assert slot(keys.touches("a:1")) == slot(keys.touches("b:2"))
 
 
 def test_acl_covers_every_key() -> None:
     assert f" ~{keys.PREFIX}* " in acl()
+
+
+def bounce_of(recipient: str, type: str) -> Event:
+    found = event(3, events.BOUNCE)
+    facts = replace(found.facts, email=f"{recipient}@example.com")
+    return replace(found, facts=facts, details={"bounce_type": type})
 
 
 def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
@@ -108,14 +125,18 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     record = (("email", "r@example.com"),)
     question = Question("news1", "News", "1", "", 1_795_248_000, 86400, A, record, 86400)
     assert Campaigns(opened).campaign_of(question)
-    log, sent = EventLog(opened, trace_memory=86400), Sent(opened)
+    thresholds = Bounces(hard=1, soft=2)
+    log = EventLog(opened, trace_memory=86400, thresholds=lambda _: thresholds)
+    sent = Sent(opened)
     log.create_group("shop", "0")
-    bounce = replace(event(3, events.BOUNCE), details={"bounce_type": "h"})
-    happened = [event(1), event(2, events.UNSUBSCRIBE), bounce]
+    bounces = [bounce_of("a", "h"), bounce_of("b", "s")]
+    happened = [event(1), event(2, events.UNSUBSCRIBE), *bounces]
     runs = log.state([]).runs
     assert runs
     lines = [JournalLine(number, each, each.json()) for number, each in enumerate(happened, 1)]
     assert log.write(EventBatch(lines, "a journal", runs)).is_complete
+    assert BadAddresses(opened).report() == 1
+    log.append([bounce_of("c", "h")])
     log.add_dead_letters("shop", [(*log.take("shop", "one", 1, 10)[0], "refused")])
     sent.add(Facts(A, 1, "News", "1", "t100", "", "", "a", 1_795_248_000))
     assert not sent.write()
