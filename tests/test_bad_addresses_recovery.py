@@ -56,7 +56,7 @@ class Host:
     """A process that records, and what its journal holds."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        log = EventLog(open_store(url), frozenset([DELIVERY]), lambda _: Bounces())
+        log = EventLog(open_store(url), frozenset([DELIVERY]), thresholds=lambda _: Bounces())
         self._recorder = Recorder(log, lambda: Journal(folder, KEPT))
 
     def record(self, happened: Sequence[Event]) -> None:
