@@ -182,6 +182,13 @@ def test_message_to_several_recipients_has_an_event_for_each_and_names_none() ->
     assert not any("example.net" in event.json() for event in found)
 
 
+def test_recipient_whose_mail_is_only_delayed_has_no_event() -> None:
+    bounced = ReturnedRecipient("a@example.net", UNKNOWN)
+    delayed = ReturnedRecipient("b@example.net", UNKNOWN, is_delayed=True)
+    (event,) = events_of(mail(Kind.BOUNCE, bounced, delayed), None, MOMENT)
+    assert event.facts.email == "a@example.net"
+
+
 def test_mail_that_is_not_attributed_names_an_address_and_no_message() -> None:
     named = [ReturnedRecipient("a@example.net", UNKNOWN), ReturnedRecipient("", UNKNOWN)]
     for kind in (Kind.BOUNCE, Kind.COMPLAINT):

@@ -227,7 +227,7 @@ def every_entry() -> dict[str, Entry]:
 
 @for_every(every_entry)
 def test_every_entry_matches_its_own_words(entry: Entry) -> None:
-    text = f" {' and '.join(part.strip() for part in entry.parts)} "
+    text = f" {' and '.join(part.strip() for part in entry.parts)} $ "
     assert entry.matches(text)
     assert Table((entry,)).first(text) is entry
 
@@ -245,8 +245,12 @@ def test_no_entry_is_hidden_by_another_reason() -> None:
 MATCHES = {
     "case and punctuation": ("user unknown", "550 User, 'unknown'!", True),
     "beginning of a word": ("rbl", "see the marble", False),
-    "anywhere": ("*rbl.", "see http://xrbl.example", True),
+    "anywhere": ("*rbl", "see http://xrbl.example", True),
     "gap": ("user .. not listed", "User joe@a.example (Joe) not listed", True),
+    "end": ("rejected $", "550 <a@b.example>: rejected.", True),
+    "not at the end": ("rejected $", "550 rejected: wait", False),
+    "a colon where a word is missing": ("550 : user", "550 : User unknown", True),
+    "a colon behind a word": ("550 : user", "550: User unknown", False),
     "gap in order": ("user .. not listed", "not listed: user", False),
 }
 
@@ -254,7 +258,7 @@ MATCHES = {
 @for_every(MATCHES)
 def test_words_match(words: str, text: str, matches: bool) -> None:
     (entry,) = entries(Reason.OTHER, "", words)
-    assert entry.matches(f" {plain(text)} ") is matches
+    assert entry.matches(f" {plain(text)} $ ") is matches
 
 
 @given(st.sampled_from(["", "5.1.1", "4.7.650", "9.9", "5..", "x"]), st.text(max_size=300))

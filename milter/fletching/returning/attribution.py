@@ -169,12 +169,13 @@ def events_of(mail: ReturnedMail, facts: Facts | None, moment: Moment) -> list[E
 
 def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRecipient]:
     """The recipients that have an event each."""
+    recipients = tuple(each for each in mail.recipients if not each.is_delayed)
     if facts is None:
-        return [each for each in mail.recipients if each.email]
+        return [each for each in recipients if each.email]
     if not facts.email:
-        return mail.recipients or (ReturnedRecipient(""),)
-    ours = [each for each in mail.recipients if each.email.lower() == facts.email.lower()]
-    return (*ours, *mail.recipients, ReturnedRecipient(""))[:1]
+        return recipients or (ReturnedRecipient(""),)
+    ours = [each for each in recipients if each.email.lower() == facts.email.lower()]
+    return (*ours, *recipients, ReturnedRecipient(""))[:1]
 
 
 def _bounce(

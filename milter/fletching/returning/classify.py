@@ -11,7 +11,7 @@ bounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from fletching.returning import (
     reply_codes,
     status_codes,
 )
-from fletching.returning.entries import Entry, Table, plain
+from fletching.returning.entries import MANY, Entry, Table, plain
 from fletching.returning.returned import BounceType, Failure, Reason
 
 LONGEST = 1000
@@ -70,7 +70,7 @@ _REPLY = re.compile(r"(?<![\d.])([245][0-5]\d)(?![\d.]*\d)(?=[ -]|$)")
 _REPLY_START = re.compile(r"(?:smtp; ?)?([245][0-5]\d)(?=[ =:.#-]|$)", re.IGNORECASE)
 _HOST_SAID = re.compile(r"host \S+ (?:said|refused to talk to me): ")
 _REFUSED_TO_TALK = "refused to talk to me: "
-_IN_REPLY = re.compile(r"\(in reply to (?:end of )?([A-Z]+)")
+_IN_REPLY = re.compile(r"\(in reply to (?:end of )?([A-Z]+)[^()]{0,40}\)")
 # What IronPort writes before the server's own words.
 _PREFACE = re.compile(r"5\.[13]\.0 - (?:Unknown address error|Other mail system problem)")
 
@@ -87,12 +87,16 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What a server said, prepared for the tables. ``command``: what it replied to, or empty."""
+    """What a server said, prepared for the tables.
+
+    ``command``: what it replied to, or empty. ``is_policy``: it gave a status code of policy.
+    """
 
     status: str
     code: int
     text: str
     command: str
+    is_policy: bool
 
     @property
     def is_temporary(self) -> bool:
@@ -106,11 +110,11 @@ class _Reply:
     @property
     def plain(self) -> str:
         """The words, after the codes and between blanks (`entries.py`)."""
-        text = _PREFACE.sub("", _HOST_SAID.sub("", self.text))
+        text = _PREFACE.sub("", _HOST_SAID.sub("", _IN_REPLY.sub("", self.text)))
         if self.code:
             # The code that repeats at each line of a reply.
             text = re.sub(rf"(?<=\s){self.code}[ -](?:[245]\.\d+\.\d+\b)?", " ", text)
-        return f" {self.code or ''} {self.status} {plain(text)} "
+        return f" {self.code or ''} {self.status} {plain(text)} $ "
 
 
 def classify(
@@ -123,13 +127,33 @@ def classify(
     also with what Postfix puts around them. ``command``: the SMTP command that was refused (CONN,
     HELO, MAIL, RCPT, DATA) where it is known; Postfix says it in the text.
     """
-    reply = _reply(status, code, text, command)
+    return classify_first(status, code, (text,), rules=rules, command=command)
+
+
+def classify_first(
+    status: str, code: int, texts: Sequence[str], *, rules: Iterable[Rule] = (), command: str = ""
+) -> Failure:
+    """Why a mail was not delivered, by several texts: the best first.
+
+    The words and the exact codes of the first are looked up before the words of the others, and
+    vague words and generic codes last. ``texts``: at least one. The failure has the first text.
+    """
+    replies = [_reply(status, code, text, command) for text in texts]
     for rule in rules:
-        if decision := rule.decide(reply.text):
-            reason, type_ = decision
-            return _failure(reply, reason, f"rule {rule.name}", type_)
-    reason, entry = _looked_up(reply)
-    return _failure(reply, reason, entry)
+        for reply in replies:
+            if decision := rule.decide(reply.text):
+                reason, type_ = decision
+                return _failure(replies, reply, reason, f"rule {rule.name}", type_)
+    for look_up, looked_at in (
+        (_certain, replies[:1]),
+        (_coded, replies[:1]),
+        (_certain, replies[1:]),
+        (_vague, replies),
+    ):
+        for reply in looked_at:
+            if found := look_up(reply):
+                return _failure(replies, reply, *found)
+    return _failure(replies, replies[0], Reason.OTHER, "no entry")
 
 
 def bounce_type(reason: Reason, is_temporary: bool) -> BounceType:
@@ -145,35 +169,50 @@ def _reply(status: str, code: int, text: str, command: str) -> _Reply:
     said = _HOST_SAID.sub("", text)
     found = _REPLY_START.match(said) or _REPLY.search(said)
     code = code or (int(found[1]) if found else 0)
-    if not status or status.endswith(".0.0"):
-        in_text = _STATUS.search(said)
-        status = in_text[1] if in_text else status
+    in_text = _STATUS.search(said)
+    if in_text and (not status or status.endswith(".0.0")):
+        status = in_text[1]
     if asked := _IN_REPLY.search(text):
         command = command or asked[1]
     elif _REFUSED_TO_TALK in text:
         command = command or "CONN"
-    return _Reply(status, code, text, command)
+    is_policy = in_text is not None and ".7." in in_text[1]
+    return _Reply(status, code, text, command, is_policy)
 
 
-def _looked_up(reply: _Reply) -> tuple[Reason, str]:
-    """The reason, and the table entry that gives it."""
-    text = reply.plain
-    if found := _CERTAIN.first(text):
-        return _in_context(found.reason, reply), _shown(found)
+def _certain(reply: _Reply) -> tuple[Reason, str] | None:
+    """What words that mean one thing say."""
+    found = _CERTAIN.first(reply.plain)
+    if found is None:
+        return None
+    # A provider's own words mean the same whenever it says them.
+    reason = _in_context(found.reason, reply) if found.source == MANY else found.reason
+    return reason, _shown(found)
+
+
+def _coded(reply: _Reply) -> tuple[Reason, str] | None:
+    """What an enhanced status code says that means one thing."""
     if reason := status_codes.reason(reply.status, status_codes.SPECIFIC):
         return _in_context(reason, reply), f"status {reply.status}"
+    return None
+
+
+def _vague(reply: _Reply) -> tuple[Reason, str] | None:
+    """What the refused command, vague words and generic codes say."""
+    if coded := _coded(reply):
+        return coded
     if reply.command in ("CONN", "EHLO", "HELO"):
         return Reason.BLOCKED, f"refused after {reply.command}"
     if reply.command == "MAIL":
         return Reason.SENDER_REJECTED, "refused after MAIL"
-    vague = _VAGUE.first(text)
+    vague = _VAGUE.first(reply.plain)
     if vague and (vague.reason not in _HARD or reply.is_about_the_address):
         return _in_context(vague.reason, reply), _shown(vague)
     if reason := status_codes.reason(reply.status, status_codes.GENERIC):
         return reason, f"status {reply.status}"
     if reply.code in reply_codes.REPLIES:
         return reply_codes.REPLIES[reply.code], f"reply code {reply.code}"
-    return Reason.OTHER, "no entry"
+    return None
 
 
 def _shown(entry: Entry) -> str:
@@ -182,8 +221,9 @@ def _shown(entry: Entry) -> str:
 
 def _in_context(reason: Reason, reply: _Reply) -> Reason:
     """The reason, with regard to when the server said so, and whether it may change its mind."""
-    if reason is Reason.USER_UNKNOWN and reply.command == "DATA":
-        # The server accepted the address before it saw the mail.
+    if reason is Reason.USER_UNKNOWN and (reply.command == "DATA" or reply.is_policy):
+        # The server accepted the address before it saw the mail, or it says that its policy
+        # forbids the mail: the address may be good.
         return Reason.RECIPIENT_FILTERED
     if reason is Reason.NO_MAIL_SERVICE and reply.command == "CONN":
         # It serves others.
@@ -194,13 +234,21 @@ def _in_context(reason: Reason, reply: _Reply) -> Reason:
     return reason
 
 
-def _failure(reply: _Reply, reason: Reason, entry: str, type_: BounceType | None = None) -> Failure:
-    digits = reply.status.replace(".", "")
+def _failure(
+    replies: Sequence[_Reply],
+    decisive: _Reply,
+    reason: Reason,
+    entry: str,
+    type_: BounceType | None = None,
+) -> Failure:
+    status = next((each.status for each in replies if each.status), "")
+    code = next((each.code for each in replies if each.code), 0)
+    digits = status.replace(".", "")
     return Failure(
-        type_ or bounce_type(reason, reply.is_temporary),
+        type_ or bounce_type(reason, decisive.is_temporary),
         reason,
-        reply.status,
-        reply.code or (int(digits) if digits.isdigit() else 0),
-        reply.text,
+        status,
+        code or (int(digits) if digits.isdigit() else 0),
+        next((each.text for each in replies if each.text), ""),
         entry,
     )

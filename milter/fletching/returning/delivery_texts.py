@@ -10,15 +10,13 @@ for many things.
 
 from __future__ import annotations
 
-from fletching.returning.entries import Entry, entries
+from fletching.returning.entries import MANY, Entry, entries
 from fletching.returning.returned import Reason
-
-_ANY = "many"
 
 TEXTS: tuple[Entry, ...] = (
     *entries(
         Reason.NETWORK,
-        _ANY,
+        MANY,
         """
         connection timed out | connection timeout | connection refused | connection reset |
         connection lost | connection dropped | connection closed | connection failed |
@@ -47,7 +45,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.SYSTEM,
-        _ANY,
+        MANY,
         """
         internal error | internal server error | internal system error | internal software |
         internal failure | system error | system config error | system failure |
@@ -75,7 +73,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.EXPIRED,
-        _ANY,
+        MANY,
         """
         delivery time expired | delivery expired | message expired | envelope expired |
         message too old | message is too old | message timeout | queue too long |
@@ -84,46 +82,45 @@ TEXTS: tuple[Entry, ...] = (
         not been delivered within | multiple retries | after multiple attempts | maximum retries |
         retry timeout exceeded | retry time not reached | retries exceeded | retry limit |
         retry count | unable to deliver this message after | undeliverable for | undelivered for |
-        cannot send message for | cant send message for | giving up | gave up |
-        delivery timed out | delivery timeout | lifetime | time to live |
-        resources temporarily unavailable | will retry until |
+        cannot send message for | cant send message for | delivery timed out | delivery timeout |
+        lifetime | time to live | resources temporarily unavailable | will retry until |
         this is only a notification about a delay | has been delayed
         """,
     ),
 )
 
 VAGUE: tuple[Entry, ...] = (
-    *entries(Reason.POLICY, _ANY, "access denied | access is denied | not allowed to access"),
+    *entries(Reason.POLICY, MANY, "access denied | access is denied | not allowed to access"),
     *entries(
         Reason.USER_UNKNOWN,
-        _ANY,
+        MANY,
         """
         mailbox unavailable | mailbox not available | mailbox is unavailable |
-        recipient address rejected | recipient rejected | recipient denied |
+        recipient address rejected $ | recipient rejected | recipient denied |
         recipient not allowed | recipient not accepted | recipient is not accepted |
-        recipient cannot be | rcpt to .. rejected | address rejected | addressee rejected |
+        recipient cannot be | rcpt to .. rejected | address rejected $ | addressee rejected |
         does not exist | doesnt exist
         """,
     ),
     *entries(
-        Reason.SPAM, _ANY, "message rejected | mail rejected | message refused | email rejected"
+        Reason.SPAM, MANY, "message rejected | mail rejected | message refused | email rejected"
     ),
     *entries(
         Reason.BLOCKED,
-        _ANY,
+        MANY,
         "blocked | service not available | connection from | refused by | host rejected",
     ),
     *entries(
         Reason.POLICY,
-        _ANY,
+        MANY,
         """
         denied | rejected | refused | not allowed | not permitted | prohibited | forbidden |
-        policy | security | restricted | not accepted
+        restricted | not accepted
         """,
     ),
     *entries(
         Reason.SYSTEM,
-        _ANY,
+        MANY,
         "service unavailable | transaction failed | unexpected error | failure writing",
     ),
 )

@@ -2,7 +2,8 @@
 
 The words are matched without case, punctuation and repeated blanks. They begin where a word of the
 text begins; ``*`` before them: anywhere, for parts of URLs and codes. `` .. `` stands for any text
-in between. A text begins with reply code and enhanced status code, so an entry may name them, too.
+in between, ``$`` for the end. A text begins with reply code and enhanced status code, so an entry
+may name them, too.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from itertools import chain
 
 from fletching.returning.returned import Reason
 
+MANY = "many"
+"""The source of words that many mail servers use."""
+
 _SPACING = str.maketrans(dict.fromkeys('()<>[]{}|"`^~\\:;,!?*-', " "))
 _APOSTROPHES = str.maketrans(dict.fromkeys("'\u2018\u2019\u00b4"))
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
+_LONE_COLON = re.compile(r"(?<= ):(?= )")
 _GAP = ".."
 _BEGINNING = 2
 _BEGINNINGS = re.compile(rf"(?<= )(?=(.{{{_BEGINNING}}}))")
@@ -76,8 +81,10 @@ def entries(reason: Reason, source: str, lines: str) -> tuple[Entry, ...]:
 def plain(text: str) -> str:
     """Words in lower case with one blank between them; ``@`` for an address, which says nothing."""
     text = _WORD.sub(lambda word: "@" if "@" in word[0] else word[0], text)
+    # As in `550 : user unknown`, where an address is missing.
+    text = _LONE_COLON.sub("colon", text)
     text = text.lower().translate(_APOSTROPHES).translate(_SPACING)
-    return " ".join(text.split())
+    return " ".join(text.split()).replace(". ", " ").rstrip(".")
 
 
 def _parts(line: str) -> list[str]:

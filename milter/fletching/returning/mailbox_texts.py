@@ -7,15 +7,13 @@ OpenSMTPD, Exchange, Domino and the filters in front of them, as it is quoted in
 
 from __future__ import annotations
 
-from fletching.returning.entries import Entry, entries
+from fletching.returning.entries import MANY, Entry, entries
 from fletching.returning.returned import Reason
-
-_ANY = "many"
 
 TEXTS: tuple[Entry, ...] = (
     *entries(
         Reason.MAILBOX_FULL,
-        _ANY,
+        MANY,
         """
         mailbox full | mailbox is full | mail box full | mail box is full |
         mailbox for .. is full | mailbox of .. is full | mailbox .. is full | mailfolder is full |
@@ -42,7 +40,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.MAILBOX_DISABLED,
-        _ANY,
+        MANY,
         """
         account is disabled | account disabled | account has been disabled |
         account you tried to reach is disabled | account that you tried to reach is disabled |
@@ -79,7 +77,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.MOVED,
-        _ANY,
+        MANY,
         """
         has moved | have moved | user moved | mailbox moved | address has changed |
         address has been changed | has been replaced by | no longer on server | recipient moved |
@@ -88,7 +86,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.NO_MAIL_SERVICE,
-        _ANY,
+        MANY,
         """
         null mx | nullmx | does not accept mail | does not accept email |
         does not accept any mail | doesnt accept mail | doesnt accept email |
@@ -102,7 +100,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.DOMAIN_UNKNOWN,
-        _ANY,
+        MANY,
         """
         host unknown | hosts unknown | unknown host | host not found |
         host or domain no such host | no such domain | domain does not exist |
@@ -122,7 +120,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.USER_UNKNOWN,
-        _ANY,
+        MANY,
         """
         user unknown | unknown user | user is unknown | user .. unknown in | user not found |
         user not known | user not exist | user does not exist | user doesnt exist |

@@ -253,6 +253,7 @@ PROVIDERS: tuple[Entry, ...] = (
     ),
     # Others.
     *entries(Reason.NETWORK, "Postfix", "host not found try again"),
+    *entries(Reason.DOMAIN_UNKNOWN, "cPanel", "account or domain may not exist"),
     *entries(Reason.USER_UNKNOWN, "Domino", "not listed in .. directory | not listed in .. book"),
     *entries(Reason.SPAM, "SURBL, URIBL", "blacklisted url | url blacklist | blacklisted link"),
     *entries(
@@ -284,6 +285,7 @@ PROVIDERS: tuple[Entry, ...] = (
         each of the following recipients was rejected by a remote mail server
         """,
     ),
+    *entries(Reason.RECIPIENT_FILTERED, "au", "550 : user unknown"),
     *entries(Reason.USER_UNKNOWN, "Verizon", "no valid recipients for this mm"),
     *entries(Reason.OTHER, "Cloudflare", "upstream error please check"),
 )

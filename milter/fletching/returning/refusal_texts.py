@@ -7,15 +7,13 @@ OpenSMTPD, Exchange, Domino and the filters in front of them, as it is quoted in
 
 from __future__ import annotations
 
-from fletching.returning.entries import Entry, entries
+from fletching.returning.entries import MANY, Entry, entries
 from fletching.returning.returned import Reason
-
-_ANY = "many"
 
 TEXTS: tuple[Entry, ...] = (
     *entries(
         Reason.VIRUS,
-        _ANY,
+        MANY,
         """
         virus detected | virus found | virus infected | infected with | infected by |
         infected message | contains a virus | contains virus | contained a virus |
@@ -25,7 +23,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.CONTENT,
-        _ANY,
+        MANY,
         """
         headers too large | header size exceeds | message header size | duplicate header |
         media error | unacceptable attachment | attachment not allowed | attachment type |
@@ -37,7 +35,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.AUTH_FAILURE,
-        _ANY,
+        MANY,
         """
         dmarc | dkim | spf record | spf check | spf validation | spf fail | spf hard | spf soft |
         spf permerror | spf error | spf policy | spf authentication | failed spf | fails spf |
@@ -49,14 +47,15 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.SENDER_REJECTED,
-        _ANY,
+        MANY,
         """
         sender address rejected | sender rejected | sender denied | sender refused |
         sender is not | sender not allowed | sender not permitted | sender blocked |
         sender is blocked | sender verify failed | sender verification | sender unknown |
-        sender domain | sender address | senders domain | senders address | senders mail address |
-        domain of sender | domain of the sender | envelope sender | unknown sender |
-        invalid sender | bad sender | blocked sender | blacklisted sender |
+        sender domain must | sender domain not | sender domain is | sender domain does |
+        invalid sender domain | sender address | senders domain | senders address |
+        senders mail address | domain of sender | domain of the sender | envelope sender |
+        unknown sender | invalid sender | bad sender | blocked sender | blacklisted sender |
         unable to verify sender | cannot verify sender | could not verify sender | verify sender |
         purported responsible address | from domain is invalid | provide a valid from |
         from address | mail from .. rejected | mail from .. denied | mail from .. refused |
@@ -70,7 +69,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.RELAY_DENIED,
-        _ANY,
+        MANY,
         """
         relay access denied | relay denied | relay not permitted | relay not allowed |
         relay is not | relay operation | relay prohibited | relay this message | relaying denied |
@@ -86,7 +85,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.RATE_LIMITED,
-        _ANY,
+        MANY,
         """
         too many connections | too many concurrent | too many simultaneous | too many sessions |
         too many messages | too many mails | too many emails | too many recipients |
@@ -105,40 +104,40 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.BLOCKED,
-        _ANY,
+        MANY,
         """
         blocked using | blocked by .. rbl | blocked by .. dnsbl | blocked by .. spamhaus |
         blocked by ldap | blocked for abuse | blocked because of | black list | blacklist |
         blocklist | block list | blocked list | blocked see | listed at | listed in | listed on |
-        listed by | is listed | was found on | dnsbl | *dnsbl | rbl | *rbl. | *spamhaus |
-        *spamcop | *sorbs | *abuseat.org | *barracudacentral | *surriel | *uceprotect |
-        *spamrats | *invaluement | *senderscore | *cloudmark.com | *senderbase |
-        *talosintelligence | *trustedsource | poor reputation | bad reputation | low reputation |
-        reputation | client host rejected | client host .. rejected | client host blocked |
-        client rejected | banned | reverse dns | reverse hostname | reverse lookup | rdns |
-        ptr record | ptr lookup | no ptr | without ptr | dns ptr | cannot find your hostname |
-        cannot find your host | cant find your hostname | cannot resolve your |
-        cannot resolve address | could not resolve ip | does not resolve to | doesnt resolve |
-        forward confirmed | unverifyable sending | unverifiable sending | unresolvable |
-        helo command rejected | helo rejected | ehlo command rejected | invalid helo | bad helo |
-        helo is | helo name | helo host | helo argument | helo/ehlo | not accepting connections |
-        connections not accepted | connections from your | connection rejected |
-        connection denied | connection not allowed | connection refused by policy |
-        refused to talk to me | ip address .. blocked | ip address .. rejected |
-        ip address .. refused | ip address blocked | ip .. blocked | ip is blocked | ip has been |
-        ip not allowed | ip range | ip address rejected | your host | your ip | your mail server |
-        your server | your network | your email server | from ip address .. denied |
-        access from ip | server access .. forbidden | server access forbidden | sending ip |
-        originating ip | mail server .. open relay | an open relay | no access from mail server |
-        dynamic ip | dynamic address | dynamic pool | dial up | dialup | residential |
-        message blocked | domain .. blocked | domain blocked | cyberoam anti spam | fix reverse |
-        sends spam | sent spam | too much spam | spam source | spammer |
-        unsolicited .. from your
+        listed by | is listed | was found on | dnsbl | *dnsbl | rbl | *spamhaus | *spamcop |
+        *sorbs | *abuseat.org | *barracudacentral | *surriel | *uceprotect | *spamrats |
+        *invaluement | *senderscore | *cloudmark.com | *senderbase | *talosintelligence |
+        *trustedsource | poor reputation | bad reputation | low reputation | reputation |
+        client host rejected | client host .. rejected | client host blocked | client rejected |
+        smtp server of your isp | your isps | banned | reverse dns | reverse hostname |
+        reverse lookup | rdns | ptr record | ptr lookup | no ptr | without ptr | dns ptr |
+        cannot find your hostname | cannot find your host | cant find your hostname |
+        cannot resolve your | cannot resolve address | could not resolve ip |
+        does not resolve to | doesnt resolve | forward confirmed | unverifyable sending |
+        unverifiable sending | unresolvable | helo command rejected | helo rejected |
+        ehlo command rejected | invalid helo | bad helo | helo is | helo name | helo host |
+        helo argument | helo/ehlo | not accepting connections | connections not accepted |
+        connections from your | connection rejected | connection denied | connection not allowed |
+        connection refused by policy | refused to talk to me | ip address .. blocked |
+        ip address .. rejected | ip address .. refused | ip address blocked | ip .. blocked |
+        ip is blocked | ip has been | ip not allowed | ip range | ip address rejected |
+        your host | your ip | your mail server | your server | your network | your email server |
+        from ip address .. denied | access from ip | server access .. forbidden |
+        server access forbidden | sending ip | originating ip | mail server .. open relay |
+        an open relay | no access from mail server | dynamic ip | dynamic address | dynamic pool |
+        dial up | dialup | residential | message blocked | domain .. blocked | domain blocked |
+        cyberoam anti spam | fix reverse | sends spam | sent spam | too much spam | spam source |
+        spammer | unsolicited .. from your
         """,
     ),
     *entries(
         Reason.SPAM,
-        _ANY,
+        MANY,
         """
         spam | anti spam | this is spam | antispam | unsolicited | ube | uce | junk mail | junk |
         bulk email | mass mail | message content rejected | content rejected | contents rejected |
@@ -149,7 +148,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.TOO_BIG,
-        _ANY,
+        MANY,
         """
         message too large | message too big | message is too large | message is too big |
         message size exceed | message size limit | message size too large |
@@ -165,7 +164,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.PROTOCOL,
-        _ANY,
+        MANY,
         """
         multiple addresses in from | rfc compliant | rfc 5322 | rfc 5321 | rfc 2822 | rfc 2821 |
         rfc5322 | rfc5321 | rfc2822 | bare lf | bare newline | bare cr | line too long |
@@ -174,15 +173,14 @@ TEXTS: tuple[Entry, ...] = (
         multiple .. headers | more than one .. header | syntax error | bad syntax |
         invalid syntax | command not | command unrecognized | command unknown |
         unrecognized command | unknown command | unimplemented | not implemented |
-        improper sequence | bad sequence | out of sequence | need mail before | need rcpt |
-        need helo | not compliant | non compliant | protocol error | protocol violation |
-        protocol synchronization | smtputf8 | 8bitmime | internationalized |
+        improper sequence | bad sequence | out of sequence | not compliant | non compliant |
+        protocol violation | protocol synchronization | smtputf8 | 8bitmime | internationalized |
         improper command pipelining | unexpected command
         """,
     ),
     *entries(
         Reason.RECIPIENT_FILTERED,
-        _ANY,
+        MANY,
         """
         rejected by recipient | rejected by the recipient | rejected by user |
         rejected by the user | blocked by recipient | blocked by the recipient | blocked by user |
@@ -198,7 +196,7 @@ TEXTS: tuple[Entry, ...] = (
     ),
     *entries(
         Reason.POLICY,
-        _ANY,
+        MANY,
         """
         policy reason | policy violation | policy restriction | denied by policy |
         rejected by policy | violates policy | violation of policy | violates our policy |

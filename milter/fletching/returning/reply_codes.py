@@ -13,7 +13,6 @@ from fletching.returning.returned import Reason
 
 REPLIES = {
     432: Reason.POLICY,
-    450: Reason.OTHER,
     451: Reason.SYSTEM,
     452: Reason.SYSTEM,
     454: Reason.POLICY,

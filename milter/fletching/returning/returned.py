@@ -79,11 +79,13 @@ class Failure:
 class ReturnedRecipient:
     """A recipient that a returned mail names. ``email``: empty if it names none.
 
-    ``failure``: None for a delivered mail, a complaint and an unsubscribe.
+    ``failure``: None for a delivered mail, a complaint and an unsubscribe. ``is_delayed``:
+    delivery to this one is still tried, even if the mail says that others bounced.
     """
 
     email: str
     failure: Failure | None = None
+    is_delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

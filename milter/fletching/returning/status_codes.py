@@ -132,10 +132,8 @@ SPECIFIC = {
 }
 
 GENERIC = {
-    "X.1.5": Reason.OTHER,
     "X.2.0": Reason.RECIPIENT_FILTERED,
     "X.3.0": Reason.SYSTEM,
-    "5.5.0": Reason.OTHER,
     "X.7.0": Reason.POLICY,
     "X.7.1": Reason.POLICY,
 }

@@ -1,0 +1,187 @@
+"""What a returned mail says: `read`, the way into this folder for mail.
+
+It asks what the mail is, in this order: a feedback report, a delivery status notification, a bounce
+without one, an automatic reply. Here lives this order, and how what the pieces say is put together.
+`pieces.py` takes the mail apart. Nothing raises for any bytes, and the work is linear in the size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from fletching.mail.message import Message, addresses, parse
+from fletching.returning import evidence, feedback, status_reports
+from fletching.returning.classify import Rule, bounce_type, classify_first
+from fletching.returning.notices import Notice, command_in, notices, said
+from fletching.returning.pieces import Pieces, pieces
+from fletching.returning.quoted import mailer_info, return_paths
+from fletching.returning.returned import (
+    Failure,
+    Kind,
+    Reason,
+    ReturnedMail,
+    ReturnedRecipient,
+)
+from fletching.returning.status_reports import Report
+
+_KINDS = {
+    "failed": Kind.BOUNCE,
+    "delayed": Kind.DELAYED,
+    "delivered": Kind.DELIVERED,
+    "relayed": Kind.DELIVERED,
+    "expanded": Kind.DELIVERED,
+}
+# RFC 5965 section 7.3. The other types report on authentication, or that a mail was not spam.
+_FEEDBACK = {
+    "": Kind.COMPLAINT,
+    "abuse": Kind.COMPLAINT,
+    "fraud": Kind.COMPLAINT,
+    "opt-out": Kind.UNSUBSCRIBE,
+}
+_GRAVEST = (Kind.BOUNCE, Kind.DELAYED, Kind.DELIVERED)
+# A connection that fails is reported by mail only when the time for it is over.
+_TIMED_OUT = re.compile(
+    r"timed? ?out|not respond|did not accept our requests|not reachable",
+    re.IGNORECASE,
+)
+
+
+def read(raw: bytes, rules: Iterable[Rule] = ()) -> ReturnedMail:
+    """What a returned mail says. ``rules``: the admin's own about reasons, before our tables."""
+    message, found = _opened(parse(raw))
+    mail = _read(message, found, tuple(rules))
+    return replace(
+        mail,
+        mailer_info=mailer_info(found),
+        return_paths=return_paths(found),
+        unsubscribe=evidence.subject(message) if mail.kind in _ANSWERS else "",
+    )
+
+
+_ANSWERS = (Kind.UNSUBSCRIBE, Kind.AUTO_REPLY, Kind.NONE)
+
+
+def _opened(message: Message) -> tuple[Message, Pieces]:
+    """The mail and its pieces; those of the bounce in it, if it only forwards one."""
+    found = pieces(message)
+    names_none = not found.reports and found.feedback is None and found.enclosed
+    if names_none and not notices(found.notice, evidence.failed_recipients(message), ()):
+        inner = parse(found.enclosed)
+        if evidence.is_bounce(message) and evidence.is_from_mailer(inner):
+            return inner, pieces(inner)
+    return message, found
+
+
+def _read(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMail:
+    if found.feedback is not None or evidence.is_complaint(message, found.returned):
+        return _complaint(found)
+    reported = [each for text in found.reports for each in status_reports.reports(text)]
+    if not reported:
+        reported = status_reports.reports(found.notice)
+    if reported:
+        return _notification(message, found, reported, rules)
+    if evidence.is_unsubscribe(message):
+        return ReturnedMail(Kind.UNSUBSCRIBE, _sender(message))
+    if evidence.is_bounce(message) or evidence.returns(found.notice, found.returned):
+        return _bounce(message, found, rules)
+    if evidence.is_auto_reply(message):
+        return ReturnedMail(Kind.AUTO_REPLY)
+    return ReturnedMail(Kind.NONE)
+
+
+def _complaint(found: Pieces) -> ReturnedMail:
+    report = found.feedback or ""
+    type_ = feedback.type_of(report)
+    named = feedback.recipients(report, found.returned)
+    recipients = tuple(ReturnedRecipient(email) for email in named)
+    return ReturnedMail(_FEEDBACK.get(type_, Kind.NONE), recipients, type_)
+
+
+def _notification(
+    message: Message, found: Pieces, reported: Sequence[Report], rules: Sequence[Rule]
+) -> ReturnedMail:
+    known = [each.email for each in reported if each.email]
+    spoken = {each.email.lower(): each for each in notices(found.notice, known, _own(message))}
+    if not known and not spoken:
+        spoken = {each.email.lower(): each for each in _unreported(message, found)}
+    recipients = []
+    for each in reported:
+        notice = spoken.get(each.email.lower())
+        if not each.email and len(spoken) == 1:
+            notice = next(iter(spoken.values()))
+        recipients.append(_reported(each, notice, found, rules))
+    kind = next(kind for kind in _GRAVEST if kind in map(_kind, reported))
+    return ReturnedMail(kind, tuple(recipients))
+
+
+def _reported(
+    report: Report, notice: Notice | None, found: Pieces, rules: Sequence[Rule]
+) -> ReturnedRecipient:
+    email = report.email or (notice.email if notice else "")
+    kind = _kind(report)
+    if kind is Kind.DELIVERED:
+        return ReturnedRecipient(email)
+    texts = [report.diagnostic, *(notice.texts if notice else ())]
+    if notice is None:
+        texts.append(said(" ".join(found.notice.split())))
+    command = command_in(report.diagnostic) or (notice.command if notice else "")
+    failure = _failure(report.status, texts, rules, command)
+    return ReturnedRecipient(email, failure, kind is Kind.DELAYED)
+
+
+def _kind(report: Report) -> Kind:
+    by_status = Kind.DELIVERED if report.status.startswith("2") else Kind.BOUNCE
+    return _KINDS.get(report.action, by_status)
+
+
+def _bounce(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMail:
+    """A bounce without a report for programs."""
+    spoken = _unreported(message, found)
+    is_delayed = evidence.is_delay(message, found.notice)
+    recipients = tuple(
+        ReturnedRecipient(each.email, _failure("", each.texts, rules, each.command), is_delayed)
+        for each in spoken
+    )
+    if not recipients:
+        text = " ".join(found.notice.split())
+        failure = _failure("", [said(text), text], rules, command_in(text))
+        if failure.reason is Reason.OTHER and not found.returned:
+            return ReturnedMail(Kind.NONE)
+        recipients = (ReturnedRecipient("", failure, is_delayed),)
+    return ReturnedMail(Kind.DELAYED if is_delayed else Kind.BOUNCE, recipients)
+
+
+def _unreported(message: Message, found: Pieces) -> list[Notice]:
+    """What is said about each address, where no report names them."""
+    own = _own(message)
+    known = evidence.failed_recipients(message)
+    spoken = notices(found.notice, known, own)
+    if spoken:
+        missing = {each.lower() for each in known} - {each.email.lower() for each in spoken}
+        named = [email for email in known if email.lower() in missing]
+    else:
+        named = known or evidence.in_subject(message, own) or feedback.in_header(found.returned)[:1]
+    text = " ".join(found.notice.split())
+    texts = tuple(dict.fromkeys(each for each in (said(text), text) if each))
+    return [*spoken, *(Notice(email, texts, command_in(text)) for email in named)]
+
+
+def _failure(status: str, texts: Sequence[str], rules: Sequence[Rule], command: str) -> Failure:
+    failure = classify_first(status, 0, texts or ("",), rules=rules, command=command)
+    is_over = status.endswith(".4.7") or any(_TIMED_OUT.search(text) for text in texts)
+    if failure.reason is Reason.NETWORK and is_over:
+        return replace(failure, reason=Reason.EXPIRED, type=bounce_type(Reason.EXPIRED, True))
+    return failure
+
+
+def _sender(message: Message) -> tuple[ReturnedRecipient, ...]:
+    found = (address for field in message.all(b"from") for address in addresses(field.value))
+    return tuple(ReturnedRecipient(address) for address in found)[:1]
+
+
+def _own(message: Message) -> list[str]:
+    """The addresses of the notice itself: its sender, and to whom it was sent."""
+    fields = (field for name in (b"to", b"from", b"sender") for field in message.all(name))
+    return [address for field in fields for address in addresses(field.value)]
