@@ -66,14 +66,12 @@ EVENTS: dict[str, tuple[Event, dict[str, object]]] = {
             message=UNKNOWN,
             bounce_reason="user_unknown",
             mx_hostname="mx.example.org",
-            recipient="joe@example.org",
         ),
         {
             "status": "failure",
             "bounce_reason": "user_unknown",
             "message": UNKNOWN,
             "relay": "mx.example.org",
-            "recipient": "joe@example.org",
         },
     ),
     "long words of a delivered mail": (
@@ -154,6 +152,23 @@ def test_accepted_mail_comes_out_as_it_went_in(queue_id: str) -> None:
     wanted: dict[str, Any] = {"queue_id": queue_id, "mtaid": "vmta-a", "warnings": ("w1", "w2")}
     kept = {name: value for name, value in wanted.items() if value}
     assert moment == Moment(NOW, ACCEPTED, kept)
+
+
+def test_recipients_are_kept_if_there_are_several() -> None:
+    names = ("a@example.org", "b@example.org")
+    moment = told(traces.accepted_line(Accepted(C, 1000, NOW, "4F1A", "", names), traces.inline))
+    assert dict(moment.details) == {"queue_id": "4F1A", "recipients": names}
+
+
+@pytest.mark.parametrize(("email", "kept"), [("", "example.org"), ("r@example.org", None)])
+def test_domain_of_a_delivery_is_kept_if_there_are_several_recipients(
+    email: str, kept: str | None
+) -> None:
+    facts = Facts(C, 1000, "news", "1", "t100", "", email, "a", 0)
+    details = {"status": "success", "recipient_domain": "example.org"}
+    happened = Event(events.DELIVERY, NOW * 1000, "id", "mx1", facts, details)
+    moment = told(traces.event_line(happened, traces.inline))
+    assert moment.details.get("recipient_domain") == kept
 
 
 def test_accepted_mail_without_mta_and_warnings() -> None:

@@ -13,7 +13,7 @@ A line has a head and a content:
 
     queue id    only of an accepted mail
     texts       empty ones at the end are left out; of an accepted mail, one with VirtualMTA and
-                warnings
+                warnings, and one with the recipients if there are several
 
 Head and content of an event are two entries of its block, since an event that is written again has
 the same head, but not always the same content; those of an accepted mail are one entry.
@@ -60,6 +60,7 @@ LONGEST_OWN = 24
 """... and characters of those of its words that belong to this message alone. A word of which only
 a part would be kept is left out: a part of an id finds nothing."""
 
+MOST_RECIPIENTS = 100
 MOST_WARNINGS = 5
 LONGEST_WARNING = 120
 
@@ -86,7 +87,7 @@ _SHARED: Mapping[str, tuple[str, ...]] = {
     events.BAD_ADDRESS: ("bounce_type", "bounce_status", "bounce_reason"),
 }
 _WORDS = {events.DELIVERY: "message", events.BOUNCE: "bounce_text"}
-_SINGLE = {events.DELIVERY: ("relay", "recipient"), events.CLICK: ("link",)}
+_SINGLE = {events.DELIVERY: ("relay", "recipient_domain"), events.CLICK: ("link",)}
 _SWITCHES = frozenset({"is_bot", "is_privacy_open", "synchronous"})
 
 _BETWEEN, _GAP, _LEFT_OUT = "\x1f", "\x1e", "\x1d"
@@ -174,9 +175,11 @@ def referring(text: str) -> bytes:
 def accepted_line(mail: Accepted, encode: Encode) -> HeadAndContent:
     """The line of an accepted mail."""
     warnings = [shortened(each, LONGEST_WARNING) for each in mail.warnings[:MOST_WARNINGS]]
-    text = encode(_BETWEEN.join((mail.mtaid, *warnings)))
+    # The bounce record has the only recipient.
+    recipients = mail.names[:MOST_RECIPIENTS] if len(mail.names) > 1 else ()
+    texts = (encode(_BETWEEN.join((mail.mtaid, *warnings))), inline(_BETWEEN.join(recipients)))
     head = _head(ACCEPTED, mail.campaign, mail.number, mail.seconds)
-    return head, _packed_id(mail.queue_id) + _joined((text,))
+    return head, _packed_id(mail.queue_id) + _joined(texts)
 
 
 def event_line(event: Event, encode: Encode) -> HeadAndContent | None:
@@ -233,7 +236,13 @@ def moment(line: Line, texts: Mapping[bytes, str]) -> Moment:
     details: dict[str, Value | tuple[str, ...]] = {}
     if line.type == ACCEPTED:
         mtaid, *warnings = "".join(found[1:2]).split(_BETWEEN)
-        details = {"queue_id": found[0], "mtaid": mtaid, "warnings": tuple(warnings)}
+        recipients = "".join(found[2:3])
+        details = {
+            "queue_id": found[0],
+            "mtaid": mtaid,
+            "warnings": tuple(warnings),
+            "recipients": tuple(recipients.split(_BETWEEN)) if recipients else (),
+        }
     else:
         first, own, *single = (*found, "", "")[: max(2, len(found))]
         shared = first.split(_BETWEEN)
@@ -265,6 +274,8 @@ def _details(event: Event) -> dict[str, str]:
         case events.DELIVERY:
             host, ip = found.get("mx_hostname", ""), found.get("mx_ip", "")
             found["relay"] = f"{host}[{ip}]" if ip else host
+            if event.facts.email:
+                found["recipient_domain"] = ""
         case events.BOUNCE if found.get("synchronous"):
             # The delivery attempt before it has the same words.
             found["bounce_text"] = ""

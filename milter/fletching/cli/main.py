@@ -13,7 +13,18 @@ from typing import Any
 
 import click
 
-from fletching.cli import check, daemons, events, keys, mta, postfix, preview, stats, suppression
+from fletching.cli import (
+    check,
+    daemons,
+    events,
+    keys,
+    mta,
+    postfix,
+    preview,
+    stats,
+    suppression,
+    trace,
+)
 from fletching.cli.options import say
 from fletching.cli.version import version
 
@@ -97,5 +108,6 @@ for command in (
     stats.stats,
     events.events,
     suppression.suppression,
+    trace.trace,
 ):
     main.add_command(command)
