@@ -38,7 +38,8 @@ events:
 KEYS = [
     "campaign", "sendid", "mail_class", "sent", "opens", "unique_opens", "clicks", "unique_clicks",
     "bot_clicks", "bot_opens", "unsubscribes", "complaints", "bounces_hard", "bounces_soft",
-    "delivered", "seeds", "privacy_opens", "confirmed_opens", "opened",
+    "delivered", "seeds", "privacy_opens", "confirmed_opens", "deferred", "bounces_other",
+    "blocked", "opened",
 ]  # fmt: skip
 STEERING = "\x1b[31m\x9b2J\r\n\x07[bold]\u202e"
 """Escape sequences, and markup of rich."""

@@ -50,6 +50,8 @@ EDGE = (
 RULES = {
     "": pure(),
     "domains": pure(),
+    "providers": pure(),
+    "server_words": pure(),
     "encoding": pure(),
     "tokens": pure("encoding"),
     "events": pure("tokens"),
@@ -66,7 +68,7 @@ RULES = {
     "returning": pure("mail", *FORMS),
     "keys": io("mail", "tokens"),
     "postfix": io("config", "mail", "policy"),
-    "store": io("config", "log", *FORMS),
+    "store": io("config", "log", "providers", "server_words", *FORMS),
     "destinations": io("config", "events"),
     "figures": pure("store"),
     "tracing": pure("config", "returning", "store", *FORMS),

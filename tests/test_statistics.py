@@ -7,7 +7,7 @@ Events go in where they do in the product, through `EventLog.append`, and what w
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from fletching.numbering import Question
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreUnavailable
-from fletching.store.counts import EVERY, Campaign, Counts, Dimension, Link, Row, Wanted
+from fletching.store.counts import EVERY, Campaign, Counts, Dimension, Failures, Link, Row, Wanted
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
 from fletching.store.statistics import Statistics
@@ -39,9 +39,13 @@ HIGHEST = 2**50 - 1
 A, B, C = "a" * 12, "b" * 12, "c" * 12
 CLASSES = {A: "News", B: "News", C: "shop"}
 DIMENSIONS: tuple[Dimension, ...] = ("mail_class", "listid", "mtaid", "day")
+PROVIDERS = {"example.net": "other", "gmail.com": "google", "hotmail.co.uk": "microsoft"}
 FACTS = Facts(A, 1, "News", "1", "t100", "", "r@example.net", "vmta", BEGAN)
 KINDS = tuple(each.name for each in fields(Counts))
-NO_SOURCE = dict.fromkeys(("complaints", "bounces_hard", "bounces_soft", "delivered", "seeds"))
+BOUNCES = ("bounces_hard", "bounces_soft", "bounces_other")
+NO_SOURCE = dict.fromkeys(("complaints", *BOUNCES, "blocked", "delivered", "deferred", "seeds"))
+ONCE = {"unsubscribes", "complaints", "deferred", *BOUNCES}
+BLOCKED = {"blocked", "rate_limited", "policy", "spam"}
 ONE_OPEN: dict[str, Any] = {
     "sent": 1,
     "opens": 1,
@@ -82,6 +86,8 @@ class Model:
     def __init__(self) -> None:
         self.opened: dict[str, int] = {}
         self.counted: list[tuple[str, str, int, str, str]] = []
+        self.of_provider: list[tuple[str, str, str]] = []
+        self.of_reason: list[tuple[str, str, str]] = []
         self.clicked: dict[str, dict[str, Counter[str]]] = {}
         self._seen: set[tuple[object, ...]] = set()
 
@@ -97,8 +103,19 @@ class Model:
         if campaign not in self.opened or not kind:
             return
         at = event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid.lower()
-        if kind not in ("unsubscribes", "complaints") or self._first(campaign, kind, number):
+        limited = ONCE | {"delivered"} if facts.email else ONCE
+        provider = PROVIDERS.get(facts.email.rpartition("@")[2], "other")
+        reason = str(event.details.get("bounce_reason"))
+        if kind not in limited or self._first(campaign, kind, number):
             self.counted.append((campaign, kind, *at))
+            if kind in ("delivered", "deferred", "complaints", *BOUNCES):
+                self.of_provider.append((campaign, kind, provider))
+            if kind in ("deferred", *BOUNCES):
+                self.of_reason.append((campaign, kind, reason))
+        is_blocked = kind in ("deferred", *BOUNCES) and reason in BLOCKED
+        if is_blocked and self._first(campaign, "blocked", number):
+            self.counted.append((campaign, "blocked", *at))
+            self.of_provider.append((campaign, "blocked", provider))
         unique = {
             "opens": ("unique_opens", "confirmed_opens"),
             "privacy_opens": ("unique_opens",),
@@ -138,17 +155,22 @@ class Model:
     def _measured(self, counts: Counter[str], names: Sequence[str]) -> dict[str, int | None]:
         """None for what has no source in any of the campaigns."""
         seen = {kind for of, kind, *_ in self.counted if of in names}
-        alone = ("complaints", "delivered", "seeds")
-        unknown = {kind for kind in alone if kind not in seen}
-        if not seen & {"bounces_hard", "bounces_soft"}:
-            unknown |= {"bounces_hard", "bounces_soft"}
+        together = ("complaints",), ("delivered", "deferred"), ("seeds",), (*BOUNCES, "blocked")
+        unknown = {kind for kinds in together if not seen & {*kinds} for kind in kinds}
         return {kind: None if kind in unknown else counts[kind] for kind in KINDS}
+
+    def by_provider(self, name: str) -> dict[str, Counter[str]]:
+        return _rows((row, kind) for of, kind, row in self.of_provider if of == name)
+
+    def by_reason(self, name: str) -> dict[str, Counter[str]]:
+        return _rows((row, kind) for of, kind, row in self.of_reason if of == name)
 
     def hours(self, name: str) -> dict[str, dict[int, int]]:
         stats: dict[str, dict[int, int]] = {}
-        for kind in ("sent", "opens", "clicks", "unsubscribes"):
+        for kind in ("sent", "delivered", "deferred", "bounces", "opens", "clicks", "unsubscribes"):
+            kinds = BOUNCES if kind == "bounces" else (kind,)
             stats[kind] = Counter(
-                hour * HOUR for of, what, hour, *_ in self.counted if (of, what) == (name, kind)
+                hour * HOUR for of, what, hour, *_ in self.counted if of == name and what in kinds
             )
         return stats
 
@@ -169,7 +191,7 @@ class Model:
                 rows[row][kind] += 1
                 of_row[row].append(campaign)
         return tuple(
-            Row(name=name, **self._measured(counts, of_row[name]))  # type: ignore[arg-type]
+            Row(name=name, **self._measured(counts, of_row[name]))
             for name, counts in sorted(rows.items())
         )
 
@@ -182,14 +204,24 @@ def _kind(event: Event) -> str | None:
         events.UNSUBSCRIBE: "unsubscribes",
         events.COMPLAINT: "complaints",
         events.SEED: "seeds",
-        events.BOUNCE: {"h": "bounces_hard", "s": "bounces_soft"}.get(
+        events.BOUNCE: {"h": "bounces_hard", "s": "bounces_soft", "o": "bounces_other"}.get(
             str(event.details.get("bounce_type"))
         ),
-        events.DELIVERY: "delivered" if event.details.get("status") == "success" else None,
+        events.DELIVERY: {"success": "delivered", "deferral": "deferred"}.get(
+            str(event.details.get("status"))
+        ),
     }.get(event.type)
 
 
+def _rows(counted: Iterable[tuple[str, str]]) -> dict[str, Counter[str]]:
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, kind in counted:
+        rows[row][kind] += 1
+    return rows
+
+
 LISTIDS = st.sampled_from(["t100", "T100", "t200", "", "a|b%7C"])
+WORDS = st.sampled_from(["", "550 5.1.1 no", "450 later", "a|b c"])
 MTAIDS = st.sampled_from(["", "a", "b"])
 HOURS = st.sampled_from([0, 1, 23, 24, 50])
 SENT = st.builds(Mail, st.sampled_from([A, B, C]), LISTIDS, MTAIDS, HOURS)
@@ -206,13 +238,18 @@ def happened(draw: st.DrawFn) -> Event:
         details["is_bot"] = draw(st.booleans())
         details["is_privacy_open"] = type == events.OPEN and draw(st.booleans())
     if type == events.BOUNCE:
-        details["bounce_type"] = draw(st.sampled_from(["h", "s", "other"]))
+        details["bounce_type"] = draw(st.sampled_from(["h", "s", "o"]))
+        details["bounce_text"] = draw(WORDS)
     if type == events.DELIVERY:
-        details["status"] = draw(st.sampled_from(["success", "failure"]))
+        details["status"] = draw(st.sampled_from(["success", "deferral", "failure"]))
+        details["message"] = draw(WORDS)
+    if type in (events.BOUNCE, events.DELIVERY):
+        details["bounce_reason"] = draw(st.sampled_from(["user_unknown", *BLOCKED]))
     facts = replace(
         FACTS,
         # One that began, or did not, and none.
         campaign=draw(st.sampled_from([A, A, B, C, ""])),
+        email=draw(st.sampled_from(["", *(f"r@{domain}" for domain in PROVIDERS)])),
         number=draw(st.sampled_from([1, 2, 3, 63, 64, 1_000_000, HIGHEST])),
         listid=draw(LISTIDS),
         mtaid=draw(MTAIDS),
@@ -249,11 +286,24 @@ def test_counts_equal_those_of_a_plain_model(
             assert len(stats.links(name)) == len(model.links(name))
             for what in DIMENSIONS:
                 assert stats.by(what, name) == model.by(what, name)
+            assert counted_by(stats, "provider", name) == model.by_provider(name)
+            assert counted_by(stats, "reason", name) == model.by_reason(name)
+            sums = _rows((each.reason, "") for each in stats.failures(name))
+            assert sums.keys() == model.by_reason(name).keys()
     for what in DIMENSIONS:
         assert stats.by(what) == model.by(what, None)
     found = stats.campaigns()
     assert {each.campaign for each in found} == set(model.opened)
     assert [each.opened for each in found] == sorted(model.opened.values(), reverse=True)
+
+
+def counted_by(stats: Statistics, what: Dimension, name: str) -> dict[str, Counter[str]]:
+    """What is counted in each row."""
+    rows = {row.name: {kind: getattr(row, kind) for kind in KINDS} for row in stats.by(what, name)}
+    return {
+        name: Counter({kind: count for kind, count in counts.items() if count})
+        for name, counts in rows.items()
+    }
 
 
 @given(st.lists(happened(), max_size=40))
@@ -276,7 +326,7 @@ def counted_once(stats: Statistics, name: str) -> tuple[object, ...]:
     assert found is not None
     links = sorted((link.url, link.unique_clicks) for link in stats.links(name))
     counts = found.unique_opens, found.confirmed_opens, found.unique_clicks, found.unsubscribes
-    return (*counts, found.complaints, tuple(links))
+    return (*counts, *(getattr(found, kind) for kind in sorted(ONCE)), tuple(links))
 
 
 def asking(store: Stores) -> Campaigns:
@@ -369,6 +419,127 @@ def test_opens_of_persons_proxies_and_bots_are_counted_separately(
     assert (found.opens, found.privacy_opens) == (opens, privacy)
     assert (found.unique_opens, found.confirmed_opens) == (unique, confirmed)
     assert found.unique_clicks == unique_clicks
+
+
+def failure(number: int = 1, text: str = "550 5.1.1 no such user", **given: Any) -> Event:
+    details = {"bounce_type": "h", "bounce_reason": "user_unknown", "bounce_text": text}
+    return event(events.BOUNCE, number, **details | given)
+
+
+def attempt(status: str, number: int = 1, **given: Any) -> Event:
+    return event(events.DELIVERY, number, status=status, **given)
+
+
+def deferral(number: int = 1, reason: str = "rate_limited", **given: Any) -> Event:
+    return attempt("deferral", number, bounce_reason=reason, message="450 4.7.1 slow", **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "happened", "counts"),
+    [
+        (
+            "the log and Postfix's own bounce report the same failure",
+            [failure(synchronous=True), failure(synchronous=False)],
+            {"bounces_hard": 1},
+        ),
+        (
+            "failures of two messages",
+            [failure(1), failure(2)],
+            {"bounces_hard": 2},
+        ),
+        (
+            "a soft and a hard bounce of one message",
+            [failure(bounce_type="s"), failure(), failure(bounce_type="o")],
+            {"bounces_hard": 1, "bounces_soft": 1, "bounces_other": 1},
+        ),
+        (
+            "a failed attempt is counted by its bounce",
+            [attempt("failure"), attempt("failure_toolong")],
+            {},
+        ),
+        (
+            "a message that is deferred twice, and then delivered",
+            [deferral(), deferral(), attempt("success")],
+            {"deferred": 1, "delivered": 1, "blocked": 1},
+        ),
+        (
+            "the same delivery twice, by way of a content filter",
+            [attempt("success"), attempt("success")],
+            {"delivered": 1},
+        ),
+        (
+            "a message to several recipients, which records none of them",
+            [attempt("success", email="") for _ in range(3)] + [deferral(email="")] * 2,
+            {"delivered": 3, "deferred": 1, "blocked": 1},
+        ),
+        (
+            "blocked later than it was first deferred, and then refused",
+            [deferral(reason="network"), deferral(), failure(bounce_reason="spam")],
+            {"deferred": 1, "bounces_hard": 1, "blocked": 1},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_delivery_is_counted_once(
+    store: Stores, name: str, happened: list[Event], counts: dict[str, int]
+) -> None:
+    begun(store, A)
+    found = append(store, *happened).campaign(A)
+    kinds = ("delivered", "deferred", *BOUNCES, "blocked")
+    assert {kind: getattr(found, kind) for kind in kinds if getattr(found, kind)} == counts
+
+
+def test_provider_is_that_of_the_domain_else_of_the_server(store: Stores) -> None:
+    begun(store, A)
+    hosted = {"recipient_domain": "example.org", "mx_hostname": "aspmx.l.google.com"}
+    stats = append(
+        store,
+        attempt("success", 1, email="a@gmail.com"),
+        attempt("success", 2, email="a@example.org", **hosted),
+        attempt("success", 3, email="8f3a", mx_hostname="mx-aol.mail.gm0.yahoodns.net"),
+        failure(4, email="8f3a@obscured.example"),
+        event(events.COMPLAINT, 1, email="a@gmail.com"),
+    )
+    assert only(stats.by("provider", A), "delivered") == {"google": 2, "yahoo": 1}
+    assert only(stats.by("provider"), "bounces_hard") == {"other": 1}
+    assert only(stats.by("provider"), "complaints") == {"google": 1}
+    assert {row.sent for row in stats.by("provider")} == {None}, "not counted by provider"
+    stored = [store.look.hgetall(key(A)) for key in (keys.providers, keys.reasons, keys.counts)]
+    assert "example.org" not in str(stored)
+
+
+def test_failures_are_grouped_by_reason_and_words(store: Stores) -> None:
+    begun(store, A)
+    stats = append(
+        store,
+        failure(1, "550 5.1.1 <a@gmail.com> unknown", email="a@gmail.com"),
+        failure(2, "550 5.1.1 <b@gmail.com> unknown", email="b@gmail.com"),
+        failure(3, "550 5.1.1 <c@web.de> unknown", email="c@web.de"),
+        failure(4, "552 full", bounce_type="s", bounce_reason="mailbox_full", email="d@web.de"),
+        *(deferral(number, email="e@free.fr") for number in (5, 5, 6)),
+    )
+    assert stats.failures(A) == (
+        Failures("user_unknown", "550 5.1.1 <address> unknown", 3, 0, "google"),
+        Failures("rate_limited", "450 4.7.1 slow", 0, 2, "free"),
+        Failures("mailbox_full", "552 full", 1, 0, "gmx"),
+    )
+    by_reason = {row.name: row for row in stats.by("reason", A)}
+    assert (by_reason["user_unknown"].bounces_hard, by_reason["rate_limited"].deferred) == (3, 2)
+    assert {row.delivered for row in by_reason.values()} == {None}
+    assert {row.blocked for row in by_reason.values()} == {None}
+
+
+def test_groups_of_words_are_limited(store: Stores) -> None:
+    begun(store, A)
+    words = [f"550 {chr(97 + at // 26)}{chr(97 + at % 26)}" for at in range(250)]
+    stats = append(store, *(failure(number, each) for number, each in enumerate(words)))
+    found = stats.failures(A)
+    assert len(found) == 201
+    assert found[0] == Failures("user_unknown", "", 50, 0, "other")
+    assert sum(each.bounced for each in found) == 250
+    append(store, failure(300, words[0]), failure(301, "550 zz"))
+    assert {each.words: each.bounced for each in stats.failures(A)}[words[0]] == 2
+    assert stats.failures(A)[0].bounced == 51
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(HAPPENED)), st.integers(1, 9)), max_size=60))
@@ -659,9 +830,12 @@ def test_every_count_has_a_kind() -> None:
             {"is_privacy_open": True},
             {"bounce_type": "h"},
             {"bounce_type": "s"},
+            {"bounce_type": "o", "bounce_reason": "spam"},
+            {"status": "deferral"},
+            {"status": "success"},
             {},
         ):
-            model.happened(event(type, status="success", **detail))
+            model.happened(event(type, **detail))
     assert {kind for _, kind, *_ in model.counted} == set(KINDS)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fletching import events
+from fletching.config.sections import Bounces
+from fletching.events import Event
 from fletching.numbering import Question
 from fletching.store import keys
+from fletching.store.bad_addresses import BadAddresses
 from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
@@ -82,7 +86,7 @@ def test_one_function_or_constant_for_each_key_of_the_table() -> None:
 def test_keys_of_a_campaign_share_its_slot() -> None:
     of_campaign = (
         *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
-        keys.trace,
+        *(keys.trace, keys.providers, keys.reasons),
     )
     for name in of_campaign:
         assert slot(name(A)) == slot(keys.campaign(A)), name
@@ -90,6 +94,14 @@ def test_keys_of_a_campaign_share_its_slot() -> None:
 
 def test_stream_and_its_journals_share_a_slot() -> None:
     assert slot(keys.JOURNALS) == slot(keys.EVENTS)
+
+
+def test_failures_of_all_addresses_share_a_slot_with_those_that_are_due() -> None:
+    assert slot(keys.FAILURES + keys.of_address("t{1}", "{a}@b")) == slot(keys.DUE)
+
+
+def test_reported_addresses_are_in_the_slot_of_the_stream() -> None:
+    assert slot(keys.REPORTED) == slot(keys.EVENTS)
 
 
 def test_touches_of_all_messages_share_a_slot() -> None:
@@ -100,6 +112,12 @@ def test_acl_covers_every_key() -> None:
     assert f" ~{keys.PREFIX}* " in acl()
 
 
+def bounce_of(recipient: str, type: str) -> Event:
+    found = event(3, events.BOUNCE)
+    facts = replace(found.facts, email=f"{recipient}@example.com")
+    return replace(found, facts=facts, details={"bounce_type": type})
+
+
 def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     """Every part of the store writes something that stays."""
     opened = open_store(store.url)
@@ -107,13 +125,18 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     record = (("email", "r@example.com"),)
     question = Question("news1", "News", "1", "", 1_795_248_000, 86400, A, record, 86400)
     assert Campaigns(opened).campaign_of(question)
-    log, sent = EventLog(opened, trace_memory=86400), Sent(opened)
+    thresholds = Bounces(hard=1, soft=2)
+    log = EventLog(opened, trace_memory=86400, thresholds=lambda _: thresholds)
+    sent = Sent(opened)
     log.create_group("shop", "0")
-    happened = [event(1), event(2, events.UNSUBSCRIBE)]
+    bounces = [bounce_of("a", "h"), bounce_of("b", "s")]
+    happened = [event(1), event(2, events.UNSUBSCRIBE), *bounces]
     runs = log.state([]).runs
     assert runs
     lines = [JournalLine(number, each, each.json()) for number, each in enumerate(happened, 1)]
     assert log.write(EventBatch(lines, "a journal", runs)).is_complete
+    assert BadAddresses(opened).report() == 1
+    log.append([bounce_of("c", "h")])
     log.add_dead_letters("shop", [(*log.take("shop", "one", 1, 10)[0], "refused")])
     sent.add(Facts(A, 1, "News", "1", "t100", "", "", "a", 1_795_248_000))
     assert not sent.write()

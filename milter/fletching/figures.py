@@ -13,6 +13,7 @@ from fletching.store.counts import Counts
 TITLES = {
     "sent": "Sent",
     "delivered": "Delivered",
+    "deferred": "Deferred",
     "unique_opens": "Unique opens",
     "confirmed_opens": "Confirmed opens",
     "opens": "Opens",
@@ -23,6 +24,8 @@ TITLES = {
     "complaints": "Complaints",
     "bounces_hard": "Hard bounces",
     "bounces_soft": "Soft bounces",
+    "bounces_other": "Other bounces",
+    "blocked": "Blocked",
     "bot_opens": "Bot opens",
     "bot_clicks": "Bot clicks",
     "seeds": "Seed copies",
@@ -31,8 +34,8 @@ TITLES = {
 
 # Counts of messages. The others count how often something happened.
 _OF_MESSAGES = {
-    *("delivered", "unique_opens", "confirmed_opens", "unique_clicks"),
-    *("unsubscribes", "complaints"),
+    *("delivered", "deferred", "unique_opens", "confirmed_opens", "unique_clicks"),
+    *("unsubscribes", "complaints", "bounces_hard", "bounces_soft", "bounces_other", "blocked"),
 }
 
 

@@ -111,6 +111,11 @@ class Deliveries:
         self._delivered = self._counter("delivered", "Events that the destination accepted.")
         self._failed = self._counter("failed", "Failed delivery attempts.")
         self._dead = self._counter("dead", "Events that were dead-lettered.")
+        self._bad_addresses = Counter(
+            "fletching_bad_addresses",
+            "Addresses that bounced too often and are suppressed.",
+            registry=self._registry,
+        )
         self._waiting = Gauge(
             "fletching_events_waiting",
             "Events that are waiting for a destination.",
@@ -133,6 +138,10 @@ class Deliveries:
     def dead(self, destination: str, events: int) -> None:
         """Events were dead-lettered."""
         self._dead.labels(destination).inc(events)
+
+    def bad_addresses(self, addresses: int) -> None:
+        """Addresses were found to be bad."""
+        self._bad_addresses.inc(addresses)
 
     def waiting(self, lags: Mapping[str, int]) -> None:
         """Sets each destination's backlog; destinations that are not named are removed."""

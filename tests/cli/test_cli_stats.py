@@ -44,6 +44,9 @@ def test_campaigns_as_json(host: Host) -> None:
         "seeds": None,
         "privacy_opens": 0,
         "confirmed_opens": 4,
+        "deferred": None,
+        "bounces_other": 0,
+        "blocked": 0,
         "opened": "2026-09-21T14:00:00Z",
     }
     assert (older["campaign"], older["sent"]) == (OLD, 3)
@@ -158,10 +161,10 @@ def test_one_campaign_as_a_table(host: Host) -> None:
         "opened 2026-09-21 14:00 UTC",
         "",
     ]
-    numbers = {cells(line)[0]: cells(line)[1:] for line in lines[4:19]}
+    numbers = {cells(line)[0]: cells(line)[1:] for line in lines[4:22]}
     assert numbers["Unique opens"] == ["4", "50.0%"]
     assert numbers["Delivered"] == ["-"]
-    assert (numbers["Hard bounces"], numbers["Soft bounces"]) == (["1"], ["0"])
+    assert (numbers["Hard bounces"], numbers["Soft bounces"]) == (["1", "12.5%"], ["0", "0.0%"])
     assert numbers["Opens"] == ["3"]
     assert numbers["Bot clicks"] == ["1"]
     assert "2026-09-21 14:00 to 2026-09-21 15:00 UTC, one column is an hour" in lines

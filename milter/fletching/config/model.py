@@ -324,22 +324,23 @@ class Config(Options):
         return self._mail_classes.get(name.lower())
 
     def measured(self, mail_class: str) -> frozenset[str]:
-        """Which numbers are measured for mail of a class: `opens`, `clicks`, `unsubscribes`.
+        """Which numbers are measured for mail of a class: `opens`, `clicks`, `unsubscribes`,
+        `bounces`, `complaints`.
 
-        For a class that no longer exists, all of them may have been. No daemon counts `bounces`,
-        `complaints`, `delivered` or `seeds` yet; until one does and is named here, they are
-        unknown, and 0 would be a guess.
+        For a class that no longer exists, opens, clicks and unsubscribes may have been. No daemon
+        counts `seeds` yet; until one does and is named here, they are unknown, and 0 would be a
+        guess.
         """
         if self.link_keys is None:
             return frozenset()
         found = self.mail_class(mail_class)
-        if found is None:
-            return frozenset({"opens", "clicks", "unsubscribes"})
         measured = {
-            "opens": found.track.opens,
-            "clicks": found.track.clicks,
+            "opens": found is None or found.track.opens,
+            "clicks": found is None or found.track.clicks,
             # With `aggregate`, no link names a recipient who could be unsubscribed.
-            "unsubscribes": found.privacy == "full",
+            "unsubscribes": found is None or found.privacy == "full",
+            "bounces": self.lmtp is not None,
+            "complaints": self.lmtp is not None,
         }
         return frozenset(name for name, is_measured in measured.items() if is_measured)
 

@@ -1,16 +1,22 @@
 """Counts events: the counters of each campaign are written by one run of a script.
 
-Here lives what each type of event counts as.
+Here lives what each type of event counts as (docs/decisions/0029). The script counts each message
+once for each kind, by a bit of its number. Only deliveries of a message whose recipient is not
+recorded are all counted: it may have several recipients, and Postfix delivers to each of them once.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, lru_cache, partial
+from importlib.resources import files
 
 from fletching import events
 from fletching.events import Event
+from fletching.providers import Providers
+from fletching.server_words import group
 from fletching.store import keys
 from fletching.store.counts import HOUR, cell
 from fletching.store.script import Script
@@ -22,7 +28,10 @@ _KINDS = {
     events.COMPLAINT: "complaints",
     events.SEED: "seeds",
 }
-_BOUNCES = {"h": "bounces_hard", "s": "bounces_soft"}
+_BOUNCES = {"h": "bounces_hard", "s": "bounces_soft", "o": "bounces_other"}
+_DELIVERIES = {"success": "delivered", "deferral": "deferred"}
+_FAILURES = {*_BOUNCES.values(), "deferred"}
+_BY_PROVIDER = {*_FAILURES, "delivered", "complaints"}
 
 
 class Counting:
@@ -42,6 +51,7 @@ class Counting:
             used = [
                 *(keys.campaign(campaign), keys.counts(campaign), keys.links(campaign)),
                 *(keys.counted(campaign), keys.seen(campaign)),
+                *(keys.providers(campaign), keys.reasons(campaign)),
             ]
             run = partial(self._script.run, keys=used, arguments=[*batch.journal_and_runs, *words])
             yield Write(used[0], run)
@@ -52,7 +62,8 @@ def _kind(event: Event) -> str:
     if event.type == events.BOUNCE:
         return _BOUNCES.get(str(event.details.get("bounce_type")), "")
     if event.type == events.DELIVERY:
-        return "delivered" if event.details.get("status") == "success" else ""
+        # A failed delivery comes with a bounce of its own.
+        return _DELIVERIES.get(str(event.details.get("status")), "")
     if event.type == events.OPEN:
         if event.details.get("is_bot"):
             return "bot_opens"
@@ -68,7 +79,33 @@ def _words(kind: str, line: JournalLine) -> Iterator[str]:
     yield str(line.sequence)
     yield kind
     yield cell(event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid)
-    yield str(facts.number)
+    yield "" if kind == "delivered" and not facts.email else str(facts.number)
+    if kind in _FAILURES:
+        reason = str(event.details.get("bounce_reason") or "other")
+        words = _server_words(event)
+        yield from (_digest(f"{reason} {words}"), words, _provider(event), reason)
+        return
     url = str(events.text(event.details["click_url"])) if event.type == events.CLICK else ""
-    yield link_digest(url) if url else ""
-    yield url
+    yield from (link_digest(url) if url else "", url)
+    yield from (_provider(event) if kind in _BY_PROVIDER else "", "")
+
+
+@lru_cache(4096)
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _server_words(event: Event) -> str:
+    field = "bounce_text" if event.type == events.BOUNCE else "message"
+    return group(str(events.text(event.details.get(field, ""))), event.facts.email)
+
+
+def _provider(event: Event) -> str:
+    """Whose mailbox it is. Of an Obscured-Email it may be known by the server alone."""
+    domain = event.details.get("recipient_domain") or event.facts.email.rpartition("@")[2]
+    return _providers().provider(str(domain), str(event.details.get("mx_hostname", "")))
+
+
+@cache
+def _providers() -> Providers:
+    return Providers(files("fletching").joinpath("providers.txt").read_text("ascii"))

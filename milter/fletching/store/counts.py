@@ -5,7 +5,7 @@ Here lives what can be said without asking Redis: names of counts, what measures
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -15,8 +15,9 @@ from urllib.parse import quote, unquote
 
 from fletching import events
 
-Dimension = Literal["mail_class", "listid", "mtaid", "day"]
-"""What counts can be broken down by."""
+Dimension = Literal["mail_class", "listid", "mtaid", "day", "provider", "reason"]
+"""What counts can be broken down by. Only deliveries, failures and complaints have a provider, and
+only failures have a reason."""
 
 Count = int | None
 """None if nothing measures it. 0 would say that it has not happened."""
@@ -38,9 +39,14 @@ class Counts:
     programs. ``unique_opens``: messages with a load that is not a bot's, or with a person's click.
     ``confirmed_opens``: messages with a person's load or click. ``unique_clicks``: messages with a
     person's click: never more than confirmed opens, which are never more than unique opens.
+
+    ``delivered``: messages that the recipient's server accepted; a message to several recipients
+    is counted for each. ``deferred``: messages that were deferred at least once. ``bounces_hard``,
+    ``bounces_soft``, ``bounces_other``: messages that bounced in this way. ``blocked``: messages
+    that were deferred or bounced because of the sender's reputation or rate.
     """
 
-    sent: int = 0
+    sent: Count = 0
     opens: Count = 0
     unique_opens: Count = 0
     clicks: Count = 0
@@ -55,12 +61,16 @@ class Counts:
     seeds: Count = 0
     privacy_opens: Count = 0
     confirmed_opens: Count = 0
+    deferred: Count = 0
+    bounces_other: Count = 0
+    blocked: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign(Counts):
     """A campaign's counts. ``opened``: unix seconds of its first message."""
 
+    sent: int = 0
     campaign: str = ""
     sendid: str = ""
     mail_class: str = ""
@@ -72,6 +82,21 @@ class Row(Counts):
     """The counts of a class, a list, a VirtualMTA or a day over all campaigns."""
 
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Messages that failed for the same reason, with the same words of a server.
+
+    ``words``: without what is different in each message; empty for words that found no room.
+    ``deferred``: by the reason of the first deferral. ``provider``: with the most of them.
+    """
+
+    reason: str
+    words: str
+    bounced: int
+    deferred: int
+    provider: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +131,20 @@ class Wanted:
 
 EVERY = Wanted()
 
-_NAMES = tuple(each.name for each in fields(Counts))
+EVERY_KIND = tuple(each.name for each in fields(Counts))
+
+_BOUNCES = ("bounces_hard", "bounces_soft", "bounces_other")
+KINDS_BY: Mapping[str, Collection[str]] = {
+    "provider": ("delivered", "deferred", *_BOUNCES, "blocked", "complaints"),
+    "reason": ("deferred", *_BOUNCES),
+}
+"""What is counted by a dimension that does not have all counts."""
 
 # What measures a count. If one count of a source is there, the others of that source are measured.
 _SOURCES = {
     "sent": "sent",
-    "bounces_hard": "bounces",
-    "bounces_soft": "bounces",
+    **dict.fromkeys((*_BOUNCES, "blocked"), "bounces"),
+    **dict.fromkeys(("delivered", "deferred"), "deliveries"),
     **dict.fromkeys(_OPENS, "opens"),
     **dict.fromkeys(("clicks", "unique_clicks", "bot_clicks"), "clicks"),
 }
@@ -139,6 +171,54 @@ def cells(counters: Fields) -> Iterator[tuple[str, int, str, str, int]]:
         yield kind, int(hour), unquote(mtaid), unquote(listid), int(count)
 
 
+def counted_by(
+    dimension: Dimension, mail_class: str, counters: Fields
+) -> Iterator[tuple[str, str, int]]:
+    """The counters of a campaign by a dimension: name, kind, count.
+
+    ``counters``: of `keys.providers` and `keys.reasons` for these dimensions, else of
+    `keys.counts`.
+    """
+    if dimension == "provider":
+        for field, count in counters.items():
+            kind, _, provider = field.partition("|")
+            yield provider, kind, int(count)
+    elif dimension == "reason":
+        for digest, kind, _, number in _failed(counters):
+            yield counters[digest].partition(" ")[0], kind, number
+    else:
+        for kind, hour, mtaid, listid, number in cells(counters):
+            names = {"mail_class": mail_class, "listid": listid, "mtaid": mtaid}
+            yield day(hour) if dimension == "day" else names[dimension], kind, number
+
+
+def _failed(counters: Fields) -> Iterator[tuple[str, str, str, int]]:
+    """Each counter of `keys.reasons`: digest of the words, kind, provider, count."""
+    for field, count in counters.items():
+        digest, _, of = field.partition("|")
+        if of:
+            kind, _, provider = of.partition("|")
+            yield digest, kind, provider, int(count)
+
+
+def failures_of(counters: Fields) -> tuple[Failures, ...]:
+    """The failures of a campaign by reason and words, the most frequent first."""
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    providers: dict[str, Counter[str]] = defaultdict(Counter)
+    for digest, kind, provider, count in _failed(counters):
+        kinds[digest]["deferred" if kind == "deferred" else "bounced"] += count
+        providers[digest][provider] += count
+    found = []
+    for digest, counts in kinds.items():
+        reason, _, words = counters[digest].partition(" ")
+        # Of two with the same number, the same one each time.
+        most = min(providers[digest].items(), key=lambda each: (-each[1], each[0]))[0]
+        found.append(Failures(reason, words, counts["bounced"], counts["deferred"], most))
+    return tuple(
+        sorted(found, key=lambda each: (-each.bounced - each.deferred, each.reason, each.words))
+    )
+
+
 def sums_by_kind(counters: Fields) -> Counter[str]:
     """The counters of a campaign, added up over hours, VirtualMTAs and lists."""
     sums = Counter[str]()
@@ -155,9 +235,14 @@ def sources_in(sums: Mapping[str, int]) -> frozenset[str]:
     return frozenset(_source(kind) for kind in sums.keys() - {"unique_opens", "confirmed_opens"})
 
 
-def counts_of(sums: Mapping[str, int], sources: Collection[str]) -> dict[str, Any]:
-    """The fields of `Counts`: None for what no source measures."""
-    return {kind: sums.get(kind, 0) if _source(kind) in sources else None for kind in _NAMES}
+def counts_of(
+    sums: Mapping[str, int], sources: Collection[str], kinds: Collection[str] = EVERY_KIND
+) -> dict[str, Any]:
+    """The fields of `Counts`: None for what no source measures, and for other kinds."""
+    return {
+        kind: sums.get(kind, 0) if kind in kinds and _source(kind) in sources else None
+        for kind in EVERY_KIND
+    }
 
 
 def _source(kind: str) -> str:

@@ -28,6 +28,7 @@ from redis.exceptions import ResponseError
 from fletching import log
 from fletching.events import Event
 from fletching.store import keys
+from fletching.store.bad_addresses import Failures, ThresholdsOf
 from fletching.store.connection import TROUBLE, Store, StoreUnavailable
 from fletching.store.counting import Counting
 from fletching.store.script import Script
@@ -81,13 +82,19 @@ class EventLog:
     """
 
     def __init__(
-        self, store: Store, left_out: frozenset[str] = frozenset(), trace_memory: int = 0
+        self,
+        store: Store,
+        left_out: frozenset[str] = frozenset(),
+        trace_memory: int = 0,
+        thresholds: ThresholdsOf | None = None,
     ) -> None:
         """``left_out``: event types that are counted, but stay out of the stream.
 
         ``trace_memory``: seconds for which events are kept in traces; 0 for no traces.
+        ``thresholds``: for processes that record bounces and deliveries; None judges no address.
         """
         self._store = store
+        self._failures = Failures(thresholds) if thresholds is not None else None
         self.left_out = left_out
         self._append = Script("append.lua")
         self._trim = Script("trim.lua")
@@ -135,6 +142,8 @@ class EventLog:
             yield Write(keys.EVENTS, partial(self._append.run, keys=_STREAM, arguments=arguments))
         yield from self._counting.writes(batch)
         yield from self._traces.writes(batch)
+        if self._failures is not None:
+            yield from self._failures.writes(batch)
 
     def _text(self, line: JournalLine) -> str:
         """The event as it is in the stream; empty if it stays out."""

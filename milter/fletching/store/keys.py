@@ -14,6 +14,8 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:bounces:{<id>}:<block>   list        campaigns           with the bounce memory
     fletching:counts:{<id>}            hash        counting, sent      with the campaign
     fletching:links:{<id>}             hash        counting            with the campaign
+    fletching:providers:{<id>}         hash        counting            with the campaign
+    fletching:reasons:{<id>}           hash        counting            with the campaign
     fletching:counted:{<id>}           hash        counting, sent      with the campaign
     fletching:seen:{<id>}:<kind>:...   string      counting            with the campaign
     fletching:warnings:{<id>}          hash        warnings            with the campaign
@@ -23,7 +25,10 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:campaigns                sorted set  campaigns           never; entries are removed
     fletching:events                   stream      events              never; `trim` removes entries
     fletching:journals:{frw}           hash        events              never; `trim` removes fields
+    fletching:reported:{frw}           hash        bad_addresses       never
     fletching:dead:<destination>       stream      events              never; about 100,000 entries
+    fletching:failures:{bad}:...       hash        bad_addresses       with `bounces.within`
+    fletching:due:{bad}                hash        bad_addresses       never; entries are removed
     fletching:suppression              set         suppression         never
     fletching:suppressed:<ListID>      hash        suppression         never
     fletching:touches:{t}:<message>    string      touches             75 seconds after the last one
@@ -34,7 +39,8 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:check:{<random>}:...     all types   trial               at once, or after a minute
 
 The tag of a SendID is the SendID, in lower case: it leads to a campaign and shares no slot with it.
-The tag {frw} has no meaning; its slot is that of `fletching:events`.
+The tag {frw} has no meaning; its slot is that of `fletching:events`. {bad} is one slot for all
+lists, so that the failures of many addresses are counted in one step.
 """
 
 from __future__ import annotations
@@ -53,6 +59,19 @@ is a consumer group, under its name."""
 
 JOURNALS = "fletching:journals:{frw}"
 """Journal -> sequence number of its last event in the stream."""
+
+REPORTED = "fletching:reported:{frw}"
+"""List and address, as `of_address` names them -> unix milliseconds of the bounce for which it has
+its `bounce_bad_address`."""
+
+FAILURES = "fletching:failures:{bad}:"
+"""What the keys of addresses begin with that have failed; `of_address` follows. Such a hash has
+`h:` or `s:`, campaign, `:`, message number -> unix milliseconds of a hard or soft bounce, and
+`delivered` -> unix milliseconds of the last delivery."""
+
+DUE = "fletching:due:{bad}"
+"""Addresses whose `bounce_bad_address` is still to be made, as `of_address` names them -> unix
+milliseconds, a space, the event as JSON."""
 
 SUPPRESSION = "fletching:suppression"
 """The ListIDs that have entries, in lower case."""
@@ -98,6 +117,18 @@ def counts(id: str) -> str:
 def links(id: str) -> str:
     """Digest of a link -> URL; digest|kind -> count."""
     return f"fletching:links:{{{id}}}"
+
+
+def providers(id: str) -> str:
+    """kind|provider -> count."""
+    return f"fletching:providers:{{{id}}}"
+
+
+def reasons(id: str) -> str:
+    """Digest of a server's words -> reason, a space, the words; digest|kind|provider -> count;
+    `groups` -> how many digests there are. Words of a reason that found no room have the reason in
+    place of a digest."""
+    return f"fletching:reasons:{{{id}}}"
 
 
 def counted(id: str) -> str:
@@ -149,6 +180,11 @@ def suppressed(listid: str) -> str:
     """Address -> unix milliseconds, reason, source, with spaces between. ``listid``: in lower
     case."""
     return f"fletching:suppressed:{quote(listid, safe='')}"
+
+
+def of_address(listid: str, address: str) -> str:
+    """List and address as they are named in `REPORTED`, `FAILURES` and `DUE`."""
+    return f"{quote(listid.lower(), safe='')}|{quote(address.lower(), safe='@')}"
 
 
 def touches(message: str) -> str:

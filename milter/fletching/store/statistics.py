@@ -8,7 +8,7 @@ before.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -17,23 +17,29 @@ from fletching.store import keys
 from fletching.store.connection import Store
 from fletching.store.counts import (
     EVERY,
+    EVERY_KIND,
     HOUR,
+    KINDS_BY,
     Campaign,
     Dimension,
+    Failures,
     Fields,
     Link,
     Measured,
     Row,
     Wanted,
     cells,
+    counted_by,
     counts_of,
-    day,
+    failures_of,
     most_frequent_first,
     sources_in,
     sums_by_kind,
 )
 
 _PAGE = 200
+_KEYS = {"provider": keys.providers, "reason": keys.reasons}
+_BY_HOUR = ("sent", "delivered", "deferred", "bounces", "opens", "clicks", "unsubscribes")
 
 
 class Statistics:
@@ -71,14 +77,17 @@ class Statistics:
         return self.campaign(ended) if ended else None
 
     def hours(self, name: str) -> Mapping[str, Mapping[int, int]]:
-        """The counts of a campaign by kind and hour, in unix seconds."""
-        found: dict[str, Counter[int]] = {
-            kind: Counter() for kind in ("sent", "opens", "clicks", "unsubscribes")
-        }
+        """The counts of a campaign by kind and hour, in unix seconds; all bounces are one kind."""
+        found: dict[str, Counter[int]] = {kind: Counter() for kind in _BY_HOUR}
         for kind, hour, _, _, count in cells(self._hash(keys.counts(name))):
+            kind = "bounces" if kind.startswith("bounces_") else kind
             if kind in found:
                 found[kind][hour * HOUR] += count
         return found
+
+    def failures(self, name: str) -> tuple[Failures, ...]:
+        """Why messages of a campaign bounced or were deferred, the most frequent first."""
+        return failures_of(self._hash(keys.reasons(name)))
 
     def links(self, name: str) -> tuple[Link, ...]:
         """The links of a campaign that were clicked, most clicks first."""
@@ -102,18 +111,24 @@ class Statistics:
     def by(
         self, dimension: Dimension, name: str | None = None, wanted: Wanted = EVERY
     ) -> tuple[Row, ...]:
-        """The counts of one campaign, or of all wanted ones, by class, list, VirtualMTA or day."""
+        """The counts of one campaign, or of all wanted ones, by one of the dimensions."""
         heads = self._heads(wanted) if name is None else self._existing([name])
         sums: dict[str, Counter[str]] = defaultdict(Counter)
         sources: dict[str, set[str]] = defaultdict(set)
-        for head, counters in self._with_counters(heads):
-            measured = self._sources(head, sums_by_kind(counters))
-            for kind, hour, mtaid, listid, count in cells(counters):
-                names = {"mail_class": head.mail_class, "listid": listid, "mtaid": mtaid}
-                row = day(hour) if dimension == "day" else names[dimension]
+        key = _KEYS.get(dimension, keys.counts)
+        for head, counters in self._with_counters(heads, key):
+            rows = tuple(counted_by(dimension, head.mail_class, counters))
+            counted = Counter[str]()
+            for _, kind, count in rows:
+                counted[kind] += count
+            measured = self._sources(head, counted)
+            for row, kind, count in rows:
                 sums[row][kind] += count
                 sources[row] |= measured
-        return tuple(Row(**counts_of(sums[row], sources[row]), name=row) for row in sorted(sums))
+        kinds = KINDS_BY.get(dimension, EVERY_KIND)
+        return tuple(
+            Row(**counts_of(sums[row], sources[row], kinds), name=row) for row in sorted(sums)
+        )
 
     def _heads(self, wanted: Wanted) -> Iterator[Campaign]:
         """The wanted campaigns, newest first, without their counts."""
@@ -143,10 +158,12 @@ class Statistics:
             if any(each is not None for each in (sendid, mail_class, opened))
         ]
 
-    def _with_counters(self, heads: Iterable[Campaign]) -> Iterator[tuple[Campaign, Fields]]:
+    def _with_counters(
+        self, heads: Iterable[Campaign], key: Callable[[str], str] = keys.counts
+    ) -> Iterator[tuple[Campaign, Fields]]:
         left = iter(heads)
         while page := list(islice(left, self._page)):
-            answers = self._all([("HGETALL", keys.counts(head.campaign)) for head in page])
+            answers = self._all([("HGETALL", key(head.campaign)) for head in page])
             yield from zip(page, map(_as_fields, answers), strict=True)
 
     def _whole(self, head: Campaign, counters: Fields) -> Campaign:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -89,7 +89,7 @@ class Suppression:
         of_list: dict[str, list[str | int]] = defaultdict(list)
         for event in (line.event for line in batch.lines):
             if _suppresses(event):
-                value = f"{REASONS[event.type]} {_source(event)}"
+                value = f"{REASONS[event.type]} {source(event.details)}"
                 entry = (_plain(event.facts.email), event.milliseconds, value)
                 of_list[_plain(event.facts.listid)] += entry
         if of_list:
@@ -128,6 +128,24 @@ class Suppression:
                 lambda client: self._script.run(client.execute_command, [_key(listid)], words)
             )
         )
+
+    def suppress(self, entry: SuppressedAddress) -> None:
+        """Adds an entry because of an event. An address that was removed since stays removed."""
+        words = (_plain(entry.address), entry.milliseconds, entry.value)
+        self._store.ask(lambda client: client.sadd(keys.SUPPRESSION, _plain(entry.listid)))
+        self._store.ask(
+            lambda client: self._script.run(
+                client.execute_command, [_key(entry.listid)], ["", *words]
+            )
+        )
+
+    def removed(self, listid: str, address: str) -> int:
+        """When the operator removed an address, in unix milliseconds; 0 if it was not removed."""
+        key, plain = _key(listid), _plain(address)
+        when, _, reason = (self._store.ask(lambda client: client.hget(key, plain)) or "").partition(
+            " "
+        )
+        return int(when) if reason == _REMOVED else 0
 
     def remove(self, listid: str, address: str) -> bool:
         """Removes an address; False if it was not there."""
@@ -209,11 +227,11 @@ def _suppresses(event: Event) -> bool:
     return event.type in REASONS and bool(event.facts.email) and is_proven
 
 
-def _source(event: Event) -> str:
+def source(details: Mapping[str, object]) -> str:
     """How an event was learned of: only a request to the web service has a client's address."""
-    if "engine_ip" in event.details:
+    if "engine_ip" in details:
         return WEB
-    return LOG if event.details.get("synchronous") else MAIL
+    return LOG if details.get("synchronous") else MAIL
 
 
 def _entry(listid: str, address: str, value: str) -> SuppressedAddress:

@@ -174,9 +174,17 @@ def _scripts(store: Store) -> Iterator[Refusal]:
         "sent.lua": ([campaign, counts, key["counted"]], ["0|mta|list", "a count", 1]),
         "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
-            [campaign, counts, key["links"], key["counted"], f"{prefix}bits:"],
-            ["", "", 0, "opens", "0", 1, "", ""],
+            [
+                *(campaign, counts, key["links"], key["counted"], f"{prefix}bits:"),
+                *(key["providers"], key["reasons"]),
+            ],
+            [*("", "", 0, "opens", "0", 1, "", "", "", "")],
         ),
+        "failures.lua": (
+            [key["due"], f"{prefix}failures:"],
+            ["address", "h", 1, "c:1", 2, _MINUTE * 1000, "{}", "address", "d", 0, "c:1", 0, 0, ""],
+        ),
+        "report.lua": ([key["events"], key["reported"]], ["address", 1, 0, "{}"]),
         "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
         "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
@@ -237,7 +245,8 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
     "bits:confirmed:0",
-    *("events", "marks", "counted", "suppressed", "touches", "clock"),
+    *("due", "failures:address", "reported"),
+    *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
 )
 
 

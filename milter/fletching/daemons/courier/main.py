@@ -25,6 +25,7 @@ from fletching.daemons.process.supervise import Child
 from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, open_destination
 from fletching.metrics import Deliveries
+from fletching.store.bad_addresses import BadAddresses
 from fletching.store.clock import Clock
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
@@ -76,6 +77,7 @@ class Courier(Service[Sequence[Order]]):
     _store: Store
     _events: EventLog
     _clock: Clock
+    _bad_addresses: BadAddresses
 
     def __init__(self) -> None:
         self._metrics = Deliveries()
@@ -110,6 +112,7 @@ class Courier(Service[Sequence[Order]]):
         self._store = Store(config.redis, config.state_dir)
         self._events = EventLog(self._store)
         self._clock = Clock(self._store)
+        self._bad_addresses = BadAddresses(self._store)
 
     def _deliver(self, config: Config, orders: Sequence[Order]) -> None:
         """Starts a delivery for each order."""
@@ -121,17 +124,21 @@ class Courier(Service[Sequence[Order]]):
             delivery.begin()
 
     def tick(self) -> None:
-        """Renews leases, trims the stream, and writes the counters."""
+        """Renews leases, reports bad addresses, trims the stream, and writes the counters."""
         self._deliveries = [each for each in self._deliveries if not each.wait(0)]
         trouble = ""
         # Each by itself: if one lease cannot be renewed, the others must not be lost.
-        for act in (*(each.renew for each in self._deliveries), self._trim):
+        for act in (*(each.renew for each in self._deliveries), self._report, self._trim):
             try:
                 act()
             except StoreUnavailable as error:
                 trouble = str(error)
         self._log_redis(trouble)
         self._write_metrics()
+
+    def _report(self) -> None:
+        """Makes the events of bad addresses. No lease: each is made once, whoever makes it."""
+        self._metrics.bad_addresses(self._bad_addresses.report())
 
     def _trim(self) -> None:
         """Counts the backlog, and removes old events from the stream.
