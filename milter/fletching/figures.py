@@ -32,6 +32,9 @@ TITLES = {
 }
 """The title of each count."""
 
+OTHER_WORDS = "(other words)"
+"""Shown for the words of servers that found no room."""
+
 # Counts of messages. The others count how often something happened.
 _OF_MESSAGES = {
     *("delivered", "deferred", "unique_opens", "confirmed_opens", "unique_clicks"),
@@ -40,11 +43,24 @@ _OF_MESSAGES = {
 
 
 def share(counted: Counts, name: str) -> float | None:
-    """A count of messages as per cent of those sent; None for other counts, or if not measured."""
+    """A count of messages as per cent of those sent; None for other counts, or if not measured.
+
+    None also if there are more than were sent: a message to several recipients is delivered to each
+    of them.
+    """
     count: int | None = getattr(counted, name)
-    if name not in _OF_MESSAGES or not counted.sent or count is None:
+    if name not in _OF_MESSAGES or not counted.sent or count is None or count > counted.sent:
         return None
     return 100 * count / counted.sent
+
+
+def share_delivered(counted: Counts) -> float | None:
+    """Deliveries as per cent of deliveries and bounces; None if there are none, or not measured."""
+    if counted.delivered is None:
+        return None
+    bounces = (counted.bounces_hard, counted.bounces_soft, counted.bounces_other)
+    ended = counted.delivered + sum(count or 0 for count in bounces)
+    return 100 * counted.delivered / ended if ended else None
 
 
 def minute(seconds: float) -> str:

@@ -7,15 +7,30 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fletching import events
 from fletching.admin import figures
 from fletching.admin.escapes import encodable, printable
+from fletching.events import Event
 from fletching.store import keys
+from fletching.store.events import EventLog
 
 from sandbox.redis_server import RedisServer
-from tests.cli_setting import KEYS, NEW, OLD, OPENED, STEERING, cells, harmless, in_terminal, sent
+from tests.cli_setting import (
+    KEYS,
+    NEW,
+    OLD,
+    OPENED,
+    STEERING,
+    cells,
+    harmless,
+    in_terminal,
+    of,
+    sent,
+)
 from tests.host import Host
 
 
@@ -142,12 +157,12 @@ def test_what_a_class_does_not_track_is_unknown(
 def test_campaigns_as_a_table(host: Host) -> None:
     titles, newer, older = host.run("stats").stdout.splitlines()
     assert cells(titles) == [
-        *("SendID", "Opened", "Campaign", "Sent", "Unique opens", "Confirmed", "Unique clicks"),
-        *("Unsub.", "Compl.", "Bounced"),
+        *("SendID", "Opened", "Campaign", "Sent", "Delivered", "Unique opens", "Confirmed"),
+        *("Unique clicks", "Unsub.", "Compl.", "Bounced"),
     ]
     assert cells(newer) == [
-        *("news20260921", "2026-09-21 14:00", NEW, "8", "4", "50.0%", "4", "4", "50.0%"),
-        *("1", "-", "1"),
+        *("news20260921", "2026-09-21 14:00", NEW, "8", "-", "4", "50.0%", "4", "4"),
+        *("50.0%", "1", "-", "1"),
     ]
     assert cells(older)[:4] == ["crm1", "2026-09-20 14:00", OLD, "3"]
 
@@ -210,6 +225,63 @@ def test_links(host: Host) -> None:
     assert rows[1]["link"] == f"https://shop.example.com/{STEERING}"
     written = csv.DictReader(io.StringIO(host.run("stats", NEW, "--by", "link", "--csv").stdout))
     assert [row["clicks"] for row in written] == ["4", "1"]
+
+
+@pytest.fixture
+def delivered(counted: None, stream: EventLog) -> None:
+    """What became of the messages of the newer campaign."""
+    google, other = "reader@gmail.com", "reader@example.org"
+    words = {"bounce_text": f"550 5.1.1 <{google}> unknown{STEERING}", "bounce_type": "h"}
+    slow = {"message": "421 4.7.0 slow down", "bounce_reason": "rate_limited"}
+
+    def happened(number: int, email: str, type: str, **more: object) -> Event:
+        found = of(NEW, number, type, **more)
+        return replace(found, facts=replace(found.facts, email=email))
+
+    stream.append(
+        [
+            *(happened(at, google, events.DELIVERY, status="success") for at in (1, 2, 3)),
+            happened(4, google, events.BOUNCE, bounce_reason="user_unknown", **words),
+            happened(5, other, events.DELIVERY, status="deferral", **slow),
+        ]
+    )
+
+
+@pytest.mark.usefixtures("delivered")
+def test_breakdown_by_provider(host: Host) -> None:
+    first, second = host.json("stats", NEW, "--by", "provider")["rows"]
+    assert first.items() >= {"provider": "google", "delivered": 3, "bounces_hard": 1}.items()
+    assert second.items() >= {"provider": "other", "deferred": 1, "blocked": 1}.items()
+    assert (first["sent"], first["opens"], first["deferred"]) == (None, None, 0)
+    titles, *lines = host.run("stats", "--by", "provider").stdout.splitlines()
+    assert cells(titles)[:4] == ["provider", "Delivered", "Share", "Deferred"]
+    assert cells(lines[0]) == ["google", "3", "75.0%", "0", "1", "0", "0", "-"]
+
+
+@pytest.mark.usefixtures("delivered")
+def test_breakdown_by_reason(host: Host) -> None:
+    rows = {row["reason"]: row for row in host.json("stats", "--by", "reason")["rows"]}
+    assert rows["user_unknown"]["bounces_hard"] == 1
+    assert rows["rate_limited"]["deferred"] == 1
+    assert rows["rate_limited"]["delivered"] is None
+    titles, *lines = host.run("stats", NEW, "--by", "reason").stdout.splitlines()
+    assert cells(titles) == ["reason", "Hard", "Soft", "Other", "Deferred"]
+    assert cells(next(line for line in lines if "rate" in line)) == [
+        *("rate_limited", "0", "0", "0", "1")
+    ]
+
+
+@pytest.mark.usefixtures("delivered")
+def test_campaign_shows_providers_and_reasons(host: Host) -> None:
+    shown = host.run("stats", NEW).stdout
+    assert harmless(shown)
+    lines = [cells(line) for line in shown.splitlines()]
+    assert ["google", "3", "75.0%", "0", "1", "0", "0", "-"] in lines
+    assert ["0", "1", "other", "rate_limited: 421 4.7.0 slow down"] in lines
+    unknown = next(line for line in lines if "google user_unknown" in " ".join(line))
+    assert "550 5.1.1 <address> unknown" in " ".join(unknown)
+    assert f"{'delivered':12} {3:9} █" in shown
+    assert ["Delivered", "3", "37.5%"] in lines
 
 
 def test_campaigns_in_csv(host: Host, counted: None) -> None:

@@ -7,13 +7,13 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from fletching.figures import TITLES, by_span, minute, share
-from fletching.store.counts import Campaign, Counts, Link, Row
+from fletching.figures import OTHER_WORDS, TITLES, by_span, minute, share, share_delivered
+from fletching.store.counts import Campaign, Counts, Failures, Link, Row
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """The characters of a chart, if stdout's encoding has them."""
 
-CHART_KINDS = ("sent", "opens", "clicks", "unsubscribes")
+CHART_KINDS = ("sent", "delivered", "deferred", "bounces", "opens", "clicks", "unsubscribes")
 """The kinds in a chart, if any of them was counted."""
 
 FEWEST_COLUMNS = 10
@@ -30,12 +30,31 @@ _IN_TABLES = {
 }
 _IN_WIDE_TABLES = {
     "sent": "Sent",
+    "delivered": "Delivered",
     "unique_opens": "Unique opens",
     "confirmed_opens": "Confirmed",
     "unique_clicks": "Unique clicks",
     "unsubscribes": "Unsub.",
     "complaints": "Compl.",
     "bounces_hard": "Bounced",
+}
+# Delivered is followed by its share.
+_IN_TABLES_BY: Mapping[str, Mapping[str, str]] = {
+    "provider": {
+        "delivered": "Delivered",
+        "": "Share",
+        "deferred": "Deferred",
+        "bounces_hard": "Hard",
+        "bounces_soft": "Soft",
+        "blocked": "Blocked",
+        "complaints": "Compl.",
+    },
+    "reason": {
+        "bounces_hard": "Hard",
+        "bounces_soft": "Soft",
+        "bounces_other": "Other",
+        "deferred": "Deferred",
+    },
 }
 UNKNOWN = "-"
 """Shown for a count that is not measured."""
@@ -68,7 +87,7 @@ def campaign_row(campaign: Campaign) -> dict[str, Any]:
 
 
 def breakdown_row(by: str, row: Row) -> dict[str, Any]:
-    """A class, list, VirtualMTA or day as a row for JSON and CSV; ``by`` is the key of its name."""
+    """A row of a breakdown for JSON and CSV; ``by`` is the key of its name."""
     return {by: row.name} | counts(row)
 
 
@@ -85,14 +104,27 @@ def columns(by: str | None) -> list[str]:
     return list(link_row(Link("", 0, 0, 0)) if by == "link" else breakdown_row(by, Row()))
 
 
-def titles(wide: bool) -> list[str]:
+def titles(wide: bool, by: str = "") -> list[str]:
     """The column titles of `cells`."""
-    return list(_shown(wide).values())
+    return list(_shown(wide, by).values())
 
 
-def cells(counted: Counts, wide: bool) -> list[str]:
-    """The counts of one table row, with shares."""
-    return [_with_share(counted, name) for name in _shown(wide)]
+def cells(counted: Counts, wide: bool, by: str = "") -> list[str]:
+    """The counts of one table row, with shares. ``by``: what the rows of a breakdown are."""
+    return [_with_share(counted, name) for name in _shown(wide, by)]
+
+
+def failures_cells(found: Failures) -> list[str]:
+    """The numbers and texts of failures, for a table with the columns of `FAILURES_TITLES`."""
+    return [
+        f"{found.bounced:,}",
+        f"{found.deferred:,}",
+        found.provider,
+        f"{found.reason}: {found.words or OTHER_WORDS}",
+    ]
+
+
+FAILURES_TITLES = ("Bounced", "Deferred", "Most at", "Reason and words of the servers")
 
 
 def all_counts(counted: Counts) -> list[tuple[str, str, str]]:
@@ -134,8 +166,8 @@ def chart(hours: Mapping[str, Mapping[int, int]], width: int, blocks: bool) -> l
     return lines
 
 
-def _shown(wide: bool) -> Mapping[str, str]:
-    return _IN_WIDE_TABLES if wide else _IN_TABLES
+def _shown(wide: bool, by: str) -> Mapping[str, str]:
+    return _IN_TABLES_BY.get(by) or (_IN_WIDE_TABLES if wide else _IN_TABLES)
 
 
 def _share(counted: Counts, name: str) -> str:
@@ -149,6 +181,9 @@ def _number(counted: Counts, name: str) -> str:
 
 
 def _with_share(counted: Counts, name: str) -> str:
+    if not name:
+        delivered = share_delivered(counted)
+        return UNKNOWN if delivered is None else f"{delivered:.1f}%"
     number = _number(counted, name)
     share = _share(counted, name) if name in _SHARED_IN_TABLES else ""
     return f"{number} {share:>6}" if share else number

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fletching.admin.asking import asking, store
 from fletching.config.model import Config
-from fletching.store.counts import EVERY, Campaign, Dimension, Link, Row
+from fletching.store.counts import EVERY, Campaign, Dimension, Failures, Link, Row
 from fletching.store.counts import Wanted as Wanted
 from fletching.store.statistics import Statistics
 
@@ -19,6 +19,8 @@ BY: Mapping[str, Dimension] = {
     "list": "listid",
     "mta": "mtaid",
     "day": "day",
+    "provider": "provider",
+    "reason": "reason",
 }
 """What numbers can be broken down by, besides links, and the store's name for it."""
 
@@ -33,13 +35,17 @@ class NoCampaign(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """A campaign's links, hours and warnings. ``hours``: counts by kind and unix time.
+    """A campaign's links, hours, failures, providers and warnings.
+
+    ``hours``: counts by kind and unix time.
 
     ``warnings``: the warnings of its messages, each with the number of messages.
     """
 
     links: tuple[Link, ...]
     hours: Mapping[str, Mapping[int, int]]
+    failures: tuple[Failures, ...] = ()
+    providers: tuple[Row, ...] = ()
     warnings: tuple[tuple[str, int], ...] = ()
 
 
@@ -68,10 +74,14 @@ def campaign(config: Config, name: str) -> Campaign:
 
 @asking()
 def details(config: Config, campaign: str) -> Details:
-    """The links, hours and warnings of a campaign, by its id."""
+    """The details of a campaign, by its id."""
     statistics = _statistics(config)
     return Details(
-        statistics.links(campaign), statistics.hours(campaign), statistics.warnings(campaign)
+        statistics.links(campaign),
+        statistics.hours(campaign),
+        statistics.failures(campaign),
+        statistics.by("provider", campaign),
+        statistics.warnings(campaign),
     )
 
 

@@ -24,6 +24,7 @@ _WIDE = 120
 
 _WIDEST_CHART = 100
 _MOST_LINKS = 20
+_MOST_FAILURES = 20
 _MOST_FOLDED = 500
 """The most lines of a table whose cells may wrap: rich takes a millisecond per line."""
 
@@ -59,12 +60,12 @@ class Tables:
         return [campaign.sendid, day]
 
     def breakdown(self, by: str, found: Iterable[Row]) -> None:
-        """One line per class, list, VirtualMTA or day."""
-        rows = [[each.name or "(none)", *figures.cells(each, self._wide)] for each in found]
-        self._table([by], figures.titles(self._wide), rows)
+        """One line per class, list, VirtualMTA, day, provider or reason."""
+        rows = [[each.name or "(none)", *figures.cells(each, self._wide, by)] for each in found]
+        self._table([by], figures.titles(self._wide, by), rows)
 
     def campaign(self, found: Campaign, about: Details) -> None:
-        """One campaign: its numbers, chart, most clicked links and warnings."""
+        """One campaign: its numbers, chart, most clicked links, deliveries and warnings."""
         self._say(found.sendid)
         self._say(f"campaign {found.campaign}, class {found.mail_class}")
         self._say(f"opened {minute(found.opened)} UTC")
@@ -80,10 +81,24 @@ class Tables:
         self.links(about.links[:_MOST_LINKS])
         if len(about.links) > _MOST_LINKS:
             self._say(f"and {len(about.links) - _MOST_LINKS} more: show them with --by link")
+        self._deliveries(about)
         if about.warnings:
             self._say()
             rows = [[f"{mails:,}", text] for text, mails in about.warnings]
             self._table([], ["Messages"], rows, last="Warning")
+
+    def _deliveries(self, about: Details) -> None:
+        """Providers, and why messages failed."""
+        if about.providers:
+            self._say()
+            self.breakdown("provider", about.providers)
+        if about.failures:
+            self._say()
+            rows = [figures.failures_cells(each) for each in about.failures[:_MOST_FAILURES]]
+            *numbers, words = figures.FAILURES_TITLES
+            self._table([], numbers, rows, last=words)
+        if len(about.failures) > _MOST_FAILURES:
+            self._say(f"and {len(about.failures) - _MOST_FAILURES} more: see the dashboard")
 
     def links(self, found: Iterable[Link]) -> None:
         """One line per link."""

@@ -24,7 +24,7 @@ _WIDTH_OF_NO_TERMINAL = 120
 @click.argument("campaign", required=False)
 @click.option(
     "--by",
-    type=click.Choice(["mail_class", "list", "mta", "link", "day"]),
+    type=click.Choice(["mail_class", "list", "mta", "link", "day", "provider", "reason"]),
     help="Break down the numbers by this; link requires a CAMPAIGN.",
 )
 @click.option(
@@ -52,16 +52,18 @@ def stats(
     wants_json: bool,
     wants_csv: bool,
 ) -> None:
-    """Show messages sent, opens, clicks, unsubscribes and bounces.
+    """Show messages sent, delivered and bounced, opens, clicks, unsubscribes and complaints.
 
     Shows the newest 20 campaigns, or all of them with --all, --json or --csv. With CAMPAIGN, a
-    campaign id or a SendID (which selects its newest campaign), shows that campaign's links, hours
-    and warnings. Days and hours are UTC.
+    campaign id or a SendID (which selects its newest campaign), shows that campaign's links, hours,
+    mailbox providers, reasons of failures and warnings. Days and hours are UTC.
 
     Unique opens counts messages opened by a person or a privacy proxy. Confirmed opens counts only
     those opened by a person: a mailbox provider's privacy proxy also loads the images of mail that
     nobody reads. A person's click counts as an open. Opens and clicks are totals; those of privacy
-    proxies and bots are counted separately. A dash (null in JSON, empty in CSV) means not measured.
+    proxies and bots are counted separately. Blocked counts messages that were deferred or refused
+    because of the sender's reputation or rate. A dash (null in JSON, empty in CSV) means not
+    measured.
 
     Exit status 0: shown; 1: no such campaign; 2: wrong usage, invalid configuration, or Redis does
     not answer.

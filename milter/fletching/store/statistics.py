@@ -111,7 +111,10 @@ class Statistics:
     def by(
         self, dimension: Dimension, name: str | None = None, wanted: Wanted = EVERY
     ) -> tuple[Row, ...]:
-        """The counts of one campaign, or of all wanted ones, by one of the dimensions."""
+        """The counts of one campaign, or of all wanted ones, by one of the dimensions.
+
+        Sorted by name; providers and reasons with the most messages come first.
+        """
         heads = self._heads(wanted) if name is None else self._existing([name])
         sums: dict[str, Counter[str]] = defaultdict(Counter)
         sources: dict[str, set[str]] = defaultdict(set)
@@ -126,8 +129,11 @@ class Statistics:
                 sums[row][kind] += count
                 sources[row] |= measured
         kinds = KINDS_BY.get(dimension, EVERY_KIND)
+        names = sorted(sums)
+        if dimension in _KEYS:
+            names.sort(key=lambda name: -sums[name].total())
         return tuple(
-            Row(**counts_of(sums[row], sources[row], kinds), name=row) for row in sorted(sums)
+            Row(**counts_of(sums[name], sources[name], kinds), name=name) for name in names
         )
 
     def _heads(self, wanted: Wanted) -> Iterator[Campaign]:
