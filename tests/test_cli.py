@@ -42,8 +42,8 @@ ALL = dict(commands())
 def test_list_of_commands() -> None:
     """The commands in README.md."""
     assert {" ".join(words) for words in ALL} == {
-        "milter", "web", "courier", "run", "check", "preview", "explain", "postfix", "token",
-        "key new", "key list", "key retire", "dkim new", "dkim record",
+        "milter", "web", "logtail", "courier", "run", "check", "preview", "explain", "postfix",
+        "token", "key new", "key list", "key retire", "dkim new", "dkim record",
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
         "suppression find",
@@ -105,7 +105,7 @@ def test_as_a_module(host: Host) -> None:
 
 VERBS = {
     "Add", "Check", "Create", "Decode", "Deliver", "Destroy", "Explain", "Find", "List", "Manage",
-    "Print", "Remove", "Resume", "Run", "Show", "Stop",
+    "Print", "Read", "Remove", "Resume", "Run", "Show", "Stop",
 }  # fmt: skip
 
 

@@ -45,6 +45,7 @@ REFUSED = replace(
     status="5.1.1",
     code=550,
     words="550 5.1.1 <ann@example.org>: Recipient address rejected: User unknown",
+    command="RCPT",
 )
 DEFERRED = replace(REFUSED, outcome="deferral", status="4.2.2", code=452, words="452 4.2.2 Full")
 
@@ -101,6 +102,14 @@ ATTEMPTS = {
         to(f"dsn=5.2.2, status=bounced {_FULL}"),
         replace(DEFERRED, outcome="failure", status="5.2.2"),
     ),
+    "refused after the mail": (
+        to(f"dsn=5.1.1, status=bounced {_REFUSAL.replace('RCPT TO', 'end of DATA')}"),
+        replace(REFUSED, command="DATA"),
+    ),
+    "refused before the mail": (
+        to(f"dsn=5.1.1, status=bounced {_REFUSAL.replace('RCPT TO command', 'initial greeting')}"),
+        replace(REFUSED, command="CONN"),
+    ),
     "expired": (
         to(f"dsn=4.2.2, status=expired {_FULL}"),
         replace(DEFERRED, outcome="failure_toolong"),
@@ -122,6 +131,7 @@ ATTEMPTS = {
             status="4.4.1",
             code=0,
             words="connect to mx.example.org[192.0.2.25]:25: ...",
+            command="",
         ),
     ),
     "the transport error": (
@@ -134,6 +144,7 @@ ATTEMPTS = {
             status="5.1.2",
             code=0,
             words="no mail here",
+            command="",
         ),
     ),
     "a Maildir": (
@@ -227,14 +238,14 @@ def test_words_of_a_cut_line_are_read() -> None:
     line = agent(f"to=<ann@example.org>, {_AT}, dsn=5.1.1, status=bounced ({_SAID}550 5.1.1 <ann")
     found = parse(line.encode())
     assert found is not None
-    assert found.said == replace(REFUSED, words="550 5.1.1 <ann")
+    assert found.said == replace(REFUSED, words="550 5.1.1 <ann", command="")
 
 
 def test_bytes_that_are_not_utf_8_are_replaced() -> None:
     line = to(f"dsn=4.2.2, status=deferred ({_SAID}452 4.2.2 F|ll)")
     found = parse(line.encode().replace(b"|", b"\xfc"))
     assert found is not None
-    assert found.said == replace(DEFERRED, words="452 4.2.2 F\ufffdll")
+    assert found.said == replace(DEFERRED, words="452 4.2.2 F\ufffdll", command="")
 
 
 def test_next_queue_id_is_that_of_the_reply() -> None:

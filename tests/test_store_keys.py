@@ -14,6 +14,7 @@ from fletching.events import Event
 from fletching.numbering import Question
 from fletching.store import keys
 from fletching.store.bad_addresses import BadAddresses
+from fletching.store.bounce_claims import BounceClaims, Claim
 from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
@@ -140,6 +141,7 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     log.add_dead_letters("shop", [(*log.take("shop", "one", 1, 10)[0], "refused")])
     sent.add(Facts(A, 1, "News", "1", "t100", "", "", "a", 1_795_248_000))
     assert not sent.write()
+    assert BounceClaims(opened).claim("log", [Claim(A, 1, "f")], 86400) == [True]
     Warnings(opened).count(A, {"a warning": 1})
     traced = AcceptedTraces(opened, 86400)
     for number in range(1, 5):

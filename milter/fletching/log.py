@@ -226,6 +226,16 @@ def journal_drained(events: int, lost: int) -> None:
     _write(NOTICE, "journal_drained", [("events", events), ("lost", lost)])
 
 
+def log_unreadable(reason: str) -> None:
+    """Postfix's log cannot be read for now."""
+    _write(ERROR, "log_unreadable", [("reason", reason)])
+
+
+def log_gap(reason: str) -> None:
+    """Lines of Postfix's log may be missing."""
+    _write(WARNING, "log_gap", [("reason", reason)])
+
+
 def _trace(who: tuple[str, object], error: BaseException) -> None:
     for line in "".join(traceback.format_exception(error)).splitlines():
         _write(ERROR, "traceback", [who], tail=_printable(line)[:_LONGEST_VALUE])

@@ -16,6 +16,7 @@ from fletching.config.redis_url import parse
 from fletching.config.sections import Web
 from fletching.daemons.courier.main import orders_of
 from fletching.daemons.dashboard.main import password
+from fletching.daemons.logtail.main import opened as opened_log
 from fletching.daemons.process.redis_files import open_redis_files
 from fletching.daemons.run import needed
 from fletching.daemons.web.app import opened
@@ -24,6 +25,7 @@ from fletching.startup import open_setup
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
     "milter": (open_redis_files, open_setup),
     "web": (open_redis_files, opened, password),
+    "logtail": (open_redis_files, opened_log),
     "courier": (open_redis_files, orders_of),
 }
 """For each daemon, the functions that open what it needs at start and reload.
@@ -35,7 +37,8 @@ They raise UnusableError.
 def unusable(config: Config) -> Iterator[UnusableError]:
     """What would keep a daemon from starting."""
     made_at_start = {doubt.key for doubt in _folders_of_service(config)}
-    opens = [*OPENS["courier"], *(OPENS["web"] if "web" in needed(config) else ())]
+    also = [name for name in ("web", "logtail") if name in needed(config)]
+    opens = [each for name in ("courier", *also) for each in OPENS[name]]
     for each in dict.fromkeys(opens):
         try:
             each(config)

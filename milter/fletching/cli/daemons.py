@@ -1,4 +1,4 @@
-"""The daemons: `fletching milter`, `web`, `courier` and `run`."""
+"""The daemons: `fletching milter`, `web`, `logtail`, `courier` and `run`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,23 @@ def courier(config_path: Path) -> None:
       fletching courier --config /etc/fletching/fletching.yaml
     """
     from fletching.daemons.run import courier as serve
+
+    sys.exit(serve(config_path))
+
+
+@click.command()
+@configured
+def logtail(config_path: Path) -> None:
+    """Read deliveries from Postfix's log, in the foreground.
+
+    Needs the option `postfix.log`. SIGHUP reloads the configuration. SIGTERM notes the position in
+    the log and exits.
+
+    \b
+    Example:
+      fletching logtail --config /etc/fletching/fletching.yaml
+    """
+    from fletching.daemons.run import logtail as serve
 
     sys.exit(serve(config_path))
 

@@ -95,6 +95,7 @@ def main() -> None:
 for command in (
     daemons.milter,
     daemons.web,
+    daemons.logtail,
     daemons.courier,
     daemons.run,
     check.check,

@@ -42,6 +42,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _destinations(config)
     yield from _dashboard(config)
     yield from _return_paths(config)
+    yield from _postfix_log(config)
     yield from _links(config)
 
 
@@ -206,6 +207,12 @@ def _room_for_tag(path: Place, mailbox: str | None, *requires: Place) -> Iterato
             " 33 of 64"
         )
         yield Conflict(path, rule, requires)
+
+
+def _postfix_log(config: Config) -> Iterator[Conflict]:
+    if config.postfix is not None and config.postfix.log is not None and config.link_keys is None:
+        rule = "requires link_keys: without keys no line of the log is attributed to a message"
+        yield Conflict(("postfix", "log"), rule, (("link_keys",),))
 
 
 def _links(config: Config) -> Iterator[Conflict]:

@@ -59,6 +59,13 @@ def _nothing(value: object) -> object:
     return {} if value is None else value
 
 
+def _postfix_log(value: object, info: ValidationInfo) -> Path | Literal["journal"]:
+    try:
+        return "journal" if value == "journal" else _path(value, info)
+    except ValueError:
+        raise ValueError("must be a path, or journal") from None
+
+
 def _no_items(value: object) -> object:
     return () if value is None else value
 
@@ -113,6 +120,9 @@ Size = Annotated[
 ]
 
 File = Annotated[Path, PlainValidator(_path), OptionType("path")]
+PostfixLog = Annotated[
+    Path | Literal["journal"], PlainValidator(_postfix_log), OptionType("path, or `journal`")
+]
 InnerPath = Annotated[Path, PlainValidator(_inner_path), OptionType("path")]
 Network = Annotated[
     IPv4Network | IPv6Network, PlainValidator(values.network), OptionType("network (CIDR)")

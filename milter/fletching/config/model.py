@@ -55,6 +55,7 @@ from fletching.config.sections import (
     Events,
     Lmtp,
     Options,
+    Postfix,
     Seed,
     Track,
     Trusted,
@@ -301,6 +302,8 @@ class Config(Options):
     """The web server for tracking links, and the dashboard."""
     lmtp: Lmtp | None = None
     """The LMTP server for bounces and complaints."""
+    postfix: Postfix | None = None
+    """What Fletching learns from Postfix."""
     events: Events | None = None
     """Delivery of events to other systems."""
 

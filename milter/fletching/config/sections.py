@@ -30,6 +30,7 @@ from fletching.config.fields import (
     Label,
     Networks,
     Pattern,
+    PostfixLog,
     ProxyUrl,
     Selector,
     ServerSocket,
@@ -239,6 +240,14 @@ class Bounces(Options):
     """The address that receives a copy of each returned mail."""
     rules: Annotated[tuple[BounceRule, ...], Several] = ()
     """Your own rules about reasons, which come before the built-in tables."""
+
+
+class Postfix(Options):
+    """What Fletching learns from Postfix."""
+
+    log: PostfixLog | None = None
+    """Postfix's log, from which deliveries are read: a file such as `/var/log/mail.log`, or
+    `journal` for the systemd journal; default: deliveries are not known."""
 
 
 _OF_A_WEBHOOK = ("secret_file", "auth_file", "headers", "proxy", "max_attempts", "format")

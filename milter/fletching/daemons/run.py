@@ -24,7 +24,7 @@ from fletching.daemons.process.fork import Signals, execute, notify, spawn
 from fletching.daemons.process.supervise import ENDS, Child, Supervisor, end
 from fletching.startup import open_setup
 
-DAEMONS = ("milter", "web", "courier")
+DAEMONS = ("milter", "web", "logtail", "courier")
 
 _DISCARD_EVERY = 5.0
 
@@ -55,6 +55,13 @@ def courier(config_path: Path) -> int:
     return lifecycle.serve("courier", config_path, [Courier()])
 
 
+def logtail(config_path: Path) -> int:
+    """Runs the log reader."""
+    from fletching.daemons.logtail.main import LogtailService
+
+    return lifecycle.serve("logtail", config_path, [LogtailService()])
+
+
 def run(config_path: Path) -> int:
     """Runs until SIGTERM; the exit status of the process."""
     library_log.log_libraries("supervisor")
@@ -77,8 +84,10 @@ def needed(config: Config) -> tuple[str, ...]:
 
     The courier runs if there can be events: it also removes old ones.
     """
-    idle = set() if config.link_keys else {"web"}
-    if idle and not (config.events and config.events.destinations):
+    idle = set() if config.link_keys else {"web", "logtail"}
+    if config.postfix is None or config.postfix.log is None:
+        idle.add("logtail")
+    if "web" in idle and not (config.events and config.events.destinations):
         idle.add("courier")
     return tuple(name for name in DAEMONS if name not in idle)
 

@@ -30,7 +30,7 @@ _LINE = re.compile(
 )
 _QUICK = re.compile(rb"/qmgr\[|/cleanup\[|/postsuper\[|, status=")
 _SERVER_WORDS = re.compile(r"host ([^\[\s]+)\[([^\]\s]+)\] said: ")
-_IN_REPLY = re.compile(r" \(in reply to [A-Za-z ]{1,40}\)\Z")
+_IN_REPLY = re.compile(r" \(in reply to (end of DATA|initial|[A-Z]{4})\b[A-Za-z ]{0,30}\)\Z")
 _REPLY_CODE = re.compile(r"[2-5]\d\d(?=[ -]|\Z)")
 _RELAY = re.compile(r"([^\[\s]+)\[([^\]\s]*)\]")
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
@@ -41,6 +41,7 @@ _QUEUED_AS = re.compile(r"queued as ([0-9A-Za-z]{5,20})\b")
 
 _LOCAL = frozenset({"local", "virtual", "pipe", "lmtp", "discard"})
 
+_COMMANDS = {"end of DATA": "DATA", "initial": "CONN"}
 _OUTCOMES = {
     "sent": "success",
     "bounced": "failure",
@@ -90,8 +91,9 @@ class Attempt:
     before Postfix rewrote it; empty if it did not. ``service``: the last part of the syslog name
     before the program (`fletching postfix` writes the transport there), else the program.
     ``status``: the enhanced status code (RFC 3463). ``code``: the reply code of the server; 0 if it
-    gave none. ``words``: the server's, else Postfix's own. ``delay``: seconds since the message
-    arrived. ``tls``: as logged by 3.11; empty before.
+    gave none. ``words``: the server's, else Postfix's own. ``command``: what the server refused:
+    `CONN`, or a command such as `RCPT`; empty if it is not said. ``delay``: seconds since the
+    message arrived. ``tls``: as logged by 3.11; empty before.
     """
 
     queue_id: str
@@ -107,6 +109,7 @@ class Attempt:
     status: str
     code: int
     words: str
+    command: str = ""
 
     @property
     def next_queue_id(self) -> str:
@@ -177,7 +180,9 @@ def _attempt(name: list[str], queue_id: str, text: str) -> Attempt | None:
     outcome = _OUTCOMES.get(state)
     if not found or outcome is None or "relay" not in values or "dsn" not in values:
         return None
-    host, ip, words = _server(values["relay"], words.removesuffix(")"))
+    words = words.removesuffix(")")
+    command = _IN_REPLY.search(words)
+    host, ip, words = _server(values["relay"], _IN_REPLY.sub("", words))
     delay = values.get("delay", "")
     return Attempt(
         queue_id=queue_id,
@@ -193,6 +198,7 @@ def _attempt(name: list[str], queue_id: str, text: str) -> Attempt | None:
         status=values["dsn"] if _STATUS.fullmatch(values["dsn"]) else "",
         code=int(code[0]) if (code := _REPLY_CODE.match(words)) else 0,
         words=words,
+        command=_COMMANDS.get(command[1], command[1]) if command else "",
     )
 
 
@@ -214,7 +220,7 @@ def _attributes(text: str) -> Mapping[str, str]:
 def _server(relay: str, words: str) -> tuple[str, str, str]:
     """Host name and IP address of the server that answered, and its words."""
     if found := _SERVER_WORDS.match(words):
-        return found[1], found[2], _IN_REPLY.sub("", words[found.end() :])
+        return found[1], found[2], words[found.end() :]
     if found := _RELAY.match(relay):
         # A socket of this host is in the place of an address: `relay=mx.example.com[private/lmtp]`.
         return found[1], "" if "/" in found[2] else found[2], words
@@ -222,7 +228,8 @@ def _server(relay: str, words: str) -> tuple[str, str, str]:
 
 
 def seconds_of(text: str, now: datetime) -> float:
-    """Unix seconds of a time in a line. ``now``: when it is read, with the zone of the log.
+    """Unix seconds of a time in a line. ``now``: when it is read, in the zone of the log; naive in
+    that of the system.
 
     The traditional form has no year: the line was written in the year before ``now``, or a day
     after it if the clocks differ. What is no time is ``now``.

@@ -18,6 +18,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:reasons:{<id>}           hash        counting            with the campaign
     fletching:counted:{<id>}           hash        counting, sent      with the campaign
     fletching:seen:{<id>}:<kind>:...   string      counting            with the campaign
+    fletching:claims:{<id>}            hash        bounce_claims       with the bounce memory
     fletching:warnings:{<id>}          hash        warnings            with the campaign
     fletching:trace:{<id>}:<block>     list        tracing             with the trace memory
 
@@ -143,6 +144,11 @@ def seen(id: str) -> str:
     Then follow kind and number // 65536, or kind, digest of a link and number // 4096.
     """
     return f"fletching:seen:{{{id}}}:"
+
+
+def claims(id: str) -> str:
+    """Message number, a space, a failure -> the report that told of it first: `log` or `mail`."""
+    return f"fletching:claims:{{{id}}}"
 
 
 def warnings(id: str) -> str:

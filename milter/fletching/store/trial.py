@@ -185,6 +185,7 @@ def _scripts(store: Store) -> Iterator[Refusal]:
             ["address", "h", 1, "c:1", 2, _MINUTE * 1000, "{}", "address", "d", 0, "c:1", 0, 0, ""],
         ),
         "report.lua": ([key["events"], key["reported"]], ["address", 1, 0, "{}"]),
+        "claim.lua": ([key["claims"]], ["log", _MINUTE, "1 failure"]),
         "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
         "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
@@ -244,7 +245,7 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
-    "bits:confirmed:0",
+    *("bits:confirmed:0", "claims"),
     *("due", "failures:address", "reported"),
     *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
 )

@@ -1,0 +1,291 @@
+"""What the lines of a log mean for messages of ours: the events of their deliveries.
+
+Here lives the walk through a batch of lines, in order: which queue id is which message, what each
+attempt is an event of, and what has to be remembered for the next lines. Nothing here does I/O:
+lines, memory and the facts of messages come in; events and changes go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fletching import events
+from fletching.daemons.intake.once import entropy
+from fletching.daemons.logtail.lines import Line
+from fletching.daemons.logtail.memory import InQueue
+from fletching.events import Event, Value
+from fletching.postfix.logline import (
+    Active,
+    Attempt,
+    Expired,
+    LogLine,
+    Queued,
+    Removed,
+    parse,
+    seconds_of,
+)
+from fletching.returning.attribution import Message, message_of, without_addresses
+from fletching.returning.classify import classify
+from fletching.returning.returned import BounceType, Failure, Reason
+from fletching.returning.rules import Rule
+from fletching.store.bounce_claims import Claim, failure_of
+from fletching.tokens import Facts, Keyring
+
+LONGEST_WORDS = 1000
+"""Characters of a server's words in an event, and in the memory."""
+
+_UNKNOWN = Attempt("", "failure_toolong", "", "", "", "remote", "", "", 0.0, "", "", 0, "")
+_EXPIRED = Failure(BounceType.SOFT, Reason.EXPIRED, "4.4.7", 447)
+"""Of a message whose earlier lines were not read. 4.4.7: RFC 3463, delivery time expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A line, and what it says."""
+
+    line: Line
+    says: LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What lines are read with. ``server_id``: the name of this host in events. ``rules``: those of
+    the admin about bounces.
+    """
+
+    keys: Keyring
+    server_id: str
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Happened:
+    """An attempt at a message: in which line, at which index of those in the line."""
+
+    read: Read
+    index: int
+    attempt: Attempt
+    current: InQueue
+    facts: Facts
+    recipient: str
+    is_retry: bool
+
+
+class Walk:
+    """A walk through a batch of lines. First `needs` tells what to look up, then `go` walks."""
+
+    def __init__(self, lines: Sequence[Line], reading: Reading) -> None:
+        parsed = ((line, parse(line.text)) for line in lines)
+        self._reads = [Read(line, says) for line, says in parsed if says is not None]
+        self._reading = reading
+        self._messages: dict[str, Message | None] = {}
+        self.queue: dict[str, InQueue | None] = {}
+        """What changes in the memory; None: the queue id is forgotten."""
+        self.arrivals: list[str] = []
+        """Queue ids of mail that came in."""
+        self.ours = 0
+        """Lines about messages of ours."""
+
+    def ids(self) -> set[str]:
+        """The queue ids of which the memory may know something."""
+        return {each.says.said.queue_id for each in self._reads}
+
+    def next_ids(self) -> set[str]:
+        """The queue ids that servers gave to what was delivered to them."""
+        said = (each.says.said for each in self._reads)
+        return {each.next_queue_id for each in said if isinstance(each, Attempt)} - {""}
+
+    def messages(self, known: Mapping[str, InQueue]) -> set[Message]:
+        """The messages whose facts are needed. ``known``: the memory of `ids`."""
+        current: dict[str, Message | None] = {
+            id: (found.campaign, found.number) for id, found in known.items()
+        }
+        wanted: set[Message | None] = set()
+        for each in self._reads:
+            said = each.says.said
+            if isinstance(said, Active):
+                current[said.queue_id] = self._message_of(said.sender)
+            elif isinstance(said, Attempt):
+                wanted.add(current.get(said.queue_id))
+            elif isinstance(said, Expired):
+                wanted.add(self._message_of(said.sender))
+        return {message for message in wanted if message is not None}
+
+    def go(
+        self,
+        known: Mapping[str, InQueue],
+        arrived: set[str],
+        facts: Mapping[Message, Facts],
+        now: datetime,
+    ) -> list[tuple[Event, Claim | None]]:
+        """The events, in order; with a claim for those that must be the first about a failure.
+
+        ``arrived``: which of `next_ids` this host gave itself. ``facts``: of `messages`; one that
+        is missing has only its campaign and number. ``now``: with the zone of the log; naive
+        if that is the system's.
+        """
+        happened = list(self._happened(known, set(arrived), facts))
+        return [found for each in happened for found in _events(each, self._reading, now)]
+
+    def _happened(
+        self, known: Mapping[str, InQueue], arrived: set[str], facts: Mapping[Message, Facts]
+    ) -> Iterator[_Happened]:
+        for read in self._reads:
+            said = read.says.said
+            if isinstance(said, Queued):
+                self.arrivals.append(said.queue_id)
+                arrived.add(said.queue_id)
+                continue
+            current = self._current(said.queue_id, known)
+            if isinstance(said, Active):
+                current = self._begun(said, current)
+            elif isinstance(said, Removed):
+                self._forget(said.queue_id, current)
+            elif isinstance(said, Expired):
+                message = self._message_of(said.sender)
+                if message is not None:
+                    current = current or InQueue(*message, said.sender, 1)
+                    yield from self._expired(read, said, current, _facts(current, facts))
+            elif current is not None and said.next_queue_id not in arrived:
+                yield from self._attempted(read, said, current, _facts(current, facts))
+            self.ours += current is not None
+
+    def _current(self, id: str, known: Mapping[str, InQueue]) -> InQueue | None:
+        return self.queue[id] if id in self.queue else known.get(id)
+
+    def _message_of(self, sender: str) -> Message | None:
+        if sender not in self._messages:
+            self._messages[sender] = message_of(sender, self._reading.keys)
+        return self._messages[sender]
+
+    def _begun(self, said: Active, current: InQueue | None) -> InQueue | None:
+        message = self._message_of(said.sender)
+        if message is None:
+            # Postfix gives short queue ids again.
+            self._forget(said.queue_id, current)
+            return None
+        if current is None or (current.campaign, current.number) != message:
+            current = InQueue(*message, said.sender, said.recipients)
+            self.queue[said.queue_id] = current
+        elif said.recipients > current.recipients:
+            current = replace(current, recipients=said.recipients)
+            self.queue[said.queue_id] = current
+        return current
+
+    def _forget(self, id: str, current: InQueue | None) -> None:
+        if current is not None:
+            self.queue[id] = None
+
+    def _attempted(
+        self, read: Read, said: Attempt, current: InQueue, facts: Facts
+    ) -> Iterator[_Happened]:
+        if current.recipients > 1 and facts.email and not _is_to(said, facts.email):
+            # A copy that Postfix sends to another recipient (always_bcc and the like).
+            return
+        shown = _without_real_address(said, facts)
+        recipient = failure_of(said.queue_id, said.recipient)
+        is_retry = recipient in current.deferrals
+        yield _Happened(read, 0, shown, current, facts, recipient, is_retry)
+        deferrals = {name: at for name, at in current.deferrals.items() if name != recipient}
+        if said.outcome == "deferral":
+            deferrals[recipient] = shown
+        if deferrals != current.deferrals:
+            self.queue[said.queue_id] = replace(current, deferrals=deferrals)
+
+    def _expired(
+        self, read: Read, said: Expired, current: InQueue, facts: Facts
+    ) -> Iterator[_Happened]:
+        """The end of all recipients that were still deferred."""
+        last = current.deferrals or {"": replace(_UNKNOWN, queue_id=said.queue_id)}
+        for index, (recipient, attempt) in enumerate(last.items()):
+            ended = replace(attempt, outcome="failure_toolong")
+            yield _Happened(read, index, ended, current, facts, recipient, is_retry=True)
+        self.queue[said.queue_id] = replace(current, deferrals={})
+
+
+def _events(
+    happened: _Happened, reading: Reading, now: datetime
+) -> Iterator[tuple[Event, Claim | None]]:
+    line, attempt, current = happened.read.line, happened.attempt, happened.current
+    milliseconds = round(seconds_of(happened.read.says.time, now) * 1000)
+    failure = None if attempt.outcome == "success" else _failure(attempt, reading.rules)
+
+    def event(type: str, details: Mapping[str, Value]) -> Event:
+        part = entropy(line.place, line.text, type.encode(), b"%d" % happened.index)
+        id = events.unique_id(milliseconds, part)
+        return Event(type, milliseconds, id, reading.server_id, happened.facts, details)
+
+    yield event(events.DELIVERY, _of_attempt(happened, failure)), None
+    if failure is not None and attempt.outcome != "deferral":
+        claim = Claim(current.campaign, current.number, happened.recipient)
+        yield event(events.BOUNCE, _of_failure(failure)), claim
+
+
+def _of_attempt(happened: _Happened, failure: Failure | None) -> dict[str, Value]:
+    attempt = happened.attempt
+    return {
+        "status": attempt.outcome,
+        "is_retry": int(happened.is_retry),
+        "message": attempt.words,
+        "bounce_status": attempt.status,
+        "bounce_code": failure.code if failure else attempt.code,
+        **({"bounce_reason": failure.reason.value} if failure else {}),
+        "recipient_domain": attempt.recipient.rpartition("@")[2].lower(),
+        "mx_hostname": attempt.host,
+        "mx_ip": attempt.ip,
+        "outmtaid": attempt.service,
+        "sender": happened.current.sender,
+        "channel": attempt.channel,
+        "queue_id": attempt.queue_id,
+        "delay": attempt.delay,
+        **({"tls": attempt.tls} if attempt.tls else {}),
+    }
+
+
+def _of_failure(failure: Failure) -> dict[str, Value]:
+    return {
+        "bounce_type": failure.type.value,
+        "bounce_code": failure.code,
+        "bounce_text": failure.text,
+        "bounce_status": failure.status,
+        "bounce_reason": failure.reason.value,
+        "synchronous": True,
+        "attributed": True,
+    }
+
+
+def _failure(attempt: Attempt, rules: Sequence[Rule]) -> Failure:
+    if not attempt.words and attempt.outcome == "failure_toolong":
+        return _EXPIRED
+    found = classify(
+        attempt.status, attempt.code, attempt.words, rules=rules, command=attempt.command
+    )
+    if attempt.outcome == "failure_toolong" and found.reason is Reason.OTHER:
+        return replace(found, type=BounceType.SOFT, reason=Reason.EXPIRED)
+    return found
+
+
+def _facts(current: InQueue, found: Mapping[Message, Facts]) -> Facts:
+    """The facts of a message; if Redis no longer has its campaign, only what the tag says."""
+    message = current.campaign, current.number
+    return found.get(message) or Facts(*message, "", "", "", "", "", "", 0)
+
+
+def _is_to(attempt: Attempt, email: str) -> bool:
+    """Whether an attempt is for this address: then the address is not an obscured one."""
+    addresses = (attempt.recipient.lower(), attempt.original.lower())
+    return bool(email) and email.lower() in addresses
+
+
+def _without_real_address(attempt: Attempt, facts: Facts) -> Attempt:
+    """The attempt as it may be kept and shown: the address may be secret if it is not the recorded
+    one.
+    """
+    words = attempt.words
+    if not _is_to(attempt, facts.email):
+        for address in (attempt.recipient, attempt.original):
+            words = without_addresses(words, address, facts.email)
+        attempt = replace(attempt, recipient="", original="")
+    return replace(attempt, words=words[:LONGEST_WORDS])
