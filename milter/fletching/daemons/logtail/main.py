@@ -131,8 +131,7 @@ async def _work(config: Config, value: Opened, inbox: Inbox[Opened]) -> None:
     def thresholds(mail_class: str) -> Bounces:
         return current.config.bounces_of(mail_class)
 
-    left_out = (config.events or Events()).unlisted
-    events = EventLog(store, left_out, config.trace_memory, thresholds)
+    events = EventLog(store, _left_out(current), config.trace_memory, thresholds)
     recorder = Recorder(events, lambda: _journal(config), repeatable=True)
     targets = Targets(Once(recorder, known), recorder, BounceRecords(store), BounceClaims(store))
     source = _source(log, noted.log, config)
@@ -143,6 +142,7 @@ async def _work(config: Config, value: Opened, inbox: Inbox[Opened]) -> None:
         nonlocal current
         current = inbox.latest() or current
         reader.settings = current.settings()
+        events.left_out = _left_out(current)
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(END_WORKER, reader.end)
@@ -152,6 +152,10 @@ async def _work(config: Config, value: Opened, inbox: Inbox[Opened]) -> None:
     source.close()
     recorder.close()
     memory.close()
+
+
+def _left_out(opened: Opened) -> frozenset[str]:
+    return (opened.config.events or Events()).unlisted
 
 
 def _source(log: str, position: str, config: Config) -> Source:
