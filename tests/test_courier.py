@@ -22,6 +22,7 @@ from fletching.daemons.courier import delivery
 from fletching.daemons.courier.delivery import Delivery, Destination, Order
 from fletching.destinations import answers
 from fletching.destinations.answers import Answer, Filter, Pauses, QueuedEvent
+from fletching.destinations.formats.greenarrow import ARRAY
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event
@@ -85,7 +86,7 @@ class Begun:
         """Starts one; to a receiver, ``most`` at once."""
         destination: Destination
         if isinstance(to, Receiver):
-            destination = Webhook(to.url, None, as_form=False)
+            destination = Webhook(to.url, None, format=ARRAY)
             destination.batch_size = most
         else:
             destination = to

@@ -24,6 +24,7 @@ from fletching import events
 from fletching.config.sections import Destination
 from fletching.destinations import lines, webhook
 from fletching.destinations.answers import LONGEST_WAIT, Answer, Verdict
+from fletching.destinations.formats.greenarrow import ARRAY, FORM
 from fletching.destinations.lines import JsonLines
 from fletching.destinations.open import DestinationError, open_destination
 from fletching.destinations.sql import Sql
@@ -49,7 +50,7 @@ def receiver() -> Iterator[Receiver]:
 
 def test_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
     sent_events = [event(number) for number in range(3)]
-    answer = Webhook(receiver.url, SECRET, as_form=False).deliver(queued(*sent_events), attempt=2)
+    answer = Webhook(receiver.url, SECRET, format=ARRAY).deliver(queued(*sent_events), attempt=2)
     assert answer.verdict is Verdict.DELIVERED
     (request,) = receiver.requests
     assert request.path == "/hook?of=shop"
@@ -60,8 +61,8 @@ def test_webhook_gets_an_array_with_all_fields(receiver: Receiver) -> None:
 
 
 def test_webhook_requests_are_signed(receiver: Receiver) -> None:
-    Webhook(receiver.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
-    Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
+    Webhook(receiver.url, SECRET, format=ARRAY).deliver(queued(event(1)), 1)
+    Webhook(receiver.url, None, format=ARRAY).deliver(queued(event(1)), 1)
     signed, unsigned = receiver.requests
     found = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", signed.headers["x-fletching-signature"])
     assert found is not None
@@ -72,7 +73,7 @@ def test_webhook_requests_are_signed(receiver: Receiver) -> None:
 
 def test_form_is_accepted_by_mailwizz_rules() -> None:
     with Receiver(mailwizz) as receiver:
-        post = Webhook(receiver.url, None, as_form=True)
+        post = Webhook(receiver.url, None, format=FORM)
         assert post.batch_size == 1
         unsubscribed = event(1, events.UNSUBSCRIBE, click_url="")
         bounced = event(2, events.BAD_ADDRESS, bounce_type="h", bounce_code=10)
@@ -89,13 +90,13 @@ def test_form_is_accepted_by_mailwizz_rules() -> None:
 
 def test_form_answered_without_ok_is_retried() -> None:
     with Receiver(lambda _: Reply(200, b"")) as receiver:
-        answer = Webhook(receiver.url, None, as_form=True).deliver(queued(event(1)), 1)
+        answer = Webhook(receiver.url, None, format=FORM).deliver(queued(event(1)), 1)
     assert answer == Answer(Verdict.RETRY, "the response does not begin with ok")
 
 
 def test_redirect_is_not_followed(receiver: Receiver) -> None:
     with Receiver(lambda _: Reply(307, headers=(("Location", receiver.url),))) as other:
-        answer = Webhook(other.url, SECRET, as_form=False).deliver(queued(event(1)), 1)
+        answer = Webhook(other.url, SECRET, format=ARRAY).deliver(queued(event(1)), 1)
     assert answer == webhook.judge(307)
     assert receiver.requests == []
 
@@ -105,20 +106,20 @@ def test_redirect_is_not_followed(receiver: Receiver) -> None:
 )
 def test_retry_after_of_an_answer_is_read(receiver: Receiver, value: str, wait: float) -> None:
     receiver.answer = lambda _: Reply(429, headers=(("Retry-After", value),))
-    answer = Webhook(receiver.url, None, as_form=False).deliver(queued(event(1)), 1)
+    answer = Webhook(receiver.url, None, format=ARRAY).deliver(queued(event(1)), 1)
     assert answer == Answer(Verdict.RETRY, "status 429", wait)
 
 
 def test_configured_headers_are_sent(receiver: Receiver) -> None:
     more = {"X-Api-Key": "k1", "Authorization": "Bearer b"}
-    Webhook(receiver.url, None, as_form=False, headers=more).deliver(queued(event(1)), 1)
+    Webhook(receiver.url, None, format=ARRAY, headers=more).deliver(queued(event(1)), 1)
     (request,) = receiver.requests
     assert (request.headers["x-api-key"], request.headers["authorization"]) == ("k1", "Bearer b")
 
 
 def test_requests_share_one_connection(receiver: Receiver) -> None:
     receiver.answer = lambda _: Reply(200, b"thanks")
-    post = Webhook(receiver.url, SECRET, as_form=False)
+    post = Webhook(receiver.url, SECRET, format=ARRAY)
     for attempt in range(1, 4):
         assert post.deliver(queued(event(1)), attempt).verdict is Verdict.DELIVERED
     post.close()
@@ -143,7 +144,7 @@ def test_closed_idle_connection_is_reopened() -> None:
         serving = threading.Thread(target=once_each)
         serving.start()
         port = listening.getsockname()[1]
-        post = Webhook(f"http://127.0.0.1:{port}/", SECRET, as_form=False)
+        post = Webhook(f"http://127.0.0.1:{port}/", SECRET, format=ARRAY)
         found = [post.deliver(queued(event(1)), 1).verdict for _ in range(2)]
         post.close()
         serving.join()
@@ -199,7 +200,7 @@ answers = contextmanager(_answers)
 )
 def test_hostile_answer_gets_a_verdict(octets: tuple[bytes, ...], verdict: Verdict) -> None:
     with answers(*octets) as url:
-        post = Webhook(url, SECRET, as_form=False, timeout=0.5)
+        post = Webhook(url, SECRET, format=ARRAY, timeout=0.5)
         assert post.deliver(queued(event(1)), 1).verdict is verdict
         post.close()
 
@@ -208,7 +209,7 @@ def test_hostile_answer_gets_a_verdict(octets: tuple[bytes, ...], verdict: Verdi
 def test_interim_answers_are_skipped(interim: tuple[int, ...]) -> None:
     octets = [b"HTTP/1.1 %d Wait\r\nLink: </a>\r\n\r\n" % status for status in interim]
     with answers(*octets, b"HTTP/1.1 406 No\r\nContent-Length: 0\r\n\r\n") as url:
-        post = Webhook(url, None, as_form=False)
+        post = Webhook(url, None, format=ARRAY)
         assert post.deliver(queued(event(1)), 1) == Answer(Verdict.DEAD_LETTER, "status 406")
         post.close()
 
@@ -228,7 +229,7 @@ def test_answer_sent_byte_by_byte_is_cut_off() -> None:
         serving = threading.Thread(target=drip)
         serving.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        post = Webhook(url, None, as_form=False, deadline=0.3)
+        post = Webhook(url, None, format=ARRAY, deadline=0.3)
         assert post.deliver(queued(event(1)), 1).verdict is Verdict.RETRY
         post.close()
         serving.join()
@@ -237,7 +238,7 @@ def test_answer_sent_byte_by_byte_is_cut_off() -> None:
 def test_refused_connection_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    answer = Webhook(f"http://127.0.0.1:{port}/", None, as_form=False).deliver(queued(event(1)), 1)
+    answer = Webhook(f"http://127.0.0.1:{port}/", None, format=ARRAY).deliver(queued(event(1)), 1)
     assert answer.verdict is Verdict.RETRY
     assert answer.why.startswith("ConnectionRefusedError")
 
@@ -272,10 +273,10 @@ def tls_receiver(certificate: Path) -> Iterator[Receiver]:
 def test_untrusted_certificate_is_refused(certificate: Path) -> None:
     with tls_receiver(certificate) as receiver:
         url = receiver.url
-        refused = Webhook(url, SECRET, as_form=False).deliver(queued(event(1)), 1)
+        refused = Webhook(url, SECRET, format=ARRAY).deliver(queued(event(1)), 1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SSL_CERT_FILE", str(certificate))
-            post = Webhook(url, SECRET, as_form=False)
+            post = Webhook(url, SECRET, format=ARRAY)
             trusted = post.deliver(queued(event(1)), 1)
             post.close()
     assert refused.verdict is Verdict.RETRY
@@ -304,7 +305,7 @@ def proxy(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 def test_proxy_forwards_http(proxy: tuple[str, Path], receiver: Receiver) -> None:
     url, log = proxy
-    post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
+    post = Webhook(receiver.url, SECRET, format=ARRAY, proxy=url)
     assert post.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
     post.close()
     (request,) = receiver.requests
@@ -318,7 +319,7 @@ def test_proxy_tunnels_tls(
     url, log = proxy
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with tls_receiver(certificate) as receiver:
-        post = Webhook(receiver.url, SECRET, as_form=False, proxy=url)
+        post = Webhook(receiver.url, SECRET, format=ARRAY, proxy=url)
         for _ in range(2):
             assert post.deliver(queued(event(1)), 1).verdict is Verdict.DELIVERED
         post.close()
@@ -349,7 +350,7 @@ def test_proxy_tunnel_uses_the_port_of_the_url(url: str, target: bytes) -> None:
         thread = threading.Thread(target=refuse)
         thread.start()
         proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        post = Webhook(url, None, as_form=False, proxy=proxy)
+        post = Webhook(url, None, format=ARRAY, proxy=proxy)
         assert post.deliver(queued(event(1)), 1).verdict is Verdict.RETRY
         post.close()
         thread.join()
@@ -359,7 +360,7 @@ def test_proxy_tunnel_uses_the_port_of_the_url(url: str, target: bytes) -> None:
 def test_refusing_proxy_is_a_failure(proxy: tuple[str, Path]) -> None:
     url, _ = proxy
     # Nobody listens there.
-    post = Webhook(f"https://localhost:{free_port()}/", SECRET, as_form=False, proxy=url)
+    post = Webhook(f"https://localhost:{free_port()}/", SECRET, format=ARRAY, proxy=url)
     answer = post.deliver(queued(event(1)), 1)
     assert answer.verdict is Verdict.RETRY
     assert "Tunnel connection failed" in answer.why

@@ -282,9 +282,11 @@ class Destination(Options):
     max_attempts: Count = 10
     """How many times a single event that the webhook rejects with 400 or 422 is sent before it
     becomes a dead letter; by default this takes 5 to 10 minutes."""
-    format: Literal["json", "form"] = "json"
+    format: Literal["json", "form", "listmonk", "sendgrid", "ses", "postmark", "mailgun"] = "json"
     """The format of webhook requests: `json` is an array of events; `form` is one event per
-    request as a form, like GreenArrow, and the response must begin with the word `ok`."""
+    request as a form, like GreenArrow, and the response must begin with the word `ok`; the others
+    are those of the webhooks of these programs and services, and leave out events that have no
+    counterpart there."""
     rotate: Size | None = None
     """Rotate the file at this size to FILE.1, up to FILE.10; default: no rotation; logrotate
     may move the file and send SIGHUP."""
@@ -302,6 +304,8 @@ class Destination(Options):
             raise ValueError(
                 "has more than one of webhook, file and sql: must have exactly one of them"
             )
+        if self.format == "mailgun" and self.secret_file is None:
+            raise lack("format mailgun requires secret_file, the webhook signing key")
         for option in _OF_A_WEBHOOK:
             if option in self.model_fields_set and self.webhook is None:
                 raise ValueError(f"only a webhook may have {option}")

@@ -11,6 +11,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from fletching.config.sections import Destination
+from fletching.destinations.formats.table import FORMATS
 from fletching.destinations.lines import JsonLines
 from fletching.destinations.sql import Sql, SqlUrlError
 from fletching.destinations.webhook import Webhook
@@ -65,8 +66,8 @@ def _webhook(destination: Destination, url: str) -> Webhook:
             rule = "must have USER:PASSWORD in its first line"
             raise DestinationError("auth_file", f"{destination.auth_file}: {rule}")
         headers["Authorization"] = f"Basic {b64encode(user_password).decode('ascii')}"
-    is_form = destination.format == "form"
-    return Webhook(url, secret, as_form=is_form, headers=headers, proxy=destination.proxy)
+    format = FORMATS[destination.format]
+    return Webhook(url, secret, format=format, headers=headers, proxy=destination.proxy)
 
 
 def _first_line(option: str, file: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""A URL that gets events by POST: signed JSON arrays, or GreenArrow's legacy form.
+"""A URL that gets events by POST, in one of the formats of `formats/`.
 
 Here live the request, the connection, perhaps through a proxy, and what the answer means. The other
 side is not trusted: every wait has a limit, redirects are not followed, TLS certificates are
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import json
 import re
 import socket
 import ssl
@@ -20,8 +19,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from fletching.destinations.answers import (
     ARRIVED,
@@ -31,6 +29,8 @@ from fletching.destinations.answers import (
     failed,
     retry_after,
 )
+from fletching.destinations.formats.greenarrow import ARRAY
+from fletching.destinations.formats.post import Format, Moment, Post
 from fletching.events import rfc3339
 
 TIMEOUT = 10.0
@@ -43,7 +43,6 @@ LONGEST_ANSWER = 64 * 1024
 """Bytes that are read of an answer."""
 
 _MOST_INTERIM = 100
-_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _OK = re.compile(rb"\s*ok\b", re.IGNORECASE)
 _NOT_ACCEPTABLE, _GONE, _TOO_LARGE = 406, 410, 413
 _MALFORMED = (400, 422)
@@ -85,8 +84,9 @@ class _FinalResponse(HTTPResponse):
 class Webhook:
     """One URL.
 
-    ``secret``: signs the requests; None leaves them unsigned. ``headers``: sent in addition to our
-    own. ``proxy``: the URL of an HTTP proxy. ``timeout`` and ``deadline``: in seconds.
+    ``format``: that of the requests. ``secret``: signs them; None leaves them unsigned.
+    ``headers``: sent in addition to our own. ``proxy``: the URL of an HTTP proxy. ``timeout`` and
+    ``deadline``: in seconds.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class Webhook:
         url: str,
         secret: bytes | None,
         *,
-        as_form: bool,
+        format: Format = ARRAY,
         headers: Mapping[str, str] = MappingProxyType({}),
         proxy: str | None = None,
         timeout: float = TIMEOUT,
         deadline: float = DEADLINE,
     ) -> None:
-        self.batch_size = 1 if as_form else 100
+        self.batch_size = format.most
         self._url = _Url.parse(url)
         self._proxy = None if proxy is None else _Url.parse(proxy)
         self._secret = secret
-        self._as_form = as_form
+        self._format = format
         self._more_headers = headers
         self._timeout = timeout
         self._deadline = deadline
@@ -112,15 +112,18 @@ class Webhook:
         self._connection: HTTPConnection | None = None
 
     def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
-        """Sends all events of the batch in one request."""
-        body = self._body(batch)
-        headers = self._headers(batch, attempt, body)
+        """Sends all events of the batch in one request, those that have a counterpart there."""
+        now = int(time.time())
+        post = self._format.post([event.fields for event in batch], Moment(now, self._secret))
+        if post is None:
+            return ARRIVED
+        headers = self._headers(batch, attempt, post, now)
         try:
-            status, answer, wait = self._post(body, headers)
+            status, answer, wait = self._post(post.body, headers)
         except (OSError, HTTPException) as error:
             self.close()
             return failed(f"{type(error).__name__}: {error}")
-        return judge_form(status, answer, wait) if self._as_form else judge(status, wait)
+        return judge_form(status, answer, wait) if self._format.says_ok else judge(status, wait)
 
     def close(self) -> None:
         """Closes the connection; the next delivery opens a new one."""
@@ -128,22 +131,19 @@ class Webhook:
             self._connection.close()
             self._connection = None
 
-    def _body(self, batch: Sequence[QueuedEvent]) -> bytes:
-        if self._as_form:
-            (event,) = batch
-            return form(event.fields)
-        return f"[{','.join(event.json for event in batch)}]".encode()
-
-    def _headers(self, batch: Sequence[QueuedEvent], attempt: int, body: bytes) -> dict[str, str]:
+    def _headers(
+        self, batch: Sequence[QueuedEvent], attempt: int, post: Post, now: int
+    ) -> dict[str, str]:
         headers = {
             **self._more_headers,
-            "Content-Type": _FORM if self._as_form else _JSON,
+            "Content-Type": post.content_type,
+            **post.headers,
             "User-Agent": "Fletching",
             "X-Fletching-Attempt": str(attempt),
             "X-Fletching-First-Queued": rfc3339(min(event.queued_at for event in batch)),
         }
         if self._secret is not None:
-            headers["X-Fletching-Signature"] = signature(self._secret, int(time.time()), body)
+            headers["X-Fletching-Signature"] = signature(self._secret, now, post.body)
         return headers
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float]:
@@ -258,21 +258,3 @@ def signature(secret: bytes, seconds: int, body: bytes) -> str:
     """
     mac = hmac.new(secret, f"{seconds}.".encode() + body, "sha256")
     return f"t={seconds},v1={mac.hexdigest()}"
-
-
-def form(fields: Mapping[str, Any]) -> bytes:
-    """An event as GreenArrow's legacy form, application/x-www-form-urlencoded.
-
-    The names are those of the event (docs/events.md, "Legacy form post"), so that a receiver which
-    was written for GreenArrow, such as MailWizz's `/dswh/drh`, accepts it.
-    """
-    return urlencode({name: _form_value(value) for name, value in fields.items()}).encode("ascii")
-
-
-def _form_value(value: Any) -> str:
-    """PHP and similar languages read `1` and `0` as yes and no, but `false` as yes."""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
