@@ -132,6 +132,7 @@ class Conversation:
             text=True,
         )
         self.said: list[tuple[str, bytes]] = []
+        self.ended = False
         self._other: list[str] = []
 
     def reach(self, gate: str) -> Conversation:
@@ -154,6 +155,7 @@ class Conversation:
         for line in out.splitlines(keepends=True):
             self._hear(line)
         self._folder.cleanup()
+        self.ended = True
         assert (self._process.returncode == 0) == ok, (self._process.returncode, self._other)
         return self
 
@@ -187,6 +189,7 @@ class MilterDaemon(Server):
         self._base = CONFIG.format(folder=self.folder, redis=redis, workers=workers)
         self.configure(config)
         self._notify = self.folder / "notify"
+        self._talks: list[Conversation] = []
         commands.output(self.path, "key", "new")
         self.daemon = Daemon(
             [sys.executable, "-m", "fletching", *command, "--config", self.path],
@@ -222,9 +225,27 @@ class MilterDaemon(Server):
 
     def lines(self, name: str) -> list[str]:
         """Lines of the log with that name; those of mails come after the answer."""
-        if name == "mail":
-            wait_for_rest(self.log)
+        if name == "mail" and self.daemon.running:
+            wait_for_rest(self.log, self._has_all_mails)
+        return self._lines(name)
+
+    def _lines(self, name: str) -> list[str]:
         return [line for line in self.log().splitlines() if line.split(" ")[0] == name]
+
+    def _has_all_mails(self, _log: str) -> bool:
+        """Whether there is a line for each mail that has a reply, and none is under way."""
+        replies = sum(len(talk.replies) for talk in self._talks)
+        return all(talk.ended for talk in self._talks) and len(self._lines("mail")) == replies
+
+    def rest(self) -> None:
+        """Waits until all is written about mails, also to Redis."""
+        wait_for_rest(self.log)
+
+    def forget(self) -> None:
+        """Empties the log, with what is left to say of earlier mails."""
+        self.lines("mail")
+        (self.folder / "log").write_bytes(b"")
+        self._talks.clear()
 
     def wait_for(self, name: str, count: int = 1) -> list[str]:
         wait_until(f"the log has no {name}", lambda: len(self.lines(name)) >= count)
@@ -232,7 +253,9 @@ class MilterDaemon(Server):
 
     def talk(self, *script: str) -> Conversation:
         """Starts a script of miltertest."""
-        return Conversation(self.socket, "\n".join(script) + "\n")
+        talk = Conversation(self.socket, "\n".join(script) + "\n")
+        self._talks.append(talk)
+        return talk
 
     def mail(
         self,

@@ -46,8 +46,7 @@ def running(redis: RedisServer) -> Iterator[MilterDaemon]:
 @pytest.fixture
 def milter(running: MilterDaemon) -> MilterDaemon:
     """The daemon with an empty log."""
-    running.lines("mail")  # what is left to say of mails of the test before
-    (running.folder / "log").write_bytes(b"")
+    running.forget()
     return running
 
 

@@ -282,7 +282,7 @@ FROM = header("From", "app@example.com")
 
 def milter_counts(milter: MilterDaemon, redis: RedisServer) -> tuple[int, int]:
     """How many numbers were given and how many mails were counted, once the log is at rest."""
-    milter.lines("mail")
+    milter.rest()
     (campaign,) = statistics_of(redis.url).campaigns()
     number = redis.client.hget(keys.campaign(campaign.campaign), "number")
     return int(str(number)), campaign.sent
@@ -322,7 +322,7 @@ def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
         for _ in range(3):
             assert milter.mail(FROM).replies == [ACCEPT]
         redis.kill()
-        milter.lines("mail")
+        milter.rest()
         redis.start()
         (campaign,) = statistics_of(redis.url).campaigns()
         wait_until("not counted", lambda: count(redis.url, campaign.campaign) == 3)

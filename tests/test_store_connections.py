@@ -55,7 +55,7 @@ def test_milter_worker_keeps_one_connection_for_numbers_and_one_for_the_rest(
     with MilterDaemon(redis.url, MILTER) as milter:
         for _ in range(3):
             assert milter.mail(*FIELDS).replies == [ACCEPT]
-            milter.lines("mail")
+            milter.rest()
         assert connections(redis) == 2
 
 

@@ -372,8 +372,7 @@ def _milter(_redis: RedisServer) -> Iterator[MilterDaemon]:
 @pytest.fixture
 def milter(_milter: MilterDaemon, redis: RedisServer) -> MilterDaemon:
     Suppression(open_store(redis.url)).add("t100", READER, "unsubscribed", 1000)
-    _milter.lines("mail")  # what is left to say of mails of the test before
-    (_milter.folder / "log").write_text("")
+    _milter.forget()
     return _milter
 
 

@@ -11,13 +11,16 @@ from fletching.daemons.milter.afterwards import GATHER
 from sandbox.processes import wait_until
 
 
-def wait_for_rest(log: Callable[[], str]) -> str:
-    """The log once it has not grown for longer than lines about mails are gathered."""
-    while True:
-        text = log()
-        time.sleep(3 * GATHER)
-        if log() == text:
-            return text
+def wait_for_rest(
+    log: Callable[[], str], is_all: Callable[[str], bool] = lambda text: False
+) -> str:
+    """The log once it has not grown for longer than lines about mails are gathered, or is all."""
+    text, still = log(), time.monotonic()
+    while not is_all(text) and time.monotonic() < still + 3 * GATHER:
+        time.sleep(0.01)
+        if (now := log()) != text:
+            text, still = now, time.monotonic()
+    return text
 
 
 def wait_for_held(state_dir: Path) -> None:
