@@ -33,7 +33,7 @@ from fletching.tokens import Facts, Keyring, Kind
 from sandbox.processes import Daemon, DidNotHappenError, free_port, processes, wait_until
 from sandbox.redis_server import RedisServer
 from tests.stores import open_store
-from tests.waiting import wait_for_held
+from tests.waiting import HASTY_WEB, wait_for_held
 
 pytestmark = pytest.mark.slow
 
@@ -148,23 +148,9 @@ def made(
         web.daemon.stop()
 
 
-HASTY = (
-    "-c",
-    """
-import sys
-from pathlib import Path
-from fletching.daemons.process import lifecycle
-from fletching.daemons.web.main import TrackingService
-
-sys.exit(lifecycle.serve("web", Path(sys.argv[-1]), [TrackingService(hold=0.0)]))
-""",
-)
-"""Clicks and opens are recorded at the next turn, for tests that want them and no burst."""
-
-
 @pytest.fixture(scope="module")
 def running_web(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[Web]:
-    yield from made(tmp_path_factory.mktemp("web"), redis, {}, HASTY)
+    yield from made(tmp_path_factory.mktemp("web"), redis, {}, HASTY_WEB)
 
 
 @pytest.fixture
@@ -367,7 +353,7 @@ def test_long_target_and_long_body(web: Web) -> None:
 def test_client_address_behind_proxies(
     tmp_path: Path, clean: RedisServer, proxies: list[str], address: str
 ) -> None:
-    for web in made(tmp_path, clean, {"web": {"trusted_proxies": proxies}}, HASTY):
+    for web in made(tmp_path, clean, {"web": {"trusted_proxies": proxies}}, HASTY_WEB):
         forwarded = {"X-Forwarded-For": "8.8.8.8, 192.0.2.9"}
         web.ask("GET", f"/click?{web.token()}", headers=forwarded)
         assert web.recorded()[0]["engine_ip"] == address
@@ -412,7 +398,7 @@ def test_app_links(tmp_path: Path, clean: RedisServer) -> None:
 
 def test_a_unix_socket(tmp_path: Path, clean: RedisServer) -> None:
     path = tmp_path / "web.sock"
-    for web in made(tmp_path, clean, {"web": {"listen": f"unix:{path}"}}, HASTY):
+    for web in made(tmp_path, clean, {"web": {"listen": f"unix:{path}"}}, HASTY_WEB):
         assert path.stat().st_mode & 0o777 == 0o660
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(path))

@@ -10,6 +10,24 @@ from fletching.daemons.milter.afterwards import GATHER
 
 from sandbox.processes import wait_until
 
+HASTY_WEB = (
+    "-c",
+    """
+import sys
+from pathlib import Path
+from fletching.daemons.dashboard.main import DashboardService
+from fletching.daemons.process import lifecycle
+from fletching.daemons.web.main import TrackingService
+
+services = [TrackingService(hold=0.0), DashboardService()]
+sys.exit(lifecycle.serve("web", Path(sys.argv[-1]), services))
+""",
+)
+"""Python's arguments for a `fletching web` that records clicks and opens at the next turn.
+
+For tests that want to see what is recorded, and no burst.
+"""
+
 
 def wait_for_rest(
     log: Callable[[], str], is_all: Callable[[str], bool] = lambda text: False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,6 +43,15 @@ def directory() -> Iterator[Path]:
     """Where all servers of this test process keep their files."""
     with private_directory() as path:
         yield path
+
+
+@pytest.fixture(scope="module")
+def place(directory: Path) -> Path:
+    """A folder for the servers of a file: always a new one, as a test process that takes over tests
+    of others may come to a file twice."""
+    path = Path(tempfile.mkdtemp(dir=directory))
+    path.chmod(0o755)
+    return path
 
 
 @pytest.fixture

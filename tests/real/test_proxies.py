@@ -26,7 +26,7 @@ from sandbox.processes import Daemon, answers, free_port, program
 from sandbox.redis_server import RedisServer
 from sandbox.web import Answer, ask
 from tests.stores import open_store
-from tests.waiting import wait_for_held
+from tests.waiting import HASTY_WEB, wait_for_held
 
 from .fletching import Fletching
 
@@ -210,7 +210,10 @@ def running_web(
         "trusted_proxies": ["127.0.0.1/32"],
     }
     folder = directory / f"web-{port}"
-    with Fletching(folder, running_redis.unix_url, {"web": web}, command="web") as fletching:
+    daemon = Fletching(
+        folder, running_redis.unix_url, {"web": web}, command="web", program=HASTY_WEB
+    )
+    with daemon as fletching:
         yield fletching, port, dashboard
 
 

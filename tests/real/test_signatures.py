@@ -63,14 +63,14 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
+def site(place: Path, running_redis: RedisServer) -> Iterator[Site]:
     with (
         Sink("eight") as eight,
         Sink("seven", eightbit=False, smtputf8=False) as seven,
-        Fletching(directory / "signing", running_redis.unix_url) as fletching,
+        Fletching(place / "signing", running_redis.unix_url) as fletching,
     ):
         ports = dict.fromkeys(("smtp", "relay", "vmta-a", "vmta-transactional"), eight.port)
-        with Postfix(directory / "signed", {**ports, "vmta-b": seven.port}) as postfix:
+        with Postfix(place / "signed", {**ports, "vmta-b": seven.port}) as postfix:
             fletching.join(postfix)
             yield Site(postfix, fletching, eight, seven, fletching.records)
 

@@ -61,15 +61,15 @@ def ports(sink: Sink) -> Mapping[str, int]:
 
 @pytest.fixture(scope="module")
 def site(
-    directory: Path, running_redis: RedisServer, ports: Mapping[str, int], sink: Sink
+    place: Path, running_redis: RedisServer, ports: Mapping[str, int], sink: Sink
 ) -> Iterator[Site]:
     change = {
         "trusted": {"networks": ["127.0.0.1/32"]},
         "mail_classes": {"single": {"multiple_recipients": "reject"}},
     }
     with (
-        Fletching(directory / "submission", running_redis.unix_url, change) as fletching,
-        Postfix(directory / "submitted", ports) as postfix,
+        Fletching(place / "submission", running_redis.unix_url, change) as fletching,
+        Postfix(place / "submitted", ports) as postfix,
     ):
         fletching.join(postfix)
         big = {"message_size_limit": "60000000", "mailbox_size_limit": "0"}
@@ -78,8 +78,8 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def without(directory: Path, ports: Mapping[str, int]) -> Iterator[Postfix]:
-    with Postfix(directory / "without", ports) as postfix:
+def without(place: Path, ports: Mapping[str, int]) -> Iterator[Postfix]:
+    with Postfix(place / "without", ports) as postfix:
         # With milters, Postfix itself cuts larger fields.
         postfix.set(header_size_limit="60000")
         yield postfix
