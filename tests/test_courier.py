@@ -23,6 +23,7 @@ from fletching.daemons.courier.delivery import Delivery, Destination, Order
 from fletching.destinations import answers
 from fletching.destinations.answers import Answer, Filter, Pauses, QueuedEvent
 from fletching.destinations.formats.greenarrow import ARRAY
+from fletching.destinations.formats.table import FORMATS
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event
@@ -170,6 +171,18 @@ def test_unwanted_events_are_acknowledged(
     deliveries.begin(receiver, wanted=Filter({events.CLICK}, {"news"}))
     came(receiver, [sent_events[0], sent_events[4]])
     all_done(stream)
+
+
+def test_events_without_a_counterpart_in_a_format_are_acknowledged(
+    stream: EventLog, receiver: Receiver, deliveries: Begun
+) -> None:
+    known = [event(number, events.BOUNCE, bounce_type="h") for number in (1, 3)]
+    stream.append([event(0, events.SEED), known[0], event(2, events.PREPARED), known[1]])
+    deliveries.begin(Webhook(receiver.url, None, format=FORMATS["postmark"]))
+    wait_until("not acknowledged", lambda: stream.progress("shop").undone == 0)
+    bodies = [json.loads(request.body) for request in receiver.requests]
+    assert [each["Email"] for each in bodies] == [each.facts.email for each in known]
+    assert list(stream.dead_letters("shop")) == []
 
 
 def test_failed_batch_is_retried_before_later_events(

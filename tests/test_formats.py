@@ -38,6 +38,8 @@ from fletching.events import Event
 from tests.cases import for_every
 from tests.courier_setting import NOW, Receiver, Reply, Request, event, queued
 
+pytestmark = pytest.mark.slow
+
 settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="unused", USE_TZ=True)
 django.setup()
 
