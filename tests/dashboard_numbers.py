@@ -9,14 +9,19 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.process import http_server
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Link, Row
+from fletching.store.find_traces import Traces
 from fletching.store.suppression import Suppression
+from fletching.tokens import Keyring
+from fletching.tracing.search import Search
 
 from sandbox.processes import wait_until
 from tests.stores import shared_store
@@ -25,6 +30,7 @@ OPENED = 1_795_248_000
 """2026-11-21 08:00 UTC."""
 
 HOUR = 3600
+WEEK = 7 * 24 * HOUR
 
 
 def campaign(name: str, sendid: str = "newsletter20261121", /, **numbers: Any) -> Campaign:
@@ -92,7 +98,8 @@ def served(
 ) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
     suppression = Suppression(shared_store(redis))
-    shown = Dashboard(numbers, suppression, password, proxies, **limits)  # type: ignore[arg-type]
+    traces = TracePages(Search(Traces(shared_store(redis), WEEK), Keyring(()), WEEK), UTC)
+    shown = Dashboard(numbers, suppression, traces, password, proxies, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, stop_timeout=0)
     heard = http_server.listen("127.0.0.1:0").socket

@@ -92,16 +92,20 @@ SENTENCES: dict[str, tuple[Moment, str]] = {
     "open": (moment(events.OPEN), "Opened."),
     "privacy open": (
         moment(events.OPEN, is_privacy_open=True),
-        "Opened by the mailbox provider's proxy: nobody may have read it.",
+        "Opened by the mailbox provider's proxy: it is unknown whether a person read it.",
     ),
     "bot open": (
         moment(events.OPEN, is_bot=True, bot_reason="user_agent"),
         "Opened by a program, not by a person (user_agent).",
     ),
-    "click": (moment(events.CLICK, link=LINK), "Clicked https://shop.example/."),
+    "click": (moment(events.CLICK, link=LINK), "Clicked: https://shop.example/"),
+    "bot click": (
+        moment(events.CLICK, link=LINK, is_bot=True),
+        "Clicked by a program, not by a person: https://shop.example/",
+    ),
     "click on a forgotten link": (
         moment(events.CLICK, link="0" * 16),
-        "Clicked a link that is no longer known.",
+        "Clicked: a link that is no longer known",
     ),
 }
 

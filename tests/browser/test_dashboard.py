@@ -12,7 +12,7 @@ from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
 
 pytestmark = pytest.mark.slow
 
-PAGES = ["/", "/campaign/aaaabbbbcccc", "/by/mail_class", "/by/day", "/nowhere"]
+PAGES = ["/", "/campaign/aaaabbbbcccc", "/by/mail_class", "/by/day", "/trace", "/nowhere"]
 
 # The contrast of every text with what is behind it, as WCAG 2.2 (1.4.3) reckons; the worst one.
 CONTRAST = """(() => {
@@ -160,7 +160,7 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
     with served(numbers) as port:
         page = chromium.open(f"http://127.0.0.1:{port}/")
         reached = []
-        for _ in range(8):
+        for _ in range(11):
             page.press("Tab")
             reached.append(page.value(focus).strip().split("\n")[0])
             assert page.value(outline) == "solid", "what has the focus has a border"
@@ -168,7 +168,8 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
                 box = page.value("document.activeElement.getBoundingClientRect().left")
                 assert box >= 0, "the way past the navigation is seen"
         nav = ["Fletching", "Campaigns", "Mail Classes", "Lists", "VirtualMTAs", "Days"]
-        assert reached[:7] == ["Skip to content", *nav]
+        assert reached[:8] == ["Skip to content", *nav, "Suppression"]
+        assert reached[9] == "Find message"
         page.press("Tab")
         assert page.value(focus) == "newsletter20261121"
         page.press("Enter")

@@ -40,9 +40,9 @@ class Search:
             raise NotFound("traces are switched off: trace_memory is 0")
         name = _FIELD.sub("", text, count=1).strip()
         if facts := self._of_token(name):
-            return self._of_message(facts.campaign, facts.number)
+            return self.of_message(facts.campaign, facts.number)
         if message := self._of_return_path(name):
-            return self._of_message(*message)
+            return self.of_message(*message)
         if _URL.match(name):
             raise NotFound("not one of our links: it has no token that our keys can open")
         # A search reads the whole name, and no name is longer.
@@ -52,6 +52,17 @@ class Search:
             f"no message of the last {show_duration(self.memory)} (trace_memory) has this address,"
             " queue id or Message-ID; mail without a Mail Class has no trace, and mail with an"
             " obscured address is found by that address only"
+        )
+
+    def of_message(self, campaign: str, number: int) -> list[Trace]:
+        """The trace of a message. Raises NotFound and StoreUnavailable."""
+        if not campaign:
+            raise NotFound("this mail was sent while Redis was unavailable, so it has no trace")
+        if found := self.traces.of([(campaign, number)]):
+            return found
+        raise NotFound(
+            f"nothing is kept of message {number} of campaign {campaign}: it was sent more than"
+            f" {show_duration(self.memory)} ago (trace_memory), or Redis has lost it"
         )
 
     def _of_token(self, text: str) -> Facts | None:
@@ -68,13 +79,3 @@ class Search:
         if _TAG.fullmatch(text):
             text = f"{text}@"
         return message_of(text.strip("<>"), self.keys) if "@" in text else None
-
-    def _of_message(self, campaign: str, number: int) -> list[Trace]:
-        if not campaign:
-            raise NotFound("this mail was sent while Redis was unavailable, so it has no trace")
-        if found := self.traces.of([(campaign, number)]):
-            return found
-        raise NotFound(
-            f"nothing is kept of message {number} of campaign {campaign}: it was sent more than"
-            f" {show_duration(self.memory)} ago (trace_memory), or Redis has lost it"
-        )

@@ -63,6 +63,7 @@ class Timeline:
 
     title: str
     campaign: str
+    number: int
     facts: tuple[tuple[str, str], ...]
     state: str
     entries: tuple[Entry, ...]
@@ -82,6 +83,7 @@ def timeline(trace: Trace, now: float, zone: tzinfo | None) -> Timeline:
     return Timeline(
         f"Message {facts.number} of campaign {facts.sendid or facts.campaign}",
         facts.campaign,
+        facts.number,
         tuple((name, value) for name, value in names if value),
         state(trace),
         tuple(_entries(trace, now, zone)),
@@ -228,17 +230,17 @@ def _bounce(details: Mapping[str, str]) -> str:
 
 
 def _visit(trace: Trace, type: str, details: Mapping[str, str]) -> str:
+    what, link = "Opened", "."
     if type == events.CLICK:
-        link = trace.links.get(details.get("link", ""), "a link that is no longer known")
-        what = f"Clicked {link}"
-    else:
-        what = "Opened"
+        url = trace.links.get(details.get("link", ""), "a link that is no longer known")
+        # Without a full stop, which would be copied along.
+        what, link = "Clicked", f": {url}"
     if details.get("is_bot"):
         reason = details.get("bot_reason", "")
-        return f"{what} by a program, not by a person{f' ({reason})' if reason else ''}."
+        return f"{what} by a program, not by a person{f' ({reason})' if reason else ''}{link}"
     if details.get("is_privacy_open"):
-        return f"{what} by the mailbox provider's proxy: nobody may have read it."
-    return f"{what}."
+        return "Opened by the mailbox provider's proxy: it is unknown whether a person read it."
+    return f"{what}{link}"
 
 
 def _recipients(trace: Trace) -> tuple[str, ...]:

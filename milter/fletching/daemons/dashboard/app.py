@@ -25,6 +25,8 @@ from fletching.daemons.dashboard import live, pages
 from fletching.daemons.dashboard.guesses import Guesses
 from fletching.daemons.dashboard.request import Message, NotFound, Receive, Request, Send
 from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
+from fletching.daemons.dashboard.traces import PATH as TRACE
+from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
 from fletching.store.connection import StoreUnavailable
@@ -53,6 +55,7 @@ class Dashboard:
         self,
         statistics: Statistics,
         suppression: Suppression,
+        traces: TracePages,
         password: str | None,
         proxies: Sequence[visitor.Network] = (),
         *,
@@ -60,6 +63,7 @@ class Dashboard:
         most_streams: int = MOST_STREAMS,
     ) -> None:
         self.password = password
+        self.traces = traces
         self._proxies = proxies
         self._guesses = guesses or Guesses()
         self._away = LogLimit(_LOG_EVERY)
@@ -96,6 +100,8 @@ class Dashboard:
             await self._suppression.answer(request)
         elif request.method not in ("GET", "HEAD"):
             await request.error(405, "Method not allowed", "Use GET or HEAD.", _ALLOW)
+        elif request.path == TRACE or request.path.startswith(f"{TRACE}/"):
+            await self.traces.answer(request)
         elif request.path == "/":
             number = request.page_number
             await request.page(lambda nonce: self._campaigns(number, nonce))

@@ -14,15 +14,22 @@ from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.config.sections import Web
 from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.process import http_server
 from fletching.daemons.process.handover import Handover, Inbox
 from fletching.daemons.process.http_server import HttpSocket
 from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.listener import ListenError
 from fletching.daemons.process.supervise import Child
+from fletching.keys.link_keys import read_link_keys
+from fletching.keys.secret_file import KeyFileError
+from fletching.startup import zone
 from fletching.store.connection import Store
+from fletching.store.find_traces import Traces
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression
+from fletching.tokens import Keyring
+from fletching.tracing.search import Search
 
 SHORTEST_PASSWORD = 12
 
@@ -40,6 +47,7 @@ class Opened:
 
     password: str | None
     config: Config
+    keys: Keyring
 
 
 class DashboardService(Service[Opened]):
@@ -58,7 +66,11 @@ class DashboardService(Service[Opened]):
         found = password(config)
         if self._opened is not None and self._is_elsewhere(config):
             found = self._opened.value.password
-        return Opened(found, config)
+        keys = Keyring(())
+        if config.link_keys is not None:
+            with named_by("link_keys", fault=KeyFileError):
+                keys = read_link_keys(config.link_keys)
+        return Opened(found, config, keys)
 
     def listen(self, config: Config) -> None:
         self._began_with = config
@@ -89,16 +101,23 @@ def _live(config: Config, listening: HttpSocket, value: Opened, inbox: Inbox[Ope
     store = Store(config.redis, config.state_dir)
     statistics = Statistics(store, value.config.measured)
     proxies = _web(config).trusted_proxies
-    dashboard = Dashboard(statistics, Suppression(store), value.password, proxies)
+    traces = _traces(store, value)
+    dashboard = Dashboard(statistics, Suppression(store), traces, value.password, proxies)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:
         if (new := inbox.latest()) is not None:
             dashboard.password = new.password
             statistics.measured = new.config.measured
+            dashboard.traces = _traces(store, new)
 
     http_server.run(server, http_server.serve(server, listening.socket, reload))
     os._exit(0)
+
+
+def _traces(store: Store, value: Opened) -> TracePages:
+    memory = value.config.trace_memory
+    return TracePages(Search(Traces(store, memory), value.keys, memory), zone(value.config))
 
 
 def password(config: Config) -> str | None:

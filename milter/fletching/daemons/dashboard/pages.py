@@ -14,11 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fletching.figures import TITLES, by_span, minute, share
 from fletching.store.counts import Campaign, Dimension, Link, Row
 from fletching.store.suppression import SuppressedAddress
+from fletching.tracing.timeline import Timeline
 
 MOST_CAMPAIGNS = 100
 """Campaigns on a page."""
 
 MOST_LINKS = 50
+
+SEARCH_FOR = "search for a recipient, a queue id, a Message-ID, a return path or a tracking link"
 
 BREAKDOWNS: Mapping[Dimension, str] = {
     "mail_class": "Mail Classes",
@@ -223,6 +226,24 @@ def suppression(shown: Suppressed, nonce: str) -> str:
     return _page("suppression.html", "/suppression", nonce, 0, live="", shown=shown, rows=rows)
 
 
+def trace(text: str, told: Timeline, nonce: str) -> str:
+    """The page of one message. ``text``: what was searched for; empty if nothing was."""
+    return _page("trace.html", "/trace", nonce, 0, live="", searched=text, told=told)
+
+
+def traces(text: str, rows: Sequence[tuple[str, Timeline]], more: bool, nonce: str) -> str:
+    """The page of several messages, each with the address of its own. ``more``: not all."""
+    values = {"title": f"Messages: {text}", "why": "", "rows": rows, "more": more}
+    return _page("traces.html", "/trace", nonce, 0, live="", searched=text, **values)
+
+
+def no_trace(text: str, why: str, nonce: str) -> str:
+    """The page of a search that found nothing, with the reason."""
+    title = "No message found" if text else "Find a message"
+    why = f"{why[:1].upper()}{why[1:]}."
+    return _page("traces.html", "/trace", nonce, 0, live="", searched=text, title=title, why=why)
+
+
 def error(title: str, text: str, nonce: str) -> str:
     """An error page."""
     return _page("error.html", "", nonce, 0, live="", title=title, text=text)
@@ -305,4 +326,5 @@ def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
 
 def _page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
     page = _templates.get_template(template)
+    values = {"searched": ""} | values
     return page.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **values)
