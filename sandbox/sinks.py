@@ -11,7 +11,7 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -81,16 +81,21 @@ class _Receiver(SMTP):
     command_size_limit = 4096
 
 
+def _accepts(address: str) -> str:
+    return "250 2.1.5 recipient accepted"
+
+
 class Sink(Server):
     """An SMTP server on a free loopback port, in a thread of this process.
 
     It can be told not to announce 8BITMIME or SMTPUTF8. ``answer`` is the reply to the end of
-    DATA; with a 4xx or 5xx reply nothing is kept.
+    DATA; with a 4xx or 5xx reply nothing is kept. ``answer_to`` gives the reply to each RCPT TO.
     """
 
     def __init__(self, name: str, *, eightbit: bool = True, smtputf8: bool = True) -> None:
         self.name = name
         self.answer = "250 2.0.0 sunk"
+        self.answer_to: Callable[[str], str] = _accepts
         self._eightbit = eightbit
         self._smtputf8 = smtputf8
         self._mails: list[SunkMail] = []
@@ -132,6 +137,7 @@ class Sink(Server):
         with self._arrived:
             self._mails.clear()
         self.answer = "250 2.0.0 sunk"
+        self.answer_to = _accepts
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -163,6 +169,21 @@ class Sink(Server):
         session.host_name = hostname
         hidden = () if self._eightbit else ("250-8BITMIME",)
         return [line for line in responses if line not in hidden]
+
+    async def handle_RCPT(
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        """aiosmtpd's hook: a recipient is named."""
+        answer = self.answer_to(address)
+        if answer.startswith("2"):
+            envelope.rcpt_tos.append(address)
+            envelope.rcpt_options.extend(options)
+        return answer
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """aiosmtpd's hook: a whole mail has come."""

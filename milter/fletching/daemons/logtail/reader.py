@@ -31,8 +31,9 @@ from fletching.store.connection import StoreUnavailable
 
 T = TypeVar("T")
 
-LOOK_EVERY = 0.2
-"""Seconds between two looks at the end of a log."""
+LOOK_EVERY = 0.05
+"""Seconds between two looks at the end of a log. What Postfix was refused should be known before
+its bounce arrives."""
 
 TRY_EVERY = 0.5
 """Seconds between two attempts at what did not work."""
