@@ -54,6 +54,7 @@ showq      unix  n - @ -     - showq
 error      unix  - - @ -     - error
 retry      unix  - - @ -     - error
 discard    unix  - - @ -     - discard
+lmtp       unix  - - @ -     - lmtp
 local      unix  - n n -     - local
 virtual    unix  - n n -     - virtual
 anvil      unix  - - @ -     1 anvil

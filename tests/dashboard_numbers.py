@@ -14,7 +14,7 @@ from typing import Any
 
 from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.dashboard.traces import TracePages
-from fletching.daemons.process import http_server
+from fletching.daemons.process import http_server, server_socket
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Link, Row
@@ -102,7 +102,7 @@ def served(
     shown = Dashboard(numbers, suppression, traces, password, proxies, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, stop_timeout=0)
-    heard = http_server.listen("127.0.0.1:0").socket
+    heard = server_socket.listen("127.0.0.1:0").socket
     thread = threading.Thread(target=lambda: running.run([heard]))
     thread.start()
     wait_until("the dashboard does not start", lambda: running.started)

@@ -218,7 +218,7 @@ def test_domain_without_default_key(folder: Path, keys: list[str], domains: list
 @pytest.mark.parametrize(
     ("text", "place", "saying"),
     [
-        ("lmtp: {listen: '127.0.0.1:8024'}", "lmtp", "not implemented in this version"),
+        ("seed_lists: {main: [a@example.net]}", "seed_lists", "not implemented in this version"),
         ("dkim: {keys: []}", "dkim.keys", "mail is not signed"),
         (
             "virtual_mtas: {a: {transport: t, address: 192.0.2.1}, b: {transport: t}}",

@@ -46,7 +46,7 @@ def test_list_of_commands() -> None:
         "token", "key new", "key list", "key retire", "dkim new", "dkim record",
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
-        "suppression find",
+        "suppression find", "suppression import", "lmtp", "bounce feed", "trace",
     }  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_examples_work(words: tuple[str, ...], host: Host) -> None:
     name = f"fletching {' '.join(words)}"
     example = next(line.strip() for line in lines if line.strip().startswith(name))
     given = re.split(r" [|>&<]", example)[0].split()[1 + len(words) :]
-    files = [str(host.mail) if word.endswith(".eml") else word for word in given]
+    files = [str(host.mail) if word.endswith((".eml", ".csv")) else word for word in given]
     assert ALL[words].make_context(words[-1], files)
 
 

@@ -266,8 +266,8 @@ def test_check_reports_a_readable_redis_password_file(host: Host) -> None:
     ("old", "new", "refusing"),
     [
         ("link_keys", "link_keys", ()),
-        ("crm: {on_invalid", "CRM: {}\n  crm: {on_invalid", ("milter", "web", "courier")),
-        ("link_keys: link-keys", "link_keys: none", ("milter", "web")),
+        ("crm: {on_invalid", "CRM: {}\n  crm: {on_invalid", ("milter", "web", "lmtp", "courier")),
+        ("link_keys: link-keys", "link_keys: none", ("milter", "web", "lmtp")),
         ("file: dkim.pem", "file: none.pem", ("milter",)),
         ("link_keys:", "web: {templates: none}\nlink_keys:", ("web",)),
         ("link_keys:", "web: {admin_password_file: none}\nlink_keys:", ("web",)),
@@ -285,7 +285,7 @@ def test_check_reports_a_readable_redis_password_file(host: Host) -> None:
         (
             "redis://127.0.0.1:1/0",
             "redis://127.0.0.1:1/0?password_file=/none",
-            ("milter", "web", "courier"),
+            ("milter", "web", "lmtp", "courier"),
         ),
     ],
     ids=[
@@ -293,7 +293,7 @@ def test_check_reports_a_readable_redis_password_file(host: Host) -> None:
         "redis password",
     ],
 )
-@pytest.mark.parametrize("daemon", ["milter", "web", "courier"])
+@pytest.mark.parametrize("daemon", ["milter", "web", "lmtp", "courier"])
 def test_check_daemon_reports_what_it_cannot_load(
     daemon: str, old: str, new: str, refusing: tuple[str, ...], host: Host
 ) -> None:

@@ -28,7 +28,9 @@ from tests.postfix_files import PostfixFiles
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 UNITS = Path("/usr/lib/systemd/system")
-SERVICES = ("fletching", "fletching-web", "fletching-courier", "fletching-logtail")
+SERVICES = (
+    *("fletching", "fletching-web", "fletching-lmtp", "fletching-courier", "fletching-logtail"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,22 @@ def recording_failed(error: BaseException) -> None:
     _trace(("what", "events"), error)
 
 
+def returned_mail(kind: str, recipient: str, facts: Facts) -> None:
+    """A returned mail was recorded or kept. ``recipient``: the mailbox of ours that it came to."""
+    _write(INFO, "returned_mail", [("kind", kind), ("recipient", recipient), *facts])
+
+
+def returned_mail_failed(error: BaseException) -> None:
+    """An unexpected error while receiving a returned mail; Postfix gets 451 and tries again."""
+    _write(ERROR, "returned_mail_failed", [("error", _text(error))])
+    _trace(("daemon", "lmtp"), error)
+
+
+def unreadable_deleted(count: int) -> None:
+    """The oldest mails in `state_dir/unreadable` were deleted, because there were too many."""
+    _write(WARNING, "unreadable_deleted", [("count", count)])
+
+
 def dashboard_refused(client: str) -> None:
     """A client sent a wrong password."""
     _write(WARNING, "dashboard_refused", [("client", client)])

@@ -13,6 +13,8 @@ from fletching.checks.addresses import PARAMETERS as OF_ADDRESSES
 from fletching.checks.addresses import check_addresses
 from fletching.checks.dns import check_dns
 from fletching.checks.finding import Finding, Level, error, ok, warning
+from fletching.checks.lmtp import PARAMETERS as OF_LMTP
+from fletching.checks.lmtp import check_lmtp, check_mailboxes
 from fletching.checks.main_cf import check_main_cf
 from fletching.checks.options import check_options
 from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
@@ -65,13 +67,13 @@ def check(
     if postfix:
         findings += _postfix(config, postconf_command)
     else:
-        findings += check_running(config)
+        findings += [*check_running(config), *check_mailboxes(config)]
     return findings
 
 
 def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
     """Postfix's configuration, and what this host needs for it to work."""
-    wanted = ("config_directory", "mail_owner", *OF_POSTFIX, *OF_ADDRESSES)
+    wanted = ("config_directory", "mail_owner", *OF_POSTFIX, *OF_ADDRESSES, *OF_LMTP)
     try:
         installed = postconf.read(command, dict.fromkeys(wanted))
     except postconf.PostfixError as trouble:
@@ -81,6 +83,7 @@ def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
     yield from check_socket(config, installed)
     yield from check_addresses(config, installed)
     yield from check_main_cf(config, installed)
+    yield from check_lmtp(config, installed, command)
 
 
 def _options(config: Config) -> Iterator[Finding]:

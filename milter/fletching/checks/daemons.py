@@ -16,6 +16,7 @@ from fletching.config.redis_url import parse
 from fletching.config.sections import Web
 from fletching.daemons.courier.main import orders_of
 from fletching.daemons.dashboard.main import password
+from fletching.daemons.lmtp.main import opened as opened_lmtp
 from fletching.daemons.logtail.main import opened as opened_log
 from fletching.daemons.process.redis_files import open_redis_files
 from fletching.daemons.run import needed
@@ -25,6 +26,7 @@ from fletching.startup import open_setup
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
     "milter": (open_redis_files, open_setup),
     "web": (open_redis_files, opened, password),
+    "lmtp": (open_redis_files, opened_lmtp),
     "logtail": (open_redis_files, opened_log),
     "courier": (open_redis_files, orders_of),
 }
@@ -37,7 +39,7 @@ They raise UnusableError.
 def unusable(config: Config) -> Iterator[UnusableError]:
     """What would keep a daemon from starting."""
     made_at_start = {doubt.key for doubt in _folders_of_service(config)}
-    also = [name for name in ("web", "logtail") if name in needed(config)]
+    also = [name for name in ("web", "lmtp", "logtail") if name in needed(config)]
     opens = [each for name in ("courier", *also) for each in OPENS[name]]
     for each in dict.fromkeys(opens):
         try:
@@ -86,6 +88,8 @@ def _sockets(config: Config) -> Iterator[tuple[Place, str]]:
     if "web" in needed(config):
         yield ("web", "listen"), (config.web or Web()).listen
         yield ("web", "admin_listen"), (config.web or Web()).admin_listen
+    if config.lmtp is not None:
+        yield ("lmtp", "listen"), config.lmtp.listen
 
 
 def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:

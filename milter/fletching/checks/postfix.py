@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from fletching.checks.filters import PARAMETERS as OF_FILTERS
@@ -286,7 +286,7 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
     if config.route_by == "sender":
         parameter = "sender_dependent_default_transport_maps"
         keys = {transport: _example_sender(config, transport) for transport in config.transports}
-        answers = _first_answers(command, postfix.value(parameter), keys.values())
+        answers = postconf.first_answers(command, postfix.value(parameter), keys.values())
         routed = answers
     else:
         parameter = "milter_header_checks"
@@ -294,7 +294,7 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
         # A transport that no rule should accept.
         foreign = _route_header("x".join(sorted(config.transports)) + "x")
         tables = postfix.value(parameter, postfix.service("cleanup"))
-        answers = _first_answers(command, tables, (*keys.values(), foreign))
+        answers = postconf.first_answers(command, tables, (*keys.values(), foreign))
         routed = {key: to for key, answer in answers.items() if (to := _filtered(answer))}
         if foreign in routed:
             yield warning(parameter, "its rule accepts transports that no VirtualMTA uses")
@@ -324,16 +324,6 @@ def _filtered(action: str) -> str:
     """Where an action of header_checks(5) leads to."""
     name, _, destination = action.partition(" ")
     return destination.strip() if name.upper() == "FILTER" else ""
-
-
-def _first_answers(command: Sequence[str], tables: str, keys: Iterable[str]) -> dict[str, str]:
-    """For each key, the result of the first table that has one, as in Postfix."""
-    wanted = tuple(keys)
-    answers: dict[str, str] = {}
-    for table in postconf.words(tables):
-        for key, answer in postconf.look_up(command, table, wanted).items():
-            answers.setdefault(key, answer)
-    return answers
 
 
 def _transports(config: Config, postfix: Installed) -> Iterator[Finding]:
@@ -370,7 +360,8 @@ def _return_path(config: Config, postfix: Installed) -> Iterator[Finding]:
     if config.bounce_mailbox is None and not any(each.bounce_mailbox for each in classes):
         return
     delimiters = postfix.value("recipient_delimiter")
-    if config.recipient_delimiter not in delimiters:
+    # The tables for the LMTP service match a tag after any delimiter.
+    if config.lmtp is None and config.recipient_delimiter not in delimiters:
         yield warning(
             "recipient_delimiter",
             f"is `{delimiters}`, but must include `{config.recipient_delimiter}` if this"

@@ -21,7 +21,7 @@ from fletching.config.model import Config
 from fletching.postfix.postconf import Installed
 
 _PATIENCE = 5.0
-_NOBODY = "-"
+NOBODY = "-"
 
 
 def check_listen(config: Config) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def check_running(config: Config) -> Iterator[Finding]:
     """Whether the milter is running, if we can tell. Only a warning: it may be started later."""
     place = values.inet_place(config.listen)
     path = Path(config.listen.removeprefix("unix:"))
-    if _refused(*place) if place is not None else _connect(path) == _NOBODY:
+    if refused(*place) if place is not None else connect(path) == NOBODY:
         yield _nobody_listens(config, warning)
 
 
@@ -50,7 +50,7 @@ def check_socket(config: Config, postfix: Installed) -> Iterator[Finding]:
     if place is not None:
         yield (
             _nobody_listens(config)
-            if _refused(*place)
+            if refused(*place)
             else ok("listen", f"accepts connections at {config.listen}")
         )
         return
@@ -70,24 +70,24 @@ def _jail(postfix: Installed, path: Path) -> Path | None:
 def _tried(config: Config, path: Path, owner: str, jail: Path | None) -> Iterator[Finding]:
     inside = path if jail is None else Path("/") / path.relative_to(jail)
     try:
-        barred = as_user(owner, partial(_connect, inside), jail)
+        barred = as_user(owner, partial(connect, inside), jail)
     except AccessError as trouble:
         untested = f"cannot test whether Postfix's user {owner} can connect: {trouble}"
         yield warning("listen", untested)
-        if _connect(path) == _NOBODY:
+        if connect(path) == NOBODY:
             yield _nobody_listens(config)
         return
     if barred is None:
         yield ok("listen", f"Postfix's user {owner} can connect to {config.listen}")
-    elif barred == _NOBODY:
+    elif barred == NOBODY:
         yield _nobody_listens(config)
     else:
         where = Path(barred) if jail is None else jail / barred[1:]
         yield error("listen", _locked_out(owner, where))
 
 
-def _connect(path: Path) -> str | None:
-    """What prevents a connection: a file or directory, or `_NOBODY`. None: connected."""
+def connect(path: Path) -> str | None:
+    """What prevents a connection: a file or directory, or `NOBODY`. None: connected."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(_PATIENCE)
@@ -95,11 +95,11 @@ def _connect(path: Path) -> str | None:
     except PermissionError:
         return str(barrier(path))
     except OSError:
-        return _NOBODY
+        return NOBODY
     return None
 
 
-def _refused(host: str, port: int) -> bool:
+def refused(host: str, port: int) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         socket.create_connection((host, port), _PATIENCE).close()

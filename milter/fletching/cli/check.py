@@ -18,7 +18,7 @@ from fletching.cli.options import configured, fail, load_or_fail, say
 @click.option("--postfix", is_flag=True, help="Check Postfix's configuration.")
 @click.option(
     "--daemon",
-    type=click.Choice(["milter", "web", "logtail", "courier"]),
+    type=click.Choice(["milter", "web", "lmtp", "logtail", "courier"]),
     help="Check only that this daemon can load the configuration.",
 )
 def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> None:

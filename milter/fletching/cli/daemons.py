@@ -1,4 +1,4 @@
-"""The daemons: `fletching milter`, `web`, `logtail`, `courier` and `run`."""
+"""The daemons: `fletching milter`, `web`, `lmtp`, `logtail`, `courier` and `run`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,24 @@ def web(config_path: Path) -> None:
       fletching web --config /etc/fletching/fletching.yaml
     """
     from fletching.daemons.run import web as serve
+
+    sys.exit(serve(config_path))
+
+
+@click.command()
+@configured
+def lmtp(config_path: Path) -> None:
+    """Run the LMTP service in the foreground.
+
+    Receives the mailboxes of bounces, unsubscribes by mail and feedback loops from Postfix;
+    `fletching postfix` prints the settings. SIGHUP reloads the configuration. SIGTERM finishes
+    mail in progress and exits.
+
+    \b
+    Example:
+      fletching lmtp --config /etc/fletching/fletching.yaml
+    """
+    from fletching.daemons.run import lmtp as serve
 
     sys.exit(serve(config_path))
 

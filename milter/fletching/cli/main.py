@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from fletching.cli import (
+    bounce,
     check,
     daemons,
     events,
@@ -96,6 +97,7 @@ for command in (
     daemons.milter,
     daemons.web,
     daemons.logtail,
+    daemons.lmtp,
     daemons.courier,
     daemons.run,
     check.check,
@@ -106,6 +108,7 @@ for command in (
     keys.key,
     keys.dkim,
     keys.token,
+    bounce.bounce,
     stats.stats,
     events.events,
     suppression.suppression,

@@ -43,6 +43,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _dashboard(config)
     yield from _return_paths(config)
     yield from _postfix_log(config)
+    yield from _lmtp(config)
     yield from _links(config)
 
 
@@ -213,6 +214,12 @@ def _postfix_log(config: Config) -> Iterator[Conflict]:
     if config.postfix is not None and config.postfix.log is not None and config.link_keys is None:
         rule = "requires link_keys: without keys no line of the log is attributed to a message"
         yield Conflict(("postfix", "log"), rule, (("link_keys",),))
+
+
+def _lmtp(config: Config) -> Iterator[Conflict]:
+    if config.lmtp is not None and config.link_keys is None:
+        rule = "requires link_keys: without keys no returned mail is attributed to a message"
+        yield Conflict(("lmtp",), rule, (("link_keys",),))
 
 
 def _links(config: Config) -> Iterator[Conflict]:

@@ -95,7 +95,7 @@ def _off(value: object) -> object:
 Suppress = Annotated[Literal["off", "report", "refuse"], BeforeValidator(_off)]
 
 # Options that are validated but have no effect in this version.
-LATER = ("seed_lists", "lmtp")
+LATER = ("seed_lists",)
 LATER_OF_A_CLASS = ("seed", "archive")
 
 
@@ -258,6 +258,8 @@ class Config(Options):
     """How long Redis keeps the trace of each message (`fletching trace`); 0: no traces."""
     unsubscribe_mailbox: Address | None = None
     """The mailbox of mailto: unsubscribes; default: List-Unsubscribe has no mailto: part."""
+    feedback_mailbox: Address | None = None
+    """The mailbox that is registered for feedback loops, to which providers send complaints."""
     url_domain: UrlDomain | None = None
     """The scheme and host of tracking links."""
     tracker_format: TrackerFormat = "b"
@@ -301,7 +303,8 @@ class Config(Options):
     web: Web | None = None
     """The web server for tracking links, and the dashboard."""
     lmtp: Lmtp | None = None
-    """The LMTP server for bounces and complaints."""
+    """The LMTP server for bounces, complaints and unsubscribes by mail; without this section, it
+    does not run."""
     postfix: Postfix | None = None
     """What Fletching learns from Postfix."""
     events: Events | None = None

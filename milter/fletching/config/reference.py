@@ -36,7 +36,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Campaigns": ("campaign_window", "timezone", "stats_retention"),
     "Return path": ("bounce_mailbox", "recipient_delimiter", "verp", "bounce_memory"),
-    "Bounces": ("bounces",),
+    "Returned mail": ("bounces", "feedback_mailbox", "lmtp"),
     "Deliveries": ("postfix",),
     "Traces": ("trace_memory",),
     "Links": (

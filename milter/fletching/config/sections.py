@@ -199,7 +199,8 @@ class Web(Options):
 
 
 class Lmtp(Options):
-    """The LMTP server that receives bounces and complaints from Postfix."""
+    """The LMTP server to which Postfix delivers the mailboxes of bounces, complaints and
+    unsubscribes."""
 
     listen: ServerSocket = "unix:/run/fletching/lmtp.sock"
     """Listen socket of the LMTP server."""

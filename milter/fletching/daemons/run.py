@@ -24,7 +24,7 @@ from fletching.daemons.process.fork import Signals, execute, notify, spawn
 from fletching.daemons.process.supervise import ENDS, Child, Supervisor, end
 from fletching.startup import open_setup
 
-DAEMONS = ("milter", "web", "logtail", "courier")
+DAEMONS = ("milter", "web", "lmtp", "logtail", "courier")
 
 _DISCARD_EVERY = 5.0
 
@@ -46,6 +46,13 @@ def web(config_path: Path) -> int:
     from fletching.daemons.web.main import TrackingService
 
     return lifecycle.serve("web", config_path, [TrackingService(), DashboardService()])
+
+
+def lmtp(config_path: Path) -> int:
+    """Runs the LMTP service."""
+    from fletching.daemons.lmtp.main import LmtpService
+
+    return lifecycle.serve("lmtp", config_path, [LmtpService()])
 
 
 def courier(config_path: Path) -> int:
@@ -84,7 +91,9 @@ def needed(config: Config) -> tuple[str, ...]:
 
     The courier runs if there can be events: it also removes old ones.
     """
-    idle = set() if config.link_keys else {"web", "logtail"}
+    idle = set() if config.link_keys else {"web", "lmtp", "logtail"}
+    if config.lmtp is None:
+        idle.add("lmtp")
     if config.postfix is None or config.postfix.log is None:
         idle.add("logtail")
     if "web" in idle and not (config.events and config.events.destinations):

@@ -130,6 +130,16 @@ def look_up(command: Sequence[str], table: str, keys: Iterable[str]) -> dict[str
     return dict(line.split("\t", 1) for line in lines(answer))
 
 
+def first_answers(command: Sequence[str], tables: str, keys: Iterable[str]) -> dict[str, str]:
+    """For each key, the result of the first table that has one, as in Postfix."""
+    wanted = tuple(keys)
+    answers: dict[str, str] = {}
+    for table in words(tables):
+        for key, answer in look_up(command, table, wanted).items():
+            answers.setdefault(key, answer)
+    return answers
+
+
 def lines(text: str) -> list[str]:
     """The lines of a text as Postfix reads them: they end with LF only."""
     return text.removesuffix("\n").split("\n") if text else []

@@ -1,7 +1,7 @@
 """Postfix settings for a configuration: main.cf, master.cf and a lookup table.
 
 Text for Postfix 3.7 and later; nothing is read, written or run. The recipe for mail to several
-recipients is in `one_recipient.py`.
+recipients is in `one_recipient.py`, what concerns returned mail in `mailboxes.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fletching.config import values
 from fletching.config.model import Config, VirtualMta
 from fletching.policy.control import ROUTE_HEADER
 from fletching.policy.return_path import sender_suffix
+from fletching.postfix import mailboxes
 from fletching.postfix.one_recipient import one_recipient as recipe
 from fletching.postfix.text import Pieces, main_cf_block, out_of_main_cf, service_lines
 
@@ -35,9 +36,14 @@ def pieces(config: Config) -> Pieces:
     return Pieces(
         main_cf=_main_cf(config),
         master_cf=_master_cf(config),
-        tables={"fletching_senders": _senders(config)}
-        if by_sender
-        else {"milter_header_checks": _milter_header_checks(config)},
+        tables={
+            **(
+                {"fletching_senders": _senders(config)}
+                if by_sender
+                else {"milter_header_checks": _milter_header_checks(config)}
+            ),
+            **mailboxes.tables(config, QUEUE_DIRECTORY),
+        },
     )
 
 
@@ -136,7 +142,7 @@ def _main_cf(config: Config) -> str:
         chroot=chroot,
         route=_ROUTE_BY_SENDER if config.route_by == "sender" else _ROUTE_BY_HEADER,
     )
-    return main_cf_block(MARK, text)
+    return main_cf_block(MARK, text + mailboxes.main_cf(config, QUEUE_DIRECTORY))
 
 
 # master.cf

@@ -151,6 +151,28 @@ def unsubscribed(facts: Facts, moment: Moment) -> Event:
     return _event(events.UNSUBSCRIBE, facts, moment, 0, {"click_url": ""})
 
 
+def has_events(mail: ReturnedMail) -> bool:
+    """Whether a mail, by its kind, is about a message that came back or was complained about."""
+    if mail.kind is Kind.COMPLAINT:
+        return mail.feedback_type in COMPLAINTS
+    return mail.kind is Kind.BOUNCE
+
+
+def is_unexplained(mail: ReturnedMail) -> bool:
+    """Whether a mail that has no events was not understood, so that the operator should see it.
+
+    Automatic replies, notices of delay and of delivery, and feedback that is no complaint are
+    understood.
+    """
+    return has_events(mail) or mail.kind in (Kind.UNSUBSCRIBE, Kind.NONE)
+
+
+def known_only_as(message: Message) -> Facts:
+    """The facts of a message of ours whose campaign Redis no longer has."""
+    campaign, number = message
+    return replace(_UNKNOWN, campaign=campaign, number=number)
+
+
 def events_of(mail: ReturnedMail, facts: Facts | None, moment: Moment) -> list[Event]:
     """The events of a bounce or a complaint; none for other mail.
 
@@ -158,13 +180,12 @@ def events_of(mail: ReturnedMail, facts: Facts | None, moment: Moment) -> list[E
     recipient has one event, with that recipient, whatever the mail says: it may have been
     forwarded, and then another address failed.
     """
+    if not has_events(mail):
+        return []
+    found = enumerate(_of_message(mail, facts))
     if mail.kind is Kind.BOUNCE:
-        found = enumerate(_of_message(mail, facts))
         return [_bounce(recipient, facts, moment, number) for number, recipient in found]
-    if mail.kind is Kind.COMPLAINT and mail.feedback_type in COMPLAINTS:
-        found = enumerate(_of_message(mail, facts))
-        return [_complaint(mail, recipient, facts, moment, number) for number, recipient in found]
-    return []
+    return [_complaint(mail, recipient, facts, moment, number) for number, recipient in found]
 
 
 def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRecipient]:

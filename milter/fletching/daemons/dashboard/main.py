@@ -15,11 +15,11 @@ from fletching.config.model import Config
 from fletching.config.sections import Web
 from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.dashboard.traces import TracePages
-from fletching.daemons.process import http_server
+from fletching.daemons.process import http_server, server_socket
 from fletching.daemons.process.handover import Handover, Inbox
-from fletching.daemons.process.http_server import HttpSocket
 from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.listener import ListenError
+from fletching.daemons.process.server_socket import ServerSocket
 from fletching.daemons.process.supervise import Child
 from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
@@ -53,7 +53,7 @@ class Opened:
 class DashboardService(Service[Opened]):
     """The socket of `web.admin_listen` and the one worker behind it."""
 
-    _socket: HttpSocket
+    _socket: ServerSocket
 
     def __init__(self) -> None:
         self._began_with: Config | None = None
@@ -75,7 +75,7 @@ class DashboardService(Service[Opened]):
     def listen(self, config: Config) -> None:
         self._began_with = config
         with named_by("web", "admin_listen", fault=ListenError):
-            self._socket = http_server.listen(_web(config).admin_listen)
+            self._socket = server_socket.listen(_web(config).admin_listen)
 
     def begin(self, config: Config, opened: Handover[Opened]) -> list[Child]:
         self._opened = opened
@@ -96,7 +96,7 @@ class DashboardService(Service[Opened]):
         return _web(begun).admin_listen != _web(config).admin_listen
 
 
-def _live(config: Config, listening: HttpSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
+def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[Opened]) -> NoReturn:
     """The worker. ``config``: that of the start, with the Redis server and the trusted proxies."""
     store = Store(config.redis, config.state_dir)
     statistics = Statistics(store, value.config.measured)

@@ -20,7 +20,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fletching import log
 from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER
-from fletching.daemons.process.listener import Listener, ListenError, open_listener
 from fletching.daemons.process.log_limit import LogLimit
 
 LONGEST_HEAD = 64 * 1024
@@ -190,52 +189,3 @@ def run(answering: Server, work: Coroutine[Any, Any, None]) -> None:
 def _descriptor_limit() -> int:
     """The limit of file descriptors of this process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-class HttpSocket:
-    """A listening socket, and the care for its path where it has one."""
-
-    def __init__(self, opened: socket.socket, listener: Listener | None = None) -> None:
-        self.socket = opened
-        self._listener = listener
-
-    def close_path(self) -> None:
-        """Removes the path, so that no new client connects. Those that are connected are still
-        served.
-        """
-        if self._listener is not None:
-            self._listener.close_path()
-
-
-def listen(where: str) -> HttpSocket:
-    """Opens `unix:/PATH` or `HOST:PORT`. Raises ListenError."""
-    if where.startswith("unix:"):
-        opened: list[socket.socket] = []
-
-        def open_at(path: str) -> None:
-            opened.append(_listening(socket.AF_UNIX, path.removeprefix("unix:")))
-
-        listener = open_listener(where, open_at)
-        return HttpSocket(opened[0], listener)
-    host, _, port = where.rpartition(":")
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
-        return HttpSocket(_listening(family, address[:2]))  # type: ignore[arg-type]
-    except OSError as error:
-        raise ListenError(f"{where}: {error.strerror}") from error
-
-
-def _listening(family: int, address: tuple[str, int] | str) -> socket.socket:
-    """A socket that listens. Raises OSError."""
-    opened = socket.socket(family)
-    try:
-        if family != socket.AF_UNIX:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(2048)
-        opened.setblocking(False)
-    except OSError:
-        opened.close()
-        raise
-    return opened

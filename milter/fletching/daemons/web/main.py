@@ -19,12 +19,12 @@ from fletching.daemons.intake import holding, journal
 from fletching.daemons.intake.holding import Holding
 from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.recorder import Recorder
-from fletching.daemons.process import http_server
+from fletching.daemons.process import http_server, server_socket
 from fletching.daemons.process.fork import even_without_room
 from fletching.daemons.process.handover import Handover, Inbox
-from fletching.daemons.process.http_server import HttpSocket
 from fletching.daemons.process.lifecycle import Service, count_workers
 from fletching.daemons.process.listener import ListenError
+from fletching.daemons.process.server_socket import ServerSocket
 from fletching.daemons.process.supervise import Child
 from fletching.daemons.web.app import Application, Opened, opened
 from fletching.store.connection import Store
@@ -42,7 +42,7 @@ class TrackingService(Service[Opened]):
     at_start_only = ("workers", "redis", "state_dir", "trace_memory")
 
     _config: Config
-    _socket: HttpSocket
+    _socket: ServerSocket
 
     def __init__(
         self, *, request_timeout: float = http_server.REQUEST_TIMEOUT, hold: float = holding.HOLD
@@ -56,7 +56,7 @@ class TrackingService(Service[Opened]):
     def listen(self, config: Config) -> None:
         self._config = config
         with named_by("web", "listen", fault=ListenError):
-            self._socket = http_server.listen(_web(config).listen)
+            self._socket = server_socket.listen(_web(config).listen)
         workers = count_workers(config)
         with named_by("state_dir", fault=OSError), even_without_room("journal"):
             journal.prepare(_journals(config), workers, _kept(config))

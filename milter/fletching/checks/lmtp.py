@@ -1,0 +1,155 @@
+"""Checks that Postfix hands the mailboxes of returned mail to the LMTP service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from fletching.checks.access import AccessError, as_user
+from fletching.checks.finding import Finding, error, ok, warning
+from fletching.checks.socket import NOBODY, connect, refused
+from fletching.config.model import Config
+from fletching.postfix import postconf
+from fletching.postfix.mailboxes import mailboxes, next_hop
+from fletching.postfix.postconf import Installed
+from fletching.postfix.settings import QUEUE_DIRECTORY
+from fletching.tokens import TAG_LENGTH
+
+PARAMETERS = ("transport_maps",)
+
+_PLACE = "lmtp.listen"
+
+
+def check_mailboxes(config: Config) -> Iterator[Finding]:
+    """Whether there is anything to receive, and whether the service is running."""
+    if config.lmtp is None:
+        return
+    if not mailboxes(config):
+        yield warning(
+            "lmtp",
+            "there is no bounce_mailbox, unsubscribe_mailbox or feedback_mailbox: nothing comes in",
+        )
+    path = Path(config.lmtp.listen.removeprefix("unix:"))
+    where = _host_and_port(config.lmtp.listen)
+    if refused(*where) if where else connect(path) == NOBODY:
+        yield _nobody_listens(config.lmtp.listen)
+
+
+def check_lmtp(config: Config, postfix: Installed, command: Sequence[str]) -> Iterator[Finding]:
+    """Whether Postfix reaches the service, and hands it all mailboxes.
+
+    ``postfix``: has `PARAMETERS`. ``command``: postconf(1), perhaps with -c DIRECTORY.
+    """
+    if config.lmtp is None:
+        return
+    yield from _socket(config.lmtp.listen, postfix)
+    found = mailboxes(config)
+    wrong = {
+        address: answer
+        for address, answer in _transports(config, found, postfix, command).items()
+        if not _is_ours(config, answer, postfix)
+    }
+    for address, answer in wrong.items():
+        yield error(
+            "transport_maps",
+            f"{address} goes to {answer or 'no transport of this table'}, and not to the LMTP"
+            f" service at {config.lmtp.listen}: `fletching postfix` prints the tables",
+        )
+    if found and not wrong:
+        yield ok("transport_maps", f"hands over {', '.join(found)}")
+
+
+def _socket(listen: str, postfix: Installed) -> Iterator[Finding]:
+    if where := _host_and_port(listen):
+        yield _nobody_listens(listen) if refused(*where) else ok(_PLACE, f"answers at {listen}")
+        return
+    path = Path(os.path.realpath(listen.removeprefix("unix:")))
+    owner = postfix.parameters["mail_owner"]
+    jail, inside = _jail(postfix, path)
+    try:
+        barred = as_user(owner, partial(connect, inside), jail)
+    except AccessError as trouble:
+        yield warning(_PLACE, f"cannot test whether Postfix's user {owner} can connect: {trouble}")
+        return
+    if barred is None:
+        yield ok(_PLACE, f"Postfix's user {owner} can connect to {listen}")
+    elif barred == NOBODY:
+        yield _nobody_listens(listen)
+    else:
+        yield error(
+            _PLACE,
+            f"Postfix's user {owner} has no access to {barred}, so returned mail stays in the"
+            f" queue: give the socket's directory group {owner} and mode 2750"
+            " (deploy/systemd/fletching.tmpfiles), and the service UMask=0007",
+        )
+
+
+def _jail(postfix: Installed, path: Path) -> tuple[Path | None, Path]:
+    """The root directory of a chrooted lmtp(8) that can see the socket, and the path there."""
+    queue = Path(os.path.realpath(postfix.parameters["queue_directory"]))
+    agent = postfix.service("lmtp")
+    if agent is None or not agent.chroot or not path.is_relative_to(queue):
+        return None, path
+    return queue, Path("/") / path.relative_to(queue)
+
+
+def _transports(
+    config: Config, found: Sequence[str], postfix: Installed, command: Sequence[str]
+) -> dict[str, str]:
+    """For each mailbox with a tag, what transport_maps returns."""
+    tagged = {address: _with_tag(config, address) for address in found}
+    keys = [*tagged.values(), *found, *(address.rpartition("@")[2] for address in found)]
+    answers = postconf.first_answers(command, postfix.value("transport_maps"), keys)
+    # transport(5): the whole address, the address without extension, the domain.
+    return {
+        address: next(
+            (
+                answers[key]
+                for key in (tagged[address], address, address.rpartition("@")[2])
+                if key in answers
+            ),
+            "",
+        )
+        for address in found
+    }
+
+
+def _with_tag(config: Config, address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    return f"{local}{config.recipient_delimiter}{'a' * TAG_LENGTH}@{domain}"
+
+
+def _is_ours(config: Config, answer: str, postfix: Installed) -> bool:
+    transport, _, hop = answer.partition(":")
+    agent = postfix.service(transport)
+    if agent is None or agent.command != "lmtp":
+        return False
+    return postfix.reached(hop, agent) == _listening(config, postfix)
+
+
+def _listening(config: Config, postfix: Installed) -> str:
+    """Where the service listens, in the form of `Installed.reached`."""
+    hop = next_hop(config, QUEUE_DIRECTORY)
+    if hop.startswith("inet:"):
+        return postfix.reached(hop, None)
+    listen = config.lmtp.listen if config.lmtp else ""
+    return f"unix:{os.path.realpath(listen.removeprefix('unix:'))}"
+
+
+def _host_and_port(listen: str) -> tuple[str, int] | None:
+    """None for a Unix socket."""
+    if listen.startswith("unix:"):
+        return None
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _nobody_listens(listen: str) -> Finding:
+    return warning(
+        _PLACE,
+        f"nothing accepts connections at {listen}, so returned mail stays in Postfix's queue:"
+        " start the LMTP service (systemctl start fletching-lmtp), or check its log"
+        " (journalctl -u fletching-lmtp)",
+    )

@@ -1,0 +1,198 @@
+"""What becomes of a returned mail: events that are safe, or a file, before Postfix has its answer.
+
+Here lives the order of it: read, attribute, look up, record, keep. What a mail says is read in
+`returning/`, which message it is about is decided in `returning/attribution.py`, and the protocol
+is in `server.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from fletching import log
+from fletching.config.sections import BounceRule
+from fletching.daemons.intake.once import Once, entropy
+from fletching.daemons.intake.recorder import NotSafeError
+from fletching.daemons.lmtp.lookups import Lookups
+from fletching.daemons.lmtp.server import TRY_AGAIN, Transaction
+from fletching.daemons.lmtp.unreadable import Unreadable
+from fletching.daemons.process.log_limit import LogLimit
+from fletching.events import Event
+from fletching.mail.message import header_block
+from fletching.metrics import ReturnedMails
+from fletching.returning import attribution
+from fletching.returning.attribution import Arrival, Moment
+from fletching.returning.kept import KeptMail
+from fletching.returning.reading import read
+from fletching.returning.rules import compiled
+from fletching.store.connection import StoreUnavailable
+from fletching.tokens import Facts, Keyring
+
+LOG_EVERY = 10.0
+"""Seconds between two log lines about the same trouble."""
+
+_BEFORE = frozenset({b"x-original-to", b"delivered-to"})
+"""Fields with the addresses that a mail had before an alias changed them."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What returned mail is judged by; all of it is read when the configuration is opened."""
+
+    keys: Keyring
+    server_id: str
+    rules: tuple[BounceRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A mail for one of its recipients."""
+
+    transaction: Transaction
+    recipient: str
+    arrival: Arrival
+    moment: Moment
+
+    @property
+    def name(self) -> str:
+        """The same for the same mail, whenever it comes."""
+        return self.moment.entropy(0).hex()
+
+
+class Receiver:
+    """Takes the returned mails of one process. Its methods are for one event loop."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        once: Once,
+        lookups: Lookups,
+        unreadable: Unreadable,
+        metrics: ReturnedMails,
+    ) -> None:
+        self.use(opened)
+        self._once, self._lookups, self._metrics = once, lookups, metrics
+        self._unreadable = unreadable
+        self._keeping = ThreadPoolExecutor(1, thread_name_prefix="unreadable")
+        self._away, self._full = LogLimit(LOG_EVERY), LogLimit(LOG_EVERY)
+
+    def use(self, opened: Opened) -> None:
+        """Applies an opened configuration to the mails that come from now on."""
+        self._opened, self._rules = opened, compiled(opened.rules)
+
+    async def receive(self, transaction: Transaction) -> Sequence[str]:
+        """The replies, one for each recipient; what was recorded or kept is safe by then."""
+        mail = read(transaction.content, self._rules)
+        before = _addresses_before(transaction.content)
+        milliseconds = time.time_ns() // 1_000_000
+        deliveries = [
+            _Delivery(
+                transaction,
+                recipient,
+                Arrival(mail, (recipient, *before)),
+                Moment(
+                    milliseconds,
+                    self._opened.server_id,
+                    partial(_entropy, transaction, recipient),
+                ),
+            )
+            for recipient in transaction.recipients
+        ]
+        return await asyncio.gather(*map(self._reply, deliveries))
+
+    def close(self) -> None:
+        self._keeping.shutdown()
+        self._lookups.close()
+
+    async def _reply(self, delivery: _Delivery) -> str:
+        try:
+            return await self._safe(delivery)
+        except StoreUnavailable as error:
+            if self._away.is_due():
+                log.redis_unavailable(str(error))
+        except (NotSafeError, OSError) as error:
+            if self._full.is_due():
+                log.state_write_failed("returned mail", error)
+        self._metrics.deferred()
+        return TRY_AGAIN
+
+    async def _safe(self, delivery: _Delivery) -> str:
+        """Records the events of a mail, or keeps it. Raises what keeps it from being safe."""
+        mail = delivery.arrival.mail
+        found = await self._events(delivery)
+        self._metrics.received(mail.kind.value)
+        if not found and attribution.is_unexplained(mail):
+            await self._keep(delivery)
+            return f"250 2.0.0 {mail.kind.value}: kept as {delivery.name}"
+        new = await self._once.record(*found) if found else 0
+        log.returned_mail(mail.kind.value, delivery.recipient, _facts(found, new))
+        return f"250 2.0.0 {mail.kind.value}: {len(found)} events"
+
+    async def _events(self, delivery: _Delivery) -> list[Event]:
+        keys, arrival = self._opened.keys, delivery.arrival
+        if (facts := attribution.unsubscribe(arrival, keys)) is not None:
+            return [attribution.unsubscribed(facts, delivery.moment)]
+        if not attribution.has_events(arrival.mail):
+            return []
+        return attribution.events_of(arrival.mail, await self._facts(arrival), delivery.moment)
+
+    async def _facts(self, arrival: Arrival) -> Facts | None:
+        """The facts of the message that came back; None if it is not ours."""
+        found = attribution.attribution(arrival, self._opened.keys)
+        if found.facts is not None or found.message is None:
+            return found.facts
+        facts = await self._lookups.facts(found.message)
+        return facts or attribution.known_only_as(found.message)
+
+    async def _keep(self, delivery: _Delivery) -> None:
+        transaction = delivery.transaction
+        mail = KeptMail(transaction.sender, delivery.recipient, transaction.content)
+        loop = asyncio.get_running_loop()
+        name = f"{delivery.name}.eml"
+        deleted = await loop.run_in_executor(self._keeping, self._unreadable.keep, name, mail)
+        self._metrics.kept(deleted)
+        kind = delivery.arrival.mail.kind.value
+        log.returned_mail(kind, delivery.recipient, [("kept", name)])
+        if deleted:
+            log.unreadable_deleted(deleted)
+
+
+def _entropy(transaction: Transaction, recipient: str, index: int) -> bytes:
+    """Ten bytes, always the same ones for the same mail."""
+    return entropy(
+        transaction.content,
+        str(transaction.size).encode(),
+        recipient.encode("utf-8", "surrogateescape"),
+        str(index).encode(),
+    )
+
+
+def _addresses_before(content: bytes) -> tuple[str, ...]:
+    fields, _ = header_block(content, 0)
+    return tuple(
+        value.strip().decode("utf-8", "replace")
+        for name, value in fields
+        if name.rstrip(b" \t").lower() in _BEFORE
+    )
+
+
+def _facts(found: Sequence[Event], new: int) -> list[tuple[str, object]]:
+    """What the log says of the events of a mail."""
+    if not found:
+        return []
+    event = found[0]
+    facts: list[tuple[str, object]] = [
+        ("event", event.type),
+        ("campaign", event.facts.campaign or "-"),
+        ("number", event.facts.number),
+        ("email", event.facts.email or "-"),
+    ]
+    for name in ("bounce_type", "bounce_reason", "bounce_status", "attributed"):
+        if name in event.details:
+            facts.append((name, event.details[name] or "-"))
+    return [*facts, ("events", len(found)), ("repeated", len(found) - new)]
