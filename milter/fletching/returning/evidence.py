@@ -60,6 +60,12 @@ _DELAY = re.compile(
     r"|temporary failure report|this is (?:only )?a warning|do not need to re-?send",
     re.IGNORECASE,
 )
+# A list of names, each on a line of its own, behind a phrase (AOL).
+_UNQUALIFIED = re.compile(
+    r"following recipients? could not be delivered[^:]{0,200}:[ \t]*\n"
+    r"((?:\s{0,20}[A-Za-z0-9._-]{1,64}[ \t]*(?:\n|$)){1,100})",
+    re.IGNORECASE,
+)
 _SUBJECT_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'@]{1,128}@[^\s<>()\[\],;:\"'@]{1,255}")
 _GENERATED = ("auto-replied", "auto-generated", "auto-notified")
 
@@ -128,7 +134,17 @@ def in_subject(message: Message, own: list[str]) -> list[str]:
     """The address in the Subject, such as ``Undeliverable: name@example.com``."""
     avoided = {each.lower() for each in own}
     found = _SUBJECT_ADDRESS.findall(subject(message))
-    return [address for address in found if address.lower() not in avoided][:1]
+    return [each.rstrip(".") for each in found if each.lower() not in avoided][:1]
+
+
+def unqualified(message: Message, notice: str) -> list[str]:
+    """The names without a domain that a provider lists as its recipients, with the domain."""
+    found = _UNQUALIFIED.search(notice)
+    sender = next((each for field in message.all(b"from") for each in addresses(field.value)), "")
+    if found is None or not sender:
+        return []
+    domain = sender.rpartition("@")[2]
+    return [f"{name}@{domain}" for name in found[1].split()][:100]
 
 
 def _is_mailer(sender: bytes) -> bool:

@@ -25,11 +25,22 @@ _LONGEST_REASON = 25
 """Lines that may say something about one address."""
 
 _LOCAL = r"(?:\"[^\"\s]{1,64}\"|[^\s<>()\[\],;:\"'@=|/*]{1,128})"
-_ADDRESS = rf"{_LOCAL}@(?:[^\s<>()\[\],;:\"'@=|/*]{{1,255}}|\[[0-9A-Fa-f.:]{{2,45}}\])"
+_LABEL = r"[^\s<>()\[\],;:\"'@=|/*.]{1,63}"
+_ADDRESS = rf"{_LOCAL}@(?:{_LABEL}(?:\.{_LABEL}){{0,20}}\.?|\[[0-9A-Fa-f.:]{{2,45}}\])"
 _HEAD = re.compile(
-    rf"[\s>*\u2022\-\"'(]{{0,12}}(?:(?:mailto|smtp|rfc822):)?<?(?P<address>{_ADDRESS})>?"
-    rf"(?P<rest>[.\"')\]]{{0,3}}(?:[\s:;,<\[(].*)?)$",
+    rf"[\s>*\u2022\-\"'(\[]{{0,12}}(?:(?:mailto|smtp|rfc822):|c=[^@]{{0,80}}smtp=)?"
+    rf"<?(?P<address>{_ADDRESS})>?"
+    rf"(?P<rest>[.\"')\]]{{0,3}}(?:[\s:;,<\[(.].*)?)$",
     re.IGNORECASE,
+)
+# How a forwarded address is shown (Postfix, Sendmail, Exim).
+_EXPANDED = re.compile(
+    rf"\((?:expanded|generated) from:?\s{{1,8}}<?(?P<address>{_ADDRESS})>?", re.IGNORECASE
+)
+# `552 Quota violation for name@example.com`; `Delivery failed 20 attempts: name@example.com`.
+_REPLIED = re.compile(
+    rf"\s{{0,8}}[45]\d\d[ -][^@<]{{0,80}}[\s<](?P<address>{_ADDRESS})"
+    rf"|[^@<:]{{3,80}}:\s{{0,4}}<?(?P<last>{_ADDRESS})>?\s{{0,4}}$"
 )
 _LABELLED = re.compile(
     r"(?:"
@@ -41,10 +52,11 @@ _LABELLED = re.compile(
     r"|undelivered to|did not reach(?: the following recipients?)?(?:\(s\))?"
     r"|permanent errors|temporary errors|final delivery userid|unknown user|user unknown"
     r"|unknown recipient|invalid recipient|no such user|no such recipient|not listed in|rcpt to"
+    r"|error-for|was addressed"
     r"|recipients?(?:\(s\))?(?: e?-?mail)?(?: address)?(?:es)?|mailing list"
     r"|failed recipient|failed address|intended recipient|address(?:es)? failed|address"
     r"|mailbox|mail for|mail to|message to|sent to|account|user|to"
-    rf")[\s:=('\"]{{1,6}}<?(?P<address>{_ADDRESS})",
+    rf")[\s:=('\",]{{1,6}}\[?(?:smtp:)?<?(?P<address>{_ADDRESS})",
     re.IGNORECASE,
 )
 _NOT_THE_RECIPIENT = re.compile(
@@ -106,12 +118,13 @@ class Notice:
     """What a notice says about one address.
 
     ``texts``: what may be the reason, the best first. ``command``: the SMTP command that was
-    refused, as `classify` takes it, or empty.
+    refused, as `classify` takes it, or empty. ``original``: the address that this one replaced.
     """
 
     email: str
     texts: tuple[str, ...]
     command: str
+    original: str = ""
 
 
 def notices(text: str, known: Collection[str], ours: Collection[str]) -> list[Notice]:
@@ -191,7 +204,13 @@ def _below(
     first = _joined([rest.lstrip(" :;,>.\"')"), *_paragraph(below)])
     whole = _joined([rest.lstrip(" :;,>.\"')"), *below])
     candidates = [said(first), said(whole), first, whole, *texts, _joined(above)]
-    return Notice(email, _different(candidates), command_in(first) or command or command_in(whole))
+    expanded = _EXPANDED.search(whole[:300])
+    return Notice(
+        email,
+        _different(candidates),
+        command_in(first) or command or command_in(whole),
+        expanded["address"] if expanded else "",
+    )
 
 
 def _labelled(lines: Sequence[str], wanted: set[str], avoided: set[str]) -> list[Notice]:
@@ -200,13 +219,17 @@ def _labelled(lines: Sequence[str], wanted: set[str], avoided: set[str]) -> list
     found: dict[str, Notice] = {}
     for number, line in enumerate(lines):
         plain = line.replace("'", "").replace("\u2019", "")
-        label = _LABELLED.search(plain)
-        if label is None or _NOT_THE_RECIPIENT.search(plain[: label.start("address")].strip()):
+        label = _LABELLED.search(plain) or _EXPANDED.search(plain) or _REPLIED.match(plain)
+        if label is None:
             continue
-        email = label["address"].rstrip(".")
+        name = "address" if label["address"] else "last"
+        before = plain[: label.start(name)]
+        if label.re is not _EXPANDED and _NOT_THE_RECIPIENT.search(before.strip()):
+            continue
+        email = label[name].rstrip(".")
         if email.lower() in found or not _may_be(email, wanted, avoided):
             continue
-        below = _joined([line[label.end("address") :], *lines[number + 1 : number + 8]])
+        below = _joined([line[label.end(name) :], *lines[number + 1 : number + 8]])
         texts = _different([said(below), below, said(whole), line, whole])
         found[email.lower()] = Notice(email, texts, command_in(below) or command_in(whole))
     return list(found.values())

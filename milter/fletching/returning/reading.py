@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fletching.mail.message import Message, addresses, parse
-from fletching.returning import evidence, feedback, status_reports
+from fletching.returning import evidence, feedback, sns_reports, status_reports
 from fletching.returning.classify import Rule, bounce_type, classify_first
 from fletching.returning.notices import Notice, command_in, notices, said
 from fletching.returning.pieces import Pieces, pieces
@@ -79,12 +79,13 @@ def _read(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMai
         return _complaint(found)
     reported = [each for text in found.reports for each in status_reports.reports(text)]
     if not reported:
-        reported = status_reports.reports(found.notice)
+        reported = status_reports.reports(found.notice) or sns_reports.reports(found.notice)
     if reported:
         return _notification(message, found, reported, rules)
     if evidence.is_unsubscribe(message):
         return ReturnedMail(Kind.UNSUBSCRIBE, _sender(message))
-    if evidence.is_bounce(message) or evidence.returns(found.notice, found.returned):
+    returns = found.reports or evidence.returns(found.notice, found.returned)
+    if returns or evidence.is_bounce(message):
         return _bounce(message, found, rules)
     if evidence.is_auto_reply(message):
         return ReturnedMail(Kind.AUTO_REPLY)
@@ -122,13 +123,14 @@ def _reported(
     email = report.email or (notice.email if notice else "")
     kind = _kind(report)
     if kind is Kind.DELIVERED:
-        return ReturnedRecipient(email)
+        return ReturnedRecipient(email, original=report.original)
     texts = [report.diagnostic, *(notice.texts if notice else ())]
     if notice is None:
         texts.append(said(" ".join(found.notice.split())))
     command = command_in(report.diagnostic) or (notice.command if notice else "")
     failure = _failure(report.status, texts, rules, command)
-    return ReturnedRecipient(email, failure, kind is Kind.DELAYED)
+    original = report.original or (notice.original if notice else "")
+    return ReturnedRecipient(email, failure, kind is Kind.DELAYED, original)
 
 
 def _kind(report: Report) -> Kind:
@@ -141,7 +143,12 @@ def _bounce(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedM
     spoken = _unreported(message, found)
     is_delayed = evidence.is_delay(message, found.notice)
     recipients = tuple(
-        ReturnedRecipient(each.email, _failure("", each.texts, rules, each.command), is_delayed)
+        ReturnedRecipient(
+            each.email,
+            _failure("", each.texts, rules, each.command),
+            is_delayed,
+            each.original,
+        )
         for each in spoken
     )
     if not recipients:
@@ -157,15 +164,19 @@ def _unreported(message: Message, found: Pieces) -> list[Notice]:
     """What is said about each address, where no report names them."""
     own = _own(message)
     known = evidence.failed_recipients(message)
-    spoken = notices(found.notice, known, own)
-    if spoken:
-        missing = {each.lower() for each in known} - {each.email.lower() for each in spoken}
-        named = [email for email in known if email.lower() in missing]
-    else:
-        named = known or evidence.in_subject(message, own) or feedback.in_header(found.returned)[:1]
+    spoken = notices(found.notice, known, own) or notices(found.notice, known, _senders(message))
+    named = {each.email.lower() for each in spoken}
+    missing = [email for email in known if email.lower() not in named]
+    if not spoken and not known:
+        missing = (
+            evidence.in_subject(message, own)
+            or evidence.unqualified(message, found.notice)
+            or feedback.in_header(found.returned)[:1]
+            or feedback.in_header(found.notice)[:1]
+        )
     text = " ".join(found.notice.split())
     texts = tuple(dict.fromkeys(each for each in (said(text), text) if each))
-    return [*spoken, *(Notice(email, texts, command_in(text)) for email in named)]
+    return [*spoken, *(Notice(email, texts, command_in(text)) for email in missing)]
 
 
 def _failure(status: str, texts: Sequence[str], rules: Sequence[Rule], command: str) -> Failure:
@@ -177,11 +188,17 @@ def _failure(status: str, texts: Sequence[str], rules: Sequence[Rule], command: 
 
 
 def _sender(message: Message) -> tuple[ReturnedRecipient, ...]:
-    found = (address for field in message.all(b"from") for address in addresses(field.value))
-    return tuple(ReturnedRecipient(address) for address in found)[:1]
+    return tuple(ReturnedRecipient(address) for address in _addresses(message, b"from"))[:1]
 
 
 def _own(message: Message) -> list[str]:
     """The addresses of the notice itself: its sender, and to whom it was sent."""
-    fields = (field for name in (b"to", b"from", b"sender") for field in message.all(name))
-    return [address for field in fields for address in addresses(field.value)]
+    return [*_addresses(message, b"to"), *_senders(message)]
+
+
+def _senders(message: Message) -> list[str]:
+    return [*_addresses(message, b"from"), *_addresses(message, b"sender")]
+
+
+def _addresses(message: Message, name: bytes) -> list[str]:
+    return [address for field in message.all(name) for address in addresses(field.value)]

@@ -80,12 +80,14 @@ class ReturnedRecipient:
     """A recipient that a returned mail names. ``email``: empty if it names none.
 
     ``failure``: None for a delivered mail, a complaint and an unsubscribe. ``is_delayed``:
-    delivery to this one is still tried, even if the mail says that others bounced.
+    delivery to this one is still tried, even if the mail says that others bounced. ``original``:
+    the address to which the mail was sent, if it is named and was replaced by ``email``.
     """
 
     email: str
     failure: Failure | None = None
     is_delayed: bool = False
+    original: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _FIELD = re.compile(r"[ \t]{0,3}([A-Za-z][A-Za-z0-9-]{0,60})[ \t]{0,4}:(.*)")
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
@@ -32,12 +32,14 @@ class Report:
 
     ``action``: failed, delayed, delivered, relayed or expanded, in lower case; empty if missing.
     ``status``: the enhanced status code; ``diagnostic``: the server's words, without their type.
+    ``original``: the address that ``email`` replaced, or empty.
     """
 
     email: str
     action: str
     status: str
     diagnostic: str
+    original: str = ""
 
 
 def reports(text: str) -> list[Report]:
@@ -48,11 +50,11 @@ def reports(text: str) -> list[Report]:
             found.append(_report(fields))
         elif found and "diagnostic-code" in fields and not found[-1].diagnostic:
             # A blank line where none should be.
-            found[-1] = Report(
-                found[-1].email,
-                found[-1].action or _word(fields.get("action", "")),
-                found[-1].status or _code(fields.get("status", "")),
-                _without_type(fields["diagnostic-code"]),
+            found[-1] = replace(
+                found[-1],
+                action=found[-1].action or _word(fields.get("action", "")),
+                status=found[-1].status or _code(fields.get("status", "")),
+                diagnostic=_without_type(fields["diagnostic-code"]),
             )
         if len(found) == MOST:
             break
@@ -128,7 +130,10 @@ def _report(fields: dict[str, str]) -> Report:
     diagnostic = _without_type(fields.get("diagnostic-code", ""))
     if not diagnostic and "(" in status:
         diagnostic = status.partition("(")[2].rstrip(")")
-    return Report(email, _word(fields.get("action", "")), _code(status), diagnostic)
+    original = addressed(fields.get("original-recipient", ""))
+    if original.replace('"', "").lower() == email.replace('"', "").lower():
+        original = ""
+    return Report(email, _word(fields.get("action", "")), _code(status), diagnostic, original)
 
 
 def _word(value: str) -> str:
