@@ -13,6 +13,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,9 @@ MAILGEN = "mailgen@2.0.36"
 MAILGEN_SHA512 = (
     "SyGJx3c8muDa8xtPIQnYlM8o+GC7aGs7yz3VzuvjXgz16JxW/ihdvp6N3XNUFlJaefJ7LNquvAsxJNNIpDZG9g=="
 )
+FLUFL = "flufl_bounce-6.0.0"
+FLUFL_SHA256 = "a1df16b9d1877ae4536f7d76c00d8421fcefbe694f80f5285d05c45a2547b1bc"
+FLUFL_FILES = 117
 # Each theme with each body, as HTML and as text.
 RENDER = """
 const Mailgen = require('mailgen'), fs = require('fs'), path = require('path');
@@ -83,6 +87,21 @@ def mailgen_mails(product: Json, bodies: Json) -> dict[str, tuple[str, str]]:
     return {name: (text, html) for name, (text, html) in json.loads(done.stdout).items()}
 
 
+def flufl_bounces() -> list[Path]:
+    """The returned mails that flufl.bounce tests itself with, fetched once into build/corpora.
+
+    They are in its source distribution only.
+    """
+    folder = KEPT / FLUFL
+    with _alone():
+        if not folder.exists():
+            _fetch_flufl(folder)
+    found = sorted(folder.glob("*.txt"))
+    if len(found) != FLUFL_FILES:
+        raise CorpusMissing(f"{folder} holds {len(found)} mails, not {FLUFL_FILES}")
+    return found
+
+
 def cpython_mails() -> list[Path]:
     """The mails that CPython tests its email package with: msg_01.txt and so on.
 
@@ -116,6 +135,31 @@ def _fetch_foundation(folder: Path) -> None:
             raise CorpusMissing(f"{FOUNDATION} is not the package it was: sha512-{digest}")
         unpacked = Path(scratch, "unpacked")
         _unpack_html(package, unpacked)
+        unpacked.rename(folder)
+
+
+def _fetch_flufl(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
+        options = ["-q", "--no-deps", "--no-binary", "flufl-bounce", "--dest", scratch]
+        command = [sys.executable, "-m", "pip", "download", *options]
+        wanted = FLUFL.replace("_", "-").replace("bounce-", "bounce==")
+        done = subprocess.run(
+            [*command, wanted], capture_output=True, text=True, timeout=300, check=False
+        )
+        archive = Path(scratch, f"{FLUFL}.tar.gz")
+        if not archive.exists():
+            raise CorpusMissing(f"pip download {wanted} failed:\n{done.stderr}")
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest != FLUFL_SHA256:
+            raise CorpusMissing(f"{archive.name} is not the archive it was: sha256 {digest}")
+        unpacked = Path(scratch, "unpacked")
+        unpacked.mkdir()
+        with tarfile.open(archive) as members:
+            for member in members:
+                inside = PurePosixPath(member.name)
+                content = members.extractfile(member) if member.isfile() else None
+                if content and inside.match("tests/data/*.txt"):
+                    (unpacked / inside.name).write_bytes(content.read())
         unpacked.rename(folder)
 
 

@@ -136,7 +136,8 @@ def classify_first(
     """Why a mail was not delivered, by several texts: the best first.
 
     The words and the exact codes of the first are looked up before the words of the others, and
-    vague words and generic codes last. ``texts``: at least one. The failure has the first text.
+    vague words and generic codes last. ``texts``: at least one. The failure has the text that
+    decided, else the first.
     """
     replies = [_reply(status, code, text, command) for text in texts]
     for rule in rules:
@@ -241,14 +242,15 @@ def _failure(
     entry: str,
     type_: BounceType | None = None,
 ) -> Failure:
-    status = next((each.status for each in replies if each.status), "")
-    code = next((each.code for each in replies if each.code), 0)
+    in_order = (decisive, *replies)
+    status = next((each.status for each in in_order if each.status), "")
+    code = next((each.code for each in in_order if each.code), 0)
     digits = status.replace(".", "")
     return Failure(
         type_ or bounce_type(reason, decisive.is_temporary),
         reason,
         status,
         code or (int(digits) if digits.isdigit() else 0),
-        next((each.text for each in replies if each.text), ""),
+        next((each.text for each in in_order if each.text), ""),
         entry,
     )

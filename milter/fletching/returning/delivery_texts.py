@@ -18,6 +18,10 @@ TEXTS: tuple[Entry, ...] = (
         Reason.NETWORK,
         MANY,
         """
+        connection to mail exchanger failed | communications failure |
+        host lookup did not complete | unable to look up host | *cname_lookup_failed |
+        best preference mx | points back to | remote host address is the local host |
+        network error on destination | too many hops | lookup failed for all hosts |
         connection timed out | connection timeout | connection refused | connection reset |
         connection lost | connection dropped | connection closed | connection failed |
         connection died | connection broken | connection aborted | connection terminated |
@@ -36,30 +40,31 @@ TEXTS: tuple[Entry, ...] = (
         dns error | dns soft error | dns lookup failed | dns lookup failure | dns failure |
         dns timeout | dns server | dns query | temporary lookup failure | temporary dns |
         servfail | mx lookup | mx servers | routing loop | mail loop | loop detected | looping |
-        forwarding loop | hop count | too many hops | maximum hop | maximum hops |
-        too many received | loops back to | mail for .. loops | already has my delivered to line |
-        tls handshake | ssl handshake | tls session | ssl error | tls negotiation |
-        cannot start tls | server certificate | certificate verification | handshake |
-        communication error
+        forwarding loop | hop count | maximum hop | maximum hops | too many received |
+        loops back to | mail for .. loops | already has my delivered to line | tls handshake |
+        ssl handshake | tls session | ssl error | tls negotiation | cannot start tls |
+        server certificate | certificate verification | handshake | communication error
         """,
     ),
     *entries(
         Reason.SYSTEM,
         MANY,
         """
-        internal error | internal server error | internal system error | internal software |
-        internal failure | system error | system config error | system failure |
-        configuration error | config error | configuration problem | misconfigured |
-        misconfiguration | server error | server failure | server configuration | local error |
-        local configuration | error in processing | error processing | insufficient disk |
-        insufficient system | insufficient resources | insufficient memory |
-        insufficient storage | out of memory | out of disk | disk full | disk is full |
-        file system full | filesystem full | no space left on device | no space on | i/o error |
-        input/output error | system storage | system is full | queue full |
-        queue file write error | file write error | write error | read error | cannot open |
-        cant open | couldnt create | cannot create | cant create | unable to create |
-        unable to open | unable to write | unable to contact | cannot append | could not load |
-        mailer error | mailer .. failed | command died | command failed |
+        local delivery failed | transport returned | failed to open mailbox |
+        unknown mail transport error | cannot exec | never_users | error in redirect data |
+        operation not permitted | insufficient permission | internal error |
+        internal server error | internal system error | internal software | internal failure |
+        system error | system config error | system failure | configuration error | config error |
+        configuration problem | misconfigured | misconfiguration | server error | server failure |
+        server configuration | local error | local configuration | error in processing |
+        error processing | insufficient disk | insufficient system | insufficient resources |
+        insufficient memory | insufficient storage | out of memory | out of disk | disk full |
+        disk is full | file system full | filesystem full | no space left on device |
+        no space on | i/o error | input/output error | system storage | system is full |
+        queue full | queue file write error | file write error | write error | read error |
+        cannot open | cant open | couldnt create | cannot create | cant create |
+        unable to create | unable to open | unable to write | unable to contact | cannot append |
+        could not load | mailer error | mailer .. failed | command died | command failed |
         command line usage error | command time limit | pipe to | procmail | maildrop |
         exit status | exited with | died with | unknown mailer error | filter error |
         database error | database failure | backend | ldap | sql | transport error |
@@ -75,13 +80,16 @@ TEXTS: tuple[Entry, ...] = (
         Reason.EXPIRED,
         MANY,
         """
-        delivery time expired | delivery expired | message expired | envelope expired |
-        message too old | message is too old | message timeout | queue too long |
-        queue for too long | been in the queue | could not be delivered for |
-        couldnt be delivered for | could not deliver for | not delivered within |
-        not been delivered within | multiple retries | after multiple attempts | maximum retries |
-        retry timeout exceeded | retry time not reached | retries exceeded | retry limit |
-        retry count | unable to deliver this message after | undeliverable for | undelivered for |
+        maximum delivery attempts | delivery failed .. attempts | could not send message for |
+        maximum time expired | not collected after | max delivery time |
+        has not been delivered after | delivery time expired | delivery expired |
+        message expired | envelope expired | message too old | message is too old |
+        message timeout | queue too long | queue for too long | been in the queue |
+        could not be delivered for | couldnt be delivered for | could not deliver for |
+        not delivered within | not been delivered within | multiple retries |
+        after multiple attempts | maximum retries | retry timeout exceeded |
+        retry time not reached | retries exceeded | retry limit | retry count |
+        unable to deliver this message after | undeliverable for | undelivered for |
         cannot send message for | cant send message for | delivery timed out | delivery timeout |
         lifetime | time to live | resources temporarily unavailable | will retry until |
         this is only a notification about a delay | has been delayed
@@ -98,8 +106,8 @@ VAGUE: tuple[Entry, ...] = (
         mailbox unavailable | mailbox not available | mailbox is unavailable |
         recipient address rejected $ | recipient rejected | recipient denied |
         recipient not allowed | recipient not accepted | recipient is not accepted |
-        recipient cannot be | rcpt to .. rejected | address rejected $ | addressee rejected |
-        does not exist | doesnt exist
+        recipient cannot be | address rejected $ | addressee rejected | does not exist |
+        doesnt exist
         """,
     ),
     *entries(

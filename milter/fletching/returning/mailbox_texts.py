@@ -15,7 +15,10 @@ TEXTS: tuple[Entry, ...] = (
         Reason.MAILBOX_FULL,
         MANY,
         """
-        mailbox full | mailbox is full | mail box full | mail box is full |
+        space not enough | exceeding .. quota |
+        *\u30e1\u30fc\u30eb\u30dc\u30c3\u30af\u30b9\u304c\u4e00\u676f |
+        account is temporarily over | exceeded his/her quota | exceeded the maximum storage |
+        user over quota | mailbox full | mailbox is full | mail box full | mail box is full |
         mailbox for .. is full | mailbox of .. is full | mailbox .. is full | mailfolder is full |
         mail folder is full | inbox is full | inbox full | account is full | account full |
         user is full | folder is full | full mailbox | maildir full | over quota | overquota |
@@ -42,8 +45,10 @@ TEXTS: tuple[Entry, ...] = (
         Reason.MAILBOX_DISABLED,
         MANY,
         """
-        account is disabled | account disabled | account has been disabled |
-        account you tried to reach is disabled | account that you tried to reach is disabled |
+        account is temporarily limited | users account is disabled | is unavailable for delivery |
+        mailbox .. is no longer active | account is disabled | account disabled |
+        account has been disabled | account you tried to reach is disabled |
+        account that you tried to reach is disabled |
         account that you tried to reach is inactive | account is inactive | account inactive |
         account is not active | account not active | account is no longer active |
         account .. is disabled | account .. has been disabled | account has been suspended |
@@ -102,15 +107,17 @@ TEXTS: tuple[Entry, ...] = (
         Reason.DOMAIN_UNKNOWN,
         MANY,
         """
-        host unknown | hosts unknown | unknown host | host not found |
-        host or domain no such host | no such domain | domain does not exist |
-        domain doesnt exist | domain name does not exist | domain not exist |
-        domain name not found | domain not found | domain unknown | domain is unknown |
-        domain .. does not exist | domain invalid | domain may not exist | domain not known |
-        domain must exist | unknown domain | unknown mail domain | invalid domain | invalid host |
-        nonexistent domain | non existent domain | non existing domain |
-        name or service not known | nodename nor servname | couldnt find any host |
-        couldnt find a host | could not find host | could not find any host | hostname not found |
+        remote domain doesnt exist | unable to lookup dns | unable to resolve route |
+        domain part .. unknown | host name not found | no route found to domain | host unknown |
+        hosts unknown | unknown host | host not found | host or domain no such host |
+        no such domain | domain does not exist | domain doesnt exist |
+        domain name does not exist | domain not exist | domain name not found | domain not found |
+        domain unknown | domain is unknown | domain .. does not exist | domain invalid |
+        domain may not exist | domain not known | domain must exist | unknown domain |
+        unknown mail domain | invalid domain | invalid host | nonexistent domain |
+        non existent domain | non existing domain | name or service not known |
+        nodename nor servname | couldnt find any host | couldnt find a host |
+        could not find host | could not find any host | hostname not found |
         hostname lookup failed | unrouteable mail domain | unrouteable domain |
         unroutable mail domain | unroutable domain | illegal host/domain name |
         bad destination system | bad destination host | bad destination mailbox domain |
@@ -122,19 +129,21 @@ TEXTS: tuple[Entry, ...] = (
         Reason.USER_UNKNOWN,
         MANY,
         """
-        user unknown | unknown user | user is unknown | user .. unknown in | user not found |
-        user not known | user not exist | user does not exist | user doesnt exist |
-        user .. does not exist | user .. doesnt exist | user not listed | user name is wrong |
-        username .. not found | no such user | no such person | no such recipient |
-        no such mailbox | no such address | no such account | no such local user | no such email |
-        no such name | no such id | no user by | no user named | no user with |
-        no account by that name | no account here | no mailbox here | no mailbox by |
-        no mailbox found | no mailbox for | no local mailbox | recipient is not valid |
-        not our customer | not a valid mailbox | not a valid user | not a valid recipient |
-        not a valid email | not a valid address | not a known user | not known at |
-        not known here | is not known to | is not a registered | not our user | isnt a valid |
-        is not valid | unknown recipient | unknown address | unknown mailbox | unknown account |
-        unknown local part | unknown local user | unknown or illegal user |
+        ambiguous recipient | nexiste pas | did not exactly match | no matches to nameserver |
+        account not in the database | invalid recipient address | user name .. does not exist |
+        users does not exist | no such user here | user unknown | unknown user | user is unknown |
+        user .. unknown in | user not found | user not known | user not exist |
+        user does not exist | user doesnt exist | user .. does not exist | user .. doesnt exist |
+        user not listed | user name is wrong | username .. not found | no such user |
+        no such person | no such recipient | no such mailbox | no such address | no such account |
+        no such local user | no such email | no such name | no such id | no user by |
+        no user named | no user with | no account by that name | no account here |
+        no mailbox here | no mailbox by | no mailbox found | no mailbox for | no local mailbox |
+        recipient is not valid | not our customer | not a valid mailbox | not a valid user |
+        not a valid recipient | not a valid email | not a valid address | not a known user |
+        not known at | not known here | is not known to | is not a registered | not our user |
+        isnt a valid | is not valid | unknown recipient | unknown address | unknown mailbox |
+        unknown account | unknown local part | unknown local user | unknown or illegal user |
         unknown or illegal alias | unknown virtual | unknown addressee | unknown email |
         unknown userid | unknown in | recipient unknown | recipient not found |
         recipient is unknown | recipient does not exist | recipient doesnt exist |

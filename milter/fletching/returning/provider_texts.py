@@ -133,6 +133,8 @@ PROVIDERS: tuple[Entry, ...] = (
         rly b2 | rly b3
         """,
     ),
+    *entries(Reason.SPAM, "AOL", "hvu b1 | hvu b2 | hvu b3 | hvu b4 | hvu b5"),
+    *entries(Reason.BLOCKED, "AOL", "dyn t1 | con b1 | con b2 | con b3 | dns b1 | dns b2 | dns b3"),
     *entries(
         Reason.USER_UNKNOWN,
         "Yahoo",

@@ -41,10 +41,12 @@ _FEEDBACK = {
     "opt-out": Kind.UNSUBSCRIBE,
 }
 _GRAVEST = (Kind.BOUNCE, Kind.DELAYED, Kind.DELIVERED)
-# A connection that fails is reported by mail only when the time for it is over.
+# What fails for a while is reported by mail only when its time is over.
 _TIMED_OUT = re.compile(
-    r"timed? ?out|not respond|did not accept our requests|not reachable",
-    re.IGNORECASE,
+    r"timed? ?out|not respond|did not accept our requests|not reachable", re.IGNORECASE
+)
+_NOT_CONNECTED = re.compile(
+    r"timed? ?out|not respond|refused|unreachable|no route|not connect", re.IGNORECASE
 )
 
 
@@ -181,8 +183,8 @@ def _unreported(message: Message, found: Pieces) -> list[Notice]:
 
 def _failure(status: str, texts: Sequence[str], rules: Sequence[Rule], command: str) -> Failure:
     failure = classify_first(status, 0, texts or ("",), rules=rules, command=command)
-    is_over = status.endswith(".4.7") or any(_TIMED_OUT.search(text) for text in texts)
-    if failure.reason is Reason.NETWORK and is_over:
+    pattern = _NOT_CONNECTED if status.endswith(".4.7") else _TIMED_OUT
+    if failure.reason is Reason.NETWORK and any(pattern.search(text) for text in texts):
         return replace(failure, reason=Reason.EXPIRED, type=bounce_type(Reason.EXPIRED, True))
     return failure
 

@@ -25,8 +25,9 @@ TEXTS: tuple[Entry, ...] = (
         Reason.CONTENT,
         MANY,
         """
-        headers too large | header size exceeds | message header size | duplicate header |
-        media error | unacceptable attachment | attachment not allowed | attachment type |
+        data format error | message content denied by | conversion failed | headers too large |
+        header size exceeds | message header size | duplicate header | media error |
+        unacceptable attachment | attachment not allowed | attachment type |
         attachments are not allowed | blocked attachment | executable attachment | file type not |
         forbidden attachment | illegal attachment | contains invalid header | invalid header |
         malformed header | improper use of 8 bit | message contains nul | too many mime parts |
@@ -106,14 +107,16 @@ TEXTS: tuple[Entry, ...] = (
         Reason.BLOCKED,
         MANY,
         """
-        blocked using | blocked by .. rbl | blocked by .. dnsbl | blocked by .. spamhaus |
-        blocked by ldap | blocked for abuse | blocked because of | black list | blacklist |
-        blocklist | block list | blocked list | blocked see | listed at | listed in | listed on |
-        listed by | is listed | was found on | dnsbl | *dnsbl | rbl | *spamhaus | *spamcop |
-        *sorbs | *abuseat.org | *barracudacentral | *surriel | *uceprotect | *spamrats |
-        *invaluement | *senderscore | *cloudmark.com | *senderbase | *talosintelligence |
-        *trustedsource | poor reputation | bad reputation | low reputation | reputation |
-        client host rejected | client host .. rejected | client host blocked | client rejected |
+        not accepting mail from | not accept mail from your | mail from your .. not accepted |
+        you have been blocked | refuses mail from | refused mail from your | blocked using |
+        blocked by .. rbl | blocked by .. dnsbl | blocked by .. spamhaus | blocked by ldap |
+        blocked for abuse | blocked because of | black list | blacklist | blocklist | block list |
+        blocked list | blocked see | listed at | listed in | listed on | listed by | is listed |
+        was found on | dnsbl | *dnsbl | rbl | *spamhaus | *spamcop | *sorbs | *abuseat.org |
+        *barracudacentral | *surriel | *uceprotect | *spamrats | *invaluement | *senderscore |
+        *cloudmark.com | *senderbase | *talosintelligence | *trustedsource | poor reputation |
+        bad reputation | low reputation | reputation | client host rejected |
+        client host .. rejected | client host blocked | client rejected |
         smtp server of your isp | your isps | banned | reverse dns | reverse hostname |
         reverse lookup | rdns | ptr record | ptr lookup | no ptr | without ptr | dns ptr |
         cannot find your hostname | cannot find your host | cant find your hostname |
@@ -139,11 +142,12 @@ TEXTS: tuple[Entry, ...] = (
         Reason.SPAM,
         MANY,
         """
-        spam | anti spam | this is spam | antispam | unsolicited | ube | uce | junk mail | junk |
-        bulk email | mass mail | message content rejected | content rejected | contents rejected |
-        content filter | rejected due to content | rejected for content |
-        rejected because of its content | rejected by content | message looks like | *uribl |
-        *surbl | phish | scam | bayes | fingerprint
+        mail content denied | content may cause harm | content is not accepted |
+        contains objectionable | spam | anti spam | this is spam | antispam | unsolicited | ube |
+        uce | junk mail | junk | bulk email | mass mail | message content rejected |
+        content rejected | contents rejected | content filter | rejected due to content |
+        rejected for content | rejected because of its content | rejected by content |
+        message looks like | *uribl | *surbl | phish | scam | bayes | fingerprint
         """,
     ),
     *entries(

@@ -48,7 +48,6 @@ SPECIFIC = {
     "X.4.4": Reason.NETWORK,
     "X.4.5": Reason.RATE_LIMITED,
     "X.4.6": Reason.NETWORK,
-    "X.4.7": Reason.EXPIRED,
     "X.4.14": Reason.NETWORK,
     "X.4.300": Reason.EXPIRED,
     "5.4.310": Reason.DOMAIN_UNKNOWN,
@@ -134,6 +133,7 @@ SPECIFIC = {
 GENERIC = {
     "X.2.0": Reason.RECIPIENT_FILTERED,
     "X.3.0": Reason.SYSTEM,
+    "X.4.7": Reason.EXPIRED,
     "X.7.0": Reason.POLICY,
     "X.7.1": Reason.POLICY,
 }
