@@ -37,7 +37,10 @@ def read_mail(file: str, raw: bytes, keys: Keyring, rules: Sequence[Rule]) -> Ma
 
 
 def as_json(found: MailRead) -> dict[str, Any]:
-    """The names are those of docs/bounces.md. Each address that the mail names has an entry."""
+    """One object, whose names are those of docs/bounce-reasons.md.
+
+    Each address that the mail names has an entry.
+    """
     return {
         "file": found.file,
         "kind": found.mail.kind.value,

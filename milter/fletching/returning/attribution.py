@@ -164,7 +164,9 @@ def is_unexplained(mail: ReturnedMail) -> bool:
     Automatic replies, notices of delay and of delivery, and feedback that is no complaint are
     understood.
     """
-    return has_events(mail) or mail.kind in (Kind.UNSUBSCRIBE, Kind.NONE)
+    is_other_feedback = bool(mail.feedback_type) and mail.kind is Kind.NONE
+    is_answer = mail.kind in (Kind.UNSUBSCRIBE, Kind.NONE)
+    return has_events(mail) or (is_answer and not is_other_feedback)
 
 
 def known_only_as(message: Message) -> Facts:
