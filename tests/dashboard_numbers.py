@@ -17,7 +17,7 @@ from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.process import http_server, server_socket
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
-from fletching.store.counts import Campaign, Link, Row
+from fletching.store.counts import Campaign, Failures, Link, Row
 from fletching.store.find_traces import Traces
 from fletching.store.suppression import Suppression
 from fletching.tokens import Keyring
@@ -52,6 +52,7 @@ class Numbers:
         self.counted: dict[str, Mapping[int, int]] = {}
         self.clicked: tuple[Link, ...] = ()
         self.rows: dict[str, tuple[Row, ...]] = {}
+        self.failed: tuple[Failures, ...] = ()
         self.warned: tuple[tuple[str, int], ...] = ()
         self.away = False
 
@@ -77,6 +78,10 @@ class Numbers:
     def warnings(self, name: str) -> tuple[tuple[str, int], ...]:
         self._answer()
         return self.warned
+
+    def failures(self, name: str) -> tuple[Failures, ...]:
+        self._answer()
+        return self.failed
 
     def by(self, what: str, name: str | None = None) -> tuple[Row, ...]:
         self._answer()

@@ -17,7 +17,7 @@ from fletching.config.load import ConfigError, parse
 from fletching.daemons.dashboard import pages
 from fletching.daemons.dashboard.guesses import AT_ONCE, Guesses
 from fletching.daemons.dashboard.main import PasswordFileError, read_password
-from fletching.store.counts import Link
+from fletching.store.counts import Failures, Link
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,13 +118,42 @@ def test_page_of_a_campaign(numbers: Numbers) -> None:
     assert ">9,876<" in page
     assert ">not tracked: charset unknown<" in page
     assert ">1,234<" in page
-    assert "Sent: 12,345 sent; at most 12,345 per hour" in page
+    assert "Delivery: 12,345 sent; at most 12,345 per hour" in page
     assert "0 opens, 700 clicks, 0 unsubscribes; at most 400 per hour" in page
 
 
-@pytest.mark.parametrize("what", ["mail_class", "listid", "mtaid", "day"])
+def test_deliveries_of_a_campaign(numbers: Numbers) -> None:
+    numbers.counted = {
+        "sent": {OPENED: 100},
+        "delivered": {OPENED: 80, OPENED + HOUR: 15},
+        "deferred": {OPENED: 9},
+        "bounces": {OPENED + HOUR: 5},
+        "opens": {},
+    }
+    numbers.rows = {
+        "provider": (
+            row("google", delivered=1_960, bounces_hard=30, bounces_soft=9, bounces_other=1),
+            row("other", delivered=None, bounces_hard=7, blocked=1_003),
+        )
+    }
+    numbers.failed = (
+        Failures("user_unknown", "550 5.1.1 <address> unknown", 30, 0, "google"),
+        Failures("rate_limited", "", 0, 1_002, "other"),
+    )
+    with served(numbers) as port:
+        page = body(port, "/campaign/aaaabbbbcccc")
+    assert "Delivery: 100 sent, 95 delivered, 9 deferred, 5 bounces; at most 100 per hour" in page
+    assert re.search(">google<.*\n?.*>1,960<.*\n?.*>98.0\N{NO-BREAK SPACE}%<", page)
+    assert ">1,003<" in page
+    assert ">550 5.1.1 &lt;address&gt; unknown<small>user_unknown</small>" in page
+    assert ">(other words)<small>rate_limited</small>" in page
+    assert ">1,002<" in page
+
+
+@pytest.mark.parametrize("what", ["mail_class", "listid", "mtaid", "day", "provider", "reason"])
 def test_breakdowns(numbers: Numbers, what: str) -> None:
-    numbers.rows = {what: (row("first", sent=1234), row("", sent=1))}
+    counted = "deferred" if what in ("provider", "reason") else "sent"
+    numbers.rows = {what: (row("first", **{counted: 1234}), row("", **{counted: 1}))}
     with served(numbers) as port:
         page = body(port, f"/by/{what}")
     assert ">first<" in page
@@ -145,7 +174,8 @@ def test_pages_without_data(path: str) -> None:
 def test_foreign_texts_are_escaped(path: str) -> None:
     numbers = Numbers(campaign("a", HOSTILE))
     numbers.clicked = (Link(f"https://shop.example/{HOSTILE}", 1, 1, 0),)
-    numbers.rows = {"listid": (row(HOSTILE),)}
+    numbers.rows = {"listid": (row(HOSTILE),), "provider": (row(HOSTILE),)}
+    numbers.failed = (Failures(HOSTILE, HOSTILE, 1, 1, HOSTILE),)
     numbers.warned = ((HOSTILE, 1),)
     with served(numbers) as port:
         page = body(port, path)

@@ -65,6 +65,13 @@ class Counts:
     bounces_other: Count = 0
     blocked: Count = 0
 
+    @property
+    def bounces(self) -> Count:
+        """All bounces. A message that bounced hard and soft is counted twice."""
+        if self.bounces_hard is None:
+            return None
+        return self.bounces_hard + (self.bounces_soft or 0) + (self.bounces_other or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign(Counts):

@@ -162,10 +162,14 @@ class Dashboard:
         found, hours = self._with_hours(campaign)
         if found is None:
             raise NotFound
-        links = self._statistics.links(campaign)
-        mtas = self._statistics.by("mtaid", campaign)
-        warnings = self._statistics.warnings(campaign)
-        return pages.campaign(found, hours, links, mtas, warnings, int(time.time()), nonce)
+        about = pages.Details(
+            self._statistics.links(campaign),
+            self._statistics.by("provider", campaign),
+            self._statistics.failures(campaign),
+            self._statistics.by("mtaid", campaign),
+            self._statistics.warnings(campaign),
+        )
+        return pages.campaign(found, hours, about, int(time.time()), nonce)
 
     def _breakdown(self, what: Dimension, nonce: str) -> str:
         return pages.breakdown(what, self._statistics.by(what), int(time.time()), nonce)

@@ -6,13 +6,13 @@ Here lives what the pages show, and their texts. Pure: requests and the source o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fletching.figures import TITLES, by_span, minute, share
-from fletching.store.counts import Campaign, Dimension, Link, Row
+from fletching.figures import OTHER_WORDS, TITLES, by_span, minute, share, share_delivered
+from fletching.store.counts import Campaign, Dimension, Failures, Link, Row
 from fletching.store.suppression import SuppressedAddress
 from fletching.tracing.timeline import Timeline
 
@@ -20,6 +20,7 @@ MOST_CAMPAIGNS = 100
 """Campaigns on a page."""
 
 MOST_LINKS = 50
+MOST_FAILURES = 100
 
 SEARCH_FOR = "search for a recipient, a queue id, a Message-ID, a return path or a tracking link"
 
@@ -28,11 +29,17 @@ BREAKDOWNS: Mapping[Dimension, str] = {
     "listid": "Lists",
     "mtaid": "VirtualMTAs",
     "day": "Days",
+    "provider": "Providers",
+    "reason": "Reasons",
 }
 """The breakdowns of `Statistics.by`, and their titles."""
 
 
-def _titled(*names: str) -> tuple[tuple[str, str], ...]:
+_Columns = tuple[tuple[str, str], ...]
+"""Titles, and the names of counts."""
+
+
+def _titled(*names: str) -> _Columns:
     return tuple((TITLES[name], name) for name in names)
 
 
@@ -46,17 +53,30 @@ _BY_RECIPIENTS = _titled(
     *("unique_clicks", "clicks", "unsubscribes", "complaints"),
 )
 _BY_BOTS = _titled("bot_opens", "bot_clicks")
-_COLUMNS = (*_BY_RECIPIENTS, *_BY_BOTS)
+_BOUNCES = _titled("bounces_hard", "bounces_soft", "bounces_other")
+_COLUMNS = (
+    *(*_titled("sent", "delivered"), ("Bounces", "bounces")),
+    *_titled("unique_opens", "confirmed_opens", "opens", "unique_clicks", "clicks"),
+    *(*_titled("unsubscribes", "complaints"), *_BY_BOTS),
+)
+_COLUMNS_BY = {
+    "provider": (
+        *(*_titled("delivered"), ("Share delivered", "share_delivered")),
+        *(*_titled("deferred"), *_BOUNCES, *_titled("blocked", "complaints")),
+    ),
+    "reason": (*_BOUNCES, *_titled("deferred")),
+}
 _GROUPS = (
     ("Recipients", _BY_RECIPIENTS),
     ("Bots (counted separately)", _BY_BOTS),
-    ("Delivery", _titled("delivered", "bounces_hard", "bounces_soft", "seeds")),
+    ("Delivery", (*_titled("delivered", "deferred"), *_BOUNCES, *_titled("blocked", "seeds"))),
 )
 _UNKNOWN = "\N{EN DASH}"
 _PANELS = (
-    ("Sent", ("sent",)),
+    ("Delivery", ("sent", "delivered", "deferred", "bounces")),
     ("Recipient activity", ("opens", "clicks", "unsubscribes")),
 )
+_IF_COUNTED = {"delivered", "deferred", "bounces"}
 _WIDTH, _HEIGHT = 600, 120
 _MOST_POINTS = 120
 _HOUR = 3600
@@ -95,6 +115,20 @@ class Table:
     first: str
     columns: Sequence[str]
     rows: Sequence[TableRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the page of a campaign has in tables.
+
+    ``warnings``: each with the number of messages that had it.
+    """
+
+    links: Sequence[Link] = ()
+    providers: Sequence[Row] = ()
+    failures: Sequence[Failures] = ()
+    mtas: Sequence[Row] = ()
+    warnings: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +185,11 @@ def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> s
 def campaign(
     found: Campaign,
     hours: Mapping[str, Mapping[int, int]],
-    links: Sequence[Link],
-    mtas: Sequence[Row],
-    warnings: Sequence[tuple[str, int]],
+    about: Details,
     now: int,
     nonce: str,
 ) -> str:
-    """The page of a campaign. ``hours``: counts by kind and start of the hour (unix time).
-
-    ``warnings``: each with the number of messages that had it.
-    """
-    rows = [
-        TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _LINK_COLUMNS))
-        for each in links[:MOST_LINKS]
-    ]
+    """The page of a campaign. ``hours``: counts by kind and start of the hour (unix time)."""
     groups = [
         (
             title,
@@ -182,23 +207,54 @@ def campaign(
         opened=minute(found.opened),
         groups=groups,
         curve=curve(hours),
-        links=Table("Links, most clicked first", "Link", _titles(_LINK_COLUMNS), rows),
-        mtas=Table("VirtualMTAs", "Name", _titles(_COLUMNS), _rows(mtas)),
-        warnings=Table(
-            "Messages accepted with a warning",
-            "Warning",
-            ("Messages",),
-            [TableRow(text, (Cell(f"{mails:,}"),)) for text, mails in warnings],
-        ),
+        tables=[
+            (title, table) for title, table in _tables(about) if table.rows or title == "Links"
+        ],
     )
+
+
+def _tables(about: Details) -> Iterator[tuple[str, Table]]:
+    """The tables of a campaign's page, with their headings."""
+    yield "Links", _links(about.links)
+    yield "Providers", _breakdown("provider", about.providers)
+    yield "Reasons", _reasons(about.failures)
+    yield "VirtualMTAs", Table("VirtualMTAs", "Name", _titles(_COLUMNS), _rows(about.mtas))
+    rows = [TableRow(text, (Cell(f"{mails:,}"),)) for text, mails in about.warnings]
+    yield "Warnings", Table("Messages accepted with a warning", "Warning", ("Messages",), rows)
 
 
 _LINK_COLUMNS = _titled("unique_clicks", "clicks", "bot_clicks")
 
 
+def _links(found: Sequence[Link]) -> Table:
+    rows = [
+        TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _LINK_COLUMNS))
+        for each in found[:MOST_LINKS]
+    ]
+    return Table("Links, most clicked first", "Link", _titles(_LINK_COLUMNS), rows)
+
+
+def _reasons(found: Sequence[Failures]) -> Table:
+    rows = [
+        TableRow(
+            each.words or OTHER_WORDS,
+            (Cell(f"{each.bounced:,}"), Cell(f"{each.deferred:,}"), Cell(each.provider)),
+            about=each.reason,
+        )
+        for each in found[:MOST_FAILURES]
+    ]
+    columns = ("Bounced", "Deferred", "Most at")
+    return Table("Why messages failed, most frequent first", "Words of the server", columns, rows)
+
+
+def _breakdown(what: Dimension, found: Sequence[Row]) -> Table:
+    columns = _COLUMNS_BY.get(what, _COLUMNS)
+    return Table(BREAKDOWNS[what], "Name", _titles(columns), _rows(found, columns))
+
+
 def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> str:
     """All statistics by one of `BREAKDOWNS`."""
-    table = Table(BREAKDOWNS[what], "Name", _titles(_COLUMNS), _rows(found))
+    table = _breakdown(what, found)
     return _page("by.html", f"/by/{what}", nonce, now, live="", table=table)
 
 
@@ -281,7 +337,12 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
     step = hours_each * _HOUR
     counted = {kind: by_span(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
     unit = "per hour" if hours_each == 1 else f"per {hours_each} hours"
-    panels = tuple(_panel(title, kinds, counted, unit) for title, kinds in _PANELS)
+    # What did not happen, or is not measured, has no curve there.
+    shown = {kind for kind in _KINDS if hours.get(kind) or kind not in _IF_COUNTED}
+    panels = tuple(
+        _panel(title, [kind for kind in kinds if kind in shown], counted, unit)
+        for title, kinds in _PANELS
+    )
     return Curve(_WIDTH, _HEIGHT, minute(begin), minute(end + _HOUR), panels)
 
 
@@ -289,7 +350,7 @@ _KINDS = tuple(kind for _, kinds in _PANELS for kind in kinds)
 
 
 def _panel(
-    title: str, kinds: Iterable[str], counted: Mapping[str, Sequence[int]], unit: str
+    title: str, kinds: Sequence[str], counted: Mapping[str, Sequence[int]], unit: str
 ) -> Panel:
     top = max(max(counted[kind]) for kind in kinds)
     lines = tuple(Line(kind, kind, _path(counted[kind], top)) for kind in kinds)
@@ -306,6 +367,9 @@ def _path(counts: Sequence[int], top: int) -> str:
 
 
 def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
+    if name == "share_delivered":
+        part = share_delivered(counters)
+        return _UNKNOWN if part is None else f"{part:.1f}\N{NO-BREAK SPACE}%"
     number: int | None = getattr(counters, name)
     if number is None:
         return _UNKNOWN
@@ -313,9 +377,9 @@ def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) ->
     return f"{number:,}" + ("" if percent is None else f" ({percent:.1f}\N{NO-BREAK SPACE}%)")
 
 
-def _rows(found: Iterable[Row]) -> list[TableRow]:
+def _rows(found: Iterable[Row], columns: _Columns = _COLUMNS) -> list[TableRow]:
     return [
-        TableRow(each.name or "(none)", tuple(Cell(_number(each, name)) for _, name in _COLUMNS))
+        TableRow(each.name or "(none)", tuple(Cell(_number(each, name)) for _, name in columns))
         for each in found
     ]
 
