@@ -188,8 +188,13 @@ def test_measured_numbers(mail_class: str, found: set[str]) -> None:
     options = f"url_domain: https://c.example.com\nmail_classes: {classes}\n"
     assert read(f"{options}link_keys: keys\n").measured(mail_class) == found
     assert read("{}").measured(mail_class) == frozenset()
-    returned = read(f"{options}link_keys: keys\nlmtp: {{}}").measured(mail_class)
-    assert returned == found | {"bounces", "complaints"}
+    for more, added in (
+        ("lmtp: {}", {"bounces", "complaints"}),
+        ("postfix: {log: /var/log/mail.log}", {"bounces", "deliveries"}),
+        ("postfix: {}", set()),
+    ):
+        measured = read(f"{options}link_keys: keys\n{more}").measured(mail_class)
+        assert measured == found | added
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ BOUNCED = {
     "bounce_reason": "user_unknown",
     "synchronous": True,
     "attributed": True,
+    "mx_hostname": "mx.example.org",
 }
 
 

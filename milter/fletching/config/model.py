@@ -331,7 +331,7 @@ class Config(Options):
 
     def measured(self, mail_class: str) -> frozenset[str]:
         """Which numbers are measured for mail of a class: `opens`, `clicks`, `unsubscribes`,
-        `bounces`, `complaints`.
+        `deliveries`, `bounces`, `complaints`.
 
         For a class that no longer exists, opens, clicks and unsubscribes may have been. No daemon
         counts `seeds` yet; until one does and is named here, they are unknown, and 0 would be a
@@ -340,12 +340,14 @@ class Config(Options):
         if self.link_keys is None:
             return frozenset()
         found = self.mail_class(mail_class)
+        reads_log = self.postfix is not None and self.postfix.log is not None
         measured = {
             "opens": found is None or found.track.opens,
             "clicks": found is None or found.track.clicks,
             # With `aggregate`, no link names a recipient who could be unsubscribed.
             "unsubscribes": found is None or found.privacy == "full",
-            "bounces": self.lmtp is not None,
+            "deliveries": reads_log,
+            "bounces": reads_log or self.lmtp is not None,
             "complaints": self.lmtp is not None,
         }
         return frozenset(name for name, is_measured in measured.items() if is_measured)

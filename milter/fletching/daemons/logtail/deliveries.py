@@ -220,7 +220,7 @@ def _events(
     yield event(events.DELIVERY, _of_attempt(happened, failure)), None
     if failure is not None and attempt.outcome != "deferral":
         claim = Claim(current.campaign, current.number, happened.recipient)
-        yield event(events.BOUNCE, _of_failure(failure)), claim
+        yield event(events.BOUNCE, _of_failure(failure, attempt)), claim
 
 
 def _of_attempt(happened: _Happened, failure: Failure | None) -> dict[str, Value]:
@@ -244,7 +244,7 @@ def _of_attempt(happened: _Happened, failure: Failure | None) -> dict[str, Value
     }
 
 
-def _of_failure(failure: Failure) -> dict[str, Value]:
+def _of_failure(failure: Failure, attempt: Attempt) -> dict[str, Value]:
     return {
         "bounce_type": failure.type.value,
         "bounce_code": failure.code,
@@ -253,6 +253,7 @@ def _of_failure(failure: Failure) -> dict[str, Value]:
         "bounce_reason": failure.reason.value,
         "synchronous": True,
         "attributed": True,
+        "mx_hostname": attempt.host,
     }
 
 
