@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fletching.store.counts import Link
+from fletching.store.counts import Failures, Link
 
 from tests.browser.chromium import Chromium
 from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
@@ -65,6 +65,9 @@ def numbers() -> Numbers:
         Link("https://shop.example.com/" + "spring" * 30 + "?a=1", 50_000, 40_000, 7_000),
         Link("https://shop.example.com/", 20_000, 15_000, 1_000),
     )
+    long = "550 5.1.1 " + "unbroken" * 20
+    made.failed = (Failures("user_unknown", long, 1_234_567, 7_654_321, "microsoft"),)
+    made.rows["provider"] = (row("yahoo_japan", delivered=1_234_567, bounces_hard=1_234_567),)
     for what in ("mail_class", "day"):
         made.rows[what] = (row("a_rather_long_name_of_something", sent=1_234_567), row("", sent=1))
     return made
@@ -160,7 +163,7 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
     with served(numbers) as port:
         page = chromium.open(f"http://127.0.0.1:{port}/")
         reached = []
-        for _ in range(11):
+        for _ in range(13):
             page.press("Tab")
             reached.append(page.value(focus).strip().split("\n")[0])
             assert page.value(outline) == "solid", "what has the focus has a border"
@@ -168,8 +171,9 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
                 box = page.value("document.activeElement.getBoundingClientRect().left")
                 assert box >= 0, "the way past the navigation is seen"
         nav = ["Fletching", "Campaigns", "Mail Classes", "Lists", "VirtualMTAs", "Days"]
-        assert reached[:8] == ["Skip to content", *nav, "Suppression"]
-        assert reached[9] == "Find message"
+        nav += ["Providers", "Reasons", "Suppression"]
+        assert reached[:10] == ["Skip to content", *nav]
+        assert reached[11] == "Find message"
         page.press("Tab")
         assert page.value(focus) == "newsletter20261121"
         page.press("Enter")
