@@ -12,6 +12,28 @@ import pytest
 
 from sandbox.redis_cluster import SHAPES, Stores, running
 from sandbox.redis_server import RedisServer
+from tests.dealing import dealt
+
+TESTS = Path(__file__).parent
+LONGEST = (
+    "real/test_install.py",
+    "real/test_returning.py",
+    "real/test_failure.py",
+    "real/test_daemon.py",
+    "real/test_filters.py",
+    "real/test_bench.py",
+    "real/test_pieces.py",
+    "real/test_campaign.py",
+    "real/test_drills.py",
+    "real/test_one_recipient.py",
+    "real/test_submission.py",
+    "real/test_recycling.py",
+    "real/test_outage.py",
+    "test_courier.py",
+    "test_store_events.py",
+    "test_recorder.py",
+)
+"""The files that take longest, longest first; all others that are slow take less."""
 
 SLOW = "\npytestmark = pytest.mark.slow\n"
 """A file with this line is slow as a whole."""
@@ -22,6 +44,30 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr == "not slow" and collection_path.suffix == ".py":
         return SLOW in collection_path.read_text() or None
     return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several test processes, each begins with some of the files that take long."""
+    processes = getattr(config, "workerinput", {}).get("workercount")
+    if processes is None:
+        return
+    files = {item.path for item in items if item.get_closest_marker("slow") is None}
+    slow = [item for item in items if item.path not in files]
+    slow.sort(key=_place)
+    quick = [item for item in items if item.path in files]
+    items[:] = dealt([(_group(item), item) for item in slow], quick, processes)
+
+
+def _place(item: pytest.Item) -> int:
+    name = item.path.relative_to(TESTS).as_posix()
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+
+def _group(item: pytest.Item) -> tuple[Path, object]:
+    """The file, and the shape of Redis where all of its tests are run with both."""
+    params = getattr(item, "callspec", None)
+    return item.path, params and params.params.get("running_redis")
 
 
 def pytest_collection_finish() -> None:

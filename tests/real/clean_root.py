@@ -20,8 +20,12 @@ from signal import SIGRTMIN
 
 from sandbox.processes import Daemon, Server, program, wait_until
 
-_SIGPOWEROFF = SIGRTMIN + 4
-"""What systemd as process 1 takes for the order to power off (systemd(1), SIGNALS)."""
+_SIGPOWEROFF = SIGRTMIN + 14
+"""What systemd as process 1 takes for the order to power off without ending services first
+(systemd(1), SIGNALS): the root is thrown away."""
+
+_KEPT = Path(__file__).parent.parent.parent / "build" / "debian"
+"""The file system as debootstrap makes it, for the next run: a minute's work otherwise."""
 
 _PATIENCE = 600
 """Seconds for one command: pip compiles, and other tests may run beside it."""
@@ -56,7 +60,7 @@ class CleanRoot(Server):
         """Make the file system. `boot` starts what is in it."""
         program("nsenter", "util-linux")
         try:
-            _run([program("debootstrap", "debootstrap"), "--variant=minbase", *_release(self.path)])
+            self._unpack(*_release())
             (self.path / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
             (self.path / "usr/sbin/policy-rc.d").chmod(0o755)
             self._yes_to_apt()
@@ -65,7 +69,21 @@ class CleanRoot(Server):
             self.stop()
             raise
 
+    def _unpack(self, suite: str, address: str) -> None:
+        kept = _KEPT / f"{suite}.tar"
+        if not kept.exists():
+            strap = [program("debootstrap", "debootstrap"), "--variant=minbase", suite]
+            _run([*strap, str(self.path), address])
+            _KEPT.mkdir(parents=True, exist_ok=True)
+            packed = kept.with_suffix(f".{os.getpid()}")
+            _run(["tar", "--numeric-owner", "-C", str(self.path), "-cf", str(packed), "."])
+            packed.rename(kept)
+        else:
+            _run(["tar", "--numeric-owner", "-C", str(self.path), "-xpf", str(kept)])
+
     def _yes_to_apt(self) -> None:
+        # Nothing here has to survive a crash of the machine.
+        (self.path / "etc/dpkg/dpkg.cfg.d/99tests").write_text("force-unsafe-io\n")
         (self.path / "etc/apt/apt.conf.d/99tests").write_text(
             'APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n'
             'Acquire::Check-Valid-Until "false";\nDpkg::Use-Pty "false";\n'
@@ -168,12 +186,12 @@ class CleanRoot(Server):
         self._system.kill()
 
 
-def _release(target: Path) -> tuple[str, str, str]:
-    """debootstrap's arguments: this machine's own release, from where it has its packages."""
+def _release() -> tuple[str, str]:
+    """This machine's own release, and from where it has its packages."""
     fields = _run(["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)"]).splitlines()
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
     address = next(line.split()[1] for line in fields if line.split()[0] == suite)
-    return suite, str(target), address
+    return suite, address
 
 
 def _done(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
