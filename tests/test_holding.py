@@ -102,8 +102,9 @@ def test_first_click_of_a_burst_waits_for_the_last(web: Web, redis: RedisServer)
     assert reasons(web) == ["", *MANY]
 
 
-def test_stop_judges_held_events(web: Web) -> None:
+def test_stop_judges_held_events(web: Web, redis: RedisServer) -> None:
     follow(web)
+    told(redis, len(LINKS))
     assert web.daemon.stop() == 0
     assert held(web) == []
     assert sorted(reasons(web)) == MANY

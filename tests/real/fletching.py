@@ -136,6 +136,12 @@ class Fletching(Server):
 
     # Running
 
+    def beside(self, command: str, program: Sequence[str]) -> Daemon:
+        """Another daemon over the same configuration, not yet started."""
+        argv: list[str | Path]
+        argv = [sys.executable, *program, command, "--config", self.config_path]
+        return Daemon(argv, self.directory / f"{command}.log")
+
     def start(self) -> None:
         """Serve; also again after an end."""
         before = self.log().count(self._ready) if self._daemon.log.exists() else 0

@@ -13,16 +13,19 @@ from pathlib import Path
 
 import pytest
 from fletching.returning.bots import SOONEST
+from fletching.returning.bursts import HIDDEN
 from fletching.store.counts import Campaign
 from fletching.store.suppression import Suppression
+from fletching.store.touches import Touches
 
 from sandbox.postfix import Postfix
-from sandbox.processes import free_port, wait_until
+from sandbox.processes import Daemon, free_port, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink, SunkMail
 from sandbox.web import AGENT, Answer, Webhook, ask
 from tests.commands import output
 from tests.stores import open_store, statistics_of
+from tests.waiting import HASTY_WEB
 
 from . import redis_rights
 from .fletching import Fletching
@@ -84,10 +87,17 @@ def running_site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
         place = directory / f"site-{hook.url.rpartition(':')[2].partition('/')[0]}"
         # All of this file with no more rights than docs/redis.md asks for.
         redis_url = redis_rights.limited(running_redis)
-        daemons = Fletching(place, redis_url, change, command="run")
-        running = stack.enter_context(daemons)
+        running = stack.enter_context(Fletching(place, redis_url, change))
+        for name, program in (("web", HASTY_WEB), ("courier", ("-m", "fletching"))):
+            daemon = running.beside(name, program)
+            stack.callback(daemon.stop)
+            daemon.start(partial(has_started, daemon, name))
         yield Site(running, hook, web, dashboard, redis_url)
         assert redis_rights.denied(running_redis) == []
+
+
+def has_started(daemon: Daemon, name: str) -> bool:
+    return f"started daemon={name} " in daemon.log.read_text()
 
 
 @pytest.fixture
@@ -299,11 +309,19 @@ def test_who_follows_the_link_that_nobody_sees_is_a_program(
     read_later(site, arrived)
     filtering = {"X-Forwarded-For": "192.0.2.66"}
     assert site.ask(trap, **filtering).status == 404
+    wait_until("the other process cannot know it", lambda: knows_of_a_trap(site, arrived))
     assert site.ask(offers, **filtering).location == TO
     site.ask(offers, **{"X-Forwarded-For": "198.51.100.7"})
     reasons = [event["bot_reason"] for event in site.hook.wait(3)]
     assert sorted(reasons) == ["", "hidden_link", "hidden_link"]
     assert counted(site, str(site.hook.wait(3)[0]["campaign"])).bot_clicks == 2
+
+
+def knows_of_a_trap(site: Site, arrived: SunkMail) -> bool:
+    """Whether Redis has been told: nothing is held here until it is."""
+    campaign = site.fletching.token(str(arrived.message["X-Mailer-Info"]))["campaign"]
+    (touches,) = Touches(open_store(site.redis_url)).of([f"{campaign}:1"])
+    return HIDDEN in touches
 
 
 def counted(site: Site, campaign: str) -> Campaign:
