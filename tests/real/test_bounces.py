@@ -74,7 +74,7 @@ def site(fresh: Path, postfix: Postfix, redis: RedisServer) -> Iterator[Site]:
 
 
 def refused(sinks: Sinks, text: str) -> None:
-    sinks["vmta-a"].answer = text
+    sinks["vmta-a"].answer_to = lambda _: text
 
 
 def test_bounce_of_postfix_is_an_event_of_its_message(
