@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 Sinks = Mapping[str, Sink]
 Event = dict[str, Any]
 
+TYPES = ["delivery_attempt", "bounce_all"]
 TO_A = b"X-GreenArrow-MtaID: a"
 REAL, OBSCURED = "ada.real@gmail.example", "h4sh@obscured.example"
 HIDDEN = b"X-GreenArrow-Obscured-Email: " + OBSCURED.encode()
@@ -39,11 +40,12 @@ class Site:
     redis: RedisServer
 
     def events(self, count: int) -> list[Event]:
-        """The events in the stream, once there are so many."""
+        """The events of deliveries in the stream, once there are so many."""
         stream = EventLog(open_store(self.redis.unix_url))
 
         def found() -> list[Event]:
-            return [json.loads(event) for _, event in stream.read("0", 10_000)]
+            events = [json.loads(event) for _, event in stream.read("0", 10_000)]
+            return [event for event in events if event["event_type"] in TYPES]
 
         wait_until(f"not {count} events", lambda: len(found()) >= count)
         return found()
@@ -54,13 +56,13 @@ def running_site(
     directory: Path, running_postfix: Postfix, running_redis: RedisServer
 ) -> Iterator[Fletching]:
     running_redis.reset()
-    types = ["delivery_attempt", "bounce_all"]
-    destination = {"name": "f", "file": str(directory / "delivery-events"), "types": types}
-    change = {
+    destination = {"name": "f", "file": str(directory / "delivery-events"), "types": TYPES}
+    change: dict[str, Any] = {
         "postfix": {"log": str(running_postfix.root / "maillog")},
         "events": {"destinations": [destination]},
     }
     place = directory / "deliveries"
+    change["lmtp"] = {"listen": f"unix:{place}/sockets/lmtp.sock"}
     with Fletching(place, running_redis.unix_url, change, command="run") as fletching:
         yield fletching
 
@@ -97,6 +99,20 @@ def test_refusal(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     assert (bounce["bounce_type"], bounce["bounce_reason"]) == ("h", "user_unknown")
     assert (bounce["bounce_code"], bounce["synchronous"]) == (550, True)
     assert bounce["bounce_text"] == f"550 5.1.1 <{READER}>: no such user"
+
+
+def test_bounce_of_postfix_repeats_nothing(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    postfix.set(relay_domains="example.com")
+    sinks["vmta-a"].answer_to = lambda address: f"550 5.1.1 <{address}>: no such user"
+    for _ in range(20):
+        postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+    postfix.wait_empty()
+    reported = "returned_mail kind=bounce"
+    wait_until("the bounces are missing", lambda: site.fletching.log().count(reported) >= 20)
+    events = site.events(40)
+    assert sorted(outcomes(events)) == ["bounce_all"] * 20 + ["delivery_attempt failure"] * 20
+    assert all(each["synchronous"] for each in events if each["event_type"] == "bounce_all")
+    assert site.fletching.log().count("reported=log") == 20
 
 
 def test_deferral_then_delivery(site: Site, postfix: Postfix, sinks: Sinks) -> None:

@@ -59,6 +59,7 @@ def read(raw: bytes, rules: Iterable[Rule] = ()) -> ReturnedMail:
         mailer_info=mailer_info(found),
         return_paths=return_paths(found),
         unsubscribe=evidence.subject(message) if mail.kind in _ANSWERS else "",
+        queue_id=next(filter(None, map(status_reports.queue_id, found.reports)), ""),
     )
 
 

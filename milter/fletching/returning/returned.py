@@ -97,7 +97,8 @@ class ReturnedMail:
     ``feedback_type``: of a feedback report (RFC 5965), in lower case. ``mailer_info``: the value of
     X-Mailer-Info in the message that it returns; empty if there is none. ``return_paths``: the
     addresses of the returned message's envelope sender that it quotes. ``unsubscribe``: the text
-    that may be the token of a mailed unsubscribe.
+    that may be the token of a mailed unsubscribe. ``queue_id``: the one that the message had in the
+    queue of the Postfix that gave it up; empty if it was not Postfix.
     """
 
     kind: Kind
@@ -106,3 +107,4 @@ class ReturnedMail:
     mailer_info: str = ""
     return_paths: tuple[str, ...] = ()
     unsubscribe: str = ""
+    queue_id: str = ""

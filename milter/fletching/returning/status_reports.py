@@ -70,6 +70,11 @@ def senders(text: str) -> list[str]:
     ]
 
 
+def queue_id(text: str) -> str:
+    """The queue id that the fields of a bounce from Postfix name; empty if they do not."""
+    return next((value for name, value in _fields(text) if name == "x-postfix-queue-id"), "")
+
+
 def addressed(value: str) -> str:
     """The address in a field such as ``rfc822; name@example.com``; empty without one."""
     kind, mark, rest = value.partition(";")

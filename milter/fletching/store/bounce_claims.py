@@ -12,7 +12,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from fletching.store import keys
 from fletching.store.connection import Store
@@ -50,18 +51,34 @@ class BounceClaims:
         A report that claims a failure again has it still. ``kept``: seconds for which the claims of
         a campaign are kept after the last one.
         """
-        of_campaign: dict[str, list[int]] = defaultdict(list)
-        for place, each in enumerate(claims):
-            of_campaign[each.campaign].append(place)
-        results = [False] * len(claims)
-        for campaign, places in of_campaign.items():
-            names = [f"{claims[place].number} {claims[place].failure}" for place in places]
-            words = [report, kept, *names]
-            found = self._store.ask(
-                lambda client, campaign=campaign, words=words: self._script.run(  # type: ignore[misc]
-                    client.execute_command, [keys.claims(campaign)], words
-                )
-            )
-            for place, is_ours in zip(places, found, strict=True):
-                results[place] = bool(is_ours)
-        return results
+        results: dict[Claim, bool] = {}
+        for campaign, some in _by_campaign(claims).items():
+            words = [report, kept, *map(_field, some)]
+            found = self._store.ask(partial(self._run, used=keys.claims(campaign), words=words))
+            results |= zip(some, map(bool, found), strict=True)
+        return [results[each] for each in claims]
+
+    def are_claimed(self, claims: Sequence[Claim]) -> bool:
+        """Whether a report has each of these failures. Raises StoreUnavailable."""
+        return all(
+            None not in self._store.ask(partial(_read, key=keys.claims(campaign), claims=some))
+            for campaign, some in _by_campaign(claims).items()
+        )
+
+    def _run(self, client: Any, used: str, words: Sequence[str | int]) -> Any:
+        return self._script.run(client.execute_command, [used], words)
+
+
+def _by_campaign(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
+    found: dict[str, list[Claim]] = defaultdict(list)
+    for each in claims:
+        found[each.campaign].append(each)
+    return found
+
+
+def _field(claim: Claim) -> str:
+    return f"{claim.number} {claim.failure}"
+
+
+def _read(client: Any, key: str, claims: Sequence[Claim]) -> Any:
+    return client.hmget(key, *map(_field, claims))

@@ -22,6 +22,7 @@ from fletching.config.sections import Events, Lmtp
 from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.once import Once, recorded
 from fletching.daemons.intake.recorder import Recorder
+from fletching.daemons.lmtp.first_reports import FirstReports, Log
 from fletching.daemons.lmtp.lookups import Lookups
 from fletching.daemons.lmtp.receiving import Opened, Receiver
 from fletching.daemons.lmtp.server import Clients
@@ -37,6 +38,7 @@ from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
 from fletching.metrics import EVERY, ReturnedMails
 from fletching.startup import host_name
+from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Store
 from fletching.store.events import EventLog
@@ -57,13 +59,16 @@ def opened(config: Config) -> Opened:
         raise UnusableError(("link_keys",), "not set: without keys no mail can be attributed")
     with named_by("link_keys", fault=KeyFileError):
         keys = read_link_keys(config.link_keys)
-    return Opened(keys, host_name(config), config.bounces.rules)
+    is_read = config.postfix is not None and config.postfix.log is not None
+    log_ = Log(is_read, config.bounce_memory)
+    rules = config.bounces.rules
+    return Opened(keys, host_name(config), log_, config.bounces_of, rules)
 
 
 class LmtpService(Service[Opened]):
     """The socket of `lmtp.listen` and its worker."""
 
-    at_start_only = ("redis", "state_dir")
+    at_start_only = ("redis", "state_dir", "trace_memory")
 
     _config: Config
     _socket: ServerSocket
@@ -101,20 +106,28 @@ class LmtpService(Service[Opened]):
         config = self._config
         store = Store(config.redis, config.state_dir)
         known = recorded(_journals(config))
-        recorder = Recorder(EventLog(store), lambda: _journal(config), repeatable=True)
+        current = value
+        events = EventLog(
+            store,
+            trace_memory=config.trace_memory,
+            thresholds=lambda mail_class: current.bounces_of(mail_class),
+        )
+        recorder = Recorder(events, lambda: _journal(config), repeatable=True)
         metrics = ReturnedMails()
         receiver = Receiver(
             value,
             Once(recorder, known),
             Lookups(BounceRecords(store)),
+            FirstReports(BounceClaims(store), value.log),
             Unreadable(config.state_dir / FOLDER),
             metrics,
         )
         clients = Clients(receiver.receive, value.server_id)
 
         def reload() -> None:
-            if (new := inbox.latest()) is not None:
-                receiver.use(new)
+            nonlocal current
+            current = inbox.latest() or current
+            receiver.use(current)
 
         await _serve(clients, self._socket, reload, lambda: metrics.write(config.state_dir))
         receiver.close()

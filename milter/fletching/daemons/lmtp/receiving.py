@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from fletching import log
-from fletching.config.sections import BounceRule
+from fletching.config.sections import BounceRule, Bounces
 from fletching.daemons.intake.once import Once, entropy
 from fletching.daemons.intake.recorder import NotSafeError
+from fletching.daemons.lmtp.first_reports import FirstReports, Log
 from fletching.daemons.lmtp.lookups import Lookups
 from fletching.daemons.lmtp.server import TRY_AGAIN, Transaction
 from fletching.daemons.lmtp.unreadable import Unreadable
@@ -46,6 +47,8 @@ class Opened:
 
     keys: Keyring
     server_id: str
+    log: Log
+    bounces_of: Callable[[str], Bounces]
     rules: tuple[BounceRule, ...] = ()
 
 
@@ -72,9 +75,11 @@ class Receiver:
         opened: Opened,
         once: Once,
         lookups: Lookups,
+        first: FirstReports,
         unreadable: Unreadable,
         metrics: ReturnedMails,
     ) -> None:
+        self._first = first
         self.use(opened)
         self._once, self._lookups, self._metrics = once, lookups, metrics
         self._unreadable = unreadable
@@ -84,6 +89,7 @@ class Receiver:
     def use(self, opened: Opened) -> None:
         """Applies an opened configuration to the mails that come from now on."""
         self._opened, self._rules = opened, compiled(opened.rules)
+        self._first.log = opened.log
 
     async def receive(self, transaction: Transaction) -> Sequence[str]:
         """The replies, one for each recipient; what was recorded or kept is safe by then."""
@@ -108,6 +114,7 @@ class Receiver:
     def close(self) -> None:
         self._keeping.shutdown()
         self._lookups.close()
+        self._first.close()
 
     async def _reply(self, delivery: _Delivery) -> str:
         try:
@@ -126,6 +133,9 @@ class Receiver:
         mail = delivery.arrival.mail
         found = await self._events(delivery)
         self._metrics.received(mail.kind.value)
+        if found is None:
+            log.returned_mail(mail.kind.value, delivery.recipient, [("reported", "log")])
+            return f"250 2.0.0 {mail.kind.value}: Postfix's log has reported it"
         if not found and attribution.is_unexplained(mail):
             await self._keep(delivery)
             return f"250 2.0.0 {mail.kind.value}: kept as {delivery.name}"
@@ -133,13 +143,19 @@ class Receiver:
         log.returned_mail(mail.kind.value, delivery.recipient, _facts(found, new))
         return f"250 2.0.0 {mail.kind.value}: {len(found)} events"
 
-    async def _events(self, delivery: _Delivery) -> list[Event]:
+    async def _events(self, delivery: _Delivery) -> list[Event] | None:
+        """The events of a mail; None if Postfix's log has reported the same already."""
         keys, arrival = self._opened.keys, delivery.arrival
         if (facts := attribution.unsubscribe(arrival, keys)) is not None:
             return [attribution.unsubscribed(facts, delivery.moment)]
         if not attribution.has_events(arrival.mail):
             return []
-        return attribution.events_of(arrival.mail, await self._facts(arrival), delivery.moment)
+        facts = await self._facts(arrival)
+        # The log reader knows a message by its tag alone.
+        message = attribution.tagged(arrival, keys)
+        is_from_here = _is_from_here(delivery.transaction.content)
+        mail = await self._first.unreported(arrival.mail, message, is_from_here=is_from_here)
+        return None if mail is None else attribution.events_of(mail, facts, delivery.moment)
 
     async def _facts(self, arrival: Arrival) -> Facts | None:
         """The facts of the message that came back; None if it is not ours."""
@@ -179,6 +195,13 @@ def _addresses_before(content: bytes) -> tuple[str, ...]:
         for name, value in fields
         if name.rstrip(b" \t").lower() in _BEFORE
     )
+
+
+def _is_from_here(content: bytes) -> bool:
+    """Whether no host has received the mail from another one: then this host's Postfix made it."""
+    fields, _ = header_block(content, 0)
+    received = [value for name, value in fields if name.rstrip(b" \t").lower() == b"received"]
+    return not any(value.lstrip().lower().startswith(b"from") for value in received)
 
 
 def _facts(found: Sequence[Event], new: int) -> list[tuple[str, object]]:
