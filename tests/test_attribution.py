@@ -227,6 +227,11 @@ TEXTS = {
         "real.name@example.net,(real.name@example.net)",
         "h4sh@obscured.test,(h4sh@obscured.test)",
     ),
+    "at both ends": ("real.name or Real.Name", "h4sh@obscured.test or h4sh@obscured.test"),
+    "beside a letter that is longer in lower case": (
+        "\u0130 Real.Name \u0130",
+        "\u0130 h4sh@obscured.test \u0130",
+    ),
     "nothing": ("mailbox is full", "mailbox is full"),
 }
 

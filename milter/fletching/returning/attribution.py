@@ -48,6 +48,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{40,}")
 # Begins where no other address could begin earlier, so that no character is read twice.
 _NOT_IN = r"\s<>()\[\],;:\"'@"
 _ADDRESS = re.compile(rf"(?<![^{_NOT_IN}])[^{_NOT_IN}]+@[^{_NOT_IN}]+")
+_IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _UNKNOWN = Facts("", 0, "", "", "", "", "", "", 0)
 _NO_FAILURE = Failure(BounceType.OTHER, Reason.OTHER)
 
@@ -245,10 +246,33 @@ def without_addresses(text: str, email: str, instead: str) -> str:
 
 
 def _without(text: str, word: str, instead: str) -> str:
-    if not word:
-        return text
-    pattern = rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])"
-    return re.sub(pattern, lambda found: instead, text, flags=re.IGNORECASE)
+    """A text in which ``instead`` replaces a word. (To compile a pattern for each mail takes as
+    long as to read the mail.)
+    """
+    lower, word = _lower(text), _lower(word)
+    pieces, start = [], 0
+    at = lower.find(word) if word else -1
+    while at >= 0:
+        end = at + len(word)
+        if _is_between(lower, at, end):
+            pieces += [text[start:at], instead]
+            start = end
+        at = lower.find(word, end)
+    return "".join([*pieces, text[start:]])
+
+
+def _is_between(lower: str, start: int, end: int) -> bool:
+    """Whether no letter or digit of ASCII is beside a part of a text."""
+    beside = lower[max(0, start - 1) : start] + lower[end : end + 1]
+    return not any(character in _IN_WORDS for character in beside)
+
+
+def _lower(text: str) -> str:
+    """In lower case, with as many characters as before."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(small if len(small := each.lower()) == 1 else each for each in text)
 
 
 def _named(recipient: ReturnedRecipient) -> Facts:
