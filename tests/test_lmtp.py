@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from fletching.cli.main import main
 from fletching.numbering import Question
+from fletching.store.bad_addresses import BadAddresses
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
@@ -296,6 +297,25 @@ def test_reload_takes_new_keys(service: Service) -> None:
     service.deliver([service.return_path(1)], bounce("r1@example.net", id="1"))
     service.deliver([before], bounce("r1@example.net", id="2"))
     assert [event["attributed"] for event in service.wait_for(2)] == [True, True]
+
+
+def test_bounces_make_bad_addresses(service: Service) -> None:
+    service.send(4)
+    for recipient, content in bounces(service, 2):
+        service.deliver([recipient], content)
+    service.deliver(["bounces+wrong@example.com"], bounce("victim@example.net", id="3"))
+    service.wait_for(3)
+    addresses = BadAddresses(open_store(service.redis.unix_url))
+    assert addresses.report() == 2
+    found = [each for each in service.events() if each["event_type"] == "bounce_bad_address"]
+    assert {each["email"] for each in found} == {"r1@example.net", "r2@example.net"}
+    # From now on, one hard bounce is not enough.
+    lmtp = {"listen": f"unix:{service.socket}"}
+    service.daemon.configure({"lmtp": lmtp, "bounces": {"hard": 2}})
+    assert service.daemon.reload() == "done"
+    service.deliver([service.return_path(3)], bounce("r3@example.net", id="4"))
+    service.wait_for(6)
+    assert addresses.report() == 0
 
 
 def test_service_ends_in_order(service: Service) -> None:
