@@ -188,6 +188,10 @@ def _scripts(store: Store) -> Iterator[Refusal]:
         "claim.lua": ([key["claims"]], ["log", _MINUTE, "1 failure"]),
         "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
         "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
+        "trace.lua": (
+            [f"{prefix}trace"],
+            [_MINUTE * 1000, "1", 0, 1, 1, "\0\2head", "content"],
+        ),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
         "touch.lua": ([key["touches"]], [_MINUTE * 1000, 100, "a line"]),
         "clock.lua": ([key["clock"]], [_MINUTE * 1000, 0]),

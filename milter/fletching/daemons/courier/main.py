@@ -110,7 +110,7 @@ class Courier(Service[Sequence[Order]]):
 
     def _connect(self, config: Config) -> None:
         self._store = Store(config.redis, config.state_dir)
-        self._events = EventLog(self._store)
+        self._events = EventLog(self._store, trace_memory=config.trace_memory)
         self._clock = Clock(self._store)
         self._bad_addresses = BadAddresses(self._store)
 
