@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fletching.numbering import Question
+from fletching.numbering import RECIPIENTS, Question
 from fletching.store import keys
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.campaigns import RECORDS_PER_KEY, Campaigns
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 A, B = "a" * 12, "b" * 12
 
 
-def send(store: Stores, campaign: str, recipients: list[str]) -> None:
+def send(store: Stores, campaign: str, recipients: list[str], *more: tuple[str, str]) -> None:
     """Messages of a campaign, the way the milter numbers them. An empty recipient: no record."""
     campaigns = Campaigns(shared_store(store.url))
     for recipient in recipients:
@@ -27,6 +27,7 @@ def send(store: Stores, campaign: str, recipients: list[str]) -> None:
             ("click_tracking_id", "id 7"),
             ("email", recipient),
             ("mtaid", "bulk"),
+            *more,
         )
         question = Question(
             sendid=f"News{campaign[0]}",
@@ -76,3 +77,12 @@ def test_redis_that_is_away_is_an_error() -> None:
     records = BounceRecords(open_store("redis://127.0.0.1:1/0"))
     with pytest.raises(StoreUnavailable):
         records.facts([(A, 1)])
+
+
+def test_recipients_of_a_mail_to_several_are_known_if_they_may_be_named(store: Stores) -> None:
+    send(store, A, ["r1@example.net", ""])
+    send(store, A, ["several"], (RECIPIENTS, "One@example.net\ntwo@example.net"))
+    records = BounceRecords(shared_store(store.url))
+    named = {(A, 3): frozenset({"one@example.net", "two@example.net"})}
+    assert records.recipients([(A, number) for number in (1, 2, 3, 900)]) == named
+    assert records.recipients([]) == {}

@@ -34,6 +34,7 @@ class Host:
     claims: list[Claim] = field(default_factory=list)
     ours: int = 0
     offset: int = 0
+    named: frozenset[str] = frozenset()
 
     def read(self, *lines: str) -> list[Event]:
         batch = placed(list(lines), self.offset)
@@ -44,7 +45,8 @@ class Host:
         facts = {each: replace(self.facts, number=each[1]) for each in messages}
         if not self.facts.mail_class:
             facts = {}
-        found = walk.go(known, walk.next_ids() & self.arrived, facts, NOW)
+        named = dict.fromkeys(messages, self.named)
+        found = walk.go(known, walk.next_ids() & self.arrived, facts, NOW, named)
         self._remember(walk)
         self.claims += [claim for _, claim in found if claim is not None]
         return [event for event, _ in found]
@@ -253,6 +255,30 @@ def test_each_of_several_recipients_has_its_attempts() -> None:
     ]
     assert [each.details.get("is_retry") for each in found] == [0, 0, None, 1]
     assert host.claims == [Claim(CAMPAIGN, 1, failure_of(MAIL.queue_id, bob.to))]
+
+
+def test_recipients_that_may_be_named_are() -> None:
+    host = Host(SEVERAL)
+    host.named = frozenset({ANN.lower(), "bob@example.org"})
+    mail = replace(MAIL, recipients=2)
+    bob, copy = mail.to_other("Bob@example.org"), mail.to_other("archive@example.com")
+    found = host.read(mail.active(), mail.sent(), bob.bounced(), copy.sent())
+    assert [(each.facts.email, each.details["recipients"]) for each in found] == [
+        *((ANN, 2), ("Bob@example.org", 2), ("Bob@example.org", 2)),
+        ("", 2),
+    ]
+    assert [each.details.get("recipient_domain") for each in found] == [
+        *("example.org", "example.org", None, ""),
+    ]
+
+
+def test_recipient_that_may_be_named_is_known_when_the_mail_expires() -> None:
+    host = Host(SEVERAL)
+    host.named = frozenset({ANN.lower()})
+    mail = replace(MAIL, recipients=2)
+    host.read(mail.active(), mail.deferred())
+    found = host.read(mail.expired())
+    assert {each.facts.email for each in found} == {ANN}
 
 
 OBSCURED = {

@@ -62,6 +62,26 @@ def test_obscured_address_is_written_nowhere(
     assert dict(store.questions[0].remember)["email"] == stands
 
 
+@pytest.mark.parametrize(
+    ("fields", "site", "kept"),
+    [
+        ((), SITE, f"{SECRET}\nsecond@example.net"),
+        ((HIDDEN,), SITE, None),
+        (("X-GreenArrow-Obscured-Email: üser",), SITE, None),
+        ((), SITE.replace("{list_id: t100", "{list_id: t100, privacy: aggregate"), None),
+    ],
+    ids=["full", "obscured", "obscured, invalid", "aggregate"],
+)
+def test_several_recipients_are_kept_if_they_may_be_named(
+    fields: tuple[str, ...], site: str, kept: str | None
+) -> None:
+    store = Store()
+    several = envelope(SECRET, "second@example.net")
+    outcome = carried(newsletter(*fields), several, setup(site), store)
+    assert dict(store.questions[0].remember).get("recipients") == kept
+    assert (SECRET in everything(outcome, store.questions)) == (kept is not None)
+
+
 def test_address_that_is_not_obscured_is_written() -> None:
     store = Store()
     outcome = carried(newsletter(), envelope(SECRET), store=store)

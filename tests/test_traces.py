@@ -160,15 +160,13 @@ def test_recipients_are_kept_if_there_are_several() -> None:
     assert dict(moment.details) == {"queue_id": "4F1A", "recipients": names}
 
 
-@pytest.mark.parametrize(("email", "kept"), [("", "example.org"), ("r@example.org", None)])
-def test_domain_of_a_delivery_is_kept_if_there_are_several_recipients(
-    email: str, kept: str | None
+@pytest.mark.parametrize(("more", "kept"), [({}, None), ({"recipients": 2}, "r@example.org")])
+@pytest.mark.parametrize("type", [events.DELIVERY, events.BOUNCE])
+def test_recipient_of_an_event_is_kept_if_there_are_several(
+    type: str, more: dict[str, Any], kept: str | None
 ) -> None:
-    facts = Facts(C, 1000, "news", "1", "t100", "", email, "a", 0)
-    details = {"status": "success", "recipient_domain": "example.org"}
-    happened = Event(events.DELIVERY, NOW * 1000, "id", "mx1", facts, details)
-    moment = told(traces.event_line(happened, traces.inline))
-    assert moment.details.get("recipient_domain") == kept
+    moment = told(traces.event_line(event(type, status="success", **more), traces.inline))
+    assert moment.details.get("recipient") == kept
 
 
 def test_accepted_mail_without_mta_and_warnings() -> None:

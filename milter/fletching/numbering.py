@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 from fletching.encoding import base32, from_base32
 
+RECIPIENTS = "recipients"
+"""The name of what is kept of a mail to several recipients if they may be named: their addresses,
+one a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

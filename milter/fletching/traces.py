@@ -87,7 +87,11 @@ _SHARED: Mapping[str, tuple[str, ...]] = {
     events.BAD_ADDRESS: ("bounce_type", "bounce_status", "bounce_reason"),
 }
 _WORDS = {events.DELIVERY: "message", events.BOUNCE: "bounce_text"}
-_SINGLE = {events.DELIVERY: ("relay", "recipient_domain"), events.CLICK: ("link",)}
+_SINGLE = {
+    events.DELIVERY: ("relay", "recipient"),
+    events.BOUNCE: ("recipient",),
+    events.CLICK: ("link",),
+}
 _SWITCHES = frozenset({"is_bot", "is_privacy_open", "synchronous"})
 
 _BETWEEN, _GAP, _LEFT_OUT = "\x1f", "\x1e", "\x1d"
@@ -175,7 +179,6 @@ def referring(text: str) -> bytes:
 def accepted_line(mail: Accepted, encode: Encode) -> HeadAndContent:
     """The line of an accepted mail."""
     warnings = [shortened(each, LONGEST_WARNING) for each in mail.warnings[:MOST_WARNINGS]]
-    # The bounce record has the only recipient.
     recipients = mail.names[:MOST_RECIPIENTS] if len(mail.names) > 1 else ()
     texts = (encode(_BETWEEN.join((mail.mtaid, *warnings))), inline(_BETWEEN.join(recipients)))
     head = _head(ACCEPTED, mail.campaign, mail.number, mail.seconds)
@@ -270,12 +273,12 @@ def shortened(text: str, most: int) -> str:
 def _details(event: Event) -> dict[str, str]:
     """The fields of an event that its line has, and those that are put together for it."""
     found = {name: _plain(value) for name, value in event.details.items()}
+    # The bounce record has the only recipient.
+    found["recipient"] = event.facts.email if found.get("recipients") else ""
     match event.type:
         case events.DELIVERY:
             host, ip = found.get("mx_hostname", ""), found.get("mx_ip", "")
             found["relay"] = f"{host}[{ip}]" if ip else host
-            if event.facts.email:
-                found["recipient_domain"] = ""
         case events.BOUNCE if found.get("synchronous"):
             # The delivery attempt before it has the same words.
             found["bounce_text"] = ""

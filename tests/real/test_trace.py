@@ -190,8 +190,7 @@ def test_mail_to_several_recipients(site: Site, postfix: Postfix, sinks: Sinks) 
         message = site.until(recipient, ACCEPTED, DELIVERY, DELIVERY)
         assert message["email"] == ""
         assert message["recipients"] == list(recipients)
-    domains = {event.get("recipient_domain") for event in message["events"]}
-    assert domains == {None, "gmail.example", "yahoo.example"}
+    assert {event.get("recipient") for event in message["events"]} == {None, *recipients}
     told = site.fletching.command("trace", recipients[0])
     for recipient in recipients:
         assert f"Delivered for {recipient}: accepted by" in told

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fletching.numbering import Numbered, Question, campaign_id
+from fletching.numbering import RECIPIENTS, Numbered, Question, campaign_id
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Stamp
 from fletching.policy.verdict import Refusal
 
 STORE_UNAVAILABLE = Refusal(451, "4.3.0", "campaign store is not available, try again")
 SUPPRESSED = Refusal(550, "5.7.1", "the recipient is suppressed for this list")
+
+MOST_NAMED = 100
+"""Recipients of a mail that are kept, so that the log reader may name them."""
 
 _NOT_ROUTED = (
     "not routed: route_by: sender requires a VERP tag, and there is none while Redis is unavailable"
@@ -28,6 +31,7 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         ("click_tracking_id", plan.click_tracking_id),
         ("email", plan.email),
         *([("mtaid", plan.member.name)] if plan.member else []),
+        *([(RECIPIENTS, "\n".join(plan.logged[:MOST_NAMED]))] if len(plan.logged) > 1 else []),
     )
     return Question(
         sendid=plan.sendid,

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from fletching.numbering import RECIPIENTS
 from fletching.store import keys
 from fletching.store.campaigns import RECORDS_PER_KEY
 from fletching.store.connection import Store
@@ -52,6 +53,27 @@ class BounceRecords:
             if mail_class is not None:
                 record = _record(of_block[campaign, number // RECORDS_PER_KEY], number)
                 found[campaign, number] = _facts(campaign, number, mail_class, instance_id, record)
+        return found
+
+    def recipients(self, messages: Collection[Message]) -> dict[Message, frozenset[str]]:
+        """The recipients of mails to several that may be named, in lower case; those of other
+        mails are missing. Raises StoreUnavailable.
+        """
+        blocks = sorted({(campaign, number // RECORDS_PER_KEY) for campaign, number in messages})
+
+        def ask(client: Any) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for campaign, block in blocks:
+                pipeline.lrange(f"{keys.bounces(campaign)}{block}", 0, -1)
+            answers: list[Any] = pipeline.execute()
+            return answers
+
+        of_block = dict(zip(blocks, self._store.ask(ask) if messages else [], strict=True))
+        found = {}
+        for campaign, number in messages:
+            record = _record(of_block[campaign, number // RECORDS_PER_KEY], number)
+            if names := record.get(RECIPIENTS):
+                found[campaign, number] = frozenset(names.lower().split("\n"))
         return found
 
 

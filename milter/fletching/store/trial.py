@@ -189,7 +189,7 @@ def _scripts(store: Store) -> Iterator[Refusal]:
         "append.lua": ([key["events"], key["marks"]], ["", "", 0, 0, "{}"]),
         "suppress.lua": ([key["suppressed"]], ["", "a", 0, "unsubscribed"]),
         "trace.lua": (
-            [f"{prefix}trace"],
+            [key["trace"]],
             [_MINUTE * 1000, "1", 0, 1, 1, "\0\2head", "content"],
         ),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
@@ -249,7 +249,7 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
-    *("bits:confirmed:0", "claims"),
+    *("bits:confirmed:0", "claims", "trace"),
     *("due", "failures:address", "reported"),
     *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
 )

@@ -170,7 +170,7 @@ def _told(trace: Trace, moment: Moment) -> tuple[str, str, tuple[str, ...]]:
         case _ if moment.type == ACCEPTED:
             return _accepted(moment)
         case events.DELIVERY:
-            return _attempt(trace, details), details.get("message", ""), ()
+            return _attempt(details), details.get("message", ""), ()
         case events.BOUNCE:
             return _bounce(details), details.get("bounce_text", ""), ()
         case events.COMPLAINT:
@@ -193,8 +193,9 @@ def _accepted(moment: Moment) -> tuple[str, str, tuple[str, ...]]:
     return f"Accepted from the application, to be sent by {by}.", "", notes
 
 
-def _attempt(trace: Trace, details: Mapping[str, str]) -> str:
-    to = _whose(trace, details.get("recipient_domain", ""))
+def _attempt(details: Mapping[str, str]) -> str:
+    recipient = details.get("recipient", "")
+    to = f" for {recipient}" if recipient else ""
     relay = details.get("relay", "")
     by = f" by {relay}" if relay else ""
     reason = _REASONS.get(details.get("bounce_reason", ""), "")
@@ -212,21 +213,14 @@ def _attempt(trace: Trace, details: Mapping[str, str]) -> str:
             return "A delivery attempt; its details are lost."
 
 
-def _whose(trace: Trace, domain: str) -> str:
-    """Which of several recipients an attempt is for: known by the domain."""
-    if not domain:
-        return ""
-    those = [each for each in _recipients(trace) if each.lower().endswith(f"@{domain.lower()}")]
-    return f" for {' or '.join(those[:5])}" if those else f" for a recipient at {domain}"
-
-
 def _bounce(details: Mapping[str, str]) -> str:
     kind = _BOUNCES.get(details.get("bounce_type", ""), "bounce of an unknown kind")
     reason = _REASONS.get(details.get("bounce_reason", ""), "")
-    which = f"{kind}: {reason}" if reason else kind
-    if details.get("synchronous"):
-        return f"Counted as a {which}."
-    return f"Returned by mail, a {which}."
+    whose = f" of {details['recipient']}" if details.get("recipient") else ""
+    which = f"{kind}{whose}: {reason}" if reason else f"{kind}{whose}"
+    return (
+        f"Counted as a {which}." if details.get("synchronous") else f"Returned by mail, a {which}."
+    )
 
 
 def _visit(trace: Trace, type: str, details: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from fletching import events
 from fletching.daemons.intake.once import entropy
@@ -37,6 +38,7 @@ LONGEST_WORDS = 1000
 """Characters of a server's words in an event, and in the memory."""
 
 _UNKNOWN = Attempt("", "failure_toolong", "", "", "", "remote", "", "", 0.0, "", "", 0, "")
+_NONE_NAMED: Mapping[Message, frozenset[str]] = MappingProxyType({})
 _EXPIRED = Failure(BounceType.SOFT, Reason.EXPIRED, "4.4.7", 447)
 """Of a message whose earlier lines were not read. 4.4.7: RFC 3463, delivery time expired."""
 
@@ -81,6 +83,7 @@ class Walk:
         self._reads = [Read(line, says) for line, says in parsed if says is not None]
         self._reading = reading
         self._messages: dict[str, Message | None] = {}
+        self._named: Mapping[Message, frozenset[str]] = _NONE_NAMED
         self.queue: dict[str, InQueue | None] = {}
         """What changes in the memory; None: the queue id is forgotten."""
         self.arrivals: list[str] = []
@@ -119,13 +122,15 @@ class Walk:
         arrived: set[str],
         facts: Mapping[Message, Facts],
         now: datetime,
+        named: Mapping[Message, frozenset[str]] = _NONE_NAMED,
     ) -> list[tuple[Event, Claim | None]]:
         """The events, in order; with a claim for those that must be the first about a failure.
 
         ``arrived``: which of `next_ids` this host gave itself. ``facts``: of `messages`; one that
         is missing has only its campaign and number. ``now``: with the zone of the log; naive
-        if that is the system's.
+        if that is the system's. ``named``: the recipients of mails to several that may be named.
         """
+        self._named = named
         happened = list(self._happened(known, set(arrived), facts))
         return [found for each in happened for found in _events(each, self._reading, now)]
 
@@ -184,6 +189,7 @@ class Walk:
         if current.recipients > 1 and facts.email and not _is_to(said, facts.email):
             # A copy that Postfix sends to another recipient (always_bcc and the like).
             return
+        facts = self._with_recipient(said, facts)
         shown = _without_real_address(said, facts)
         recipient = failure_of(said.queue_id, said.recipient)
         is_retry = recipient in current.deferrals
@@ -194,6 +200,14 @@ class Walk:
         if deferrals != current.deferrals:
             self.queue[said.queue_id] = replace(current, deferrals=deferrals)
 
+    def _with_recipient(self, attempt: Attempt, facts: Facts) -> Facts:
+        """The facts, with the attempt's recipient if the mail has several that may be named."""
+        names = self._named.get((facts.campaign, facts.number), frozenset())
+        for address in () if facts.email else (attempt.original, attempt.recipient):
+            if address.lower() in names:
+                return replace(facts, email=address)
+        return facts
+
     def _expired(
         self, read: Read, said: Expired, current: InQueue, facts: Facts
     ) -> Iterator[_Happened]:
@@ -201,7 +215,8 @@ class Walk:
         last = current.deferrals or {"": replace(_UNKNOWN, queue_id=said.queue_id)}
         for index, (recipient, attempt) in enumerate(last.items()):
             ended = replace(attempt, outcome="failure_toolong")
-            yield _Happened(read, index, ended, current, facts, recipient, is_retry=True)
+            whose = self._with_recipient(attempt, facts)
+            yield _Happened(read, index, ended, current, whose, recipient, is_retry=True)
         self.queue[said.queue_id] = replace(current, deferrals={})
 
 
@@ -220,7 +235,8 @@ def _events(
     yield event(events.DELIVERY, _of_attempt(happened, failure)), None
     if failure is not None and attempt.outcome != "deferral":
         claim = Claim(current.campaign, current.number, happened.recipient)
-        yield event(events.BOUNCE, _of_failure(failure, attempt)), claim
+        details = {**_of_failure(failure, attempt), **_several(happened)}
+        yield event(events.BOUNCE, details), claim
 
 
 def _of_attempt(happened: _Happened, failure: Failure | None) -> dict[str, Value]:
@@ -241,7 +257,14 @@ def _of_attempt(happened: _Happened, failure: Failure | None) -> dict[str, Value
         "queue_id": attempt.queue_id,
         "delay": attempt.delay,
         **({"tls": attempt.tls} if attempt.tls else {}),
+        **_several(happened),
     }
+
+
+def _several(happened: _Happened) -> dict[str, Value]:
+    """How many recipients the mail has, if it has several."""
+    count = happened.current.recipients
+    return {"recipients": count} if count > 1 else {}
 
 
 def _of_failure(failure: Failure, attempt: Attempt) -> dict[str, Value]:

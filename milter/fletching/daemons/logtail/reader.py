@@ -106,7 +106,9 @@ class Reader:
         arrived = self._memory.arrived(walk.next_ids())
         messages = walk.messages(known)
         facts = await self._when_redis_answers(lambda: self._targets.records.facts(messages))
-        found = walk.go(known, arrived, facts, datetime.now())
+        several = [message for message, each in facts.items() if not each.email]
+        named = await self._when_redis_answers(lambda: self._targets.records.recipients(several))
+        found = walk.go(known, arrived, facts, datetime.now(), named)
         claims = [claim for _, claim in found if claim is not None]
         kept = self.settings.kept
         results = await self._when_redis_answers(
