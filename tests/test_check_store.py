@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -20,11 +21,14 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.connection import Limits
 from fletching.store.events import EventLog
+from fletching.store.find_traces import Traces
 from fletching.store.lease import Lease
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression
+from fletching.store.tracing import AcceptedTraces
 from fletching.store.trial import ahead, refused, server, version
 from fletching.store.warnings import Warnings
+from fletching.traces import Accepted
 
 from sandbox.processes import program, wait_until
 from sandbox.redis_cluster import running
@@ -220,11 +224,19 @@ def test_documented_rights_pass_check(redis: RedisServer, tmp_path: Path) -> Non
 def test_documented_rights_allow_all_operations(redis: RedisServer) -> None:
     """As that user: a mail, its events, a destination, suppression, statistics."""
     store = open_store(allowed(redis, trial.acl()))
-    campaigns, stream, suppression = Campaigns(store), EventLog(store), Suppression(store)
-    numbered = campaigns.campaign_of(question(suppress="record"))
+    campaigns, suppression = Campaigns(store), Suppression(store)
+    stream = EventLog(store, trace_memory=86400)
+    numbered = campaigns.campaign_of(question(suppress="report", recipients=("r@example.org",)))
     assert numbered is not None
     assert campaigns.bounce_record(numbered.campaign, numbered.number)
     Warnings(store).count(numbered.campaign, {"a part is not tracked": 1})
+    traced = AcceptedTraces(store, 86400)
+    traced.add(Accepted(numbered.campaign, numbered.number, int(time.time()), "4F1A", ""))
+    assert not traced.write()
+    traces = Traces(store, 86400)
+    assert traces.of([(numbered.campaign, numbered.number)])
+    # Its campaign is too old to be found.
+    assert traces.named("4F1A", 1) == []
     stream.create_group("shop", "0")
     stream.append([event(1), event(2, events.UNSUBSCRIBE)])
     taken = stream.take("shop", "one", 10, 10)
