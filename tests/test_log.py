@@ -125,6 +125,7 @@ def test_levels(
     assert all(line.startswith(f"<{level}>") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("daemon", ["milter", "web", "courier", "run"])
 def test_errors_at_start_have_priority_error(daemon: str, tmp_path: Path) -> None:
     (tmp_path / "fletching.yaml").write_text("listen: nowhere\nredish: x\n")

@@ -166,6 +166,7 @@ def _numbers(url: str, name: str, count: int, start: object, answers: object) ->
     answers.put(got)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_concurrent_hosts_open_one_campaign_with_unique_numbers(server: RedisServer) -> None:
     spawn = multiprocessing.get_context("spawn")
     hosts, each = 8, 50

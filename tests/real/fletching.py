@@ -10,7 +10,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -240,11 +239,8 @@ class Fletching(Server):
     # Commands and Postfix
 
     def command(self, *words: str, given: bytes = b"") -> str:
-        """The output of a command, run as an admin runs it; an error if it fails."""
-        argv = [sys.executable, "-m", "fletching", *words, "--config", str(self.config_path)]
-        done = subprocess.run(argv, input=given, capture_output=True, check=False)
-        assert done.returncode == 0, f"{words}: exit {done.returncode}: {done.stderr.decode()}"
-        return done.stdout.decode()
+        """The output of a command; an error if it fails."""
+        return commands.output(self.config_path, *words, given=given)
 
     def token(self, text: str) -> dict[str, Any]:
         """What `fletching token` says of a token, a URL or a return path."""

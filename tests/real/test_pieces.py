@@ -6,13 +6,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from fletching.cli.main import main
 from fletching.config.load import load
 from fletching.postfix.one_recipient import one_recipient
 
@@ -154,25 +155,18 @@ class Check:
 
     def lines(self) -> list[str]:
         """What the command says, which has to fit its exit status."""
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "fletching", "check", "--postfix"),
-                *("--config", self.fletching.config_path),
-            ],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = ("check", "--postfix", "--config", str(self.fletching.config_path))
+        done = CliRunner(env=self.environment).invoke(main, words)
         lines = done.stdout.splitlines()
         wrong = any(line.startswith("error: ") for line in lines)
-        assert done.returncode == (1 if wrong else 0), done.stdout + done.stderr
+        assert done.exit_code == (1 if wrong else 0), done.output
         return lines
 
     @property
     def environment(self) -> dict[str, str]:
         """How Postfix's own commands are told of another instance."""
-        return {"MAIL_CONFIG": str(self.postfix.config_directory)}
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, "MAIL_CONFIG": str(self.postfix.config_directory)}
 
     def errors(self) -> list[str]:
         return [line for line in self.lines() if line.startswith("error: ")]
