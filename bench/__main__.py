@@ -26,6 +26,7 @@ from bench import (
     machine,
     outgoing,
     plots,
+    returning,
     statistics,
     store,
     throughput,
@@ -62,6 +63,9 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
         statistics.measure, statistics.figures, statistics.tables, needs_root=False
     ),
     "traces": Benchmark(traces.measure, traces.figures, traces.tables, needs_root=False),
+    "returning": Benchmark(
+        *(returning.measure, returning.figures, returning.tables), needs_root=False
+    ),
     "outgoing": Benchmark(
         *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
         needs_root=False,
@@ -113,12 +117,12 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
       make bench                                  everything, about half an hour
       make bench BENCH=--quick                    everything, about a minute, rough figures
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
-      python -m bench --only store,statistics,traces,outgoing,web   benchmarks that do not need root
+      python -m bench --only store,statistics,traces,returning,outgoing,web   without root
     """
     if os.geteuid() != 0 and any(BENCHMARKS[name].needs_root for name in names):
         raise click.UsageError(
             "must run as root, which Postfix's master requires: use sudo, or"
-            " --only store,statistics,traces,outgoing,web"
+            " --only store,statistics,traces,returning,outgoing,web"
         )
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import client, latency, mails, proof, statistics, store, throughput, web
+from bench import client, latency, mails, proof, returning, statistics, store, throughput, web
 from bench.course import Effort, silent
 from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, servers
 from bench.throughput import Cell
@@ -98,3 +98,11 @@ def test_the_web() -> None:
     runs = web.measure(Effort(quick=True), silent)
     assert {"nginx, return 302", "uvicorn, bare", "granian, bare"} < {run.peer for run in runs}
     assert min(run.requests for run in runs) > 0
+
+
+def test_what_comes_back() -> None:
+    """The benchmark itself checks that every line and every mail is counted."""
+    runs = returning.measure(Effort(quick=True), silent)
+    assert [run.count for run in runs] == [11_950, 150]
+    assert len(list(returning.tables(runs))) == 1
+    assert min(run.microseconds for run in runs) > 0

@@ -19,6 +19,8 @@ from fletching.checks.main_cf import check_main_cf
 from fletching.checks.options import check_options
 from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
 from fletching.checks.postfix import check_postfix
+from fletching.checks.postfix_log import PARAMETERS as OF_LOG
+from fletching.checks.postfix_log import check_log
 from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
 from fletching.config.consistency import doubts
@@ -67,13 +69,13 @@ def check(
     if postfix:
         findings += _postfix(config, postconf_command)
     else:
-        findings += [*check_running(config), *check_mailboxes(config)]
+        findings += [*check_running(config), *check_mailboxes(config), *check_log(config)]
     return findings
 
 
 def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
     """Postfix's configuration, and what this host needs for it to work."""
-    wanted = ("config_directory", "mail_owner", *OF_POSTFIX, *OF_ADDRESSES, *OF_LMTP)
+    wanted = ("config_directory", "mail_owner", *OF_POSTFIX, *OF_ADDRESSES, *OF_LMTP, *OF_LOG)
     try:
         installed = postconf.read(command, dict.fromkeys(wanted))
     except postconf.PostfixError as trouble:
@@ -84,6 +86,7 @@ def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
     yield from check_addresses(config, installed)
     yield from check_main_cf(config, installed)
     yield from check_lmtp(config, installed, command)
+    yield from check_log(config, installed)
 
 
 def _options(config: Config) -> Iterator[Finding]:
