@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from demo import newsletter, recipients, show
+from demo import newsletter, recipients, returns, show
 from demo.servers import Servers, fletching, servers
 from sandbox.sinks import SunkMail
 from sandbox.verifiers import verify_dkimpy, verify_opendkim
@@ -33,8 +33,9 @@ def main() -> int:
         console.status("starting Postfix, Redis, Fletching and the mail sinks"),
         servers() as running,
     ):
+        returns.refuse(running.sinks.values())
         sent = submit(console, running)
-        arrived = collect(running, len(sent))
+        arrived = collect(running, sent)
         passed = show_mail(console, running, sent, arrived)
         passed = show_reactions(console, running, arrived) and passed
         if os.environ.get("KEEP"):
@@ -47,7 +48,7 @@ def campaign() -> Iterator[tuple[str, bytes]]:
     """Recipient and content of each mail, as an application would send them."""
     for number in range(1, RECIPIENTS + 1):
         name = newsletter.NAMES[number % len(newsletter.NAMES)]
-        recipient = f"recipient{number}@mail{number % 7}.example.net"
+        recipient = newsletter.recipient(number)
         headers = {
             "X-GreenArrow-MailClass": "newsletter",
             "X-GreenArrow-InstanceID": INSTANCE,
@@ -72,16 +73,17 @@ def submit(console: Console, running: Servers) -> dict[str, bytes]:
     return sent
 
 
-def collect(running: Servers, count: int) -> dict[str, tuple[str, SunkMail]]:
+def collect(running: Servers, sent: dict[str, bytes]) -> dict[str, tuple[str, SunkMail]]:
     """By recipient: the transport that delivered the mail, and the mail as delivered."""
+    returns.accept_later(running.postfix, running.sinks.values())
     running.postfix.wait_empty()
     found = {
         mail.recipients[0]: (transport, mail)
         for transport, sink in running.sinks.items()
         for mail in sink.mails
     }
-    if len(found) != count:
-        print(f"only {len(found)} of {count} mails arrived", file=sys.stderr)
+    if missing := sent.keys() - found.keys() - returns.REFUSED:
+        print(f"not arrived: {', '.join(sorted(missing))}", file=sys.stderr)
     return found
 
 
@@ -92,7 +94,7 @@ def show_mail(
     arrived: dict[str, tuple[str, SunkMail]],
 ) -> bool:
     """Show one mail, its campaign and the checks; return whether all checks passed."""
-    recipient = "recipient1@mail1.example.net"
+    recipient = newsletter.recipient(1)
     transport, mail = arrived[recipient]
     before, after = sent[recipient], show.without_received(mail)
     show.side_by_side(
@@ -130,16 +132,32 @@ def show_mail(
 def show_reactions(
     console: Console, running: Servers, arrived: dict[str, tuple[str, SunkMail]]
 ) -> bool:
-    """Play the recipients, and show their events; return whether all checks passed."""
+    """Play the recipients and their servers, and show what is recorded; return whether all checks
+    passed."""
     news = {name: mail for name, (_, mail) in arrived.items() if name.startswith("recipient")}
-    with console.status("recipients open, click and unsubscribe; a scanner follows links"):
-        played = recipients.play(running.web, news)
+    with console.status("recipients open, click, complain and unsubscribe; a mail bounces late"):
+        played = recipients.play(running.web, news, returns.EXPECTED)
+        returns.send_back(running.postfix, news)
         events = recipients.received(running.hook, played)
     show.events(console, "Events that the webhook received, one of each type", events)
-    console.print(Text(fletching(running.config_path, "stats")))
+    for words in (
+        ("stats",),
+        ("stats", "--by", "provider"),
+        ("stats", "--by", "reason"),
+        ("suppression", "list"),
+        ("trace", returns.TRACED),
+    ):
+        console.rule(Text(f"fletching {' '.join(words)}"), align="left")
+        console.print(Text(fletching(running.config_path, *words)))
     shown = json.loads(fletching(running.config_path, "stats", "--json"))
     (campaign,) = (each for each in shown["campaigns"] if each["mail_class"] == "newsletter")
-    return show.results(console, list(recipients.checks(played, events, campaign)))
+    found = json.loads(fletching(running.config_path, "suppression", "list", "--json"))
+    trace = fletching(running.config_path, "trace", returns.TRACED)
+    passed = [
+        *recipients.checks(played, events, campaign),
+        *returns.checks(campaign, RECIPIENTS, found["suppression"], trace),
+    ]
+    return show.results(console, passed)
 
 
 def in_redis(running: Servers, mail: SunkMail, token: str) -> dict[str, str]:
@@ -163,7 +181,10 @@ def checks(
     mails = [mail for _, mail in arrived.values()]
     news = {name: found for name, found in arrived.items() if name.startswith("recipient")}
     transports = [transport for transport, _ in news.values()]
-    yield f"all {len(sent)} mails arrived", arrived.keys() == sent.keys()
+    yield (
+        f"{len(arrived)} mails arrived, {len(returns.REFUSED)} were refused by their servers",
+        arrived.keys() == sent.keys() - returns.REFUSED,
+    )
     yield (
         "no control header arrived",
         not any(
@@ -195,7 +216,7 @@ def checks(
     )
     yield (
         f"Redis has one campaign with {stored.get('number')} messages",
-        stored.get("number") == str(len(news)),
+        stored.get("number") == str(RECIPIENTS),
     )
     senders = {mail.sender for _, mail in news.values()}
     yield "every newsletter has its own return path", len(senders) == len(news)

@@ -21,8 +21,23 @@ from mjml import mjml2html
 
 NAMES = ("shop", "association", "magazine")
 SENDER = "news@example.com"
+# Providers' names under a top-level domain that never exists (ISO 3166-1 reserves ZZ for users).
+_DOMAINS = (
+    "example.net",
+    "yahoo.zz",
+    "gmx.zz",
+    "hotmail.zz",
+    "example.org",
+    "outlook.zz",
+    "aol.zz",
+)
 _FOLDER = Path(__file__).parent / "newsletters"
 _DATE = "Sat, 21 Nov 2026 09:00:00 +0000"
+
+
+def recipient(number: int) -> str:
+    """The address of a recipient of the campaign."""
+    return f"recipient{number}@{_DOMAINS[number % len(_DOMAINS)]}"
 
 
 def newsletter(name: str, recipient: str, number: int, headers: Mapping[str, str]) -> bytes:

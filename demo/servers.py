@@ -19,6 +19,7 @@ from fletching.config.load import load
 from fletching.config.model import Config
 from fletching.postfix.settings import pieces
 
+from demo.returns import FEEDBACK
 from sandbox.postfix import Postfix
 from sandbox.processes import Daemon, free_port, private_directory
 from sandbox.sinks import Sink
@@ -40,6 +41,8 @@ _CONFIG = {
         },
         "transactional": {"virtual_mta": "a", "list_unsubscribe": False},
     },
+    "feedback_mailbox": FEEDBACK,
+    "suppress": "refuse",
     "virtual_mtas": {
         "a": {"transport": "vmta-a"},
         "b": {"transport": "vmta-b", "fallback": "a"},
@@ -99,8 +102,10 @@ def servers() -> Iterator[Servers]:
         postfix.apply(
             added.main_cf,
             added.master_cf,
-            {"milter_header_checks": added.tables["milter_header_checks"]},
+            added.tables,
         )
+        # This host accepts mail for our mailboxes, and for no other address of the domain.
+        postfix.set(relay_domains="example.com", relay_recipient_maps="$fletching_recipient_maps")
         address = f"http://127.0.0.1:{dashboard}/"
         records = _records(config_path)
         yield Servers(directory, config_path, config, postfix, sinks, hook, web, address, records)
@@ -120,8 +125,11 @@ def _configure(directory: Path, web: int, dashboard: int, hook: Webhook) -> Path
     secret = directory / "hook.secret"
     secret.write_text(f"{SECRET}\n")
     customer = {"name": "customer", "webhook": hook.url, "secret_file": str(secret)}
+    sockets = _socket_folder(directory)
     paths = {
-        "listen": f"unix:{_socket_folder(directory)}/milter.sock",
+        "listen": f"unix:{sockets}/milter.sock",
+        "lmtp": {"listen": f"unix:{sockets}/lmtp.sock"},
+        "postfix": {"log": str(directory / "postfix" / "maillog")},
         "state_dir": str(directory / "state"),
         "link_keys": str(directory / "link-keys"),
         "web": {"listen": f"127.0.0.1:{web}", "admin_listen": f"127.0.0.1:{dashboard}"},

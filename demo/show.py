@@ -37,7 +37,10 @@ def facts(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None
 def events(console: Console, title: str, received: Iterable[Mapping[str, object]]) -> None:
     """Print the first event of each type, with the field names that a webhook gets."""
     first = {(each["event_type"], each.get("is_bot")): each for each in reversed([*received])}
-    names = ("event_type", "email", "message_number", "mtaid", "is_bot", "bot_reason", "click_url")
+    names = (
+        *("event_type", "email", "message_number", "mtaid", "is_bot", "bot_reason"),
+        *("bounce_reason", "click_url"),
+    )
     table = Table(*names, title=title, title_justify="left", expand=True)
     for each in reversed(first.values()):
         table.add_row(*(Text(str(each.get(name, "")), overflow="fold") for name in names))

@@ -97,8 +97,12 @@ EVENTS: dict[str, tuple[Event, dict[str, object]]] = {
     ),
     "complaint": (event(events.COMPLAINT, feedback_type="abuse"), {"feedback_type": "abuse"}),
     "unsubscribed on the web": (
-        event(events.UNSUBSCRIBE, click_url="https://c.example/unsub", html_or_text="html"),
+        event(events.UNSUBSCRIBE, engine_ip="192.0.2.1", html_or_text="html"),
         {"by": "web", "html_or_text": "html"},
+    ),
+    "unsubscribed with one click": (
+        event(events.UNSUBSCRIBE, click_url="", engine_ip="192.0.2.1"),
+        {"by": "web"},
     ),
     "unsubscribed by mail": (event(events.UNSUBSCRIBE, click_url=""), {"by": "mail"}),
     "open": (event(events.OPEN, is_bot=False, is_privacy_open=False), {}),

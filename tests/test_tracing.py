@@ -83,7 +83,7 @@ SENTENCES: dict[str, tuple[Moment, str]] = {
     ),
     "unsubscribed": (
         moment(events.UNSUBSCRIBE, by="web"),
-        "The recipient unsubscribed with a link in the message.",
+        "The recipient unsubscribed on the web, by a link or with one click.",
     ),
     "unsubscribed by mail": (
         moment(events.UNSUBSCRIBE, by="mail"),

@@ -283,7 +283,8 @@ def _details(event: Event) -> dict[str, str]:
             # The delivery attempt before it has the same words.
             found["bounce_text"] = ""
         case events.UNSUBSCRIBE:
-            found["by"] = "web" if found.get("click_url") else "mail"
+            # Only a request to the web service has a client's address.
+            found["by"] = "web" if found.get("engine_ip") else "mail"
         case events.CLICK:
             found["link"] = link_digest(found.get("click_url", ""))
     return found

@@ -177,7 +177,11 @@ def _told(trace: Trace, moment: Moment) -> tuple[str, str, tuple[str, ...]]:
             kind = details.get("feedback_type", "")
             return f"The recipient complained{f' ({kind})' if kind else ''}.", "", ()
         case events.UNSUBSCRIBE:
-            way = "by mail" if details.get("by") == "mail" else "with a link in the message"
+            way = (
+                "by mail"
+                if details.get("by") == "mail"
+                else "on the web, by a link or with one click"
+            )
             return f"The recipient unsubscribed {way}.", "", ()
         case events.BAD_ADDRESS:
             return "The address is suppressed from now on: it is a bad address.", "", ()
