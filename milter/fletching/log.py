@@ -178,6 +178,18 @@ def returned_mail_failed(error: BaseException) -> None:
     _trace(("daemon", "lmtp"), error)
 
 
+def not_copied(reason: str) -> None:
+    """A returned mail is recorded, but not copied to `bounces.copy_to`; Postfix gets 451 and sends
+    it again.
+    """
+    _write(WARNING, "not_copied", [("reason", reason)])
+
+
+def copy_refused(address: str, reply: str) -> None:
+    """The SMTP server refused a copy of a returned mail for `bounces.copy_to`."""
+    _write(WARNING, "copy_refused", [("to", address), ("reply", reply)])
+
+
 def unreadable_deleted(count: int) -> None:
     """The oldest mails in `state_dir/unreadable` were deleted, because there were too many."""
     _write(WARNING, "unreadable_deleted", [("count", count)])

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 from fletching.store.events import EventLog
 from fletching.store.suppression import Suppression
 
+from sandbox.lmtp import LmtpClient
 from sandbox.postfix import Postfix
+from sandbox.postfix_config import LOCAL_USER
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink
@@ -33,6 +37,7 @@ TO_A = b"X-GreenArrow-MtaID: a"
 REAL, OBSCURED = "ada.real@gmail.example", "h4sh@obscured.example"
 HIDDEN = b"X-GreenArrow-Obscured-Email: " + OBSCURED.encode()
 FEEDBACK = "fbl@example.com"
+NOTHING = b"Subject: x\r\n\r\nbody\r\n"
 
 
 @dataclass(frozen=True)
@@ -189,9 +194,69 @@ def test_mail_waits_in_the_queue_while_the_service_is_away(
     postfix.wait_empty()
 
 
+# Copies
+
+
+def copying(site: Site, postfix: Postfix, to: str, port: int | None = None) -> None:
+    """Every mail without a class would be a newsletter, if a copy were not left as it is."""
+    site.fletching.stop()
+    site.fletching.configure(
+        {
+            "lmtp": {"listen": f"unix:{site.fletching.socket.with_name('lmtp.sock')}"},
+            "feedback_mailbox": FEEDBACK,
+            "bounces": {"copy_to": to, "submit": f"127.0.0.1:{port or postfix.port}"},
+            "default_mail_class": "newsletter",
+        }
+    )
+    site.fletching.start()
+
+
+def test_copy_has_the_returned_mail_as_it_came(site: Site, postfix: Postfix) -> None:
+    copying(site, postfix, LOCAL_USER)
+    raw = b"X-GreenArrow-MailClass: newsletter\r\nSubject: Hello?\r\n\r\n.\r\n\xff?\r\n"
+    with LmtpClient(str(site.fletching.socket.with_name("lmtp.sock"))) as client:
+        client.say(b"LHLO x")
+        (reply,) = client.deliver("joe@example.net", ["bounces@example.com"], raw)
+    assert reply.startswith(b"250")
+    wait_until("there is no copy", lambda: len(postfix.mailbox("local")) == 1)
+    copy = message_from_bytes(postfix.mailbox("local")[0])
+    assert copy["Return-Path"] == "<>"
+    assert copy["To"] == f"<{LOCAL_USER}>"
+    assert copy["Auto-Submitted"] == "auto-generated"
+    assert copy["List-Unsubscribe"] is None
+    (returned,) = copy.get_payload()
+    assert isinstance(returned, Message)
+    assert returned["Subject"] == "Hello?"
+    assert returned["X-GreenArrow-MailClass"] == "newsletter"
+
+
+def test_copy_that_comes_back_is_not_copied(site: Site, postfix: Postfix) -> None:
+    copying(site, postfix, "bounces@example.com")
+    assert postfix.submit(NOTHING, "", ["bounces@example.com"]).accepted
+    folder = site.state_dir / "unreadable"
+    wait_until("the copy is not kept", lambda: len(list(folder.glob("*.eml"))) == 2)
+    postfix.wait_empty()
+    assert len(list(folder.glob("*.eml"))) == 2
+
+
+def test_mail_waits_until_it_can_be_copied(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    sinks["smtp"].answer = "451 4.3.0 later"
+    copying(site, postfix, "postmaster@copies.example", sinks["smtp"].port)
+    assert postfix.submit(NOTHING, "", ["bounces@example.com"]).accepted
+    wait_until("it is not deferred", lambda: "status=deferred" in postfix.log())
+    sinks["smtp"].answer = "250 2.0.0 sunk"
+    (copy,) = sinks["smtp"].wait()
+    assert copy.recipients == ("postmaster@copies.example",)
+    postfix.wait_empty()
+    sinks["smtp"].answer_to = lambda _: "550 5.1.1 no such user"
+    assert postfix.submit(NOTHING, "", ["bounces@example.com"]).accepted
+    postfix.wait_empty()
+    assert "copy_refused to=postmaster@copies.example" in site.fletching.log()
+    assert len(list((site.state_dir / "unreadable").glob("*.eml"))) == 2
+
+
 # What `fletching postfix` prints, wherever the domain of the mailboxes belongs
 
-NOTHING = b"Subject: x\r\n\r\nbody\r\n"
 DOMAINS = {
     "local": {"mydestination": "local.example, example.com"},
     "virtual mailbox": {

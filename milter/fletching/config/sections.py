@@ -37,6 +37,7 @@ from fletching.config.fields import (
     Several,
     Share,
     Size,
+    SmtpServer,
     SqlUrl,
     Switch,
     WebUrl,
@@ -238,7 +239,9 @@ class Bounces(Options):
     within: Duration = 10 * 86400
     """The time in which these bounces are counted."""
     copy_to: Address | None = None
-    """The address that receives a copy of each returned mail."""
+    """The address that receives a copy of each returned mail, as an attachment."""
+    submit: SmtpServer = "127.0.0.1:25"
+    """The SMTP server that takes these copies: Postfix."""
     rules: Annotated[tuple[BounceRule, ...], Several] = ()
     """Your own rules about reasons, which come before the built-in tables."""
 

@@ -280,6 +280,16 @@ def server_socket(value: str) -> str:
         raise ValueError("must be unix:/PATH or HOST:PORT, such as 127.0.0.1:8090") from None
 
 
+def smtp_server(value: str) -> str:
+    """The SMTP server that takes mail of ours."""
+    try:
+        if ":" not in value.rpartition("]")[2]:
+            raise ValueError
+        return authority(value)
+    except ValueError:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:25") from None
+
+
 def is_of_this_host(listen: str) -> bool:
     """Whether only programs on this host can reach a listen socket of `server_socket`."""
     name = listen.rpartition(":")[0].strip("[]")

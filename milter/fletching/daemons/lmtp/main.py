@@ -22,6 +22,7 @@ from fletching.config.sections import Events, Lmtp
 from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.once import Once, recorded
 from fletching.daemons.intake.recorder import Recorder
+from fletching.daemons.lmtp.copies import Copies, CopySettings
 from fletching.daemons.lmtp.first_reports import FirstReports, Log
 from fletching.daemons.lmtp.lookups import Lookups
 from fletching.daemons.lmtp.receiving import Opened, Receiver
@@ -62,7 +63,8 @@ def opened(config: Config) -> Opened:
     is_read = config.postfix is not None and config.postfix.log is not None
     log_ = Log(is_read, config.bounce_memory)
     rules = config.bounces.rules
-    return Opened(keys, host_name(config), log_, config.bounces_of, rules)
+    copies = CopySettings(config.bounces.copy_to, config.bounces.submit, keys)
+    return Opened(keys, host_name(config), log_, config.bounces_of, copies, rules)
 
 
 class LmtpService(Service[Opened]):
@@ -120,6 +122,7 @@ class LmtpService(Service[Opened]):
             Lookups(BounceRecords(store)),
             FirstReports(BounceClaims(store), value.log),
             Unreadable(config.state_dir / FOLDER),
+            Copies(),
             metrics,
         )
         clients = Clients(receiver.receive, value.server_id)

@@ -1,6 +1,6 @@
 """What becomes of a returned mail: events that are safe, or a file, before Postfix has its answer.
 
-Here lives the order of it: read, attribute, look up, record, keep. What a mail says is read in
+Here lives the order of it: read, attribute, look up, record or keep, copy. What a mail says is read in
 `returning/`, which message it is about is decided in `returning/attribution.py`, and the protocol
 is in `server.py`.
 """
@@ -18,6 +18,7 @@ from fletching import log
 from fletching.config.sections import BounceRule, Bounces
 from fletching.daemons.intake.once import Once, entropy
 from fletching.daemons.intake.recorder import NotSafeError
+from fletching.daemons.lmtp.copies import Copies, CopySettings, NotCopiedError
 from fletching.daemons.lmtp.first_reports import FirstReports, Log
 from fletching.daemons.lmtp.lookups import Lookups
 from fletching.daemons.lmtp.server import TRY_AGAIN, Transaction
@@ -49,6 +50,7 @@ class Opened:
     server_id: str
     log: Log
     bounces_of: Callable[[str], Bounces]
+    copies: CopySettings
     rules: tuple[BounceRule, ...] = ()
 
 
@@ -66,6 +68,11 @@ class _Delivery:
         """The same for the same mail, whenever it comes."""
         return self.moment.entropy(0).hex()
 
+    @property
+    def kept(self) -> KeptMail:
+        """The mail with its envelope for this recipient."""
+        return KeptMail(self.transaction.sender, self.recipient, self.transaction.content)
+
 
 class Receiver:
     """Takes the returned mails of one process. Its methods are for one event loop."""
@@ -77,14 +84,15 @@ class Receiver:
         lookups: Lookups,
         first: FirstReports,
         unreadable: Unreadable,
+        copies: Copies,
         metrics: ReturnedMails,
     ) -> None:
         self._first = first
         self.use(opened)
         self._once, self._lookups, self._metrics = once, lookups, metrics
-        self._unreadable = unreadable
+        self._unreadable, self._copies = unreadable, copies
         self._keeping = ThreadPoolExecutor(1, thread_name_prefix="unreadable")
-        self._away, self._full = LogLimit(LOG_EVERY), LogLimit(LOG_EVERY)
+        self._away, self._full, self._uncopied = (LogLimit(LOG_EVERY) for _ in range(3))
 
     def use(self, opened: Opened) -> None:
         """Applies an opened configuration to the mails that come from now on."""
@@ -115,13 +123,20 @@ class Receiver:
         self._keeping.shutdown()
         self._lookups.close()
         self._first.close()
+        self._copies.close()
 
     async def _reply(self, delivery: _Delivery) -> str:
         try:
-            return await self._safe(delivery)
+            reply = await self._safe(delivery)
+            kind = delivery.arrival.mail.kind.value
+            await self._copies.send(self._opened.copies, delivery.kept, kind, delivery.name)
+            return reply
         except StoreUnavailable as error:
             if self._away.is_due():
                 log.redis_unavailable(str(error))
+        except NotCopiedError as error:
+            if self._uncopied.is_due():
+                log.not_copied(str(error))
         except (NotSafeError, OSError) as error:
             if self._full.is_due():
                 log.state_write_failed("returned mail", error)
@@ -166,11 +181,11 @@ class Receiver:
         return facts or attribution.known_only_as(found.message)
 
     async def _keep(self, delivery: _Delivery) -> None:
-        transaction = delivery.transaction
-        mail = KeptMail(transaction.sender, delivery.recipient, transaction.content)
         loop = asyncio.get_running_loop()
         name = f"{delivery.name}.eml"
-        deleted = await loop.run_in_executor(self._keeping, self._unreadable.keep, name, mail)
+        deleted = await loop.run_in_executor(
+            self._keeping, self._unreadable.keep, name, delivery.kept
+        )
         self._metrics.kept(deleted)
         kind = delivery.arrival.mail.kind.value
         log.returned_mail(kind, delivery.recipient, [("kept", name)])
