@@ -224,7 +224,7 @@ def test_copy_has_the_returned_mail_as_it_came(site: Site, postfix: Postfix) -> 
     assert copy["To"] == f"<{LOCAL_USER}>"
     assert copy["Auto-Submitted"] == "auto-generated"
     assert copy["List-Unsubscribe"] is None
-    (returned,) = copy.get_payload()
+    returned = copy.get_payload(0)
     assert isinstance(returned, Message)
     assert returned["Subject"] == "Hello?"
     assert returned["X-GreenArrow-MailClass"] == "newsletter"

@@ -1,8 +1,8 @@
 """What becomes of a returned mail: events that are safe, or a file, before Postfix has its answer.
 
-Here lives the order of it: read, attribute, look up, record or keep, copy. What a mail says is read in
-`returning/`, which message it is about is decided in `returning/attribution.py`, and the protocol
-is in `server.py`.
+Here lives the order of it: read, attribute, look up, record or keep, copy. What a mail says is read
+in `returning/`, which message it is about is decided in `returning/attribution.py`, and the
+protocol is in `server.py`.
 """
 
 from __future__ import annotations
