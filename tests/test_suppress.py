@@ -17,7 +17,7 @@ from fletching.mail.envelope import Envelope, Recipient
 from fletching.numbering import Numbered, Question
 from fletching.outgoing.edits import RemoveRecipient
 from fletching.policy.setup import Stamp
-from fletching.policy.store_question import STORE_UNAVAILABLE, SUPPRESSED
+from fletching.policy.store_question import STORE_UNAVAILABLE, SUPPRESSED, TOO_MANY
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Limits
@@ -184,6 +184,19 @@ def test_mail_is_rejected_if_all_recipients_are_suppressed() -> None:
     store = Store(Numbered("", 0, ("unsubscribed", "complained")))
     outcome = carried(newsletter(), around, opened=setup(SITE + REFUSE), store=store)
     assert (outcome.refusal, outcome.edits) == (SUPPRESSED, ())
+
+
+@pytest.mark.parametrize(("suppressed", "refused"), [(1000, False), (1001, True)])
+def test_mail_with_too_many_suppressed_recipients_is_rejected(
+    suppressed: int, refused: bool
+) -> None:
+    """Each removal costs Postfix more the more recipients there are."""
+    around = envelope(*(f"r{number}@example.org" for number in range(2000)))
+    reasons = ("by_hand",) * suppressed + ("",) * (2000 - suppressed)
+    store = Store(Numbered(CAMPAIGN, 1, reasons))
+    outcome = carried(newsletter(), around, opened=setup(SITE + REFUSE), store=store)
+    assert outcome.refusal == (TOO_MANY if refused else None)
+    assert (outcome.edits == ()) is refused
 
 
 def test_report_warns_of_each_reason_once() -> None:

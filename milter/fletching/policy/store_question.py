@@ -19,6 +19,12 @@ SUPPRESSED = Refusal(550, "5.7.1", "the recipient is suppressed for this list")
 MOST_NAMED = 100
 """Recipients of a mail that are kept, so that the log reader may name them."""
 
+TOO_MANY = Refusal(550, "5.5.3", "too many suppressed recipients: split the mail")
+
+MOST_REMOVALS = 2_000_000
+"""Recipients times suppressed ones of a mail: to remove one, cleanup(8) reads the whole queue file
+from the start. This much took Postfix 3.7 about 5 s (docs/limits.md)."""
+
 _NOT_ROUTED = (
     "not routed: route_by: sender requires a VERP tag, and there is none while Redis is unavailable"
 )
@@ -62,11 +68,13 @@ def after_answer(plan: Plan, numbered: Numbered | None) -> Plan:
 
 
 def _without(plan: Plan, suppressed: tuple[str, ...]) -> Plan:
-    """Sent to the recipients that are not suppressed; refused if all of them are."""
+    """Sent to the recipients that are not suppressed; refused if all are, or too many."""
     if all(suppressed):
         return replace(plan, refusal=SUPPRESSED)
     both = zip(plan.recipients, suppressed, strict=True)
     removed = tuple(address for address, reason in both if reason)
+    if len(removed) * len(plan.recipients) > MOST_REMOVALS:
+        return replace(plan, refusal=TOO_MANY)
     return replace(
         plan,
         removed=removed,

@@ -55,7 +55,7 @@ def _notification(event: Fields) -> dict[str, Any] | None:
             complaint = {
                 "complainedRecipients": [{"emailAddress": to}],
                 "feedbackId": event.get("event_unique_id", ""),
-                "complaintFeedbackType": event.get("feedback_type", "abuse"),
+                "complaintFeedbackType": event.get("feedback_type") or None,
             }
             return {"notificationType": "Complaint", "complaint": {**at, **complaint}}
         case "delivery_attempt" if event.get("status") == "success":
