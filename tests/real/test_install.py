@@ -6,6 +6,7 @@ One system serves all tests of this file, in their order: each goes on from wher
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -171,6 +172,14 @@ def test_a_mail_arrives_signed_and_tracked_and_its_link_leads_on(root: CleanRoot
     wait_until("it is counted", lambda: "20261130" in root.run("fletching stats"))
 
 
+def test_its_delivery_is_read_from_the_journal(root: CleanRoot) -> None:
+    def delivered() -> object:
+        return json.loads(root.run("fletching stats --json"))["campaigns"][0]["delivered"]
+
+    wait_until("it is delivered", lambda: delivered() == 1)
+    assert "ok: postfix.log: " in root.run("fletching check")
+
+
 def _whole(file: Path) -> bool:
     return b"<img " in file.read_bytes()
 
@@ -181,13 +190,13 @@ def test_services_reload_and_restart(root: CleanRoot) -> None:
 
 
 def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: CleanRoot) -> None:
-    services = "fletching fletching-web fletching-courier"
+    services = "fletching fletching-web fletching-courier fletching-logtail"
     root.run("cd /etc/fletching && cp -p fletching.yaml good && echo nonsense: >>fletching.yaml")
     for service in services.split():
         status, printed = root.status(f"systemctl reload {service}")
         assert (status, f"Job for {service}.service failed" in printed) == (1, True)
         assert "nonsense: " in root.run(f"journalctl --no-pager --lines=9 --unit={service}")
-    assert root.run(f"systemctl is-active {services}").split() == ["active"] * 3
+    assert root.run(f"systemctl is-active {services}").split() == ["active"] * 4
     journal = "journalctl --no-pager SYSLOG_IDENTIFIER=fletching"
     assert "reload=failed" not in root.run(journal), "no daemon was asked"
     root.run(f"cd /etc/fletching && mv good fletching.yaml && systemctl reload {services}")
@@ -205,7 +214,7 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
         (
             "chmod 600 /etc/fletching/link-keys",
             "chmod 640 /etc/fletching/link-keys",
-            {"fletching", "fletching-web"},
+            {"fletching", "fletching-web", "fletching-logtail"},
             "link_keys: .*: Permission denied",
         ),
     ],
@@ -214,7 +223,7 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
 def test_reload_fails_for_the_daemons_that_cannot_read_a_key(
     root: CleanRoot, damage: str, repair: str, failing: set[str], says: str
 ) -> None:
-    services = ("fletching", "fletching-web", "fletching-courier")
+    services = ("fletching", "fletching-web", "fletching-courier", "fletching-logtail")
     root.run(damage)
     try:
         failed = {each for each in services if root.status(f"systemctl reload {each}")[0] != 0}

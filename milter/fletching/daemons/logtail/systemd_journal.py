@@ -21,7 +21,8 @@ MOST = 256 * 1024
 """Bytes that are read at once."""
 
 _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_HOSTNAME"
-_FOLLOW = ("journalctl", "--follow", "--no-pager", "--all", "--output=json")
+FOLLOW = ("journalctl", "--follow", "--no-pager", "--all", "--output=json")
+"""The command, without what it reads."""
 _MAIL = "SYSLOG_FACILITY=2"
 """The facility `mail` (RFC 3164 section 4.1.1): every service of every Postfix instance, whatever
 its `syslog_name` and its unit."""
@@ -33,14 +34,14 @@ _END = 5.0
 class SystemdJournal:
     """The mail entries of the journal after a cursor; without a cursor, of the last ``days``."""
 
-    def __init__(self, cursor: str, days: int, command: Sequence[str] = _FOLLOW) -> None:
+    def __init__(self, cursor: str, days: int, command: Sequence[str] = FOLLOW) -> None:
         self._cursor, self._days, self._command = cursor, days, command
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._half = b""
 
     def read(self) -> Batch:
         """The next entries. Raises OSError if journalctl does not run, or has ended."""
-        process = self._process or self._start()
+        process = self.process or self._start()
         assert process.stdout is not None
         try:
             data = os.read(process.stdout.fileno(), MOST)
@@ -59,7 +60,7 @@ class SystemdJournal:
 
     def close(self) -> None:
         """Ends journalctl."""
-        process, self._process, self._half = self._process, None, b""
+        process, self.process, self._half = self.process, None, b""
         if process is not None:
             process.terminate()
             try:
@@ -71,18 +72,18 @@ class SystemdJournal:
     def _start(self) -> subprocess.Popen[bytes]:
         since = f"--after-cursor={self._cursor}" if self._cursor else f"--since=-{self._days}d"
         command = [*self._command, f"--output-fields={_FIELDS}", "--lines=all", since, _MAIL]
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-        return self._process
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        return self.process
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        self._process, self._half = None, b""
+        self.process, self._half = None, b""
         _, errors = process.communicate()
         why = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise OSError(f"journalctl ended with status {process.returncode}: {why}")
