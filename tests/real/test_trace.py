@@ -22,11 +22,13 @@ from sandbox.web import ask
 from . import redis_rights
 from .fletching import Fletching
 from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, links, mail
+from .test_bounces import report
 
 pytestmark = pytest.mark.slow
 
 Sinks = Mapping[str, Sink]
 ACCEPTED, DELIVERY = "accepted", "delivery_attempt"
+FEEDBACK = "fbl@example.com"
 TO_A = b"X-GreenArrow-MtaID: a"
 
 
@@ -74,6 +76,8 @@ def running_site(
     change = {
         "web": {"listen": f"127.0.0.1:{web}"},
         "postfix": {"log": str(running_postfix.root / "maillog")},
+        "lmtp": {"listen": f"unix:{place}/site/sockets/lmtp.sock"},
+        "feedback_mailbox": FEEDBACK,
     }
     with ExitStack() as stack:
         redis_url = redis_rights.limited(running_redis)
@@ -85,6 +89,7 @@ def running_site(
 @pytest.fixture
 def site(running_site: Site, postfix: Postfix) -> Site:
     running_site.fletching.join(postfix)
+    postfix.set(relay_domains="example.com")
     return running_site
 
 
@@ -174,6 +179,45 @@ def test_refused_mail(site: Site, postfix: Postfix) -> None:
     told = site.fletching.command("trace", recipient)
     assert "It was not delivered: the recipient's mail server refused it." in told
     assert "Refused by 127.0.0.1[127.0.0.1]: the mailbox does not exist." in told
+
+
+def test_bounce_and_complaint_that_come_by_mail(site: Site, postfix: Postfix, sinks: Sinks) -> None:
+    recipient = "bounces@gmail.example"
+    fields = (NEWSLETTER, b"X-GreenArrow-InstanceID: 1mail", TO_A)
+    arrived = sent(postfix, sinks["vmta-a"], *fields, to=(recipient,))
+    site.until(recipient, ACCEPTED, DELIVERY)
+    assert postfix.submit(notification(recipient), "", [arrived.sender]).accepted
+    site.until(recipient, ACCEPTED, DELIVERY, "bounce_all", "bounce_bad_address")
+    header = arrived.raw.partition(b"\r\n\r\n")[0]
+    assert postfix.submit(report(header), "fbl@isp.example", [FEEDBACK]).accepted
+    types = (ACCEPTED, DELIVERY, "bounce_all", "bounce_bad_address", "scomp")
+    message = site.until(recipient, *types)
+    by_type = {event["event_type"]: event for event in message["events"]}
+    assert by_type["bounce_all"]["bounce_reason"] == "user_unknown"
+    assert "550 5.1.1" in by_type["bounce_all"]["bounce_text"]
+    assert "synchronous" not in by_type["bounce_all"]
+    told = site.fletching.command("trace", recipient)
+    for sentence in (
+        "The recipient complained about it.",
+        "Returned by mail, a hard bounce: the mailbox does not exist.",
+        "The address is suppressed from now on: it is a bad address.",
+        "The recipient complained (abuse).",
+    ):
+        assert sentence in told
+
+
+def notification(recipient: str) -> bytes:
+    """A delivery status notification (RFC 3464) of a server that had accepted the mail."""
+    return (
+        "From: MAILER-DAEMON@gmail.example\r\nTo: bounces@example.com\r\n"
+        "Subject: Undelivered\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+        "--b\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n"
+        "--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        "Reporting-MTA: dns; mx.gmail.example\r\n\r\n"
+        f"Final-Recipient: rfc822; {recipient}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+        f"Diagnostic-Code: smtp; 550 5.1.1 <{recipient}>: User unknown\r\n\r\n--b--\r\n"
+    ).encode()
 
 
 def _lead(postfix: Postfix, transport: str, port: int) -> None:

@@ -9,7 +9,7 @@ Thresholds are passed in; what a bounce is, is decided elsewhere.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,11 @@ from fletching.events import BAD_ADDRESS, BOUNCE, DELIVERY, Event, parse, text, 
 from fletching.store import keys
 from fletching.store.connection import Store
 from fletching.store.script import Script
+from fletching.store.sending import answers
 from fletching.store.suppression import REASONS, SuppressedAddress, Suppression, source
-from fletching.store.writing import EventBatch, Write
+from fletching.store.tracing import EventTraces
+from fletching.store.writing import EventBatch, JournalLine, Write
+from fletching.tokens import Facts
 
 _PAGE = 200
 _OF_BOUNCE = (
@@ -72,8 +75,10 @@ class Failures:
 class BadAddresses:
     """The addresses that are due. Any number of processes may make their events."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trace_memory: int = 0) -> None:
+        """``trace_memory``: seconds for which the events are kept in traces; 0 for no traces."""
         self._store = store
+        self._traces = EventTraces(trace_memory)
         self._suppression = Suppression(store)
         self._report = Script("report.lua")
 
@@ -110,12 +115,25 @@ class BadAddresses:
                 lambda client: self._report.run(client.execute_command, stream, arguments)
             )
         )
+        traced = EventBatch([JournalLine(0, _read(event, int(ms)), json)])
+        self._store.ask(partial(answers, writes=list(self._traces.writes(traced))))
         self._suppression.suppress(entry)
         self._run("EVAL", _DELETE, 1, keys.DUE, name, due)
         return added
 
     def _run(self, *command: Any) -> Any:
         return self._store.ask(lambda client: client.execute_command(*command))
+
+
+def _read(fields: Mapping[str, Any], milliseconds: int) -> Event:
+    """An event from its fields, as far as a trace needs it."""
+    names = ("mail_class", "instance_id", "listid", "click_tracking_id", "email", "mtaid")
+    texts = {name: str(fields[name]) for name in names}
+    number = int(fields["message_number"])
+    facts = Facts(campaign=str(fields["campaign"]), number=number, sent=0, **texts)
+    details = {name: fields[name] for name in _OF_BOUNCE if name in fields}
+    id, host = str(fields["event_unique_id"]), str(fields["server_id"])
+    return Event(BAD_ADDRESS, milliseconds, id, host, facts, details)
 
 
 def _bad(bounce: Event) -> Event:

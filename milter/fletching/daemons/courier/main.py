@@ -42,6 +42,11 @@ _STOP_TIMEOUT = 8.0
 """Seconds for current batches at a stop. An interrupted one is delivered later, perhaps twice."""
 
 
+def _of_store(config: Config) -> tuple[object, ...]:
+    """The options that what is opened of Redis depends on."""
+    return config.redis, config.trace_memory
+
+
 def orders_of(config: Config) -> list[Order]:
     """What to deliver where. Raises UnusableError."""
     if config.events is None:
@@ -102,7 +107,7 @@ class Courier(Service[Sequence[Order]]):
 
         The new ones wait for the leases of the old ones, which finish the batch in hand.
         """
-        if config.redis != self._config.redis:
+        if _of_store(config) != _of_store(self._config):
             self._connect(config)
         for delivery in self._deliveries:
             delivery.end()
@@ -110,9 +115,9 @@ class Courier(Service[Sequence[Order]]):
 
     def _connect(self, config: Config) -> None:
         self._store = Store(config.redis, config.state_dir)
-        self._events = EventLog(self._store, trace_memory=config.trace_memory)
+        self._events = EventLog(self._store)
         self._clock = Clock(self._store)
-        self._bad_addresses = BadAddresses(self._store)
+        self._bad_addresses = BadAddresses(self._store, config.trace_memory)
 
     def _deliver(self, config: Config, orders: Sequence[Order]) -> None:
         """Starts a delivery for each order."""
