@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from fletching.mail.message import Message, addresses, parse
 from fletching.returning import evidence, feedback, sns_reports, status_reports
-from fletching.returning.classify import Rule, bounce_type, classify_first
+from fletching.returning.classify import LONGEST, Rule, bounce_type, classify_first
 from fletching.returning.notices import Notice, command_in, notices, said
 from fletching.returning.pieces import Pieces, pieces
 from fletching.returning.quoted import mailer_info, return_paths
@@ -111,17 +111,18 @@ def _notification(
     if not known and not spoken:
         spoken = {each.email.lower(): each for each in _unreported(message, found)}
     recipients = []
+    whole = said(" ".join(found.notice.split()))[: 2 * LONGEST]
     for each in reported:
         notice = spoken.get(each.email.lower())
         if not each.email and len(spoken) == 1:
             notice = next(iter(spoken.values()))
-        recipients.append(_reported(each, notice, found, rules))
+        recipients.append(_reported(each, notice, whole, rules))
     kind = next(kind for kind in _GRAVEST if kind in map(_kind, reported))
     return ReturnedMail(kind, tuple(recipients))
 
 
 def _reported(
-    report: Report, notice: Notice | None, found: Pieces, rules: Sequence[Rule]
+    report: Report, notice: Notice | None, whole: str, rules: Sequence[Rule]
 ) -> ReturnedRecipient:
     email = report.email or (notice.email if notice else "")
     kind = _kind(report)
@@ -129,7 +130,7 @@ def _reported(
         return ReturnedRecipient(email, original=report.original)
     texts = [report.diagnostic, *(notice.texts if notice else ())]
     if notice is None:
-        texts.append(said(" ".join(found.notice.split())))
+        texts.append(whole)
     command = command_in(report.diagnostic) or (notice.command if notice else "")
     failure = _failure(report.status, texts, rules, command)
     original = report.original or (notice.original if notice else "")
