@@ -25,17 +25,18 @@ demo: demo-packages setup ## Send a campaign through a private Postfix and show 
 
 .PHONY: test
 test: test-packages setup lint ## The whole test suite, real Postfix, Redis and verifiers included
-	$(SUDO) $(TESTS) $(PYTEST)
+	$(SUDO) $(PYTEST_HERE) $(call IN_PARALLEL,3) $(PYTEST)
 
 .PHONY: quick
 quick: test-packages setup ## The tests to run while you work: those that are not marked as slow
-	$(SUDO) $(TESTS) -m "not slow" $(PYTEST)
+	$(SUDO) $(PYTEST_HERE) $(call IN_PARALLEL,2) -m "not slow" $(PYTEST)
 
-# Many tests wait for a daemon, so there are twice as many test processes as processors. A process
-# that has nothing left to do takes tests from the others. Compiled files are kept, whatever the
-# environment says: otherwise each test process and each daemon compiles everything again.
-TESTS = env PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest \
-	-p no:cacheprovider -q -n $(shell expr 2 '*' $$(nproc)) --dist worksteal
+# Compiled files are kept, whatever the environment says: otherwise each test process and each daemon
+# compiles everything again.
+PYTEST_HERE = env PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -p no:cacheprovider -q
+# A process that has nothing left to do takes tests from the others. Many tests wait for a daemon, so
+# there are more processes than processors; most of all where the slow tests are among them.
+IN_PARALLEL = --dist worksteal -n $(shell expr $(1) '*' $$(nproc))
 
 .PHONY: lint
 lint: setup

@@ -9,10 +9,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.redis_cluster import SHAPES, Stores, running
 from sandbox.redis_server import RedisServer
 from tests.dealing import dealt
+
+# Other processes run beside the tests: time says nothing about what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
 LONGEST = (
