@@ -44,6 +44,9 @@ from fletching.tokens import Keyring
 MEMORY = "logtail.db"
 """The file of the position, in `state_dir`."""
 
+MOST_REPEATED = 20_000
+"""Events that may be repeated after a kill: those of the lines in hand."""
+
 _DAY = 86400
 
 
@@ -133,7 +136,9 @@ async def _work(config: Config, value: Opened, inbox: Inbox[Opened]) -> None:
 
     events = EventLog(store, _left_out(current), config.trace_memory, thresholds)
     recorder = Recorder(events, lambda: _journal(config), repeatable=True)
-    targets = Targets(Once(recorder, known), recorder, BounceRecords(store), BounceClaims(store))
+    targets = Targets(
+        Once(recorder, known, MOST_REPEATED), recorder, BounceRecords(store), BounceClaims(store)
+    )
     source = _source(log, noted.log, config)
     counts = LogLines(config.state_dir)
     reader = Reader(source, memory, targets, current.settings(), counts)

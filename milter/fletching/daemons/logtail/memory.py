@@ -3,7 +3,8 @@
 Here live the position in the log, and of each queue id in Postfix's queue that belongs to a message
 of ours, which message that is and how its last attempts ended. Everything is kept in one file and
 changed in one transaction per batch of lines, so that position and knowledge always fit. A kill
-loses nothing; after a power failure both are older together, and the lines are read again.
+loses nothing; after a power failure both are older together, and the lines are read again. Only one
+process may have the file open.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ FORGOTTEN_AFTER = 30 * 86400
 `maximal_queue_lifetime`, five days by default."""
 
 _TABLES = """
+PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS position
@@ -40,6 +42,8 @@ CREATE TABLE IF NOT EXISTS arrivals (number INTEGER PRIMARY KEY, id TEXT);
 CREATE INDEX IF NOT EXISTS arrivals_id ON arrivals (id);
 """
 _AT_ONCE = 500
+_LOCKED = 5.0
+"""Seconds until another process must have closed the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,14 @@ class Memory:
     def __init__(self, path: Path, log: str) -> None:
         """``log``: the name of the log; each has a position of its own."""
         self._log = log
-        with _as_oserror():
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=_LOCKED)
             self._database.executescript(_TABLES)
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{path}: {error}") from None
+        except sqlite3.DatabaseError as error:
+            cure = "delete it; the log is then read from its beginning"
+            raise OSError(f"{path}: {error}: {cure}") from None
         path.chmod(0o600)
 
     def noted(self) -> Noted:

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from fletching import log
+from fletching.daemons.intake.drain import MOST_AT_ONCE
 from fletching.daemons.intake.once import Once
 from fletching.daemons.intake.recorder import NotSafeError, Recorder
 from fletching.daemons.logtail.deliveries import Reading, Walk
@@ -138,14 +139,18 @@ class Reader:
             await self._wait(TRY_EVERY)
 
     async def _record(self, events: Sequence[Event]) -> None:
-        while True:
-            try:
-                await self._targets.once.record(*events)
-                return
-            except NotSafeError as error:
-                if self._full.is_due():
-                    log.state_write_failed("journal", error)
-            await self._wait(TRY_EVERY)
+        for start in range(0, len(events), MOST_AT_ONCE):
+            while not await self._are_safe(events[start : start + MOST_AT_ONCE]):
+                await self._wait(TRY_EVERY)
+
+    async def _are_safe(self, events: Sequence[Event]) -> bool:
+        try:
+            await self._targets.once.record(*events)
+        except NotSafeError as error:
+            if self._full.is_due():
+                log.state_write_failed("journal", error)
+            return False
+        return True
 
     async def _note(self, position: str, walk: Walk) -> None:
         """The events are safe; until this is noted, a kill repeats them."""
