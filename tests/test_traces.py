@@ -185,6 +185,14 @@ def test_equal_events_of_one_second_are_two() -> None:
     assert len({line[0] for line in lines if line}) == 9
 
 
+def test_deliveries_of_many_recipients_in_one_second_are_many() -> None:
+    many = [
+        event(events.DELIVERY, f"id {at}", status="success", recipients=900) for at in range(900)
+    ]
+    lines = [traces.event_line(each, traces.inline) for each in many]
+    assert len({line[0] for line in lines if line}) == 900
+
+
 def test_same_event_has_the_same_head_however_its_texts_are_kept() -> None:
     for happened, _ in EVENTS.values():
         heads = {

@@ -9,7 +9,8 @@ A line has a head and a content:
     1 byte      the message number within its block of `PER_BLOCK` messages
     1 byte      the type (`_CODES`)
     varint      seconds since the campaign was opened
-    1 byte      of a digest: tells equal events of the same second apart (not if accepted)
+    1 byte      of a digest: tells equal events of the same second apart (not if accepted; 4 bytes
+                if the mail has several recipients)
 
     queue id    only of an accepted mail
     texts       empty ones at the end are left out; of an accepted mail, one with VirtualMTA and
@@ -198,7 +199,9 @@ def event_line(event: Event, encode: Encode) -> HeadAndContent | None:
         value = details.get(name, "")
         # A relay has many messages; an address or a link's digest has few.
         texts.append(encode(value) if name == "relay" else inline(value))
-    mark = hashlib.blake2b(event.id.encode(), digest_size=1).digest()
+    # A server takes a mail for several recipients within one second.
+    size = 4 if event.details.get("recipients") else 1
+    mark = hashlib.blake2b(event.id.encode(), digest_size=size).digest()
     seconds = event.milliseconds // 1000
     return _head(type, facts.campaign, facts.number, seconds) + mark, _joined(texts)
 
@@ -272,21 +275,27 @@ def shortened(text: str, most: int) -> str:
 
 def _details(event: Event) -> dict[str, str]:
     """The fields of an event that its line has, and those that are put together for it."""
-    found = {name: _plain(value) for name, value in event.details.items()}
+
+    def text(name: str) -> str:
+        value = event.details.get(name, "")
+        return _plain(value) if value else ""
+
+    found = {name: text(name) for name in _SHARED[event.type]}
     # The bounce record has the only recipient.
-    found["recipient"] = event.facts.email if found.get("recipients") else ""
+    found["recipient"] = event.facts.email if text("recipients") else ""
     match event.type:
         case events.DELIVERY:
-            host, ip = found.get("mx_hostname", ""), found.get("mx_ip", "")
+            found["message"] = text("message")
+            host, ip = text("mx_hostname"), text("mx_ip")
             found["relay"] = f"{host}[{ip}]" if ip else host
-        case events.BOUNCE if found.get("synchronous"):
-            # The delivery attempt before it has the same words.
-            found["bounce_text"] = ""
+        case events.BOUNCE:
+            # The delivery attempt before a synchronous one has the same words.
+            found["bounce_text"] = "" if found["synchronous"] else text("bounce_text")
         case events.UNSUBSCRIBE:
             # Only a request to the web service has a client's address.
-            found["by"] = "web" if found.get("engine_ip") else "mail"
+            found["by"] = "web" if text("engine_ip") else "mail"
         case events.CLICK:
-            found["link"] = link_digest(found.get("click_url", ""))
+            found["link"] = link_digest(text("click_url"))
     return found
 
 
@@ -297,8 +306,8 @@ def link_digest(url: str) -> str:
 
 
 def _plain(value: Value) -> str:
-    if isinstance(value, bool):
-        return "1" if value else ""
+    if value is True:
+        return "1"
     return str(events.text(value)).replace(_BETWEEN, " ").replace(_GAP, " ")
 
 
@@ -331,6 +340,7 @@ def _head(type: str, campaign: str, number: int, seconds: int) -> bytes:
     return bytes((number % PER_BLOCK, _CODES[type])) + varint(since)
 
 
+@lru_cache(1024)
 def _opened(campaign: str) -> int:
     try:
         return opened_at(campaign)

@@ -27,6 +27,8 @@ MOST = 20_000
 AGAIN_AFTER = 60.0
 """Seconds after which a text is written again, in case Redis has lost it."""
 
+_NEVER = (0.0, b"")
+
 
 class TraceTexts:
     """The common texts that one process knows. ``keep``: seconds. For one thread at a time."""
@@ -35,7 +37,7 @@ class TraceTexts:
         self._keep = keep
         self._clock = clock
         self._seen: dict[str, int] = {}
-        self._written: dict[tuple[int, str], float] = {}
+        self._written: dict[tuple[int, str], tuple[float, bytes]] = {}
         self._unwritten: dict[int, dict[bytes, str]] = {}
 
     def encoder(self, seconds: int) -> traces.Encode:
@@ -52,12 +54,14 @@ class TraceTexts:
             self._seen[text] = seen + 1
             return traces.inline(text)
         now = self._clock()
-        if now >= self._written.get((day, text), 0.0):
+        until, referring = self._written.get((day, text), _NEVER)
+        if now >= until:
             if len(self._written) >= MOST:
                 self._written.clear()
-            self._written[day, text] = now + AGAIN_AFTER
+            referring = traces.referring(text)
+            self._written[day, text] = now + AGAIN_AFTER, referring
             self._unwritten.setdefault(day, {})[traces.reference(text)] = text
-        return traces.referring(text)
+        return referring
 
     def writes(self) -> Iterator[Write]:
         """Writes what lines that were encoded before refer to."""
