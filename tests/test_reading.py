@@ -327,6 +327,16 @@ COMPLAINTS = {
         "",
         ["ann@a.example", "bob@a.example"],
     ),
+    "without a boundary": Complaint(
+        mail(
+            "Feedback-Type: abuse\nOriginal-Rcpt-To: joe@a.example\n\nReceived: from a\n",
+            From="fbl@a.example",
+            Content_Type="multipart/report; report-type=feedback-report",
+        ),
+        "complaint",
+        "abuse",
+        ["joe@a.example"],
+    ),
     "no recipient": Complaint(
         feedback("Feedback-Type: abuse", "Subject: x"), "complaint", "abuse", []
     ),
@@ -365,6 +375,14 @@ OTHERS = {
         "auto_reply",
     ),
     "unsubscribe": (mail("", From="joe@a.example", Subject="Unsubscribe"), "unsubscribe"),
+    "away, from whom it was sent to": (
+        mail("<joe@a.example>", From="joe@a.example", Subject="Out of office: not delivered"),
+        "auto_reply",
+    ),
+    "answer of a person": (
+        mail("<joe@a.example>", From="joe@a.example", Subject="Re: rejected"),
+        "none",
+    ),
     "letter": (mail("Hello, my mailbox is full.", From="joe@a.example", Subject="Hi"), "none"),
     "empty": (b"", "none"),
     "letter with an attached letter": (
@@ -415,6 +433,11 @@ PATHS = {
 @for_every(PATHS)
 def test_return_path_of_the_returned_message(raw: bytes) -> None:
     assert TAGGED in read(raw).return_paths
+
+
+def test_address_with_control_characters_is_not_shown() -> None:
+    found = read(report(ONE.replace("joe", "j\x1b\u202ee") + "\nStatus: 5.1.1"))
+    assert [each.email for each in found.recipients] == [""]
 
 
 def test_forwarded_bounce_is_read() -> None:

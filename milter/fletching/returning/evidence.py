@@ -36,6 +36,7 @@ _SUBJECTS = re.compile(
     r"|are not member|not a member",
     re.IGNORECASE,
 )
+_ANSWER = re.compile(r"\s*(?:re|aw|sv|fwd?|wg|tr|rv)\s?:", re.IGNORECASE)
 _AUTO_SUBJECTS = re.compile(
     r"\s*(?:auto(?:matic|mated)?(?: |-|:)\s?(?:re(?:ply|sponse|sponder))|auto:|autoreply"
     r"|autoresponse|out of (?:the )?office|ooo:|away from|vacation|i am away|on vacation|abwesen"
@@ -76,11 +77,15 @@ def subject(message: Message) -> str:
     return _decoded(field.text) if field else ""
 
 
-def is_bounce(message: Message) -> bool:
+def is_bounce(message: Message, notice: str = "") -> bool:
     """Whether a mail server seems to have written it, to say that a mail failed."""
-    if message.has(b"x-failed-recipients") or _SUBJECTS.search(subject(message)):
+    if message.has(b"x-failed-recipients") or is_from_mailer(message):
         return True
-    return is_from_mailer(message)
+    title = subject(message)
+    if is_auto_reply(message) or not _SUBJECTS.search(title):
+        return False
+    # A person may answer to anything.
+    return not _ANSWER.match(title) or bool(_NOT_DELIVERED.search(notice[:4000]))
 
 
 def is_from_mailer(message: Message) -> bool:

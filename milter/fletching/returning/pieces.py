@@ -51,6 +51,7 @@ _TRACE = re.compile(
 _HEADER_NAMES = re.compile(
     r"^(?:Received|Return-Path|From|To|Subject|Date|Message-ID):", re.IGNORECASE | re.MULTILINE
 )
+_FEEDBACK_TYPE = re.compile(r"^Feedback-Type:", re.IGNORECASE | re.MULTILINE)
 _END_OF_HEADER = re.compile(r"\n[ \t]*\n")
 # Elements that end a line; all other tags leave a blank.
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/h\d|/li|/td)[^>]{0,200}>", re.IGNORECASE)
@@ -100,6 +101,8 @@ def pieces(message: Message) -> Pieces:
             notices.append(_text(message, part, LONGEST_NOTICE))
     if not notices:
         notices = [_without_tags(_text(message, part, LONGEST_NOTICE)) for part in pages]
+    if feedback is None:
+        feedback = _loose_feedback(message, notices)
     notice, rest = _cut("\n\n".join(notices)[:LONGEST_NOTICE])
     return Pieces(
         notice,
@@ -108,6 +111,14 @@ def pieces(message: Message) -> Pieces:
         returned or _header(rest),
         enclosed or rest.encode("utf-8", "replace"),
     )
+
+
+def _loose_feedback(message: Message, notices: list[str]) -> str | None:
+    """The fields of a feedback report whose MIME structure is broken."""
+    content_type = message.first(b"content-type")
+    if content_type is None or b"feedback-report" not in content_type.text.lower():
+        return None
+    return next((text for text in notices if _FEEDBACK_TYPE.search(text)), None)
 
 
 def _text(message: Message, part: Part, longest: int) -> str:

@@ -59,4 +59,6 @@ def return_paths(found: Pieces) -> tuple[str, ...]:
         for address in _ADDRESS.findall(text[: 2**16])
         if _TAGGED.search(address.rpartition("@")[0])
     ]
-    return tuple(dict.fromkeys(each for each in (*named, *tagged) if each))[:MOST]
+    return tuple(dict.fromkeys(each for each in (*named, *tagged) if each and each.isprintable()))[
+        :MOST
+    ]

@@ -56,6 +56,7 @@ def read(raw: bytes, rules: Iterable[Rule] = ()) -> ReturnedMail:
     mail = _read(message, found, tuple(rules))
     return replace(
         mail,
+        recipients=tuple(map(_shown, mail.recipients)),
         mailer_info=mailer_info(found),
         return_paths=return_paths(found),
         unsubscribe=evidence.subject(message) if mail.kind in _ANSWERS else "",
@@ -64,6 +65,13 @@ def read(raw: bytes, rules: Iterable[Rule] = ()) -> ReturnedMail:
 
 
 _ANSWERS = (Kind.UNSUBSCRIBE, Kind.AUTO_REPLY, Kind.NONE)
+
+
+def _shown(recipient: ReturnedRecipient) -> ReturnedRecipient:
+    """The recipient without an address that would not be seen as it is."""
+    if recipient.email.isprintable() and recipient.original.isprintable():
+        return recipient
+    return replace(recipient, email="", original="")
 
 
 def _opened(message: Message) -> tuple[Message, Pieces]:
@@ -88,7 +96,7 @@ def _read(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMai
     if evidence.is_unsubscribe(message):
         return ReturnedMail(Kind.UNSUBSCRIBE, _sender(message))
     returns = found.reports or evidence.returns(found.notice, found.returned)
-    if returns or evidence.is_bounce(message):
+    if returns or evidence.is_bounce(message, found.notice):
         return _bounce(message, found, rules)
     if evidence.is_auto_reply(message):
         return ReturnedMail(Kind.AUTO_REPLY)
