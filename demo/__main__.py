@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fletching.store.bounce_records import BounceRecords
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store
 from rich.console import Console
@@ -162,13 +163,12 @@ def show_reactions(
 
 def in_redis(running: Servers, mail: SunkMail, token: str) -> dict[str, str]:
     """The mail's campaign in Redis, and the record that a bounce of it is attributed by."""
-    store = Campaigns(Store(running.config.redis, Path(running.config.state_dir)))
+    store = Store(running.config.redis, Path(running.config.state_dir))
     facts = dict(line.split(None, 1) for line in token.splitlines() if " " in line.strip())
     identity, number = facts["campaign"].strip(), int(facts["message_number"])
-    found = {"campaign": identity} | (store.campaign(identity) or {})
-    return found | {
-        f"bounce record of message {number}": str(store.bounce_record(identity, number))
-    }
+    found = {"campaign": identity} | (Campaigns(store).campaign(identity) or {})
+    record = BounceRecords(store).facts([(identity, number)])[identity, number]
+    return found | {f"bounce record of message {number}": str(record)}
 
 
 def checks(

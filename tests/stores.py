@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Limits, Store
 from fletching.store.statistics import Statistics
 
@@ -19,6 +20,13 @@ PATIENT = Limits(answer=3.0, socket=2.5)
 def open_store(url: str, limits: Limits = PATIENT) -> Store:
     """A client of its own, as each process of the daemons has one."""
     return Store(url, NOWHERE, limits)
+
+
+def remembered(store: Store, campaign: str, number: int) -> dict[str, str]:
+    """What is remembered for the bounce of a message; nothing without a record."""
+    facts = BounceRecords(store).facts([(campaign, number)]).get((campaign, number))
+    names = ("listid", "click_tracking_id", "email", "mtaid")
+    return {name: value for name in names if (value := getattr(facts, name, ""))}
 
 
 @lru_cache(2)

@@ -34,7 +34,7 @@ from sandbox.processes import program, wait_until
 from sandbox.redis_cluster import running
 from sandbox.redis_server import RedisServer
 from tests.courier_setting import event
-from tests.stores import PATIENT, measured, open_store
+from tests.stores import PATIENT, measured, open_store, remembered
 from tests.test_store import question
 
 pytestmark = pytest.mark.slow
@@ -228,7 +228,7 @@ def test_documented_rights_allow_all_operations(redis: RedisServer) -> None:
     stream = EventLog(store, trace_memory=86400)
     numbered = campaigns.campaign_of(question(suppress="report", recipients=("r@example.org",)))
     assert numbered is not None
-    assert campaigns.bounce_record(numbered.campaign, numbered.number)
+    assert remembered(store, numbered.campaign, numbered.number)
     Warnings(store).count(numbered.campaign, {"a part is not tracked": 1})
     traced = AcceptedTraces(store, 86400)
     traced.add(Accepted(numbered.campaign, numbered.number, int(time.time()), "4F1A", ""))

@@ -218,15 +218,6 @@ class Campaigns:
             self._open_campaigns.received(sendid, campaign, number)
         return number
 
-    def bounce_record(self, campaign: str, number: int) -> dict[str, str] | None:
-        """What a bounce of a message is attributed to; None if there is no record, or no longer."""
-        block, wanted = divmod(number, RECORDS_PER_KEY)
-        for entry in self._read("LRANGE", f"{keys.bounces(campaign)}{block}", 0, -1):
-            at, _, record = str(entry).partition(" ")
-            if int(at) == wanted:
-                return dict(json.loads(record))
-        return None
-
     def campaign(self, campaign: str) -> dict[str, str] | None:
         """The fields of a campaign as text; None if it is unknown."""
         fields = self._read("HGETALL", keys.campaign(campaign))
