@@ -200,6 +200,8 @@ def test_invalid_configuration_ends_run() -> None:
     [
         ("", ("milter",)),
         ("link_keys: keys", ("milter", "web", "courier")),
+        ("link_keys: keys\npostfix: {log: journal}", ("milter", "web", "logtail", "courier")),
+        ("link_keys: keys\npostfix: {}", ("milter", "web", "courier")),
         ("events: {destinations: []}", ("milter",)),
         ("events: {destinations: [{name: a, file: events}]}", ("milter", "courier")),
     ],
