@@ -126,6 +126,9 @@ def test_a_user_names_a_class_in_any_case() -> None:
 
 def test_classes_without_link_keys_are_warned_of() -> None:
     assert [each.path for each in doubts(read("mail_classes: {a: }"))] == [("link_keys",)]
+    log = "link_keys: k\npostfix: {log: journal}\n"
+    assert [each.path for each in doubts(read(log))] == [("postfix", "log")]
+    assert list(doubts(read(f"{log}bounce_mailbox: b@example.com"))) == []
     assert list(doubts(read("virtual_mtas: {a: {transport: a}}"))) == []
 
 

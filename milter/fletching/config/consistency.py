@@ -84,6 +84,12 @@ def doubts(config: Config) -> Iterator[Conflict]:
     if config.mail_classes and config.link_keys is None:
         rule = "not set: mail gets no X-Mailer-Info and no VERP tag, so bounces and"
         yield Conflict(("link_keys",), f"{rule} complaints are not attributed")
+    mailboxes = [config.bounce_mailbox, *(c.bounce_mailbox for c in config.mail_classes.values())]
+    if config.postfix is not None and config.postfix.log is not None and not any(mailboxes):
+        rule = (
+            "finds only mail with a VERP tag, and no bounce_mailbox is set (in a class or globally)"
+        )
+        yield Conflict(("postfix", "log"), rule)
 
 
 def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Conflict]:
