@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from bench import client, latency, mails, proof, returning, statistics, store, throughput, web
+from bench import (
+    client,
+    latency,
+    mails,
+    proof,
+    returning,
+    statistics,
+    store,
+    throughput,
+    traces,
+    web,
+)
 from bench.course import Effort, silent
 from bench.setups import ALL, ALONE, COLLECTS, FLETCHING, OPENDKIM, servers
 from bench.throughput import Cell
@@ -91,6 +102,16 @@ def test_what_a_large_campaign_leaves() -> None:
     assert (results.messages, results.events) == (10_000, 5_200)
     assert set(results.key_bytes) == {"campaign", "counts", "counted", "links", "seen", "bounces"}
     assert min(results.added_bytes, results.stream_bytes, *results.key_bytes.values()) > 0
+
+
+def test_what_traces_take() -> None:
+    """A tenth of the messages have almost as many common texts."""
+    results = traces.measure(Effort(quick=True), silent)
+    assert results.messages == 10_000
+    at_once, long_ids, alone = (cost.bytes for cost in results.costs)
+    assert 60 < at_once < long_ids < alone < 110
+    for cost in results.costs:
+        assert min(cost.accepted_us, cost.delivered_us, *cost.by_kind.values()) > 0
 
 
 def test_the_web() -> None:
