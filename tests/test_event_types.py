@@ -51,13 +51,19 @@ ATTEMPTED = {
     "queue_id": "4Y2xYz3k0Bz9s1",
     "delay": 0.25,
     "tls": "may",
+    "recipients": 2,
 }
 DETAILS: Mapping[str, Mapping[str, Any]] = {
     events.CLICK: FOLLOWED,
     events.OPEN: FOLLOWED,
     events.UNSUBSCRIBE: {**REQUEST, "html_or_text": "html"},
     events.COMPLAINT: {"feedback_type": "abuse", "attributed": True},
-    events.BOUNCE: {**BOUNCED, "attributed": True, "mx_hostname": "mx.example.org"},
+    events.BOUNCE: {
+        **BOUNCED,
+        "attributed": True,
+        "mx_hostname": "mx.example.org",
+        "recipients": 2,
+    },
     events.BAD_ADDRESS: BOUNCED,
     events.DELIVERY: ATTEMPTED,
     events.PREPARED: {},
