@@ -9,6 +9,7 @@ import pytest
 from fletching import events
 from fletching.policy.return_path import sender_suffix
 from fletching.returning.attribution import (
+    MOST_UNATTRIBUTED,
     Arrival,
     Attribution,
     Moment,
@@ -301,3 +302,12 @@ def test_unsubscribe_event_has_no_link() -> None:
     event = unsubscribed(FACTS, MOMENT)
     assert event.type == events.UNSUBSCRIBE
     assert dict(event.details) == {"click_url": ""}
+
+
+def test_mail_that_is_not_attributed_has_few_events() -> None:
+    named = [ReturnedRecipient(f"r{number}@example.net", UNKNOWN) for number in range(1000)]
+    for kind in (Kind.BOUNCE, Kind.COMPLAINT):
+        found = events_of(mail(kind, *named), None, MOMENT)
+        assert [event.facts.email for event in found] == [
+            f"r{number}@example.net" for number in range(MOST_UNATTRIBUTED)
+        ]

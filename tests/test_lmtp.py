@@ -227,6 +227,16 @@ def test_each_recipient_of_a_mail_is_a_return_path_of_its_own(service: Service) 
     assert found == {"r1@example.net": True, "x@example.net": False, "r2@example.net": True}
 
 
+def test_mail_to_many_mailboxes_is_recorded_once(service: Service) -> None:
+    service.send(1)
+    boxes = [f"bounces+{number}@example.com" for number in range(50)]
+    quoting = bounce("r1@example.net", service.mailer_info(1))
+    for content in (bounce("x@example.net"), quoting):
+        assert all(reply.startswith(b"250") for reply in service.deliver(boxes, content))
+    found = {event["email"]: event["attributed"] for event in service.wait_for(2)}
+    assert found == {"x@example.net": False, "r1@example.net": True}
+
+
 @pytest.mark.parametrize("field", ["X-Original-To", "Delivered-To"])
 def test_address_before_an_alias_is_the_return_path(service: Service, field: str) -> None:
     service.send(1)

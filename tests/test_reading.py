@@ -6,6 +6,7 @@ import base64
 from typing import NamedTuple
 
 from fletching.config.load import parse
+from fletching.returning import status_reports
 from fletching.returning.reading import read
 from fletching.returning.returned import ReturnedMail
 from fletching.returning.rules import compiled
@@ -455,3 +456,9 @@ def test_rules_come_before_the_tables() -> None:
         report(f"{ONE}\nDiagnostic-Code: smtp; zzz"), compiled(parse(text, FILE).bounces.rules)
     )
     assert told(found) == [("joe@a.example", "h", "policy")]
+
+
+def test_recipients_of_many_reports_are_limited() -> None:
+    part = f"--b\nContent-Type: message/delivery-status\n\n{ONE}\n\n{ONE}\n"
+    raw = mail(part * status_reports.MOST, Content_Type="multipart/report; boundary=b")
+    assert len(read(raw).recipients) == status_reports.MOST

@@ -35,6 +35,10 @@ was not spam, or report on its authentication."""
 LONGEST_TEXT = 1000
 """Characters of `bounce_text`."""
 
+MOST_UNATTRIBUTED = 20
+"""Events of a mail that is not attributed: anybody can send one that names thousands of
+addresses."""
+
 UNSUBSCRIBES = frozenset(
     {TokenKind.LIST_UNSUBSCRIBE, TokenKind.UNSUBSCRIBE_HTML, TokenKind.UNSUBSCRIBE_TEXT}
 )
@@ -195,7 +199,7 @@ def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRec
     """The recipients that have an event each."""
     recipients = tuple(each for each in mail.recipients if not each.is_delayed)
     if facts is None:
-        return [each for each in recipients if each.email]
+        return [each for each in recipients if each.email][:MOST_UNATTRIBUTED]
     if not facts.email:
         return recipients or (ReturnedRecipient(""),)
     ours = [each for each in recipients if each.email.lower() == facts.email.lower()]

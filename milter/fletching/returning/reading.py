@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from fletching.mail.message import Message, addresses, parse
 from fletching.returning import evidence, feedback, sns_reports, status_reports
@@ -88,7 +89,8 @@ def _opened(message: Message) -> tuple[Message, Pieces]:
 def _read(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMail:
     if found.feedback is not None or evidence.is_complaint(message, found.returned):
         return _complaint(found)
-    reported = [each for text in found.reports for each in status_reports.reports(text)]
+    all_reports = (each for text in found.reports for each in status_reports.reports(text))
+    reported = list(islice(all_reports, status_reports.MOST))
     if not reported:
         reported = status_reports.reports(found.notice) or sns_reports.reports(found.notice)
     if reported:

@@ -23,7 +23,7 @@ _OF_A_RECIPIENT = {"original-recipient", "final-recipient", "action", "status", 
 _SENDERS = {"x-postfix-sender", "original-envelope-from", "x-envelope-from", "x-mailer-sender"}
 
 MOST = 1000
-"""Recipients of one report that are read."""
+"""Recipients that are read, of one report and of one mail."""
 
 
 @dataclass(frozen=True, slots=True)

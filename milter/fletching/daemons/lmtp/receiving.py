@@ -11,8 +11,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 from fletching import log
 from fletching.config.sections import BounceRule, Bounces
@@ -40,6 +41,8 @@ LOG_EVERY = 10.0
 
 _BEFORE = frozenset({b"x-original-to", b"delivered-to"})
 """Fields with the addresses that a mail had before an alias changed them."""
+_MOST_BEFORE = 20
+"""Of these addresses that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class _Delivery:
     """A mail for one of its recipients."""
 
     transaction: Transaction
+    digest: bytes
     recipient: str
     arrival: Arrival
     moment: Moment
@@ -103,16 +107,19 @@ class Receiver:
         """The replies, one for each recipient; what was recorded or kept is safe by then."""
         mail = read(transaction.content, self._rules)
         before = _addresses_before(transaction.content)
+        # Once: a large mail may have a hundred recipients, with many events each.
+        digest = entropy(transaction.content, b"%d" % transaction.size)
         milliseconds = time.time_ns() // 1_000_000
         deliveries = [
             _Delivery(
                 transaction,
+                digest,
                 recipient,
                 Arrival(mail, (recipient, *before)),
                 Moment(
                     milliseconds,
                     self._opened.server_id,
-                    partial(_entropy, transaction, recipient),
+                    partial(_entropy, digest, recipient),
                 ),
             )
             for recipient in transaction.recipients
@@ -170,7 +177,9 @@ class Receiver:
         message = attribution.tagged(arrival, keys)
         is_from_here = _is_from_here(delivery.transaction.content)
         mail = await self._first.unreported(arrival.mail, message, is_from_here=is_from_here)
-        return None if mail is None else attribution.events_of(mail, facts, delivery.moment)
+        if mail is None:
+            return None
+        return attribution.events_of(mail, facts, _moment_of(delivery, facts))
 
     async def _facts(self, arrival: Arrival) -> Facts | None:
         """The facts of the message that came back; None if it is not ours."""
@@ -193,23 +202,29 @@ class Receiver:
             log.unreadable_deleted(deleted)
 
 
-def _entropy(transaction: Transaction, recipient: str, index: int) -> bytes:
-    """Ten bytes, always the same ones for the same mail."""
-    return entropy(
-        transaction.content,
-        str(transaction.size).encode(),
-        recipient.encode("utf-8", "surrogateescape"),
-        str(index).encode(),
-    )
+def _moment_of(delivery: _Delivery, facts: Facts | None) -> Moment:
+    """When a mail about a message came; the same one for each recipient of the mail, so that what
+    it says of a message, or without one, is recorded once.
+    """
+    about = f"{facts.campaign} {facts.number}" if facts else ""
+    return replace(delivery.moment, entropy=partial(_entropy, delivery.digest, about))
+
+
+def _entropy(digest: bytes, about: str, index: int) -> bytes:
+    """Ten bytes, always the same ones for the same mail. ``digest``: of the mail. ``about``: its
+    recipient, or the message that it is about.
+    """
+    return entropy(digest, about.encode("utf-8", "surrogateescape"), b"%d" % index)
 
 
 def _addresses_before(content: bytes) -> tuple[str, ...]:
     fields, _ = header_block(content, 0)
-    return tuple(
+    found = (
         value.strip().decode("utf-8", "replace")
         for name, value in fields
         if name.rstrip(b" \t").lower() in _BEFORE
     )
+    return tuple(islice(found, _MOST_BEFORE))
 
 
 def _is_from_here(content: bytes) -> bool:
