@@ -17,7 +17,7 @@ from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from tests.log_lines import CAMPAIGN, Mail
 from tests.logtail_setting import Logtail, outcomes
-from tests.stores import open_store
+from tests.stores import open_store, statistics_of
 
 pytestmark = pytest.mark.slow
 
@@ -192,3 +192,14 @@ def test_no_event_is_lost_or_doubled_by_kills_and_rotations(logtail: Logtail) ->
     ids = [each["event_unique_id"] for each in logtail.events()]
     assert len(set(ids)) == len(ids)
     assert "log_gap" not in logtail.said()
+    refused, deferred = (
+        sum(kind in each for each in expected) for kind in ("bounce_all", "deferral")
+    )
+
+    def counted() -> tuple[int | None, ...]:
+        found = statistics_of(logtail.redis.unix_url).campaign(CAMPAIGN)
+        assert found is not None
+        return found.delivered, found.deferred, found.bounces_hard
+
+    # The stream may have the last events a moment before the counters.
+    wait_until("other counts", lambda: counted() == (len(mails) - refused, deferred, refused))
