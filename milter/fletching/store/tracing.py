@@ -45,7 +45,7 @@ INDEXES = 64
 
 CAMPAIGN_BYTES, DIGEST_BYTES = 3, 4
 
-CROWDED = 4096
+CROWDED = 1024
 """Entries of a block above which a message gets no more than `MOST_LINES`."""
 
 MOST_LINES = 100
