@@ -176,7 +176,11 @@ def test_its_delivery_is_read_from_the_journal(root: CleanRoot) -> None:
     def delivered() -> object:
         return json.loads(root.run("fletching stats --json"))["campaigns"][0]["delivered"]
 
-    wait_until("it is delivered", lambda: delivered() == 1)
+    try:
+        wait_until("it is delivered", lambda: delivered() == 1)
+    except DidNotHappenError as failure:
+        log = root.run("journalctl --no-pager --lines=40 -u fletching-logtail")
+        raise DidNotHappenError(f"{failure}\n{log}") from None
     assert "ok: postfix.log: " in root.run("fletching check")
 
 
