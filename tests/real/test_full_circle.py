@@ -24,7 +24,7 @@ from sandbox.postfix import Postfix, send
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink, SunkMail
-from tests.stores import open_store
+from tests.stores import open_store, statistics_of
 
 from .fletching import Fletching
 from .mails import NEWSLETTER, SENDER
@@ -158,6 +158,14 @@ def test_each_recipient_has_its_events_once(
         "unsubscribes": tenth,
     }
     assert {name: campaign[name] for name in expected} == expected
+
+    failures = statistics_of(redis.unix_url).failures(campaign["campaign"])
+    assert {each.words: (each.bounced, each.deferred) for each in failures} == {
+        "550 5.1.1 <address>: no such user here": (tenth, 0),
+        "550 5.1.1 no mailbox <address>": (tenth, 0),
+        "452 4.2.2 over quota <address>": (tenth, 0),
+        "451 4.2.1 <address>: try again later": (0, tenth),
+    }
 
     suppressed = {
         audience.shown(number).lower(): SUPPRESSED[number % 10]
