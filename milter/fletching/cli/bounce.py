@@ -30,7 +30,13 @@ def bounce() -> None:
 
 
 @bounce.command("read")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument(
+    "files",
+    metavar="FILE",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+)
 @click.option("--json", "wants_json", is_flag=True, help="Print one JSON object a line.")
 @configured
 @click.pass_context

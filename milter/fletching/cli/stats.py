@@ -52,7 +52,7 @@ def stats(
     wants_json: bool,
     wants_csv: bool,
 ) -> None:
-    """Show messages sent, delivered and bounced, opens, clicks, unsubscribes and complaints.
+    """Show deliveries, bounces, opens, clicks and complaints.
 
     Shows the newest 20 campaigns, or all of them with --all, --json or --csv. With CAMPAIGN, a
     campaign id or a SendID (which selects its newest campaign), shows that campaign's links, hours,
