@@ -251,6 +251,27 @@ def test_odd_address_of_an_obscured_recipient_is_replaced_as_a_whole() -> None:
         assert without_addresses(f"to <{odd.upper()}> ", odd, "x@y") == "to <x@y> "
 
 
+ODD_LOCAL_PARTS = {
+    "quotes left out": ('"real name"@example.net', "no Real Name here"),
+    "quotes of the address left out": ('"real name"@example.net', "no real name@example.net here"),
+    "quoted pair as its character": (r'"real\"name"@example.net', 'no real"name here'),
+    "detail left out": ("real+news@example.net", "no Real here"),
+    "detail": ("real+news@example.net", "no real+news here"),
+}
+
+
+@for_every(ODD_LOCAL_PARTS)
+def test_odd_local_part_of_an_obscured_recipient_is_replaced(email: str, text: str) -> None:
+    assert without_addresses(text, email, "h4sh") == "no h4sh here"
+
+
+def test_local_part_before_forwarding_is_replaced() -> None:
+    failure = replace(UNKNOWN, text="no mailbox Real.Name here")
+    recipient = ReturnedRecipient("alias@host.test", failure, original="real.name@example.net")
+    (event,) = events_of(mail(Kind.BOUNCE, recipient), OBSCURED, MOMENT)
+    assert event.details["bounce_text"] == "no mailbox h4sh@obscured.test here"
+
+
 @pytest.mark.parametrize("text", ["a" * 200_000, "a@" * 100_000, "@" * 200_000, "a " * 100_000])
 def test_long_text_takes_linear_time(text: str) -> None:
     recipient = ReturnedRecipient("r@elsewhere.test", replace(UNKNOWN, text=text))

@@ -52,6 +52,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{40,}")
 # Begins where no other address could begin earlier, so that no character is read twice.
 _NOT_IN = r"\s<>()\[\],;:\"'@"
 _ADDRESS = re.compile(rf"(?<![^{_NOT_IN}])[^{_NOT_IN}]+@[^{_NOT_IN}]+")
+_QUOTED_PAIR = re.compile(r"\\(.)")
 _IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _UNKNOWN = Facts("", 0, "", "", "", "", "", "", 0)
 _NO_FAILURE = Failure(BounceType.OTHER, Reason.OTHER)
@@ -212,7 +213,8 @@ def _bounce(
     failure = recipient.failure or _NO_FAILURE
     text = failure.text
     if facts is not None and recipient.email.lower() != facts.email.lower():
-        text = without_addresses(text, recipient.email, facts.email)
+        for address in dict.fromkeys((recipient.email, recipient.original)):
+            text = without_addresses(text, address, facts.email)
     details: dict[str, Value] = {
         "bounce_type": failure.type.value,
         "bounce_code": failure.code,
@@ -241,12 +243,19 @@ def _complaint(
 
 def without_addresses(text: str, email: str, instead: str) -> str:
     """A text of a server in which ``instead`` replaces every address, and the local part of
-    ``email``.
+    ``email``, with or without quotes and the detail of a subaddress.
 
     The recipient may be obscured: then no event may contain the real address, in whatever case.
     """
-    text = _ADDRESS.sub(lambda found: instead, _without(text, email, instead))
-    return _without(text, email.rpartition("@")[0], instead)
+    local, at, domain = email.rpartition("@")
+    bare = _QUOTED_PAIR.sub(r"\1", local[1:-1]) if local.startswith('"') else local
+    # A server may leave out the quotes, or the detail of a subaddress (RFC 5233).
+    for word in dict.fromkeys((email, f"{bare}{at}{domain}")):
+        text = _without(text, word, instead)
+    text = _ADDRESS.sub(lambda found: instead, text)
+    for word in dict.fromkeys((local, bare, bare.partition("+")[0])):
+        text = _without(text, word, instead)
+    return text
 
 
 def _without(text: str, word: str, instead: str) -> str:
