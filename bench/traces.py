@@ -21,7 +21,7 @@ from fletching.events import DELIVERY, Event
 from fletching.numbering import campaign_id
 from fletching.store.connection import Store
 from fletching.store.events import EventLog
-from fletching.store.tracing import AcceptedTraces
+from fletching.store.write_traces import AcceptedTraces
 from fletching.store.writing import EventBatch, JournalLine
 from fletching.tokens import Facts
 from fletching.traces import Accepted

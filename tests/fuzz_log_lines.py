@@ -12,7 +12,7 @@ import sys
 import time
 from datetime import datetime
 
-from fletching.daemons.logtail.deliveries import Reading, Walk
+from fletching.daemons.logtail.deliveries import Walk, WalkSettings
 from fletching.daemons.logtail.memory import InQueue
 from fletching.postfix.logline import parse, seconds_of
 from fletching.tokens import Facts
@@ -92,7 +92,7 @@ def read(line: bytes) -> float:
 
 def events_of(texts: list[str], known: dict[str, InQueue]) -> int:
     facts = {(CAMPAIGN, 1): Facts(CAMPAIGN, 1, "News", "1", "t100", "", "h4sh", "a", 0)}
-    walk = Walk(placed(texts), Reading(KEYS, "mx1"))
+    walk = Walk(placed(texts), WalkSettings(KEYS, "mx1"))
     found = walk.go(known, set(), facts, _NOW)
     known.clear()
     known |= {id: each for id, each in walk.queue.items() if each is not None}

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 
 from fletching.returning.reading import read
-from fletching.returning.returned import Kind
+from fletching.returning.returned import MailKind
 
 from tests.test_reading import COMPLAINTS, NOTICES, REPORTS
 
@@ -59,7 +59,7 @@ def mails(count: int, seed: int) -> Iterator[bytes]:
 
 
 def main(count: int, seed: int) -> int:
-    kinds = dict.fromkeys(Kind, 0)
+    kinds = dict.fromkeys(MailKind, 0)
     failures = slowest = 0
     began = time.process_time()
     for raw in mails(count, seed):

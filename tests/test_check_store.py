@@ -25,9 +25,9 @@ from fletching.store.find_traces import Traces
 from fletching.store.lease import Lease
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression
-from fletching.store.tracing import AcceptedTraces
 from fletching.store.trial import ahead, refused, server, version
 from fletching.store.warnings import Warnings
+from fletching.store.write_traces import AcceptedTraces
 from fletching.traces import Accepted
 
 from sandbox.processes import program, wait_until

@@ -20,7 +20,7 @@ from fletching.destinations.answers import (
     Verdict,
 )
 from fletching.destinations.formats.greenarrow import FORM
-from fletching.destinations.formats.post import Moment
+from fletching.destinations.formats.post import Signing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -180,7 +180,7 @@ def test_text_that_is_not_an_event_raises(text: str) -> None:
 
 
 def form(fields: Mapping[str, Any]) -> bytes:
-    post = FORM.post([fields], Moment(0))
+    post = FORM.post([fields], Signing(0))
     assert post is not None
     return post.body
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from fletching.daemons.logtail.deliveries import Reading, Walk
+from fletching.daemons.logtail.deliveries import Walk, WalkSettings
 from fletching.daemons.logtail.memory import InQueue
 from fletching.events import Event
 from fletching.returning.rules import compiled
@@ -28,7 +28,7 @@ class Host:
     """A host whose log is read in batches."""
 
     facts: Facts = FACTS
-    reading: Reading = field(default_factory=lambda: Reading(KEYS, "mx1"))
+    reading: WalkSettings = field(default_factory=lambda: WalkSettings(KEYS, "mx1"))
     queue: dict[str, InQueue] = field(default_factory=dict)
     arrived: set[str] = field(default_factory=set)
     claims: list[Claim] = field(default_factory=list)
@@ -185,7 +185,7 @@ def test_rule_of_the_admin_decides() -> None:
         reason: str = "policy"
         type: str | None = "soft"
 
-    host = Host(reading=Reading(KEYS, "mx1", compiled([Rule()])))
+    host = Host(reading=WalkSettings(KEYS, "mx1", compiled([Rule()])))
     bounce = host.read(MAIL.active(), MAIL.bounced())[1]
     assert bounce.details["bounce_reason"] == "policy"
     assert bounce.details["bounce_type"] == "s"

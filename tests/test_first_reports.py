@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from fletching.daemons.lmtp.first_reports import FirstReports, Log
+from fletching.daemons.lmtp.first_reports import ClaimSettings, FirstReports
 from fletching.returning.reading import read
 from fletching.returning.returned import (
     BounceType,
     Failure,
-    Kind,
+    MailKind,
     Reason,
     ReturnedMail,
     ReturnedRecipient,
@@ -28,7 +28,7 @@ CAMPAIGN, QUEUE_ID = "a" * 12, "4jdT9k65NzzCXPg"
 MESSAGE = CAMPAIGN, 7
 FAILURE = Failure(BounceType.HARD, Reason.USER_UNKNOWN, "5.1.1", 550, "550 5.1.1 no")
 ANN, BOB = (ReturnedRecipient(f"{name}@example.org", FAILURE) for name in ("Ann", "bob"))
-BOUNCE = ReturnedMail(Kind.BOUNCE, (ANN,), queue_id=QUEUE_ID)
+BOUNCE = ReturnedMail(MailKind.BOUNCE, (ANN,), queue_id=QUEUE_ID)
 FOR_EVER = 1e9
 
 
@@ -57,7 +57,7 @@ class Host:
         return asyncio.run(first.unreported(mail, MESSAGE, is_from_here=is_from_here))
 
     def reports(self, *, is_read: bool = True, patience: float = 0.3) -> FirstReports:
-        self._opened.append(FirstReports(self.claims, Log(is_read, 60), patience))
+        self._opened.append(FirstReports(self.claims, ClaimSettings(is_read, 60), patience))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ def test_message_of_another_number_is_another_failure(host: Host) -> None:
 DELAYED = ReturnedRecipient("late@example.org", FAILURE, is_delayed=True)
 OTHERS: Sequence[ReturnedMail] = [
     replace(BOUNCE, queue_id=""),
-    replace(BOUNCE, kind=Kind.DELAYED),
+    replace(BOUNCE, kind=MailKind.DELAYED),
     replace(BOUNCE, recipients=()),
     replace(BOUNCE, recipients=(DELAYED,)),
 ]

@@ -29,7 +29,7 @@ from django.test import RequestFactory
 from fletching import events
 from fletching.config.sections import Destination
 from fletching.destinations.answers import ARRIVED, Answer, Verdict
-from fletching.destinations.formats.post import Moment
+from fletching.destinations.formats.post import Signing
 from fletching.destinations.formats.table import FORMATS
 from fletching.destinations.open import open_destination
 from fletching.destinations.webhook import Webhook
@@ -397,7 +397,7 @@ def test_mailwizz_takes_bounces_complaints_and_unsubscribes(tmp_path: Path) -> N
 def objects(format: str, *happened: Event) -> Iterator[Any]:
     """The bodies of the requests."""
     for each in happened:
-        post = FORMATS[format].post([each.fields()], Moment(1, SECRET.encode()))
+        post = FORMATS[format].post([each.fields()], Signing(1, SECRET.encode()))
         if post is not None:
             yield json.loads(post.body)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from fletching.returning.reading import read
-from fletching.returning.returned import BounceType, Kind, ReturnedMail, ReturnedRecipient
+from fletching.returning.returned import BounceType, MailKind, ReturnedMail, ReturnedRecipient
 from flufl.bounce import all_failures
 
 from tests.corpora import flufl_bounces
@@ -183,22 +183,22 @@ def test_complaints_are_complaints_and_no_other_report_is(compared: list[Compare
     assert len(reports) > 10
     for each in reports:
         is_complaint = each.expected["feedbacktype"] in COMPLAINTS
-        assert (each.mail.kind is Kind.COMPLAINT) == is_complaint, each.file
+        assert (each.mail.kind is MailKind.COMPLAINT) == is_complaint, each.file
 
 
 def test_delivered_is_delivered(compared: list[Compared]) -> None:
     delivered = [each for each in compared if each.expected["reason"] == "delivered"]
     assert delivered
-    assert {each.mail.kind for each in delivered} == {Kind.DELIVERED}
+    assert {each.mail.kind for each in delivered} == {MailKind.DELIVERED}
 
 
 def test_automatic_replies_and_letters_are_no_bounces() -> None:
     answers = [file for file in expected() if file.startswith("rfc3834-")]
     assert {read((CORPUS / "mail" / file).read_bytes()).kind for file in answers} == {
-        Kind.AUTO_REPLY
+        MailKind.AUTO_REPLY
     }
     letters = sorted((CORPUS / "not").iterdir())
-    assert {read(file.read_bytes()).kind for file in letters} == {Kind.NONE}
+    assert {read(file.read_bytes()).kind for file in letters} == {MailKind.NONE}
 
 
 # Names without a domain; the other program knows the domains of the one site that wrote so.

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from fletching.returning.reading import read
-from fletching.returning.returned import BounceType, Kind, Reason
+from fletching.returning.returned import BounceType, MailKind, Reason
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @settings(max_examples=150)
 def test_any_mutation_is_read(seed: bytes, number: int) -> None:
     found = read(mutated(seed, random.Random(number)))
-    assert found.kind in Kind
+    assert found.kind in MailKind
     for each in found.recipients:
         assert "\n" not in each.email + each.original
         if each.failure:

@@ -21,9 +21,9 @@ from fletching.store.events import EventLog
 from fletching.store.lease import Lease
 from fletching.store.sent import Sent
 from fletching.store.touches import Touches
-from fletching.store.tracing import AcceptedTraces
 from fletching.store.trial import acl
 from fletching.store.warnings import Warnings
+from fletching.store.write_traces import AcceptedTraces
 from fletching.store.writing import EventBatch, JournalLine
 from fletching.tokens import Facts
 from fletching.traces import Accepted

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fletching import events
 from fletching.numbering import campaign_id
-from fletching.store import keys, trace_texts, tracing
+from fletching.store import keys, trace_texts, write_traces
 from fletching.store.events import EventLog
 from fletching.store.find_traces import Traces
-from fletching.store.tracing import AcceptedTraces
+from fletching.store.write_traces import AcceptedTraces
 from fletching.tokens import Facts
 from fletching.traces import ACCEPTED, Accepted
 
@@ -134,7 +134,7 @@ def test_mail_to_several_recipients_is_found_by_each(site: Site) -> None:
 
 def test_digest_that_another_name_has_is_no_match(site: Site, monkeypatch: Any) -> None:
     site.accepted()
-    digest = tracing.name_digest(RECIPIENT)
+    digest = write_traces.name_digest(RECIPIENT)
     monkeypatch.setattr("fletching.store.find_traces.name_digest", lambda name: digest)
     assert site.find("another@example.org") == []
     assert len(site.find(RECIPIENT)) == 1
@@ -178,11 +178,11 @@ def test_lost_common_texts_are_written_again(site: Site) -> None:
 
 def test_message_with_too_many_events_leaves_room_for_others(site: Site, store: Stores) -> None:
     facts, other = site.accepted("4F01"), site.accepted("4F02")
-    for start in range(0, tracing.CROWDED // 2 + 1000, 500):
+    for start in range(0, write_traces.CROWDED // 2 + 1000, 500):
         site.write([site.event(facts, events.OPEN, start + at) for at in range(500)], start + 1)
     site.write([site.event(other, events.OPEN)], 10_000)
     block = kept(store, "trace")
-    assert store.look.llen(block[0]) in (tracing.CROWDED + 2, tracing.CROWDED + 3)
+    assert store.look.llen(block[0]) in (write_traces.CROWDED + 2, write_traces.CROWDED + 3)
     assert site.of(other) == [ACCEPTED, events.OPEN]
 
 
@@ -231,6 +231,6 @@ def test_without_trace_memory_nothing_is_kept(store: Stores) -> None:
 def test_mails_wait_while_redis_is_away(store: Stores) -> None:
     nowhere = AcceptedTraces(open_store("unix:///no/such/socket"), WEEK)
     nowhere.add(Accepted(campaign_id(NOW, b"1234"), 1, NOW, "4F1A", ""))
-    for _ in range(tracing._MOST_ATTEMPTS - 1):
+    for _ in range(write_traces._MOST_ATTEMPTS - 1):
         assert nowhere.write()
     assert not nowhere.write()

@@ -12,7 +12,7 @@ from fletching.store.find_traces import Trace
 from fletching.tokens import Facts, Keyring, Kind, LinkKey
 from fletching.traces import ACCEPTED, Moment
 from fletching.tracing import timeline
-from fletching.tracing.search import NotFound, Search
+from fletching.tracing.search import NoTrace, Search
 
 from tests.cases import for_every
 
@@ -310,11 +310,11 @@ NOTHING: dict[str, tuple[str, str]] = {
 def test_why_nothing_is_found(text: str, why: str) -> None:
     asked = Asked()
     asked.found = []
-    with pytest.raises(NotFound) as raised:
+    with pytest.raises(NoTrace) as raised:
         search(asked).find(text, 10)
     assert str(raised.value).startswith(why)
 
 
 def test_traces_may_be_switched_off() -> None:
-    with pytest.raises(NotFound, match="trace_memory is 0"):
+    with pytest.raises(NoTrace, match="trace_memory is 0"):
         search(Asked(), 0).find("joe@example.org", 10)

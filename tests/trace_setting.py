@@ -11,7 +11,7 @@ from fletching.numbering import Question, campaign_id
 from fletching.store.campaigns import Campaigns
 from fletching.store.events import EventLog
 from fletching.store.find_traces import Trace, Traces
-from fletching.store.tracing import AcceptedTraces
+from fletching.store.write_traces import AcceptedTraces
 from fletching.store.writing import EventBatch, JournalLine
 from fletching.tokens import Facts
 from fletching.traces import Accepted

@@ -80,6 +80,10 @@ _HEAD, _SIV = 4, 16
 _TAG = re.compile(rf"[a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}}")
 
 
+MessageKey = tuple[str, int]
+"""Campaign and message number: what a tag names."""
+
+
 class TokenError(Exception):
     """This is no token of ours, or its key is not in the key file. The message says which."""
 

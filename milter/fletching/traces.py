@@ -1,7 +1,7 @@
 """The form of a trace: what is kept of the life of one message, in as few bytes as possible.
 
 Here live the lines of a trace: how an accepted mail and an event become bytes, and bytes become
-`Moment`s again. Pure: where lines are kept is in `store/tracing.py`, what a person reads is in
+`Moment`s again. Pure: where lines are kept is in `store/write_traces.py`, what a person reads is in
 `timeline.py`.
 
 A line has a head and a content:
@@ -146,7 +146,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TraceLine:
     """A line that was read, with references that are not resolved yet."""
 
     number: int
@@ -206,7 +206,7 @@ def event_line(event: Event, encode: Encode) -> HeadAndContent | None:
     return _head(type, facts.campaign, facts.number, seconds) + mark, _joined(texts)
 
 
-def read(entries: Iterable[bytes], campaign: str, block: int) -> Iterator[Line]:
+def read(entries: Iterable[bytes], campaign: str, block: int) -> Iterator[TraceLine]:
     """The lines in the entries of a block, without those of types that only a later version
     knows, and without damaged ones. A mail that was written again has one line.
     """
@@ -223,7 +223,7 @@ def read(entries: Iterable[bytes], campaign: str, block: int) -> Iterator[Line]:
             if type == ACCEPTED:
                 accepted.add(entry[0])
             if type:
-                yield Line(number, type, _opened(campaign) + since, texts)
+                yield TraceLine(number, type, _opened(campaign) + since, texts)
 
 
 def _texts(content: bytes, type: str) -> Iterator[Text]:
@@ -236,7 +236,7 @@ def _texts(content: bytes, type: str) -> Iterator[Text]:
         yield text
 
 
-def moment(line: Line, texts: Mapping[bytes, str]) -> Moment:
+def moment(line: TraceLine, texts: Mapping[bytes, str]) -> Moment:
     """What a line says. ``texts``: by reference; one that is missing has been lost."""
     found = [texts.get(text, "") if isinstance(text, bytes) else text for text in line.texts]
     details: dict[str, Value | tuple[str, ...]] = {}

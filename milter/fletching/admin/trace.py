@@ -14,7 +14,7 @@ from fletching.tracing.search import Search
 def found(config: Config, text: str, most: int) -> list[Trace]:
     """The traces that a text names, newest first.
 
-    Raises `NotFound`, NoAnswer, and KeyFileError if the link keys cannot be read.
+    Raises `NoTrace`, NoAnswer, and KeyFileError if the link keys cannot be read.
     """
     keys = Keyring(()) if config.link_keys is None else read_link_keys(config.link_keys)
     memory = config.trace_memory

@@ -48,7 +48,7 @@ def trace(config_path: Path, what: str, limit: int, wants_json: bool) -> None:
     from fletching.admin.trace import found
     from fletching.keys.secret_file import KeyFileError
     from fletching.startup import zone
-    from fletching.tracing.search import NotFound
+    from fletching.tracing.search import NoTrace
     from fletching.tracing.timeline import as_json, timeline
 
     config = load_or_fail(config_path)
@@ -57,7 +57,7 @@ def trace(config_path: Path, what: str, limit: int, wants_json: bool) -> None:
             traces = found(config, what, limit + 1)
         except KeyFileError as error:
             fail(error)
-        except NotFound as error:
+        except NoTrace as error:
             fail(error, 1)
         if wants_json:
             messages = [as_json(each) for each in traces[:limit]]

@@ -30,7 +30,7 @@ from fletching.destinations.answers import (
     retry_after,
 )
 from fletching.destinations.formats.greenarrow import ARRAY
-from fletching.destinations.formats.post import Format, Moment, Post
+from fletching.destinations.formats.post import Format, Post, Signing
 from fletching.events import rfc3339
 
 TIMEOUT = 10.0
@@ -114,7 +114,7 @@ class Webhook:
     def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
         """Sends all events of the batch in one request, those that have a counterpart there."""
         now = int(time.time())
-        post = self._format.post([event.fields for event in batch], Moment(now, self._secret))
+        post = self._format.post([event.fields for event in batch], Signing(now, self._secret))
         if post is None:
             return ARRIVED
         headers = self._headers(batch, attempt, post, now)

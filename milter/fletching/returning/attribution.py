@@ -17,16 +17,12 @@ from fletching.events import Event, Value
 from fletching.returning.returned import (
     BounceType,
     Failure,
-    Kind,
+    MailKind,
     Reason,
     ReturnedMail,
     ReturnedRecipient,
 )
-from fletching.tokens import Facts, Keyring, Token, TokenError
-from fletching.tokens import Kind as TokenKind
-
-Message = tuple[str, int]
-"""Campaign and message number."""
+from fletching.tokens import Facts, Keyring, Kind, MessageKey, Token, TokenError
 
 COMPLAINTS = frozenset({"", "abuse", "fraud"})
 """The feedback types (RFC 5965 section 7.3) by which a recipient complains. Others say that a mail
@@ -39,10 +35,8 @@ MOST_UNATTRIBUTED = 20
 """Events of a mail that is not attributed: anybody can send one that names thousands of
 addresses."""
 
-UNSUBSCRIBES = frozenset(
-    {TokenKind.LIST_UNSUBSCRIBE, TokenKind.UNSUBSCRIBE_HTML, TokenKind.UNSUBSCRIBE_TEXT}
-)
-_ANSWERS = frozenset({Kind.UNSUBSCRIBE, Kind.AUTO_REPLY, Kind.NONE})
+UNSUBSCRIBES = frozenset({Kind.LIST_UNSUBSCRIBE, Kind.UNSUBSCRIBE_HTML, Kind.UNSUBSCRIBE_TEXT})
+_ANSWERS = frozenset({MailKind.UNSUBSCRIBE, MailKind.AUTO_REPLY, MailKind.NONE})
 
 # A tag ends the local part; `route_by: sender` adds a suffix. Whatever character was configured as
 # the delimiter when the mail was sent, it is none of base32. A forwarder may have put the whole
@@ -71,7 +65,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class EventOrigin:
     """When and where a mail came.
 
     ``milliseconds``: unix time. ``entropy``: gives 10 bytes for the event id of the recipient with
@@ -90,7 +84,7 @@ class Attribution:
     ``facts`` are None if they have to be looked up.
     """
 
-    message: Message | None = None
+    message: MessageKey | None = None
     facts: Facts | None = None
 
 
@@ -108,7 +102,7 @@ def attribution(arrival: Arrival, keys: Keyring) -> Attribution:
     return Attribution(named, facts)
 
 
-def tagged(arrival: Arrival, keys: Keyring) -> Message | None:
+def tagged(arrival: Arrival, keys: Keyring) -> MessageKey | None:
     """The message that a VERP tag names; None without a valid tag."""
     for address in (*arrival.recipients, *arrival.mail.return_paths):
         if (message := message_of(address, keys)) is not None:
@@ -116,7 +110,7 @@ def tagged(arrival: Arrival, keys: Keyring) -> Message | None:
     return None
 
 
-def message_of(address: str, keys: Keyring) -> Message | None:
+def message_of(address: str, keys: Keyring) -> MessageKey | None:
     """The message whose return path an address is; None if it has no valid tag."""
     found = _TAG.search(address.rpartition("@")[0].strip('"'))
     if found is None:
@@ -133,7 +127,7 @@ def mailer_info(arrival: Arrival, keys: Keyring) -> Facts | None:
         token = keys.open("".join(arrival.mail.mailer_info.split()))
     except TokenError:
         return None
-    return token.facts if token.kind is TokenKind.MAILER_INFO else None
+    return token.facts if token.kind is Kind.MAILER_INFO else None
 
 
 def unsubscribe(arrival: Arrival, keys: Keyring) -> Facts | None:
@@ -152,16 +146,16 @@ def unsubscribe(arrival: Arrival, keys: Keyring) -> Facts | None:
     return None
 
 
-def unsubscribed(facts: Facts, moment: Moment) -> Event:
+def unsubscribed(facts: Facts, origin: EventOrigin) -> Event:
     """The event of a mailed unsubscribe."""
-    return _event(events.UNSUBSCRIBE, facts, moment, 0, {"click_url": ""})
+    return _event(events.UNSUBSCRIBE, facts, origin, 0, {"click_url": ""})
 
 
 def has_events(mail: ReturnedMail) -> bool:
     """Whether a mail, by its kind, is about a message that came back or was complained about."""
-    if mail.kind is Kind.COMPLAINT:
+    if mail.kind is MailKind.COMPLAINT:
         return mail.feedback_type in COMPLAINTS
-    return mail.kind is Kind.BOUNCE
+    return mail.kind is MailKind.BOUNCE
 
 
 def is_unexplained(mail: ReturnedMail) -> bool:
@@ -170,18 +164,18 @@ def is_unexplained(mail: ReturnedMail) -> bool:
     Automatic replies, notices of delay and of delivery, and feedback that is no complaint are
     understood.
     """
-    is_other_feedback = bool(mail.feedback_type) and mail.kind is Kind.NONE
-    is_answer = mail.kind in (Kind.UNSUBSCRIBE, Kind.NONE)
+    is_other_feedback = bool(mail.feedback_type) and mail.kind is MailKind.NONE
+    is_answer = mail.kind in (MailKind.UNSUBSCRIBE, MailKind.NONE)
     return has_events(mail) or (is_answer and not is_other_feedback)
 
 
-def known_only_as(message: Message) -> Facts:
+def known_only_as(message: MessageKey) -> Facts:
     """The facts of a message of ours whose campaign Redis no longer has."""
     campaign, number = message
     return replace(_UNKNOWN, campaign=campaign, number=number)
 
 
-def events_of(mail: ReturnedMail, facts: Facts | None, moment: Moment) -> list[Event]:
+def events_of(mail: ReturnedMail, facts: Facts | None, origin: EventOrigin) -> list[Event]:
     """The events of a bounce or a complaint; none for other mail.
 
     ``facts``: those of our message; None if the mail is not attributed. A message of ours to one
@@ -191,9 +185,9 @@ def events_of(mail: ReturnedMail, facts: Facts | None, moment: Moment) -> list[E
     if not has_events(mail):
         return []
     found = enumerate(_of_message(mail, facts))
-    if mail.kind is Kind.BOUNCE:
-        return [_bounce(recipient, facts, moment, number) for number, recipient in found]
-    return [_complaint(mail, recipient, facts, moment, number) for number, recipient in found]
+    if mail.kind is MailKind.BOUNCE:
+        return [_bounce(recipient, facts, origin, number) for number, recipient in found]
+    return [_complaint(mail, recipient, facts, origin, number) for number, recipient in found]
 
 
 def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRecipient]:
@@ -208,7 +202,7 @@ def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRec
 
 
 def _bounce(
-    recipient: ReturnedRecipient, facts: Facts | None, moment: Moment, number: int
+    recipient: ReturnedRecipient, facts: Facts | None, origin: EventOrigin, number: int
 ) -> Event:
     failure = recipient.failure or _NO_FAILURE
     text = failure.text
@@ -224,21 +218,21 @@ def _bounce(
         "synchronous": False,
         "attributed": facts is not None,
     }
-    return _event(events.BOUNCE, facts or _named(recipient), moment, number, details)
+    return _event(events.BOUNCE, facts or _named(recipient), origin, number, details)
 
 
 def _complaint(
     mail: ReturnedMail,
     recipient: ReturnedRecipient,
     facts: Facts | None,
-    moment: Moment,
+    origin: EventOrigin,
     number: int,
 ) -> Event:
     details: dict[str, Value] = {
         "feedback_type": mail.feedback_type,
         "attributed": facts is not None,
     }
-    return _event(events.COMPLAINT, facts or _named(recipient), moment, number, details)
+    return _event(events.COMPLAINT, facts or _named(recipient), origin, number, details)
 
 
 def without_addresses(text: str, email: str, instead: str) -> str:
@@ -294,10 +288,10 @@ def _named(recipient: ReturnedRecipient) -> Facts:
 
 
 def _event(
-    type: str, facts: Facts, moment: Moment, number: int, details: Mapping[str, Value]
+    type: str, facts: Facts, origin: EventOrigin, number: int, details: Mapping[str, Value]
 ) -> Event:
-    id = events.unique_id(moment.milliseconds, moment.entropy(number))
-    return Event(type, moment.milliseconds, id, moment.server_id, facts, details)
+    id = events.unique_id(origin.milliseconds, origin.entropy(number))
+    return Event(type, origin.milliseconds, id, origin.server_id, facts, details)
 
 
 def _opened(token: str, keys: Keyring) -> Token | None:

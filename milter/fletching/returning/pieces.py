@@ -60,7 +60,7 @@ _HIDDEN = re.compile(r"<(style|script|title)\b[^>]{0,200}>[^<]{0,20000}", re.IGN
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class MailPieces:
     """What a returned mail consists of. All texts have LF line ends and no CR.
 
     ``notice``: what people read, without the returned message. ``reports``: the fields of delivery
@@ -76,7 +76,7 @@ class Pieces:
     enclosed: bytes
 
 
-def pieces(message: Message) -> Pieces:
+def pieces(message: Message) -> MailPieces:
     """The pieces of a mail."""
     parts = [part for part in mime.parts(message) if not part.forwarded]
     leaves = [part for part in parts if not part.container or part.content_type in _RETURNED]
@@ -104,7 +104,7 @@ def pieces(message: Message) -> Pieces:
     if feedback is None:
         feedback = _loose_feedback(message, notices)
     notice, rest = _cut("\n\n".join(notices)[:LONGEST_NOTICE])
-    return Pieces(
+    return MailPieces(
         notice,
         tuple(reports),
         feedback,

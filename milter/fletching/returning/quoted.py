@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from fletching.returning import feedback, status_reports
-from fletching.returning.pieces import Pieces
+from fletching.returning.pieces import MailPieces
 
 MOST = 20
 """Addresses that may be the envelope sender."""
@@ -32,7 +32,7 @@ _ADDRESS = re.compile(rf"(?<![^{_NOT_IN}])[^{_NOT_IN}]{{1,128}}@[^{_NOT_IN}]{{1,
 _TAGGED = re.compile(r"(?:^|[^a-z0-9])[a-z2-7]{21,32}(?:-[a-z2-7]{4})?$", re.IGNORECASE)
 
 
-def mailer_info(found: Pieces) -> str:
+def mailer_info(found: MailPieces) -> str:
     """The value of X-Mailer-Info in the returned message; empty without one."""
     for text in (found.returned, found.notice):
         if info := _MAILER_INFO.search(text):
@@ -40,7 +40,7 @@ def mailer_info(found: Pieces) -> str:
     return ""
 
 
-def return_paths(found: Pieces) -> tuple[str, ...]:
+def return_paths(found: MailPieces) -> tuple[str, ...]:
     """The addresses that may be the envelope sender of the returned message.
 
     First those that are named as such, then any that have the form of one with a tag.

@@ -16,11 +16,11 @@ from fletching.mail.message import Message, addresses, parse
 from fletching.returning import evidence, feedback, sns_reports, status_reports
 from fletching.returning.classify import LONGEST, Rule, bounce_type, classify_first
 from fletching.returning.notices import Notice, command_in, notices, said
-from fletching.returning.pieces import Pieces, pieces
+from fletching.returning.pieces import MailPieces, pieces
 from fletching.returning.quoted import mailer_info, return_paths
 from fletching.returning.returned import (
     Failure,
-    Kind,
+    MailKind,
     Reason,
     ReturnedMail,
     ReturnedRecipient,
@@ -28,20 +28,20 @@ from fletching.returning.returned import (
 from fletching.returning.status_reports import Report
 
 _KINDS = {
-    "failed": Kind.BOUNCE,
-    "delayed": Kind.DELAYED,
-    "delivered": Kind.DELIVERED,
-    "relayed": Kind.DELIVERED,
-    "expanded": Kind.DELIVERED,
+    "failed": MailKind.BOUNCE,
+    "delayed": MailKind.DELAYED,
+    "delivered": MailKind.DELIVERED,
+    "relayed": MailKind.DELIVERED,
+    "expanded": MailKind.DELIVERED,
 }
 # RFC 5965 section 7.3. The other types report on authentication, or that a mail was not spam.
 _FEEDBACK = {
-    "": Kind.COMPLAINT,
-    "abuse": Kind.COMPLAINT,
-    "fraud": Kind.COMPLAINT,
-    "opt-out": Kind.UNSUBSCRIBE,
+    "": MailKind.COMPLAINT,
+    "abuse": MailKind.COMPLAINT,
+    "fraud": MailKind.COMPLAINT,
+    "opt-out": MailKind.UNSUBSCRIBE,
 }
-_GRAVEST = (Kind.BOUNCE, Kind.DELAYED, Kind.DELIVERED)
+_GRAVEST = (MailKind.BOUNCE, MailKind.DELAYED, MailKind.DELIVERED)
 # What fails for a while is reported by mail only when its time is over.
 _TIMED_OUT = re.compile(
     r"timed? ?out|not respond|did not accept our requests|not reachable", re.IGNORECASE
@@ -65,7 +65,7 @@ def read(raw: bytes, rules: Iterable[Rule] = ()) -> ReturnedMail:
     )
 
 
-_ANSWERS = (Kind.UNSUBSCRIBE, Kind.AUTO_REPLY, Kind.NONE)
+_ANSWERS = (MailKind.UNSUBSCRIBE, MailKind.AUTO_REPLY, MailKind.NONE)
 
 
 def _shown(recipient: ReturnedRecipient) -> ReturnedRecipient:
@@ -75,7 +75,7 @@ def _shown(recipient: ReturnedRecipient) -> ReturnedRecipient:
     return replace(recipient, email="", original="")
 
 
-def _opened(message: Message) -> tuple[Message, Pieces]:
+def _opened(message: Message) -> tuple[Message, MailPieces]:
     """The mail and its pieces; those of the bounce in it, if it only forwards one."""
     found = pieces(message)
     names_none = not found.reports and found.feedback is None and found.enclosed
@@ -86,7 +86,7 @@ def _opened(message: Message) -> tuple[Message, Pieces]:
     return message, found
 
 
-def _read(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMail:
+def _read(message: Message, found: MailPieces, rules: Sequence[Rule]) -> ReturnedMail:
     if found.feedback is not None or evidence.is_complaint(message, found.returned):
         return _complaint(found)
     all_reports = (each for text in found.reports for each in status_reports.reports(text))
@@ -96,25 +96,25 @@ def _read(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMai
     if reported:
         return _notification(message, found, reported, rules)
     if evidence.is_unsubscribe(message):
-        return ReturnedMail(Kind.UNSUBSCRIBE, _sender(message))
+        return ReturnedMail(MailKind.UNSUBSCRIBE, _sender(message))
     returns = found.reports or evidence.returns(found.notice, found.returned)
     if returns or evidence.is_bounce(message, found.notice):
         return _bounce(message, found, rules)
     if evidence.is_auto_reply(message):
-        return ReturnedMail(Kind.AUTO_REPLY)
-    return ReturnedMail(Kind.NONE)
+        return ReturnedMail(MailKind.AUTO_REPLY)
+    return ReturnedMail(MailKind.NONE)
 
 
-def _complaint(found: Pieces) -> ReturnedMail:
+def _complaint(found: MailPieces) -> ReturnedMail:
     report = found.feedback or ""
     type_ = feedback.type_of(report)
     named = feedback.recipients(report, found.returned)
     recipients = tuple(ReturnedRecipient(email) for email in named)
-    return ReturnedMail(_FEEDBACK.get(type_, Kind.NONE), recipients, type_)
+    return ReturnedMail(_FEEDBACK.get(type_, MailKind.NONE), recipients, type_)
 
 
 def _notification(
-    message: Message, found: Pieces, reported: Sequence[Report], rules: Sequence[Rule]
+    message: Message, found: MailPieces, reported: Sequence[Report], rules: Sequence[Rule]
 ) -> ReturnedMail:
     known = [each.email for each in reported if each.email]
     spoken = {each.email.lower(): each for each in notices(found.notice, known, _own(message))}
@@ -136,7 +136,7 @@ def _reported(
 ) -> ReturnedRecipient:
     email = report.email or (notice.email if notice else "")
     kind = _kind(report)
-    if kind is Kind.DELIVERED:
+    if kind is MailKind.DELIVERED:
         return ReturnedRecipient(email, original=report.original)
     texts = [report.diagnostic, *(notice.texts if notice else ())]
     if notice is None:
@@ -144,15 +144,15 @@ def _reported(
     command = command_in(report.diagnostic) or (notice.command if notice else "")
     failure = _failure(report.status, texts, rules, command)
     original = report.original or (notice.original if notice else "")
-    return ReturnedRecipient(email, failure, kind is Kind.DELAYED, original)
+    return ReturnedRecipient(email, failure, kind is MailKind.DELAYED, original)
 
 
-def _kind(report: Report) -> Kind:
-    by_status = Kind.DELIVERED if report.status.startswith("2") else Kind.BOUNCE
+def _kind(report: Report) -> MailKind:
+    by_status = MailKind.DELIVERED if report.status.startswith("2") else MailKind.BOUNCE
     return _KINDS.get(report.action, by_status)
 
 
-def _bounce(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedMail:
+def _bounce(message: Message, found: MailPieces, rules: Sequence[Rule]) -> ReturnedMail:
     """A bounce without a report for programs."""
     spoken = _unreported(message, found)
     is_delayed = evidence.is_delay(message, found.notice)
@@ -169,12 +169,12 @@ def _bounce(message: Message, found: Pieces, rules: Sequence[Rule]) -> ReturnedM
         text = " ".join(found.notice.split())
         failure = _failure("", [said(text), text], rules, command_in(text))
         if failure.reason is Reason.OTHER and not found.returned:
-            return ReturnedMail(Kind.NONE)
+            return ReturnedMail(MailKind.NONE)
         recipients = (ReturnedRecipient("", failure, is_delayed),)
-    return ReturnedMail(Kind.DELAYED if is_delayed else Kind.BOUNCE, recipients)
+    return ReturnedMail(MailKind.DELAYED if is_delayed else MailKind.BOUNCE, recipients)
 
 
-def _unreported(message: Message, found: Pieces) -> list[Notice]:
+def _unreported(message: Message, found: MailPieces) -> list[Notice]:
     """What is said about each address, where no report names them."""
     own = _own(message)
     known = evidence.failed_recipients(message)

@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass, field
 
 
-class Kind(enum.StrEnum):
+class MailKind(enum.StrEnum):
     """What a returned mail is."""
 
     BOUNCE = "bounce"
@@ -101,7 +101,7 @@ class ReturnedMail:
     queue of the Postfix that gave it up; empty if it was not Postfix.
     """
 
-    kind: Kind
+    kind: MailKind
     recipients: tuple[ReturnedRecipient, ...] = ()
     feedback_type: str = ""
     mailer_info: str = ""

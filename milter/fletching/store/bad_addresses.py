@@ -20,7 +20,7 @@ from fletching.store.connection import Store
 from fletching.store.script import Script
 from fletching.store.sending import answers
 from fletching.store.suppression import REASONS, SuppressedAddress, Suppression, source
-from fletching.store.tracing import EventTraces
+from fletching.store.write_traces import EventTraces
 from fletching.store.writing import EventBatch, JournalLine, Write
 from fletching.tokens import Facts
 
@@ -40,7 +40,7 @@ ThresholdsOf = Callable[[str], Bounces]
 """By Mail Class: how many bounces make an address bad, such as `Config.bounces_of`."""
 
 
-class Failures:
+class FailureCounts:
     """Makes the writes that count the failures of addresses."""
 
     def __init__(self, thresholds: ThresholdsOf) -> None:

@@ -19,8 +19,8 @@ from fletching.store import keys
 from fletching.store.connection import Store
 from fletching.store.script import Script
 
-Report = Literal["log", "mail"]
-"""What reports failures."""
+Reporter = Literal["log", "mail"]
+"""What reports a failure: Postfix's log, or a returned mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class BounceClaims:
         self._store = store
         self._script = Script("claim.lua")
 
-    def claim(self, report: Report, claims: Sequence[Claim], kept: int) -> list[bool]:
+    def claim(self, report: Reporter, claims: Sequence[Claim], kept: int) -> list[bool]:
         """Claims failures for a report; whether each is its own now. Raises StoreUnavailable.
 
         A report that claims a failure again has it still. ``kept``: seconds for which the claims of

@@ -14,10 +14,7 @@ from fletching.numbering import RECIPIENTS
 from fletching.store import keys
 from fletching.store.campaigns import RECORDS_PER_KEY
 from fletching.store.connection import Store
-from fletching.tokens import Facts
-
-Message = tuple[str, int]
-"""Campaign and message number."""
+from fletching.tokens import Facts, MessageKey
 
 
 class BounceRecords:
@@ -26,7 +23,7 @@ class BounceRecords:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def facts(self, messages: Collection[Message]) -> dict[Message, Facts]:
+    def facts(self, messages: Collection[MessageKey]) -> dict[MessageKey, Facts]:
         """The facts of messages, by message, in one round trip. Raises StoreUnavailable.
 
         A message whose campaign Redis no longer has is missing. Facts without a record (it has
@@ -55,7 +52,7 @@ class BounceRecords:
                 found[campaign, number] = _facts(campaign, number, mail_class, instance_id, record)
         return found
 
-    def recipients(self, messages: Collection[Message]) -> dict[Message, frozenset[str]]:
+    def recipients(self, messages: Collection[MessageKey]) -> dict[MessageKey, frozenset[str]]:
         """The recipients of mails to several that may be named, in lower case; those of other
         mails are missing. Raises StoreUnavailable.
         """

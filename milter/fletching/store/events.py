@@ -28,13 +28,13 @@ from redis.exceptions import ResponseError
 from fletching import log
 from fletching.events import Event
 from fletching.store import keys
-from fletching.store.bad_addresses import Failures, ThresholdsOf
+from fletching.store.bad_addresses import FailureCounts, ThresholdsOf
 from fletching.store.connection import TROUBLE, Store, StoreUnavailable
 from fletching.store.counting import Counting
 from fletching.store.script import Script
 from fletching.store.sending import SilentNodes, answers
 from fletching.store.suppression import Suppression
-from fletching.store.tracing import EventTraces
+from fletching.store.write_traces import EventTraces
 from fletching.store.writing import (
     EventBatch,
     JournalLine,
@@ -94,7 +94,7 @@ class EventLog:
         ``thresholds``: for processes that record bounces and deliveries; None judges no address.
         """
         self._store = store
-        self._failures = Failures(thresholds) if thresholds is not None else None
+        self._failures = FailureCounts(thresholds) if thresholds is not None else None
         self.left_out = left_out
         self._append = Script("append.lua")
         self._trim = Script("trim.lua")

@@ -1,6 +1,6 @@
 """Reads traces: finds messages by a name, and what happened to each.
 
-How traces are written is in `tracing.py`; the form of their lines, in `traces.py`.
+How traces are written is in `write_traces.py`; the form of their lines, in `traces.py`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 from fletching import traces
 from fletching.encoding import read_varint
 from fletching.store import keys
-from fletching.store.bounce_records import BounceRecords, Message
+from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Store
-from fletching.store.tracing import (
+from fletching.store.write_traces import (
     CAMPAIGN_BYTES,
     DIGEST_BYTES,
     NameKind,
     campaign_mark,
     name_digest,
 )
-from fletching.tokens import Facts
-from fletching.traces import DAY, PER_BLOCK, Line, Moment
+from fletching.tokens import Facts, MessageKey
+from fletching.traces import DAY, PER_BLOCK, Moment, TraceLine
 
 AT_ONCE = 50
 """Messages that are read in one round trip."""
@@ -74,7 +74,7 @@ class Traces:
         found.sort(key=lambda each: each.moments[0].seconds, reverse=True)
         return found[:most]
 
-    def of(self, messages: Sequence[Message]) -> list[Trace]:
+    def of(self, messages: Sequence[MessageKey]) -> list[Trace]:
         """The traces of messages; without those of which nothing is kept."""
         lines = self._lines(messages)
         texts = self._texts(line for found in lines.values() for line in found)
@@ -90,11 +90,11 @@ class Traces:
             if moments[message]
         ]
 
-    def _candidates(self, name: str) -> Iterator[tuple[Message, NameKind]]:
+    def _candidates(self, name: str) -> Iterator[tuple[MessageKey, NameKind]]:
         """The messages that may have a name, each once, about newest first."""
         index, digest = name_digest(name)
         campaigns: dict[bytes, list[str]] | None = None
-        seen: set[Message] = set()
+        seen: set[MessageKey] = set()
         today = int(time.time()) // DAY
         # A day's list is kept until the last mail of the day is as old as the trace memory.
         for day in range(today + 1, today - self._keep // DAY - 3, -1):
@@ -130,7 +130,7 @@ class Traces:
             by_mark.setdefault(campaign_mark(str(id)), []).append(str(id))
         return by_mark
 
-    def _lines(self, messages: Sequence[Message]) -> dict[Message, list[Line]]:
+    def _lines(self, messages: Sequence[MessageKey]) -> dict[MessageKey, list[TraceLine]]:
         blocks = sorted({(campaign, number // PER_BLOCK) for campaign, number in messages})
 
         def ask(client: Any) -> list[list[str]]:
@@ -140,14 +140,14 @@ class Traces:
             found: list[list[str]] = pipeline.execute()
             return found
 
-        lines: dict[Message, list[Line]] = {message: [] for message in messages}
+        lines: dict[MessageKey, list[TraceLine]] = {message: [] for message in messages}
         for (campaign, block), entries in zip(blocks, self._store.ask(ask), strict=True):
             for line in traces.read(map(_bytes, entries), campaign, block):
                 if (campaign, line.number) in lines:
                     lines[campaign, line.number].append(line)
         return lines
 
-    def _texts(self, lines: Iterable[Line]) -> dict[bytes, str]:
+    def _texts(self, lines: Iterable[TraceLine]) -> dict[bytes, str]:
         """The common texts that lines refer to, by reference."""
         wanted = sorted({each for line in lines for each in line.references})
         by_day: dict[int, list[bytes]] = {}
@@ -164,7 +164,7 @@ class Traces:
             texts |= {reference: value for reference, value in found if value is not None}
         return texts
 
-    def _links(self, moments: dict[Message, tuple[Moment, ...]]) -> dict[str, str]:
+    def _links(self, moments: dict[MessageKey, tuple[Moment, ...]]) -> dict[str, str]:
         """The URLs that were clicked, by digest."""
         wanted: dict[str, set[str]] = {}
         for (campaign, _), found in moments.items():
@@ -192,7 +192,7 @@ def _matching(entry: bytes, digest: bytes) -> Iterator[tuple[bytes, int, NameKin
             yield mark, packed >> 2, NameKind(packed % 4)
 
 
-def _has(trace: Trace, kinds: Mapping[Message, NameKind], name: str) -> bool:
+def _has(trace: Trace, kinds: Mapping[MessageKey, NameKind], name: str) -> bool:
     """Whether a message has a name, as far as is known: digests are short.
 
     A Message-ID is not kept, nor are the addresses of a mail to several recipients.
@@ -211,7 +211,7 @@ def _order(moment: Moment) -> tuple[int, bool]:
     return moment.seconds, moment.type != traces.ACCEPTED
 
 
-def _nameless(message: Message) -> Facts:
+def _nameless(message: MessageKey) -> Facts:
     campaign, number = message
     return Facts(campaign, number, "", "", "", "", "", "", 0)
 

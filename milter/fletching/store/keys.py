@@ -167,7 +167,7 @@ def trace(id: str) -> str:
 def trace_names(index: int, day: int) -> str:
     """One of the lists by which messages are found whose mails were accepted on a day.
 
-    Entries: as in `store/tracing.py`.
+    Entries: as in `store/write_traces.py`.
     """
     return f"fletching:tracenames:{{{index}}}:{day}"
 

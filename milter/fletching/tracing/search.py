@@ -22,7 +22,7 @@ _TAG = re.compile(rf"[a-z2-7]{{{tokens.SHORTEST_TAG},{tokens.TAG_LENGTH}}}", re.
 _SHORTEST_TOKEN = 40
 
 
-class NotFound(Exception):
+class NoTrace(Exception):
     """Nothing is found. Its text says why."""
 
 
@@ -35,32 +35,32 @@ class Search:
     memory: int
 
     def find(self, text: str, most: int) -> list[Trace]:
-        """The traces that a text names, newest first. Raises NotFound and StoreUnavailable."""
+        """The traces that a text names, newest first. Raises NoTrace and StoreUnavailable."""
         if not self.memory:
-            raise NotFound("traces are switched off: trace_memory is 0")
+            raise NoTrace("traces are switched off: trace_memory is 0")
         name = _FIELD.sub("", text, count=1).strip()
         if facts := self._of_token(name):
             return self.of_message(facts.campaign, facts.number)
         if message := self._of_return_path(name):
             return self.of_message(*message)
         if _URL.match(name):
-            raise NotFound("not one of our links: it has no token that our keys can open")
+            raise NoTrace("not one of our links: it has no token that our keys can open")
         # A search reads the whole name, and no name is longer.
         if found := self.traces.named(name.strip("<>")[:1000], most):
             return found
-        raise NotFound(
+        raise NoTrace(
             f"no message of the last {show_duration(self.memory)} (trace_memory) has this address,"
             " queue id or Message-ID; mail without a Mail Class has no trace, and mail with an"
             " obscured address is found by that address only"
         )
 
     def of_message(self, campaign: str, number: int) -> list[Trace]:
-        """The trace of a message. Raises NotFound and StoreUnavailable."""
+        """The trace of a message. Raises NoTrace and StoreUnavailable."""
         if not campaign:
-            raise NotFound("this mail was sent while Redis was unavailable, so it has no trace")
+            raise NoTrace("this mail was sent while Redis was unavailable, so it has no trace")
         if found := self.traces.of([(campaign, number)]):
             return found
-        raise NotFound(
+        raise NoTrace(
             f"nothing is kept of message {number} of campaign {campaign}: it was sent more than"
             f" {show_duration(self.memory)} ago (trace_memory), or Redis has lost it"
         )

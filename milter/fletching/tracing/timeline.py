@@ -44,7 +44,7 @@ _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TimelineEntry:
     """One moment. ``when``: local time; ``after``: since the moment before, or until now for the
     first one; ``quote``: the server's own words.
     """
@@ -66,7 +66,7 @@ class Timeline:
     number: int
     facts: tuple[tuple[str, str], ...]
     state: str
-    entries: tuple[Entry, ...]
+    entries: tuple[TimelineEntry, ...]
 
 
 def timeline(trace: Trace, now: float, zone: tzinfo | None) -> Timeline:
@@ -149,16 +149,16 @@ def _event(trace: Trace, moment: Moment) -> dict[str, Any]:
     }
 
 
-def _entries(trace: Trace, now: float, zone: tzinfo | None) -> list[Entry]:
-    entries: list[Entry] = []
+def _entries(trace: Trace, now: float, zone: tzinfo | None) -> list[TimelineEntry]:
+    entries: list[TimelineEntry] = []
     before = None
     for moment in trace.moments:
         if before is None:
             after = f"{_span(now - moment.seconds)} ago"
         else:
             after = f"{_span(moment.seconds - before)} later"
-        text, quote, notes = _told(trace, moment)
-        entries.append(Entry(moment.type, _when(moment.seconds, zone), after, text, quote, notes))
+        when = _when(moment.seconds, zone)
+        entries.append(TimelineEntry(moment.type, when, after, *_told(trace, moment)))
         before = moment.seconds
     return entries
 

@@ -13,7 +13,7 @@ from datetime import tzinfo
 
 from fletching.daemons.dashboard import pages
 from fletching.daemons.dashboard.request import Request
-from fletching.tracing.search import NotFound, Search
+from fletching.tracing.search import NoTrace, Search
 from fletching.tracing.timeline import timeline
 
 PATH = "/trace"
@@ -47,7 +47,7 @@ class TracePages:
             return pages.no_trace(text, pages.SEARCH_FOR, nonce)
         try:
             found = self.search.find(text, MOST + 1)
-        except NotFound as why:
+        except NoTrace as why:
             return pages.no_trace(text, str(why), nonce)
         told = [timeline(each, time.time(), self.zone) for each in found[:MOST]]
         if len(told) == 1:
@@ -58,6 +58,6 @@ class TracePages:
     def _message(self, campaign: str, number: int, nonce: str) -> str:
         try:
             (found,) = self.search.of_message(campaign, number)
-        except NotFound as why:
+        except NoTrace as why:
             return pages.no_trace("", str(why), nonce)
         return pages.trace("", timeline(found, time.time(), self.zone), nonce)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from fletching.returning.attribution import Message
-from fletching.returning.returned import Kind, ReturnedMail, ReturnedRecipient
+from fletching.returning.returned import MailKind, ReturnedMail, ReturnedRecipient
 from fletching.store.bounce_claims import BounceClaims, Claim, failure_of
+from fletching.tokens import MessageKey
 
 T = TypeVar("T")
 
@@ -27,40 +27,42 @@ _LOOK_AFTER = (0.05, 0.1, 0.2, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """``is_read``: whether `fletching logtail` reads Postfix's log. ``kept``: seconds for which
+class ClaimSettings:
+    """``is_log_read``: whether `fletching logtail` reads Postfix's log. ``kept``: seconds for which
     claims are kept.
     """
 
-    is_read: bool
+    is_log_read: bool
     kept: int
 
 
 class FirstReports:
     """For one event loop."""
 
-    def __init__(self, claims: BounceClaims, log: Log, patience: float = PATIENCE) -> None:
-        self.log, self._patience = log, patience
+    def __init__(
+        self, claims: BounceClaims, settings: ClaimSettings, patience: float = PATIENCE
+    ) -> None:
+        self.settings, self._patience = settings, patience
         self._claims = claims
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claims")
 
     async def unreported(
-        self, mail: ReturnedMail, message: Message | None, *, is_from_here: bool
+        self, mail: ReturnedMail, message: MessageKey | None, *, is_from_here: bool
     ) -> ReturnedMail | None:
         """The mail without the recipients whose failure the log has reported; None if none is left.
 
         ``message``: which message of ours it is about. ``is_from_here``: whether this host's
         Postfix made it. Raises StoreUnavailable.
         """
-        if mail.kind is not Kind.BOUNCE or not mail.queue_id or message is None:
+        if mail.kind is not MailKind.BOUNCE or not mail.queue_id or message is None:
             return mail
         claims = {each: _claim(mail, message, each) for each in mail.recipients if _failed(each)}
         if not claims:
             return mail
         wanted = list(claims.values())
-        if self.log.is_read and is_from_here:
+        if self.settings.is_log_read and is_from_here:
             await self._wait(wanted)
-        claim = partial(self._claims.claim, "mail", wanted, self.log.kept)
+        claim = partial(self._claims.claim, "mail", wanted, self.settings.kept)
         owned = dict(zip(claims, await self._ask(claim), strict=True))
         left = tuple(each for each in mail.recipients if owned.get(each, True))
         return replace(mail, recipients=left) if any(owned.values()) else None
@@ -86,5 +88,5 @@ def _failed(recipient: ReturnedRecipient) -> bool:
     return recipient.failure is not None and not recipient.is_delayed and bool(recipient.email)
 
 
-def _claim(mail: ReturnedMail, message: Message, recipient: ReturnedRecipient) -> Claim:
+def _claim(mail: ReturnedMail, message: MessageKey, recipient: ReturnedRecipient) -> Claim:
     return Claim(*message, failure_of(mail.queue_id, recipient.email))

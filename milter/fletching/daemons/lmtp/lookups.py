@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from fletching.store.bounce_records import BounceRecords, Message
-from fletching.tokens import Facts
+from fletching.store.bounce_records import BounceRecords
+from fletching.tokens import Facts, MessageKey
 
 MOST_AT_ONCE = 200
 """Messages in one question, so that Redis serves other clients in between."""
@@ -23,10 +23,10 @@ class Lookups:
     def __init__(self, records: BounceRecords) -> None:
         self._records = records
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lookups")
-        self._waiting: list[tuple[Message, _Future]] = []
+        self._waiting: list[tuple[MessageKey, _Future]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def facts(self, message: Message) -> Facts | None:
+    async def facts(self, message: MessageKey) -> Facts | None:
         """The facts of a message; None if Redis no longer has its campaign.
 
         Raises StoreUnavailable, and unexpected errors.
@@ -57,7 +57,7 @@ class Lookups:
         self._task = None
 
 
-def _answer(batch: list[tuple[Message, _Future]], error: Exception) -> None:
+def _answer(batch: list[tuple[MessageKey, _Future]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

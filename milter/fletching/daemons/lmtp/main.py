@@ -23,7 +23,7 @@ from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.once import Once, recorded
 from fletching.daemons.intake.recorder import Recorder
 from fletching.daemons.lmtp.copies import Copies, CopySettings
-from fletching.daemons.lmtp.first_reports import FirstReports, Log
+from fletching.daemons.lmtp.first_reports import ClaimSettings, FirstReports
 from fletching.daemons.lmtp.lookups import Lookups
 from fletching.daemons.lmtp.receiving import Opened, Receiver
 from fletching.daemons.lmtp.server import Clients
@@ -60,11 +60,11 @@ def opened(config: Config) -> Opened:
         raise UnusableError(("link_keys",), "not set: without keys no mail can be attributed")
     with named_by("link_keys", fault=KeyFileError):
         keys = read_link_keys(config.link_keys)
-    is_read = config.postfix is not None and config.postfix.log is not None
-    log_ = Log(is_read, config.bounce_memory)
+    is_log_read = config.postfix is not None and config.postfix.log is not None
+    claims = ClaimSettings(is_log_read, config.bounce_memory)
     rules = config.bounces.rules
     copies = CopySettings(config.bounces.copy_to, config.bounces.submit, keys)
-    return Opened(keys, host_name(config), log_, config.bounces_of, copies, rules)
+    return Opened(keys, host_name(config), claims, config.bounces_of, copies, rules)
 
 
 class LmtpService(Service[Opened]):
@@ -120,7 +120,7 @@ class LmtpService(Service[Opened]):
             value,
             Once(recorder, known),
             Lookups(BounceRecords(store)),
-            FirstReports(BounceClaims(store), value.log),
+            FirstReports(BounceClaims(store), value.claims),
             Unreadable(config.state_dir / FOLDER),
             Copies(),
             metrics,

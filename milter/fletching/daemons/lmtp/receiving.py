@@ -20,7 +20,7 @@ from fletching.config.sections import BounceRule, Bounces
 from fletching.daemons.intake.once import Once, entropy
 from fletching.daemons.intake.recorder import NotSafeError
 from fletching.daemons.lmtp.copies import Copies, CopySettings, NotCopiedError
-from fletching.daemons.lmtp.first_reports import FirstReports, Log
+from fletching.daemons.lmtp.first_reports import ClaimSettings, FirstReports
 from fletching.daemons.lmtp.lookups import Lookups
 from fletching.daemons.lmtp.server import TRY_AGAIN, Transaction
 from fletching.daemons.lmtp.unreadable import Unreadable
@@ -29,7 +29,7 @@ from fletching.events import Event
 from fletching.mail.message import header_block
 from fletching.metrics import ReturnedMails
 from fletching.returning import attribution
-from fletching.returning.attribution import Arrival, Moment
+from fletching.returning.attribution import Arrival, EventOrigin
 from fletching.returning.kept import KeptMail
 from fletching.returning.reading import read
 from fletching.returning.rules import compiled
@@ -51,7 +51,7 @@ class Opened:
 
     keys: Keyring
     server_id: str
-    log: Log
+    claims: ClaimSettings
     bounces_of: Callable[[str], Bounces]
     copies: CopySettings
     rules: tuple[BounceRule, ...] = ()
@@ -65,12 +65,12 @@ class _Delivery:
     digest: bytes
     recipient: str
     arrival: Arrival
-    moment: Moment
+    origin: EventOrigin
 
     @property
     def name(self) -> str:
         """The same for the same mail, whenever it comes."""
-        return self.moment.entropy(0).hex()
+        return self.origin.entropy(0).hex()
 
     @property
     def kept(self) -> KeptMail:
@@ -101,7 +101,7 @@ class Receiver:
     def use(self, opened: Opened) -> None:
         """Applies an opened configuration to the mails that come from now on."""
         self._opened, self._rules = opened, compiled(opened.rules)
-        self._first.log = opened.log
+        self._first.settings = opened.claims
 
     async def receive(self, transaction: Transaction) -> Sequence[str]:
         """The replies, one for each recipient; what was recorded or kept is safe by then."""
@@ -116,7 +116,7 @@ class Receiver:
                 digest,
                 recipient,
                 Arrival(mail, (recipient, *before)),
-                Moment(
+                EventOrigin(
                     milliseconds,
                     self._opened.server_id,
                     partial(_entropy, digest, recipient),
@@ -169,7 +169,7 @@ class Receiver:
         """The events of a mail; None if Postfix's log has reported the same already."""
         keys, arrival = self._opened.keys, delivery.arrival
         if (facts := attribution.unsubscribe(arrival, keys)) is not None:
-            return [attribution.unsubscribed(facts, delivery.moment)]
+            return [attribution.unsubscribed(facts, delivery.origin)]
         if not attribution.has_events(arrival.mail):
             return []
         facts = await self._facts(arrival)
@@ -202,12 +202,12 @@ class Receiver:
             log.unreadable_deleted(deleted)
 
 
-def _moment_of(delivery: _Delivery, facts: Facts | None) -> Moment:
+def _moment_of(delivery: _Delivery, facts: Facts | None) -> EventOrigin:
     """When a mail about a message came; the same one for each recipient of the mail, so that what
     it says of a message, or without one, is recorded once.
     """
     about = f"{facts.campaign} {facts.number}" if facts else ""
-    return replace(delivery.moment, entropy=partial(_entropy, delivery.digest, about))
+    return replace(delivery.origin, entropy=partial(_entropy, delivery.digest, about))
 
 
 def _entropy(digest: bytes, about: str, index: int) -> bytes:

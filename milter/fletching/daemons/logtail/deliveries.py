@@ -27,24 +27,24 @@ from fletching.postfix.logline import (
     parse,
     seconds_of,
 )
-from fletching.returning.attribution import Message, message_of, without_addresses
+from fletching.returning.attribution import message_of, without_addresses
 from fletching.returning.classify import classify
 from fletching.returning.returned import BounceType, Failure, Reason
 from fletching.returning.rules import Rule
 from fletching.store.bounce_claims import Claim, failure_of
-from fletching.tokens import Facts, Keyring
+from fletching.tokens import Facts, Keyring, MessageKey
 
 LONGEST_WORDS = 1000
 """Characters of a server's words in an event, and in the memory."""
 
 _UNKNOWN = Attempt("", "failure_toolong", "", "", "", "remote", "", "", 0.0, "", "", 0, "")
-_NONE_NAMED: Mapping[Message, frozenset[str]] = MappingProxyType({})
+_NONE_NAMED: Mapping[MessageKey, frozenset[str]] = MappingProxyType({})
 _EXPIRED = Failure(BounceType.SOFT, Reason.EXPIRED, "4.4.7", 447)
 """Of a message whose earlier lines were not read. 4.4.7: RFC 3463, delivery time expired."""
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ParsedLine:
     """A line, and what it says."""
 
     line: Line
@@ -52,7 +52,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class WalkSettings:
     """What lines are read with. ``server_id``: the name of this host in events. ``rules``: those of
     the admin about bounces.
     """
@@ -66,7 +66,7 @@ class Reading:
 class _Happened:
     """An attempt at a message: in which line, at which index of those in the line."""
 
-    read: Read
+    read: ParsedLine
     index: int
     attempt: Attempt
     current: InQueue
@@ -78,12 +78,12 @@ class _Happened:
 class Walk:
     """A walk through a batch of lines. First `needs` tells what to look up, then `go` walks."""
 
-    def __init__(self, lines: Sequence[Line], reading: Reading) -> None:
+    def __init__(self, lines: Sequence[Line], settings: WalkSettings) -> None:
         parsed = ((line, parse(line.text)) for line in lines)
-        self._reads = [Read(line, says) for line, says in parsed if says is not None]
-        self._reading = reading
-        self._messages: dict[str, Message | None] = {}
-        self._named: Mapping[Message, frozenset[str]] = _NONE_NAMED
+        self._reads = [ParsedLine(line, says) for line, says in parsed if says is not None]
+        self._settings = settings
+        self._messages: dict[str, MessageKey | None] = {}
+        self._named: Mapping[MessageKey, frozenset[str]] = _NONE_NAMED
         self.queue: dict[str, InQueue | None] = {}
         """What changes in the memory; None: the queue id is forgotten."""
         self.arrivals: list[str] = []
@@ -100,12 +100,12 @@ class Walk:
         said = (each.says.said for each in self._reads)
         return {each.next_queue_id for each in said if isinstance(each, Attempt)} - {""}
 
-    def messages(self, known: Mapping[str, InQueue]) -> set[Message]:
+    def messages(self, known: Mapping[str, InQueue]) -> set[MessageKey]:
         """The messages whose facts are needed. ``known``: the memory of `ids`."""
-        current: dict[str, Message | None] = {
+        current: dict[str, MessageKey | None] = {
             id: (found.campaign, found.number) for id, found in known.items()
         }
-        wanted: set[Message | None] = set()
+        wanted: set[MessageKey | None] = set()
         for each in self._reads:
             said = each.says.said
             if isinstance(said, Active):
@@ -120,9 +120,9 @@ class Walk:
         self,
         known: Mapping[str, InQueue],
         arrived: set[str],
-        facts: Mapping[Message, Facts],
+        facts: Mapping[MessageKey, Facts],
         now: datetime,
-        named: Mapping[Message, frozenset[str]] = _NONE_NAMED,
+        named: Mapping[MessageKey, frozenset[str]] = _NONE_NAMED,
     ) -> list[tuple[Event, Claim | None]]:
         """The events, in order; with a claim for those that must be the first about a failure.
 
@@ -132,10 +132,10 @@ class Walk:
         """
         self._named = named
         happened = list(self._happened(known, set(arrived), facts))
-        return [found for each in happened for found in _events(each, self._reading, now)]
+        return [found for each in happened for found in _events(each, self._settings, now)]
 
     def _happened(
-        self, known: Mapping[str, InQueue], arrived: set[str], facts: Mapping[Message, Facts]
+        self, known: Mapping[str, InQueue], arrived: set[str], facts: Mapping[MessageKey, Facts]
     ) -> Iterator[_Happened]:
         for read in self._reads:
             said = read.says.said
@@ -160,9 +160,9 @@ class Walk:
     def _current(self, id: str, known: Mapping[str, InQueue]) -> InQueue | None:
         return self.queue[id] if id in self.queue else known.get(id)
 
-    def _message_of(self, sender: str) -> Message | None:
+    def _message_of(self, sender: str) -> MessageKey | None:
         if sender not in self._messages:
-            self._messages[sender] = message_of(sender, self._reading.keys)
+            self._messages[sender] = message_of(sender, self._settings.keys)
         return self._messages[sender]
 
     def _begun(self, said: Active, current: InQueue | None) -> InQueue | None:
@@ -184,7 +184,7 @@ class Walk:
             self.queue[id] = None
 
     def _attempted(
-        self, read: Read, said: Attempt, current: InQueue, facts: Facts
+        self, read: ParsedLine, said: Attempt, current: InQueue, facts: Facts
     ) -> Iterator[_Happened]:
         if current.recipients > 1 and facts.email and not _is_to(said, facts.email):
             # A copy that Postfix sends to another recipient (always_bcc and the like).
@@ -209,7 +209,7 @@ class Walk:
         return facts
 
     def _expired(
-        self, read: Read, said: Expired, current: InQueue, facts: Facts
+        self, read: ParsedLine, said: Expired, current: InQueue, facts: Facts
     ) -> Iterator[_Happened]:
         """The end of all recipients that were still deferred."""
         last = current.deferrals or {"": replace(_UNKNOWN, queue_id=said.queue_id)}
@@ -221,16 +221,16 @@ class Walk:
 
 
 def _events(
-    happened: _Happened, reading: Reading, now: datetime
+    happened: _Happened, settings: WalkSettings, now: datetime
 ) -> Iterator[tuple[Event, Claim | None]]:
     line, attempt, current = happened.read.line, happened.attempt, happened.current
     milliseconds = round(seconds_of(happened.read.says.time, now) * 1000)
-    failure = None if attempt.outcome == "success" else _failure(attempt, reading.rules)
+    failure = None if attempt.outcome == "success" else _failure(attempt, settings.rules)
 
     def event(type: str, details: Mapping[str, Value]) -> Event:
         part = entropy(line.place, line.text, type.encode(), b"%d" % happened.index)
         id = events.unique_id(milliseconds, part)
-        return Event(type, milliseconds, id, reading.server_id, happened.facts, details)
+        return Event(type, milliseconds, id, settings.server_id, happened.facts, details)
 
     yield event(events.DELIVERY, _of_attempt(happened, failure)), None
     if failure is not None and attempt.outcome != "deferral":
@@ -291,7 +291,7 @@ def _failure(attempt: Attempt, rules: Sequence[Rule]) -> Failure:
     return found
 
 
-def _facts(current: InQueue, found: Mapping[Message, Facts]) -> Facts:
+def _facts(current: InQueue, found: Mapping[MessageKey, Facts]) -> Facts:
     """The facts of a message; if Redis no longer has its campaign, only what the tag says."""
     message = current.campaign, current.number
     return found.get(message) or Facts(*message, "", "", "", "", "", "", 0)

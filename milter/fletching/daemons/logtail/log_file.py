@@ -22,7 +22,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from fletching.daemons.logtail.lines import Batch, Line
-from fletching.daemons.logtail.open_log import OpenLog, Position
+from fletching.daemons.logtail.open_log import LogPosition, OpenLog
 from fletching.postfix.logline import LONGEST
 
 MOST = 256 * 1024
@@ -39,7 +39,7 @@ class LogFile:
 
     def __init__(self, path: Path, position: str = "") -> None:
         self._path = path
-        self._at = Position(*json.loads(position)) if position else Position()
+        self._at = LogPosition(*json.loads(position)) if position else LogPosition()
         self._file: OpenLog | None = None
         # Whether the rest of a line that is too long is left out.
         self._in_long_line = False
@@ -76,7 +76,7 @@ class LogFile:
 
     def _found(self) -> OpenLog | None:
         """The file of the position, wherever it is now."""
-        if self._at != Position():
+        if self._at != LogPosition():
             for path in (self._path, *self._rotated()):
                 with _opened(path) as file:
                     if file is not None and file.has(self._at):

@@ -20,7 +20,7 @@ from fletching.config.sections import Bounces, Events
 from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.once import Once, recorded
 from fletching.daemons.intake.recorder import Recorder
-from fletching.daemons.logtail.deliveries import Reading
+from fletching.daemons.logtail.deliveries import WalkSettings
 from fletching.daemons.logtail.lines import Source
 from fletching.daemons.logtail.log_file import LogFile
 from fletching.daemons.logtail.memory import Memory
@@ -60,8 +60,8 @@ class Opened:
     def settings(self) -> Settings:
         """In the form that the worker uses."""
         config = self.config
-        reading = Reading(self.keys, host_name(config), compiled(config.bounces.rules))
-        return Settings(reading, config.bounce_memory)
+        walk = WalkSettings(self.keys, host_name(config), compiled(config.bounces.rules))
+        return Settings(walk, config.bounce_memory)
 
 
 def opened(config: Config) -> Opened:

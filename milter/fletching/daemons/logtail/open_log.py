@@ -22,7 +22,7 @@ _COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.o
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class LogPosition:
     """A position in a file. ``digest``: of the first ``head`` bytes of the file."""
 
     inode: int = 0
@@ -51,14 +51,14 @@ class OpenLog:
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error):
             return b""
 
-    def position(self, offset: int) -> Position:
+    def position(self, offset: int) -> LogPosition:
         """The position before a byte. The bytes before it were read."""
         length = min(_HEAD, offset)
         if len(self._head) < length:
             self._head = self.read(0, length)
-        return Position(self.inode, length, _digest(self._head[:length]), offset)
+        return LogPosition(self.inode, length, _digest(self._head[:length]), offset)
 
-    def has(self, position: Position) -> bool:
+    def has(self, position: LogPosition) -> bool:
         """Whether the position is in this file, or in the file of which it is a copy."""
         if not position.head:
             return self.inode == position.inode

@@ -20,7 +20,7 @@ from fletching import log
 from fletching.daemons.intake.drain import MOST_AT_ONCE
 from fletching.daemons.intake.once import Once
 from fletching.daemons.intake.recorder import NotSafeError, Recorder
-from fletching.daemons.logtail.deliveries import Reading, Walk
+from fletching.daemons.logtail.deliveries import Walk, WalkSettings
 from fletching.daemons.logtail.lines import Batch, Source
 from fletching.daemons.logtail.memory import Memory, Noted
 from fletching.daemons.process.log_limit import LogLimit
@@ -63,7 +63,7 @@ class Targets:
 class Settings:
     """What a reload changes. ``kept``: seconds for which claims of failures are kept."""
 
-    reading: Reading
+    walk: WalkSettings
     kept: int
 
 
@@ -102,7 +102,7 @@ class Reader:
             log.log_gap(batch.gap)
         if batch.position == self._position and not batch.lines:
             return False
-        walk = Walk(batch.lines, self.settings.reading)
+        walk = Walk(batch.lines, self.settings.walk)
         known = self._memory.in_queue(walk.ids())
         arrived = self._memory.arrived(walk.next_ids())
         messages = walk.messages(known)

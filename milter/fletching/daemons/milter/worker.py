@@ -49,8 +49,8 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.sent import Sent
-from fletching.store.tracing import AcceptedTraces
 from fletching.store.warnings import Warnings
+from fletching.store.write_traces import AcceptedTraces
 from fletching.tokens import Facts
 
 STOP_TIMEOUT = 8.0

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from fletching.destinations.formats.post import Fields, Format, Moment, Post, as_json
+from fletching.destinations.formats.post import Fields, Format, Post, Signing, as_json
 
 _FORM = "application/x-www-form-urlencoded"
 
 
-def _array(events: Sequence[Fields], _: Moment) -> Post:
+def _array(events: Sequence[Fields], _: Signing) -> Post:
     return Post(as_json(list(events)))
 
 
-def _form(events: Sequence[Fields], _: Moment) -> Post:
+def _form(events: Sequence[Fields], _: Signing) -> Post:
     """One event, for a receiver that was written for GreenArrow, such as MailWizz's `/dswh/drh`."""
     (event,) = events
     fields = {name: _form_value(value) for name, value in event.items()}

@@ -13,8 +13,8 @@ from typing import Any
 from fletching.destinations.formats.post import (
     Fields,
     Format,
-    Moment,
     Post,
+    Signing,
     as_json,
     digest,
     is_for_others,
@@ -87,20 +87,20 @@ def _status(event: Fields, text: str) -> dict[str, Any]:
     return {"delivery-status": status}
 
 
-def signature(event: Fields, moment: Moment) -> Fields:
+def signature(event: Fields, signing: Signing) -> Fields:
     """The `signature`: HMAC-SHA256 over time and token. The token is the same in each attempt."""
     token = digest(event, 25).hex()
-    signed = f"{moment.seconds}{token}".encode("ascii")
-    code = hmac.new(moment.secret or b"", signed, "sha256").hexdigest()
-    return {"timestamp": str(moment.seconds), "token": token, "signature": code}
+    signed = f"{signing.seconds}{token}".encode("ascii")
+    code = hmac.new(signing.secret or b"", signed, "sha256").hexdigest()
+    return {"timestamp": str(signing.seconds), "token": token, "signature": code}
 
 
-def _post(events: Sequence[Fields], moment: Moment) -> Post | None:
+def _post(events: Sequence[Fields], signing: Signing) -> Post | None:
     (event,) = events
     found = converted(event) if is_for_others(event) else None
     if found is None:
         return None
-    return Post(as_json({"signature": signature(event, moment), "event-data": found}))
+    return Post(as_json({"signature": signature(event, signing), "event-data": found}))
 
 
 MAILGUN = Format(_post)

@@ -28,7 +28,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Signing:
     """When a request is sent, in unix seconds, and the secret that may sign it."""
 
     seconds: int
@@ -43,7 +43,7 @@ class Format:
     the format. ``says_ok``: the answer counts only if it begins with `ok`.
     """
 
-    post: Callable[[Sequence[Fields], Moment], Post | None]
+    post: Callable[[Sequence[Fields], Signing], Post | None]
     most: int = 1
     says_ok: bool = False
 
@@ -56,7 +56,7 @@ def as_json(value: object) -> bytes:
 def one(convert: Callable[[Fields], Fields | None]) -> Format:
     """The format of a program that takes a JSON object for each event."""
 
-    def post(events: Sequence[Fields], _: Moment) -> Post | None:
+    def post(events: Sequence[Fields], _: Signing) -> Post | None:
         (event,) = events
         converted = convert(event) if is_for_others(event) else None
         return None if converted is None else Post(as_json(converted))

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from fletching.destinations.formats.post import (
     Fields,
     Format,
-    Moment,
     Post,
+    Signing,
     as_json,
     is_for_others,
     message_id,
@@ -90,7 +90,7 @@ def _details(event: Fields) -> Fields:
     return {}
 
 
-def _post(events: Sequence[Fields], _: Moment) -> Post | None:
+def _post(events: Sequence[Fields], _: Signing) -> Post | None:
     found = [each for each in map(converted, filter(is_for_others, events)) if each is not None]
     return Post(as_json(found)) if found else None
 

@@ -13,8 +13,8 @@ from typing import Any
 from fletching.destinations.formats.post import (
     Fields,
     Format,
-    Moment,
     Post,
+    Signing,
     as_json,
     digest,
     is_for_others,
@@ -108,7 +108,7 @@ def _mail(event: Fields) -> Fields:
     }
 
 
-def _post(events: Sequence[Fields], _: Moment) -> Post | None:
+def _post(events: Sequence[Fields], _: Signing) -> Post | None:
     (event,) = events
     found = message(event) if is_for_others(event) else None
     if found is None:
