@@ -44,7 +44,7 @@ def test_redis_does_not_answer(words: tuple[str, ...], away: Host) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith("redis: does not answer: ")
     assert result.stderr.count("\n") == 1
-    assert result.stdout in ("", "listid,address,reason,since\n")
+    assert result.stdout in ("", "listid,address,reason,since,source\n")
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
