@@ -44,6 +44,13 @@ REPLIES = {
         "host mx.example.net[192.0.2.1] said: 550 unknown user (in reply to end of DATA command)",
         "recipient_filtered",
     ),
+    "unknown user by the code, after the content": Case(
+        "5.1.1",
+        0,
+        "host mx.example.net[192.0.2.1] said: 550 5.1.1 unknown user (in reply to end of DATA command)",
+        "user_unknown",
+        "h",
+    ),
     "unknown user for now": Case("4.1.1", 450, "unknown user", "user_unknown", "h"),
     "full": Case("5.2.2", 552, "Sorry, the user's mailbox is over its quota", "mailbox_full"),
     "full, by the code alone": Case("4.2.2", 452, "try again", "mailbox_full"),

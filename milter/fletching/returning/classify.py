@@ -67,6 +67,7 @@ _VAGUE = Table(delivery_texts.VAGUE)
 _HARD = (Reason.USER_UNKNOWN, Reason.DOMAIN_UNKNOWN, Reason.MOVED)
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
 _REPLY = re.compile(r"(?<![\d.])([245][0-5]\d)(?![\d.]*\d)(?=[ -]|$)")
+_NO_SUCH_ADDRESS = re.compile(r"5\.1\.[1-3]")
 _REPLY_START = re.compile(r"(?:smtp; ?)?([245][0-5]\d)(?=[ =:.#-]|$)", re.IGNORECASE)
 _HOST_SAID = re.compile(r"host \S+ (?:said|refused to talk to me): ")
 _REFUSED_TO_TALK = "refused to talk to me: "
@@ -222,9 +223,11 @@ def _shown(entry: Entry) -> str:
 
 def _in_context(reason: Reason, reply: _Reply) -> Reason:
     """The reason, with regard to when the server said so, and whether it may change its mind."""
-    if reason is Reason.USER_UNKNOWN and (reply.command == "DATA" or reply.is_policy):
-        # The server accepted the address before it saw the mail, or it says that its policy
-        # forbids the mail: the address may be good.
+    is_late = reply.command == "DATA" and not _NO_SUCH_ADDRESS.fullmatch(reply.status)
+    if reason is Reason.USER_UNKNOWN and (is_late or reply.is_policy):
+        # The server accepted the address before it saw the mail, and does not say by its code that
+        # there is no such address, or it says that its policy forbids the mail: the address may be
+        # good.
         return Reason.RECIPIENT_FILTERED
     if reason is Reason.NO_MAIL_SERVICE and reply.command == "CONN":
         # It serves others.
