@@ -47,7 +47,7 @@ REPLIES = {
     "unknown user by the code, after the content": Case(
         "5.1.1",
         0,
-        "host mx.example.net[192.0.2.1] said: 550 5.1.1 unknown user (in reply to end of DATA command)",
+        "host mx.example.net said: 550 5.1.1 unknown user (in reply to end of DATA command)",
         "user_unknown",
         "h",
     ),
