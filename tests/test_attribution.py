@@ -207,13 +207,6 @@ def test_complaint_is_an_event(feedback_type: str) -> None:
     assert dict(event.details) == {"feedback_type": feedback_type, "attributed": True}
 
 
-@for_every(["not-spam", "auth-failure", "virus", "other", "opt-out", "x-unknown"])
-def test_other_feedback_is_no_complaint(feedback_type: str) -> None:
-    named = ReturnedRecipient("r@example.net")
-    other = mail(MailKind.COMPLAINT, named, feedback_type=feedback_type)
-    assert not events_of(other, FACTS, ORIGIN)
-
-
 @for_every([kind for kind in MailKind if kind not in (MailKind.BOUNCE, MailKind.COMPLAINT)])
 def test_other_mail_is_no_event(kind: MailKind) -> None:
     assert not events_of(mail(kind, ReturnedRecipient("r@example.net", UNKNOWN)), FACTS, ORIGIN)

@@ -368,6 +368,11 @@ def test_complaint(raw: bytes, kind: str, type: str, recipients: list[str]) -> N
     assert [each.email for each in found.recipients] == recipients
 
 
+@for_every(["not-spam", "virus", "other", "x-unknown"])
+def test_feedback_of_another_type_is_no_complaint(type: str) -> None:
+    assert read(feedback(f"Feedback-Type: {type}")).kind == "none"
+
+
 OTHERS = {
     "away": (mail("I am away.", From="joe@a.example", Auto_Submitted="auto-replied"), "auto_reply"),
     "away, older sign": (mail("Away.", From="joe@a.example", X_Autoreply="yes"), "auto_reply"),

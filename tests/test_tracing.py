@@ -55,7 +55,7 @@ SENTENCES: dict[str, tuple[Moment, str]] = {
         delivery("failure", bounce_reason="other"),
         "Refused by mx.example.org[192.0.2.1].",
     ),
-    "expired": (delivery("failure_toolong"), "Given up: too old after many attempts."),
+    "expired": (delivery("failure_toolong"), "Given up: the time for delivery is over."),
     "lost": (moment(events.DELIVERY), "A delivery attempt; its details are lost."),
     "of one of several": (
         delivery("success", relay="", recipient="ann@example.net"),

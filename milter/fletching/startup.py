@@ -11,7 +11,7 @@ import socket
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from fletching.config.faults import named_by
+from fletching.config.faults import UnusableError, named_by
 from fletching.config.model import Config
 from fletching.keys.dkim_keys import read_dkim_keys
 from fletching.keys.link_keys import read_link_keys
@@ -23,15 +23,26 @@ from fletching.tokens import Keyring
 
 def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
     """Reads the key files of a configuration. Raises UnusableError."""
-    link_keys = Keyring(())
-    if config.link_keys is not None:
-        with named_by("link_keys", fault=KeyFileError):
-            link_keys = read_link_keys(config.link_keys)
     dkim_keys: list[SigningKey] = []
     for number, entry in enumerate(config.dkim.keys):
         with named_by("dkim", "keys", number, "file", fault=KeyFileError):
             dkim_keys += read_dkim_keys([entry])
-    return Setup(config=config, link_keys=link_keys, dkim_keys=tuple(dkim_keys), paused=paused)
+    return Setup(
+        config=config, link_keys=link_keys(config), dkim_keys=tuple(dkim_keys), paused=paused
+    )
+
+
+def link_keys(config: Config, without: str = "") -> Keyring:
+    """The link keys; none if the configuration has none.
+
+    ``without``: for daemons that need them, what they cannot do without keys. Raises UnusableError.
+    """
+    if config.link_keys is None:
+        if without:
+            raise UnusableError(("link_keys",), f"not set: without keys {without}")
+        return Keyring(())
+    with named_by("link_keys", fault=KeyFileError):
+        return read_link_keys(config.link_keys)
 
 
 def zone(config: Config) -> tzinfo | None:

@@ -128,18 +128,18 @@ class Facts:
     ``email``: the recipient, or its obscured form; empty if privacy or several recipients forbid
     it. ``sent``: unix seconds. ``mtaid``: the name of the VirtualMTA that carries the message;
     empty if Postfix routes it. A message sent while the store was unavailable has no campaign and
-    the number 0.
+    the number 0. What is not known is empty, or 0.
     """
 
-    campaign: str
-    number: int
-    mail_class: str
-    instance_id: str
-    listid: str
-    click_tracking_id: str
-    email: str
-    mtaid: str
-    sent: int
+    campaign: str = ""
+    number: int = 0
+    mail_class: str = ""
+    instance_id: str = ""
+    listid: str = ""
+    click_tracking_id: str = ""
+    email: str = ""
+    mtaid: str = ""
+    sent: int = 0
 
     @property
     def sendid(self) -> str:

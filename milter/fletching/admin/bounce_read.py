@@ -8,9 +8,9 @@ from typing import Any
 
 from fletching.mail.message import addresses, parse
 from fletching.returning.attribution import Arrival, attribution
-from fletching.returning.classify import Rule
 from fletching.returning.reading import read
 from fletching.returning.returned import BounceType, ReturnedMail, ReturnedRecipient
+from fletching.returning.rules import Rule
 from fletching.tokens import Keyring
 
 _TYPES = {BounceType.HARD: "hard", BounceType.SOFT: "soft", BounceType.OTHER: "other"}

@@ -14,7 +14,7 @@ from fletching.cli.options import configured, fail, load_or_fail, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fletching.returning.classify import Rule
+    from fletching.returning.rules import Rule
     from fletching.tokens import Keyring
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fletching import events
 from fletching.events import Event, Value
@@ -23,10 +23,6 @@ from fletching.returning.returned import (
     ReturnedRecipient,
 )
 from fletching.tokens import Facts, Keyring, Kind, MessageKey, Token, TokenError
-
-COMPLAINTS = frozenset({"", "abuse", "fraud"})
-"""The feedback types (RFC 5965 section 7.3) by which a recipient complains. Others say that a mail
-was not spam, or report on its authentication."""
 
 LONGEST_TEXT = 1000
 """Characters of `bounce_text`."""
@@ -48,7 +44,6 @@ _NOT_IN = r"\s<>()\[\],;:\"'@"
 _ADDRESS = re.compile(rf"(?<![^{_NOT_IN}])[^{_NOT_IN}]+@[^{_NOT_IN}]+")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _IN_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_UNKNOWN = Facts("", 0, "", "", "", "", "", "", 0)
 _NO_FAILURE = Failure(BounceType.OTHER, Reason.OTHER)
 
 
@@ -153,9 +148,7 @@ def unsubscribed(facts: Facts, origin: EventOrigin) -> Event:
 
 def has_events(mail: ReturnedMail) -> bool:
     """Whether a mail, by its kind, is about a message that came back or was complained about."""
-    if mail.kind is MailKind.COMPLAINT:
-        return mail.feedback_type in COMPLAINTS
-    return mail.kind is MailKind.BOUNCE
+    return mail.kind in (MailKind.BOUNCE, MailKind.COMPLAINT)
 
 
 def is_unexplained(mail: ReturnedMail) -> bool:
@@ -167,12 +160,6 @@ def is_unexplained(mail: ReturnedMail) -> bool:
     is_other_feedback = bool(mail.feedback_type) and mail.kind is MailKind.NONE
     is_answer = mail.kind in (MailKind.UNSUBSCRIBE, MailKind.NONE)
     return has_events(mail) or (is_answer and not is_other_feedback)
-
-
-def known_only_as(message: MessageKey) -> Facts:
-    """The facts of a message of ours whose campaign Redis no longer has."""
-    campaign, number = message
-    return replace(_UNKNOWN, campaign=campaign, number=number)
 
 
 def events_of(mail: ReturnedMail, facts: Facts | None, origin: EventOrigin) -> list[Event]:
@@ -284,7 +271,7 @@ def _lower(text: str) -> str:
 
 def _named(recipient: ReturnedRecipient) -> Facts:
     """The facts of a mail that is not attributed: an address that it names."""
-    return replace(_UNKNOWN, email=recipient.email)
+    return Facts(email=recipient.email)
 
 
 def _event(

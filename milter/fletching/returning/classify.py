@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from fletching.returning import (
     delivery_texts,
@@ -25,6 +24,7 @@ from fletching.returning import (
 )
 from fletching.returning.entries import MANY, Entry, Table, plain
 from fletching.returning.returned import BounceType, Failure, Reason
+from fletching.returning.rules import Rule
 
 LONGEST = 1000
 """Characters of the server's words that are kept and looked at."""
@@ -74,16 +74,6 @@ _REFUSED_TO_TALK = "refused to talk to me: "
 _IN_REPLY = re.compile(r"\(in reply to (?:end of )?([A-Z]+)[^()]{0,40}\)")
 # What IronPort writes before the server's own words.
 _PREFACE = re.compile(r"5\.[13]\.0 - (?:Unknown address error|Other mail system problem)")
-
-
-class Rule(Protocol):
-    """A rule of the admin's own (`rules.py`)."""
-
-    @property
-    def name(self) -> str: ...
-
-    def decide(self, text: str) -> tuple[Reason, BounceType | None] | None:
-        """The reason, and the type if the rule sets it; None if the rule does not match."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from itertools import islice
 
 from fletching.mail.message import Message, addresses, parse
 from fletching.returning import evidence, feedback, sns_reports, status_reports
-from fletching.returning.classify import LONGEST, Rule, bounce_type, classify_first
+from fletching.returning.classify import LONGEST, bounce_type, classify_first
 from fletching.returning.notices import Notice, command_in, notices, said
 from fletching.returning.pieces import MailPieces, pieces
 from fletching.returning.quoted import mailer_info, return_paths
@@ -25,6 +25,7 @@ from fletching.returning.returned import (
     ReturnedMail,
     ReturnedRecipient,
 )
+from fletching.returning.rules import Rule
 from fletching.returning.status_reports import Report
 
 _KINDS = {
@@ -34,7 +35,8 @@ _KINDS = {
     "relayed": MailKind.DELIVERED,
     "expanded": MailKind.DELIVERED,
 }
-# RFC 5965 section 7.3. The other types report on authentication, or that a mail was not spam.
+# RFC 5965 section 7.3. The other types report on authentication, or that a mail was not spam: they
+# are no complaints.
 _FEEDBACK = {
     "": MailKind.COMPLAINT,
     "abuse": MailKind.COMPLAINT,

@@ -32,7 +32,7 @@ class BounceType(enum.StrEnum):
 
 
 class Reason(enum.StrEnum):
-    """Why a mail was not delivered (docs/events.md)."""
+    """Why a mail was not delivered (docs/bounce-reasons.md)."""
 
     USER_UNKNOWN = "user_unknown"
     MAILBOX_FULL = "mailbox_full"

@@ -30,6 +30,29 @@ class BounceRecords:
         expired, or the mail had no VERP tag) name only campaign, number, class and InstanceID.
         """
         campaigns = sorted({campaign for campaign, _ in messages})
+        heads, records = self._read(campaigns, messages)
+        found = {}
+        for (campaign, number), record in records.items():
+            mail_class, instance_id = heads[campaign]
+            if mail_class is not None:
+                found[campaign, number] = _facts(campaign, number, mail_class, instance_id, record)
+        return found
+
+    def recipients(self, messages: Collection[MessageKey]) -> dict[MessageKey, frozenset[str]]:
+        """The recipients of mails to several that may be named, in lower case; those of other
+        mails are missing. Raises StoreUnavailable.
+        """
+        _, records = self._read((), messages)
+        return {
+            message: frozenset(record[RECIPIENTS].lower().split("\n"))
+            for message, record in records.items()
+            if record.get(RECIPIENTS)
+        }
+
+    def _read(
+        self, campaigns: Sequence[str], messages: Collection[MessageKey]
+    ) -> tuple[dict[str, Sequence[str]], dict[MessageKey, dict[str, str]]]:
+        """Class and InstanceID of campaigns, and the records of messages, empty for none."""
         blocks = sorted({(campaign, number // RECORDS_PER_KEY) for campaign, number in messages})
 
         def ask(client: Any) -> list[Any]:
@@ -42,36 +65,13 @@ class BounceRecords:
             return answers
 
         answers = self._store.ask(ask) if messages else []
-        of_campaign = dict(zip(campaigns, answers, strict=False))
-        of_block = dict(zip(blocks, answers[len(campaigns) :], strict=True))
-        found = {}
-        for campaign, number in messages:
-            mail_class, instance_id = of_campaign[campaign]
-            if mail_class is not None:
-                record = _record(of_block[campaign, number // RECORDS_PER_KEY], number)
-                found[campaign, number] = _facts(campaign, number, mail_class, instance_id, record)
-        return found
-
-    def recipients(self, messages: Collection[MessageKey]) -> dict[MessageKey, frozenset[str]]:
-        """The recipients of mails to several that may be named, in lower case; those of other
-        mails are missing. Raises StoreUnavailable.
-        """
-        blocks = sorted({(campaign, number // RECORDS_PER_KEY) for campaign, number in messages})
-
-        def ask(client: Any) -> list[Any]:
-            pipeline = client.pipeline(transaction=False)
-            for campaign, block in blocks:
-                pipeline.lrange(f"{keys.bounces(campaign)}{block}", 0, -1)
-            answers: list[Any] = pipeline.execute()
-            return answers
-
-        of_block = dict(zip(blocks, self._store.ask(ask) if messages else [], strict=True))
-        found = {}
-        for campaign, number in messages:
-            record = _record(of_block[campaign, number // RECORDS_PER_KEY], number)
-            if names := record.get(RECIPIENTS):
-                found[campaign, number] = frozenset(names.lower().split("\n"))
-        return found
+        heads = dict(zip(campaigns, answers, strict=False))
+        entries = dict(zip(blocks, answers[len(campaigns) :], strict=True))
+        records = {
+            (campaign, number): _record(entries[campaign, number // RECORDS_PER_KEY], number)
+            for campaign, number in messages
+        }
+        return heads, records
 
 
 def _record(entries: Sequence[str], number: int) -> dict[str, str]:

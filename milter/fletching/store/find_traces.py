@@ -85,7 +85,7 @@ class Traces:
         }
         links = self._links(moments)
         return [
-            Trace(facts.get(message) or _nameless(message), moments[message], links)
+            Trace(facts.get(message) or Facts(*message), moments[message], links)
             for message in messages
             if moments[message]
         ]
@@ -209,11 +209,6 @@ def _has(trace: Trace, kinds: Mapping[MessageKey, NameKind], name: str) -> bool:
 
 def _order(moment: Moment) -> tuple[int, bool]:
     return moment.seconds, moment.type != traces.ACCEPTED
-
-
-def _nameless(message: MessageKey) -> Facts:
-    campaign, number = message
-    return Facts(campaign, number, "", "", "", "", "", "", 0)
 
 
 def _bytes(text: str) -> bytes:

@@ -22,15 +22,15 @@ _REASONS: Mapping[str, str] = {
     "mailbox_disabled": "the mailbox is disabled",
     "domain_unknown": "the domain does not exist",
     "no_mail_service": "the domain accepts no mail",
-    "expired": "too old after many attempts",
+    "expired": "the time for delivery is over",
     "network": "the server could not be reached",
     "too_big": "the message is too big",
     "content": "the content was rejected",
-    "spam": "taken for spam",
-    "virus": "taken for a virus",
-    "policy": "against the server's policy",
+    "spam": "rejected as spam",
+    "virus": "rejected as malware",
+    "policy": "a rule of the server forbids it",
     "auth_failure": "SPF, DKIM or DMARC failed",
-    "blocked": "our address is on a block list",
+    "blocked": "the sending server is blocked",
     "rate_limited": "too much mail at once",
     "sender_rejected": "the sender was rejected",
     "recipient_filtered": "the recipient's filter rejected it",
@@ -212,7 +212,7 @@ def _attempt(details: Mapping[str, str]) -> str:
         case "failure":
             return f"Refused{to}{by}{why}."
         case "failure_toolong":
-            return f"Given up{to}{why or ': too old after many attempts'}."
+            return f"Given up{to}{why or ': the time for delivery is over'}."
         case _:
             return "A delivery attempt; its details are lost."
 

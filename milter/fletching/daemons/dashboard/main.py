@@ -21,9 +21,7 @@ from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.listener import ListenError
 from fletching.daemons.process.server_socket import ServerSocket
 from fletching.daemons.process.supervise import Child
-from fletching.keys.link_keys import read_link_keys
-from fletching.keys.secret_file import KeyFileError
-from fletching.startup import zone
+from fletching.startup import link_keys, zone
 from fletching.store.connection import Store
 from fletching.store.find_traces import Traces
 from fletching.store.statistics import Statistics
@@ -66,11 +64,7 @@ class DashboardService(Service[Opened]):
         found = password(config)
         if self._opened is not None and self._is_elsewhere(config):
             found = self._opened.value.password
-        keys = Keyring(())
-        if config.link_keys is not None:
-            with named_by("link_keys", fault=KeyFileError):
-                keys = read_link_keys(config.link_keys)
-        return Opened(found, config, keys)
+        return Opened(found, config, link_keys(config))
 
     def listen(self, config: Config) -> None:
         self._began_with = config

@@ -26,7 +26,6 @@ MARK = "X-Fletching-Copy"
 _CONNECTIONS = 4
 _TIMEOUT = 30.0
 _LOG_EVERY = 60.0
-_NO_FACTS = Facts("", 0, "", "", "", "", "", "", 0)
 
 
 class NotCopiedError(Exception):
@@ -94,7 +93,7 @@ class Copies:
 def copied(settings: CopySettings, to: str, mail: KeptMail, kind: str, name: str) -> bytes:
     """The copy, as a mail."""
     recipient = "".join(each if " " < each < "\x7f" else "?" for each in mail.recipient)
-    token = settings.keys.seal(Kind.MAILER_INFO, _NO_FACTS)
+    token = settings.keys.seal(Kind.MAILER_INFO, Facts())
     fields = {
         "From": f"Fletching <{to}>",
         "To": f"<{to}>",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fletching import log
-from fletching.config.faults import UnusableError, named_by
+from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.config.sections import Events, Lmtp
 from fletching.daemons.intake.journal import Journal
@@ -35,10 +35,8 @@ from fletching.daemons.process.listener import ListenError
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.server_socket import ServerSocket, listen
 from fletching.daemons.process.supervise import Child
-from fletching.keys.link_keys import read_link_keys
-from fletching.keys.secret_file import KeyFileError
 from fletching.metrics import EVERY, ReturnedMails
-from fletching.startup import host_name
+from fletching.startup import host_name, link_keys
 from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Store
@@ -56,10 +54,7 @@ _LOG_EVERY = 600.0
 
 def opened(config: Config) -> Opened:
     """Reads what the configuration names. Raises UnusableError."""
-    if config.link_keys is None:
-        raise UnusableError(("link_keys",), "not set: without keys no mail can be attributed")
-    with named_by("link_keys", fault=KeyFileError):
-        keys = read_link_keys(config.link_keys)
+    keys = link_keys(config, without="no mail can be attributed")
     is_log_read = config.postfix is not None and config.postfix.log is not None
     claims = ClaimSettings(is_log_read, config.bounce_memory)
     rules = config.bounces.rules

@@ -186,8 +186,8 @@ class Receiver:
         found = attribution.attribution(arrival, self._opened.keys)
         if found.facts is not None or found.message is None:
             return found.facts
-        facts = await self._lookups.facts(found.message)
-        return facts or attribution.known_only_as(found.message)
+        # Redis may no longer have its campaign.
+        return await self._lookups.facts(found.message) or Facts(*found.message)
 
     async def _keep(self, delivery: _Delivery) -> None:
         loop = asyncio.get_running_loop()

@@ -294,7 +294,7 @@ def _failure(attempt: Attempt, rules: Sequence[Rule]) -> Failure:
 def _facts(current: InQueue, found: Mapping[MessageKey, Facts]) -> Facts:
     """The facts of a message; if Redis no longer has its campaign, only what the tag says."""
     message = current.campaign, current.number
-    return found.get(message) or Facts(*message, "", "", "", "", "", "", 0)
+    return found.get(message) or Facts(*message)
 
 
 def _is_to(attempt: Attempt, email: str) -> bool:

@@ -30,11 +30,9 @@ from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER, even_witho
 from fletching.daemons.process.handover import Handover, Inbox
 from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.supervise import Child
-from fletching.keys.link_keys import read_link_keys
-from fletching.keys.secret_file import KeyFileError
 from fletching.metrics import LogLines
 from fletching.returning.rules import compiled
-from fletching.startup import host_name
+from fletching.startup import host_name, link_keys
 from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Store
@@ -67,10 +65,7 @@ class Opened:
 def opened(config: Config) -> Opened:
     """Reads what the configuration names. Raises UnusableError."""
     log = log_of(config)
-    if config.link_keys is None:
-        raise UnusableError(("link_keys",), "not set: without keys no line can be attributed")
-    with named_by("link_keys", fault=KeyFileError):
-        keys = read_link_keys(config.link_keys)
+    keys = link_keys(config, without="no line can be attributed")
     with named_by("postfix", "log", fault=OSError):
         check_readable(log)
     return Opened(config, keys)

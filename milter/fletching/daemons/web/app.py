@@ -23,11 +23,9 @@ from fletching.config.sections import Web
 from fletching.daemons.intake.holding import HELD, Holding
 from fletching.daemons.intake.recorder import Recorder
 from fletching.daemons.web.pages import POLICY, REDIRECTS, PageError, Pages
-from fletching.keys.link_keys import read_link_keys
-from fletching.keys.secret_file import KeyFileError
 from fletching.returning import bots, hits, visitor
 from fletching.returning.hits import Answer, Body, Moment, Request
-from fletching.startup import host_name
+from fletching.startup import host_name, link_keys
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,10 +59,7 @@ class Opened:
 def opened(config: Config) -> Opened:
     """Reads what the configuration names. Raises UnusableError."""
     web = config.web or Web()
-    if config.link_keys is None:
-        raise UnusableError(("link_keys",), "not set: without keys no link can be decrypted")
-    with named_by("link_keys", fault=KeyFileError):
-        keys = read_link_keys(config.link_keys)
+    keys = link_keys(config, without="no link can be decrypted")
     for name, folder in (("templates", web.templates), ("app_links", web.app_links)):
         with named_by("web", name, fault=OSError):
             if folder is not None and not folder.is_dir():

@@ -7,19 +7,17 @@ Postfix has given up.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
 from typing import Any
 
 from fletching.destinations.formats.post import (
     Fields,
-    Format,
     Post,
     Signing,
     as_json,
     digest,
-    is_for_others,
     message_id,
     metadata,
+    one,
 )
 from fletching.events import BOUNCE, CLICK, COMPLAINT, DELIVERY, OPEN, UNSUBSCRIBE
 
@@ -95,12 +93,8 @@ def signature(event: Fields, signing: Signing) -> Fields:
     return {"timestamp": str(signing.seconds), "token": token, "signature": code}
 
 
-def _post(events: Sequence[Fields], signing: Signing) -> Post | None:
-    (event,) = events
-    found = converted(event) if is_for_others(event) else None
-    if found is None:
-        return None
+def _signed(event: Fields, found: Fields, signing: Signing) -> Post:
     return Post(as_json({"signature": signature(event, signing), "event-data": found}))
 
 
-MAILGUN = Format(_post)
+MAILGUN = one(converted, _signed)

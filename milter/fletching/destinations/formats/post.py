@@ -53,13 +53,25 @@ def as_json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def one(convert: Callable[[Fields], Fields | None]) -> Format:
-    """The format of a program that takes a JSON object for each event."""
+def as_it_is(event: Fields, converted: Fields, signing: Signing) -> Post:
+    """A request whose body is the converted event."""
+    return Post(as_json(converted))
 
-    def post(events: Sequence[Fields], _: Signing) -> Post | None:
+
+def one(
+    convert: Callable[[Fields], Fields | None],
+    wrap: Callable[[Fields, Fields, Signing], Post] = as_it_is,
+) -> Format:
+    """The format of a program that takes a JSON object for each event.
+
+    ``convert``: None if the event has no counterpart. ``wrap``: makes the request of an event and
+    of what it was converted to.
+    """
+
+    def post(events: Sequence[Fields], signing: Signing) -> Post | None:
         (event,) = events
         converted = convert(event) if is_for_others(event) else None
-        return None if converted is None else Post(as_json(converted))
+        return None if converted is None else wrap(event, converted, signing)
 
     return Format(post)
 

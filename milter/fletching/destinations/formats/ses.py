@@ -7,19 +7,17 @@ of its event publishing (`eventType`): only that has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fletching.destinations.formats.post import (
     Fields,
-    Format,
     Post,
     Signing,
     as_json,
     digest,
-    is_for_others,
     message_id,
     metadata,
+    one,
 )
 from fletching.events import OPEN
 
@@ -108,11 +106,7 @@ def _mail(event: Fields) -> Fields:
     }
 
 
-def _post(events: Sequence[Fields], _: Signing) -> Post | None:
-    (event,) = events
-    found = message(event) if is_for_others(event) else None
-    if found is None:
-        return None
+def _notified(event: Fields, found: Fields, _: Signing) -> Post:
     code = digest(event, 16).hex()
     identifier = "-".join((code[:8], code[8:12], code[12:16], code[16:20], code[20:]))
     body = {
@@ -130,4 +124,4 @@ def _post(events: Sequence[Fields], _: Signing) -> Post | None:
     return Post(as_json(body), "text/plain; charset=UTF-8", headers)
 
 
-SES = Format(_post)
+SES = one(message, _notified)
