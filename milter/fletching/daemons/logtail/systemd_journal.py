@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from fletching.daemons.logtail.lines import Batch, Line
@@ -21,14 +22,15 @@ MOST = 256 * 1024
 """Bytes that are read at once."""
 
 _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_HOSTNAME"
-FOLLOW = ("journalctl", "--follow", "--no-pager", "--all", "--output=json")
-"""The command, without what it reads."""
+FOLLOW = ("journalctl", "--follow", "--merge", "--no-pager", "--all", "--output=json")
+"""The command, without what it reads. Without --merge, --follow leaves out what was logged before
+the last boot."""
 _MAIL = "SYSLOG_FACILITY=2"
 """The facility `mail` (RFC 3164 section 4.1.1): every service of every Postfix instance, whatever
 its `syslog_name` and its unit."""
 
-_END = 5.0
-"""Seconds in which journalctl must end."""
+_MACHINE = Path("/etc/machine-id")
+"""Journals of other machines may lie beside that of this one (systemd-journal-remote(8))."""
 
 
 class SystemdJournal:
@@ -62,16 +64,15 @@ class SystemdJournal:
         """Ends journalctl."""
         process, self.process, self._half = self.process, None, b""
         if process is not None:
-            process.terminate()
-            try:
-                process.communicate(timeout=_END)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
+            # It has nothing to lose, and SIGTERM is blocked in what a worker starts.
+            process.kill()
+            process.communicate()
 
     def _start(self) -> subprocess.Popen[bytes]:
         since = f"--after-cursor={self._cursor}" if self._cursor else f"--since=-{self._days}d"
-        command = [*self._command, f"--output-fields={_FIELDS}", "--lines=all", since, _MAIL]
+        machine = f"_MACHINE_ID={_MACHINE.read_text().strip()}"
+        fields = f"--output-fields={_FIELDS}"
+        command = [*self._command, fields, "--lines=all", since, _MAIL, machine]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
