@@ -122,6 +122,10 @@ ATTRIBUTIONS = {
         arrival(BARE, mailer_info=KEYS.seal(Kind.LIST_UNSUBSCRIBE, FACTS)),
         Attribution(),
     ),
+    "token of a copy for the operator": (
+        arrival(BARE, mailer_info=KEYS.seal(Kind.MAILER_INFO, Facts())),
+        Attribution(),
+    ),
     "nothing": (arrival(BARE), Attribution()),
     "no recipient": (arrival(), Attribution()),
 }
@@ -327,3 +331,8 @@ def test_mail_that_is_not_attributed_has_few_events() -> None:
         assert [event.facts.email for event in found] == [
             f"r{number}@example.net" for number in range(MOST_UNATTRIBUTED)
         ]
+
+
+@pytest.mark.parametrize("email", ["a\0b@example.net", "a\x1b@example.net", "a\u202e@example.net"])
+def test_address_with_control_characters_has_no_event(email: str) -> None:
+    assert not events_of(mail(MailKind.BOUNCE, ReturnedRecipient(email, UNKNOWN)), None, ORIGIN)

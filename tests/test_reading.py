@@ -467,3 +467,20 @@ def test_recipients_of_many_reports_are_limited() -> None:
     part = f"--b\nContent-Type: message/delivery-status\n\n{ONE}\n\n{ONE}\n"
     raw = mail(part * status_reports.MOST, Content_Type="multipart/report; boundary=b")
     assert len(read(raw).recipients) == status_reports.MOST
+
+
+ADDRESSES = {
+    "apostrophe": ("rfc822; o'brien@a.example", "o'brien@a.example"),
+    "apostrophe between angle brackets": ("rfc822;<o'brien@a.example>", "o'brien@a.example"),
+    "quoted": ('rfc822; "a b"@a.example', '"a b"@a.example'),
+    "quoted pair": (r'rfc822; "a\"b"@a.example', r'"a\"b"@a.example'),
+    "between apostrophes": ("rfc822; 'joe@a.example'", "joe@a.example"),
+    "with a comment": ("rfc822; joe@a.example (Joe)", "joe@a.example"),
+    "with a dot behind": ("rfc822; joe@a.example.", "joe@a.example"),
+    "many quoted pairs": ('rfc822; "' + r"\"" * 200_000, ""),
+}
+
+
+@for_every(ADDRESSES)
+def test_address_of_a_report(value: str, wanted: str) -> None:
+    assert status_reports.addressed(value) == wanted

@@ -122,7 +122,9 @@ def mailer_info(arrival: Arrival, keys: Keyring) -> Facts | None:
         token = keys.open("".join(arrival.mail.mailer_info.split()))
     except TokenError:
         return None
-    return token.facts if token.kind is Kind.MAILER_INFO else None
+    # Copies for the operator have a token without facts.
+    is_of_message = token.kind is Kind.MAILER_INFO and token.facts != Facts()
+    return token.facts if is_of_message else None
 
 
 def unsubscribe(arrival: Arrival, keys: Keyring) -> Facts | None:
@@ -181,7 +183,9 @@ def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRec
     """The recipients that have an event each."""
     recipients = tuple(each for each in mail.recipients if not each.is_delayed)
     if facts is None:
-        return [each for each in recipients if each.email][:MOST_UNATTRIBUTED]
+        # No mail is sent to an address with control characters, and not every database stores one.
+        named = [each for each in recipients if each.email and each.email.isprintable()]
+        return named[:MOST_UNATTRIBUTED]
     if not facts.email:
         return recipients or (ReturnedRecipient(""),)
     ours = [each for each in recipients if each.email.lower() == facts.email.lower()]

@@ -15,6 +15,12 @@ _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _MAILBOX = re.compile(
     r"(\"[^\"\n]{1,128}\"|[^\s<>()\[\],;:\"'@]{1,128})@([^\s<>()\[\],;:\"'@]{1,255}|\[[^\s\]]{1,60}\])"
 )
+# The whole value. Then a local part may have an apostrophe, or quoted pairs (RFC 5321 section
+# 4.1.2).
+_ALONE = re.compile(
+    r"<?((?:\"(?:[^\"\\\x00-\x1f\x7f]|\\[ -~]){1,126}\"|[^\s<>()\[\],;:\"@\\\x00-\x1f\x7f]{1,128})"
+    r"@(?:[^\s<>()\[\],;:\"'@]{1,255}|\[[^\s\]]{1,60}\]))>?"
+)
 # RFC 6533 section 3: a character outside ASCII in an address, where the report is in ASCII.
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 # RFC 3461 section 4: xtext, in which an original recipient was given to the server.
@@ -83,6 +89,8 @@ def addressed(value: str) -> str:
         text = _ESCAPED.sub(_unescaped, text)
     if "@" not in text and "+40" in text:
         text = _XTEXT.sub(lambda octet: chr(int(octet[1], 16)), text)
+    if alone := _ALONE.fullmatch(text.strip()):
+        return alone[1].rstrip(".")
     found = _MAILBOX.search(text)
     return found[0].rstrip(".") if found else ""
 
