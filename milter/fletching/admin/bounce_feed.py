@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fletching.config import values
 from fletching.config.model import Config
 from fletching.config.sections import Lmtp
 from fletching.returning.kept import KeptMail, unpacked
@@ -47,11 +48,9 @@ def feed(config: Config, files: Sequence[Path]) -> Iterator[Fed]:
 
 
 def _connected(listen: str) -> smtplib.LMTP:
-    if listen.startswith("unix:"):
-        client = smtplib.LMTP(listen.removeprefix("unix:"), timeout=_TIMEOUT)
-    else:
-        host, _, port = listen.rpartition(":")
-        client = smtplib.LMTP(host.strip("[]"), int(port), timeout=_TIMEOUT)
+    # For smtplib, a host that begins with a slash is a Unix socket.
+    host, port = values.host_and_port(listen) or (listen.removeprefix("unix:"), 0)
+    client = smtplib.LMTP(values.connectable(host), port, timeout=_TIMEOUT)
     client.command_encoding = "utf-8"
     return client
 

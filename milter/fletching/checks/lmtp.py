@@ -11,6 +11,7 @@ from fletching.checks.access import AccessError, as_user
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.checks.socket import NOBODY, connect, refused
 from fletching.config.model import Config
+from fletching.config.values import host_and_port
 from fletching.postfix import postconf
 from fletching.postfix.mailboxes import mailboxes, next_hop
 from fletching.postfix.postconf import Installed
@@ -32,7 +33,7 @@ def check_mailboxes(config: Config) -> Iterator[Finding]:
             "there is no bounce_mailbox, unsubscribe_mailbox or feedback_mailbox: nothing comes in",
         )
     path = Path(config.lmtp.listen.removeprefix("unix:"))
-    where = _host_and_port(config.lmtp.listen)
+    where = host_and_port(config.lmtp.listen)
     if refused(*where) if where else connect(path) == NOBODY:
         yield _nobody_listens(config.lmtp.listen)
 
@@ -62,7 +63,7 @@ def check_lmtp(config: Config, postfix: Installed, command: Sequence[str]) -> It
 
 
 def _socket(listen: str, postfix: Installed) -> Iterator[Finding]:
-    if where := _host_and_port(listen):
+    if where := host_and_port(listen):
         yield _nobody_listens(listen) if refused(*where) else ok(_PLACE, f"answers at {listen}")
         return
     path = Path(os.path.realpath(listen.removeprefix("unix:")))
@@ -136,14 +137,6 @@ def _listening(config: Config, postfix: Installed) -> str:
         return postfix.reached(hop, None)
     listen = config.lmtp.listen if config.lmtp else ""
     return f"unix:{os.path.realpath(listen.removeprefix('unix:'))}"
-
-
-def _host_and_port(listen: str) -> tuple[str, int] | None:
-    """None for a Unix socket."""
-    if listen.startswith("unix:"):
-        return None
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _nobody_listens(listen: str) -> Finding:

@@ -100,9 +100,8 @@ def connect(path: Path) -> str | None:
 
 
 def refused(host: str, port: int) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
-        socket.create_connection((host, port), _PATIENCE).close()
+        socket.create_connection((values.connectable(host), port), _PATIENCE).close()
     except OSError:
         return True
     return False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bounce() -> None:
-    """Manage returned mail in files.
+    """Read returned mail in files, or deliver it again.
 
     \b
     Example:
@@ -101,9 +101,10 @@ def _opened(context: click.Context, config_path: Path) -> tuple[Keyring, Sequenc
 def bounce_feed(config_path: Path, files: tuple[Path, ...]) -> None:
     """Deliver kept mails to the LMTP service again.
 
-    For any number of files, such as those in `state_dir/unreadable` after an update that reads more
-    of them. Prints what came of each one; a mail that was recorded before is not recorded again.
-    The files stay. Exits with 1 if the service did not accept one of them.
+    Takes any number of files, such as those in `state_dir/unreadable` after an update that
+    understands more of them. Prints the result for each file; a mail that was recorded before is
+    not recorded again. The files are not deleted. Exits with 1 if the service did not accept one of
+    them.
 
     \b
     Example:

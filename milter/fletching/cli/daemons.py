@@ -84,8 +84,8 @@ def courier(config_path: Path) -> None:
 def logtail(config_path: Path) -> None:
     """Read deliveries from Postfix's log, in the foreground.
 
-    Needs the option `postfix.log`. SIGHUP reloads the configuration. SIGTERM notes the position in
-    the log and exits.
+    Requires the option `postfix.log`. SIGHUP reloads the configuration. SIGTERM notes the position
+    in the log and exits.
 
     \b
     Example:

@@ -290,13 +290,28 @@ def smtp_server(value: str) -> str:
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:25") from None
 
 
+def host_and_port(place: str) -> tuple[str, int] | None:
+    """Host (IPv6 without brackets) and port of a `server_socket` or `smtp_server`; None for a Unix
+    socket.
+    """
+    if place.startswith("unix:"):
+        return None
+    host, _, port = place.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def connectable(host: str) -> str:
+    """The address at which this host reaches a server of its own that listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def is_of_this_host(listen: str) -> bool:
     """Whether only programs on this host can reach a listen socket of `server_socket`."""
-    name = listen.rpartition(":")[0].strip("[]")
-    if listen.startswith("unix:") or name == "localhost":
+    place = host_and_port(listen)
+    if place is None or place[0] == "localhost":
         return True
     try:
-        return ip_address(name).is_loopback
+        return ip_address(place[0]).is_loopback
     except ValueError:
         return False
 

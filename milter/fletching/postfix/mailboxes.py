@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from fletching.config import values
 from fletching.config.model import Config
 from fletching.config.sections import Lmtp
 
@@ -119,10 +120,9 @@ def next_hop(config: Config, queue_directory: PurePosixPath) -> str:
     Below the queue directory the path is relative, which works inside and outside the chroot.
     """
     listen = (config.lmtp or Lmtp()).listen
-    if not listen.startswith("unix:"):
-        host, _, port = listen.rpartition(":")
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))
-        return f"inet:[{host}]:{port}"
+    if (place := values.host_and_port(listen)) is not None:
+        host, port = place
+        return f"inet:[{values.connectable(host)}]:{port}"
     path = PurePosixPath(listen.removeprefix("unix:"))
     if path.is_relative_to(queue_directory):
         path = path.relative_to(queue_directory)

@@ -60,7 +60,7 @@ def endpoint(listen: str) -> str:
     place = values.inet_place(listen)
     if place is not None:
         host, port = place
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        host = values.connectable(host)
         return f"inet:[{host}]:{port}" if ":" in host else f"inet:{host}:{port}"
     path = PurePosixPath(listen.removeprefix("unix:"))
     if path.is_relative_to(QUEUE_DIRECTORY):

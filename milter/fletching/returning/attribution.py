@@ -22,7 +22,16 @@ from fletching.returning.returned import (
     ReturnedMail,
     ReturnedRecipient,
 )
-from fletching.tokens import Facts, Keyring, Kind, MessageKey, Token, TokenError
+from fletching.tokens import (
+    SHORTEST_TAG,
+    TAG_LENGTH,
+    Facts,
+    Keyring,
+    Kind,
+    MessageKey,
+    Token,
+    TokenError,
+)
 
 LONGEST_TEXT = 1000
 """Characters of `bounce_text`."""
@@ -37,7 +46,12 @@ _ANSWERS = frozenset({MailKind.UNSUBSCRIBE, MailKind.AUTO_REPLY, MailKind.NONE})
 # A tag ends the local part; `route_by: sender` adds a suffix. Whatever character was configured as
 # the delimiter when the mail was sent, it is none of base32. A forwarder may have put the whole
 # address into a longer one (SRS: `SRS0=hash=tt=domain=local@forwarder`).
-_TAG = re.compile(r"(?:^|[^a-z0-9])([a-z2-7]{21,32})(?:-[a-z2-7]{4})?$", re.ASCII | re.IGNORECASE)
+TAG = re.compile(
+    rf"(?:^|[^a-z0-9])([a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}})(?:-[a-z2-7]{{4}})?$",
+    re.ASCII | re.IGNORECASE,
+)
+"""At the end of a local part: what may be a VERP tag."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{40,}")
 # Begins where no other address could begin earlier, so that no character is read twice.
 _NOT_IN = r"\s<>()\[\],;:\"'@"
@@ -107,7 +121,7 @@ def tagged(arrival: Arrival, keys: Keyring) -> MessageKey | None:
 
 def message_of(address: str, keys: Keyring) -> MessageKey | None:
     """The message whose return path an address is; None if it has no valid tag."""
-    found = _TAG.search(address.rpartition("@")[0].strip('"'))
+    found = TAG.search(address.rpartition("@")[0].strip('"'))
     if found is None:
         return None
     try:

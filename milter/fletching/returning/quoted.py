@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from fletching.returning import feedback, status_reports
+from fletching.returning.attribution import TAG
 from fletching.returning.pieces import MailPieces
 
 MOST = 20
@@ -28,8 +29,6 @@ _RETURN_PATH = re.compile(
 # Begins where a word begins: a body in base64 would be read a hundred times.
 _NOT_IN = r"\s<>()\[\],;:\"'@"
 _ADDRESS = re.compile(rf"(?<![^{_NOT_IN}])[^{_NOT_IN}]{{1,128}}@[^{_NOT_IN}]{{1,255}}")
-# The form of a VERP tag, which ends a local part (docs/return-path.md).
-_TAGGED = re.compile(r"(?:^|[^a-z0-9])[a-z2-7]{21,32}(?:-[a-z2-7]{4})?$", re.IGNORECASE)
 
 
 def mailer_info(found: MailPieces) -> str:
@@ -57,7 +56,7 @@ def return_paths(found: MailPieces) -> tuple[str, ...]:
         address
         for text in texts
         for address in _ADDRESS.findall(text[: 2**16])
-        if _TAGGED.search(address.rpartition("@")[0])
+        if TAG.search(address.rpartition("@")[0])
     ]
     return tuple(dict.fromkeys(each for each in (*named, *tagged) if each and each.isprintable()))[
         :MOST

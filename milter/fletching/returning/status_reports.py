@@ -25,7 +25,6 @@ _ALONE = re.compile(
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 # RFC 3461 section 4: xtext, in which an original recipient was given to the server.
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
-_OF_A_RECIPIENT = {"original-recipient", "final-recipient", "action", "status", "diagnostic-code"}
 _SENDERS = {"x-postfix-sender", "original-envelope-from", "x-envelope-from", "x-mailer-sender"}
 
 MOST = 1000

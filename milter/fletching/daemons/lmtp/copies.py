@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from fletching import log
+from fletching.config.values import host_and_port
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.mail.message import header_block
 from fletching.returning.kept import KeptMail
@@ -84,8 +85,7 @@ class Copies:
                     return client
             except (OSError, smtplib.SMTPException):
                 client.close()
-        host, _, port = submit.rpartition(":")
-        client = smtplib.SMTP(host.strip("[]"), int(port), timeout=_TIMEOUT)
+        client = smtplib.SMTP(*host_and_port(submit) or ("", 0), timeout=_TIMEOUT)
         self._open.client, self._open.submit = client, submit
         return client
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from fletching.config.values import host_and_port
 from fletching.daemons.process.listener import Listener, ListenError, open_listener
 
 
@@ -28,7 +29,8 @@ class ServerSocket:
 
 def listen(where: str) -> ServerSocket:
     """Opens `unix:/PATH` or `HOST:PORT`. Raises ListenError."""
-    if where.startswith("unix:"):
+    place = host_and_port(where)
+    if place is None:
         opened: list[socket.socket] = []
 
         def open_at(path: str) -> None:
@@ -36,9 +38,8 @@ def listen(where: str) -> ServerSocket:
 
         listener = open_listener(where, open_at)
         return ServerSocket(opened[0], listener)
-    host, _, port = where.rpartition(":")
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
         return ServerSocket(_listening(family, address[:2]))  # type: ignore[arg-type]
     except OSError as error:
