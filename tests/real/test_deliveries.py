@@ -163,6 +163,30 @@ def test_mail_without_class_is_no_event(site: Site, postfix: Postfix, sinks: Sin
     assert outcomes(site.events(1)) == ["delivery_attempt success"]
 
 
+ODD = {
+    "apostrophe": "o'brien@gmail.example",
+    "quoted": '"two words"@gmail.example',
+    "quoted pair": r'"a\"b"@gmail.example',
+    "words of the log": '"a>, relay=b[192.0.2.1], dsn=2.0.0, status=sent (250 ok)"@gmail.example',
+}
+
+
+@pytest.mark.parametrize("address", ODD.values(), ids=ODD)
+def test_failure_of_an_odd_address_is_reported_once(
+    address: str, site: Site, postfix: Postfix, sinks: Sinks
+) -> None:
+    postfix.set(relay_domains="example.com")
+    sinks["vmta-a"].answer_to = lambda _: "550 5.1.1 no, status=sent (250 2.0.0 ok)"
+    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [address])
+    postfix.wait_empty()
+    events = site.events(2)
+    assert outcomes(events) == ["delivery_attempt failure", "bounce_all"]
+    assert {each["email"] for each in events} == {address}
+    sender = events[0]["sender"]
+    wait_until("the bounce is missing", lambda: f"recipient={sender} " in site.log())
+    assert f"returned_mail kind=bounce recipient={sender} reported=log" in site.log()
+
+
 def test_obscured_recipient_is_nowhere(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     name = REAL.partition("@")[0]
     sinks["vmta-a"].answer = f"451 4.1.1 <{REAL.upper()}>: {name} is not known yet"
