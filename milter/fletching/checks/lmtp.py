@@ -30,7 +30,7 @@ def check_mailboxes(config: Config) -> Iterator[Finding]:
     if not mailboxes(config):
         yield warning(
             "lmtp",
-            "there is no bounce_mailbox, unsubscribe_mailbox or feedback_mailbox: nothing comes in",
+            "has no mailboxes: set bounce_mailbox, unsubscribe_mailbox or feedback_mailbox",
         )
     path = Path(config.lmtp.listen.removeprefix("unix:"))
     where = host_and_port(config.lmtp.listen)
@@ -55,8 +55,8 @@ def check_lmtp(config: Config, postfix: Installed, command: Sequence[str]) -> It
     for address, answer in wrong.items():
         yield error(
             "transport_maps",
-            f"{address} goes to {answer or 'no transport of this table'}, and not to the LMTP"
-            f" service at {config.lmtp.listen}: `fletching postfix` prints the tables",
+            f"{address}: must have the LMTP service at {config.lmtp.listen} as its transport, but"
+            f" has {answer or 'none'}: install the tables that `fletching postfix` prints",
         )
     if found and not wrong:
         yield ok("transport_maps", f"hands over {', '.join(found)}")

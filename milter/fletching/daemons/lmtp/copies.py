@@ -18,7 +18,7 @@ from email.utils import formatdate
 from fletching import log
 from fletching.config.values import host_and_port
 from fletching.daemons.process.log_limit import LogLimit
-from fletching.mail.message import header_block
+from fletching.returning.delivery_fields import values
 from fletching.returning.kept import KeptMail
 from fletching.tokens import Facts, Keyring, Kind
 
@@ -112,9 +112,7 @@ def copied(settings: CopySettings, to: str, mail: KeptMail, kind: str, name: str
 
 
 def _is_copy(mail: KeptMail) -> bool:
-    fields, _ = header_block(mail.content, 0)
-    mark = MARK.lower().encode()
-    return any(field.rstrip(b" \t").lower() == mark for field, _ in fields)
+    return bool(values(mail.content, MARK.lower().encode()))
 
 
 def _permanent(error: smtplib.SMTPException) -> str | None:

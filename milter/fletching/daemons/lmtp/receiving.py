@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 from fletching import log
 from fletching.config.sections import BounceRule, Bounces
@@ -26,10 +25,10 @@ from fletching.daemons.lmtp.server import TRY_AGAIN, Transaction
 from fletching.daemons.lmtp.unreadable import Unreadable
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
-from fletching.mail.message import header_block
 from fletching.metrics import ReturnedMails
 from fletching.returning import attribution
 from fletching.returning.attribution import Arrival, EventOrigin
+from fletching.returning.delivery_fields import addresses_before, is_from_here
 from fletching.returning.kept import KeptMail
 from fletching.returning.reading import read
 from fletching.returning.rules import compiled
@@ -38,11 +37,6 @@ from fletching.tokens import Facts, Keyring
 
 LOG_EVERY = 10.0
 """Seconds between two log lines about the same trouble."""
-
-_BEFORE = frozenset({b"x-original-to", b"delivered-to"})
-"""Fields with the addresses that a mail had before an alias changed them."""
-_MOST_BEFORE = 20
-"""Of these addresses that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ class Receiver:
     async def receive(self, transaction: Transaction) -> Sequence[str]:
         """The replies, one for each recipient; what was recorded or kept is safe by then."""
         mail = read(transaction.content, self._rules)
-        before = _addresses_before(transaction.content)
+        before = addresses_before(transaction.content)
         # Once: a large mail may have a hundred recipients, with many events each.
         digest = entropy(transaction.content, b"%d" % transaction.size)
         milliseconds = time.time_ns() // 1_000_000
@@ -175,8 +169,8 @@ class Receiver:
         facts = await self._facts(arrival)
         # The log reader knows a message by its tag alone.
         message = attribution.tagged(arrival, keys)
-        is_from_here = _is_from_here(delivery.transaction.content)
-        mail = await self._first.unreported(arrival.mail, message, is_from_here=is_from_here)
+        is_ours = is_from_here(delivery.transaction.content)
+        mail = await self._first.unreported(arrival.mail, message, is_from_here=is_ours)
         if mail is None:
             return None
         return attribution.events_of(mail, facts, _moment_of(delivery, facts))
@@ -215,23 +209,6 @@ def _entropy(digest: bytes, about: str, index: int) -> bytes:
     recipient, or the message that it is about.
     """
     return entropy(digest, about.encode("utf-8", "surrogateescape"), b"%d" % index)
-
-
-def _addresses_before(content: bytes) -> tuple[str, ...]:
-    fields, _ = header_block(content, 0)
-    found = (
-        value.strip().decode("utf-8", "replace")
-        for name, value in fields
-        if name.rstrip(b" \t").lower() in _BEFORE
-    )
-    return tuple(islice(found, _MOST_BEFORE))
-
-
-def _is_from_here(content: bytes) -> bool:
-    """Whether no host has received the mail from another one: then this host's Postfix made it."""
-    fields, _ = header_block(content, 0)
-    received = [value for name, value in fields if name.rstrip(b" \t").lower() == b"received"]
-    return not any(value.lstrip().lower().startswith(b"from") for value in received)
 
 
 def _facts(found: Sequence[Event], new: int) -> list[tuple[str, object]]:
