@@ -233,6 +233,8 @@ def test_mail_to_many_mailboxes_is_recorded_once(service: Service) -> None:
     quoting = bounce("r1@example.net", service.mailer_info(1))
     for content in (bounce("x@example.net"), quoting):
         assert all(reply.startswith(b"250") for reply in service.deliver(boxes, content))
+    assert all(reply.startswith(b"250") for reply in service.deliver(boxes, b"Subject: x\r\n\r\n"))
+    assert len(service.kept()) == 1
     found = {event["email"]: event["attributed"] for event in service.wait_for(2)}
     assert found == {"x@example.net": False, "r1@example.net": True}
 

@@ -149,12 +149,25 @@ def unsubscribe(arrival: Arrival, keys: Keyring) -> Facts | None:
     if arrival.mail.kind not in _ANSWERS:
         return None
     subject = "".join(arrival.mail.unsubscribe.split())
-    for text in (subject, *(address.rpartition("@")[0] for address in arrival.recipients)):
-        for candidate in _TOKEN.findall(text):
-            token = _opened(candidate, keys)
-            if token and token.kind in UNSUBSCRIBES and token.facts.email:
-                return token.facts
+    local_parts = (address.rpartition("@")[0] for address in arrival.recipients)
+    return next(
+        filter(None, (_unsubscribing(text, keys) for text in (subject, *local_parts))), None
+    )
+
+
+def _unsubscribing(text: str, keys: Keyring) -> Facts | None:
+    for candidate in _TOKEN.findall(text):
+        token = _opened(candidate, keys)
+        if token and token.kind in UNSUBSCRIBES and token.facts.email:
+            return token.facts
     return None
+
+
+def named_by(address: str, keys: Keyring) -> MessageKey | Facts | None:
+    """What an address of ours itself proves: by its VERP tag a message, by its unsubscribe token
+    the facts; None without either.
+    """
+    return message_of(address, keys) or _unsubscribing(address.rpartition("@")[0], keys)
 
 
 def unsubscribed(facts: Facts, origin: EventOrigin) -> Event:

@@ -33,7 +33,7 @@ from fletching.returning.kept import KeptMail
 from fletching.returning.reading import read
 from fletching.returning.rules import compiled
 from fletching.store.connection import StoreUnavailable
-from fletching.tokens import Facts, Keyring
+from fletching.tokens import Facts, Keyring, MessageKey
 
 LOG_EVERY = 10.0
 """Seconds between two log lines about the same trouble."""
@@ -98,27 +98,27 @@ class Receiver:
         self._first.settings = opened.claims
 
     async def receive(self, transaction: Transaction) -> Sequence[str]:
-        """The replies, one for each recipient; what was recorded or kept is safe by then."""
+        """The replies, one for each recipient; what was recorded or kept is safe by then.
+
+        Recipients that prove the same, or nothing, are one: anybody can send one mail to a
+        hundred addresses of ours.
+        """
         mail = read(transaction.content, self._rules)
         before = addresses_before(transaction.content)
         # Once: a large mail may have a hundred recipients, with many events each.
         digest = entropy(transaction.content, b"%d" % transaction.size)
-        milliseconds = time.time_ns() // 1_000_000
-        deliveries = [
-            _Delivery(
-                transaction,
-                digest,
-                recipient,
-                Arrival(mail, (recipient, *before)),
-                EventOrigin(
-                    milliseconds,
-                    self._opened.server_id,
-                    partial(_entropy, digest, recipient),
-                ),
-            )
-            for recipient in transaction.recipients
-        ]
-        return await asyncio.gather(*map(self._reply, deliveries))
+        milliseconds, keys = time.time_ns() // 1_000_000, self._opened.keys
+        named = [attribution.named_by(recipient, keys) for recipient in transaction.recipients]
+        deliveries: dict[MessageKey | Facts | None, _Delivery] = {}
+        for message, recipient in zip(named, transaction.recipients, strict=True):
+            if message not in deliveries:
+                name = partial(_entropy, digest, recipient)
+                origin = EventOrigin(milliseconds, self._opened.server_id, name)
+                arrival = Arrival(mail, (recipient, *before))
+                deliveries[message] = _Delivery(transaction, digest, recipient, arrival, origin)
+        replies = await asyncio.gather(*map(self._reply, deliveries.values()))
+        reply_of = dict(zip(deliveries, replies, strict=True))
+        return [reply_of[message] for message in named]
 
     def close(self) -> None:
         self._keeping.shutdown()
