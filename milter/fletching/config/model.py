@@ -306,7 +306,7 @@ class Config(Options):
     """The LMTP server for bounces, complaints and unsubscribes by mail; without this section, it
     does not run."""
     postfix: Postfix | None = None
-    """What Fletching learns from Postfix."""
+    """Where Fletching reads what Postfix does."""
     events: Events | None = None
     """Delivery of events to other systems."""
 

@@ -208,10 +208,10 @@ class Lmtp(Options):
 
 
 class BounceRule(Options):
-    """Your own reading of what a server says; the first rule that matches decides."""
+    """A rule that decides why mail bounced, by the server's words; the first match decides."""
 
     pattern: Pattern
-    """What to search in the server's words, in upper or lower case."""
+    """The pattern to search for in the server's words; case does not matter."""
     reason: BounceReason
     """The reason of such a bounce."""
     type: Literal["hard", "soft", "other"] | None = None
@@ -222,9 +222,9 @@ class BounceThresholds(Options):
     """When an address of a class is bad."""
 
     hard: Count | None = None
-    """Hard bounces after which an address is bad; overrides the global one."""
+    """How many hard bounces make an address bad; overrides the global number."""
     soft: Count | None = None
-    """Soft bounces after which an address is bad; overrides the global one."""
+    """How many soft bounces make an address bad; overrides the global number."""
     within: Duration | None = None
     """The time in which these bounces are counted; overrides the global one."""
 
@@ -233,21 +233,21 @@ class Bounces(Options):
     """How bounces are read, and when an address is bad."""
 
     hard: Count = 1
-    """Hard bounces after which an address is bad."""
+    """How many hard bounces make an address bad."""
     soft: Count = 5
-    """Soft bounces after which an address is bad; a delivery in between resets the count."""
+    """How many soft bounces make an address bad; a delivery in between resets the count."""
     within: Duration = 10 * 86400
     """The time in which these bounces are counted."""
     copy_to: Address | None = None
     """The address that receives a copy of each returned mail, as an attachment."""
     submit: SmtpServer = "127.0.0.1:25"
-    """The SMTP server that takes these copies: Postfix."""
+    """The SMTP server to which these copies are sent: Postfix."""
     rules: Annotated[tuple[BounceRule, ...], Several] = ()
-    """Your own rules about reasons, which come before the built-in tables."""
+    """Your own rules for the reasons of bounces, which are tried before the built-in tables."""
 
 
 class Postfix(Options):
-    """What Fletching learns from Postfix."""
+    """Where Fletching reads what Postfix does."""
 
     log: PostfixLog | None = None
     """Postfix's log, from which deliveries are read: a file such as `/var/log/mail.log`, or
