@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fletching.config.load import load
+from fletching.postfix.settings import pieces
 
 from sandbox.processes import DidNotHappenError, program, wait_until
 from sandbox.sinks import _below_dump_lines, find_leaks
@@ -43,6 +45,25 @@ MIME-Version: 1.0
 Content-Type: text/html; charset=utf-8
 
 <p><a href="https://shop.example.com/1?a=b">Offer</a></p>
+"""
+
+BOUNCE = b"""\
+From: MAILER-DAEMON@mx.example.org
+Subject: Undelivered mail
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+
+Final-Recipient: rfc822; joe@example.org
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+
+--b--
 """
 
 
@@ -184,6 +205,36 @@ def test_its_delivery_is_read_from_the_journal(root: CleanRoot) -> None:
     assert "ok: postfix.log: " in root.run("fletching check")
 
 
+def test_a_bounce_comes_back_through_postfix(root: CleanRoot) -> None:
+    config = root.path / "etc/fletching/fletching.yaml"
+    config.write_text(re.sub(r"(?m)^# (?=lmtp:)", "", config.read_text()))
+    added = pieces(load(config))
+    for name, table in added.tables.items():
+        (root.path / "etc/postfix" / name).write_text(table)
+    (root.path / "root/main.cf.fletching").write_text(added.main_cf)
+    root.run(commands("deploy/postfix/README.md", "Remove", "(?!sed )"))
+    root.run("cat main.cf.fletching >> /etc/postfix/main.cf && postfix reload")
+    root.run(INSTALL["8"] + "fletching check --postfix")
+    (dump,) = (file.read_bytes() for file in (root.path / "srv/sunk").iterdir())
+    sender = re.search(rb"(?m)^X-Mail-Args: <([^>]+)>", dump)
+    assert sender is not None
+    (root.path / "root/bounce.eml").write_bytes(BOUNCE)
+    root.run(f"sendmail -f '<>' {sender[1].decode()} < bounce.eml")
+
+    def bounced() -> object:
+        return json.loads(root.run("fletching stats --json"))["campaigns"][0]["bounces_hard"]
+
+    try:
+        wait_until("the bounce is counted", lambda: bounced() == 1)
+    except DidNotHappenError as failure:
+        log = root.run("mailq; journalctl --no-pager --lines=40")
+        raise DidNotHappenError(f"{failure}\n{log}") from None
+    wait_until(
+        "the address is suppressed",
+        lambda: "joe@example.org" in root.run("fletching suppression list"),
+    )
+
+
 def _whole(file: Path) -> bool:
     return b"<img " in file.read_bytes()
 
@@ -194,13 +245,13 @@ def test_services_reload_and_restart(root: CleanRoot) -> None:
 
 
 def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: CleanRoot) -> None:
-    services = "fletching fletching-web fletching-courier fletching-logtail"
+    services = "fletching fletching-web fletching-courier fletching-logtail fletching-lmtp"
     root.run("cd /etc/fletching && cp -p fletching.yaml good && echo nonsense: >>fletching.yaml")
     for service in services.split():
         status, printed = root.status(f"systemctl reload {service}")
         assert (status, f"Job for {service}.service failed" in printed) == (1, True)
         assert "nonsense: " in root.run(f"journalctl --no-pager --lines=9 --unit={service}")
-    assert root.run(f"systemctl is-active {services}").split() == ["active"] * 4
+    assert root.run(f"systemctl is-active {services}").split() == ["active"] * 5
     journal = "journalctl --no-pager SYSLOG_IDENTIFIER=fletching"
     assert "reload=failed" not in root.run(journal), "no daemon was asked"
     root.run(f"cd /etc/fletching && mv good fletching.yaml && systemctl reload {services}")
@@ -218,7 +269,7 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
         (
             "chmod 600 /etc/fletching/link-keys",
             "chmod 640 /etc/fletching/link-keys",
-            {"fletching", "fletching-web", "fletching-logtail"},
+            {"fletching", "fletching-web", "fletching-logtail", "fletching-lmtp"},
             "link_keys: .*: Permission denied",
         ),
     ],
@@ -227,7 +278,8 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
 def test_reload_fails_for_the_daemons_that_cannot_read_a_key(
     root: CleanRoot, damage: str, repair: str, failing: set[str], says: str
 ) -> None:
-    services = ("fletching", "fletching-web", "fletching-courier", "fletching-logtail")
+    daemons = ("web", "courier", "logtail", "lmtp")
+    services = ("fletching", *(f"fletching-{daemon}" for daemon in daemons))
     root.run(damage)
     try:
         failed = {each for each in services if root.status(f"systemctl reload {each}")[0] != 0}
