@@ -1,16 +1,23 @@
 """Numbers and texts as bytes and as characters, and back.
 
 Here live base32, base64url and the numbers of variable length that tokens, tags and campaign ids
-are made of. What they mean is not known here. Pure.
+are made of, and queue ids of Postfix in few bytes. What they mean is not known here. Pure.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
+from functools import cache
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ALPHABETS = (
+    (re.compile(r"[0-9A-F]{1,20}"), _DIGITS[:16]),
+    (re.compile(r"[0-9A-Za-z]{1,20}"), _DIGITS),
+)
 
 
 def base32(number: int, bits: int) -> str:
@@ -83,3 +90,38 @@ def read_text(data: bytes, at: int) -> tuple[str, int]:
     """The text of `length_and_text` at this offset, and the offset after it."""
     length, at = read_varint(data, at)
     return bytes_text(data[at : at + length]), at + length
+
+
+def packed_id(queue_id: str) -> bytes:
+    """A queue id: its length, its alphabet (short ids are hexadecimal, long ones have letters and
+    digits), and the number that it is in that alphabet.
+    """
+    for code, (pattern, alphabet) in enumerate(_ALPHABETS):
+        if pattern.fullmatch(queue_id):
+            number = 0
+            for character in queue_id:
+                number = number * len(alphabet) + alphabet.index(character)
+            size = _packed_size(len(queue_id), alphabet)
+            return varint(len(queue_id) * 4 + code) + number.to_bytes(size, "big")
+    data = queue_id.encode("utf-8", "surrogateescape")
+    return varint(len(data) * 4 + len(_ALPHABETS)) + data
+
+
+def unpacked_id(line: bytes, at: int) -> tuple[str, int]:
+    """The queue id that begins at an offset, and the offset behind it. Raises IndexError."""
+    head, at = read_varint(line, at)
+    length, code = head >> 2, head % 4
+    if code >= len(_ALPHABETS):
+        return line[at : at + length].decode("utf-8", "surrogateescape"), at + length
+    alphabet = _ALPHABETS[code][1]
+    end = at + _packed_size(length, alphabet)
+    number, characters = int.from_bytes(line[at:end], "big"), ""
+    for _ in range(length):
+        number, digit = divmod(number, len(alphabet))
+        characters = alphabet[digit] + characters
+    return characters, end
+
+
+@cache
+def _packed_size(length: int, alphabet: str) -> int:
+    return -(-int(len(alphabet) ** length - 1).bit_length() // 8)

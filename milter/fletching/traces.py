@@ -32,11 +32,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import MappingProxyType
 
 from fletching import events
-from fletching.encoding import read_varint, varint
+from fletching.encoding import packed_id, read_varint, unpacked_id, varint
 from fletching.events import Event, Value
 from fletching.numbering import opened_at
 
@@ -100,11 +100,6 @@ _BETWEEN, _GAP, _LEFT_OUT = "\x1f", "\x1e", "\x1d"
 _OWN = re.compile(r"[^\s\x1e]*[0-9@][^\s\x1e]*")
 _CODE = re.compile(r"[245][0-9]{2}(?:[ -][245]\.[0-9]{1,3}\.[0-9]{1,3})?(?=\s|$)")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]+")
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_ALPHABETS = (
-    (re.compile(r"[0-9A-F]{1,20}"), _DIGITS[:16]),
-    (re.compile(r"[0-9A-Za-z]{1,20}"), _DIGITS),
-)
 
 Encode = Callable[[str], bytes]
 """A text as it is in a line, from `inline` or from a dictionary of common texts."""
@@ -183,7 +178,7 @@ def accepted_line(mail: Accepted, encode: Encode) -> HeadAndContent:
     recipients = mail.names[:MOST_RECIPIENTS] if len(mail.names) > 1 else ()
     texts = (encode(_BETWEEN.join((mail.mtaid, *warnings))), inline(_BETWEEN.join(recipients)))
     head = _head(ACCEPTED, mail.campaign, mail.number, mail.seconds)
-    return head, _packed_id(mail.queue_id) + _joined(texts)
+    return head, packed_id(mail.queue_id) + _joined(texts)
 
 
 def event_line(event: Event, encode: Encode) -> HeadAndContent | None:
@@ -229,7 +224,7 @@ def read(entries: Iterable[bytes], campaign: str, block: int) -> Iterator[TraceL
 def _texts(content: bytes, type: str) -> Iterator[Text]:
     at = 0
     if type == ACCEPTED:
-        queue_id, at = _unpacked_id(content, at)
+        queue_id, at = unpacked_id(content, at)
         yield queue_id
     while at < len(content):
         text, at = _read_text(content, at)
@@ -361,37 +356,3 @@ def _read_text(line: bytes, at: int) -> tuple[Text, int]:
         return line[at : at + REFERENCE], at + REFERENCE
     end = at + size - 1
     return line[at:end].decode("utf-8", "surrogateescape"), end
-
-
-def _packed_id(queue_id: str) -> bytes:
-    """A queue id: its length, its alphabet (short ids are hexadecimal, long ones have letters and
-    digits), and the number that it is in that alphabet.
-    """
-    for code, (pattern, alphabet) in enumerate(_ALPHABETS):
-        if pattern.fullmatch(queue_id):
-            number = 0
-            for character in queue_id:
-                number = number * len(alphabet) + alphabet.index(character)
-            size = _packed_size(len(queue_id), alphabet)
-            return varint(len(queue_id) * 4 + code) + number.to_bytes(size, "big")
-    data = queue_id.encode("utf-8", "surrogateescape")
-    return varint(len(data) * 4 + len(_ALPHABETS)) + data
-
-
-def _unpacked_id(line: bytes, at: int) -> tuple[str, int]:
-    head, at = read_varint(line, at)
-    length, code = head >> 2, head % 4
-    if code >= len(_ALPHABETS):
-        return line[at : at + length].decode("utf-8", "surrogateescape"), at + length
-    alphabet = _ALPHABETS[code][1]
-    end = at + _packed_size(length, alphabet)
-    number, characters = int.from_bytes(line[at:end], "big"), ""
-    for _ in range(length):
-        number, digit = divmod(number, len(alphabet))
-        characters = alphabet[digit] + characters
-    return characters, end
-
-
-@cache
-def _packed_size(length: int, alphabet: str) -> int:
-    return -(-int(len(alphabet) ** length - 1).bit_length() // 8)
