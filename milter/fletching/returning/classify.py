@@ -2,8 +2,9 @@
 
 Both readers share this: that of returned mail, and that of Postfix's log. The tables are in files
 of their own: the admin's rules come first, then words that mean one thing (`provider_texts.py`,
-`refusal_texts.py`, `mailbox_texts.py`, `delivery_texts.py`), enhanced status codes that mean one
-thing (`status_codes.py`), vague words, generic status codes, and reply codes (`reply_codes.py`).
+`product_texts.py`, `refusal_texts.py`, `mailbox_texts.py`, `delivery_texts.py`), enhanced status
+codes that mean one thing (`status_codes.py`), vague words, generic status codes, and reply codes
+(`reply_codes.py`).
 What a returned mail looks like is not known here. The work is linear in the text's size, which is
 bounded.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from fletching.returning import (
     delivery_texts,
     mailbox_texts,
+    product_texts,
     provider_texts,
     refusal_texts,
     reply_codes,
@@ -57,6 +59,7 @@ _ORDER = (
 _CERTAIN = Table(
     (
         *provider_texts.PROVIDERS,
+        *product_texts.PRODUCTS,
         *sorted(
             (*refusal_texts.TEXTS, *mailbox_texts.TEXTS, *delivery_texts.TEXTS),
             key=lambda entry: _ORDER.index(entry.reason),

@@ -73,6 +73,13 @@ TEXTS: tuple[Entry, ...] = (
         mailbox has been blocked | mailbox deactivated | mailbox is deactivated |
         mailbox expired | mail receiving disabled | email account is disabled |
         no longer accepting mail for this user | not accepting mail for this user |
+        account terminated | account is terminated | account has been terminated |
+        mailbox terminated | mailbox is terminated | mailbox is not activated |
+        mailbox not activated | account is not activated | account not activated |
+        mailbox is dormant | account is dormant | mailbox is closed | mailbox closed |
+        mailbox has been suspended | mailbox has been deactivated | mailbox is not active |
+        user is deactivated | user deactivated | user is locked | user account is locked |
+        user account is closed | account has been archived |
         due to extended inactivity | extended inactivity | this address no longer accepts mail |
         temporarily disabled | domain .. is suspended | domain has been suspended |
         domain suspended | domain has been disabled | domain is disabled | has been suspended |
@@ -107,6 +114,7 @@ TEXTS: tuple[Entry, ...] = (
         Reason.DOMAIN_UNKNOWN,
         MANY,
         """
+        all host address lookups failed permanently | hostname required | no data known |
         remote domain doesnt exist | unable to lookup dns | unable to resolve route |
         domain part .. unknown | host name not found | no route found to domain | host unknown |
         hosts unknown | unknown host | host not found | host or domain no such host |
@@ -129,7 +137,9 @@ TEXTS: tuple[Entry, ...] = (
         Reason.USER_UNKNOWN,
         MANY,
         """
-        ambiguous recipient | nexiste pas | did not exactly match | no matches to nameserver |
+        @ unknown $ | user @ unknown | recipient @ unknown | mailbox @ unknown |
+        account @ unknown | user @ not found | address @ not found | ambiguous recipient |
+        nexiste pas | did not exactly match | no matches to nameserver |
         account not in the database | invalid recipient address | user name .. does not exist |
         users does not exist | no such user here | user unknown | unknown user | user is unknown |
         user .. unknown in | user not found | user not known | user not exist |

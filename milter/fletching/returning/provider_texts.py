@@ -1,4 +1,4 @@
-"""Table: what single providers and products say, in words or codes of their own.
+"""Table: what single mailbox providers say, in words or codes of their own.
 
 Sources: the postmaster pages of the providers that are named; their replies as they are quoted in
 returned mail. `entries.py` says how an entry is written. These come before the general words.
@@ -15,7 +15,7 @@ PROVIDERS: tuple[Entry, ...] = (
         Reason.RATE_LIMITED,
         "Gmail",
         """
-        receiving mail at a rate that | receiving email at a rate that |
+        receiving mail at a rate that | receiving email at a rate that | relay limit exceeded |
         receiving mail too quickly | unusual rate of unsolicited |
         daily user sending limit exceeded | sending quota exceeded
         """,
@@ -42,7 +42,8 @@ PROVIDERS: tuple[Entry, ...] = (
         Reason.BLOCKED,
         "Gmail",
         """
-        low reputation of the sending | *p=ipauthblocked | *answer/188131
+        low reputation of the sending | *p=ipauthblocked | *answer/188131 |
+        not authorized to send email directly | ipv6 sending guidelines
         """,
     ),
     *entries(
@@ -52,7 +53,15 @@ PROVIDERS: tuple[Entry, ...] = (
         likely unsolicited mail | rejected due to spam classification
         """,
     ),
-    *entries(Reason.POLICY, "Gmail", "its content presents a potential | *p=blockedmessage"),
+    *entries(
+        Reason.POLICY,
+        "Gmail",
+        """
+        its content presents a potential | *p=blockedmessage | sent over a tls connection
+        """,
+    ),
+    *entries(Reason.RELAY_DENIED, "Gmail", "invalid credentials for relay"),
+    *entries(Reason.SYSTEM, "Gmail", "multiple destination domains"),
     *entries(
         Reason.SENDER_REJECTED,
         "Gmail, Google Groups",
@@ -84,8 +93,8 @@ PROVIDERS: tuple[Entry, ...] = (
         "Exchange, Microsoft 365",
         """
         resolver.rst.notauthorized | resolver.rst.authrequired | resolver.rst.restricted |
-        not authorized to send to | only accepts messages from people in its organization |
-        transport.rules.rejectmessage
+        resolver.rst.sendernotauthenticated | delivery restriction check failed |
+        not authorized to send to | only accepts messages from people in its organization
         """,
     ),
     *entries(
@@ -102,14 +111,31 @@ PROVIDERS: tuple[Entry, ...] = (
         storedrv .. mailboxdisabled
         """,
     ),
-    *entries(Reason.EXPIRED, "Exchange", "queue.expired"),
+    *entries(
+        Reason.SYSTEM,
+        "Exchange, Microsoft 365",
+        """
+        storedrv .. corruptdata | storedrv .. mailbox server is offline
+        """,
+    ),
+    *entries(
+        Reason.POLICY,
+        "Exchange, Microsoft 365",
+        """
+        transport.rules.rejectmessage | tenant allow block list
+        """,
+    ),
+    *entries(Reason.SENDER_REJECTED, "Exchange", "permissions to send as this sender"),
+    *entries(Reason.NETWORK, "Microsoft 365", "4.4.317 | 5.4.317"),
+    *entries(Reason.EXPIRED, "Exchange, Microsoft 365", "queue.expired | 5.4.300 message expired"),
     *entries(Reason.DOMAIN_UNKNOWN, "Outlook.com", "domain is not reachable"),
     *entries(
         Reason.RATE_LIMITED,
         "Microsoft 365",
         """
         *s3114 | *s3115 | *s77714 | exceeded the connection limit |
-        server busy .. please try again later from | tenant has exceeded threshold
+        server busy .. please try again later from | tenant has exceeded threshold | rp 001 |
+        rp 002 | rp 003 | message submission rate
         """,
     ),
     *entries(
@@ -119,7 +145,8 @@ PROVIDERS: tuple[Entry, ...] = (
         rate limited due to ip reputation | banned sending ip | banned sender |
         unfortunately messages from | part of their network is on our block list | *s3140 |
         *s3150 | oc 001 | sc 001 | sc 002 | sc 003 | sc 004 | dy 001 | dy 002 |
-        *sender.office.com | *delist.protection.outlook.com
+        *sender.office.com | *delist.protection.outlook.com | ou 001 | ou 002 |
+        external client with ip address
         """,
     ),
     # Yahoo, AOL: senders.yahooinc.com/smtp-error-codes.
@@ -133,6 +160,7 @@ PROVIDERS: tuple[Entry, ...] = (
         rly b2 | rly b3
         """,
     ),
+    *entries(Reason.RATE_LIMITED, "Yahoo", "rl01 | rl02 | gl01"),
     *entries(Reason.SPAM, "AOL", "hvu b1 | hvu b2 | hvu b3 | hvu b4 | hvu b5"),
     *entries(Reason.BLOCKED, "AOL", "dyn t1 | con b1 | con b2 | con b3 | dns b1 | dns b2 | dns b3"),
     *entries(
@@ -145,28 +173,40 @@ PROVIDERS: tuple[Entry, ...] = (
     *entries(Reason.MAILBOX_DISABLED, "Yahoo", "disabled or discontinued"),
     # Apple: support.apple.com/HT204137.
     *entries(Reason.MOVED, "iCloud", "recipient no longer on server"),
-    *entries(Reason.SPAM, "iCloud", "cs01 | hm06 | hm07"),
+    *entries(Reason.AUTH_FAILURE, "iCloud", "hme1"),
+    *entries(Reason.SPAM, "iCloud", "cs01 | hm06 | hm07 | hm08"),
+    *entries(Reason.BLOCKED, "iCloud, Proofpoint", "rejected due to listing in"),
     # Comcast: postmaster.comcast.net; Cox and Charter: their lists of error codes (Cloudmark).
     *entries(
         Reason.BLOCKED,
         "Comcast",
         """
-        bl000000 | bl000001 | bl000002 | bl000010 | rl000001
+        comcast block for spam | *#bl0000 | *#ptr0000
+        """,
+    ),
+    *entries(Reason.RATE_LIMITED, "Comcast", "*#rl0000"),
+    *entries(
+        Reason.BLOCKED,
+        "Spectrum, Verizon",
+        """
+        *amiblockedby | email from .. is currently blocked by
         """,
     ),
     *entries(
         Reason.RATE_LIMITED,
         "Cox, Spectrum",
         """
-        *aup#in 13 | *aup#i 13 | *aup#13 | *aup#cxcnct
+        *aup#in 13 | *aup#i 13 | *aup#13 | *aup#cxcnct | *aup#cxmxrt
         """,
     ),
-    *entries(Reason.AUTH_FAILURE, "Cox", "*aup#cxsndr"),
+    *entries(Reason.SENDER_REJECTED, "Cox", "*aup#cxsndr"),
+    *entries(Reason.POLICY, "Cox", "*aup#cxthrt"),
     *entries(
         Reason.BLOCKED,
         "Cox, Spectrum",
         """
-        *aup#cdrbl | *aup#cxbl | *aup#ipbl | *aup#bl | *aup#poc | *aup#in 1 | *aup#i 1 | *aup#1
+        *aup#cdrbl | *aup#cxbl | *aup#cxdns | *aup#ipbl | *aup#bl | *aup#poc | *aup#in 1 |
+        *aup#i 1 | *aup#1
         """,
     ),
     # Orange, La Poste, SFR: codes with the same numbers; postmaster.orange.fr.
@@ -196,6 +236,14 @@ PROVIDERS: tuple[Entry, ...] = (
         """,
     ),
     # GMX, WEB.DE, 1&1: postmaster.gmx.com/en/error-messages; T-Online: postmaster.t-online.de.
+    *entries(Reason.RATE_LIMITED, "GMX, WEB.DE", "*&c=rl | local rate limit | nemesis .. too many"),
+    *entries(
+        Reason.SENDER_REJECTED,
+        "GMX, WEB.DE, IONOS",
+        """
+        invalid dns mx or a/aaaa resource record
+        """,
+    ),
     *entries(
         Reason.BLOCKED,
         "GMX, WEB.DE, IONOS",
@@ -204,7 +252,8 @@ PROVIDERS: tuple[Entry, ...] = (
         ask for a whitelist
         """,
     ),
-    *entries(Reason.RATE_LIMITED, "GMX, WEB.DE", "*&c=rl | local rate limit"),
+    *entries(Reason.BLOCKED, "T-Online", "a problem occurred ask your postmaster"),
+    *entries(Reason.AUTH_FAILURE, "Strato", "over foreign mailservers"),
     # GoDaddy: its help page "Fix rejected email with a bounce error".
     *entries(
         Reason.BLOCKED,
@@ -239,6 +288,8 @@ PROVIDERS: tuple[Entry, ...] = (
         suspected bounce attacks | dt spm | hl ref | suspected spam ip
         """,
     ),
+    *entries(Reason.AUTH_FAILURE, "NetEase", "mi spf"),
+    *entries(Reason.USER_UNKNOWN, "QQ Mail", "may contain a non existent account"),
     *entries(
         Reason.BLOCKED,
         "NetEase",
@@ -254,10 +305,8 @@ PROVIDERS: tuple[Entry, ...] = (
         """,
     ),
     # Others.
-    *entries(Reason.NETWORK, "Postfix", "host not found try again"),
-    *entries(Reason.DOMAIN_UNKNOWN, "cPanel", "account or domain may not exist"),
-    *entries(Reason.USER_UNKNOWN, "Domino", "not listed in .. directory | not listed in .. book"),
-    *entries(Reason.SPAM, "SURBL, URIBL", "blacklisted url | url blacklist | blacklisted link"),
+    *entries(Reason.USER_UNKNOWN, "Yandex", "5.7.1 no such user $"),
+    *entries(Reason.MAILBOX_DISABLED, "Mail.ru", "user is terminated | local mailbox .. disabled"),
     *entries(
         Reason.RECIPIENT_FILTERED,
         "Facebook",
@@ -266,20 +315,39 @@ PROVIDERS: tuple[Entry, ...] = (
         """,
     ),
     *entries(Reason.USER_UNKNOWN, "Facebook", "rcp p1"),
-    *entries(Reason.RATE_LIMITED, "Facebook", "pol p1 | con t1 | con t3 | rcp t4"),
-    *entries(Reason.BLOCKED, "Facebook", "dns p1 | dns p2 | dns p3 | int p1 | int p4"),
-    *entries(Reason.USER_UNKNOWN, "Symantec.cloud", "542 @ rejected"),
+    *entries(Reason.MAILBOX_DISABLED, "Facebook", "rcp t4"),
+    *entries(Reason.RATE_LIMITED, "Facebook", "con t1 | con t2 | con t3 | con t4"),
+    *entries(Reason.SENDER_REJECTED, "Facebook", "dns p1 | dns p2"),
     *entries(
-        Reason.POLICY,
-        "Mimecast, Symantec.cloud",
+        Reason.BLOCKED,
+        "Facebook",
         """
-        host network not allowed | turn on smtp authentication in your mail client |
-        administrative prohibition envelope blocked
+        dns p3 | pol p1 | pol p2 | pol p3 | pol p4 | pol t1 | pol t2 | pol t3
         """,
     ),
-    *entries(Reason.BLOCKED, "Proofpoint", "*proofpoint.com/dnsbl | *ipcheck.proofpoint.com"),
+    *entries(Reason.VIRUS, "Facebook", "pol p5"),
+    *entries(Reason.SPAM, "Facebook", "pol p6 | pol p7"),
+    *entries(Reason.TOO_BIG, "Facebook", "msg p1 | int p2"),
+    *entries(Reason.CONTENT, "Facebook", "msg p2"),
+    *entries(Reason.PROTOCOL, "Facebook", "msg p3"),
+    *entries(Reason.SYSTEM, "Facebook", "rcp t1 | int p1 | int p3 | int p4 | int t1 | int t2"),
+    *entries(
+        Reason.RATE_LIMITED,
+        "Amazon SES",
+        """
+        throttling failure | daily message quota | daily sending quota | maximum sending rate
+        """,
+    ),
+    *entries(
+        Reason.SENDER_REJECTED,
+        "Amazon SES, SendGrid",
+        """
+        email address is not verified | sending suspended for this account |
+        sending paused for this account | verified sender identity
+        """,
+    ),
+    *entries(Reason.POLICY, "Zoho", "unusual sending activity"),
     *entries(Reason.MAILBOX_DISABLED, "I.UA", "mailbox is frozen"),
-    *entries(Reason.USER_UNKNOWN, "Ironport", "#5.1.0 address rejected"),
     *entries(
         Reason.RECIPIENT_FILTERED,
         "au, docomo",

@@ -18,7 +18,8 @@ TEXTS: tuple[Entry, ...] = (
         virus detected | virus found | virus infected | infected with | infected by |
         infected message | contains a virus | contains virus | contained a virus |
         contains malware | malware | a virus | viruses | trojan | virus threat |
-        probably a virus | message contains a url known to
+        probably a virus | virus signature | clamav found | *.trojan |
+        message contains a url known to
         """,
     ),
     *entries(
@@ -31,7 +32,11 @@ TEXTS: tuple[Entry, ...] = (
         attachments are not allowed | blocked attachment | executable attachment | file type not |
         forbidden attachment | illegal attachment | contains invalid header | invalid header |
         malformed header | improper use of 8 bit | message contains nul | too many mime parts |
-        mime error | content type not
+        mime error | content type not | lone cr | attachments with | attachment .. forbidden |
+        attachment .. blocked | attachment .. prohibited | attachment .. dangerous |
+        prohibited attachment | dangerous attachment | dangerous file | file extension |
+        file name extension | too many attachments | message is malformed | malformed message |
+        malformed mime
         """,
     ),
     *entries(
@@ -43,7 +48,8 @@ TEXTS: tuple[Entry, ...] = (
         bad spf | by spf | *spf.pobox.com | *openspf | spf @ | sender policy framework |
         unauthenticated email | unauthenticated mail | authentication checks failed |
         authentication failures | failed authentication checks | does not pass authentication |
-        message does not meet authentication
+        message does not meet authentication | spf unauthori | spf sender | spf invalid |
+        pass spf | spf did not pass | arc validation
         """,
     ),
     *entries(
@@ -99,8 +105,9 @@ TEXTS: tuple[Entry, ...] = (
         exceeded the maximum number | exceeded the rate | exceeded .. per hour |
         exceeded .. per day | exceeds .. per hour | limit exceeded .. per | limit of messages |
         limit for today | daily limit | daily quota | daily message | hourly limit | mails per |
-        messages per | recipients per | connections per | throttl | frequency limit | overloaded |
-        resources restricted
+        messages per | recipients per | connections per | message per connection |
+        number of concurrent | too much mail from | sending limit | try again slower | throttl |
+        frequency limit | overloaded | resources restricted
         """,
     ),
     *entries(
@@ -133,7 +140,7 @@ TEXTS: tuple[Entry, ...] = (
         from ip address .. denied | access from ip | server access .. forbidden |
         server access forbidden | sending ip | originating ip | mail server .. open relay |
         an open relay | no access from mail server | dynamic ip | dynamic address | dynamic pool |
-        dial up | dialup | residential | message blocked | domain .. blocked | domain blocked |
+        dial up | dialup | residential | domain .. blocked | domain blocked |
         cyberoam anti spam | fix reverse | sends spam | sent spam | too much spam | spam source |
         spammer | unsolicited .. from your
         """,
@@ -179,7 +186,7 @@ TEXTS: tuple[Entry, ...] = (
         unrecognized command | unknown command | unimplemented | not implemented |
         improper sequence | bad sequence | out of sequence | not compliant | non compliant |
         protocol violation | protocol synchronization | smtputf8 | 8bitmime | internationalized |
-        improper command pipelining | unexpected command
+        bare linefeed | header .. is missing | improper command pipelining | unexpected command
         """,
     ),
     *entries(
@@ -195,7 +202,11 @@ TEXTS: tuple[Entry, ...] = (
         due to user preferences | message filtered | mail filtered | domain filter |
         address filter | filtered by | refused by recipient | refused by user |
         does not want to receive | does not wish to receive | doesnt want to receive |
-        not accepting messages from | challenge response | access by user
+        not accepting messages from | challenge response | access by user |
+        recipients whitelist | recipients white list | recipients allow list |
+        recipients safe list | not on the recipients |
+        recipient has chosen | restricted by recipient | restricted by the recipient |
+        sender not in whitelist | not whitelisted by
         """,
     ),
     *entries(

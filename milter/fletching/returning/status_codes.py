@@ -127,6 +127,7 @@ SPECIFIC = {
     "5.7.708": Reason.BLOCKED,
     "5.7.750": Reason.SENDER_REJECTED,
     "4.7.5*": Reason.RATE_LIMITED,
+    "4.7.7*": Reason.RATE_LIMITED,
     "4.7.8*": Reason.NETWORK,
 }
 
