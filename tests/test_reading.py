@@ -6,8 +6,10 @@ import base64
 from typing import NamedTuple
 
 from fletching.config.load import parse
+from fletching.mail.message import parse as parse_mail
 from fletching.returning import status_reports
-from fletching.returning.reading import read
+from fletching.returning.pieces import pieces
+from fletching.returning.reading import LARGEST, read
 from fletching.returning.returned import ReturnedMail
 from fletching.returning.rules import compiled
 
@@ -484,3 +486,19 @@ ADDRESSES = {
 @for_every(ADDRESSES)
 def test_address_of_a_report(value: str, wanted: str) -> None:
     assert status_reports.addressed(value) == wanted
+
+
+def test_only_the_beginning_of_a_large_mail_is_read() -> None:
+    raw = report(ONE, returned="Subject: x\n\n" + "x\n" * LARGEST)
+    assert told(read(raw)) == [UNKNOWN]
+    assert read(raw) == read(raw[:LARGEST])
+    assert read(mail("x\n" * LARGEST + report(ONE).decode())).kind == "none"
+
+
+def test_nested_multiparts_without_leaves_are_read_once() -> None:
+    """Each contains all that are in it: read one by one, thousands of them would take minutes."""
+    nested = "".join(
+        f"Content-Type: multipart/mixed; boundary=b{level}\n\n--b{level}\n" for level in range(9)
+    )
+    text = "Content-Type: multipart/mixed; boundary=x\n\nhello\n"
+    assert pieces(parse_mail(f"{nested}{text}".encode())).notice.count("hello") == 1

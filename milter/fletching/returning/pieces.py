@@ -81,8 +81,8 @@ def pieces(message: Message) -> MailPieces:
     parts = [part for part in mime.parts(message) if not part.forwarded]
     leaves = [part for part in parts if not part.container or part.content_type in _RETURNED]
     if not leaves:
-        # A multipart without any of its delimiters.
-        leaves = parts
+        # A multipart without any of its delimiters. Only the outermost: each contains the next.
+        leaves = parts[:1]
     reports: list[str] = []
     notices: list[str] = []
     pages: list[Part] = []
