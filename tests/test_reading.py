@@ -131,6 +131,9 @@ REPORTS = {
         report(ONE.replace("failed", "expanded").replace("5.1.1", "2.0.0")), "delivered", []
     ),
     "no action": Reading(report(ONE.replace("Action: failed\n", "")), "bounce", [UNKNOWN]),
+    "no recipient, which the returned message names": Reading(
+        report("Action: failed\nStatus: 5.1.1", returned="To: joe@a.example"), "bounce", [UNKNOWN]
+    ),
     "internationalized (RFC 6533)": Reading(
         report(
             "Final-Recipient: utf-8; j\u00f6@a.example\nAction: failed\nStatus: 5.1.1",
@@ -289,6 +292,37 @@ NOTICES = {
         ),
         "bounce",
         [FULL],
+    ),
+    "numbered": Reading(
+        bounce("These failed:\n\n1. joe@a.example: user unknown\n2. ann@a.example: user unknown"),
+        "bounce",
+        [UNKNOWN, ("ann@a.example", *UNKNOWN[1:])],
+    ),
+    "sender before the recipient": Reading(
+        bounce(f"Mail from {TAGGED} to joe@a.example was not delivered: mailbox full"),
+        "bounce",
+        [FULL],
+    ),
+    "blank in a quoted local part": Reading(
+        bounce('<"joe smith"@a.example>: user unknown'),
+        "bounce",
+        [('"joe smith"@a.example', *UNKNOWN[1:])],
+    ),
+    "table of Microsoft 365, in HTML only": Reading(
+        bounce(
+            "<p>Your message to joe@a.example couldn't be delivered.</p><table>"
+            "<tr><td>Reported error:</td><td>550 5.1.1 user unknown</td></tr>"
+            "<tr><td>Sender Address:</td><td>news@b.example</td></tr>"
+            "<tr><td>Recipient Address:</td><td>joe@a.example</td></tr></table>",
+            Content_Type="text/html",
+        ),
+        "bounce",
+        [UNKNOWN],
+    ),
+    "days of trying": Reading(
+        bounce("We could not deliver your message to <joe@a.example> for 5 days."),
+        "bounce",
+        [("joe@a.example", "s", "expired")],
     ),
     "nothing but a sender": Reading(bounce("Hello.", subject="x"), "none", []),
 }

@@ -99,6 +99,10 @@ REPLIES = {
         "all relevant MX records point to non-existent hosts",
         "domain_unknown",
     ),
+    "cPanel, sender": (
+        "550-The account or domain may not exist 550 Sender verify failed",
+        "sender_rejected",
+    ),
     "Exim, loop": ("lowest numbered MX record points to local host", "network"),
     "Exim, unknown user": ("550 User <a@b.example> unknown", "user_unknown"),
     "Sendmail, no answer": ("451 4.4.1 reply: read error from mx.b.example.", "network"),

@@ -105,6 +105,7 @@ VAGUE: tuple[Entry, ...] = (
     *entries(Reason.SENDER_REJECTED, "qmail", "but sender was rejected"),
     *entries(Reason.BLOCKED, "qmail", "but greeting failed | but my name was rejected"),
     *entries(Reason.BLOCKED, MANY, "message blocked"),
+    *entries(Reason.EXPIRED, MANY, "deliver .. for .. days | delivered .. for .. days"),
     *entries(Reason.POLICY, MANY, "access denied | access is denied | not allowed to access"),
     *entries(
         Reason.USER_UNKNOWN,

@@ -138,8 +138,8 @@ TEXTS: tuple[Entry, ...] = (
         MANY,
         """
         @ unknown $ | user @ unknown | recipient @ unknown | mailbox @ unknown |
-        account @ unknown | user @ not found | address @ not found | ambiguous recipient |
-        nexiste pas | did not exactly match | no matches to nameserver |
+        account @ unknown | user @ not found | address you entered could | address @ not found |
+        ambiguous recipient | nexiste pas | did not exactly match | no matches to nameserver |
         account not in the database | invalid recipient address | user name .. does not exist |
         users does not exist | no such user here | user unknown | unknown user | user is unknown |
         user .. unknown in | user not found | user not known | user not exist |

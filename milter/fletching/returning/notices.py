@@ -24,11 +24,11 @@ MOST = 100
 _LONGEST_REASON = 25
 """Lines that may say something about one address."""
 
-_LOCAL = r"(?:\"[^\"\s]{1,64}\"|[^\s<>()\[\],;:\"'@=|/*]{1,128})"
+_LOCAL = r"(?:\"[^\"\n]{1,64}\"|[^\s<>()\[\],;:\"'@=|/*]{1,128})"
 _LABEL = r"[^\s<>()\[\],;:\"'@=|/*.]{1,63}"
 _ADDRESS = rf"{_LOCAL}@(?:{_LABEL}(?:\.{_LABEL}){{0,20}}\.?|\[[0-9A-Fa-f.:]{{2,45}}\])"
 _HEAD = re.compile(
-    rf"[\s>*\u2022\-\"'(\[]{{0,12}}(?:(?:mailto|smtp|rfc822):|c=[^@]{{0,80}}smtp=)?"
+    rf"(?:\s{{0,8}}\d{{1,3}}[.)](?=\s))?[\s>*\u2022\-\"'(\[]{{0,12}}(?:(?:mailto|smtp|rfc822):|c=[^@]{{0,80}}smtp=)?"
     rf"<?(?P<address>{_ADDRESS})>?"
     rf"(?P<rest>[.\"')\]]{{0,3}}(?:[\s:;,<\[(.].*)?)$",
     re.IGNORECASE,
@@ -64,6 +64,7 @@ _NOT_THE_RECIPIENT = re.compile(
     r"|sent by|questions|forward (?:this|it)|^to:|^cc:",
     re.IGNORECASE,
 )
+_FROM = re.compile(rf"from:? <?{_ADDRESS}>?,? (?:sent |addressed )?to$", re.IGNORECASE)
 # `<<< 550 5.1.1 text`, `550 5.1.1 <a@b>... text`; the arrows differ.
 _COMMAND = re.compile(
     r"(?:>>>|<<<|->|Sent <<<|C:)\s{0,4}(RCPT TO|MAIL FROM|DATA|HELO|EHLO|QUIT|RSET)\b"
@@ -81,7 +82,7 @@ _NO_RCPT = re.compile(
 _RULE = re.compile(r"\s{0,20}[-=*_|+]{3,}(?:[^\n]*[-=*_|+]{3,})?\s*$")
 _INTRODUCES_ANOTHER = re.compile(
     r"(?:contact|to the address|write to|e?-?mail(?: us)? at|send (?:mail|it|this)[^\n]{0,40} to"
-    r"|reply to|postmaster|from|sender)\W{0,5}$",
+    r"|reply to|postmaster|from|sender(?:s? (?:e-?mail )?address)?)\W{0,5}$",
     re.IGNORECASE,
 )
 # When the server said no.
@@ -198,12 +199,22 @@ def _below(
     others = (at for at, other, _ in heads[index + 1 :] if other.lower() != address.lower())
     until = next(others, len(lines))
     below = lines[number + 1 : min(until, number + 1 + _LONGEST_REASON)]
-    above = lines[heads[index - 1][0] + 1 if index else max(0, number - 6) : number][-6:]
+    above = lines[max(number - 20, heads[index - 1][0] + 1 if index else 0) : number]
+    above = [line for line in above if line.strip()][-6:]
+    replies = [found[1] for line in above if (found := _SAID.search(line))]
     texts, command = spoken.get(email.lower(), ((), ""))
     below = [line for line in below if not _RULE.match(line)]
     first = _joined([rest.lstrip(" :;,>.\"')"), *_paragraph(below)])
     whole = _joined([rest.lstrip(" :;,>.\"')"), *below])
-    candidates = [said(first), said(whole), first, whole, *texts, _joined(above)]
+    candidates = [
+        said(first),
+        said(whole),
+        first,
+        whole,
+        *texts,
+        *replies,
+        _joined(above),
+    ]
     expanded = _EXPANDED.search(whole[:300])
     return Notice(
         email,
@@ -224,7 +235,8 @@ def _labelled(lines: Sequence[str], wanted: set[str], avoided: set[str]) -> list
             continue
         name = "address" if label["address"] else "last"
         before = plain[: label.start(name)]
-        if label.re is not _EXPANDED and _NOT_THE_RECIPIENT.search(before.strip()):
+        before = _FROM.sub("", before.strip())
+        if label.re is not _EXPANDED and _NOT_THE_RECIPIENT.search(before):
             continue
         email = label[name].rstrip(".")
         if email.lower() in found or not _may_be(email, wanted, avoided):

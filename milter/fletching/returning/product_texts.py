@@ -23,6 +23,7 @@ PRODUCTS: tuple[Entry, ...] = (
     *entries(Reason.SYSTEM, "qmail", "home directory is writable"),
     *entries(Reason.SENDER_REJECTED, "Courier", "517 domain | 517 .. domain does not exist"),
     *entries(Reason.USER_UNKNOWN, "Haraka", "i cannot deliver mail for"),
+    *entries(Reason.SENDER_REJECTED, "cPanel", "may not exist .. sender verify failed"),
     *entries(Reason.DOMAIN_UNKNOWN, "cPanel", "account or domain may not exist"),
     *entries(Reason.USER_UNKNOWN, "Domino", "not listed in .. directory | not listed in .. book"),
     *entries(Reason.SPAM, "SURBL, URIBL", "blacklisted url | url blacklist | blacklisted link"),

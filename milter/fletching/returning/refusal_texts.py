@@ -60,7 +60,10 @@ TEXTS: tuple[Entry, ...] = (
         sender is not | sender not allowed | sender not permitted | sender blocked |
         sender is blocked | sender verify failed | sender verification | sender unknown |
         sender domain must | sender domain not | sender domain is | sender domain does |
-        invalid sender domain | sender address | senders domain | senders address |
+        invalid sender domain | sender address is | sender address was | sender address not |
+ sender address does | sender address has | sender address must | sender address domain |
+ sender address verif | sender address @ blocked | sender address could | sender address unknown |
+ sender address invalid | senders domain | senders address |
         senders mail address | domain of sender | domain of the sender | envelope sender |
         unknown sender | invalid sender | bad sender | blocked sender | blacklisted sender |
         unable to verify sender | cannot verify sender | could not verify sender | verify sender |
@@ -118,31 +121,31 @@ TEXTS: tuple[Entry, ...] = (
         you have been blocked | refuses mail from | refused mail from your | blocked using |
         blocked by .. rbl | blocked by .. dnsbl | blocked by .. spamhaus | blocked by ldap |
         blocked for abuse | blocked because of | black list | blacklist | blocklist | block list |
-        blocked list | blocked see | listed at | listed in | listed on | listed by | is listed |
-        was found on | dnsbl | *dnsbl | rbl | *spamhaus | *spamcop | *sorbs | *abuseat.org |
-        *barracudacentral | *surriel | *uceprotect | *spamrats | *invaluement | *senderscore |
-        *cloudmark.com | *senderbase | *talosintelligence | *trustedsource | poor reputation |
-        bad reputation | low reputation | reputation | client host rejected |
-        client host .. rejected | client host blocked | client rejected |
-        smtp server of your isp | your isps | banned | reverse dns | reverse hostname |
-        reverse lookup | rdns | ptr record | ptr lookup | no ptr | without ptr | dns ptr |
-        cannot find your hostname | cannot find your host | cant find your hostname |
-        cannot resolve your | cannot resolve address | could not resolve ip |
-        does not resolve to | doesnt resolve | forward confirmed | unverifyable sending |
-        unverifiable sending | unresolvable | helo command rejected | helo rejected |
-        ehlo command rejected | invalid helo | bad helo | helo is | helo name | helo host |
-        helo argument | helo/ehlo | not accepting connections | connections not accepted |
-        connections from your | connection rejected | connection denied | connection not allowed |
-        connection refused by policy | refused to talk to me | ip address .. blocked |
-        ip address .. rejected | ip address .. refused | ip address blocked | ip .. blocked |
-        ip is blocked | ip has been | ip not allowed | ip range | ip address rejected |
-        your host | your ip | your mail server | your server | your network | your email server |
-        from ip address .. denied | access from ip | server access .. forbidden |
-        server access forbidden | sending ip | originating ip | mail server .. open relay |
-        an open relay | no access from mail server | dynamic ip | dynamic address | dynamic pool |
-        dial up | dialup | residential | domain .. blocked | domain blocked |
-        cyberoam anti spam | fix reverse | sends spam | sent spam | too much spam | spam source |
-        spammer | unsolicited .. from your
+        blocked list | blocked see | listed at | listed in | listed on | listed by |
+        ip is listed | address is listed | host is listed | server is listed | was found on |
+        dnsbl | *dnsbl | rbl | *spamhaus | *spamcop | *sorbs | *abuseat.org | *barracudacentral |
+        *surriel | *uceprotect | *spamrats | *invaluement | *senderscore | *cloudmark.com |
+        *senderbase | *talosintelligence | *trustedsource | poor reputation | bad reputation |
+        low reputation | reputation | client host rejected | client host .. rejected |
+        client host blocked | client rejected | smtp server of your isp | your isps | banned |
+        reverse dns | reverse hostname | reverse lookup | rdns | ptr record | ptr lookup |
+        no ptr | without ptr | dns ptr | cannot find your hostname | cannot find your host |
+        cant find your hostname | cannot resolve your | cannot resolve address |
+        could not resolve ip | does not resolve to | doesnt resolve | forward confirmed |
+        unverifyable sending | unverifiable sending | unresolvable | helo command rejected |
+        helo rejected | ehlo command rejected | invalid helo | bad helo | helo is | helo name |
+        helo host | helo argument | helo/ehlo | not accepting connections |
+        connections not accepted | connections from your | connection rejected |
+        connection denied | connection not allowed | connection refused by policy |
+        refused to talk to me | ip address .. blocked | ip address .. rejected |
+        ip address .. refused | ip address blocked | ip .. blocked | ip is blocked | ip has been |
+        ip not allowed | ip range | ip address rejected | your host | your ip | your mail server |
+        your server | your network | your email server | from ip address .. denied |
+        access from ip | server access .. forbidden | server access forbidden | sending ip |
+        originating ip | mail server .. open relay | an open relay | no access from mail server |
+        dynamic ip | dynamic address | dynamic pool | dial up | dialup | residential |
+        domain .. blocked | domain blocked | cyberoam anti spam | fix reverse | sends spam |
+        sent spam | too much spam | spam source | spammer | unsolicited .. from your
         """,
     ),
     *entries(

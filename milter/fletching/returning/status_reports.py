@@ -25,6 +25,7 @@ _ALONE = re.compile(
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 # RFC 3461 section 4: xtext, in which an original recipient was given to the server.
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_ACTIONS = {"failed", "delayed", "delivered", "relayed", "expanded"}
 _SENDERS = {"x-postfix-sender", "original-envelope-from", "x-envelope-from", "x-mailer-sender"}
 
 MOST = 1000
@@ -51,7 +52,8 @@ def reports(text: str) -> list[Report]:
     """What the fields in a text say, one recipient after another."""
     found: list[Report] = []
     for fields in _groups(text):
-        if "final-recipient" in fields or "original-recipient" in fields:
+        names_one = "final-recipient" in fields or "original-recipient" in fields
+        if names_one or (not found and _names_nobody(fields)):
             found.append(_report(fields))
         elif found and "diagnostic-code" in fields and not found[-1].diagnostic:
             # A blank line where none should be.
@@ -64,6 +66,11 @@ def reports(text: str) -> list[Report]:
         if len(found) == MOST:
             break
     return found
+
+
+def _names_nobody(fields: dict[str, str]) -> bool:
+    """Whether the fields say what became of a recipient, but not of whom."""
+    return bool(_code(fields.get("status", ""))) and _word(fields.get("action", "")) in _ACTIONS
 
 
 def senders(text: str) -> list[str]:
