@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from fletching.cli.main import main
 from fletching.numbering import Question
+from fletching.store import keys
 from fletching.store.bad_addresses import BadAddresses
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreUnavailable
@@ -237,6 +238,15 @@ def test_mail_to_many_mailboxes_is_recorded_once(service: Service) -> None:
     assert len(service.kept()) == 1
     found = {event["email"]: event["attributed"] for event in service.wait_for(2)}
     assert found == {"x@example.net": False, "r1@example.net": True}
+
+
+def test_bounce_of_a_message_to_one_recipient_has_one_claim(service: Service) -> None:
+    service.send(1)
+    named = "".join(f"\r\n\r\nFinal-Recipient: rfc822; x{at}@e.test" for at in range(100))
+    content = bounce(f"x@e.test{named}").replace(b"dns; mx", b"dns; mx\r\nX-Postfix-Queue-ID: 4A1B")
+    assert service.deliver([service.return_path(1)], content)[0].startswith(b"250")
+    assert [event["email"] for event in service.wait_for(1)] == ["r1@example.net"]
+    assert service.redis.client.hlen(keys.claims(CAMPAIGN)) == 1
 
 
 @pytest.mark.parametrize("field", ["X-Original-To", "Delivered-To"])

@@ -200,14 +200,14 @@ def events_of(mail: ReturnedMail, facts: Facts | None, origin: EventOrigin) -> l
     """
     if not has_events(mail):
         return []
-    found = enumerate(_of_message(mail, facts))
+    found = enumerate(of_message(mail, facts))
     if mail.kind is MailKind.BOUNCE:
         return [_bounce(recipient, facts, origin, number) for number, recipient in found]
     return [_complaint(mail, recipient, facts, origin, number) for number, recipient in found]
 
 
-def _of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRecipient]:
-    """The recipients that have an event each."""
+def of_message(mail: ReturnedMail, facts: Facts | None) -> Sequence[ReturnedRecipient]:
+    """The recipients of a mail that have an event each. ``facts``: as for `events_of`."""
     recipients = tuple(each for each in mail.recipients if not each.is_delayed)
     if facts is None:
         # No mail is sent to an address with control characters, and not every database stores one.

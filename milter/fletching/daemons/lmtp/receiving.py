@@ -170,7 +170,10 @@ class Receiver:
         # The log reader knows a message by its tag alone.
         message = attribution.tagged(arrival, keys)
         is_ours = is_from_here(delivery.transaction.content)
-        mail = await self._first.unreported(arrival.mail, message, is_from_here=is_ours)
+        # A mail may name a thousand recipients that the message never had: no claims for these.
+        recipients = tuple(attribution.of_message(arrival.mail, facts))
+        named = replace(arrival.mail, recipients=recipients)
+        mail = await self._first.unreported(named, message, is_from_here=is_ours)
         if mail is None:
             return None
         return attribution.events_of(mail, facts, _moment_of(delivery, facts))
