@@ -18,27 +18,27 @@ TEXTS: tuple[Entry, ...] = (
         Reason.NETWORK,
         MANY,
         """
-        lowest numbered mx record | reply read error | no valid route | all routes to |
-        address family mismatch | could not retrieve source address | bad dns lookup |
-        mx is broken | all hosts .. unreachable | connection to mail exchanger failed |
-        communications failure | host lookup did not complete | unable to look up host |
-        *cname_lookup_failed | best preference mx | points back to |
-        remote host address is the local host | network error on destination | too many hops |
-        lookup failed for all hosts | connection timed out | connection timeout |
-        connection refused | connection reset | connection lost | connection dropped |
-        connection closed | connection failed | connection died | connection broken |
-        connection aborted | connection terminated | lost connection | lost input channel |
-        bad connection | connect failed | couldnt connect | could not connect | cant connect |
-        cannot connect | unable to connect | failed to connect | unable to establish |
-        able to establish | failed connect | no route to host | no answer from host |
-        network is unreachable | network unreachable | network error | host unreachable |
-        host is unreachable | host not reachable | host is down | host .. not responding |
-        hosts unreachable | not responding | no response from | did not respond | didnt respond |
-        operation timed out | timed out while | session timed out | timeout while |
-        timeout waiting | smtp timeout | read timeout | response timeout | time out while |
-        conversation with | socket error | broken pipe | closed connection |
-        closed the connection | server closed | dropped connection |
-        did not accept our requests to connect | host not found try again |
+        have been failing for a long | lowest numbered mx record | reply read error |
+        no valid route | all routes to | address family mismatch |
+        could not retrieve source address | bad dns lookup | mx is broken |
+        all hosts .. unreachable | connection to mail exchanger failed | communications failure |
+        host lookup did not complete | unable to look up host | *cname_lookup_failed |
+        best preference mx | points back to | remote host address is the local host |
+        network error on destination | too many hops | lookup failed for all hosts |
+        connection timed out | connection timeout | connection refused | connection reset |
+        connection lost | connection dropped | connection closed | connection failed |
+        connection died | connection broken | connection aborted | connection terminated |
+        lost connection | lost input channel | bad connection | connect failed | couldnt connect |
+        could not connect | cant connect | cannot connect | unable to connect |
+        failed to connect | unable to establish | able to establish | failed connect |
+        no route to host | no answer from host | network is unreachable | network unreachable |
+        network error | host unreachable | host is unreachable | host not reachable |
+        host is down | host .. not responding | hosts unreachable | not responding |
+        no response from | did not respond | didnt respond | operation timed out |
+        timed out while | session timed out | timeout while | timeout waiting | smtp timeout |
+        read timeout | response timeout | time out while | conversation with | socket error |
+        broken pipe | closed connection | closed the connection | server closed |
+        dropped connection | did not accept our requests to connect | host not found try again |
         host name lookup failure | name server timeout | name service error | name server |
         dns error | dns soft error | dns lookup failed | dns lookup failure | dns failure |
         dns timeout | dns server | dns query | temporary lookup failure | temporary dns |
@@ -83,17 +83,19 @@ TEXTS: tuple[Entry, ...] = (
         Reason.EXPIRED,
         MANY,
         """
-        attempts exhausted | giving up after | unable to deliver after | maximum lifetime |
-        delivery attempts have failed | gave up after | maximum delivery attempts |
-        delivery failed .. attempts | could not send message for | maximum time expired |
-        not collected after | max delivery time | has not been delivered after |
-        delivery time expired | delivery expired | message expired | envelope expired |
-        message too old | message is too old | message timeout | queue too long |
-        queue for too long | been in the queue | could not be delivered for |
-        couldnt be delivered for | could not deliver for | not delivered within |
-        not been delivered within | multiple retries | after multiple attempts | maximum retries |
-        retry timeout exceeded | retry time not reached | retries exceeded | retry limit |
-        retry count | unable to deliver this message after | undeliverable for | undelivered for |
+        has been in queue | delivery period | delivery time limit | time limit for delivery |
+        tried for .. days | attempts exhausted | giving up after | unable to deliver after |
+        maximum lifetime | delivery attempts have failed | gave up after |
+        maximum delivery attempts | delivery failed .. attempts | could not send message for |
+        maximum time expired | not collected after | max delivery time |
+        has not been delivered after | delivery time expired | delivery expired |
+        message expired | envelope expired | message too old | message is too old |
+        message timeout | queue too long | queue for too long | been in the queue |
+        could not be delivered for | couldnt be delivered for | could not deliver for |
+        not delivered within | not been delivered within | multiple retries |
+        after multiple attempts | maximum retries | retry timeout exceeded |
+        retry time not reached | retries exceeded | retry limit | retry count |
+        unable to deliver this message after | undeliverable for | undelivered for |
         cannot send message for | cant send message for | delivery timed out | delivery timeout |
         lifetime | time to live | resources temporarily unavailable | will retry until |
         this is only a notification about a delay | has been delayed

@@ -16,28 +16,31 @@ TEXTS: tuple[Entry, ...] = (
         MANY,
         """
         space not enough | exceeding .. quota |
-        *\u30e1\u30fc\u30eb\u30dc\u30c3\u30af\u30b9\u304c\u4e00\u676f |
-        account is temporarily over | exceeded his/her quota | exceeded the maximum storage |
-        user over quota | mailbox full | mailbox is full | mail box full | mail box is full |
-        mailbox for .. is full | mailbox of .. is full | mailbox .. is full | mailfolder is full |
-        mail folder is full | inbox is full | inbox full | account is full | account full |
-        user is full | folder is full | full mailbox | maildir full | over quota | overquota |
-        over its quota | over disk quota | over the quota | over storage |
-        over the maximum allowed mailbox | over the allowed quota | exceeded quota |
-        exceeded his quota | exceeded the quota | exceeded its quota | exceeded their quota |
-        exceeded email quota | exceeded disk quota | exceeded storage allocation |
-        exceeded the storage | exceeded .. storage limit | exceeds quota | exceeds .. quota |
-        exceed quota | exceeding quota | quota exceed | quota has been exceeded | quota full |
-        quota is full | quota violation | reached disk quota | disk quota | storage quota |
-        mailbox quota | mailbox exceed | mailbox has exceeded | mailbox size limit |
-        mailbox limit | mailbox over | mailbox too large | mailbox is over |
-        mailbox would exceed | not enough storage space | not enough space in .. mailbox |
-        insufficient quota | insufficient space in | no space left in | no space in mailbox |
-        no storage space | out of quota | storage limit | space has been used up |
-        too many messages in .. mailbox | messages in recipients mailbox exceeded |
-        user has too many messages | too much mail data | postfach voll | postfach ist voll |
-        postfach des .. voll | boite du destinataire pleine | boite pleine | bo\u00eete pleine |
-        casella piena | casella .. piena | buzon lleno | caixa postal cheia | caixa .. cheia |
+        *\u30e1\u30fc\u30eb\u30dc\u30c3\u30af\u30b9\u304c\u4e00\u676f | used up the storage |
+        zuviele mails | zu viele mails | disk space limit | disk space quota |
+        no space in the mailbox | not enough space for | mailbox has reached |
+        mailbox is at capacity | account is temporarily over | exceeded his/her quota |
+        exceeded the maximum storage | user over quota | mailbox full | mailbox is full |
+        mail box full | mail box is full | mailbox for .. is full | mailbox of .. is full |
+        mailbox .. is full | mailfolder is full | mail folder is full | inbox is full |
+        inbox full | account is full | account full | user is full | folder is full |
+        full mailbox | maildir full | over quota | overquota | over its quota | over disk quota |
+        over the quota | over storage | over the maximum allowed mailbox |
+        over the allowed quota | exceeded quota | exceeded his quota | exceeded the quota |
+        exceeded its quota | exceeded their quota | exceeded email quota | exceeded disk quota |
+        exceeded storage allocation | exceeded the storage | exceeded .. storage limit |
+        exceeds quota | exceeds .. quota | exceed quota | exceeding quota | quota exceed |
+        quota has been exceeded | quota full | quota is full | quota violation |
+        reached disk quota | disk quota | storage quota | mailbox quota | mailbox exceed |
+        mailbox has exceeded | mailbox size limit | mailbox limit | mailbox over |
+        mailbox too large | mailbox is over | mailbox would exceed | not enough storage space |
+        not enough space in .. mailbox | insufficient quota | insufficient space in |
+        no space left in | no space in mailbox | no storage space | out of quota | storage limit |
+        space has been used up | too many messages in .. mailbox |
+        messages in recipients mailbox exceeded | user has too many messages |
+        too much mail data | postfach voll | postfach ist voll | postfach des .. voll |
+        boite du destinataire pleine | boite pleine | bo\u00eete pleine | casella piena |
+        casella .. piena | buzon lleno | caixa postal cheia | caixa .. cheia |
         552 .. storage allocation
         """,
     ),
@@ -79,10 +82,13 @@ TEXTS: tuple[Entry, ...] = (
         mailbox is dormant | account is dormant | mailbox is closed | mailbox closed |
         mailbox has been suspended | mailbox has been deactivated | mailbox is not active |
         user is deactivated | user deactivated | user is locked | user account is locked |
-        user account is closed | account has been archived |
-        due to extended inactivity | extended inactivity | this address no longer accepts mail |
-        temporarily disabled | domain .. is suspended | domain has been suspended |
-        domain suspended | domain has been disabled | domain is disabled | has been suspended |
+        user account is closed | account has been archived | account is temporarily locked |
+        account is temporarily suspended | account is temporarily disabled |
+        mail delivery disabled | account has been frozen | account is frozen | account frozen |
+        user has been suspended | user has been locked | due to extended inactivity |
+        extended inactivity | this address no longer accepts mail | temporarily disabled |
+        domain .. is suspended | domain has been suspended | domain suspended |
+        domain has been disabled | domain is disabled | has been suspended |
         is currently suspended | compte inactif | compte desactive | konto gesperrt |
         cuenta desactivada | boite inactive
         """,
@@ -91,9 +97,10 @@ TEXTS: tuple[Entry, ...] = (
         Reason.MOVED,
         MANY,
         """
-        has moved | have moved | user moved | mailbox moved | address has changed |
-        address has been changed | has been replaced by | no longer on server | recipient moved |
-        new address is | 551 not our user | user not local please try
+        no longer here .. new address | has moved | have moved | user moved | mailbox moved |
+        address has changed | address has been changed | has been replaced by |
+        no longer on server | recipient moved | new address is | 551 not our user |
+        user not local please try
         """,
     ),
     *entries(
@@ -115,17 +122,17 @@ TEXTS: tuple[Entry, ...] = (
         MANY,
         """
         all host address lookups failed permanently | hostname required | no data known |
-        remote domain doesnt exist | unable to lookup dns | unable to resolve route |
-        domain part .. unknown | host name not found | no route found to domain | host unknown |
-        hosts unknown | unknown host | host not found | host or domain no such host |
-        no such domain | domain does not exist | domain doesnt exist |
-        domain name does not exist | domain not exist | domain name not found | domain not found |
-        domain unknown | domain is unknown | domain .. does not exist | domain invalid |
-        domain may not exist | domain not known | domain must exist | unknown domain |
-        unknown mail domain | invalid domain | invalid host | nonexistent domain |
-        non existent domain | non existing domain | name or service not known |
-        nodename nor servname | couldnt find any host | couldnt find a host |
-        could not find host | could not find any host | hostname not found |
+        no dns entry for | remote domain doesnt exist | unable to lookup dns |
+        unable to resolve route | domain part .. unknown | host name not found |
+        no route found to domain | host unknown | hosts unknown | unknown host | host not found |
+        host or domain no such host | no such domain | domain does not exist |
+        domain doesnt exist | domain name does not exist | domain not exist |
+        domain name not found | domain not found | domain unknown | domain is unknown |
+        domain .. does not exist | domain invalid | domain may not exist | domain not known |
+        domain must exist | unknown domain | unknown mail domain | invalid domain | invalid host |
+        nonexistent domain | non existent domain | non existing domain |
+        name or service not known | nodename nor servname | couldnt find any host |
+        couldnt find a host | could not find host | could not find any host | hostname not found |
         hostname lookup failed | unrouteable mail domain | unrouteable domain |
         unroutable mail domain | unroutable domain | illegal host/domain name |
         bad destination system | bad destination host | bad destination mailbox domain |
@@ -137,17 +144,20 @@ TEXTS: tuple[Entry, ...] = (
         Reason.USER_UNKNOWN,
         MANY,
         """
-        @ unknown $ | user @ unknown | recipient @ unknown | mailbox @ unknown |
-        account @ unknown | user @ not found | address you entered could | address @ not found |
-        ambiguous recipient | nexiste pas | did not exactly match | no matches to nameserver |
-        account not in the database | invalid recipient address | user name .. does not exist |
-        users does not exist | no such user here | user unknown | unknown user | user is unknown |
-        user .. unknown in | user not found | user not known | user not exist |
-        user does not exist | user doesnt exist | user .. does not exist | user .. doesnt exist |
-        user not listed | user name is wrong | username .. not found | no such user |
-        no such person | no such recipient | no such mailbox | no such address | no such account |
-        no such local user | no such email | no such name | no such id | no user by |
-        no user named | no user with | no account by that name | no account here |
+        does not have an account here | mailbox is unknown | unable to find mailbox |
+        unable to find user | user no found | cannot find user | cant find user |
+        cannot find mailbox | no mailbox @ | user by that name | mailbox by that name |
+        not in our directory | @ unknown $ | user @ unknown | recipient @ unknown |
+        mailbox @ unknown | account @ unknown | user @ not found | address you entered could |
+        address @ not found | ambiguous recipient | nexiste pas | did not exactly match |
+        no matches to nameserver | account not in the database | invalid recipient address |
+        user name .. does not exist | users does not exist | no such user here | user unknown |
+        unknown user | user is unknown | user .. unknown in | user not found | user not known |
+        user not exist | user does not exist | user doesnt exist | user .. does not exist |
+        user .. doesnt exist | user not listed | user name is wrong | username .. not found |
+        no such user | no such person | no such recipient | no such mailbox | no such address |
+        no such account | no such local user | no such email | no such name | no such id |
+        no user by | no user named | no user with | no account by that name | no account here |
         no mailbox here | no mailbox by | no mailbox found | no mailbox for | no local mailbox |
         recipient is not valid | not our customer | not a valid mailbox | not a valid user |
         not a valid recipient | not a valid email | not a valid address | not a known user |

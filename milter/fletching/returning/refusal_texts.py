@@ -15,10 +15,10 @@ TEXTS: tuple[Entry, ...] = (
         Reason.VIRUS,
         MANY,
         """
-        virus detected | virus found | virus infected | infected with | infected by |
-        infected message | contains a virus | contains virus | contained a virus |
-        contains malware | malware | a virus | viruses | trojan | virus threat |
-        probably a virus | virus signature | clamav found | *.trojan |
+        rejected virus | infected file | virus detected | virus found | virus infected |
+        infected with | infected by | infected message | contains a virus | contains virus |
+        contained a virus | contains malware | malware | a virus | viruses | trojan |
+        virus threat | probably a virus | virus signature | clamav found | *.trojan |
         message contains a url known to
         """,
     ),
@@ -26,13 +26,14 @@ TEXTS: tuple[Entry, ...] = (
         Reason.CONTENT,
         MANY,
         """
-        data format error | message content denied by | conversion failed | headers too large |
-        header size exceeds | message header size | duplicate header | media error |
-        unacceptable attachment | attachment not allowed | attachment type |
-        attachments are not allowed | blocked attachment | executable attachment | file type not |
-        forbidden attachment | illegal attachment | contains invalid header | invalid header |
-        malformed header | improper use of 8 bit | message contains nul | too many mime parts |
-        mime error | content type not | lone cr | attachments with | attachment .. forbidden |
+        password protected | encrypted archive | encrypted attachment | data format error |
+        message content denied by | conversion failed | headers too large | header size exceeds |
+        message header size | duplicate header | media error | unacceptable attachment |
+        attachment not allowed | attachment type | attachments are not allowed |
+        blocked attachment | executable attachment | file type not | forbidden attachment |
+        illegal attachment | contains invalid header | invalid header | malformed header |
+        improper use of 8 bit | message contains nul | too many mime parts | mime error |
+        content type not | lone cr | attachments with | attachment .. forbidden |
         attachment .. blocked | attachment .. prohibited | attachment .. dangerous |
         prohibited attachment | dangerous attachment | dangerous file | file extension |
         file name extension | too many attachments | message is malformed | malformed message |
@@ -43,11 +44,13 @@ TEXTS: tuple[Entry, ...] = (
         Reason.AUTH_FAILURE,
         MANY,
         """
-        dmarc | dkim | spf record | spf check | spf validation | spf fail | spf hard | spf soft |
-        spf permerror | spf error | spf policy | spf authentication | failed spf | fails spf |
-        bad spf | by spf | *spf.pobox.com | *openspf | spf @ | sender policy framework |
-        unauthenticated email | unauthenticated mail | authentication checks failed |
-        authentication failures | failed authentication checks | does not pass authentication |
+        spf mail from | spf .. not allowed | spf .. not authorized | spf .. not permitted |
+        by sender id | sender id pra | sender id .. not permitted | rejected spf | dmarc | dkim |
+        spf record | spf check | spf validation | spf fail | spf hard | spf soft | spf permerror |
+        spf error | spf policy | spf authentication | failed spf | fails spf | bad spf | by spf |
+        *spf.pobox.com | *openspf | spf @ | sender policy framework | unauthenticated email |
+        unauthenticated mail | authentication checks failed | authentication failures |
+        failed authentication checks | does not pass authentication |
         message does not meet authentication | spf unauthori | spf sender | spf invalid |
         pass spf | spf did not pass | arc validation
         """,
@@ -56,14 +59,15 @@ TEXTS: tuple[Entry, ...] = (
         Reason.SENDER_REJECTED,
         MANY,
         """
+        sender is on | invalid return path | return path is invalid | invalid reverse path |
         sender address rejected | sender rejected | sender denied | sender refused |
         sender is not | sender not allowed | sender not permitted | sender blocked |
         sender is blocked | sender verify failed | sender verification | sender unknown |
         sender domain must | sender domain not | sender domain is | sender domain does |
         invalid sender domain | sender address is | sender address was | sender address not |
- sender address does | sender address has | sender address must | sender address domain |
- sender address verif | sender address @ blocked | sender address could | sender address unknown |
- sender address invalid | senders domain | senders address |
+        sender address does | sender address has | sender address must | sender address domain |
+        sender address verif | sender address @ blocked | sender address could |
+        sender address unknown | sender address invalid | senders domain | senders address |
         senders mail address | domain of sender | domain of the sender | envelope sender |
         unknown sender | invalid sender | bad sender | blocked sender | blacklisted sender |
         unable to verify sender | cannot verify sender | could not verify sender | verify sender |
@@ -81,14 +85,15 @@ TEXTS: tuple[Entry, ...] = (
         Reason.RELAY_DENIED,
         MANY,
         """
-        relay access denied | relay denied | relay not permitted | relay not allowed |
-        relay is not | relay operation | relay prohibited | relay this message | relaying denied |
-        relaying not | relaying is | relaying prohibited | relaying mail to |
-        relaying to .. prohibited | no relaying | no relay | not relay | unable to relay |
-        cannot relay | cant relay | dont relay | refused relay | unauthorized relay |
-        invalid relay | open relay not | permitted to relay | allowed to relay |
-        configured to relay | authorized to relay | allowed rcpthosts | list of allowed |
-        not a local domain | not one of our domains | isnt in my list |
+        not an open relay | not hosted here | not hosted on this |
+        not configured to accept mail for | does not handle mail for | relay access denied |
+        relay denied | relay not permitted | relay not allowed | relay is not | relay operation |
+        relay prohibited | relay this message | relaying denied | relaying not | relaying is |
+        relaying prohibited | relaying mail to | relaying to .. prohibited | no relaying |
+        no relay | not relay | unable to relay | cannot relay | cant relay | dont relay |
+        refused relay | unauthorized relay | invalid relay | open relay not | permitted to relay |
+        allowed to relay | configured to relay | authorized to relay | allowed rcpthosts |
+        list of allowed | not a local domain | not one of our domains | isnt in my list |
         isnt allowed to be relayed | domain isnt in | not in my list |
         domain .. is not in the list of | not authorized to relay | insecure mail relay
         """,
@@ -97,6 +102,7 @@ TEXTS: tuple[Entry, ...] = (
         Reason.RATE_LIMITED,
         MANY,
         """
+        hourly quota | connection threshold | message volume | volume of mail | mail volume |
         too many connections | too many concurrent | too many simultaneous | too many sessions |
         too many messages | too many mails | too many emails | too many recipients |
         too many errors | too many invalid | too many unknown | too many bad | too many attempts |
@@ -117,19 +123,21 @@ TEXTS: tuple[Entry, ...] = (
         Reason.BLOCKED,
         MANY,
         """
-        not accepting mail from | not accept mail from your | mail from your .. not accepted |
-        you have been blocked | refuses mail from | refused mail from your | blocked using |
-        blocked by .. rbl | blocked by .. dnsbl | blocked by .. spamhaus | blocked by ldap |
-        blocked for abuse | blocked because of | black list | blacklist | blocklist | block list |
-        blocked list | blocked see | listed at | listed in | listed on | listed by |
-        ip is listed | address is listed | host is listed | server is listed | was found on |
-        dnsbl | *dnsbl | rbl | *spamhaus | *spamcop | *sorbs | *abuseat.org | *barracudacentral |
-        *surriel | *uceprotect | *spamrats | *invaluement | *senderscore | *cloudmark.com |
-        *senderbase | *talosintelligence | *trustedsource | poor reputation | bad reputation |
-        low reputation | reputation | client host rejected | client host .. rejected |
-        client host blocked | client rejected | smtp server of your isp | your isps | banned |
-        reverse dns | reverse hostname | reverse lookup | rdns | ptr record | ptr lookup |
-        no ptr | without ptr | dns ptr | cannot find your hostname | cannot find your host |
+        no reverse name | not allowed to connect | not permitted to connect |
+        intrusion prevention | helo should | helo must | helo does not | not accepting mail from |
+        not accept mail from your | mail from your .. not accepted | you have been blocked |
+        refuses mail from | refused mail from your | blocked using | blocked by .. rbl |
+        blocked by .. dnsbl | blocked by .. spamhaus | blocked by ldap | blocked for abuse |
+        blocked because of | black list | blacklist | blocklist | block list | blocked list |
+        blocked see | listed at | listed in | listed on | listed by | ip is listed |
+        address is listed | host is listed | server is listed | was found on | dnsbl | *dnsbl |
+        rbl | *spamhaus | *spamcop | *sorbs | *abuseat.org | *barracudacentral | *surriel |
+        *uceprotect | *spamrats | *invaluement | *senderscore | *cloudmark.com | *senderbase |
+        *talosintelligence | *trustedsource | poor reputation | bad reputation | low reputation |
+        reputation | client host rejected | client host .. rejected | client host blocked |
+        client rejected | smtp server of your isp | your isps | banned | reverse dns |
+        reverse hostname | reverse lookup | rdns | ptr record | ptr lookup | no ptr |
+        without ptr | dns ptr | cannot find your hostname | cannot find your host |
         cant find your hostname | cannot resolve your | cannot resolve address |
         could not resolve ip | does not resolve to | doesnt resolve | forward confirmed |
         unverifyable sending | unverifiable sending | unresolvable | helo command rejected |
@@ -152,12 +160,13 @@ TEXTS: tuple[Entry, ...] = (
         Reason.SPAM,
         MANY,
         """
-        mail content denied | content may cause harm | content is not accepted |
-        contains objectionable | spam | anti spam | this is spam | antispam | unsolicited | ube |
-        uce | junk mail | junk | bulk email | mass mail | message content rejected |
-        content rejected | contents rejected | content filter | rejected due to content |
-        rejected for content | rejected because of its content | rejected by content |
-        message looks like | *uribl | *surbl | phish | scam | bayes | fingerprint
+        rejected as bulk | advertising | advertisement | mail content denied |
+        content may cause harm | content is not accepted | contains objectionable | spam |
+        anti spam | this is spam | antispam | unsolicited | ube | uce | junk mail | junk |
+        bulk email | mass mail | message content rejected | content rejected | contents rejected |
+        content filter | rejected due to content | rejected for content |
+        rejected because of its content | rejected by content | message looks like | *uribl |
+        *surbl | phish | scam | bayes | fingerprint
         """,
     ),
     *entries(
@@ -180,12 +189,12 @@ TEXTS: tuple[Entry, ...] = (
         Reason.PROTOCOL,
         MANY,
         """
-        multiple addresses in from | rfc compliant | rfc 5322 | rfc 5321 | rfc 2822 | rfc 2821 |
-        rfc5322 | rfc5321 | rfc2822 | bare lf | bare newline | bare cr | line too long |
-        line length | lines too long | line is too long | missing header | missing .. header |
-        missing from | missing date | message id header | must have .. header |
-        multiple .. headers | more than one .. header | syntax error | bad syntax |
-        invalid syntax | command not | command unrecognized | command unknown |
+        synchronization error | multiple addresses in from | rfc compliant | rfc 5322 | rfc 5321 |
+        rfc 2822 | rfc 2821 | rfc5322 | rfc5321 | rfc2822 | bare lf | bare newline | bare cr |
+        line too long | line length | lines too long | line is too long | missing header |
+        missing .. header | missing from | missing date | message id header |
+        must have .. header | multiple .. headers | more than one .. header | syntax error |
+        bad syntax | invalid syntax | command not | command unrecognized | command unknown |
         unrecognized command | unknown command | unimplemented | not implemented |
         improper sequence | bad sequence | out of sequence | not compliant | non compliant |
         protocol violation | protocol synchronization | smtputf8 | 8bitmime | internationalized |
@@ -196,6 +205,8 @@ TEXTS: tuple[Entry, ...] = (
         Reason.RECIPIENT_FILTERED,
         MANY,
         """
+        recipient does not want | recipient doesnt want | user does not want |
+        user has set a filter | blocked by this user | refused by this user |
         rejected by recipient | rejected by the recipient | rejected by user |
         rejected by the user | blocked by recipient | blocked by the recipient | blocked by user |
         recipient preferences | recipient has blocked | recipient refuses | recipient refused |
@@ -205,11 +216,10 @@ TEXTS: tuple[Entry, ...] = (
         due to user preferences | message filtered | mail filtered | domain filter |
         address filter | filtered by | refused by recipient | refused by user |
         does not want to receive | does not wish to receive | doesnt want to receive |
-        not accepting messages from | challenge response | access by user |
-        recipients whitelist | recipients white list | recipients allow list |
-        recipients safe list | not on the recipients |
-        recipient has chosen | restricted by recipient | restricted by the recipient |
-        sender not in whitelist | not whitelisted by
+        not accepting messages from | challenge response | access by user | recipients whitelist |
+        recipients white list | recipients allow list | recipients safe list |
+        not on the recipients | recipient has chosen | restricted by recipient |
+        restricted by the recipient | sender not in whitelist | not whitelisted by
         """,
     ),
     *entries(
