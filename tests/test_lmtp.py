@@ -236,6 +236,9 @@ def test_mail_to_many_mailboxes_is_recorded_once(service: Service) -> None:
         assert all(reply.startswith(b"250") for reply in service.deliver(boxes, content))
     assert all(reply.startswith(b"250") for reply in service.deliver(boxes, b"Subject: x\r\n\r\n"))
     assert len(service.kept()) == 1
+    said = service.daemon.log()
+    assert "attributed=False events=1 repeated=0" in said
+    assert "attributed=True events=1 repeated=0" in said
     found = {event["email"]: event["attributed"] for event in service.wait_for(2)}
     assert found == {"x@example.net": False, "r1@example.net": True}
 

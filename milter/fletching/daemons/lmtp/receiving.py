@@ -227,5 +227,5 @@ def _facts(found: Sequence[Event], new: int) -> list[tuple[str, object]]:
     ]
     for name in ("bounce_type", "bounce_reason", "bounce_status", "attributed"):
         if name in event.details:
-            facts.append((name, event.details[name] or "-"))
+            facts.append((name, "-" if event.details[name] == "" else event.details[name]))
     return [*facts, ("events", len(found)), ("repeated", len(found) - new)]
