@@ -75,6 +75,19 @@ REPLIES = {
     "sender's domain": Case(
         "5.1.8", 553, "Domain of sender address a@b.example does not exist", "sender_rejected"
     ),
+    "domain, by a code about the sender": Case(
+        "5.1.8", 553, "From: domain does not exist", "sender_rejected"
+    ),
+    "unknown user after MAIL": Case(
+        "5.0.0",
+        0,
+        "host mx.example.net[192.0.2.1] said: 550 unknown user (in reply to MAIL FROM command)",
+        "sender_rejected",
+    ),
+    "no mail from this sender": Case(
+        "", 550, "We do not accept mail from this sender", "sender_rejected"
+    ),
+    "network, by the code alone": Case("5.4.0", 0, "", "network"),
     "null MX": Case(
         "5.1.0", 0, "Domain a.example does not accept mail (nullMX)", "no_mail_service", "h"
     ),

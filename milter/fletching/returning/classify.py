@@ -68,6 +68,7 @@ _CERTAIN = Table(
 )
 _VAGUE = Table(delivery_texts.VAGUE)
 _HARD = (Reason.USER_UNKNOWN, Reason.DOMAIN_UNKNOWN, Reason.MOVED)
+_ABOUT_THE_SENDER = (".1.7", ".1.8")
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
 _REPLY = re.compile(r"(?<![\d.])([245][0-5]\d)(?![\d.]*\d)(?=[ -]|$)")
 _NO_SUCH_ADDRESS = re.compile(r"5\.1\.[1-3]")
@@ -222,6 +223,9 @@ def _in_context(reason: Reason, reply: _Reply) -> Reason:
         # there is no such address, or it says that its policy forbids the mail: the address may be
         # good.
         return Reason.RECIPIENT_FILTERED
+    if reason in _HARD and (reply.command == "MAIL" or reply.status[1:] in _ABOUT_THE_SENDER):
+        # The unknown user or domain is the sender's.
+        return Reason.SENDER_REJECTED
     if reason is Reason.NO_MAIL_SERVICE and reply.command == "CONN":
         # It serves others.
         return Reason.BLOCKED

@@ -84,18 +84,18 @@ TEXTS: tuple[Entry, ...] = (
         MANY,
         """
         has been in queue | delivery period | delivery time limit | time limit for delivery |
-        tried for .. days | attempts exhausted | giving up after | unable to deliver after |
-        maximum lifetime | delivery attempts have failed | gave up after |
-        maximum delivery attempts | delivery failed .. attempts | could not send message for |
-        maximum time expired | not collected after | max delivery time |
-        has not been delivered after | delivery time expired | delivery expired |
-        message expired | envelope expired | message too old | message is too old |
-        message timeout | queue too long | queue for too long | been in the queue |
-        could not be delivered for | couldnt be delivered for | could not deliver for |
-        not delivered within | not been delivered within | multiple retries |
-        after multiple attempts | maximum retries | retry timeout exceeded |
-        retry time not reached | retries exceeded | retry limit | retry count |
-        unable to deliver this message after | undeliverable for | undelivered for |
+        tried for .. days | days of trying | hours of trying | attempts exhausted |
+        giving up after | unable to deliver after | maximum lifetime |
+        delivery attempts have failed | gave up after | maximum delivery attempts |
+        delivery failed .. attempts | could not send message for | maximum time expired |
+        not collected after | max delivery time | has not been delivered after |
+        delivery time expired | delivery expired | message expired | envelope expired |
+        message too old | message is too old | message timeout | queue too long |
+        queue for too long | been in the queue | could not be delivered for |
+        couldnt be delivered for | could not deliver for | not delivered within |
+        not been delivered within | multiple retries | after multiple attempts | maximum retries |
+        retry timeout exceeded | retry time not reached | retries exceeded | retry limit |
+        retry count | unable to deliver this message after | undeliverable for | undelivered for |
         cannot send message for | cant send message for | delivery timed out | delivery timeout |
         lifetime | time to live | resources temporarily unavailable | will retry until |
         this is only a notification about a delay | has been delayed

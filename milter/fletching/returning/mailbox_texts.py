@@ -82,7 +82,8 @@ TEXTS: tuple[Entry, ...] = (
         mailbox is dormant | account is dormant | mailbox is closed | mailbox closed |
         mailbox has been suspended | mailbox has been deactivated | mailbox is not active |
         user is deactivated | user deactivated | user is locked | user account is locked |
-        user account is closed | account has been archived | account is temporarily locked |
+        user account is closed | account has been archived | account on hold |
+        account is on hold | account has been stopped | account is temporarily locked |
         account is temporarily suspended | account is temporarily disabled |
         mail delivery disabled | account has been frozen | account is frozen | account frozen |
         user has been suspended | user has been locked | due to extended inactivity |
@@ -107,9 +108,9 @@ TEXTS: tuple[Entry, ...] = (
         Reason.NO_MAIL_SERVICE,
         MANY,
         """
-        null mx | nullmx | does not accept mail | does not accept email |
-        does not accept any mail | doesnt accept mail | doesnt accept email |
-        doesnt receive email | doesnt receive mail | does not receive mail |
+        domain does not accept messages | null mx | nullmx | does not accept mail |
+        does not accept email | does not accept any mail | doesnt accept mail |
+        doesnt accept email | doesnt receive email | doesnt receive mail | does not receive mail |
         does not receive email | do not accept mail | indicated no smtp service |
         no smtp service | no mx record found | no mx found | no mx records | no mx host |
         no mx or | no valid mx | could not find a mail exchanger | couldnt find a mail exchanger |
@@ -144,20 +145,23 @@ TEXTS: tuple[Entry, ...] = (
         Reason.USER_UNKNOWN,
         MANY,
         """
-        does not have an account here | mailbox is unknown | unable to find mailbox |
-        unable to find user | user no found | cannot find user | cant find user |
-        cannot find mailbox | no mailbox @ | user by that name | mailbox by that name |
-        not in our directory | @ unknown $ | user @ unknown | recipient @ unknown |
-        mailbox @ unknown | account @ unknown | user @ not found | address you entered could |
-        address @ not found | ambiguous recipient | nexiste pas | did not exactly match |
-        no matches to nameserver | account not in the database | invalid recipient address |
-        user name .. does not exist | users does not exist | no such user here | user unknown |
-        unknown user | user is unknown | user .. unknown in | user not found | user not known |
-        user not exist | user does not exist | user doesnt exist | user .. does not exist |
-        user .. doesnt exist | user not listed | user name is wrong | username .. not found |
-        no such user | no such person | no such recipient | no such mailbox | no such address |
-        no such account | no such local user | no such email | no such name | no such id |
-        no user by | no user named | no user with | no account by that name | no account here |
+        address you sent to is | address is not recogni | account has been removed |
+        mailbox has been removed | user has been removed | no longer has an account |
+        recipient isnt on | does not have an account here | mailbox is unknown |
+        unable to find mailbox | unable to find user | user no found | cannot find user |
+        cant find user | cannot find mailbox | no mailbox @ | user by that name |
+        mailbox by that name | not in our directory | @ unknown $ | user @ unknown |
+        recipient @ unknown | mailbox @ unknown | account @ unknown | user @ not found |
+        address you entered could | address @ not found | ambiguous recipient | nexiste pas |
+        did not exactly match | no matches to nameserver | account not in the database |
+        invalid recipient address | user name .. does not exist | users does not exist |
+        no such user here | user unknown | unknown user | user is unknown | user .. unknown in |
+        user not found | user not known | user not exist | user does not exist |
+        user doesnt exist | user .. does not exist | user .. doesnt exist | user not listed |
+        user name is wrong | username .. not found | no such user | no such person |
+        no such recipient | no such mailbox | no such address | no such account |
+        no such local user | no such email | no such name | no such id | no user by |
+        no user named | no user with | no account by that name | no account here |
         no mailbox here | no mailbox by | no mailbox found | no mailbox for | no local mailbox |
         recipient is not valid | not our customer | not a valid mailbox | not a valid user |
         not a valid recipient | not a valid email | not a valid address | not a known user |

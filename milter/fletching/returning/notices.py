@@ -269,7 +269,9 @@ def _transcript(
                     _add(found, address, replies, command, wanted, avoided)
         elif refused := _SENDMAIL.match(line):
             texts = [_joined(replies), line] if replies else [line]
-            _add(found, refused["address"], texts, command, wanted, avoided)
+            # The next recipients may have failed before the session with this host.
+            spoken_to = command if replies or command != "MAIL" else ""
+            _add(found, refused["address"], texts, spoken_to, wanted, avoided)
             replies = []
     if not found and len(wanted) == 1 and replies:
         _add(found, next(iter(wanted)), replies, command, wanted, avoided)

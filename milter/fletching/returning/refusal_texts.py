@@ -26,14 +26,14 @@ TEXTS: tuple[Entry, ...] = (
         Reason.CONTENT,
         MANY,
         """
-        password protected | encrypted archive | encrypted attachment | data format error |
-        message content denied by | conversion failed | headers too large | header size exceeds |
-        message header size | duplicate header | media error | unacceptable attachment |
-        attachment not allowed | attachment type | attachments are not allowed |
-        blocked attachment | executable attachment | file type not | forbidden attachment |
-        illegal attachment | contains invalid header | invalid header | malformed header |
-        improper use of 8 bit | message contains nul | too many mime parts | mime error |
-        content type not | lone cr | attachments with | attachment .. forbidden |
+        attachments are not | attachments not | password protected | encrypted archive |
+        encrypted attachment | data format error | message content denied by | conversion failed |
+        headers too large | header size exceeds | message header size | duplicate header |
+        media error | unacceptable attachment | attachment not allowed | attachment type |
+        attachments are not allowed | blocked attachment | executable attachment | file type not |
+        forbidden attachment | illegal attachment | contains invalid header | invalid header |
+        malformed header | improper use of 8 bit | message contains nul | too many mime parts |
+        mime error | content type not | lone cr | attachments with | attachment .. forbidden |
         attachment .. blocked | attachment .. prohibited | attachment .. dangerous |
         prohibited attachment | dangerous attachment | dangerous file | file extension |
         file name extension | too many attachments | message is malformed | malformed message |
@@ -59,7 +59,9 @@ TEXTS: tuple[Entry, ...] = (
         Reason.SENDER_REJECTED,
         MANY,
         """
-        sender is on | invalid return path | return path is invalid | invalid reverse path |
+        mail from this sender | mail from this address | messages from this sender |
+        sender domain has been | from domain does | invalid mail from | sender is on |
+        invalid return path | return path is invalid | invalid reverse path |
         sender address rejected | sender rejected | sender denied | sender refused |
         sender is not | sender not allowed | sender not permitted | sender blocked |
         sender is blocked | sender verify failed | sender verification | sender unknown |
@@ -102,27 +104,29 @@ TEXTS: tuple[Entry, ...] = (
         Reason.RATE_LIMITED,
         MANY,
         """
-        hourly quota | connection threshold | message volume | volume of mail | mail volume |
-        too many connections | too many concurrent | too many simultaneous | too many sessions |
-        too many messages | too many mails | too many emails | too many recipients |
-        too many errors | too many invalid | too many unknown | too many bad | too many attempts |
-        too fast | too frequent | slow down | rate limit | rate limited | rate exceeded |
-        rate is too | rate control | sending rate | message rate | connection rate |
-        connection limit | connections limit | connection count | concurrency limit |
-        max connections | maximum connections | maximum number of connections |
-        maximum number of recipients | maximum number of messages | maximum recipients |
-        exceeded the maximum number | exceeded the rate | exceeded .. per hour |
-        exceeded .. per day | exceeds .. per hour | limit exceeded .. per | limit of messages |
-        limit for today | daily limit | daily quota | daily message | hourly limit | mails per |
-        messages per | recipients per | connections per | message per connection |
-        number of concurrent | too much mail from | sending limit | try again slower | throttl |
-        frequency limit | overloaded | resources restricted
+        too much mail for | too many requests | hourly quota | connection threshold |
+        message volume | volume of mail | mail volume | too many connections |
+        too many concurrent | too many simultaneous | too many sessions | too many messages |
+        too many mails | too many emails | too many recipients | too many errors |
+        too many invalid | too many unknown | too many bad | too many attempts | too fast |
+        too frequent | slow down | rate limit | rate limited | rate exceeded | rate is too |
+        rate control | sending rate | message rate | connection rate | connection limit |
+        connections limit | connection count | concurrency limit | max connections |
+        maximum connections | maximum number of connections | maximum number of recipients |
+        maximum number of messages | maximum recipients | exceeded the maximum number |
+        exceeded the rate | exceeded .. per hour | exceeded .. per day | exceeds .. per hour |
+        limit exceeded .. per | limit of messages | limit for today | daily limit | daily quota |
+        daily message | hourly limit | mails per | messages per | recipients per |
+        connections per | message per connection | number of concurrent | too much mail from |
+        sending limit | try again slower | throttl | frequency limit | overloaded |
+        resources restricted
         """,
     ),
     *entries(
         Reason.BLOCKED,
         MANY,
         """
+        source of spam |
         no reverse name | not allowed to connect | not permitted to connect |
         intrusion prevention | helo should | helo must | helo does not | not accepting mail from |
         not accept mail from your | mail from your .. not accepted | you have been blocked |
@@ -205,7 +209,8 @@ TEXTS: tuple[Entry, ...] = (
         Reason.RECIPIENT_FILTERED,
         MANY,
         """
-        recipient does not want | recipient doesnt want | user does not want |
+        recipient accepts mail only | recipient accepts only | recipient has set |
+        message not wanted | recipient does not want | recipient doesnt want | user does not want |
         user has set a filter | blocked by this user | refused by this user |
         rejected by recipient | rejected by the recipient | rejected by user |
         rejected by the user | blocked by recipient | blocked by the recipient | blocked by user |

@@ -134,6 +134,7 @@ SPECIFIC = {
 GENERIC = {
     "X.2.0": Reason.RECIPIENT_FILTERED,
     "X.3.0": Reason.SYSTEM,
+    "X.4.0": Reason.NETWORK,
     "X.4.7": Reason.EXPIRED,
     "X.7.0": Reason.POLICY,
     "X.7.1": Reason.POLICY,
