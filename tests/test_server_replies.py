@@ -177,6 +177,16 @@ REPLIES = {
     ),
     "Sender ID": ("550 5.7.1 Sender ID (PRA) Not Permitted", "auth_failure"),
     "synchronization": ("554 SMTP synchronization error", "protocol"),
+    "recipient, misspelled": ("554 The recipient address is wrong", "user_unknown"),
+    "no free space": ("550 The user's inbox has no free space", "mailbox_full"),
+    "receiving not allowed": ("550 user is not allowed to receive mail", "mailbox_disabled"),
+    "sender on a blacklist": ("554 5.7.1 Sender blacklisted", "sender_rejected"),
+    "forbidden file": ("554 5.7.1 forbidden file attached", "content"),
+    "relay, British spelling": (
+        "550 You are not authorised to relay through this server",
+        "relay_denied",
+    ),
+    "days in the queue": ("message was in the queue for more than 5 days", "expired"),
 }
 
 

@@ -84,8 +84,8 @@ TEXTS: tuple[Entry, ...] = (
         MANY,
         """
         has been in queue | delivery period | delivery time limit | time limit for delivery |
-        tried for .. days | days of trying | hours of trying | attempts exhausted |
-        giving up after | unable to deliver after | maximum lifetime |
+        tried for .. days | in the queue for | days of trying | hours of trying |
+        attempts exhausted | giving up after | unable to deliver after | maximum lifetime |
         delivery attempts have failed | gave up after | maximum delivery attempts |
         delivery failed .. attempts | could not send message for | maximum time expired |
         not collected after | max delivery time | has not been delivered after |

@@ -16,16 +16,16 @@ TEXTS: tuple[Entry, ...] = (
         MANY,
         """
         space not enough | exceeding .. quota |
-        *\u30e1\u30fc\u30eb\u30dc\u30c3\u30af\u30b9\u304c\u4e00\u676f | used up the storage |
-        zuviele mails | zu viele mails | disk space limit | disk space quota |
-        no space in the mailbox | not enough space for | mailbox has reached |
-        mailbox is at capacity | account is temporarily over | exceeded his/her quota |
-        exceeded the maximum storage | user over quota | mailbox full | mailbox is full |
-        mail box full | mail box is full | mailbox for .. is full | mailbox of .. is full |
-        mailbox .. is full | mailfolder is full | mail folder is full | inbox is full |
-        inbox full | account is full | account full | user is full | folder is full |
-        full mailbox | maildir full | over quota | overquota | over its quota | over disk quota |
-        over the quota | over storage | over the maximum allowed mailbox |
+        *\u30e1\u30fc\u30eb\u30dc\u30c3\u30af\u30b9\u304c\u4e00\u676f | has no free space |
+        no free space in | used up the storage | zuviele mails | zu viele mails |
+        disk space limit | disk space quota | no space in the mailbox | not enough space for |
+        mailbox has reached | mailbox is at capacity | account is temporarily over |
+        exceeded his/her quota | exceeded the maximum storage | user over quota | mailbox full |
+        mailbox is full | mail box full | mail box is full | mailbox for .. is full |
+        mailbox of .. is full | mailbox .. is full | mailfolder is full | mail folder is full |
+        inbox is full | inbox full | account is full | account full | user is full |
+        folder is full | full mailbox | maildir full | over quota | overquota | over its quota |
+        over disk quota | over the quota | over storage | over the maximum allowed mailbox |
         over the allowed quota | exceeded quota | exceeded his quota | exceeded the quota |
         exceeded its quota | exceeded their quota | exceeded email quota | exceeded disk quota |
         exceeded storage allocation | exceeded the storage | exceeded .. storage limit |
@@ -82,8 +82,9 @@ TEXTS: tuple[Entry, ...] = (
         mailbox is dormant | account is dormant | mailbox is closed | mailbox closed |
         mailbox has been suspended | mailbox has been deactivated | mailbox is not active |
         user is deactivated | user deactivated | user is locked | user account is locked |
-        user account is closed | account has been archived | account on hold |
-        account is on hold | account has been stopped | account is temporarily locked |
+        user account is closed | account has been archived | user is not allowed to receive |
+        not allowed to receive mail | account on hold | account is on hold |
+        account has been stopped | account is temporarily locked |
         account is temporarily suspended | account is temporarily disabled |
         mail delivery disabled | account has been frozen | account is frozen | account frozen |
         user has been suspended | user has been locked | due to extended inactivity |
@@ -145,21 +146,22 @@ TEXTS: tuple[Entry, ...] = (
         Reason.USER_UNKNOWN,
         MANY,
         """
-        address you sent to is | address is not recogni | account has been removed |
-        mailbox has been removed | user has been removed | no longer has an account |
-        recipient isnt on | does not have an account here | mailbox is unknown |
-        unable to find mailbox | unable to find user | user no found | cannot find user |
-        cant find user | cannot find mailbox | no mailbox @ | user by that name |
-        mailbox by that name | not in our directory | @ unknown $ | user @ unknown |
-        recipient @ unknown | mailbox @ unknown | account @ unknown | user @ not found |
-        address you entered could | address @ not found | ambiguous recipient | nexiste pas |
-        did not exactly match | no matches to nameserver | account not in the database |
-        invalid recipient address | user name .. does not exist | users does not exist |
-        no such user here | user unknown | unknown user | user is unknown | user .. unknown in |
-        user not found | user not known | user not exist | user does not exist |
-        user doesnt exist | user .. does not exist | user .. doesnt exist | user not listed |
-        user name is wrong | username .. not found | no such user | no such person |
-        no such recipient | no such mailbox | no such address | no such account |
+        non existing recipient | recipient address is wrong | name not recognised |
+        recipient not recognised | address you sent to is | address is not recogni |
+        account has been removed | mailbox has been removed | user has been removed |
+        no longer has an account | recipient isnt on | does not have an account here |
+        mailbox is unknown | unable to find mailbox | unable to find user | user no found |
+        cannot find user | cant find user | cannot find mailbox | no mailbox @ |
+        user by that name | mailbox by that name | not in our directory | @ unknown $ |
+        user @ unknown | recipient @ unknown | mailbox @ unknown | account @ unknown |
+        user @ not found | address you entered could | address @ not found | ambiguous recipient |
+        nexiste pas | did not exactly match | no matches to nameserver |
+        account not in the database | invalid recipient address | user name .. does not exist |
+        users does not exist | no such user here | user unknown | unknown user | user is unknown |
+        user .. unknown in | user not found | user not known | user not exist |
+        user does not exist | user doesnt exist | user .. does not exist | user .. doesnt exist |
+        user not listed | user name is wrong | username .. not found | no such user |
+        no such person | no such recipient | no such mailbox | no such address | no such account |
         no such local user | no such email | no such name | no such id | no user by |
         no user named | no user with | no account by that name | no account here |
         no mailbox here | no mailbox by | no mailbox found | no mailbox for | no local mailbox |

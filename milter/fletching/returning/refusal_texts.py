@@ -26,18 +26,18 @@ TEXTS: tuple[Entry, ...] = (
         Reason.CONTENT,
         MANY,
         """
-        attachments are not | attachments not | password protected | encrypted archive |
-        encrypted attachment | data format error | message content denied by | conversion failed |
-        headers too large | header size exceeds | message header size | duplicate header |
-        media error | unacceptable attachment | attachment not allowed | attachment type |
-        attachments are not allowed | blocked attachment | executable attachment | file type not |
-        forbidden attachment | illegal attachment | contains invalid header | invalid header |
-        malformed header | improper use of 8 bit | message contains nul | too many mime parts |
-        mime error | content type not | lone cr | attachments with | attachment .. forbidden |
-        attachment .. blocked | attachment .. prohibited | attachment .. dangerous |
-        prohibited attachment | dangerous attachment | dangerous file | file extension |
-        file name extension | too many attachments | message is malformed | malformed message |
-        malformed mime
+        forbidden file | attachments are not | attachments not | password protected |
+        encrypted archive | encrypted attachment | data format error | message content denied by |
+        conversion failed | headers too large | header size exceeds | message header size |
+        duplicate header | media error | unacceptable attachment | attachment not allowed |
+        attachment type | attachments are not allowed | blocked attachment |
+        executable attachment | file type not | forbidden attachment | illegal attachment |
+        contains invalid header | invalid header | malformed header | improper use of 8 bit |
+        message contains nul | too many mime parts | mime error | content type not | lone cr |
+        attachments with | attachment .. forbidden | attachment .. blocked |
+        attachment .. prohibited | attachment .. dangerous | prohibited attachment |
+        dangerous attachment | dangerous file | file extension | file name extension |
+        too many attachments | message is malformed | malformed message | malformed mime
         """,
     ),
     *entries(
@@ -59,6 +59,7 @@ TEXTS: tuple[Entry, ...] = (
         Reason.SENDER_REJECTED,
         MANY,
         """
+        sender blacklisted | your email address is on | your email address has been |
         mail from this sender | mail from this address | messages from this sender |
         sender domain has been | from domain does | invalid mail from | sender is on |
         invalid return path | return path is invalid | invalid reverse path |
@@ -87,15 +88,16 @@ TEXTS: tuple[Entry, ...] = (
         Reason.RELAY_DENIED,
         MANY,
         """
-        not an open relay | not hosted here | not hosted on this |
-        not configured to accept mail for | does not handle mail for | relay access denied |
-        relay denied | relay not permitted | relay not allowed | relay is not | relay operation |
-        relay prohibited | relay this message | relaying denied | relaying not | relaying is |
-        relaying prohibited | relaying mail to | relaying to .. prohibited | no relaying |
-        no relay | not relay | unable to relay | cannot relay | cant relay | dont relay |
-        refused relay | unauthorized relay | invalid relay | open relay not | permitted to relay |
-        allowed to relay | configured to relay | authorized to relay | allowed rcpthosts |
-        list of allowed | not a local domain | not one of our domains | isnt in my list |
+        authorised to relay | unauthorised relay | not an open relay | not hosted here |
+        not hosted on this | not configured to accept mail for | does not handle mail for |
+        relay access denied | relay denied | relay not permitted | relay not allowed |
+        relay is not | relay operation | relay prohibited | relay this message | relaying denied |
+        relaying not | relaying is | relaying prohibited | relaying mail to |
+        relaying to .. prohibited | no relaying | no relay | not relay | unable to relay |
+        cannot relay | cant relay | dont relay | refused relay | unauthorized relay |
+        invalid relay | open relay not | permitted to relay | allowed to relay |
+        configured to relay | authorized to relay | allowed rcpthosts | list of allowed |
+        not a local domain | not one of our domains | isnt in my list |
         isnt allowed to be relayed | domain isnt in | not in my list |
         domain .. is not in the list of | not authorized to relay | insecure mail relay
         """,
@@ -241,7 +243,8 @@ TEXTS: tuple[Entry, ...] = (
         starttls is required | tls required | tls is required | encryption required |
         requires encryption | authentication required | authentication is required |
         requires authentication | smtp auth | greylist | graylist | grey list | gray list |
-        greeylist | postgrey | please authenticate | not authorized | unauthorized
+        greeylist | postgrey | not authorised | unauthorised | please authenticate |
+        not authorized | unauthorized
         """,
     ),
 )
