@@ -22,7 +22,7 @@ from fletching.policy.plan import Plan
 from fletching.policy.setup import Setup, Stamp
 from fletching.tokens import Keyring, LinkKey, Token, TokenError
 
-READER = "reader@example.org"
+RECIPIENT = "reader@example.org"
 CAMPAIGN = "mbyyqiavuxqo"
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 
@@ -93,7 +93,12 @@ def config(text: str = SITE) -> Config:
 
 def mail(*fields: str, body: str = "Hello.\n", sender: str = "Shop <news@example.com>") -> Message:
     """A mail with the usual header fields and these."""
-    usual = (f"From: {sender}", f"To: {READER}", "Subject: Offers", "Message-ID: <1@example.com>")
+    usual = (
+        f"From: {sender}",
+        f"To: {RECIPIENT}",
+        "Subject: Offers",
+        "Message-ID: <1@example.com>",
+    )
     text = "\n".join((*usual, *fields, "", body))
     return parse(text.encode("utf-8", "surrogateescape"))
 
@@ -108,7 +113,7 @@ def envelope(
     service: str | None = None,
 ) -> Envelope:
     """From a trusted client to outbound recipients, unless given otherwise."""
-    to = tuple(Recipient(address, mailer) for address in recipients or (READER,))
+    to = tuple(Recipient(address, mailer) for address in recipients or (RECIPIENT,))
     return Envelope(sender, to, client, login=login, local=local, service=service)
 
 

@@ -31,7 +31,7 @@ from tests.setting import (
     KEYRING,
     NEWSLETTER,
     NOW,
-    READER,
+    RECIPIENT,
     SITE,
     UNTRACKED,
     Store,
@@ -109,7 +109,7 @@ def test_all_tokens_have_the_same_facts() -> None:
     assert facts.sendid == "newsletter100525"
     assert facts.listid == "t100"
     assert facts.click_tracking_id == "order-4711"
-    assert facts.email == READER
+    assert facts.email == RECIPIENT
     assert facts.mtaid == outcome.member.name
     assert facts.sent == int(NOW.timestamp())
     destinations = {token.destination for token in tokens(outcome)}
@@ -135,7 +135,7 @@ def test_question_to_the_store() -> None:
     assert dict(question.remember) == {
         "listid": "t100",
         "click_tracking_id": "order-4711",
-        "email": READER,
+        "email": RECIPIENT,
         "mtaid": "a",
     }
 
@@ -314,7 +314,7 @@ def test_mail_is_sent_untracked_without_the_store() -> None:
     assert outcome.warnings == ()
     # Nothing is counted, and the recipient can still unsubscribe.
     assert kinds(outcome) == ["LIST_UNSUBSCRIBE"] * 2 + ["MAILER_INFO", "UNSUBSCRIBE_TEXT"]
-    assert {token.facts.email for token in tokens(outcome)} == {READER}
+    assert {token.facts.email for token in tokens(outcome)} == {RECIPIENT}
     assert names(outcome.final)[0] == b"DKIM-Signature"
     assert b"http://www.example.org/a?x=1&amp;y=2" in outcome.final.body
 
@@ -405,7 +405,7 @@ def test_any_control_headers_are_handled(
         written = b" " + value.encode().replace(b"\r", b"").replace(b"\n", b"\r\n ")
         headers.append(Header(name.encode(), written, len(headers)))
     message = Message(tuple(headers), newsletter().body)
-    around = envelope(*([READER, "b@example.org"] if shared else [READER]), client=client)
+    around = envelope(*([RECIPIENT, "b@example.org"] if shared else [RECIPIENT]), client=client)
     outcome = carried(message, around)
     assert outcome.refusal is None
     assert replay(message, outcome.edits) == outcome.final

@@ -10,7 +10,7 @@ from fletching.outgoing.flow import Outcome
 
 from tests.setting import (
     CAMPAIGN,
-    READER,
+    RECIPIENT,
     SITE,
     UNTRACKED,
     Store,
@@ -100,7 +100,7 @@ def test_aggregate_privacy_records_nobody() -> None:
 
 
 def test_several_recipients_share_one_body() -> None:
-    outcome = carried(newsletter(), envelope(SECRET, READER))
+    outcome = carried(newsletter(), envelope(SECRET, RECIPIENT))
     assert {token.facts.email for token in tokens(outcome)} == {""}
     assert "LIST_UNSUBSCRIBE" not in kinds(outcome)
     assert [text for text in outcome.warnings if text.startswith("several recipients")]

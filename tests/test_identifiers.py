@@ -19,9 +19,9 @@ from fletching.tokens import PURPOSES, Facts, Keyring, Kind, TokenError, found_i
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.setting import CAMPAIGN, KEYRING, READER
+from tests.setting import CAMPAIGN, KEYRING, RECIPIENT
 
-FACTS = Facts(CAMPAIGN, 7, "newsletter", "100525", "t100", "4711", READER, "a", 1772355600)
+FACTS = Facts(CAMPAIGN, 7, "newsletter", "100525", "t100", "4711", RECIPIENT, "a", 1772355600)
 DOMAIN = "https://click.example.com"
 TAG = KEYRING.tag(CAMPAIGN, 7)
 LONGEST = replace(

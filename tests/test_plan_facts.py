@@ -17,7 +17,7 @@ from tests.setting import (
     CAMPAIGN,
     DKIM_KEY,
     KEYRING,
-    READER,
+    RECIPIENT,
     SITE,
     dkim_key,
     envelope,
@@ -108,27 +108,27 @@ OBSCURED = "X-GreenArrow-Obscured-Email: user-7"
 BAD_OBSCURED = "X-GreenArrow-Obscured-Email: ü"
 TRACKING_ID = "X-GreenArrow-Click-Tracking-ID: 4711"
 AGGREGATE = SITE.replace("list_id: t100,", "list_id: t100, privacy: aggregate,")
-TWO = (READER, "second@example.org")
+TWO = (RECIPIENT, "second@example.org")
 
 
 @pytest.mark.parametrize(
     ("fields", "recipients", "site", "email", "logged", "source"),
     [
-        ((), (READER,), SITE, READER, (READER,), "envelope"),
-        ((OBSCURED,), (READER,), SITE, "user-7", ("user-7",), "X-GreenArrow-Obscured-Email"),
+        ((), (RECIPIENT,), SITE, RECIPIENT, (RECIPIENT,), "envelope"),
+        ((OBSCURED,), (RECIPIENT,), SITE, "user-7", ("user-7",), "X-GreenArrow-Obscured-Email"),
         ((OBSCURED,), TWO, SITE, "", ("user-7",), "several recipients"),
-        ((BAD_OBSCURED,), (READER,), SITE, "", (), "X-GreenArrow-Obscured-Email"),
+        ((BAD_OBSCURED,), (RECIPIENT,), SITE, "", (), "X-GreenArrow-Obscured-Email"),
         ((BAD_OBSCURED,), TWO, SITE, "", (), "several recipients"),
-        ((OBSCURED, "X-GreenArrow-Obscured-Email: 8"), (READER,), SITE, "", (),
+        ((OBSCURED, "X-GreenArrow-Obscured-Email: 8"), (RECIPIENT,), SITE, "", (),
          "X-GreenArrow-Obscured-Email"),
         ((), TWO, SITE, "", TWO, "several recipients"),
-        ((), (READER, READER), SITE, READER, (READER, READER), "envelope"),
-        ((), (READER, "reader@EXAMPLE.org"), SITE, READER, (READER, "reader@EXAMPLE.org"),
+        ((), (RECIPIENT, RECIPIENT), SITE, RECIPIENT, (RECIPIENT, RECIPIENT), "envelope"),
+        ((), (RECIPIENT, "reader@EXAMPLE.org"), SITE, RECIPIENT, (RECIPIENT, "reader@EXAMPLE.org"),
          "envelope"),
-        ((), (READER, "Reader@example.org"), SITE, "", (READER, "Reader@example.org"),
+        ((), (RECIPIENT, "Reader@example.org"), SITE, "", (RECIPIENT, "Reader@example.org"),
          "several recipients"),
-        ((), (READER,), AGGREGATE, "", (), "class newsletter"),
-        ((OBSCURED,), (READER,), AGGREGATE, "", ("user-7",), "class newsletter"),
+        ((), (RECIPIENT,), AGGREGATE, "", (), "class newsletter"),
+        ((OBSCURED,), (RECIPIENT,), AGGREGATE, "", ("user-7",), "class newsletter"),
         ((), ("l\udce4user@example.org",), SITE, "l\udce4user@example.org",
          ("l\udce4user@example.org",), "envelope"),
     ],
@@ -174,7 +174,7 @@ def test_several_recipients_share_a_body_with_a_warning() -> None:
     assert "several recipients share one body: links identify none of them" in found.warnings
 
 
-@pytest.mark.parametrize(("recipients", "refused"), [(TWO, True), ((READER, READER), False)])
+@pytest.mark.parametrize(("recipients", "refused"), [(TWO, True), ((RECIPIENT, RECIPIENT), False)])
 def test_several_recipients_are_rejected_if_the_class_says_so(
     recipients: tuple[str, ...], refused: bool
 ) -> None:
@@ -303,7 +303,7 @@ def test_ordinary_mail_has_no_warnings() -> None:
 
 def processed(mtaid: str) -> Message:
     """A mail that went out by that VirtualMTA before."""
-    facts = Facts(CAMPAIGN, 1, "newsletter", "1", "t100", "", READER, mtaid, 1772355600)
+    facts = Facts(CAMPAIGN, 1, "newsletter", "1", "t100", "", RECIPIENT, mtaid, 1772355600)
     return mail(f"X-Mailer-Info: {KEYRING.seal(Kind.MAILER_INFO, facts)}")
 
 

@@ -8,7 +8,7 @@ import pytest
 from fletching.policy.plan import Plan, Unsubscribe
 
 from tests.cases import for_every
-from tests.setting import READER, envelope, mail, plan, reason
+from tests.setting import RECIPIENT, envelope, mail, plan, reason
 
 CLASSIFIED = "X-GreenArrow-MailClass: a"
 KEYS = "link_keys: link-keys\n"
@@ -328,12 +328,12 @@ def test_list_unsubscribe_decision_names_its_source(
 @pytest.mark.parametrize(
     ("recipients", "options", "fields", "expected"),
     [
-        ((READER, "b@example.org"), "", (), None),
-        ((READER, "b@example.org"), "", (LINK, POST), Unsubscribe(url=H, post="a=b")),
-        ((READER,), "privacy: aggregate", (), None),
-        ((READER,), "privacy: aggregate", (LINK,), Unsubscribe(url=H)),
-        ((READER,), "", ("X-GreenArrow-Obscured-Email: ü",), None),
-        ((READER,), "", ("X-GreenArrow-Obscured-Email: u-7",),
+        ((RECIPIENT, "b@example.org"), "", (), None),
+        ((RECIPIENT, "b@example.org"), "", (LINK, POST), Unsubscribe(url=H, post="a=b")),
+        ((RECIPIENT,), "privacy: aggregate", (), None),
+        ((RECIPIENT,), "privacy: aggregate", (LINK,), Unsubscribe(url=H)),
+        ((RECIPIENT,), "", ("X-GreenArrow-Obscured-Email: ü",), None),
+        ((RECIPIENT,), "", ("X-GreenArrow-Obscured-Email: u-7",),
          Unsubscribe(own=True, post=ONE_CLICK, mailbox=UNSUB)),
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ from tests.milter_daemon import ACCEPT, REPLY, Conversation, MilterDaemon, body,
 from tests.setting import (
     CAMPAIGN,
     NOW,
-    READER,
+    RECIPIENT,
     SITE,
     Store,
     carried,
@@ -96,18 +96,18 @@ AGGREGATE = SITE.replace("newsletter: {", "newsletter: {privacy: aggregate, ") +
 
 @for_every(
     {
-        "one": (SITE + REFUSE, [], [READER], [READER]),
-        "several": (SITE + REFUSE, [], [READER, OTHER, READER], [READER, OTHER]),
-        "one twice": (SITE + REFUSE, [], [READER, "reader@EXAMPLE.org"], [READER]),
+        "one": (SITE + REFUSE, [], [RECIPIENT], [RECIPIENT]),
+        "several": (SITE + REFUSE, [], [RECIPIENT, OTHER, RECIPIENT], [RECIPIENT, OTHER]),
+        "one twice": (SITE + REFUSE, [], [RECIPIENT, "reader@EXAMPLE.org"], [RECIPIENT]),
         "several, one of them not UTF-8": (
-            *(SITE + REFUSE, [], [READER, "\udcff@x.example", OTHER], [READER, OTHER]),
+            *(SITE + REFUSE, [], [RECIPIENT, "\udcff@x.example", OTHER], [RECIPIENT, OTHER]),
         ),
-        "obscured": (SITE + REFUSE, [OBSCURED], [READER], ["user-7"]),
-        "obscured, but several": (SITE + REFUSE, [OBSCURED], [READER, OTHER], []),
-        "invalid obscured": (SITE + REFUSE, ["X-GreenArrow-Obscured-Email: ü"], [READER], []),
-        "aggregate": (AGGREGATE, [], [READER], [READER]),
-        "aggregate, several": (AGGREGATE, [], [READER, OTHER], [READER, OTHER]),
-        "aggregate, obscured": (AGGREGATE, [OBSCURED], [READER], ["user-7"]),
+        "obscured": (SITE + REFUSE, [OBSCURED], [RECIPIENT], ["user-7"]),
+        "obscured, but several": (SITE + REFUSE, [OBSCURED], [RECIPIENT, OTHER], []),
+        "invalid obscured": (SITE + REFUSE, ["X-GreenArrow-Obscured-Email: ü"], [RECIPIENT], []),
+        "aggregate": (AGGREGATE, [], [RECIPIENT], [RECIPIENT]),
+        "aggregate, several": (AGGREGATE, [], [RECIPIENT, OTHER], [RECIPIENT, OTHER]),
+        "aggregate, obscured": (AGGREGATE, [OBSCURED], [RECIPIENT], ["user-7"]),
         "nobody": (SITE + REFUSE, [], [], []),
     }
 )
@@ -137,7 +137,7 @@ def test_question_to_the_store_has_list_and_recipient() -> None:
     assert asked(SITE).suppress == "off"
     question = asked(SITE + REPORT)
     assert (question.suppress, question.listid) == ("report", "t100")
-    assert question.recipients == (READER,)
+    assert question.recipients == (RECIPIENT,)
     obscured = asked(SITE + REFUSE, "X-GreenArrow-Obscured-Email: user-7")
     assert (obscured.suppress, obscured.recipients) == ("refuse", ("user-7",))
 
@@ -165,13 +165,13 @@ def test_suppressed_recipient_is_a_warning_with_report() -> None:
 
 
 def test_suppressed_recipients_are_removed_and_the_others_get_the_mail() -> None:
-    around = envelope(READER, OTHER, "third@example.org")
+    around = envelope(RECIPIENT, OTHER, "third@example.org")
     store = Store(Numbered(CAMPAIGN, 1, ("unsubscribed", "", "complained")))
     usual = carried(newsletter(), around, opened=setup(SITE + REFUSE))
     outcome = carried(newsletter(), around, opened=setup(SITE + REFUSE), store=store)
     assert outcome.refusal is None
     removed = [edit for edit in outcome.edits if isinstance(edit, RemoveRecipient)]
-    assert removed == [RemoveRecipient(READER), RemoveRecipient("third@example.org")]
+    assert removed == [RemoveRecipient(RECIPIENT), RemoveRecipient("third@example.org")]
     assert tuple(edit for edit in outcome.edits if edit not in removed) == usual.edits
     assert not isinstance(outcome.edits[-1], RemoveRecipient), "the body comes last"
     assert outcome.final == usual.final
@@ -180,7 +180,7 @@ def test_suppressed_recipients_are_removed_and_the_others_get_the_mail() -> None
 
 
 def test_mail_is_rejected_if_all_recipients_are_suppressed() -> None:
-    around = envelope(READER, OTHER)
+    around = envelope(RECIPIENT, OTHER)
     store = Store(Numbered("", 0, ("unsubscribed", "complained")))
     outcome = carried(newsletter(), around, opened=setup(SITE + REFUSE), store=store)
     assert (outcome.refusal, outcome.edits) == (SUPPRESSED, ())
@@ -200,7 +200,7 @@ def test_mail_with_too_many_suppressed_recipients_is_rejected(
 
 
 def test_report_warns_of_each_reason_once() -> None:
-    around = envelope(READER, OTHER, "third@example.org", "fourth@example.org")
+    around = envelope(RECIPIENT, OTHER, "third@example.org", "fourth@example.org")
     store = Store(Numbered(CAMPAIGN, 1, ("complained", "", "complained", "by_hand")))
     usual = carried(newsletter(), around, opened=setup(SITE + REPORT))
     outcome = carried(newsletter(), around, opened=setup(SITE + REPORT), store=store)
@@ -259,7 +259,7 @@ def question(suppress: str, *recipients: str, listid: str = "t100") -> Question:
         bounce_memory=86400,
         listid=listid,
         suppress=suppress,
-        recipients=recipients or (READER,),
+        recipients=recipients or (RECIPIENT,),
     )
 
 
@@ -272,7 +272,7 @@ def test_store_answers_the_reason_of_the_suppression(stores: Stores) -> None:
     assert stores.keys() == [keys.suppressed("t100"), keys.SUPPRESSION]
     assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, 1)
     assert campaigns.campaign_of(question("refuse")) == refused
-    reported = campaigns.campaign_of(question("report", "READER@example.org"))
+    reported = campaigns.campaign_of(question("report", "RECIPIENT@example.org"))
     assert reported == Numbered(CAMPAIGN, 2, ("unsubscribed",))
     assert campaigns.campaign_of(question("refuse", listid="t200")) == Numbered(CAMPAIGN, 3)
     assert campaigns.campaign_of(question("refuse", "other@example.org")) == Numbered(CAMPAIGN, 4)
@@ -283,10 +283,10 @@ def test_store_answers_the_reason_of_the_suppression(stores: Stores) -> None:
 
 def test_store_answers_for_all_recipients_in_one_round_trip(stores: Stores) -> None:
     lists = Suppression(open_store(stores.url))
-    lists.add("t100", READER, "unsubscribed", 1000)
+    lists.add("t100", RECIPIENT, "unsubscribed", 1000)
     lists.add("t100", OTHER, "complained", 1000)
     campaigns = Campaigns(open_store(stores.url))
-    some = ("third@example.org", READER.upper(), OTHER)
+    some = ("third@example.org", RECIPIENT.upper(), OTHER)
     reasons = ("", "unsubscribed", "complained")
     for number in (1, 2):
         assert campaigns.campaign_of(question("refuse", *some)) == (
@@ -295,7 +295,7 @@ def test_store_answers_for_all_recipients_in_one_round_trip(stores: Stores) -> N
         # All of them, and none.
         assert campaigns.campaign_of(question("refuse", *some[1:])) == Numbered("", 0, reasons[1:])
     assert campaigns.campaign_of(question("refuse", "x@y", "y@z")) == Numbered(CAMPAIGN, 3)
-    assert campaigns.campaign_of(question("report", READER)) == (
+    assert campaigns.campaign_of(question("report", RECIPIENT)) == (
         Numbered(CAMPAIGN, 4, ("unsubscribed",))
     )
 
@@ -384,12 +384,12 @@ def _milter(_redis: RedisServer) -> Iterator[MilterDaemon]:
 
 @pytest.fixture
 def milter(_milter: MilterDaemon, redis: RedisServer) -> MilterDaemon:
-    Suppression(open_store(redis.url)).add("t100", READER, "unsubscribed", 1000)
+    Suppression(open_store(redis.url)).add("t100", RECIPIENT, "unsubscribed", 1000)
     _milter.forget()
     return _milter
 
 
-def sent(milter: MilterDaemon, *headers: str, to: str = READER) -> Conversation:
+def sent(milter: MilterDaemon, *headers: str, to: str = RECIPIENT) -> Conversation:
     """A mail to that recipient, and whether it was refused for suppression."""
     reply = ", ".join(map(lua, ("550", "5.7.1", SUPPRESSED.text)))
     return milter.talk(
@@ -414,7 +414,7 @@ def test_unsubscribed_recipient_gets_no_mail_of_the_list(
     milter: MilterDaemon, redis: RedisServer
 ) -> None:
     assert refused(sent(milter))
-    assert refused(sent(milter, to="READER@Example.Org"))
+    assert refused(sent(milter, to="RECIPIENT@Example.Org"))
     assert refused(sent(milter, header("X-GreenArrow-ListID", "T100")))
     # None of them got a number.
     assert not statistics_of(redis.url).campaigns()
@@ -445,9 +445,9 @@ def test_suppressed_recipients_of_several_are_removed(
     def to_both(*headers: str) -> Conversation:
         return milter.talk(
             "conn = open()",
-            *("begin(conn)", f"rcpt(conn, {lua(f'<{READER}>')})", f"rcpt(conn, {lua(_OTHER)})"),
+            *("begin(conn)", f"rcpt(conn, {lua(f'<{RECIPIENT}>')})", f"rcpt(conn, {lua(_OTHER)})"),
             *(FROM, *headers, body(b"Hello.\r\n"), "finish(conn)"),
-            f"out('gone', tostring(mt.eom_check(conn, MT_RCPTDELETE, {lua(f'<{READER}>')})))",
+            f"out('gone', tostring(mt.eom_check(conn, MT_RCPTDELETE, {lua(f'<{RECIPIENT}>')})))",
             f"out('left', tostring(mt.eom_check(conn, MT_RCPTDELETE, {lua(_OTHER)})))",
             "mt.disconnect(conn)",
         ).end()
@@ -486,7 +486,7 @@ def test_class_with_suppress_off_writes_to_everybody(milter: MilterDaemon) -> No
 
 def test_removed_address_gets_mail_again(milter: MilterDaemon) -> None:
     assert refused(sent(milter))
-    milter.fletching("suppression", "remove", "t100", READER)
+    milter.fletching("suppression", "remove", "t100", RECIPIENT)
     assert not refused(sent(milter))
 
 

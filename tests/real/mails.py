@@ -7,7 +7,7 @@ import re
 from sandbox.sinks import SunkMail
 
 SENDER = "shop@example.com"
-READER = "ada@gmail.example"
+RECIPIENT = "ada@gmail.example"
 NEWSLETTER = b"X-GreenArrow-MailClass: newsletter"
 TRANSACTIONAL = b"X-GreenArrow-MailClass: transactional"
 MIME = b"MIME-Version: 1.0\r\n"

@@ -26,7 +26,7 @@ from sandbox.sinks import Sink
 from tests.stores import open_store
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 from .test_pieces import Check, apply
 
 pytestmark = pytest.mark.slow
@@ -85,13 +85,13 @@ def refused(sinks: Sinks, text: str) -> None:
 def test_bounce_of_postfix_is_an_event_of_its_message(
     site: Site, postfix: Postfix, sinks: Sinks
 ) -> None:
-    refused(sinks, f"550 5.1.1 <{READER}>: no such user here")
+    refused(sinks, f"550 5.1.1 <{RECIPIENT}>: no such user here")
     fields = (NEWSLETTER, TO_A, b"X-GreenArrow-Click-Tracking-ID: order 1")
-    assert postfix.submit(mail(*fields), SENDER, [READER]).accepted
+    assert postfix.submit(mail(*fields), SENDER, [RECIPIENT]).accepted
     (event,) = site.events(1)
     postfix.wait_empty()
     assert event["event_type"] == "bounce_all"
-    assert event["email"] == READER
+    assert event["email"] == RECIPIENT
     assert event["message_number"] == 1
     assert event["mail_class"] == "newsletter"
     assert event["listid"] == "t100"
@@ -128,29 +128,29 @@ def test_obscured_recipient_is_nowhere(site: Site, postfix: Postfix, sinks: Sink
 def test_mailed_unsubscribe_suppresses_its_recipient(
     site: Site, postfix: Postfix, sinks: Sinks
 ) -> None:
-    assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER]).accepted
+    assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT]).accepted
     (arrived,) = sinks["vmta-a"].wait()
     uris = str(arrived.message["List-Unsubscribe"])
     found = re.search(r"<mailto:([^?>]+)\?subject=([^>\s]+)>", uris)
     assert found is not None
-    answer = f"From: {READER}\r\nTo: {found[1]}\r\nSubject: {found[2]}\r\n\r\n\r\n"
-    assert postfix.submit(answer.encode(), READER, [found[1]]).accepted
+    answer = f"From: {RECIPIENT}\r\nTo: {found[1]}\r\nSubject: {found[2]}\r\n\r\n\r\n"
+    assert postfix.submit(answer.encode(), RECIPIENT, [found[1]]).accepted
     (event,) = site.events(1)
-    assert (event["event_type"], event["email"]) == ("engine_unsub", READER)
+    assert (event["event_type"], event["email"]) == ("engine_unsub", RECIPIENT)
     assert event["click_url"] == ""
-    assert site.suppressed() == {READER: "unsubscribed"}
+    assert site.suppressed() == {RECIPIENT: "unsubscribed"}
 
 
 def test_complaint_suppresses_its_recipient(site: Site, postfix: Postfix, sinks: Sinks) -> None:
-    assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER]).accepted
+    assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT]).accepted
     (arrived,) = sinks["vmta-a"].wait()
     header = arrived.raw.partition(b"\r\n\r\n")[0]
     assert postfix.submit(report(header), "fbl@isp.example", [FEEDBACK]).accepted
     (event,) = site.events(1)
-    assert (event["event_type"], event["email"]) == ("scomp", READER)
+    assert (event["event_type"], event["email"]) == ("scomp", RECIPIENT)
     assert event["feedback_type"] == "abuse"
     assert event["attributed"] is True
-    assert site.suppressed() == {READER: "complained"}
+    assert site.suppressed() == {RECIPIENT: "complained"}
 
 
 def report(header: bytes) -> bytes:

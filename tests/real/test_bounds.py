@@ -10,7 +10,7 @@ from sandbox.postfix import Postfix
 from sandbox.sinks import Sink
 
 from .fletching import Fletching
-from .mails import READER, SENDER, mail
+from .mails import RECIPIENT, SENDER, mail
 
 TROUBLE = re.compile(r"/cleanup\[.*(?:warning|error|fatal|panic):")
 MANY = tuple(b"X-GreenArrow-J: b" for _ in range(12_000))
@@ -23,7 +23,7 @@ def test_12000_control_headers_are_refused_and_postfix_logs_no_trouble(
     fletching: Fletching, postfix: Postfix, source: str
 ) -> None:
     before = len(postfix.log())
-    reply = postfix.submit(mail(*MANY), SENDER, [READER], source=source)
+    reply = postfix.submit(mail(*MANY), SENDER, [RECIPIENT], source=source)
     assert (reply.code, reply.text) == (550, "5.6.0 more than 100 control headers")
     assert not TROUBLE.search(postfix.log()[before:])
 
@@ -34,7 +34,7 @@ def test_the_most_edits_that_are_taken(
 ) -> None:
     """`python -m bench --only budgets` says what such a mail costs cleanup(8)."""
     before = len(postfix.log())
-    reply = postfix.submit(mail(*ORDINARY, *FEW), SENDER, [READER], source=source)
+    reply = postfix.submit(mail(*ORDINARY, *FEW), SENDER, [RECIPIENT], source=source)
     assert reply.accepted, reply
     (arrived,) = sinks["smtp"].wait()
     assert not any(name.startswith("x-greenarrow") for name in arrived.header_names)

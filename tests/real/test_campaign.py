@@ -27,7 +27,7 @@ from sandbox.sinks import FastSink, Sink, SunkMail
 from tests.stores import open_store, remembered
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def send_many(postfix: Postfix, ports: Sequence[int], mails: int) -> list[Reply]
 
 def taken(smtp: SMTP, replies: list[Reply]) -> bool:
     """Whether the mail was taken, and not put off because Redis was late."""
-    replies.append(send(smtp, SPRING, SENDER, [READER]))
+    replies.append(send(smtp, SPRING, SENDER, [RECIPIENT]))
     assert replies[-1].accepted or str(STORE_UNAVAILABLE).endswith(replies[-1].text), replies[-1]
     return replies[-1].accepted
 
@@ -173,12 +173,12 @@ def test_after_its_window_a_sendid_opens_another_campaign(
         fletching.join(postfix)
 
         def another_campaign() -> bool:
-            found.extend(logged(fletching, [postfix.submit(SPRING, SENDER, [READER])]))
+            found.extend(logged(fletching, [postfix.submit(SPRING, SENDER, [RECIPIENT])]))
             return found[-1][0] != found[0][0]
 
         # It counts from the first mail: those that follow would keep it open for ever.
         wait_until("the campaign never ends", another_campaign)
-        found.extend(logged(fletching, [postfix.submit(SPRING, SENDER, [READER])]))
+        found.extend(logged(fletching, [postfix.submit(SPRING, SENDER, [RECIPIENT])]))
         postfix.wait_empty()
     *first, opens, joins = found
     each_number_once(first, len(first))
@@ -197,7 +197,7 @@ def test_without_an_instance_id_it_is_the_date_there(
     with Fletching(fresh, redis.unix_url, {"timezone": timezone}) as fletching:
         fletching.join(postfix)
         day = today()
-        assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER]).accepted
+        assert postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT]).accepted
         (arrived,) = sinks["vmta-a"].wait()
         told = fletching.token(str(arrived.message["X-Mailer-Info"]))
         assert told["instance_id"] in (day, today())
@@ -212,7 +212,7 @@ def test_a_return_path_leads_to_the_bounce_record(
         b"X-GreenArrow-Click-Tracking-ID: order 1",
     )
     with postfix.client() as smtp:
-        for reader in (READER, "bob@yahoo.example"):
+        for reader in (RECIPIENT, "bob@yahoo.example"):
             assert send(smtp, raw, SENDER, [reader]).accepted
     campaigns = Campaigns(open_store(redis.unix_url))
     arrived = sinks["vmta-a"].wait(2)

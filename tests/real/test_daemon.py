@@ -20,7 +20,7 @@ from sandbox.sinks import Sink
 from sandbox.verifiers import verify_opendkim
 
 from .fletching import Fletching
-from .mails import MIME, NEWSLETTER, READER, SENDER, body_of, links, mail
+from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, body_of, links, mail
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ OFFER = mail(NEWSLETTER, TO_A, b"X-GreenArrow-InstanceID: 7spring")
 
 
 def submit(postfix: Postfix, raw: bytes = OFFER) -> Reply:
-    return postfix.submit(raw, SENDER, [READER])
+    return postfix.submit(raw, SENDER, [RECIPIENT])
 
 
 def number_of(fletching: Fletching, reply: Reply) -> tuple[str, int]:
@@ -225,7 +225,7 @@ def submit_as(postfix: Postfix, address: str) -> Reply:
     with postfix.client() as smtp:
         assert smtp.docmd("XCLIENT", f"ADDR={address} NAME=[UNAVAILABLE]")[0] == 220
         smtp.ehlo()
-        return send(smtp, OFFER, SENDER, [READER])
+        return send(smtp, OFFER, SENDER, [RECIPIENT])
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_50_sessions_at_once(fletching: Fletching, postfix: Postfix, sinks: Sink
         sessions = [stack.enter_context(postfix.client()) for _ in range(50)]
         for smtp in sessions:
             smtp.mail(SENDER)
-            smtp.rcpt(READER)
+            smtp.rcpt(RECIPIENT)
             assert smtp.docmd("DATA")[0] == 354
             smtp.send(head + blank)
         for smtp in sessions:
@@ -344,7 +344,7 @@ def test_2000_mails_leave_nothing_in_memory(
 
     def session(_: int) -> list[str]:
         with postfix.client() as smtp:
-            replies = [send(smtp, raw, SENDER, [READER]) for _ in range(100)]
+            replies = [send(smtp, raw, SENDER, [RECIPIENT]) for _ in range(100)]
         return [reply.text for reply in replies if not reply.accepted]
 
     def alone() -> bool:

@@ -19,7 +19,7 @@ from sandbox.sinks import Sink
 from tests.stores import open_store
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 
 pytestmark = pytest.mark.slow
 
@@ -81,11 +81,11 @@ def outcomes(events: list[Event]) -> list[str]:
 
 
 def test_delivery_and_its_facts(site: Site, postfix: Postfix, sinks: Sinks) -> None:
-    reply = postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+    reply = postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT])
     (sunk,) = sinks["vmta-a"].wait()
     (event,) = site.events(1)
     assert outcomes([event]) == ["delivery_attempt success"]
-    assert (event["email"], event["listid"], event["mtaid"]) == (READER, "t100", "a")
+    assert (event["email"], event["listid"], event["mtaid"]) == (RECIPIENT, "t100", "a")
     assert (event["outmtaid"], event["channel"]) == ("vmta-a", "remote")
     assert (event["queue_id"], event["sender"]) == (reply.queue_id, sunk.sender)
     assert event["message"] == "250 2.0.0 sunk"
@@ -95,20 +95,20 @@ def test_delivery_and_its_facts(site: Site, postfix: Postfix, sinks: Sinks) -> N
 
 def test_refusal(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     sinks["vmta-a"].answer_to = lambda address: f"550 5.1.1 <{address}>: no such user"
-    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT])
     events = site.events(2)
     assert outcomes(events) == ["delivery_attempt failure", "bounce_all"]
     bounce = events[1]
     assert (bounce["bounce_type"], bounce["bounce_reason"]) == ("h", "user_unknown")
     assert (bounce["bounce_code"], bounce["synchronous"]) == (550, True)
-    assert bounce["bounce_text"] == f"550 5.1.1 <{READER}>: no such user"
+    assert bounce["bounce_text"] == f"550 5.1.1 <{RECIPIENT}>: no such user"
 
 
 def test_bounce_of_postfix_repeats_nothing(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     postfix.set(relay_domains="example.com")
     sinks["vmta-a"].answer_to = lambda address: f"550 5.1.1 <{address}>: no such user"
     for _ in range(20):
-        postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+        postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT])
     postfix.wait_empty()
     events = site.events(40)
     # Bounces of the tests before may still come.
@@ -126,7 +126,7 @@ def test_bounce_of_postfix_repeats_nothing(site: Site, postfix: Postfix, sinks: 
 
 def test_deferral_then_delivery(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     sinks["vmta-a"].answer = "451 4.7.1 greylisted"
-    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT])
     assert outcomes(site.events(2)[:2]) == ["delivery_attempt deferral"] * 2
     sinks["vmta-a"].answer = "250 2.0.0 sunk"
     postfix.wait_empty()
@@ -139,7 +139,7 @@ def test_deferral_then_delivery(site: Site, postfix: Postfix, sinks: Sinks) -> N
 def test_expiry(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     postfix.set(maximal_queue_lifetime="3s")
     sinks["vmta-a"].answer = "452 4.2.2 mailbox full"
-    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT])
     postfix.wait_log("status=expired")
     wait_until("no bounce", lambda: "bounce_all" in outcomes(site.events(3)))
     events = site.events(3)
@@ -149,7 +149,7 @@ def test_expiry(site: Site, postfix: Postfix, sinks: Sinks) -> None:
 
 
 def test_several_recipients(site: Site, postfix: Postfix, sinks: Sinks) -> None:
-    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER, "bob@other.example"])
+    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT, "bob@other.example"])
     events = site.events(2)
     assert outcomes(events) == ["delivery_attempt success"] * 2
     assert len({each["event_unique_id"] for each in events}) == 2
@@ -157,9 +157,9 @@ def test_several_recipients(site: Site, postfix: Postfix, sinks: Sinks) -> None:
 
 
 def test_mail_without_class_is_no_event(site: Site, postfix: Postfix, sinks: Sinks) -> None:
-    postfix.submit(mail(), SENDER, [READER])
+    postfix.submit(mail(), SENDER, [RECIPIENT])
     sinks["smtp"].wait()
-    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [READER])
+    postfix.submit(mail(NEWSLETTER, TO_A), SENDER, [RECIPIENT])
     assert outcomes(site.events(1)) == ["delivery_attempt success"]
 
 

@@ -29,7 +29,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink
 
 from .fletching import Fletching
-from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, links, mail
+from .mails import COMMON, MIME, NEWSLETTER, RECIPIENT, SENDER, TRANSACTIONAL, links, mail
 from .odd_mails import ODD
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ FULL = mail(
 
 
 def submit(postfix: Postfix, raw: bytes = OFFER) -> Reply:
-    return postfix.submit(raw, SENDER, [READER])
+    return postfix.submit(raw, SENDER, [RECIPIENT])
 
 
 def must_try_again(reply: Reply) -> None:
@@ -131,7 +131,7 @@ class TestRedis:
             assert (told["kind"], told["click_url"]) == ("unsub", "https://shop.example/bye")
             field = re.search(r"<(https:[^>]*)>", str(arrived.message["List-Unsubscribe"]))
             assert field is not None, "no List-Unsubscribe"
-            assert fletching.token(field[1])["email"] == READER
+            assert fletching.token(field[1])["email"] == RECIPIENT
             assert "untracked=store" in fletching.line_of(reply)
             redis.start()
             wait_until(
@@ -264,7 +264,7 @@ class TestKilled:
             assert 0 < hit < len(sessions), "one worker has all sessions"
             os.kill(killed, signal.SIGKILL)
             wait_until("no new worker", lambda: len(own.workers) == 2 and killed not in own.workers)
-            replies = [send(smtp, OFFER, SENDER, [READER]) for smtp in sessions]
+            replies = [send(smtp, OFFER, SENDER, [RECIPIENT]) for smtp in sessions]
             codes = sorted(reply.code for reply in replies)
             assert codes == [250] * (len(sessions) - hit) + [451] * hit
         assert submit(postfix).accepted
@@ -300,13 +300,13 @@ class TestAway:
     ) -> None:
         """As Postfix 3.7 has it; deploy/postfix/README.md tells applications."""
         with postfix.client() as smtp:
-            assert send(smtp, OFFER, SENDER, [READER]).accepted
+            assert send(smtp, OFFER, SENDER, [RECIPIENT]).accepted
             own.kill()
             own.start()
-            codes = [send(smtp, OFFER, SENDER, [READER]).code for _ in range(3)]
+            codes = [send(smtp, OFFER, SENDER, [RECIPIENT]).code for _ in range(3)]
             assert codes == [451] * 3
             assert submit(postfix).accepted, "another session"
-            assert send(smtp, OFFER, SENDER, [READER]).code == 451
+            assert send(smtp, OFFER, SENDER, [RECIPIENT]).code == 451
 
 
 class TestEnd:
@@ -316,7 +316,7 @@ class TestEnd:
         head, blank, body = OFFER.partition(b"\r\n\r\n")
         with postfix.client() as smtp:
             smtp.mail(SENDER)
-            smtp.rcpt(READER)
+            smtp.rcpt(RECIPIENT)
             assert smtp.docmd("DATA")[0] == 354
             smtp.send(head + blank)
             # Postfix does not wait for the milter's word about MAIL: make sure it has it.
@@ -332,13 +332,13 @@ class TestEnd:
             (arrived,) = sinks["vmta-a"].wait()
             assert len(links(arrived)) == 2
             # Of the next mail there is nobody to ask.
-            assert send(smtp, OFFER, SENDER, [READER]).code == 451
+            assert send(smtp, OFFER, SENDER, [RECIPIENT]).code == 451
         assert "mails_interrupted" not in own.log()
 
     def test_a_mail_that_does_not_end_is_cut_off(self, own: Fletching, postfix: Postfix) -> None:
         with postfix.client() as smtp:
             smtp.mail(SENDER)
-            smtp.rcpt(READER)
+            smtp.rcpt(RECIPIENT)
             assert smtp.docmd("DATA")[0] == 354
             began = time.monotonic()
             own.stop()
@@ -350,7 +350,7 @@ class TestEnd:
 
     def test_idle_sessions_do_not_keep_it(self, own: Fletching, postfix: Postfix) -> None:
         with postfix.client() as smtp:
-            assert send(smtp, OFFER, SENDER, [READER]).accepted
+            assert send(smtp, OFFER, SENDER, [RECIPIENT]).accepted
             own.stop()
             assert processes(own.pid) == []
             assert "draining" not in own.log(), "a mail that was answered is still in hand"
@@ -379,7 +379,7 @@ class TestReload:
     def test_no_mail_is_lost_by_it(self, own: Fletching, postfix: Postfix, sinks: Sinks) -> None:
         def send_ten(_: int) -> list[int]:
             with postfix.client() as smtp:
-                return [send(smtp, OFFER, SENDER, [READER]).code for _ in range(10)]
+                return [send(smtp, OFFER, SENDER, [RECIPIENT]).code for _ in range(10)]
 
         with ThreadPoolExecutor(10) as clients:
             sending = [clients.submit(send_ten, number) for number in range(10)]
@@ -481,11 +481,11 @@ class TestCallback:
     @pytest.mark.parametrize(
         ("raw", "sender", "reader"),
         [
-            (mail(NEWSLETTER, b"X-Fail: x"), SENDER, READER),
-            (mail(NEWSLETTER, body=b"fail in the body\r\n"), SENDER, READER),
+            (mail(NEWSLETTER, b"X-Fail: x"), SENDER, RECIPIENT),
+            (mail(NEWSLETTER, body=b"fail in the body\r\n"), SENDER, RECIPIENT),
             (mail(NEWSLETTER), SENDER, "fail@gmail.example"),
-            (mail(NEWSLETTER), "fail@example.com", READER),
-            (mail(b"X-Fail: x"), SENDER, READER),
+            (mail(NEWSLETTER), "fail@example.com", RECIPIENT),
+            (mail(b"X-Fail: x"), SENDER, RECIPIENT),
         ],
         ids=["header", "body", "recipient", "sender", "no class"],
     )
@@ -501,12 +501,12 @@ class TestCallback:
     ) -> None:
         failing.join(postfix)
         with postfix.client() as smtp:
-            assert send(smtp, OFFER, SENDER, [READER]).accepted
+            assert send(smtp, OFFER, SENDER, [RECIPIENT]).accepted
             sinks["vmta-a"].wait()
             reply = send(smtp, raw, sender, [reader])
             assert (reply.code, reply.text[:5]) == (451, "4.3.0"), reply
             assert failing.running
-            after = send(smtp, OFFER, SENDER, [READER])
+            after = send(smtp, OFFER, SENDER, [RECIPIENT])
             assert after.accepted, "the next mail in the session"
         arrived = sinks["vmta-a"].wait(2)[1]
         assert len(links(arrived)) == 2, "the next mail is not whole"
@@ -570,7 +570,7 @@ def test_hostile_mail_passes(fletching: Fletching, postfix: Postfix, mail_class:
     with postfix.client() as smtp:
         for name, raw in HOSTILE.items():
             began = time.monotonic()
-            reply = send(smtp, mail_class + b"\r\n" + TO_A + b"\r\n" + raw, SENDER, [READER])
+            reply = send(smtp, mail_class + b"\r\n" + TO_A + b"\r\n" + raw, SENDER, [RECIPIENT])
             seconds = time.monotonic() - began
             if seconds > 0.5:
                 print(f"\n{name}: {seconds:.2f} s")

@@ -19,7 +19,7 @@ from sandbox.sinks import Sink, SunkMail
 from sandbox.verifiers import verify_dkimpy
 
 from .fletching import Fletching
-from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
+from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, TRANSACTIONAL, mail
 from .odd_mails import HTML
 
 pytestmark = pytest.mark.slow
@@ -53,13 +53,13 @@ class Site:
         return found
 
     def from_stranger(self, raw: bytes) -> Reply:
-        reply = self.postfix.submit(raw, SENDER, [READER], source=STRANGER)
+        reply = self.postfix.submit(raw, SENDER, [RECIPIENT], source=STRANGER)
         assert reply.accepted, reply
         return reply
 
     def from_application(self, raw: bytes) -> Reply:
         with self.postfix.client(port=self.submission) as smtp:
-            reply = send(smtp, raw, SENDER, [READER])
+            reply = send(smtp, raw, SENDER, [RECIPIENT])
         assert reply.accepted, reply
         return reply
 
@@ -167,14 +167,14 @@ ADDED = {
     "always_bcc": LOCAL_USER,
     "sender_bcc_maps": f"static:{LOCAL_USER}",
     "recipient_bcc_maps": f"static:{LOCAL_USER}",
-    "virtual_alias_maps": f"inline:{{{{{READER}={READER}, {LOCAL_USER}}}}}",
+    "virtual_alias_maps": f"inline:{{{{{RECIPIENT}={RECIPIENT}, {LOCAL_USER}}}}}",
     "recipient_canonical_maps": f"inline:{{bob@gmail.example={LOCAL_USER}}}",
 }
 
 
 @pytest.mark.parametrize("parameter", ADDED)
 class TestRecipientsThatPostfixAdds:
-    TO = (READER, "bob@gmail.example")
+    TO = (RECIPIENT, "bob@gmail.example")
 
     def test_with_route_by_sender_stay_on_this_host(
         self,
@@ -193,7 +193,7 @@ class TestRecipientsThatPostfixAdds:
             assert len(postfix.mailbox("local")) >= 1
             assert not sinks["smtp"].mails
             routed = [to for each in sinks["vmta-transactional"].mails for to in each.recipients]
-            assert READER in routed
+            assert RECIPIENT in routed
             assert LOCAL_USER not in routed
 
     def test_with_route_by_header_leave_for_the_network(
@@ -233,8 +233,8 @@ class TestMailMadeByPostfix:
             postfix.set(
                 internal_mail_filter_classes="bounce,notify",
                 notify_classes="bounce,protocol",
-                bounce_notice_recipient=READER,
-                error_notice_recipient=READER,
+                bounce_notice_recipient=RECIPIENT,
+                error_notice_recipient=RECIPIENT,
             )
             yield daemon
 
@@ -260,9 +260,9 @@ class TestMailMadeByPostfix:
         self, by_default: Fletching, postfix: Postfix, sinks: Mapping[str, Sink], by: str
     ) -> None:
         if by == "SMTP":
-            assert postfix.submit(mail(), "", [READER]).accepted
+            assert postfix.submit(mail(), "", [RECIPIENT]).accepted
         else:
-            postfix.sendmail(mail().replace(b"\r\n", b"\n"), "-i", "-f", "<>", READER)
+            postfix.sendmail(mail().replace(b"\r\n", b"\n"), "-i", "-f", "<>", RECIPIENT)
         (arrived,) = sinks["smtp"].wait()
         assert {"x-mailer-info", "list-unsubscribe"} <= set(arrived.header_names)
         assert arrived.sender == "<>"
@@ -291,7 +291,7 @@ def test_rspamd_as_milter_before_fletching(
     """The set-up of docs/content-filters.md."""
     with rspamd(directory / "rspamd") as scanner:
         postfix.set(smtpd_milters=f"inet:127.0.0.1:{scanner.port}, $fletching_milter")
-        assert postfix.submit(mail(TRANSACTIONAL), SENDER, [READER]).accepted
+        assert postfix.submit(mail(TRANSACTIONAL), SENDER, [RECIPIENT]).accepted
         (arrived,) = sinks["vmta-transactional"].wait()
         verdicts = verify_dkimpy(arrived.raw, fletching.records)
         assert [each.passed for each in verdicts] == [True]

@@ -27,7 +27,7 @@ from sandbox.sinks import FastSink, Sink
 pytestmark = pytest.mark.slow
 
 SENDER = "news@shop.example.com"
-READER = "ada@gmail.example"
+RECIPIENT = "ada@gmail.example"
 MAIL = (
     b"From: Shop <news@shop.example.com>\r\n"
     b"To: Ada <ada@gmail.example>\r\n"
@@ -49,12 +49,12 @@ class TestPostfix:
     def test_reaches_the_default_sink_byte_for_byte(
         self, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
-        reply = postfix.submit(MAIL, SENDER, [READER, "bob@yahoo.example"])
+        reply = postfix.submit(MAIL, SENDER, [RECIPIENT, "bob@yahoo.example"])
         assert reply.accepted
         postfix.wait_log(f"{reply.queue_id}: client=unknown[127.0.0.1]")
         mails = sinks["smtp"].wait(2)
         assert [mail.below_received for mail in mails] == [MAIL, MAIL]
-        assert {mail.recipients for mail in mails} == {(READER,), ("bob@yahoo.example",)}
+        assert {mail.recipients for mail in mails} == {(RECIPIENT,), ("bob@yahoo.example",)}
         assert {mail.sender for mail in mails} == {SENDER}
         assert {mail.helo for mail in mails} == {"mx.fletching.example"}
         postfix.wait_empty()
@@ -67,11 +67,11 @@ class TestPostfix:
             main_cf="header_checks = pcre:$config_directory/by-header\n",
             files={"by-header": "/^X-Way: (vmta-[ab])$/ FILTER $1:\n"},
         )
-        postfix.submit(b"X-Way: vmta-a\r\n" + MAIL, SENDER, [READER, "bob@yahoo.example"])
-        postfix.submit(b"X-Way: vmta-b\r\n" + MAIL, SENDER, [READER])
-        postfix.submit(b"X-Way: vmta-c\r\n" + MAIL, SENDER, [READER])
+        postfix.submit(b"X-Way: vmta-a\r\n" + MAIL, SENDER, [RECIPIENT, "bob@yahoo.example"])
+        postfix.submit(b"X-Way: vmta-b\r\n" + MAIL, SENDER, [RECIPIENT])
+        postfix.submit(b"X-Way: vmta-c\r\n" + MAIL, SENDER, [RECIPIENT])
         by_a = sinks["vmta-a"].wait(2)
-        assert {mail.recipients for mail in by_a} == {(READER,), ("bob@yahoo.example",)}
+        assert {mail.recipients for mail in by_a} == {(RECIPIENT,), ("bob@yahoo.example",)}
         assert len(sinks["vmta-b"].wait(1)) == len(sinks["smtp"].wait(1)) == 1
 
     def test_printed_services_replace_ours_and_keep_their_settings(
@@ -85,7 +85,7 @@ vmta-a    unix  -       -       n       -       -       smtp
     -o smtp_helo_name=a.example.com
 """,
         )
-        postfix.submit(MAIL, SENDER, [READER])
+        postfix.submit(MAIL, SENDER, [RECIPIENT])
         (mail,) = sinks["vmta-a"].wait()
         assert (mail.client, mail.helo) == ("127.0.0.10", "a.example.com")
 
@@ -98,7 +98,7 @@ vmta-a    unix  -       -       n       -       -       smtp
         postfix.reset()
         assert (postfix.postconf("-n"), postfix.postconf("-M")) == before
         assert not (postfix.config_directory / "extra").exists()
-        postfix.submit(MAIL, SENDER, [READER])
+        postfix.submit(MAIL, SENDER, [RECIPIENT])
         sinks["smtp"].wait()
 
     def test_delivers_local_and_virtual_mail_to_maildirs(self, postfix: Postfix) -> None:
@@ -112,7 +112,7 @@ vmta-a    unix  -       -       n       -       -       smtp
         assert postfix.submit(MAIL, SENDER, ["nobody@local.example"]).code == 550
 
     def test_takes_mail_from_sendmail(self, postfix: Postfix, sinks: Mapping[str, Sink]) -> None:
-        postfix.sendmail(MAIL.replace(b"\r\n", b"\n"), "-i", "-f", SENDER, READER)
+        postfix.sendmail(MAIL.replace(b"\r\n", b"\n"), "-i", "-f", SENDER, RECIPIENT)
         (mail,) = sinks["smtp"].wait()
         assert mail.below_received == MAIL
         assert mail.sender == SENDER
@@ -121,11 +121,11 @@ vmta-a    unix  -       -       n       -       -       smtp
         self, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
         with postfix.client() as smtp:
-            assert all(send(smtp, MAIL, SENDER, [READER]).accepted for _ in range(5))
+            assert all(send(smtp, MAIL, SENDER, [RECIPIENT]).accepted for _ in range(5))
         sinks["smtp"].wait(5)
 
     def test_the_client_s_address_can_be_chosen(self, postfix: Postfix) -> None:
-        queue_id = postfix.submit(MAIL, SENDER, [READER], source="127.0.0.9").queue_id
+        queue_id = postfix.submit(MAIL, SENDER, [RECIPIENT], source="127.0.0.9").queue_id
         postfix.wait_log(f"{queue_id}: client=unknown[127.0.0.9]")
 
     def test_held_mail_can_be_looked_at_and_goes_on_afterwards(
@@ -133,8 +133,8 @@ vmta-a    unix  -       -       n       -       -       smtp
     ) -> None:
         postfix.apply("header_checks = regexp:{{/^X-Way: / FILTER vmta-a:}}")
         with postfix.holding():
-            queue_id = postfix.submit(b"X-Way: a\r\n" + MAIL, SENDER, [READER]).queue_id
-            postfix.sendmail(b"Subject: held too\n\nx\n", "-f", SENDER, READER)
+            queue_id = postfix.submit(b"X-Way: a\r\n" + MAIL, SENDER, [RECIPIENT]).queue_id
+            postfix.sendmail(b"Subject: held too\n\nx\n", "-f", SENDER, RECIPIENT)
             postfix.wait_idle()
             assert [mail.queue for mail in postfix.queue()] == ["hold", "hold"]
             assert "content_filter: vmta-a:" in postfix.postcat(queue_id)
@@ -147,8 +147,8 @@ vmta-a    unix  -       -       n       -       -       smtp
         self, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
         sinks["smtp"].answer = "451 4.3.0 later"
-        queue_id = postfix.submit(MAIL, SENDER, [READER]).queue_id
-        postfix.wait_log(f"{queue_id}: to=<{READER}>, relay=127.0.0.1")
+        queue_id = postfix.submit(MAIL, SENDER, [RECIPIENT]).queue_id
+        postfix.wait_log(f"{queue_id}: to=<{RECIPIENT}>, relay=127.0.0.1")
         assert [mail.queue_id for mail in postfix.queue()] == [queue_id]
         assert sinks["smtp"].mails == ()
         sinks["smtp"].answer = "250 2.0.0 now"
@@ -159,8 +159,8 @@ vmta-a    unix  -       -       n       -       -       smtp
         self, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
         raw = MAIL.replace(b"Hello", "Grüße".encode())
-        postfix.submit(raw, SENDER, [READER], options=["BODY=8BITMIME"])
-        postfix.submit(raw, "käthe@shop.example.com", [READER], options=["SMTPUTF8"])
+        postfix.submit(raw, SENDER, [RECIPIENT], options=["BODY=8BITMIME"])
+        postfix.submit(raw, "käthe@shop.example.com", [RECIPIENT], options=["SMTPUTF8"])
         plain, utf8 = sorted(sinks["smtp"].wait(2), key=lambda mail: mail.sender)
         assert plain.sender == "käthe@shop.example.com"
         assert "SMTPUTF8" in plain.sender_options
@@ -174,7 +174,7 @@ class TestLogin:
     def test_a_login_is_known_to_postfix(
         self, postfix: Postfix, sinks: Mapping[str, Sink], logins: Mapping[str, str]
     ) -> None:
-        reply = postfix.submit(MAIL, SENDER, [READER], login=("crm", logins["crm"]))
+        reply = postfix.submit(MAIL, SENDER, [RECIPIENT], login=("crm", logins["crm"]))
         postfix.wait_log("sasl_method=PLAIN, sasl_username=crm")
         assert reply.accepted
         sinks["smtp"].wait()
@@ -186,7 +186,7 @@ class TestLogin:
     def test_the_port_takes_nothing_without_login(self, postfix: Postfix) -> None:
         with smtplib.SMTP("127.0.0.1", postfix.sasl_port, "client.example") as smtp:
             smtp.ehlo()
-            assert send(smtp, MAIL, SENDER, [READER]).code == 554
+            assert send(smtp, MAIL, SENDER, [RECIPIENT]).code == 554
 
 
 class TestChroot:
@@ -202,7 +202,7 @@ class TestChroot:
                 files={"checks": "/^X-Way: (vmta-a)$/ FILTER $1:\n"},
             )
             assert "\ncleanup    unix  n       -       y" in postfix.postconf("-M")
-            postfix.submit(b"X-Way: vmta-a\r\n" + MAIL, SENDER, [READER])
+            postfix.submit(b"X-Way: vmta-a\r\n" + MAIL, SENDER, [RECIPIENT])
             sinks["vmta-a"].wait()
             (root,) = {
                 os.readlink(f"/proc/{pid}/root")
@@ -224,7 +224,7 @@ class TestSinks:
             Sink("seven", eightbit=False, smtputf8=False) as sink,
             Postfix(directory / "seven", {"smtp": sink.port}) as postfix,
         ):
-            postfix.submit(raw, SENDER, [READER], options=["BODY=8BITMIME"])
+            postfix.submit(raw, SENDER, [RECIPIENT], options=["BODY=8BITMIME"])
             (mail,) = sink.wait()
         assert not mail.eightbit
         assert b"Content-Transfer-Encoding: quoted-printable" in mail.raw
@@ -237,7 +237,7 @@ class TestSinks:
     def test_a_private_header_is_seen(
         self, postfix: Postfix, sinks: Mapping[str, Sink], field: bytes
     ) -> None:
-        postfix.submit(field + b"\r\n" + MAIL, SENDER, [READER])
+        postfix.submit(field + b"\r\n" + MAIL, SENDER, [RECIPIENT])
         sinks["smtp"].wait()
         (leak,) = sinks_module.leaks
         assert leak == f"sink smtp: {field.decode()}"
@@ -255,7 +255,7 @@ class TestSinks:
     def test_a_name_in_a_body_is_not_a_header(
         self, postfix: Postfix, sinks: Mapping[str, Sink]
     ) -> None:
-        postfix.submit(MAIL + b"X-GreenArrow-MailClass: a\r\n", SENDER, [READER])
+        postfix.submit(MAIL + b"X-GreenArrow-MailClass: a\r\n", SENDER, [RECIPIENT])
         sinks["smtp"].wait()
         assert sinks_module.leaks == []
 
@@ -272,7 +272,7 @@ class TestSinks:
                 messages=60,
                 sessions=4,
                 sender=SENDER,
-                recipient=READER,
+                recipient=RECIPIENT,
             )
             postfix.wait_empty()
             assert sink.count() == 60
@@ -285,7 +285,7 @@ class TestSinks:
             smtplib.SMTP("127.0.0.1", sink.port, "client.example") as smtp,
         ):
             smtp.ehlo()
-            send(smtp, b"X-GreenArrow-SeedDo: yes\r\n" + MAIL, SENDER, [READER])
+            send(smtp, b"X-GreenArrow-SeedDo: yes\r\n" + MAIL, SENDER, [RECIPIENT])
         (leak,) = sinks_module.leaks
         assert leak == "sink leaky: X-GreenArrow-SeedDo: yes"
         sinks_module.leaks.clear()

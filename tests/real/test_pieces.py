@@ -22,7 +22,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def apply(postfix: Postfix, printed: str) -> None:
 def every_transport_is_reached(postfix: Postfix, sinks: Sinks) -> None:
     for name in ("a", "b", "transactional"):
         wanted = f"X-GreenArrow-MtaID: {name}".encode()
-        assert postfix.submit(mail(NEWSLETTER, wanted), SENDER, [READER]).accepted
+        assert postfix.submit(mail(NEWSLETTER, wanted), SENDER, [RECIPIENT]).accepted
         sinks[f"vmta-{name}"].wait()
     assert not sinks["smtp"].mails
 
@@ -77,7 +77,7 @@ def test_the_printed_way_out_leads_out(
     for service in services:
         postfix.command("postconf", "-MX", service)
     postfix.restart()
-    assert postfix.submit(mail(), SENDER, [READER]).accepted
+    assert postfix.submit(mail(), SENDER, [RECIPIENT]).accepted
     sinks["smtp"].wait()
 
 
@@ -130,7 +130,7 @@ def test_the_printed_pieces_work_for_chrooted_daemons(jail: Jail, sinks: Sinks) 
     chrooted = {line.split()[7] for line in services if line.split()[4] == "y"}
     assert {"smtpd", "cleanup"} <= chrooted
     every_transport_is_reached(jail.postfix, sinks)
-    jail.postfix.sendmail(mail(NEWSLETTER).replace(b"\r\n", b"\n"), "-f", SENDER, READER)
+    jail.postfix.sendmail(mail(NEWSLETTER).replace(b"\r\n", b"\n"), "-f", SENDER, RECIPIENT)
     (arrived,) = sinks["smtp"].wait()
     assert "x-mailer-info" in arrived.header_names, "cleanup(8) did not reach the milter"
 
@@ -220,7 +220,7 @@ def test_check_finds_a_table_that_is_not_there(check: Check) -> None:
 def test_check_finds_a_milter_that_does_not_run(check: Check) -> None:
     check.fletching.stop()
     try:
-        reply = check.postfix.submit(mail(), SENDER, [READER])
+        reply = check.postfix.submit(mail(), SENDER, [RECIPIENT])
         found = check.errors()
     finally:
         check.fletching.start()
@@ -239,7 +239,7 @@ def test_check_finds_a_listen_that_main_cf_does_not_follow(check: Check) -> None
         found
     )
     check.postfix.restart()
-    reply = check.postfix.submit(mail(), SENDER, [READER])
+    reply = check.postfix.submit(mail(), SENDER, [RECIPIENT])
     assert reply.code == 451, reply
 
 

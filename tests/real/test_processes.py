@@ -15,7 +15,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sasl import Sasl
 from sandbox.sinks import FastSink
 
-from .mails import READER, SENDER, mail
+from .mails import RECIPIENT, SENDER, mail
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ class TestEnd:
             Postfix(root / "postfix", {"smtp": fast.port}) as postfix,
             Sasl(root / "dovecot", postfix.sasl_socket, {"crm": "secret"}) as sasl,
         ):  # the login service ends first, while Postfix is still connected to it
-            postfix.submit(mail(), SENDER, [READER], login=("crm", "secret"))
+            postfix.submit(mail(), SENDER, [RECIPIENT], login=("crm", "secret"))
             postfix.wait_empty()
             for server in (fast, redis, postfix, sasl):
                 started[type(server).__name__] = processes.processes(server.pid)

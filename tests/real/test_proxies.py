@@ -34,8 +34,8 @@ pytestmark = pytest.mark.slow
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 HOST = "click.example.com"
-READER = "127.0.0.2"
-"""The reader connects from here, and the proxy, to Fletching, from 127.0.0.1."""
+PROXIED_CLIENT = "127.0.0.2"
+"""The browser connects from here, and the proxy, to Fletching, from 127.0.0.1."""
 URL = "https://shop.example/ü;v=1?q=%26%2F+%20&x=1&y=2#top"
 LOCATION = "https://shop.example/%C3%BC;v=1?q=%26%2F+%20&x=1&y=2#top"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -177,7 +177,7 @@ class Site:
     ) -> Answer:
         """What the proxy answers."""
         port = self.place.tls if tls else self.place.plain
-        plain = socket.create_connection(("127.0.0.1", port), 30, (READER, 0))
+        plain = socket.create_connection(("127.0.0.1", port), 30, (PROXIED_CLIENT, 0))
         client = HTTPConnection(HOST)
         client.sock = self._secured(plain) if tls else plain
         try:
@@ -255,7 +255,7 @@ class TestBehindAProxy:
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
         (told,) = site.recorded()
         assert (told["event_type"], told["click_url"]) == ("engine_click", URL)
-        assert (told["engine_ip"], told["user_agent"]) == (READER, "x")
+        assert (told["engine_ip"], told["user_agent"]) == (PROXIED_CLIENT, "x")
 
     def test_a_click_without_tls_gets_there(self, site: Site) -> None:
         """Caddy leads to TLS first."""
@@ -304,7 +304,7 @@ class TestBehindAProxy:
         headers = {**dict.fromkeys(forged, "192.0.2.9"), "Forwarded": "for=192.0.2.9"}
         assert site.ask(site.target(), headers=headers).status == 302
         (told,) = site.recorded()
-        assert told["engine_ip"] == READER
+        assert told["engine_ip"] == PROXIED_CLIENT
 
     @pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
     @pytest.mark.parametrize("letter", ["x", "ü"])

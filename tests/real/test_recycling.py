@@ -24,7 +24,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sinks import FastSink, Sink
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 from .test_campaign import numbers_in
 
 pytestmark = pytest.mark.slow
@@ -91,11 +91,13 @@ def test_no_mail_is_lost_or_delayed_by_it(
     file.write_bytes(SPRING.replace(b"\r\n", b"\n"))
 
     def many_sessions() -> None:
-        smtp_source(postfix.port, file, messages=800, sessions=10, sender=SENDER, recipient=READER)
+        smtp_source(
+            postfix.port, file, messages=800, sessions=10, sender=SENDER, recipient=RECIPIENT
+        )
 
     def long_session(_: int) -> list[Reply]:
         with postfix.client() as smtp:
-            return [send(smtp, SPRING, SENDER, [READER]) for _ in range(200)]
+            return [send(smtp, SPRING, SENDER, [RECIPIENT]) for _ in range(200)]
 
     with ThreadPoolExecutor(5) as clients:
         short = clients.submit(many_sessions)
@@ -144,7 +146,7 @@ class _Client:
     def _is_taken(self, smtp: smtplib.SMTP, message_id: str) -> bool:
         raw = SPRING.replace(b"<1@example.com>", f"<{message_id}>".encode())
         try:
-            reply = send(smtp, raw, SENDER, [READER])
+            reply = send(smtp, raw, SENDER, [RECIPIENT])
         except smtplib.SMTPServerDisconnected:
             self.lost += 1
             return False
@@ -213,7 +215,7 @@ class TestEnd:
     def retire(self, own: Fletching, postfix: Postfix) -> None:
         (first,) = own.workers
         for _ in range(3):
-            assert postfix.submit(SPRING, SENDER, [READER]).accepted
+            assert postfix.submit(SPRING, SENDER, [RECIPIENT]).accepted
         wait_until("it does not retire", lambda: bool(retired(own)))
         wait_until("no other one", lambda: len(own.workers) == 2)
         assert first in own.workers
@@ -221,7 +223,7 @@ class TestEnd:
     def test_the_mail_in_hand_is_finished(self, own: Fletching, postfix: Postfix) -> None:
         with postfix.client() as smtp:
             smtp.mail(SENDER)
-            smtp.rcpt(READER)
+            smtp.rcpt(RECIPIENT)
             assert smtp.docmd("DATA")[0] == 354
             smtp.send(HEAD + BLANK)
             # Postfix does not wait for the milter's word about MAIL: make sure it has it.
@@ -240,11 +242,11 @@ class TestEnd:
 
     def test_an_idle_session_does_not_keep_it(self, own: Fletching, postfix: Postfix) -> None:
         with postfix.client() as smtp:
-            assert send(smtp, SPRING, SENDER, [READER]).accepted
+            assert send(smtp, SPRING, SENDER, [RECIPIENT]).accepted
             self.retire(own, postfix)
-            assert send(smtp, SPRING, SENDER, [READER]).accepted
+            assert send(smtp, SPRING, SENDER, [RECIPIENT]).accepted
             own.stop()
             assert processes(own.pid) == []
-            assert send(smtp, SPRING, SENDER, [READER]).code == 451
+            assert send(smtp, SPRING, SENDER, [RECIPIENT]).code == 451
         assert "draining" not in own.log()
         assert "child_killed" not in own.log()

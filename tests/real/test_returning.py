@@ -29,7 +29,7 @@ from tests.waiting import HASTY_WEB
 
 from . import redis_rights
 from .fletching import Fletching
-from .mails import MIME, NEWSLETTER, READER, SENDER, links, mail
+from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, links, mail
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ FIELDS = {
     *("sendid", "click_tracking_id", "mail_class", "instance_id", "campaign", "message_number"),
     "mtaid",
 }
-OF_A_READER = {
+OF_A_HIT = {
     *("click_url", "engine_ip", "user_agent", "html_or_text"),
     *("is_privacy_open", "is_bot", "bot_reason"),
 }
@@ -124,7 +124,7 @@ def delivered(postfix: Postfix, sinks: Sinks, instance: str, form: str = "b") ->
         b"X-GreenArrow-Tracker-Format: " + form.encode(),
         MIME + b"Content-Type: multipart/alternative; boundary=b",
     )
-    reply = postfix.submit(mail(NEWSLETTER, *fields, body=body), SENDER, [READER])
+    reply = postfix.submit(mail(NEWSLETTER, *fields, body=body), SENDER, [RECIPIENT])
     assert reply.accepted, reply
     (arrived,) = sinks["vmta-a"].wait()
     return arrived
@@ -159,11 +159,11 @@ def test_a_click_leads_on_and_is_told_once(
     assert told.keys() == {"text", "html"}
     info = site.fletching.token(str(arrived.message["X-Mailer-Info"]))
     for event in told.values():
-        assert event.keys() == FIELDS | OF_A_READER
+        assert event.keys() == FIELDS | OF_A_HIT
         expected = {
             "event_type": "engine_click",
             "server_id": "mx1",
-            "email": READER,
+            "email": RECIPIENT,
             "listid": "t100",
             "sendid": f"newsletter7click{form}",
             "click_tracking_id": "campaign|subscriber",
@@ -197,7 +197,7 @@ def test_an_open_is_told(site: Site, postfix: Postfix, sinks: Sinks, form: str) 
     assert answer.headers["cache-control"] == "no-store"
     assert answer.body.startswith(b"GIF89a")
     (event,) = site.hook.wait(1)
-    assert event.keys() == FIELDS | OF_A_READER
+    assert event.keys() == FIELDS | OF_A_HIT
     assert (event["event_type"], event["is_bot"]) == ("engine_open", False)
 
 
@@ -224,10 +224,10 @@ def test_one_click_unsubscribes_again_and_again(site: Site, postfix: Postfix, si
     *told, last = site.hook.wait(3)
     assert last["event_type"] == "engine_click"
     for event in told:
-        assert (event["event_type"], event["email"]) == ("engine_unsub", READER)
+        assert (event["event_type"], event["email"]) == ("engine_unsub", RECIPIENT)
         assert event["click_url"] == "", "it came from the header"
     assert counted(site, last["campaign"]).unsubscribes == 1
-    assert Suppression(open_store(site.redis_url)).contains("t100", READER)
+    assert Suppression(open_store(site.redis_url)).contains("t100", RECIPIENT)
 
 
 def test_only_a_post_unsubscribes(site: Site, postfix: Postfix, sinks: Sinks) -> None:

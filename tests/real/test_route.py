@@ -14,7 +14,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, TRANSACTIONAL, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, TRANSACTIONAL, mail
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ UNTRUSTED = "127.0.0.2"
 FORGED = b"X-Fletching-Route: vmta-b"
 
 
-def submit(postfix: Postfix, *fields: bytes, to: str = READER) -> Reply:
+def submit(postfix: Postfix, *fields: bytes, to: str = RECIPIENT) -> Reply:
     reply = postfix.submit(mail(*fields), SENDER, [to])
     assert reply.accepted, reply
     return reply
@@ -73,7 +73,7 @@ def test_a_pool_spreads(fletching: Fletching, postfix: Postfix, sinks: Sinks) ->
     # Of a SendID of its own: the milter remembers the campaigns of other tests.
     raw = mail(NEWSLETTER, b"X-GreenArrow-InstanceID: 60")
     with postfix.client() as smtp:
-        replies = [send(smtp, raw, SENDER, [READER]) for _ in range(count)]
+        replies = [send(smtp, raw, SENDER, [RECIPIENT]) for _ in range(count)]
     assert all(reply.accepted for reply in replies)
     postfix.wait_empty()
     shares = {name: len(sink.mails) for name, sink in sinks.items() if sink.mails}
@@ -109,18 +109,18 @@ class TestPause:
         fletching.command("mta", "pause", "a")
         wants_a = mail(NEWSLETTER, b"X-GreenArrow-MtaID: a")
         with postfix.client() as smtp:
-            refused = send(smtp, wants_a, SENDER, [READER])
+            refused = send(smtp, wants_a, SENDER, [RECIPIENT])
             assert (refused.code, refused.text[:5]) == (451, "4.3.0"), refused
             # The pool skips it.
-            assert send(smtp, mail(NEWSLETTER), SENDER, [READER]).accepted
+            assert send(smtp, mail(NEWSLETTER), SENDER, [RECIPIENT]).accepted
             arrives_only_at(sinks, "vmta-b")
             sinks["vmta-b"].clear()
             fletching.command("mta", "pause", "b")
-            refused = send(smtp, mail(NEWSLETTER), SENDER, [READER])
+            refused = send(smtp, mail(NEWSLETTER), SENDER, [RECIPIENT])
             assert (refused.code, refused.text[:5]) == (451, "4.3.0"), refused
-            assert send(smtp, mail(), SENDER, [READER]).accepted, "mail without a class"
+            assert send(smtp, mail(), SENDER, [RECIPIENT]).accepted, "mail without a class"
             fletching.command("mta", "resume", "a")
-            assert send(smtp, wants_a, SENDER, [READER]).accepted
+            assert send(smtp, wants_a, SENDER, [RECIPIENT]).accepted
         sinks["vmta-a"].wait()
         arrives_at = {name: len(sink.mails) for name, sink in sinks.items() if sink.mails}
         assert arrives_at == {"vmta-a": 1, "smtp": 1}
@@ -163,7 +163,7 @@ class TestForgery:
         with Fletching(directory / "distrustful", redis.unix_url, change) as daemon:
             daemon.join(postfix)
             raw = mail(FORGED, TRANSACTIONAL, FORGED, b"X-GreenArrow-MtaID: b")
-            assert postfix.submit(raw, SENDER, [READER], source=UNTRUSTED).accepted
+            assert postfix.submit(raw, SENDER, [RECIPIENT], source=UNTRUSTED).accepted
             arrives_only_at(sinks, "smtp")
             (arrived,) = sinks["smtp"].mails
             assert arrived.below_received == mail()
@@ -190,11 +190,11 @@ class TestLocalMail:
     def test_keeps_the_remote_recipients_of_the_same_mail_deliverable(
         self, fletching: Fletching, postfix: Postfix, sinks: Sinks
     ) -> None:
-        to = [READER, LOCAL_USER, "bob@yahoo.example", f"any@{VIRTUAL_DOMAIN}"]
+        to = [RECIPIENT, LOCAL_USER, "bob@yahoo.example", f"any@{VIRTUAL_DOMAIN}"]
         assert postfix.submit(mail(TRANSACTIONAL), SENDER, to).accepted
         remote = {each for arrived in sinks["smtp"].wait(2) for each in arrived.recipients}
         postfix.wait_empty()
-        assert remote == {READER, "bob@yahoo.example"}
+        assert remote == {RECIPIENT, "bob@yahoo.example"}
         assert [len(postfix.mailbox(name)) for name in ("local", "virtual")] == [1, 1]
 
 
@@ -218,5 +218,5 @@ def test_route_by_sender(
         submit(postfix, TRANSACTIONAL, to=LOCAL_USER)
         postfix.wait_empty()
         assert len(postfix.mailbox("local")) == 1
-        assert postfix.submit(mail(TRANSACTIONAL), "", [READER]).accepted
+        assert postfix.submit(mail(TRANSACTIONAL), "", [RECIPIENT]).accepted
         arrives_only_at(sinks, "smtp")

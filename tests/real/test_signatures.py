@@ -23,7 +23,7 @@ from sandbox.sinks import Sink, SunkMail
 from sandbox.verifiers import Verdict, verify_dkimpy, verify_opendkim
 
 from .fletching import Fletching
-from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, body_of, mail
+from .mails import COMMON, MIME, NEWSLETTER, RECIPIENT, SENDER, body_of, mail
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ class Site:
     def deliver(self, raw: bytes, to: Sink | None = None) -> SunkMail:
         """Submit a mail to one of the sinks, and what arrives there."""
         way = TO_SEVEN if to is self.seven else TO_EIGHT
-        reply = self.postfix.submit(way + b"\r\n" + raw, SENDER, [READER])
+        reply = self.postfix.submit(way + b"\r\n" + raw, SENDER, [RECIPIENT])
         assert reply.accepted, reply
         return self.arrived(to or self.eight)
 
@@ -156,7 +156,7 @@ def test_a_body_without_final_line_end_by_bdat(site: Site, end: bytes) -> None:
         raw = mail(NEWSLETTER, way, ED_AND_RSA, body=b"Hello\r\n" + end)
         with site.postfix.client() as smtp:
             smtp.mail(SENDER)
-            smtp.rcpt(READER)
+            smtp.rcpt(RECIPIENT)
             smtp.send(b"BDAT %d LAST\r\n" % len(raw) + raw)
             assert smtp.getreply()[0] == 250
         assert site.verdicts(site.arrived(sink).raw) == [ED25519, RSA], f"at {sink.name}"
@@ -164,7 +164,7 @@ def test_a_body_without_final_line_end_by_bdat(site: Site, end: bytes) -> None:
 
 def test_a_body_without_final_line_end_by_sendmail(site: Site) -> None:
     raw = mail(NEWSLETTER, body=b"Hello\r\nno end of line").replace(b"\r\n", b"\n")
-    site.postfix.sendmail(raw, "-i", "-f", SENDER, READER)
+    site.postfix.sendmail(raw, "-i", "-f", SENDER, RECIPIENT)
     assert site.verdicts(site.arrived(site.eight).raw) == [RSA]
 
 

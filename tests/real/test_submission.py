@@ -18,7 +18,7 @@ from sandbox.sinks import Sink, SunkMail
 from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
 from .fletching import Fletching
-from .mails import COMMON, MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, body_of, links, mail
+from .mails import COMMON, MIME, NEWSLETTER, RECIPIENT, SENDER, TRANSACTIONAL, body_of, links, mail
 from .odd_mails import HTML, ODD
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ class Site:
     def deliver(
         self, raw: bytes, sender: str = SENDER, *to: str, options: tuple[str, ...] = ()
     ) -> SunkMail:
-        reply = self.postfix.submit(raw, sender, to or [READER], options=options)
+        reply = self.postfix.submit(raw, sender, to or [RECIPIENT], options=options)
         assert reply.accepted, reply
         return self.arrived()
 
@@ -100,7 +100,7 @@ class TestSession:
             body=HTML,
         )
         with site.postfix.client() as smtp:
-            assert send(smtp, first, SENDER, [READER]).accepted
+            assert send(smtp, first, SENDER, [RECIPIENT]).accepted
             of_first = site.arrived()
             assert send(smtp, mail(TRANSACTIONAL), SENDER, ["bob@yahoo.example"]).accepted
             of_second = site.arrived()
@@ -122,23 +122,23 @@ class TestSession:
             smtp.mail("first@example.com")
             smtp.rcpt("first@gmail.example")
             smtp.rset()
-            assert send(smtp, mail(NEWSLETTER), SENDER, [READER]).accepted
+            assert send(smtp, mail(NEWSLETTER), SENDER, [RECIPIENT]).accepted
         arrived = site.arrived()
-        assert arrived.recipients == (READER,)
-        assert site.fletching.token(arrived.message["X-Mailer-Info"])["email"] == READER
+        assert arrived.recipients == (RECIPIENT,)
+        assert site.fletching.token(arrived.message["X-Mailer-Info"])["email"] == RECIPIENT
 
     def test_a_refused_recipient_is_not_one(self, site: Site) -> None:
         with site.postfix.client() as smtp:
             smtp.mail(SENDER)
             assert smtp.rcpt("nobody@local.example")[0] == 550
-            assert smtp.rcpt(READER)[0] == 250
+            assert smtp.rcpt(RECIPIENT)[0] == 250
             assert smtp.data(mail(NEWSLETTER))[0] == 250
         told = site.fletching.token(site.arrived().message["X-Mailer-Info"])
-        assert told["email"] == READER, "the mail counts as one to several recipients"
+        assert told["email"] == RECIPIENT, "the mail counts as one to several recipients"
 
 
 class TestSeveralRecipients:
-    TO = (READER, "bob@gmail.example")
+    TO = (RECIPIENT, "bob@gmail.example")
 
     def test_shared_tokens_name_no_one(self, site: Site) -> None:
         raw = mail(NEWSLETTER, MIME + b"Content-Type: text/html", body=HTML)
@@ -158,7 +158,7 @@ class TestSeveralRecipients:
         raw = mail(b"X-GreenArrow-MailClass: single")
         reply = site.postfix.submit(raw, SENDER, self.TO)
         assert (reply.code, reply.text[:5]) == (550, "5.5.3"), reply
-        assert site.deliver(raw).recipients == (READER,)
+        assert site.deliver(raw).recipients == (RECIPIENT,)
 
 
 class TestWho:
@@ -189,7 +189,7 @@ class TestWho:
     ) -> None:
         fields = () if wanted is None else (b"X-GreenArrow-MailClass: " + wanted,)
         account = None if login is None else (login, logins[login])
-        reply = postfix.submit(mail(*fields), SENDER, [READER], login=account)
+        reply = postfix.submit(mail(*fields), SENDER, [RECIPIENT], login=account)
         assert reply.accepted, reply
         postfix.wait_empty()
         found = re.search(r" class=(\S+)", fletching.line_of(reply))
@@ -208,7 +208,7 @@ class TestWho:
         rest = b"X-GreenArrow: is none\r\n" + COMMON.replace(b"Offers", b"  folded\r\n\ttabs \xe9")
         body = b"\r\n" + HTML + b"\xe9 trailing  \r\n\r\n"
         raw = b"".join(field + b"\r\n" for field in fields) + rest + body
-        reply = site.postfix.submit(raw, SENDER, [READER], source=UNTRUSTED)
+        reply = site.postfix.submit(raw, SENDER, [RECIPIENT], source=UNTRUSTED)
         arrived = site.arrived()
         assert arrived.below_received == rest + body
         assert (reply.accepted, arrived.sender) == (True, SENDER)
@@ -221,20 +221,20 @@ class TestWho:
         with Fletching(directory / "by-login", redis.unix_url, change) as daemon:
             daemon.join(postfix)
             login = ("crm", "crm-secret")
-            postfix.submit(mail(), SENDER, [READER], login=login, source=UNTRUSTED)
+            postfix.submit(mail(), SENDER, [RECIPIENT], login=login, source=UNTRUSTED)
             (arrived,) = sinks["vmta-a"].wait()
             assert "x-mailer-info" in arrived.header_names
 
 
 class TestSendmail:
     def submit(self, site: Site, *fields: bytes) -> SunkMail:
-        site.postfix.sendmail(mail(*fields).replace(b"\r\n", b"\n"), "-i", "-f", SENDER, READER)
+        site.postfix.sendmail(mail(*fields).replace(b"\r\n", b"\n"), "-i", "-f", SENDER, RECIPIENT)
         return site.arrived()
 
     def test_is_trusted(self, site: Site) -> None:
         arrived = self.submit(site, NEWSLETTER)
         assert re.fullmatch(r"bounces\+[a-z2-7]+@example\.com", arrived.sender)
-        assert site.fletching.token(arrived.message["X-Mailer-Info"])["email"] == READER
+        assert site.fletching.token(arrived.message["X-Mailer-Info"])["email"] == RECIPIENT
         assert is_signed(site, arrived.raw)
 
     def test_without_a_class_it_stays(self, site: Site) -> None:
@@ -303,7 +303,7 @@ class TestRequeue:
     def requeue(self, postfix: Postfix) -> bytes:
         """Submit the mail and requeue it; what it was at first, by postcat."""
         with postfix.holding():
-            reply = postfix.submit(self.RAW, SENDER, [READER])
+            reply = postfix.submit(self.RAW, SENDER, [RECIPIENT])
             first = postfix.postcat(reply.queue_id, "-bh")
             postfix.command("postsuper", "-r", reply.queue_id)
             postfix.command("postqueue", "-f")  # pickup(8) would look only once a minute
@@ -346,7 +346,7 @@ class TestOddMail:
     def test_without_a_class_it_is_as_without_the_milter(
         self, site: Site, without: Postfix, name: str
     ) -> None:
-        assert without.submit(ODD[name], SENDER, [READER]).accepted
+        assert without.submit(ODD[name], SENDER, [RECIPIENT]).accepted
         expected = site.arrived()
         arrived = site.deliver(ODD[name])
         varying = re.compile(rb"(?m)^(?:Message-Id: <.*|Date: .*)\r\n", re.IGNORECASE)
@@ -355,7 +355,7 @@ class TestOddMail:
 
     def test_with_a_class_it_gets_through_in_one_piece(self, site: Site, name: str) -> None:
         raw = NEWSLETTER + b"\r\n" + ODD[name]
-        reply = site.postfix.submit(raw, SENDER, [READER])
+        reply = site.postfix.submit(raw, SENDER, [RECIPIENT])
         assert reply.accepted, reply
         arrived = site.arrived()
         assert "x-mailer-info" in arrived.header_names
@@ -391,6 +391,6 @@ def test_control_headers_in_odd_spellings(site: Site, spelling: tuple[bytes, ...
 
 
 def test_the_same_header_with_two_values_counts_as_none(site: Site) -> None:
-    reply = site.postfix.submit(mail(NEWSLETTER, TRANSACTIONAL), SENDER, [READER])
+    reply = site.postfix.submit(mail(NEWSLETTER, TRANSACTIONAL), SENDER, [RECIPIENT])
     assert site.arrived().below_received == mail()
     assert "must not be given twice with different values" in site.fletching.line_of(reply)

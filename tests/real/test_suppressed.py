@@ -15,7 +15,7 @@ from sandbox.sinks import Sink, SunkMail
 from tests.stores import open_store
 
 from .fletching import Fletching
-from .mails import NEWSLETTER, READER, SENDER, mail
+from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
         fletching.join(postfix)
         postfix.set(
             virtual_alias_domains="team.example",
-            virtual_alias_maps=f"inline:{{ {{all@team.example={READER}, {OTHER}}} }}",
+            virtual_alias_maps=f"inline:{{ {{all@team.example={RECIPIENT}, {OTHER}}} }}",
         )
         yield Site(postfix, fletching, sink)
 
@@ -74,18 +74,18 @@ def _suppressed(site: Site, running_redis: RedisServer) -> None:
 @pytest.mark.parametrize(
     ("to", "gets"),
     [
-        ([READER, GONE, OTHER], [READER, OTHER]),
-        ([GONE.upper(), READER, OTHER], [READER, OTHER]),
-        ([QUOTED, READER, OTHER], [READER, OTHER]),
+        ([RECIPIENT, GONE, OTHER], [RECIPIENT, OTHER]),
+        ([GONE.upper(), RECIPIENT, OTHER], [RECIPIENT, OTHER]),
+        ([QUOTED, RECIPIENT, OTHER], [RECIPIENT, OTHER]),
         (
             [TAGGED, "tagged@gmail.example", OTHER],
             ["tagged@gmail.example", OTHER],
         ),
-        ([GONE, GONE, READER, READER, OTHER], [READER, OTHER]),
+        ([GONE, GONE, RECIPIENT, RECIPIENT, OTHER], [RECIPIENT, OTHER]),
         # The alias is suppressed, so what it stands for gets nothing by it.
         (["all@team.example", "carol@aol.example"], ["carol@aol.example"]),
-        (["all@team.example", READER], [READER]),
-        ([READER, OTHER], [READER, OTHER]),
+        (["all@team.example", RECIPIENT], [RECIPIENT]),
+        ([RECIPIENT, OTHER], [RECIPIENT, OTHER]),
     ],
     ids=["one", "case", "quoted", "extension", "twice", "alias", "alias of another", "nobody"],
 )
@@ -107,20 +107,20 @@ def test_mail_is_rejected_if_all_recipients_are_suppressed(site: Site) -> None:
 
 
 def test_recipients_of_mail_from_sendmail_are_removed(site: Site) -> None:
-    site.postfix.sendmail(mail(NEWSLETTER).replace(b"\r\n", b"\n"), "-f", SENDER, READER, GONE)
-    assert site.recipients() == {READER}
+    site.postfix.sendmail(mail(NEWSLETTER).replace(b"\r\n", b"\n"), "-f", SENDER, RECIPIENT, GONE)
+    assert site.recipients() == {RECIPIENT}
 
 
 def test_aggregate_class_removes_recipients_and_names_none(
     site: Site, running_redis: RedisServer
 ) -> None:
-    reply = site.postfix.submit(mail(AGGREGATE), SENDER, [READER, GONE])
+    reply = site.postfix.submit(mail(AGGREGATE), SENDER, [RECIPIENT, GONE])
     assert reply.accepted, reply
     (arrived,) = site.arrived()
-    assert arrived.recipients == (READER,)
+    assert arrived.recipients == (RECIPIENT,)
     line = site.fletching.line_of(reply)
     assert "suppressed recipients removed: 1" in line
-    assert READER not in line
+    assert RECIPIENT not in line
     assert GONE not in line
     assert site.postfix.submit(mail(AGGREGATE), SENDER, [GONE]).code == 550
 

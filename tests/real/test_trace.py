@@ -21,7 +21,7 @@ from sandbox.web import ask
 
 from . import redis_rights
 from .fletching import Fletching
-from .mails import MIME, NEWSLETTER, READER, SENDER, TRANSACTIONAL, links, mail
+from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, TRANSACTIONAL, links, mail
 from .test_bounces import report
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,9 @@ def site(running_site: Site, postfix: Postfix) -> Site:
     return running_site
 
 
-def sent(postfix: Postfix, sink: Sink, *fields: bytes, to: tuple[str, ...] = (READER,)) -> SunkMail:
+def sent(
+    postfix: Postfix, sink: Sink, *fields: bytes, to: tuple[str, ...] = (RECIPIENT,)
+) -> SunkMail:
     """A newsletter with a link, as its recipients get it; the queue id is that of the reply."""
     body = b'<p><a href="https://shop.example/offers">Offers</a></p>\r\n'
     html = MIME + b"Content-Type: text/html"
@@ -110,9 +112,9 @@ def test_life_of_a_message(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     unsubscribe = str(arrived.message["List-Unsubscribe"]).partition("<")[2].partition(">")[0]
     ask(site.web, unsubscribe, "POST", "List-Unsubscribe=One-Click", {})
     types = (ACCEPTED, DELIVERY, "engine_click", "engine_open", "engine_unsub")
-    message = site.until(READER, *types)
+    message = site.until(RECIPIENT, *types)
     assert message["sendid"] == "newsletter1life"
-    assert (message["email"], message["listid"], message["mtaid"]) == (READER, "t100", "a")
+    assert (message["email"], message["listid"], message["mtaid"]) == (RECIPIENT, "t100", "a")
     assert message["state"] == "It was delivered to the recipient's mail server."
     by_type = {event["event_type"]: event for event in message["events"]}
     delivery = by_type[DELIVERY]

@@ -13,7 +13,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink, SunkMail
 
 from .fletching import Fletching
-from .mails import MIME, NEWSLETTER, READER, SENDER, body_of, links, mail
+from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, body_of, links, mail
 
 Sinks = Mapping[str, Sink]
 TO_A = b"X-GreenArrow-MtaID: a"
@@ -31,7 +31,7 @@ DESTINATIONS = {
 
 
 def delivered(postfix: Postfix, sinks: Sinks, raw: bytes) -> SunkMail:
-    reply = postfix.submit(raw, SENDER, [READER])
+    reply = postfix.submit(raw, SENDER, [RECIPIENT])
     assert reply.accepted, reply
     (arrived,) = sinks["vmta-a"].wait()
     return arrived
@@ -64,7 +64,7 @@ def test_links_in_html_and_text_open(
         for fact in ("campaign", "message_number", "email", "sendid", "listid", "mtaid"):
             assert facts[fact] == info[fact], fact
     assert (info["email"], info["sendid"], info["listid"], info["mtaid"]) == (
-        *(READER, "newsletter7spring"),
+        *(RECIPIENT, "newsletter7spring"),
         *("t100", "a"),
     )
     assert told["h"]["click_tracking_id"] == "id 1"
@@ -74,7 +74,7 @@ def test_links_in_html_and_text_open(
     unsubscribe = re.search(r"<(https:[^>]*)>", str(arrived.message["List-Unsubscribe"]))
     assert unsubscribe is not None
     assert PREFIX[form].replace("click", "unsub") in unsubscribe[1]
-    assert fletching.token(unsubscribe[1])["email"] == READER
+    assert fletching.token(unsubscribe[1])["email"] == RECIPIENT
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "quoted-printable"])
@@ -139,7 +139,7 @@ class TestHiddenAddress:
         html = MIME + b"Content-Type: text/html"
         body = b'<a href="https://shop.example/">x</a>\r\n'
         raw = mail(NEWSLETTER, TO_A, *fields, html, body=body)
-        raw = raw.replace(READER.encode(), b"undisclosed-recipients:;")
+        raw = raw.replace(RECIPIENT.encode(), b"undisclosed-recipients:;")
         assert postfix.submit(raw, SENDER, [HIDDEN]).accepted
         (arrived,) = sinks["vmta-a"].wait()
         assert arrived.recipients == (HIDDEN,)

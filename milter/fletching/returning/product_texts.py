@@ -1,7 +1,8 @@
 """Table: what single mail servers and filters say, in words or codes of their own.
 
 Sources: the documentation of the products that are named; their replies as they are quoted in
-returned mail. `entries.py` says how an entry is written. These come before the general words.
+returned mail, or commonly known; an entry without an address above it was not looked up.
+`entries.py` says how an entry is written. These come before the general words.
 """
 
 from __future__ import annotations
