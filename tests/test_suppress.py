@@ -272,7 +272,7 @@ def test_store_answers_the_reason_of_the_suppression(stores: Stores) -> None:
     assert stores.keys() == [keys.suppressed("t100"), keys.SUPPRESSION]
     assert campaigns.campaign_of(question("off")) == Numbered(CAMPAIGN, 1)
     assert campaigns.campaign_of(question("refuse")) == refused
-    reported = campaigns.campaign_of(question("report", "RECIPIENT@example.org"))
+    reported = campaigns.campaign_of(question("report", "READER@example.org"))
     assert reported == Numbered(CAMPAIGN, 2, ("unsubscribed",))
     assert campaigns.campaign_of(question("refuse", listid="t200")) == Numbered(CAMPAIGN, 3)
     assert campaigns.campaign_of(question("refuse", "other@example.org")) == Numbered(CAMPAIGN, 4)
@@ -414,7 +414,7 @@ def test_unsubscribed_recipient_gets_no_mail_of_the_list(
     milter: MilterDaemon, redis: RedisServer
 ) -> None:
     assert refused(sent(milter))
-    assert refused(sent(milter, to="RECIPIENT@Example.Org"))
+    assert refused(sent(milter, to="READER@Example.Org"))
     assert refused(sent(milter, header("X-GreenArrow-ListID", "T100")))
     # None of them got a number.
     assert not statistics_of(redis.url).campaigns()
