@@ -176,7 +176,7 @@ class Receiver:
         mail = await self._first.unreported(named, message, is_from_here=is_ours)
         if mail is None:
             return None
-        return attribution.events_of(mail, facts, _moment_of(delivery, facts))
+        return attribution.events_of(mail, facts, _origin_of(delivery, facts))
 
     async def _facts(self, arrival: Arrival) -> Facts | None:
         """The facts of the message that came back; None if it is not ours."""
@@ -199,9 +199,9 @@ class Receiver:
             log.unreadable_deleted(deleted)
 
 
-def _moment_of(delivery: _Delivery, facts: Facts | None) -> EventOrigin:
-    """When a mail about a message came; the same one for each recipient of the mail, so that what
-    it says of a message, or without one, is recorded once.
+def _origin_of(delivery: _Delivery, facts: Facts | None) -> EventOrigin:
+    """The origin of what a mail says about a message, or without one: the same for each of our
+    mailboxes that it came to, so that it is recorded once.
     """
     about = f"{facts.campaign} {facts.number}" if facts else ""
     return replace(delivery.origin, entropy=partial(_entropy, delivery.digest, about))
