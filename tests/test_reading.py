@@ -416,6 +416,10 @@ OTHERS = {
         mail("Away.", From="joe@a.example", Subject="=?utf-8?q?Out_of_office=3A_x?="),
         "auto_reply",
     ),
+    "encoded words that cannot be decoded": (
+        mail("Hello.", From="=?utf-8?b?m?= <joe@a.example>", Subject="=?x?b?a?= =?utf-8?q?=Z?="),
+        "none",
+    ),
     "unsubscribe": (mail("", From="joe@a.example", Subject="Unsubscribe"), "unsubscribe"),
     "away, from whom it was sent to": (
         mail("<joe@a.example>", From="joe@a.example", Subject="Out of office: not delivered"),

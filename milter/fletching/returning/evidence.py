@@ -7,6 +7,7 @@ files beside this one.
 from __future__ import annotations
 
 import re
+from email.errors import HeaderParseError
 from email.header import decode_header
 
 from fletching.mail import charsets
@@ -165,7 +166,7 @@ def _decoded(value: bytes) -> str:
         return text
     try:
         pieces = decode_header(text[:2000])
-    except ValueError:
+    except (HeaderParseError, ValueError):
         return text
     found = []
     for octets, label in pieces:
