@@ -14,15 +14,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
+from smtplib import SMTP
 from typing import Any
 
 import yaml
 from fletching.config.load import load
 from fletching.keys.link_keys import read_link_keys
+from fletching.policy.store_question import STORE_UNAVAILABLE
 from fletching.postfix.settings import pieces
 from fletching.tokens import Keyring
 
-from sandbox.postfix import Postfix, Reply
+from sandbox.postfix import Postfix, Reply, send
 from sandbox.processes import Daemon, Server, processes, wait_until
 from tests import commands
 from tests.waiting import wait_for_rest
@@ -252,6 +254,23 @@ class Fletching(Server):
         """Gives Postfix what `fletching postfix` prints for this configuration."""
         added = pieces(load(self.config_path))
         postfix.apply(added.main_cf, added.master_cf, added.tables)
+
+
+def send_until_taken(smtp: SMTP, raw: bytes, sender: str, recipients: Sequence[str]) -> list[Reply]:
+    """Sends one mail as an application does: again while Redis is late, on a busy machine.
+
+    Returns every reply; the last one is that of the mail that was taken. Any other refusal fails.
+    """
+    replies: list[Reply] = []
+
+    def is_taken() -> bool:
+        reply = send(smtp, raw, sender, recipients)
+        assert reply.accepted or str(STORE_UNAVAILABLE).endswith(reply.text), reply
+        replies.append(reply)
+        return reply.accepted
+
+    wait_until("a mail is never taken", is_taken)
+    return replies
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

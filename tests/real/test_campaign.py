@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from smtplib import SMTP
 from zoneinfo import ZoneInfo
 
 import pytest
 from fletching.metrics import folder
-from fletching.policy.store_question import STORE_UNAVAILABLE
 from fletching.store.campaigns import Campaigns
 from fletching.tokens import Keyring
 from prometheus_client.mmap_dict import MmapedDict
@@ -26,7 +24,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.sinks import FastSink, Sink, SunkMail
 from tests.stores import open_store, remembered
 
-from .fletching import Fletching
+from .fletching import Fletching, send_until_taken
 from .mails import NEWSLETTER, RECIPIENT, SENDER, mail
 
 pytestmark = pytest.mark.slow
@@ -50,18 +48,11 @@ def send_many(postfix: Postfix, ports: Sequence[int], mails: int) -> list[Reply]
         replies: list[Reply] = []
         with postfix.client(port=ports[number % len(ports)]) as smtp:
             for _ in range(mails // CONNECTIONS):
-                wait_until("a mail is never taken", lambda: taken(smtp, replies))
+                replies += send_until_taken(smtp, SPRING, SENDER, [RECIPIENT])
         return replies
 
     with ThreadPoolExecutor(CONNECTIONS) as sessions:
         return [reply for each in sessions.map(session, range(CONNECTIONS)) for reply in each]
-
-
-def taken(smtp: SMTP, replies: list[Reply]) -> bool:
-    """Whether the mail was taken, and not put off because Redis was late."""
-    replies.append(send(smtp, SPRING, SENDER, [RECIPIENT]))
-    assert replies[-1].accepted or str(STORE_UNAVAILABLE).endswith(replies[-1].text), replies[-1]
-    return replies[-1].accepted
 
 
 def numbers_in(keys: Keyring, mails: Sequence[bytes]) -> list[tuple[str, int]]:
