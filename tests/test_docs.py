@@ -15,7 +15,7 @@ from fletching.config.model import Config
 from fletching.config.sections import Events
 from fletching.config.values import BOUNCE_LOCAL_PART
 from fletching.mail.message import parse
-from fletching.policy import control
+from fletching.policy import control, grammar
 from fletching.policy.return_path import SUFFIX_LENGTH
 from fletching.returning import hits
 from fletching.store.connection import Limits
@@ -30,7 +30,7 @@ HEADERS = (ROOT / "docs" / "headers.md").read_text("utf-8")
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
 )
-NAMES = sorted({each.name for each in control._FIELDS.values()} | {"X-GreenArrow-DKIM"})
+NAMES = sorted({name for name, _ in control._FIELDS.values()} | {"X-GreenArrow-DKIM"})
 
 
 def section(name: str) -> str:
@@ -69,7 +69,7 @@ def test_no_page_names_a_header_that_is_not_there(page: Path) -> None:
 
 ROOM_FOR_SUFFIX = BOUNCE_LOCAL_PART - SUFFIX_LENGTH - 1
 NUMBERS = (
-    ("headers", f"most {control.LONGEST_URI} characters long"),
+    ("headers", f"most {grammar.LONGEST_URI} characters long"),
     ("headers", f"at most {control.MOST_SIGNATURES} signatures in all"),
     ("headers", f"at most {BOUNCE_LOCAL_PART} characters before the `@` ({ROOM_FOR_SUFFIX} with"),
     ("mail", f"more than {control.MOST_FIELDS} control headers"),

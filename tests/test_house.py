@@ -63,7 +63,7 @@ RULES = {
     "config": io("domains"),
     "mail": pure("domains"),
     "links": pure(),
-    "policy": pure("config", "mail", *FORMS),
+    "policy": pure("config", "mail", "providers", *FORMS),
     "outgoing": pure("mail", "links", "policy", *FORMS),
     "returning": pure("mail", *FORMS),
     "keys": io("mail", "tokens"),
@@ -73,7 +73,7 @@ RULES = {
     "destinations": io("destinations/formats", "config", "events"),
     "figures": pure("store"),
     "tracing": pure("config", "returning", "store", *FORMS),
-    "startup": io("keys", *DECIDING),
+    "startup": io("keys", "providers", *DECIDING),
     "admin": io(
         "tracing",
         "figures",

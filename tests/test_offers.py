@@ -165,7 +165,13 @@ def test_setup_of_another_process_makes_the_same_decisions() -> None:
     """Settings are compared by identity, so a Setup must not take offers along."""
     opened = setup()
     kind, values = opened.__reduce__()
-    assert values == (opened.config, opened.link_keys, opened.dkim_keys, opened.paused)
+    assert values == (
+        opened.config,
+        opened.link_keys,
+        opened.dkim_keys,
+        opened.paused,
+        opened.providers,
+    )
     message, stamp = mail("X-GreenArrow-MailClass: newsletter"), Stamp(NOW, ENTROPY)
     plans = [decide(message, envelope(), each, stamp) for each in (opened, kind(*values))]
     assert plans[0] == plans[1]

@@ -7,6 +7,7 @@ The table is `providers.txt`; who reads it passes its text. The statistics by pr
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 OTHER = "other"
 """What a provider is called that is not in the table."""
@@ -20,14 +21,17 @@ _KINDS = ("domain", "server")
 class Providers:
     """A table of mailbox providers. Names of domains are compared in lower case, as A-labels."""
 
-    def __init__(self, table: str) -> None:
-        """``table``: the text of `providers.txt`. Raises ValueError with the number of the line."""
+    def __init__(self, table: str, domains: Mapping[str, Iterable[str]] | None = None) -> None:
+        """``table``: the text of `providers.txt`. ``domains``: recipient domains by provider, which
+        win over the table. Raises ValueError with the number of the line."""
         self._domains: dict[str, str] = {}
         self._in_all_countries: dict[str, str] = {}
         self._servers: dict[str, str] = {}
         for number, line in enumerate(table.splitlines(), 1):
             if line and not line.startswith("#"):
                 self._add(number, line.split())
+        for provider, names in (domains or {}).items():
+            self._domains.update(dict.fromkeys(map(str.lower, names), provider))
 
     def _add(self, number: int, words: list[str]) -> None:
         if len(words) != 3 or words[1] not in _KINDS:

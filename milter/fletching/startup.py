@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import datetime, tzinfo
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from fletching.config.faults import UnusableError, named_by
@@ -18,6 +19,7 @@ from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
 from fletching.policy.setup import Setup, Stamp
+from fletching.providers import Providers
 from fletching.tokens import Keyring
 
 
@@ -28,8 +30,18 @@ def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
         with named_by("dkim", "keys", number, "file", fault=KeyFileError):
             dkim_keys += read_dkim_keys([entry])
     return Setup(
-        config=config, link_keys=link_keys(config), dkim_keys=tuple(dkim_keys), paused=paused
+        config=config,
+        link_keys=link_keys(config),
+        dkim_keys=tuple(dkim_keys),
+        paused=paused,
+        providers=providers(config),
     )
+
+
+def providers(config: Config) -> Providers:
+    """The built-in table of mailbox providers, with those of the configuration."""
+    table = files("fletching").joinpath("providers.txt").read_text("ascii")
+    return Providers(table, config.providers)
 
 
 def link_keys(config: Config, without: str = "") -> Keyring:

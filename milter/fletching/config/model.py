@@ -14,8 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
+from fletching.config.classes import MailClass, Reaction, Suppress, TrackerFormat, UnsubscribeTag
 from fletching.config.fields import (
     Address,
     ClassName,
@@ -25,11 +26,10 @@ from fletching.config.fields import (
     Empty,
     File,
     Frozen,
+    HeaderName,
     Host,
     HostPattern,
-    IpAddress,
     Label,
-    ListId,
     Login,
     Messages,
     MilterSocket,
@@ -43,7 +43,6 @@ from fletching.config.fields import (
     Switch,
     TimeZone,
     UrlDomain,
-    Weight,
     Workers,
 )
 from fletching.config.sections import (
@@ -61,8 +60,9 @@ from fletching.config.sections import (
     Trusted,
     User,
     Web,
-    lack,
 )
+from fletching.config.steering import HeaderAlias
+from fletching.config.virtual_mtas import VirtualMta
 
 __all__ = [
     "Archive",
@@ -82,18 +82,6 @@ __all__ = [
     "Web",
 ]
 
-Reaction = Literal["ignore", "reject"]
-TrackerFormat = Literal["a", "b", "c"]
-UnsubscribeTag = Literal["confirm", "immediate"]
-
-
-def _off(value: object) -> object:
-    """YAML reads an unquoted `off` as false."""
-    return "off" if value is False else value
-
-
-Suppress = Annotated[Literal["off", "report", "refuse"], BeforeValidator(_off)]
-
 # Options that are validated but have no effect in this version.
 LATER = ("seed_lists",)
 LATER_OF_A_CLASS = ("seed", "archive")
@@ -101,104 +89,6 @@ LATER_OF_A_CLASS = ("seed", "archive")
 
 def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
-
-
-class MailClass(Options):
-    """Settings for the mail of one class.
-
-    An option that is not set here uses the global option of the same name, if there is one.
-    """
-
-    list_id: ListId | None = None
-    """The ListID of mail without X-GreenArrow-ListID."""
-    virtual_mta: MtaName | None = None
-    """The VirtualMTA of mail without X-GreenArrow-MtaID; default: Postfix chooses the transport."""
-    track: Annotated[Track, Empty] = Field(default_factory=Track)
-    """Which tracking is added."""
-    list_unsubscribe: Switch = True
-    """Add List-Unsubscribe to mail without it."""
-    multiple_recipients: Literal["shared", "reject"] = "shared"
-    """What to do with a message to several recipients: send it with tokens that identify no
-    recipient, or refuse it."""
-    privacy: Literal["full", "aggregate"] = "full"
-    """With `aggregate`, neither recipient nor Click-Tracking-ID is recorded."""
-    seed: Seed | None = None
-    """Send copies of each campaign to a seed list."""
-    archive: Archive | None = None
-    """Keep a share of the mail as it was sent."""
-    bounce_mailbox: Address | None = None
-    """The bounce mailbox, which becomes the return path; overrides the global one."""
-    bounces: BounceThresholds | None = None
-    """When an address of this class is bad; overrides the global thresholds."""
-    unsubscribe_mailbox: Address | None = None
-    """The mailbox of mailto: unsubscribes; overrides the global one."""
-    url_domain: UrlDomain | None = None
-    """The scheme and host of tracking links; overrides the global one."""
-    tracker_format: TrackerFormat | None = None
-    """The format of tracking URLs; overrides the global one."""
-    on_invalid_header: Reaction | None = None
-    """What to do with an invalid control header; overrides the global setting."""
-    verp: Switch | None = None
-    """Whether the return path gets a VERP tag; overrides the global setting."""
-    one_click: Switch | None = None
-    """Whether one-click unsubscribe is offered; overrides the global setting."""
-    unsubscribe_tag: UnsubscribeTag | None = None
-    """What an unsubscribe link does; overrides the global setting."""
-    suppress: Suppress | None = None
-    """What to do with mail to a suppressed address; overrides the global setting."""
-    untracked_hosts: tuple[HostPattern, ...] | None = None
-    """Hosts whose links are not tracked; overrides the global list."""
-    preserve_visible_urls: Switch | None = None
-    """Whether links with a visible URL stay unchanged; overrides the global setting."""
-
-    _name: str = PrivateAttr("")
-
-    @cached_property
-    def name(self) -> str:
-        """The name as configured, which is the first part of a SendID."""
-        return self._name
-
-
-class VirtualMta(Options):
-    """A Postfix transport, or a pool of VirtualMTAs that share the mail.
-
-    Exactly one of `transport` and `pool` must be set.
-    """
-
-    transport: Service | None = None
-    """The Postfix transport: the name of a service in master.cf."""
-    address: IpAddress | None = None
-    """The source address of the transport (`fletching postfix` writes it)."""
-    helo: Host | None = None
-    """The EHLO name of the transport (`fletching postfix` writes it)."""
-    fallback: MtaName | None = None
-    """The VirtualMTA that gets the mail while this one is paused; it must not be a pool."""
-    pool: Annotated[Mapping[MtaName, Weight], Frozen] | None = None
-    """Instead of a transport: the VirtualMTAs that share the mail, each with its weight."""
-    sticky: Literal["message", "campaign", "recipient_domain"] = "message"
-    """What determines the pool member: each message separately, the SendID, or the recipient's
-    domain."""
-
-    _name: str = PrivateAttr("")
-
-    @cached_property
-    def name(self) -> str:
-        """The name as configured."""
-        return self._name
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> VirtualMta:
-        if self.transport is None and self.pool is None:
-            raise lack("has neither transport nor pool: must have exactly one of them")
-        if self.transport is not None and self.pool is not None:
-            raise ValueError("has both transport and pool: must have exactly one of them")
-        if self.pool is not None and not self.pool:
-            raise lack("empty pool: must name at least one VirtualMTA")
-        wrong = {"sticky"} if self.pool is None else {"address", "helo", "fallback"}
-        if wrong := wrong & self.model_fields_set:
-            kind = "a single VirtualMTA" if self.pool is None else "a pool"
-            raise ValueError(f"{kind} must not have {' or '.join(sorted(wrong))}")
-        return self
 
 
 class Config(Options):
@@ -298,6 +188,15 @@ class Config(Options):
         Mapping[Label, Annotated[tuple[Address, ...], Several]], Empty, Frozen
     ] = Field(default_factory=_none)
     """Lists of addresses that receive seed copies."""
+    header_aliases: Annotated[Mapping[HeaderName, HeaderAlias], Empty, Frozen] = Field(
+        default_factory=_none
+    )
+    """Headers of other systems that set a control, as the control header would, which wins over
+    them. Of two that set the same control, the first one here wins."""
+    providers: Annotated[Mapping[Label, Annotated[tuple[Host, ...], Several]], Empty, Frozen] = (
+        Field(default_factory=_none)
+    )
+    """Mailbox providers with their recipient domains, which extend the built-in table."""
     dkim: Annotated[Dkim, Empty] = Field(default_factory=Dkim)
     """DKIM signatures."""
     web: Web | None = None

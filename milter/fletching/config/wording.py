@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fletching.config.nodes import Place
 
-_LATER = ("header_aliases", "rules")
+_LATER = ("rules",)
 
 
 def sentence(error: ErrorDetails, place: Place) -> str:

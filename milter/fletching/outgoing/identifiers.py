@@ -16,7 +16,7 @@ from fletching.mail.message import Header
 from fletching.numbering import Numbered
 from fletching.outgoing.text_parts import TextPartCache
 from fletching.outgoing.tracking_urls import CampaignUrls, MessageUrls, url
-from fletching.policy.control import LONGEST_URI
+from fletching.policy.grammar import LONGEST_URI
 from fletching.policy.plan import Plan
 from fletching.policy.return_path import sender_suffix
 from fletching.policy.setup import Stamp

@@ -14,6 +14,7 @@ from fletching.config.model import MailClass
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message, addresses
 from fletching.policy import (
+    aliases,
     configured,
     control,
     lists,
@@ -87,18 +88,27 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
     """The Plan of a mail whose control headers count."""
     config = mail.config
     decisions.ignore(*mail.control.invalid)
-    # Aliases, dialects and rules will be further entries; their kind gives their rank.
-    sources = [mail.control.offers, *configured.of_login(config, mail.envelope.login)]
+    # Dialects and rules are further entries; their kind gives their rank.
+    foreign = [aliases.read(mail.message, config.header_aliases)]
+    for asked in foreign:
+        decisions.ignore(*asked.invalid)
+        decisions.warn(*asked.warnings)
+    sources = [
+        mail.control.offers,
+        *(asked.offers for asked in foreign),
+        *configured.of_login(config, mail.envelope.login),
+    ]
+    remove = mail.control.remove.union(*(asked.remove for asked in foreign))
     mail_class = _mail_class(mail, sources, decisions)
     if mail_class is not None:
-        return _classified(mail, mail_class, sources, decisions)
+        return _classified(mail, mail_class, sources, remove, decisions)
     ranked = RankedOffers(sources)
     signatures = signers.decide(mail, ranked, decisions, None)
     if mail.control.count:
         decisions.warn("no Mail Class; control headers removed and ignored")
     return Plan(
         trusted=True,
-        remove=mail.control.remove,
+        remove=remove,
         signatures=signatures,
         decisions=tuple(decisions.made),
         warnings=decisions.all_warnings(),
@@ -107,9 +117,13 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
 
 
 def _classified(
-    mail: Submission, mail_class: MailClass, sources: list[Offers], decisions: Decisions
+    mail: Submission,
+    mail_class: MailClass,
+    sources: list[Offers],
+    remove: frozenset[int],
+    decisions: Decisions,
 ) -> Plan:
-    """The Plan of a mail that has a Mail Class."""
+    """The Plan of a mail that has a Mail Class. ``remove``: positions of fields."""
     config = mail.config
     ranked = RankedOffers((*sources, *mail.setup.class_offers[mail_class.name]))
     instance_id = decisions.choose(ranked, offers.INSTANCE_ID) or _today(mail, decisions)
@@ -130,7 +144,7 @@ def _classified(
     invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
         trusted=True,
-        remove=mail.control.remove | replaced,
+        remove=remove | replaced,
         mail_class=mail_class,
         instance_id=instance_id,
         listid=listid,

@@ -67,8 +67,8 @@ class Decisions:
     def record(self, setting: str, value: object, source: str) -> None:
         self.made.append(Decision(setting, value, source))
 
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+    def warn(self, *texts: str) -> None:
+        self.warnings += texts
 
     def ignore(self, *invalid: InvalidValue) -> None:
         """Values that break a rule."""

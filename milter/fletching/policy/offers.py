@@ -113,6 +113,20 @@ class InvalidValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What one kind of source asks for in one mail: its valid and its invalid values.
+
+    ``remove``: positions of the fields that are to be removed. ``warnings``: what it asks for that
+    Fletching does not have.
+    """
+
+    offers: Offers
+    invalid: tuple[InvalidValue, ...] = ()
+    remove: frozenset[int] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DkimRequest:
     """One signature that is asked for: an object of X-GreenArrow-DKIM. None: not given."""
 

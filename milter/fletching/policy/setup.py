@@ -14,12 +14,14 @@ from fletching.config.model import Config
 from fletching.mail.dkim import SigningKey
 from fletching.policy import configured
 from fletching.policy.offers import Offers
+from fletching.providers import Providers
 from fletching.tokens import Keyring
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What was opened before the first mail. ``paused``: names of VirtualMTAs in lower case.
+    ``providers``: the mailbox providers by recipient domain.
 
     Two fields follow from the configuration, so that no mail has to work them out:
     ``class_offers``, what the options of each Mail Class and the global ones offer, and
@@ -30,6 +32,7 @@ class Setup:
     link_keys: Keyring
     dkim_keys: tuple[SigningKey, ...]
     paused: frozenset[str]
+    providers: Providers = field(default_factory=lambda: Providers(""), repr=False, compare=False)
     class_offers: Mapping[str, tuple[Offers, ...]] = field(init=False, repr=False, compare=False)
     default_class: Offers = field(init=False, repr=False, compare=False)
 
@@ -44,7 +47,7 @@ class Setup:
 
     def __reduce__(self) -> tuple[type[Setup], tuple[object, ...]]:
         """Another process works out the offers anew: their settings are compared by identity."""
-        return Setup, (self.config, self.link_keys, self.dkim_keys, self.paused)
+        return Setup, (self.config, self.link_keys, self.dkim_keys, self.paused, self.providers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ def needs_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) 
         or config.default_mail_class is not None
         or config.user_name(envelope.login) is not None
         or any(header.key.startswith(PREFIX) for header in headers)
+        or any(alias.control == "mail_class" for alias in config.header_aliases.values())
     )
 
 
