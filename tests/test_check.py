@@ -218,7 +218,12 @@ def test_domain_without_default_key(folder: Path, keys: list[str], domains: list
 @pytest.mark.parametrize(
     ("text", "place", "saying"),
     [
-        ("seed_lists: {main: [a@example.net]}", "seed_lists", "not implemented in this version"),
+        (
+            "link_keys: keys\nseed_lists: {main: []}\nmail_classes: {news: {list_unsubscribe: false,"
+            " seed: {list: main, end: 9}}}",
+            "mail_classes.news.seed.list",
+            "the seed list is empty",
+        ),
         ("dkim: {keys: []}", "dkim.keys", "mail is not signed"),
         (
             "virtual_mtas: {a: {transport: t, address: 192.0.2.1}, b: {transport: t}}",

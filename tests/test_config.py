@@ -112,7 +112,6 @@ def test_example_configuration_loads() -> None:
 
 def test_options_without_effect_are_named() -> None:
     assert read(EXAMPLE).not_yet == (
-        "seed_lists",
         "mail_classes.newsletter.seed",
         "mail_classes.newsletter.archive",
     )

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from fletching.config.fields import Address, Empty, HostPattern, ListId, MtaName, Switch, UrlDomain
-from fletching.config.sections import Archive, BounceThresholds, Options, Seed, Track
+from fletching.config.sections import Archive, BounceThresholds, Options, Track
+from fletching.config.seeding import Seed
 
 Reaction = Literal["ignore", "reject"]
 TrackerFormat = Literal["a", "b", "c"]

@@ -84,6 +84,10 @@ def doubts(config: Config) -> Iterator[Conflict]:
     if config.mail_classes and config.link_keys is None:
         rule = "not set: mail gets no X-Mailer-Info and no VERP tag, so bounces and"
         yield Conflict(("link_keys",), f"{rule} complaints are not attributed")
+    for name, mail_class in config.mail_classes.items():
+        if mail_class.seed is not None and not config.seed_lists[mail_class.seed.list]:
+            rule = "the seed list is empty, so no copies are sent"
+            yield Conflict(("mail_classes", name, "seed", "list"), rule)
     mailboxes = [config.bounce_mailbox, *(c.bounce_mailbox for c in config.mail_classes.values())]
     if config.postfix is not None and config.postfix.log is not None and not any(mailboxes):
         rule = (
@@ -145,11 +149,25 @@ def _fallback_loops(config: Config) -> Iterator[Conflict]:
 
 
 def _seed_lists(config: Config) -> Iterator[Conflict]:
+    for name, seeds in config.seed_lists.items():
+        seen: set[str] = set()
+        for number, seed in enumerate(seeds):
+            if seed.address.lower() in seen:
+                rule = "duplicate address: it is in this list already"
+                yield Conflict(("seed_lists", name, number), rule)
+            seen.add(seed.address.lower())
     for name, mail_class in config.mail_classes.items():
-        seed = mail_class.seed
-        if seed is not None and seed.list not in config.seed_lists:
-            path = ("mail_classes", name, "seed", "list")
-            yield _unknown(path, seed.list, "seed list", "seed_lists", config.seed_lists)
+        seed_of_class = mail_class.seed
+        if seed_of_class is None:
+            continue
+        path = ("mail_classes", name, "seed")
+        if seed_of_class.list not in config.seed_lists:
+            kind = "seed list"
+            listed = (*path, "list")
+            yield _unknown(listed, seed_of_class.list, kind, "seed_lists", config.seed_lists)
+        if config.link_keys is None:
+            rule = "requires link_keys (a global option): they authenticate and encrypt the copies"
+            yield Conflict(path, rule, (("link_keys",),))
 
 
 def _dkim_keys(config: Config) -> Iterator[Conflict]:

@@ -175,6 +175,10 @@ ServerSocket = Annotated[
     str, AfterValidator(values.server_socket), OptionType("`unix:/PATH` or `HOST:PORT`")
 ]
 SmtpServer = Annotated[str, AfterValidator(values.smtp_server), OptionType("`HOST:PORT`")]
+ImapServer = Annotated[
+    str, AfterValidator(values.imap_server), OptionType("`imaps://HOST` or `imap://HOST`, port")
+]
+Text = Annotated[str, AfterValidator(values.line), OptionType("text")]
 RedisUrl = Annotated[str, AfterValidator(redis_url), OptionType("`embedded`, or a Redis URL")]
 WebUrl = Annotated[str, AfterValidator(http_values.web_url), OptionType("http or https URL")]
 ProxyUrl = Annotated[str, AfterValidator(http_values.proxy_url), OptionType("`http://HOST:PORT`")]

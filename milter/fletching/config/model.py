@@ -55,12 +55,12 @@ from fletching.config.sections import (
     Lmtp,
     Options,
     Postfix,
-    Seed,
     Track,
     Trusted,
     User,
     Web,
 )
+from fletching.config.seeding import Seed, SeedEntry, Seeds
 from fletching.config.steering import HeaderAlias
 from fletching.config.virtual_mtas import VirtualMta
 
@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 # Options that are validated but have no effect in this version.
-LATER = ("seed_lists",)
+LATER: tuple[str, ...] = ()
 LATER_OF_A_CLASS = ("seed", "archive")
 
 
@@ -185,9 +185,11 @@ class Config(Options):
     )
     """The VirtualMTAs."""
     seed_lists: Annotated[
-        Mapping[Label, Annotated[tuple[Address, ...], Several]], Empty, Frozen
+        Mapping[Label, Annotated[tuple[SeedEntry, ...], Several]], Empty, Frozen
     ] = Field(default_factory=_none)
-    """Lists of addresses that receive seed copies."""
+    """Lists of mailboxes that receive seed copies; each entry is an address, or has options."""
+    seeds: Annotated[Seeds, Empty] = Field(default_factory=Seeds)
+    """How seed copies are sent."""
     header_aliases: Annotated[Mapping[HeaderName, HeaderAlias], Empty, Frozen] = Field(
         default_factory=_none
     )

@@ -57,7 +57,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "VirtualMTAs": ("virtual_mtas", "routed_mailers", "route_by", "providers"),
     "DKIM": ("dkim",),
     "Tracking service and events": ("web", "events"),
-    "Not implemented yet": LATER,
+    "Seeds": ("seed_lists", "seeds"),
 }
 
 EXAMPLE = """\

@@ -129,23 +129,6 @@ class Track(Options):
     """With `clicks`, rewrite links in plain text too."""
 
 
-class Seed(Options):
-    """Seed copies of a class's campaigns."""
-
-    list: Label
-    """The seed list that receives copies."""
-    start: Count = 1
-    """The message number at which the first seed is due."""
-    end: Count
-    """The message number at which the last seed is due."""
-
-    @model_validator(mode="after")
-    def _forward(self) -> Seed:
-        if self.end < self.start:
-            raise ValueError("end must not be less than start")
-        return self
-
-
 class Archive(Options):
     """Copies of sent mail of a class."""
 

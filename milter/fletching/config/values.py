@@ -290,6 +290,25 @@ def smtp_server(value: str) -> str:
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:25") from None
 
 
+def imap_server(value: str) -> str:
+    """An IMAP server. Without TLS (`imap://`), a password must not leave this host."""
+    scheme, separator, place = value.rstrip("/").partition("://")
+    rule = "must be imaps://HOST or imap://HOST, with an optional port"
+    if not separator or scheme not in ("imaps", "imap"):
+        raise ValueError(rule)
+    try:
+        return f"{scheme}://{authority(place)}"
+    except ValueError:
+        raise ValueError(rule) from None
+
+
+def line(value: str) -> str:
+    """A text on one line."""
+    if not 1 <= len(value) <= 255 or not value.isprintable():
+        raise ValueError("must be 1 to 255 printable characters")
+    return value
+
+
 def host_and_port(place: str) -> tuple[str, int] | None:
     """Host (IPv6 without brackets) and port of a `server_socket` or `smtp_server`; None for a Unix
     socket.
