@@ -219,8 +219,7 @@ def test_domain_without_default_key(folder: Path, keys: list[str], domains: list
     ("text", "place", "saying"),
     [
         (
-            "link_keys: keys\nseed_lists: {main: []}\nmail_classes: {news: {list_unsubscribe: false,"
-            " seed: {list: main, end: 9}}}",
+            "link_keys: k\nseed_lists: {a: []}\nmail_classes: {news: {seed: {list: a, end: 9}}}",
             "mail_classes.news.seed.list",
             "the seed list is empty",
         ),
