@@ -40,7 +40,17 @@ def io(*folders: str) -> Rule:
 
 FORMS = ("tokens", "events", "numbering", "domains", "encoding", "traces")
 DECIDING = ("config", "mail", "policy", "outgoing", *FORMS)
-DAEMON = ("startup", "paused", "daemons/process", "store", "log", "metrics", "keys", *DECIDING)
+DAEMON = (
+    "startup",
+    "paused",
+    "archive",
+    "daemons/process",
+    "store",
+    "log",
+    "metrics",
+    "keys",
+    *DECIDING,
+)
 
 EDGE = (
     *("daemons/courier", "daemons/dashboard", "daemons/intake", "daemons/lmtp", "daemons/logtail"),
@@ -60,6 +70,7 @@ RULES = {
     "log": io(),
     "metrics": io(),
     "paused": io("log"),
+    "archive": io("encoding"),
     "config": io("domains"),
     "mail": pure("domains"),
     "links": pure(),
@@ -81,6 +92,7 @@ RULES = {
         "keys",
         "links",
         "paused",
+        "archive",
         "postfix",
         "startup",
         "store",

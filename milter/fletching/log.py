@@ -239,6 +239,11 @@ def state_write_failed(what: str, error: BaseException) -> None:
     _write(WARNING, "state_write_failed", [("what", what), ("error", _text(error))])
 
 
+def not_archived(count: int, why: str) -> None:
+    """Messages that are sent, but could not be written to the archive."""
+    _write(WARNING, "not_archived", [("count", count), ("reason", why)])
+
+
 def events_lost(count: int) -> None:
     """Events were lost because Redis is unavailable and the disk or the journal is full."""
     _write(ERROR, "events_lost", [("count", count)])

@@ -86,6 +86,15 @@ class Metrics:
             registry=registry,
         )
 
+        self._archived = Counter(
+            "fletching_archived", "Messages written to the archive.", registry=registry
+        )
+        self._not_archived = Counter(
+            "fletching_not_archived",
+            "Messages that could not be written to the archive.",
+            registry=registry,
+        )
+
     def mail(self, mail_class: str, verdict: str, seconds: float) -> None:
         """A message was answered, after this time at its end."""
         self._mails.labels(mail_class, verdict).inc()
@@ -99,6 +108,11 @@ class Metrics:
     def untracked(self) -> None:
         """A message was sent without tracking."""
         self._untracked.inc()
+
+    def archive(self, written: int, lost: int) -> None:
+        """Messages were written to the archive, or could not be."""
+        self._archived.inc(written)
+        self._not_archived.inc(lost)
 
 
 class Deliveries:

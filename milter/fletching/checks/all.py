@@ -11,6 +11,7 @@ from dns.resolver import Resolver
 
 from fletching.checks.addresses import PARAMETERS as OF_ADDRESSES
 from fletching.checks.addresses import check_addresses
+from fletching.checks.archive import check_archives
 from fletching.checks.dns import check_dns
 from fletching.checks.finding import Finding, Level, error, ok, warning
 from fletching.checks.lmtp import PARAMETERS as OF_LMTP
@@ -63,7 +64,7 @@ def check(
         else:
             keys.append(key)
             findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", "can sign"))
-    findings += [*_redis(config), _state_dir(config)]
+    findings += [*_redis(config), _state_dir(config), *check_archives(config)]
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from fletching.cli import (
+    archive,
     bounce,
     check,
     daemons,
@@ -113,5 +114,6 @@ for command in (
     events.events,
     suppression.suppression,
     trace.trace,
+    archive.archive,
 ):
     main.add_command(command)

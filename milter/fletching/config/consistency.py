@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from fletching.config import values
@@ -45,6 +46,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _postfix_log(config)
     yield from _lmtp(config)
     yield from _links(config)
+    yield from _archives(config)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -262,6 +264,21 @@ def _links(config: Config) -> Iterator[Conflict]:
             on = "" if tracked or mail_class.model_fields_set & {"list_unsubscribe"} else _DEFAULT
             rule = f"{on}requires link_keys (a global option): links carry signed tokens"
             yield Conflict(path, rule, (("link_keys",), path))
+
+
+def _archives(config: Config) -> Iterator[Conflict]:
+    first: dict[Path, MailClass] = {}
+    for name, mail_class in config.mail_classes.items():
+        archive, section = mail_class.archive, ("mail_classes", name, "archive")
+        if archive is None:
+            continue
+        if mail_class.privacy == "aggregate":
+            rule = "not allowed with privacy: aggregate: a copy shows the recipient"
+            yield Conflict(section, rule)
+        other = first.setdefault(archive.directory, mail_class)
+        if other.archive is not None and other.archive.keep != archive.keep:
+            rule = f"must be the same as in class {other.name}, which has the same directory"
+            yield Conflict((*section, "keep"), rule)
 
 
 _DEFAULT = "list_unsubscribe is on by default and "

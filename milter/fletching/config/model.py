@@ -84,7 +84,7 @@ __all__ = [
 
 # Options that are validated but have no effect in this version.
 LATER: tuple[str, ...] = ()
-LATER_OF_A_CLASS = ("seed", "archive")
+LATER_OF_A_CLASS = ("seed",)
 
 
 def _none() -> Mapping[str, Any]:

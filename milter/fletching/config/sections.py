@@ -136,6 +136,8 @@ class Archive(Options):
     """The share of the class's messages that are archived."""
     directory: InnerPath
     """The directory of the .eml files; relative to `state_dir`."""
+    keep: Duration = 30 * 86400
+    """How long a file is kept."""
 
 
 class DkimKey(Options):

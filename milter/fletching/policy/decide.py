@@ -15,6 +15,7 @@ from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message, addresses
 from fletching.policy import (
     aliases,
+    archive,
     configured,
     control,
     lists,
@@ -165,6 +166,8 @@ def _classified(
         untracked_without_store=config.on_store_failure == "untracked",
         window=config.campaign_window,
         bounce_memory=config.bounce_memory,
+        archive=archive.decide(decisions, mail_class),
+        hides_recipient=privacy.hides_recipient(ranked, decisions),
         delimiter=config.recipient_delimiter,
         by_sender=config.route_by == "sender",
         decisions=tuple(decisions.made),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fletching.config.model import MailClass
+from fletching.config.model import Archive, MailClass
 from fletching.mail.dkim import Signature
 from fletching.policy.verdict import Refusal
 
@@ -84,7 +84,8 @@ class Plan:
     routing. With ``by_sender``, the return path tells Postfix the transport, not a header field.
     ``suppress``: `report` or `refuse` if the store is to look up ``recipients`` in the suppression
     list of ``listid``, `off` if not. ``recipients``: their addresses, or what stands for a single
-    one. ``removed``: addresses of the envelope that do not get the mail.
+    one. ``removed``: addresses of the envelope that do not get the mail. ``archive``: where a copy
+    is kept. ``hides_recipient``: the recipient's address is obscured.
     """
 
     trusted: bool
@@ -110,6 +111,8 @@ class Plan:
     untracked_without_store: bool = False
     window: int = 0
     bounce_memory: int = 0
+    archive: Archive | None = None
+    hides_recipient: bool = False
     delimiter: str = "+"
     by_sender: bool = False
     decisions: tuple[Decision, ...] = ()

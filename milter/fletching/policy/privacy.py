@@ -66,6 +66,12 @@ def logged(
     return tuple(recipient.address for recipient in mail.envelope.recipients)
 
 
+def hides_recipient(ranked: RankedOffers, decisions: Decisions) -> bool:
+    """Whether the mail asks that the recipient's address be written nowhere."""
+    is_obscured = ranked.best(offers.OBSCURED_EMAIL) is not None
+    return is_obscured or _invalid_obscured(decisions) is not None
+
+
 def click_tracking_id(ranked: RankedOffers, decisions: Decisions, mail_class: MailClass) -> str:
     """The Click-Tracking-ID to record, empty for none."""
     if mail_class.privacy == "aggregate" and ranked.best(offers.CLICK_TRACKING_ID) is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fletching.numbering import RECIPIENTS, Numbered, Question, campaign_id
+from fletching.policy import archive
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Stamp
 from fletching.policy.verdict import Refusal
@@ -59,6 +60,7 @@ def after_answer(plan: Plan, numbered: Numbered | None) -> Plan:
     """The Plan after the store answered; None: it did not."""
     if numbered is None:
         return _without_store(plan)
+    plan = archive.after_numbering(plan, numbered)
     if not numbered.suppressed or plan.suppress == "off":
         return plan
     if plan.suppress == "refuse":
@@ -90,6 +92,8 @@ def _without_store(plan: Plan) -> Plan:
     if not plan.untracked_without_store:
         return replace(plan, refusal=STORE_UNAVAILABLE)
     tracking = replace(plan.tracking, clicks=False, opens=False)
+    # Without a number, nothing chooses the messages to archive.
+    plan = replace(plan, archive=None)
     if plan.by_sender and plan.candidates:
         warnings = (*plan.warnings, _NOT_ROUTED)
         return replace(plan, tracking=tracking, candidates=(), warnings=warnings)

@@ -18,6 +18,7 @@ import Milter
 
 from fletching import log
 from fletching.daemons.milter.afterwards import Answered
+from fletching.daemons.milter.archiving import Copy
 from fletching.daemons.milter.mail import Mail
 from fletching.daemons.milter.worker import Worker
 from fletching.mail.envelope import Recipient
@@ -191,7 +192,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             self._worker.add_answered(Answered(queue_id, verdict, time.monotonic() - began))
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
-        self._worker.add_answered(_answered(queue_id, seconds, outcome, facts))
+        self._worker.add_answered(_answered(queue_id, seconds, outcome, facts), _copy(outcome))
         return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
 
     def _source(self, mail: Mail | None) -> Iterator[tuple[str, object]]:
@@ -272,6 +273,14 @@ def _answered(
         message_id=message_id.text if message_id else b"",
         recipients=outcome.plan.logged,
     )
+
+
+def _copy(outcome: Outcome) -> Copy | None:
+    """The copy of the mail for the archive, None for none."""
+    archive, facts = outcome.plan.archive, outcome.facts
+    if archive is None or facts is None or outcome.refusal is not None:
+        return None
+    return Copy(archive.directory, facts.campaign, facts.number, outcome.final)
 
 
 def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:

@@ -24,6 +24,7 @@ from fletching.daemons.milter.afterwards import (
     accepted,
     count_warnings,
 )
+from fletching.daemons.milter.archiving import ArchiveQueue, Copy
 from fletching.daemons.milter.mail import Mail, OpenMails
 from fletching.daemons.process.fork import (
     END_WORKER,
@@ -58,6 +59,9 @@ STOP_TIMEOUT = 8.0
 
 _REPLY_SENT = 0.2
 """Seconds for libmilter to send the last replies."""
+
+_ARCHIVE_TIMEOUT = 1.0
+"""Seconds for the archive at a stop."""
 
 _CHECK_EVERY = 0.2
 _QUIET = 0.5
@@ -97,6 +101,7 @@ class Worker:
             self._metrics = Metrics(self._state_dir, counter)
         except OSError as error:
             log.state_write_failed("metrics", error)
+        self._archive = ArchiveQueue(setup.config, self._count_archived)
 
     def setup(self) -> Setup:
         """The configuration in force, and the VirtualMTAs that are paused now."""
@@ -113,6 +118,7 @@ class Worker:
             if _of_store(new) != _of_store(old):
                 self._store = _Store.of(new, self._state_dir)
             self._setup = setup
+        self._archive.take(setup.config)
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
         """Decides what happens to a mail; nothing is sent yet."""
@@ -152,18 +158,26 @@ class Worker:
         finally:
             self._computing.acquire()
 
-    def add_answered(self, answered: Answered) -> None:
-        """Queues what to write about a mail. Postfix gets its reply as soon as this returns."""
+    def add_answered(self, answered: Answered, copy: Copy | None = None) -> None:
+        """Queues what to write about a mail, and its copy for the archive. Postfix gets its reply
+        as soon as this returns."""
         with self._changing:
             self.answered += 1
             enough = self.answered == self._most()
         if enough:
             self.when_done()
+        if copy is not None:
+            self._archive.add(copy)
         self._answered.add(answered)
 
     def finish(self) -> None:
         """Writes everything that is queued."""
         self._answered.finish()
+        self._archive.finish(_ARCHIVE_TIMEOUT)
+
+    def _count_archived(self, written: int, lost: int) -> None:
+        if self._metrics is not None:
+            self._metrics.archive(written, lost)
 
     def _write(self, batch: Sequence[Answered]) -> bool:
         """Writes log lines, counters, traces, and the warnings of campaigns.
