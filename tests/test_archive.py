@@ -12,7 +12,6 @@ from fletching import archive
 from fletching.checks.archive import check_archives
 from fletching.checks.finding import Level
 from fletching.config.model import Config
-from fletching.daemons.milter import archiving
 from fletching.daemons.milter.archiving import ArchiveQueue, Copy
 from fletching.numbering import Numbered, campaign_id
 from fletching.outgoing.flow import Outcome
@@ -214,7 +213,7 @@ def test_slow_disk_delays_nothing_and_takes_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     counts, gate = Counts(), threading.Event()
-    monkeypatch.setattr(archiving.archive, "write", lambda *_: gate.wait(30))
+    monkeypatch.setattr(archive, "write", lambda *_: gate.wait(30))
     queue = ArchiveQueue(site(tmp_path), counts, most_waiting=5000)
     for number in range(1, 11):
         queue.add(copy(number, 1000))
@@ -231,7 +230,7 @@ def test_full_disk_is_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     counts = Counts()
-    monkeypatch.setattr(archiving.archive, "write", no_room)
+    monkeypatch.setattr(archive, "write", no_room)
     queue = ArchiveQueue(site(tmp_path), counts)
     for number in range(1, 11):
         queue.add(copy(number))
