@@ -46,7 +46,8 @@ def test_list_of_commands() -> None:
         "token", "key new", "key list", "key retire", "dkim new", "dkim record",
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
-        "suppression find", "suppression import", "lmtp", "bounce feed", "bounce read", "trace", "archive",
+        "suppression find", "suppression import", "lmtp", "bounce feed", "bounce read", "trace",
+            "archive",
     }  # fmt: skip
 
 
