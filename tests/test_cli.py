@@ -44,6 +44,7 @@ def test_list_of_commands() -> None:
     assert {" ".join(words) for words in ALL} == {
         "milter", "web", "logtail", "courier", "run", "check", "preview", "explain", "postfix",
         "token", "key new", "key list", "key retire", "dkim new", "dkim record",
+        "dkim list", "dkim rotate", "dkim retire",
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
         "suppression find", "suppression import", "lmtp", "bounce feed", "bounce read", "trace",
@@ -106,7 +107,7 @@ def test_as_a_module(host: Host) -> None:
 
 VERBS = {
     "Add", "Check", "Create", "Decode", "Deliver", "Destroy", "Explain", "Find", "List", "Manage",
-    "Print", "Read", "Remove", "Resume", "Run", "Show", "Stop",
+    "Print", "Read", "Remove", "Replace", "Resume", "Run", "Show", "Stop",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from fletching.config.faults import UnusableError, named_by
 from fletching.config.model import Config
-from fletching.keys.dkim_keys import read_dkim_keys
+from fletching.keys.dkim_rotation import signing_keys
 from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
@@ -28,7 +28,7 @@ def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
     dkim_keys: list[SigningKey] = []
     for number, entry in enumerate(config.dkim.keys):
         with named_by("dkim", "keys", number, "file", fault=KeyFileError):
-            dkim_keys += read_dkim_keys([entry])
+            dkim_keys += signing_keys([entry])
     return Setup(
         config=config,
         link_keys=link_keys(config),

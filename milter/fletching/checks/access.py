@@ -20,6 +20,9 @@ from pathlib import Path
 from fletching.checks.finding import Finding, error, warning
 from fletching.config.model import Config
 from fletching.config.redis_url import parse
+from fletching.config.sections import DkimKey
+from fletching.keys.dkim_rotation import rotation, rotation_file
+from fletching.keys.secret_file import KeyFileError
 
 _UNIT, _USER = "fletching.service", "fletching"
 
@@ -124,7 +127,8 @@ def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
     for file in parse(config.redis).files:
         yield _Needed("redis", Path(file))
     for key in config.dkim.keys:
-        yield _Needed(f"dkim.keys {key.selector} of {key.domain}", key.file)
+        for path in _files_of(key):
+            yield _Needed(f"dkim.keys {key.selector} of {key.domain}", path)
     if config.web is not None:
         for option in ("admin_password_file", "templates", "app_links"):
             path = getattr(config.web, option)
@@ -138,6 +142,16 @@ def _needed(config: Config, config_path: Path) -> Iterator[_Needed]:
                 yield _Needed(f"{place}.{option}", path)
         if destination.file is not None:
             yield _Needed(f"{place}.file", destination.file.parent, writes=True)
+
+
+def _files_of(entry: DkimKey) -> list[Path]:
+    """The files of a key and of those that replaced it. What is wrong in them is said elsewhere."""
+    try:
+        files = [row.file for row in rotation(entry) if row.is_live]
+    except KeyFileError:
+        files = [entry.file]
+    list_of_keys = rotation_file(entry)
+    return [*files, list_of_keys] if list_of_keys.exists() else files
 
 
 def _reads(path: Path) -> str | None:

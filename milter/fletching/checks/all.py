@@ -26,7 +26,7 @@ from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
 from fletching.config.consistency import doubts
 from fletching.config.model import Config, VirtualMta
-from fletching.keys.dkim_keys import read_dkim_keys
+from fletching.keys.dkim_rotation import State, live_keys
 from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
@@ -40,6 +40,13 @@ _TRIAL = 64 * 1024
 _ROOM = 64 * 2**20
 """Bytes: about 200,000 events, some minutes of a large campaign without Redis."""
 _FILES = 100
+
+_USES: dict[State, str] = {
+    "signing": "can sign",
+    "waiting": "waits for its DNS record and `fletching dkim rotate`",
+    "kept": "is replaced, and can be retired with `fletching dkim retire`",
+}
+"""What a DKIM key is there for."""
 
 
 def check(
@@ -57,13 +64,14 @@ def check(
     """
     findings = [*_options(config), *check_options(config), *check_listen(config)]
     findings += _link_keys(config)
-    keys = []
-    for key in _dkim_keys(config):
-        if isinstance(key, Finding):
-            findings.append(key)
+    keys: list[tuple[SigningKey, State]] = []
+    for found in _dkim_keys(config):
+        if isinstance(found, Finding):
+            findings.append(found)
         else:
-            keys.append(key)
-            findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", "can sign"))
+            keys.append(found)
+            key, state = found
+            findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", _USES[state]))
     findings += [*_redis(config), _state_dir(config), *check_archives(config)]
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
@@ -133,10 +141,10 @@ def _link_keys(config: Config) -> Iterator[Finding]:
         )
 
 
-def _dkim_keys(config: Config) -> Iterator[SigningKey | Finding]:
+def _dkim_keys(config: Config) -> Iterator[tuple[SigningKey, State] | Finding]:
     for entry in config.dkim.keys:
         try:
-            yield from read_dkim_keys([entry])
+            yield from [(key, row.state) for row, key in live_keys(entry)]
         except KeyFileError as wrong:
             yield error(f"dkim.keys {entry.selector} of {entry.domain}", str(wrong))
 

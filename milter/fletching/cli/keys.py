@@ -1,4 +1,4 @@
-"""Keys, DKIM records and tokens: `fletching key`, `dkim` and `token`."""
+"""Link keys and tokens: `fletching key` and `token`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -98,90 +98,6 @@ def key_retire(config_path: Path, key_id: int) -> None:
     except KeyFileError as error:
         fail(error)
     say(f"{path}: key {key_id} is retired")
-
-
-@click.group()
-def dkim() -> None:
-    """Create DKIM keys and print their DNS records.
-
-    \b
-    Example:
-      fletching dkim record
-    """
-
-
-@dkim.command("new")
-@click.argument("domain", required=False)
-@click.argument("selector", required=False)
-@click.option(
-    "--algorithm",
-    type=click.Choice(["rsa", "ed25519"]),
-    default="rsa",
-    show_default=True,
-    help="Set the signature algorithm.",
-)
-@click.option(
-    "--bits", type=int, default=2048, show_default=True, help="Set the length of RSA keys."
-)
-@configured
-def dkim_new(
-    config_path: Path, domain: str | None, selector: str | None, algorithm: Any, bits: int
-) -> None:
-    """Create the configured key files that do not exist yet.
-
-    With DOMAIN, or DOMAIN and SELECTOR, only those. Prints the DNS record of each new key as a line
-    of a zone file.
-
-    \b
-    Example:
-      fletching dkim new example.com s2 --algorithm ed25519
-    """
-    from fletching.keys.dkim_keys import dkim_zone_line, new_dkim_key, read_dkim_keys
-    from fletching.keys.secret_file import KeyFileError
-
-    entries = dkim_entries_or_fail(config_path, domain, selector)
-    missing = [entry for entry in entries if not Path(entry.file).exists()]
-    try:
-        for entry in missing:
-            new_dkim_key(entry.file, algorithm, bits)
-        for made in read_dkim_keys(missing):
-            say(dkim_zone_line(made))
-    except KeyFileError as error:
-        fail(error)
-    if not missing:
-        say("all key files already exist", err=True)
-
-
-@dkim.command("record")
-@click.argument("domain", required=False)
-@click.argument("selector", required=False)
-@configured
-def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> None:
-    """Print the DNS records of the keys as lines of a zone file.
-
-    \b
-    Example:
-      fletching dkim record >> example.com.zone
-    """
-    from fletching.keys.dkim_keys import dkim_zone_line, read_dkim_keys
-    from fletching.keys.secret_file import KeyFileError
-
-    try:
-        for found in read_dkim_keys(dkim_entries_or_fail(config_path, domain, selector)):
-            say(dkim_zone_line(found))
-    except KeyFileError as error:
-        fail(error)
-
-
-def dkim_entries_or_fail(path: Path, domain: str | None, selector: str | None) -> list[Any]:
-    entries = [
-        entry
-        for entry in load_or_fail(path).dkim.keys
-        if domain in (None, entry.domain) and selector in (None, entry.selector)
-    ]
-    if not entries:
-        fail(f"{path}: dkim.keys: no such key; first add it with its domain, selector and file")
-    return entries
 
 
 @click.command()

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 from fletching.keys.secret_file import KeyFileError, KeyPath, create, read
 from fletching.mail.dkim import LEAST_RSA_BITS, SigningKey, ascii_domain
 
+Algorithm = Literal["rsa", "ed25519"]
+
 MOST_RSA_BITS = 4096
 """Verifiers need not be able to check longer ones (RFC 8301 section 3.2)."""
 
@@ -41,16 +43,22 @@ class DkimKeyEntry(Protocol):
 
 
 def read_dkim_keys(entries: Iterable[DkimKeyEntry]) -> tuple[SigningKey, ...]:
-    """The private keys of the configuration's `dkim.keys`, in its order."""
-    return tuple(_signing_key(entry) for entry in entries)
+    """The private keys that the configuration's `dkim.keys` names, in its order.
+
+    Keys that have replaced them are in `dkim_rotation.py`.
+    """
+    return tuple(
+        read_dkim_key(entry.domain, entry.selector, entry.file, entry.default) for entry in entries
+    )
 
 
 def new_dkim_key(
-    path: KeyPath, algorithm: Literal["rsa", "ed25519"], bits: int = 2048
+    path: KeyPath, algorithm: Algorithm, bits: int = 2048, like: KeyPath | None = None
 ) -> RSAPrivateKey | Ed25519PrivateKey:
     """Creates a private key as a PEM file (PKCS#8). ``bits``: of an RSA key.
 
-    Raises KeyFileError, also if the file exists.
+    ``like``: a file with the owner and mode of the new one. Raises KeyFileError, also if the file
+    exists.
     """
     if algorithm == "rsa" and not LEAST_RSA_BITS <= bits <= MOST_RSA_BITS:
         allowed = f"must have {LEAST_RSA_BITS} to {MOST_RSA_BITS}"
@@ -58,7 +66,7 @@ def new_dkim_key(
     key: RSAPrivateKey | Ed25519PrivateKey
     key = generate_private_key(65537, bits) if algorithm == "rsa" else Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    create(path, pem)
+    create(path, pem, like)
     return key
 
 
@@ -66,26 +74,31 @@ def dkim_record(key: SigningKey) -> str:
     """The value of the TXT record with the public half (RFC 6376 section 3.6.1, RFC 8463)."""
     public = key.key.public_key()
     if isinstance(key.key, RSAPrivateKey):
-        kind, encoded = "rsa", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        encoded = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     else:
-        kind, encoded = "ed25519", public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return f"v=DKIM1; k={kind}; p={base64.b64encode(encoded).decode('ascii')}"
+        encoded = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return f"v=DKIM1; k={key.kind}; p={base64.b64encode(encoded).decode('ascii')}"
 
 
 def dkim_zone_line(key: SigningKey) -> str:
     """The record as a line of a zone file; a string in it has at most 255 bytes (RFC 1035)."""
     value = dkim_record(key)
     strings = " ".join(f'"{value[at : at + 255]}"' for at in range(0, len(value), 255))
-    name = f"{ascii_domain(key.selector)}._domainkey.{ascii_domain(key.domain)}."
-    return f"{name} IN TXT {strings}"
+    return f"{record_name(key)}. IN TXT {strings}"
 
 
-def _signing_key(entry: DkimKeyEntry) -> SigningKey:
-    key = _private_key(entry.file)
+def record_name(key: SigningKey) -> str:
+    """The DNS name of the record, without the final dot."""
+    return f"{ascii_domain(key.selector)}._domainkey.{ascii_domain(key.domain)}"
+
+
+def read_dkim_key(domain: str, selector: str, path: KeyPath, default: bool) -> SigningKey:
+    """A private key from its PEM file. Raises KeyFileError."""
+    key = _private_key(path)
     try:
-        return SigningKey(entry.domain, entry.selector, key, entry.default)
+        return SigningKey(domain, selector, key, default)
     except ValueError as error:
-        raise KeyFileError(f"{entry.file}: {error}") from None
+        raise KeyFileError(f"{path}: {error}") from None
 
 
 def _private_key(path: KeyPath) -> RSAPrivateKey | Ed25519PrivateKey:

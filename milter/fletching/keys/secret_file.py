@@ -51,14 +51,20 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def create(path: KeyPath, data: bytes) -> None:
-    """Writes a new file with mode 0640. Raises KeyFileError, also if the file exists."""
+def create(path: KeyPath, data: bytes, like: KeyPath | None = None) -> None:
+    """Writes a new file with mode 0640, or with owner and mode of the file ``like``.
+
+    Raises KeyFileError, also if the file exists.
+    """
     try:
         with open(path, "xb", opener=_for_the_owner) as file:
             try:
                 file.write(data)
                 file.flush()
-                os.fchmod(file.fileno(), _MODE)
+                if like is None:
+                    os.fchmod(file.fileno(), _MODE)
+                else:
+                    _take_over_rights(Path(like), file.fileno())
                 os.fsync(file.fileno())
             except OSError:
                 os.unlink(path)
@@ -100,12 +106,16 @@ def locked(path: KeyPath) -> Iterator[tuple[Path, int]]:
         raise KeyFileError(f"{path}: {error.strerror}") from None
 
 
-def replace(target: Path, folder: int, data: bytes) -> None:
-    """Replaces the file atomically, and keeps its owner and mode."""
+def replace(target: Path, folder: int, data: bytes, like: KeyPath | None = None) -> None:
+    """Replaces the file atomically, and keeps its owner and mode.
+
+    ``like``: a file with the owner and mode of a new one.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with open(descriptor, "wb") as file:
-            _take_over_rights(target, descriptor)
+            known = like is None or target.exists()
+            _take_over_rights(target if known else Path(like or target), descriptor)
             file.write(data)
             file.flush()
             os.fsync(descriptor)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -69,13 +70,15 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 class SigningKey:
     """A private key, and where DNS has its public key: ``selector._domainkey.domain``.
 
-    ``default``: it signs for its domain where the mail asks for no selector.
+    ``default``: it signs for its domain where the mail asks for no selector. ``stands_for``: the
+    selectors of older keys that this one has replaced.
     """
 
     domain: str
     selector: str
     key: RSAPrivateKey | Ed25519PrivateKey
     default: bool
+    stands_for: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ascii_domain(self.domain)
@@ -86,9 +89,14 @@ class SigningKey:
             )
 
     @property
+    def kind(self) -> Literal["rsa", "ed25519"]:
+        """The value of k= in its record."""
+        return "rsa" if isinstance(self.key, RSAPrivateKey) else "ed25519"
+
+    @property
     def algorithm(self) -> str:
         """The value of a= for this key."""
-        return "rsa-sha256" if isinstance(self.key, RSAPrivateKey) else "ed25519-sha256"
+        return f"{self.kind}-sha256"
 
     def sign(self, octets: bytes) -> bytes:
         """The signature over the SHA-256 of the octets (RFC 6376 3.3.3, RFC 8463 section 3)."""

@@ -83,10 +83,14 @@ def _signature(
     key_domain, _, key_selector = (request.use_key_from or domain).partition("/")
     if not key_selector and request.use_key_from is None:
         key_selector = request.selector or ""
-    key = _key(keys, key_domain, key_selector)
+    borrowed = request.use_key_from is not None
+    # Keys stand in the order in which they take over. Whoever borrows a key publishes its record
+    # under a name of their own, where the old key is until they change it.
+    key = _key(keys[::-1] if borrowed else keys, key_domain, key_selector)
     if key is None:
         return f"no {f'key {key_selector}' if key_selector else 'default key'} for {key_domain}"
-    return Signature(domain=domain, selector=request.selector or key.selector, key=key)
+    selector = request.selector if borrowed and request.selector else key.selector
+    return Signature(domain=domain, selector=selector, key=key)
 
 
 def _author_domain(message: Message) -> str | None:
@@ -111,12 +115,12 @@ _remembered_domain = lru_cache(maxsize=256)(_domain)
 
 
 def _key(keys: Sequence[SigningKey], domain: str, selector: str) -> SigningKey | None:
-    """The key of that name, without a selector the default one of the domain."""
-    return next(
-        (
-            key
-            for key in keys
-            if key.domain == domain and (key.selector == selector if selector else key.default)
-        ),
-        None,
-    )
+    """The first key of that name, without a selector the default one of the domain.
+
+    A key also has the names of those that it replaced.
+    """
+    for key in keys:
+        named = selector in (key.selector, *key.stands_for) if selector else key.default
+        if named and key.domain == domain:
+            return key
+    return None
