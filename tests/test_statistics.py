@@ -152,7 +152,7 @@ class Model:
             opened=self.opened[name],
         )
 
-    def _measured(self, counts: Counter[str], names: Sequence[str]) -> dict[str, int | None]:
+    def _measured(self, counts: Counter[str], names: Sequence[str]) -> dict[str, Any]:
         """None for what has no source in any of the campaigns."""
         seen = {kind for of, kind, *_ in self.counted if of in names}
         together = ("complaints",), ("delivered", "deferred"), ("seeds",), (*BOUNCES, "blocked")
@@ -587,6 +587,18 @@ def test_row_of_a_breakdown_needs_one_campaign_with_a_source(store: Stores) -> N
     assert (news.bounces_hard, shop.bounces_hard, shop.bounces_soft) == (None, 1, 0)
     (day,) = stats.by("day")
     assert (day.bounces_hard, day.complaints) == (1, None)
+
+
+def test_campaigns_of_a_monitor_group_are_added_up(store: Stores) -> None:
+    groups = {A: "weekly", B: "daily", C: "weekly"}
+    for campaign, group in groups.items():
+        asked = replace(Mail(campaign, "", "", 0).question, monitor=group)
+        send(asking(store), Sent(shared_store(store.url)), asked, campaign)
+    stats = append(store, event(events.OPEN, campaign=A), event(events.OPEN, campaign=C))
+    daily, weekly = stats.by("monitor")
+    assert (daily.name, daily.sent, daily.opens, len(daily.sendids)) == ("daily", 1, 0, 1)
+    assert (weekly.name, weekly.sent, weekly.opens) == ("weekly", 2, 2)
+    assert {*weekly.sendids} == {(CLASSES[each] + each[0]).lower() for each in (A, C)}
 
 
 def test_lowest_and_highest_message_numbers_are_counted(store: Stores) -> None:

@@ -441,3 +441,15 @@ def test_age(seconds: float, said: str) -> None:
 def test_escapes(text: str, encoding: str, shown: str) -> None:
     assert printable(text, encoding) == shown
     assert encodable(shown, encoding) == shown
+
+
+@pytest.mark.usefixtures("counted")
+def test_campaigns_by_monitor_group(host: Host) -> None:
+    rows = host.json("stats", "--by", "monitor")["rows"]
+    assert list(rows[0])[:3] == ["monitor", "sendids", "sent"]
+    assert sorted(name for row in rows for name in row["sendids"]) == ["crm1", "news20260921"]
+    assert sum(row["sent"] for row in rows) == 11
+    table = host.run("stats", "--by", "monitor").stdout
+    assert "news20260921" in table
+    (_, *lines) = host.run("stats", "--by", "monitor", "--csv").stdout.splitlines()
+    assert len(lines) == len(rows)

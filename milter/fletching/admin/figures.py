@@ -88,7 +88,8 @@ def campaign_row(campaign: Campaign) -> dict[str, Any]:
 
 def breakdown_row(by: str, row: Row) -> dict[str, Any]:
     """A row of a breakdown for JSON and CSV; ``by`` is the key of its name."""
-    return {by: row.name} | counts(row)
+    sendids = {"sendids": list(row.sendids)} if by == "monitor" else {}
+    return {by: row.name} | sendids | counts(row)
 
 
 def link_row(link: Link) -> dict[str, Any]:

@@ -21,6 +21,7 @@ BY: Mapping[str, Dimension] = {
     "day": "day",
     "provider": "provider",
     "reason": "reason",
+    "monitor": "monitor",
 }
 """What numbers can be broken down by, besides links, and the store's name for it."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.cells import cell_len
@@ -25,6 +26,7 @@ _WIDE = 120
 _WIDEST_CHART = 100
 _MOST_LINKS = 20
 _MOST_FAILURES = 20
+_MOST_SENDIDS = 3
 _MOST_FOLDED = 500
 """The most lines of a table whose cells may wrap: rich takes a millisecond per line."""
 
@@ -60,7 +62,9 @@ class Tables:
         return [campaign.sendid, day]
 
     def breakdown(self, by: str, found: Iterable[Row]) -> None:
-        """One line per class, list, VirtualMTA, day, provider or reason."""
+        """One line per class, list, VirtualMTA, day, provider, reason or group of Monitor."""
+        if by == "monitor":
+            found = [replace(each, name=_group(each)) for each in found]
         rows = [[each.name or "(none)", *figures.cells(each, self._wide, by)] for each in found]
         self._table([by], figures.titles(self._wide, by), rows)
 
@@ -160,3 +164,10 @@ class Tables:
     def _text(self, text: str) -> Text:
         # A Text is not parsed as markup.
         return Text(printable(text, self._screen.encoding))
+
+
+def _group(row: Row) -> str:
+    """A group of Monitor, whose name may be a digest, with the newest of its SendIDs."""
+    shown = ", ".join(row.sendids[:_MOST_SENDIDS])
+    more = len(row.sendids) - _MOST_SENDIDS
+    return f"{row.name} ({shown}{f' and {more} more' if more > 0 else ''})"

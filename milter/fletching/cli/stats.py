@@ -24,7 +24,9 @@ _WIDTH_OF_NO_TERMINAL = 120
 @click.argument("campaign", required=False)
 @click.option(
     "--by",
-    type=click.Choice(["mail_class", "list", "mta", "link", "day", "provider", "reason"]),
+    type=click.Choice(
+        ["mail_class", "list", "mta", "link", "day", "provider", "reason", "monitor"]
+    ),
     help="Break down the numbers by this; link requires a CAMPAIGN.",
 )
 @click.option(
@@ -62,7 +64,9 @@ def stats(
     those opened by a person: a mailbox provider's privacy proxy also loads the images of mail that
     nobody reads. A person's click counts as an open. Opens and clicks are totals; those of privacy
     proxies and bots are counted separately. Blocked counts messages that were deferred or refused
-    because of the sender's reputation or rate. A dash (null in JSON, empty in CSV) means not
+    because of the sender's reputation or rate. --by monitor adds up the campaigns of each group of
+    GreenArrow Monitor: those with the same X-CampaignID or, without it, the same From address and
+    Subject. A dash (null in JSON, empty in CSV) means not
     measured.
 
     Exit status 0: shown; 1: no such campaign; 2: wrong usage, invalid configuration, or Redis does

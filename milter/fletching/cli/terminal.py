@@ -58,5 +58,11 @@ def write_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(named)
     for row in rows:
-        values = ("" if row[name] is None else str(row[name]) for name in named)
+        values = (_value(row[name]) for name in named)
         writer.writerow([clean(value, encoding) for value in values])
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)

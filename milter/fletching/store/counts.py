@@ -5,6 +5,7 @@ Here lives what can be said without asking Redis: names of counts, what measures
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from fletching import events
 
-Dimension = Literal["mail_class", "listid", "mtaid", "day", "provider", "reason"]
+Dimension = Literal["mail_class", "listid", "mtaid", "day", "provider", "reason", "monitor"]
 """What counts can be broken down by. Only deliveries, failures and complaints have a provider, and
 only failures have a reason."""
 
@@ -75,20 +76,26 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Campaign(Counts):
-    """A campaign's counts. ``opened``: unix seconds of its first message."""
+    """A campaign's counts. ``opened``: unix seconds of its first message. ``monitor``: Monitor's
+    grouping (docs/campaigns.md)."""
 
     sent: int = 0
     campaign: str = ""
     sendid: str = ""
     mail_class: str = ""
     opened: int = 0
+    monitor: str = dataclasses.field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Row(Counts):
-    """The counts of a class, a list, a VirtualMTA or a day over all campaigns."""
+    """The counts of a class, a list, a VirtualMTA or a day over all campaigns.
+
+    ``sendids``: of a group of Monitor, the SendIDs of its campaigns, newest first.
+    """
 
     name: str = ""
+    sendids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,7 @@ def cells(counters: Fields) -> Iterator[tuple[str, int, str, str, int]]:
 
 
 def counted_by(
-    dimension: Dimension, mail_class: str, counters: Fields
+    dimension: Dimension, head: Campaign, counters: Fields
 ) -> Iterator[tuple[str, str, int]]:
     """The counters of a campaign by a dimension: name, kind, count.
 
@@ -195,8 +202,11 @@ def counted_by(
             yield counters[digest].partition(" ")[0], kind, number
     else:
         for kind, hour, mtaid, listid, number in cells(counters):
-            names = {"mail_class": mail_class, "listid": listid, "mtaid": mtaid}
-            yield day(hour) if dimension == "day" else names[dimension], kind, number
+            if dimension in ("mail_class", "monitor"):
+                name = head.mail_class if dimension == "mail_class" else head.monitor
+            else:
+                name = {"day": day(hour), "listid": listid, "mtaid": mtaid}[dimension]
+            yield name, kind, number
 
 
 def _failed(counters: Fields) -> Iterator[tuple[str, str, str, int]]:

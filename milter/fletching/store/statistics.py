@@ -118,9 +118,10 @@ class Statistics:
         heads = self._heads(wanted) if name is None else self._existing([name])
         sums: dict[str, Counter[str]] = defaultdict(Counter)
         sources: dict[str, set[str]] = defaultdict(set)
+        sendids: dict[str, dict[str, None]] = defaultdict(dict)
         key = _KEYS.get(dimension, keys.counts)
         for head, counters in self._with_counters(heads, key):
-            rows = tuple(counted_by(dimension, head.mail_class, counters))
+            rows = tuple(counted_by(dimension, head, counters))
             counted = Counter[str]()
             for _, kind, count in rows:
                 counted[kind] += count
@@ -128,12 +129,19 @@ class Statistics:
             for row, kind, count in rows:
                 sums[row][kind] += count
                 sources[row] |= measured
+            if dimension == "monitor":
+                sendids[head.monitor][head.sendid] = None
         kinds = KINDS_BY.get(dimension, EVERY_KIND)
         names = sorted(sums)
         if dimension in _KEYS:
             names.sort(key=lambda name: -sums[name].total())
         return tuple(
-            Row(**counts_of(sums[name], sources[name], kinds), name=name) for name in names
+            Row(
+                **counts_of(sums[name], sources[name], kinds),
+                name=name,
+                sendids=tuple(sendids.get(name, ())),
+            )
+            for name in names
         )
 
     def _heads(self, wanted: Wanted) -> Iterator[Campaign]:
@@ -151,7 +159,7 @@ class Statistics:
 
     def _existing(self, names: Sequence[str]) -> list[Campaign]:
         """Those of the campaigns that exist, without their counts."""
-        wanted = ("sendid", "mail_class", "opened")
+        wanted = ("sendid", "mail_class", "opened", "monitor")
         answers = self._all([("HMGET", keys.campaign(name), *wanted) for name in names])
         return [
             Campaign(
@@ -159,8 +167,9 @@ class Statistics:
                 sendid=(sendid or "").lower(),
                 mail_class=mail_class or "",
                 opened=int(opened or 0),
+                monitor=monitor or "",
             )
-            for name, (sendid, mail_class, opened) in zip(names, answers, strict=True)
+            for name, (sendid, mail_class, opened, monitor) in zip(names, answers, strict=True)
             if any(each is not None for each in (sendid, mail_class, opened))
         ]
 
