@@ -145,7 +145,7 @@ class Model:
         mail_class = CLASSES[name]
         sendid = (mail_class + name[0]).lower()
         return Campaign(
-            **counts,  # type: ignore[arg-type]
+            **counts,
             campaign=name,
             sendid=sendid,
             mail_class=mail_class,
