@@ -39,7 +39,7 @@ def io(*folders: str) -> Rule:
 
 
 FORMS = ("tokens", "events", "numbering", "domains", "encoding", "traces")
-DECIDING = ("config", "mail", "policy", "outgoing", *FORMS)
+DECIDING = ("config", "mail", "policy/rules", "policy", "outgoing", *FORMS)
 DAEMON = (
     "startup",
     "paused",
@@ -71,10 +71,11 @@ RULES = {
     "metrics": io(),
     "paused": io("log"),
     "archive": io("encoding"),
-    "config": io("domains"),
+    "config": io("domains", "providers"),
     "mail": pure("domains"),
     "links": pure(),
-    "policy": pure("config", "mail", "providers", *FORMS),
+    "policy/rules": pure("config", "domains", "mail", "providers"),
+    "policy": pure("policy/rules", "config", "mail", "providers", *FORMS),
     "outgoing": pure("mail", "links", "policy", *FORMS),
     "returning": pure("mail", *FORMS),
     "keys": io("mail", "tokens"),
@@ -122,7 +123,7 @@ LIBRARIES = {
     "jinja2": {"daemons/dashboard", "daemons/web"},
     "milter": {"daemons/milter"},
     "prometheus_client": {"metrics"},
-    "re2": {"config", "returning"},
+    "re2": {"config", "policy/rules", "returning"},
     "redis": {"store"},
     "rich": {"admin", "cli"},
     "sqlalchemy": {"destinations"},

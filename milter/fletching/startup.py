@@ -18,6 +18,7 @@ from fletching.keys.dkim_rotation import signing_keys
 from fletching.keys.link_keys import read_link_keys
 from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
+from fletching.policy.rules.recipient_table import RecipientTable, TableError, table
 from fletching.policy.setup import Setup, Stamp
 from fletching.providers import Providers
 from fletching.tokens import Keyring
@@ -35,6 +36,7 @@ def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
         dkim_keys=tuple(dkim_keys),
         paused=paused,
         providers=providers(config),
+        recipient_tables=recipient_tables(config),
     )
 
 
@@ -42,6 +44,17 @@ def providers(config: Config) -> Providers:
     """The built-in table of mailbox providers, with those of the configuration."""
     table = files("fletching").joinpath("providers.txt").read_text("ascii")
     return Providers(table, config.providers)
+
+
+def recipient_tables(config: Config) -> dict[str, RecipientTable]:
+    """The files of `recipient_in`, by path. Raises UnusableError."""
+    tables: dict[str, RecipientTable] = {}
+    for place, path in config.recipient_files:
+        with named_by(*place, fault=OSError), named_by(*place, fault=TableError):
+            if str(path) not in tables:
+                with path.open("rb") as file:
+                    tables[str(path)] = table(file)
+    return tables
 
 
 def link_keys(config: Config, without: str = "") -> Keyring:

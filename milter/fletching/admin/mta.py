@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fletching import paused as file
-from fletching.config.consistency import nearest
+from fletching.config.conflict import nearest
 from fletching.config.model import Config, VirtualMta
 
 

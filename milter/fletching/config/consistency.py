@@ -6,33 +6,18 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fletching.config import values
+from fletching.config import rule_conflicts, values
+from fletching.config.conflict import Conflict, Place
+from fletching.config.conflict import unknown as _unknown
 from fletching.config.model import Config, MailClass
 
-Place = tuple[str | int, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Options that do not fit together.
-
-    ``requires``: options that would resolve it. If one of them was given but is invalid, the
-    conflict is only a consequence.
-    """
-
-    path: Place
-    rule: str
-    requires: tuple[Place, ...] = ()
-
-
-def conflicts(config: Config) -> Iterator[Conflict]:
-    """All conflicts between options."""
+def conflicts(config: Config, providers: Collection[str] = ()) -> Iterator[Conflict]:
+    """All conflicts between options. ``providers``: the names of all mailbox providers."""
     yield from _alike("mail_classes", config.mail_classes)
     yield from _alike("virtual_mtas", config.virtual_mtas)
     yield from _chosen_classes(config)
@@ -47,20 +32,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _lmtp(config)
     yield from _links(config)
     yield from _archives(config)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the most similar known name, else all known names."""
-    lower = {each.lower(): each for each in known}
-    # The search is slow for long words, and all our names are short.
-    close = get_close_matches(name[:200].lower(), lower, n=1)
-    if close:
-        return f"did you mean {lower[close[0]]}?"
-    if not lower:
-        return "none is defined"
-    shown = sorted(lower.values())
-    are = "must be " if len(shown) == 1 else "must be one of "
-    return are + ", ".join(shown[:40]) + (", ..." if len(shown) > 40 else "")
+    yield from rule_conflicts.conflicts(config, providers)
 
 
 def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Conflict]:
@@ -294,8 +266,3 @@ def _unsubscribes(config: Config, mail_class: MailClass) -> bool:
             config.unsubscribe_mailbox,
         )
     )
-
-
-def _unknown(path: Place, name: str, kind: str, section: str, known: Iterable[str]) -> Conflict:
-    hint = nearest(name, known)
-    return Conflict(path, f"unknown {kind} {name}: {hint}", ((section, name),))

@@ -7,14 +7,17 @@ What an option means is in `model.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
 from fletching.config import consistency, nodes, wording
-from fletching.config.model import Config
+from fletching.config.model import Config, Origin
 from fletching.config.nodes import Document, NotYaml, Place
+from fletching.providers import Providers
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def parse(content: bytes, path: Path) -> Config:
     config = validation.run()
     if validation.problems or config is None:
         raise ConfigError(tuple(sorted(validation.problems, key=lambda problem: problem.line)))
+    config._origin = Origin(path.name, document.lines)
     return config
 
 
@@ -117,7 +121,7 @@ class _Validation:
             self.bad.add(valid.within(place))
 
     def report_conflicts(self, config: Config, valid: _ValidPart) -> None:
-        for conflict in consistency.conflicts(config):
+        for conflict in consistency.conflicts(config, _providers(config)):
             if not self.was_removed(conflict.requires):
                 self.report(valid.place(conflict.path), conflict.rule)
 
@@ -139,6 +143,16 @@ class _Validation:
     def report(self, place: Place, message: str) -> None:
         line = self.document.line(place)
         self.problems.append(Problem(self.path, line, wording.shown(place), message))
+
+
+def _providers(config: Config) -> frozenset[str]:
+    """The names of all mailbox providers: the built-in ones, and those of the configuration."""
+    return Providers(_provider_table(), config.providers).names
+
+
+@cache
+def _provider_table() -> str:
+    return files("fletching").joinpath("providers.txt").read_text("ascii")
 
 
 def _same_branch(one: Place, other: Place) -> bool:

@@ -9,12 +9,13 @@ Names that options define (VirtualMTAs, Mail Classes) are compared without case.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from fletching.config.classes import MailClass, Reaction, Suppress, TrackerFormat, UnsubscribeTag
 from fletching.config.fields import (
@@ -45,6 +46,7 @@ from fletching.config.fields import (
     UrlDomain,
     Workers,
 )
+from fletching.config.rules import Place, Rule
 from fletching.config.sections import (
     Archive,
     Bounces,
@@ -89,6 +91,21 @@ LATER_OF_A_CLASS = ("seed",)
 
 def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that a configuration comes from, and the lines of its options.
+
+    It makes no difference to what the configuration means, so all are equal.
+    """
+
+    file: str = field(default="", compare=False)
+    lines: Mapping[Place, int] = field(default_factory=dict, compare=False)
+
+    def at(self, *place: str | int) -> str:
+        """`FILE:LINE` of an option; empty if it is not in the file."""
+        return f"{self.file}:{self.lines[place]}" if place in self.lines else ""
 
 
 class Config(Options):
@@ -195,6 +212,8 @@ class Config(Options):
     )
     """Headers of other systems that set a control, as the control header would, which wins over
     them. Of two that set the same control, the first one here wins."""
+    rules: Annotated[tuple[Rule, ...], Several] = ()
+    """Rules that steer trusted mail by what it already has."""
     providers: Annotated[Mapping[Label, Annotated[tuple[Host, ...], Several]], Empty, Frozen] = (
         Field(default_factory=_none)
     )
@@ -211,6 +230,8 @@ class Config(Options):
     events: Events | None = None
     """Delivery of events to other systems."""
 
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
     @model_validator(mode="after")
     def _named(self) -> Config:
         for name, mail_class in self.mail_classes.items():
@@ -225,6 +246,16 @@ class Config(Options):
             if name in self.users:
                 return name
         return None
+
+    def rule_source(self, number: int) -> str:
+        """What a rule is called: its name, else its number, counted from 1, and its line."""
+        place = self._origin.at("rules", number)
+        return self.rules[number].name or f"rule {number + 1}" + (place and f" ({place})")
+
+    @property
+    def recipient_files(self) -> list[tuple[Place, Path]]:
+        """Every file of `recipient_in`, with the place of its option."""
+        return [found for n, each in enumerate(self.rules) for found in each.files(("rules", n))]
 
     def mail_class(self, name: str) -> MailClass | None:
         """The Mail Class of that name, compared without case."""

@@ -35,6 +35,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "on_invalid_header",
     ),
     "Other headers": ("header_aliases",),
+    "Rules": ("rules",),
     "Campaigns": ("campaign_window", "timezone", "stats_retention"),
     "Return path": ("bounce_mailbox", "recipient_delimiter", "verp", "bounce_memory"),
     "Returned mail": ("bounces", "feedback_mailbox", "lmtp"),
@@ -119,17 +120,19 @@ def page() -> str:
     return "".join(parts)
 
 
-def _subsections(outer: type[Options], name: str, path: str) -> Iterator[str]:
-    """The sections below an option, each under its path."""
+def _subsections(
+    outer: type[Options], name: str, path: str, around: frozenset[type[Options]] = frozenset()
+) -> Iterator[str]:
+    """The sections below an option, each under its path; not one that is ``around`` itself."""
     inner, path = _inner_section(get_type_hints(outer, include_extras=True)[name], path)
-    if inner is None:
+    if inner is None or inner in around:
         return
     later = outer is MailClass and name in LATER_OF_A_CLASS
     about = " ".join((inner.__doc__ or "").split()) + (f" {_LATER_NOTE}" if later else "")
     yield f"\n### `{path}`\n\n{about}\n"
     yield _table(inner, tuple(inner.model_fields))
     for below in inner.model_fields:
-        yield from _subsections(inner, below, f"{path}.{below}")
+        yield from _subsections(inner, below, f"{path}.{below}", around | {inner})
 
 
 def _inner_section(annotation: Any, path: str) -> tuple[type[Options] | None, str]:
@@ -146,10 +149,16 @@ def _table(outer: type[Options], names: tuple[str, ...]) -> str:
     rows = ["", "| option | type | default | what it does |", "| --- | --- | --- | --- |"]
     hints = get_type_hints(outer, include_extras=True)
     for name in names:
-        about = " ".join((outer.model_fields[name].description or "").split())
+        field = outer.model_fields[name]
+        about = " ".join((field.description or "").split())
         if outer is Config and name in LATER:
             about += f" {_LATER_NOTE}"
-        cells = (f"`{name}`", _words(hints[name]), _default(outer, name, hints[name]), about)
+        cells = (
+            f"`{field.alias or name}`",
+            _words(hints[name]),
+            _default(outer, name, hints[name]),
+            about,
+        )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from fletching.config import values
@@ -94,6 +95,11 @@ class Options(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def by_name(cls) -> Mapping[str, FieldInfo]:
+        """The options by their names in the file; a keyword of Python has an alias here."""
+        return {each.alias or name: each for name, each in cls.model_fields.items()}
 
 
 class Trusted(Options):

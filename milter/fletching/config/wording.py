@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from fletching.config.consistency import nearest
+from fletching.config.conflict import nearest
 from fletching.config.model import Config
 from fletching.config.sections import Options
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from fletching.config.nodes import Place
-
-_LATER = ("rules",)
 
 
 def sentence(error: ErrorDetails, place: Place) -> str:
@@ -85,11 +83,9 @@ def _step(name: str) -> str:
 def _unknown_key(place: Place) -> str:
     *around, name = place
     known = section(Config, tuple(around))
-    if name in _LATER and not around:
-        return "not supported in this version"
     if known is None:
         return "unknown option"
-    return f"unknown option: {nearest(str(name), known.model_fields)}"
+    return f"unknown option: {nearest(str(name), known.by_name())}"
 
 
 def _type_name(given: object) -> str:
@@ -129,7 +125,7 @@ def essence(annotation: Any) -> Any:
 
 def _below(outer: Any, step: str | int) -> Any:
     if _is_section(outer):
-        found = outer.model_fields.get(step)
+        found = outer.by_name().get(step)
         return None if found is None else essence(found.annotation)
     if get_origin(outer) is Mapping:
         return essence(get_args(outer)[1])

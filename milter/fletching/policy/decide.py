@@ -23,6 +23,7 @@ from fletching.policy import (
     privacy,
     return_path,
     route,
+    rule_offers,
     second_pass,
     signers,
     tracking,
@@ -89,8 +90,12 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
     """The Plan of a mail whose control headers count."""
     config = mail.config
     decisions.ignore(*mail.control.invalid)
-    # Dialects and rules are further entries; their kind gives their rank.
-    foreign = [aliases.read(mail.message, config.header_aliases)]
+    matched = mail.setup.rules.matching(mail.message, mail.envelope, mail.setup.providers)
+    # Dialects are further entries; their kind gives their rank.
+    foreign = [
+        aliases.read(mail.message, config.header_aliases),
+        *rule_offers.read(mail, matched),
+    ]
     for asked in foreign:
         decisions.ignore(*asked.invalid)
         decisions.warn(*asked.warnings)

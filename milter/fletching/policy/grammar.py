@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from fletching.config import values
+from fletching.config import control_values, values
 from fletching.policy import offers
 from fletching.policy.offers import InvalidValue, Offer, Setting, SourceKind
 
-LONGEST_URI = 998 - len("List-Unsubscribe: <>,")
-"""Bytes of a URI that fits on one line: Postfix breaks longer lines, and a URI with them."""
+T = TypeVar("T")
+
+LONGEST_URI = control_values.LONGEST_URI
 
 
 class InvalidError(Exception):
@@ -35,10 +36,10 @@ def _matching(pattern: str, rule: str) -> Callable[[str], str]:
     return check
 
 
-def _as_option(option: Callable[[str], str]) -> Callable[[str], str]:
-    """The check of the option that has the same values."""
+def _as_option(option: Callable[[str], T]) -> Callable[[str], T]:
+    """The check of the configuration for the same values."""
 
-    def check(value: str) -> str:
+    def check(value: str) -> T:
         try:
             return option(value)
         except ValueError as error:
@@ -47,41 +48,10 @@ def _as_option(option: Callable[[str], str]) -> Callable[[str], str]:
     return check
 
 
-def _switch(value: str) -> bool:
-    known = {"yes": True, "1": True, "no": False, "0": False}
-    if value.lower() not in known:
-        raise InvalidError("must be yes, no, 1 or 0")
-    return known[value.lower()]
-
-
-def _instance_id(value: str) -> str:
-    if not "0" <= value[:1] <= "9":
-        raise InvalidError("must start with a digit")
-    if not re.fullmatch(r"[0-9A-Za-z]{1,20}", value):
-        raise InvalidError("must be at most 20 ASCII letters and digits")
-    return value
-
-
 def _progress(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,20})?", value) or float(value) > 100:
         raise InvalidError("must be a decimal number from 0 to 100")
     return float(value)
-
-
-def _format(value: str) -> str:
-    if value.lower() not in ("a", "b", "c"):
-        raise InvalidError("must be a, b or c")
-    return value.lower()
-
-
-def _unsubscribe_url(value: str) -> str:
-    if not re.fullmatch(r"(?i:https?)://[\w.\[%-][!-+\--;=?-~]*", value):
-        raise InvalidError(
-            "must be an http or https URL without spaces, control characters, <, > and commas"
-        )
-    if len(value) > LONGEST_URI:
-        raise InvalidError(f"must be at most {LONGEST_URI} characters long")
-    return value
 
 
 class Allowed(NamedTuple):
@@ -105,24 +75,27 @@ class Allowed(NamedTuple):
 
 
 _PRINTABLE = _matching(r"[ -~]{1,255}", "must be 1 to 255 printable ASCII characters")
-_TRACKING_ID = _matching(r"[ -~]{0,300}", "must be at most 300 printable ASCII characters")
 _TRACKING = (offers.CLICK_TRACKING, offers.CLICKS, offers.OPENS)
 
 CONTROLS: Mapping[str, Allowed] = {
     "mail_class": Allowed((offers.MAIL_CLASS,), _as_option(values.class_name)),
-    "instance_id": Allowed((offers.INSTANCE_ID,), _instance_id),
+    "instance_id": Allowed((offers.INSTANCE_ID,), _as_option(control_values.instance_id)),
     "list_id": Allowed((offers.LIST_ID,), _as_option(values.list_id)),
     "virtual_mta": Allowed((offers.VIRTUAL_MTA,), _as_option(values.virtual_mta_name)),
     "bounce_mailbox": Allowed((offers.BOUNCE_MAILBOX,), _as_option(values.address)),
     "obscured_email": Allowed((offers.OBSCURED_EMAIL,), _PRINTABLE),
     # An invalid one is ignored even where every other invalid value refuses the mail.
     "url_domain": Allowed((offers.URL_DOMAIN,), _as_option(values.url_domain), strict=False),
-    "click_tracking": Allowed(_TRACKING, _switch),
-    "click_tracking_id": Allowed((offers.CLICK_TRACKING_ID,), _TRACKING_ID),
-    "list_unsubscribe_url": Allowed((offers.LIST_UNSUBSCRIBE_URL,), _unsubscribe_url),
+    "click_tracking": Allowed(_TRACKING, _as_option(control_values.switch)),
+    "click_tracking_id": Allowed(
+        (offers.CLICK_TRACKING_ID,), _as_option(control_values.click_tracking_id)
+    ),
+    "list_unsubscribe_url": Allowed(
+        (offers.LIST_UNSUBSCRIBE_URL,), _as_option(control_values.unsubscribe_url)
+    ),
     "list_unsubscribe_post": Allowed((offers.LIST_UNSUBSCRIBE_POST,), _PRINTABLE),
-    "tracker_format": Allowed((offers.TRACKER_FORMAT,), _format),
-    "seed": Allowed((offers.SEED,), _switch),
+    "tracker_format": Allowed((offers.TRACKER_FORMAT,), _as_option(control_values.tracker_format)),
+    "seed": Allowed((offers.SEED,), _as_option(control_values.switch)),
     "seed_progress": Allowed((offers.SEED_PROGRESS,), _progress),
 }
 """By name of the control. `click_tracking` switches clicks and opens together."""

@@ -14,6 +14,9 @@ from fletching.config.model import Config
 from fletching.mail.dkim import SigningKey
 from fletching.policy import configured
 from fletching.policy.offers import Offers
+from fletching.policy.rules import matching
+from fletching.policy.rules.conditions import Tables
+from fletching.policy.rules.matching import CompiledRules
 from fletching.providers import Providers
 from fletching.tokens import Keyring
 
@@ -23,9 +26,11 @@ class Setup:
     """What was opened before the first mail. ``paused``: names of VirtualMTAs in lower case.
     ``providers``: the mailbox providers by recipient domain.
 
-    Two fields follow from the configuration, so that no mail has to work them out:
+    ``recipient_tables``: the files of `recipient_in`, by path.
+
+    Three fields follow from the configuration, so that no mail has to work them out:
     ``class_offers``, what the options of each Mail Class and the global ones offer, and
-    ``default_class``, what `default_mail_class` offers.
+    ``default_class``, what `default_mail_class` offers, and ``rules``, ready for matching.
     """
 
     config: Config
@@ -33,8 +38,10 @@ class Setup:
     dkim_keys: tuple[SigningKey, ...]
     paused: frozenset[str]
     providers: Providers = field(default_factory=lambda: Providers(""), repr=False, compare=False)
+    recipient_tables: Tables = field(default_factory=dict, repr=False, compare=False)
     class_offers: Mapping[str, tuple[Offers, ...]] = field(init=False, repr=False, compare=False)
     default_class: Offers = field(init=False, repr=False, compare=False)
+    rules: CompiledRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         everywhere = configured.of_config(self.config)
@@ -44,10 +51,12 @@ class Setup:
         }
         object.__setattr__(self, "class_offers", offers)
         object.__setattr__(self, "default_class", configured.default_mail_class(self.config))
+        object.__setattr__(self, "rules", matching.compiled(self.config, self.recipient_tables))
 
     def __reduce__(self) -> tuple[type[Setup], tuple[object, ...]]:
         """Another process works out the offers anew: their settings are compared by identity."""
-        return Setup, (self.config, self.link_keys, self.dkim_keys, self.paused, self.providers)
+        given = (self.config, self.link_keys, self.dkim_keys, self.paused, self.providers)
+        return Setup, (*given, self.recipient_tables)
 
 
 @dataclass(frozen=True, slots=True)

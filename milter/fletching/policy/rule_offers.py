@@ -1,0 +1,54 @@
+"""What matching rules set: the controls of their `set`, with placeholders filled in and checked.
+
+Which rules match is decided in `policy/rules/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fletching.config import templates
+from fletching.policy import grammar
+from fletching.policy.decisions import Submission
+from fletching.policy.grammar import CONTROLS, InvalidError
+from fletching.policy.offers import Asked, InvalidValue, Offer, Offers, Setting, SourceKind
+from fletching.policy.rules.matching import CompiledRule, Matched
+from fletching.policy.substitution import substitute
+
+
+def read(mail: Submission, matched: Matched) -> list[Asked]:
+    """What each matching rule asks for, the strongest first. An invalid value is ignored, so that
+    a later rule may set that control.
+    """
+    found = []
+    settled: set[Setting[Any]] = set()
+    for each in matched.rules:
+        asked = _asked(mail, each, settled)
+        settled.update(asked.offers.by_setting)
+        found.append(asked)
+    return found
+
+
+def _asked(mail: Submission, rule: CompiledRule, settled: set[Setting[Any]]) -> Asked:
+    """``settled``: what an earlier rule sets, so that an invalid value would not count anyway."""
+    offers: dict[Setting[Any], Offer[Any]] = {}
+    invalid: list[InvalidValue] = []
+    for name, template in _given(rule).items():
+        control = CONTROLS[name]
+        try:
+            offers |= control.offer(_filled(template, mail), rule.source)
+        except InvalidError as error:
+            if control.settings[0] not in settled:
+                invalid.append(control.invalid(SourceKind.RULE, rule.source, f"{name} {error}"))
+    return Asked(Offers(SourceKind.RULE, offers), tuple(invalid))
+
+
+def _given(rule: CompiledRule) -> Mapping[str, str]:
+    return rule.rule.set.given if rule.rule.set is not None else {}
+
+
+def _filled(template: str, mail: Submission) -> str:
+    if not templates.placeholders(template):
+        return template
+    return grammar.as_ascii(substitute(template, mail).strip().encode("utf-8", "replace"))
