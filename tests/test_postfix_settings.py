@@ -115,6 +115,55 @@ def test_table_selects_only_configured_transports(
     assert files.look_up("regexp:milter_header_checks", header) == action
 
 
+RELAYS = """
+virtual_mtas:
+  far: {transport: relay-far, relay: "[smtp.example.net]:587",
+        fallback_relay: ["[b.example.net]:587", "c.example.net"]}
+  six: {transport: relay-far, relay: "[2001:db8::1]"}
+  near: {transport: relay-near, relay: near.example.net}
+"""
+FAR, SIX = "relay-far:[smtp.example.net]:587", "relay-far:[2001:db8::1]"
+
+
+@pytest.mark.parametrize(
+    ("header", "action"),
+    [
+        (f"X-Fletching-Route: {FAR}", f"FILTER {FAR}"),
+        (f"X-Fletching-Route: {SIX}", f"FILTER {SIX}"),
+        ("X-Fletching-Route: relay-near:near.example.net", "FILTER relay-near:near.example.net"),
+        ("X-Fletching-Route: relay-far", ""),
+        ("X-Fletching-Route: relay-far:", ""),
+        ("X-Fletching-Route: relay-near:[smtp.example.net]:587", ""),
+        (f"X-Fletching-Route: {FAR}7", ""),
+        ("X-Fletching-Route: relay-near:nearXexample.net", ""),
+        ("X-Fletching-Route: relay-far:s:587", ""),
+    ],
+)
+def test_table_selects_only_configured_relays(
+    files: PostfixFiles, header: str, action: str
+) -> None:
+    files.add(pieces(config(RELAYS)))
+    assert files.look_up("regexp:milter_header_checks", header) == action
+
+
+def test_service_of_a_relay_has_its_fallback_relays(files: PostfixFiles) -> None:
+    made = pieces(config(RELAYS))
+    files.add(made)
+    settings = files.ask("postconf", "-P")
+    fallback = "smtp_fallback_relay = [b.example.net]:587,c.example.net"
+    assert f"relay-far/unix/{fallback}\n" in settings
+    assert "relay-near/unix/smtp_fallback" not in settings
+    assert "smtp_sasl_password_maps" in made.master_cf
+    assert "smtp_sasl_password_maps" not in pieces(config(VIRTUAL_MTAS)).master_cf
+
+
+def test_return_paths_select_their_relay(files: PostfixFiles) -> None:
+    files.add(pieces(config(f"{RELAYS}route_by: sender\n")))
+    for route in (FAR, SIX, "relay-near:near.example.net"):
+        sender = f"bounces+{TAG}-{sender_suffix(route)}@example.com"
+        assert files.look_up("regexp:fletching_senders", sender) == route
+
+
 @pytest.mark.parametrize("route_by", ["header", "sender"])
 def test_printed_settings_can_be_removed(files: PostfixFiles, route_by: str) -> None:
     before = files.main_cf.read_bytes(), files.services

@@ -14,7 +14,7 @@ from fletching.policy.route import by_rank, members
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.setting import config
+from tests.setting import NOW, config
 
 SITE = """\
 virtual_mtas:
@@ -34,7 +34,7 @@ def site() -> Config:
 def names(site: Config, name: str, *paused: str) -> list[str]:
     chosen = site.virtual_mta(name)
     assert chosen is not None
-    return [member.name for member in members(chosen, site, frozenset(paused))]
+    return [member.name for member in members(chosen, site, frozenset(paused), NOW)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_members_of_a_virtual_mta_that_are_not_paused(
 def test_member_has_name_transport_and_weight(site: Config) -> None:
     pool = site.virtual_mta("pool")
     assert pool is not None
-    assert members(pool, site, frozenset()) == (
+    assert members(pool, site, frozenset(), NOW) == (
         Member("a", "vmta-a", 3),
         Member("B", "vmta-b", 1),
         Member("d", "vmta-d", 1),

@@ -11,7 +11,7 @@ from pathlib import Path
 from fletching import events
 from fletching.config.sections import Bounces
 from fletching.events import Event
-from fletching.numbering import Question
+from fletching.numbering import Candidate, Period, Question, Window
 from fletching.store import keys
 from fletching.store.bad_addresses import BadAddresses
 from fletching.store.bounce_claims import BounceClaims, Claim
@@ -125,7 +125,9 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     opened.ping()
     record = (("email", "r@example.com"),)
     question = Question("news1", "News", "1", "", 1_795_248_000, 86400, A, record, 86400)
-    assert Campaigns(opened).campaign_of(question)
+    windows = tuple(Window(f"day-{at}", 0, 9) for at in range(4))
+    limited = (Candidate("a b", (Period("day", windows),)),)
+    assert Campaigns(opened).campaign_of(replace(question, candidates=limited))
     thresholds = Bounces(hard=1, soft=2)
     log = EventLog(opened, trace_memory=86400, thresholds=lambda _: thresholds)
     sent = Sent(opened)

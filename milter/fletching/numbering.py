@@ -1,4 +1,4 @@
-"""The one question to the store about a message: which campaign, which number?
+"""The one question to the store about a message: which campaign, which number, which VirtualMTA?
 
 Here live the question and its answer, as values, and the form of a campaign's id.
 `outgoing/flow.py` asks; `store/campaigns.py`, a test or `fletching preview` answers. Neither needs
@@ -9,12 +9,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from fletching.encoding import base32, from_base32
+
+MTA = "mtaid"
+"""The name of what is kept of the VirtualMTA."""
 
 RECIPIENTS = "recipients"
 """The name of what is kept of a mail to several recipients if they may be named: their addresses,
 one a line."""
+
+
+class Window(NamedTuple):
+    """An hour or a day, and how many recipients a VirtualMTA may have in it.
+
+    ``label`` names it; ``starts``: unix seconds. Caps, None for none: ``per_provider``, of each
+    provider, and ``in_all``, of all together.
+    """
+
+    label: str
+    starts: int
+    per_provider: int | None = None
+    in_all: int | None = None
+
+    @property
+    def capped(self) -> bool:
+        return self.per_provider is not None or self.in_all is not None
+
+
+class Period(NamedTuple):
+    """A kind of windows, and those around now: the one before, this one, the next, and one more,
+    which only says where the next one ends."""
+
+    kind: Literal["hour", "day"]
+    windows: tuple[Window, ...]
+
+
+class Candidate(NamedTuple):
+    """A VirtualMTA that may carry a message. Without periods, it has room for any message."""
+
+    name: str
+    periods: tuple[Period, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +62,10 @@ class Question:
     values that are kept for the attribution of a bounce. ``suppress``: what to do if a recipient
     is on the suppression list of ``listid``: `off` does not look, `report` says so in the answer,
     and `refuse` also gives the message no number if all ``recipients`` are.
+
+    ``candidates``: the VirtualMTAs that may carry the message, best first, if the first one has
+    limits; none if there is nothing to choose. ``counted``: how many recipients the message has at
+    each provider. ``needs_room``: no number if none of them has room.
     """
 
     sendid: str
@@ -40,10 +80,23 @@ class Question:
     listid: str = ""
     suppress: str = "off"
     recipients: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    counted: tuple[tuple[str, int], ...] = ()
+    needs_room: bool = True
 
     def refuses(self, suppressed: tuple[str, ...]) -> bool:
         """Whether a message gets no number if its recipients are suppressed for these reasons."""
         return self.suppress == "refuse" and bool(suppressed) and all(suppressed)
+
+    def remembered(self, route: str | None) -> dict[str, str]:
+        """What is kept for the attribution of a bounce. ``route``: the VirtualMTA that had room,
+        empty for none, None if there was nothing to choose."""
+        kept = dict(self.remember)
+        if route is not None and kept:
+            kept.pop(MTA, None)
+            if route:
+                kept[MTA] = route
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +107,16 @@ class Numbered:
     ``suppressed``: why each recipient of the question is suppressed for the list, empty for one
     that is not; empty if none is. If the message is refused for that, it has no campaign and the
     number 0.
+
+    ``route``: the candidate that had room, and now counts the message; empty if none had. If the
+    message needs room and got none, it has no campaign and the number 0. None: the limits were not
+    looked at.
     """
 
     campaign: str
     number: int
     suppressed: tuple[str, ...] = ()
+    route: str | None = None
 
 
 CampaignOf = Callable[[Question], Numbered | None]

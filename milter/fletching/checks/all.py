@@ -119,11 +119,13 @@ def _shared_transports(config: Config) -> Iterator[Finding]:
         if mta.transport is None:
             continue
         other = first.setdefault(mta.transport, mta)
-        if (mta.address, mta.helo) != (other.address, other.helo):
+        options = ("address", "helo", "fallback_relay")
+        differ = [each for each in options if getattr(mta, each) != getattr(other, each)]
+        if differ:
             yield warning(
                 f"virtual_mtas.{mta.name}",
-                f"uses the transport of {other.name}, so the address and helo of {other.name}"
-                " apply",
+                f"uses the transport of {other.name}, so for {' and '.join(differ)} the value of"
+                f" {other.name} applies",
             )
 
 

@@ -19,7 +19,7 @@ from fletching.policy.return_path import sender_suffix
 from fletching.postfix import postconf
 from fletching.postfix.one_recipient import SPLIT
 from fletching.postfix.postconf import Installed, MilterEntry, PostfixError, Service
-from fletching.postfix.settings import endpoint
+from fletching.postfix.settings import destination, endpoint
 from fletching.tokens import TAG_LENGTH
 
 _CHANGE_SIGNED = (
@@ -285,12 +285,12 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
         return
     if config.route_by == "sender":
         parameter = "sender_dependent_default_transport_maps"
-        keys = {transport: _example_sender(config, transport) for transport in config.transports}
+        keys = {route: _example_sender(config, route) for route in config.routes}
         answers = postconf.first_answers(command, postfix.value(parameter), keys.values())
         routed = answers
     else:
         parameter = "milter_header_checks"
-        keys = {transport: _route_header(transport) for transport in config.transports}
+        keys = {route: _route_header(route) for route in config.routes}
         # A transport that no rule should accept.
         foreign = _route_header("x".join(sorted(config.transports)) + "x")
         tables = postfix.value(parameter, postfix.service("cleanup"))
@@ -298,26 +298,26 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
         routed = {key: to for key, answer in answers.items() if (to := _filtered(answer))}
         if foreign in routed:
             yield warning(parameter, "its rule accepts transports that no VirtualMTA uses")
-    wrong = [t for t in sorted(config.transports) if routed.get(keys[t]) != f"{t}:"]
-    for transport in wrong:
-        answer = answers.get(keys[transport], "nothing")
+    wrong = [each for each in sorted(config.routes) if routed.get(keys[each]) != destination(each)]
+    for route in wrong:
+        answer = answers.get(keys[route], "nothing")
         yield error(
             parameter,
-            f"must map `{keys[transport]}` to {transport}:, but returns {answer}; print the"
+            f"must map `{keys[route]}` to {destination(route)}, but returns {answer}; print the"
             " table with `fletching postfix`",
         )
     if not wrong:
-        yield ok(parameter, f"routes to {', '.join(sorted(config.transports))}")
+        yield ok(parameter, f"routes to {', '.join(sorted(config.routes))}")
 
 
-def _example_sender(config: Config, transport: str) -> str:
+def _example_sender(config: Config, route: str) -> str:
     tag = "a" * TAG_LENGTH
     mailbox, _, domain = (config.bounce_mailbox or "bounces@example.com").rpartition("@")
-    return f"{mailbox}{config.recipient_delimiter}{tag}-{sender_suffix(transport)}@{domain}"
+    return f"{mailbox}{config.recipient_delimiter}{tag}-{sender_suffix(route)}@{domain}"
 
 
-def _route_header(transport: str) -> str:
-    return f"{ROUTE_HEADER.decode('ascii')}: {transport}"
+def _route_header(route: str) -> str:
+    return f"{ROUTE_HEADER.decode('ascii')}: {route}"
 
 
 def _filtered(action: str) -> str:

@@ -315,6 +315,11 @@ class Config(Options):
         found = (each.transport for each in self.virtual_mtas.values())
         return frozenset(each for each in found if each is not None)
 
+    @cached_property
+    def routes(self) -> frozenset[str]:
+        """All routes that mail can have: a transport, perhaps with a next hop."""
+        return frozenset(each.route for each in self.virtual_mtas.values() if each.route)
+
     @property
     def not_yet(self) -> tuple[str, ...]:
         """The parts of this configuration that have no effect in this version."""

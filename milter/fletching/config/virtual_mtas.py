@@ -1,4 +1,4 @@
-"""The options of a VirtualMTA: a transport of Postfix, or a pool of others.
+"""The options of a VirtualMTA: a transport of Postfix, a relay, or a pool of others.
 
 Declared as in `model.py`. Pure.
 """
@@ -11,14 +11,27 @@ from typing import Annotated, Literal
 
 from pydantic import PrivateAttr, model_validator
 
-from fletching.config.fields import Frozen, Host, IpAddress, MtaName, Service, Weight
+from fletching.config.fields import (
+    Different,
+    Empty,
+    Frozen,
+    Host,
+    IpAddress,
+    MtaName,
+    Service,
+    Several,
+    Weight,
+)
+from fletching.config.limits import Limits, OverLimit, Warmup
+from fletching.config.next_hop import NextHop
 from fletching.config.sections import Options, lack
 
 
 class VirtualMta(Options):
     """A Postfix transport, or a pool of VirtualMTAs that share the mail.
 
-    Exactly one of `transport` and `pool` must be set.
+    Exactly one of `transport` and `pool` must be set. A transport with `relay` sends all its mail
+    through that server.
     """
 
     transport: Service | None = None
@@ -27,8 +40,23 @@ class VirtualMta(Options):
     """The source address of the transport (`fletching postfix` writes it)."""
     helo: Host | None = None
     """The EHLO name of the transport (`fletching postfix` writes it)."""
+    relay: NextHop | None = None
+    """The server that gets all mail of this VirtualMTA; default: the MX hosts of each recipient's
+    domain."""
+    fallback_relay: Annotated[tuple[NextHop, ...], Several, Different] = ()
+    """The servers that get the mail if `relay` cannot be reached (`fletching postfix` writes
+    them)."""
     fallback: MtaName | None = None
-    """The VirtualMTA that gets the mail while this one is paused; it must not be a pool."""
+    """The VirtualMTA that gets the mail while this one is paused or over its limit; it must not be
+    a pool."""
+    limits: Annotated[Limits, Empty] | None = None
+    """The most recipients in an hour and in a day."""
+    warmup: Annotated[Warmup, Empty] | None = None
+    """A limit that grows from day to day."""
+    over_limit: OverLimit | None = None
+    """What to do with mail for which neither this VirtualMTA nor its fallback has room: reply 451,
+    so that the application tries again, or let Postfix choose the transport; default: `tempfail`.
+    A pool without it takes that of the first member without room."""
     pool: Annotated[Mapping[MtaName, Weight], Frozen] | None = None
     """Instead of a transport: the VirtualMTAs that share the mail, each with its weight."""
     sticky: Literal["message", "campaign", "recipient_domain"] = "message"
@@ -50,8 +78,25 @@ class VirtualMta(Options):
             raise ValueError("has both transport and pool: must have exactly one of them")
         if self.pool is not None and not self.pool:
             raise lack("empty pool: must name at least one VirtualMTA")
-        wrong = {"sticky"} if self.pool is None else {"address", "helo", "fallback"}
+        wrong = {"sticky"} if self.pool is None else _OF_A_TRANSPORT
         if wrong := wrong & self.model_fields_set:
             kind = "a single VirtualMTA" if self.pool is None else "a pool"
             raise ValueError(f"{kind} must not have {' or '.join(sorted(wrong))}")
+        if self.fallback_relay and self.relay is None:
+            raise lack("has fallback_relay, but no relay: must have both")
         return self
+
+    @cached_property
+    def route(self) -> str:
+        """The transport and its next hop, as in Postfix's transport(5); empty for a pool."""
+        if self.transport is None:
+            return ""
+        return self.transport if self.relay is None else f"{self.transport}:{self.relay}"
+
+    @property
+    def limited(self) -> bool:
+        """Whether there may be no room for a mail."""
+        return self.limits is not None or self.warmup is not None
+
+
+_OF_A_TRANSPORT = frozenset({"address", "helo", "relay", "fallback_relay", "limits", "warmup"})

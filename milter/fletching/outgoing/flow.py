@@ -84,7 +84,7 @@ def carry(
         added, sender = identifiers.headers(), identifiers.sender
     final, unsafe = _finished(rewritten, added, plan, stamp)
 
-    transport = plan.member.transport if plan.member and not plan.by_sender else None
+    transport = plan.member.route if plan.member and not plan.by_sender else None
     outcome = Outcome(
         plan=plan,
         final=final,

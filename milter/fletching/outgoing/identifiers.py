@@ -83,7 +83,7 @@ class Identifiers:
         local, _, domain = mailbox.rpartition("@")
         tag = self.keys.tag(self.facts.campaign, self.facts.number)
         if self.plan.by_sender and self.plan.member is not None:
-            tag += f"-{sender_suffix(self.plan.member.transport)}"
+            tag += f"-{sender_suffix(self.plan.member.route)}"
         return f"{local}{self.plan.delimiter}{tag}@{domain}"
 
     def headers(self) -> tuple[Header, ...]:

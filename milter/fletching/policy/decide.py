@@ -18,6 +18,7 @@ from fletching.policy import (
     archive,
     configured,
     control,
+    limits,
     lists,
     offers,
     privacy,
@@ -138,6 +139,7 @@ def _classified(
     verp = return_path.verp(mail, ranked, decisions, bounce_mailbox)
     sendid = mail_class.name + instance_id
     candidates = route.decide(mail, ranked, decisions, sendid, tagged=verp)
+    limited = bool(candidates and candidates[0].periods)
     body = tracking.decide(mail, ranked, decisions)
     signatures = signers.decide(mail, ranked, decisions, mail_class)
     email = privacy.email(mail, ranked, decisions, mail_class)
@@ -161,6 +163,8 @@ def _classified(
         recipients=recipients if suppress != "off" else (),
         logged=privacy.logged(mail, ranked, decisions, mail_class),
         candidates=candidates or (),
+        counted=limits.counted(mail.envelope.recipients, mail.setup.providers) if limited else (),
+        unrouted_over_limit=limited and route.unrouted_over_limit(mail, ranked, candidates or ()),
         bounce_mailbox=bounce_mailbox,
         verp=verp,
         tracking=body,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fletching.config.model import Archive, MailClass
 from fletching.mail.dkim import Signature
+from fletching.numbering import Period
 from fletching.policy.verdict import Refusal
 
 
@@ -31,11 +32,20 @@ class Decision(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A single VirtualMTA and its Postfix transport. ``weight``: its share in a pool."""
+    """A single VirtualMTA and its Postfix transport. ``weight``: its share in a pool. ``relay``:
+    the next hop of all its mail, empty for the recipient's domain. ``periods``: its limits.
+    """
 
     name: str
     transport: str
     weight: int = 1
+    relay: str = ""
+    periods: tuple[Period, ...] = ()
+
+    @property
+    def route(self) -> str:
+        """The transport, and the next hop if there is one, as `VirtualMta.route`."""
+        return f"{self.transport}:{self.relay}" if self.relay else self.transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,8 @@ class Plan:
     recorded, empty if it is recorded nowhere; ``logged`` is the same for the log.
     ``candidates``: the VirtualMTAs that may carry the mail, best first; none for Postfix's own
     routing. With ``by_sender``, the return path tells Postfix the transport, not a header field.
+    ``counted``: how many recipients count at each provider, if the candidates have limits.
+    ``unrouted_over_limit``: without room, Postfix chooses the transport; else the mail is refused.
     ``suppress``: `report` or `refuse` if the store is to look up ``recipients`` in the suppression
     list of ``listid``, `off` if not. ``recipients``: their addresses, or what stands for a single
     one. ``removed``: addresses of the envelope that do not get the mail. ``archive``: where a copy
@@ -101,6 +113,8 @@ class Plan:
     removed: tuple[str, ...] = ()
     logged: tuple[str, ...] = ()
     candidates: tuple[Member, ...] = ()
+    counted: tuple[tuple[str, int], ...] = ()
+    unrouted_over_limit: bool = False
     bounce_mailbox: str | None = None
     verp: bool = False
     tracking: Tracking = Tracking()

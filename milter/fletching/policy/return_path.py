@@ -47,12 +47,12 @@ def verp(mail: Submission, ranked: RankedOffers, decisions: Decisions, mailbox: 
     return True
 
 
-def sender_suffix(transport: str) -> str:
-    """Four of a-z and 2-7 that stand for a transport.
+def sender_suffix(route: str) -> str:
+    """Four of a-z and 2-7 that stand for a transport, with its next hop if there is one.
 
     Not the transport's name: a tag and a long name do not fit into the 64 bytes of a local part.
     Not its position in the configuration: mail that is queued already must keep its transport when
     another VirtualMTA is added.
     """
-    digest = hashlib.sha256(transport.encode("utf-8")).digest()
+    digest = hashlib.sha256(route.encode("utf-8")).digest()
     return base64.b32encode(digest).decode("ascii")[:SUFFIX_LENGTH].lower()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 from fletching.config.model import Config, VirtualMta
-from fletching.policy import offers
+from fletching.policy import limits, offers
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import RankedOffers
 from fletching.policy.plan import Member
@@ -37,8 +38,38 @@ def decide(
     if config.route_by == "sender" and not tagged:
         decisions.warn("not routed: route_by: sender requires a VERP tag")
         return None
-    found = members(chosen, config, mail.setup.paused)
-    return by_rank(found, _sticks_to(chosen, mail, sendid)) if len(found) > 1 else found
+    found = members(chosen, config, mail.setup.paused, mail.stamp.time)
+    if chosen.pool is None:
+        return found
+    pool = by_rank(found, _sticks_to(chosen, mail, sendid)) if len(found) > 1 else found
+    return _with_fallbacks(chosen, pool, mail)
+
+
+def _with_fallbacks(
+    chosen: VirtualMta, pool: tuple[Member, ...], mail: Submission
+) -> tuple[Member, ...]:
+    """The members of a pool; then its fallback, and those of its members, if all have limits."""
+    if pool and not all(each.periods for each in pool):
+        return pool
+    config, found = mail.config, {each.name: each for each in pool}
+    for one in (chosen, *(config.virtual_mta(each.name) for each in pool)):
+        fallback = config.virtual_mta(one.fallback) if one and one.fallback else None
+        if fallback is not None:
+            for each in members(fallback, config, mail.setup.paused, mail.stamp.time):
+                found.setdefault(each.name, each)
+    return tuple(found.values())
+
+
+def unrouted_over_limit(
+    mail: Submission, ranked: RankedOffers, candidates: Sequence[Member]
+) -> bool:
+    """Whether Postfix chooses the transport of the mail if no candidate has room."""
+    config = mail.config
+    named = (config.virtual_mta(name) for _, (name, _) in ranked.ranked(offers.VIRTUAL_MTA))
+    chosen = next((each for each in named if each is not None), None)
+    best = config.virtual_mta(candidates[0].name) if candidates else None
+    over_limit = (each.over_limit for each in (chosen, best) if each is not None)
+    return next((each for each in over_limit if each is not None), None) == "default_transport"
 
 
 def decide_again(
@@ -57,19 +88,25 @@ def decide_again(
     decisions.record("virtual_mta", chosen.name, "X-Mailer-Info")
     if envelope.mailers_told and not _outbound(envelope.mailers, config, decisions):
         return None
-    return by_rank(members(chosen, config, mail.setup.paused), sticks_to)
+    found = members(chosen, config, mail.setup.paused, mail.stamp.time)
+    if chosen.pool is not None:
+        return by_rank(found, sticks_to)
+    # It has counted this mail already. Another one has not, so it must not have limits.
+    return tuple(each for each in found if each.name == chosen.name or not each.periods)[:1]
 
 
-def members(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> tuple[Member, ...]:
+def members(
+    chosen: VirtualMta, config: Config, paused: frozenset[str], now: datetime
+) -> tuple[Member, ...]:
     """The single VirtualMTAs that may stand for a VirtualMTA; none if all of them are paused.
 
-    ``paused`` has names in lower case.
+    Of a pool, in the order of the configuration. For a single one, itself and its fallbacks in
+    their order, up to the first one without limits. ``paused`` has names in lower case.
     """
     if chosen.pool is None:
-        member = _not_paused(chosen, config, paused)
-        return (member,) if member else ()
+        return tuple(_not_paused(chosen, config, paused, now))
     return tuple(
-        Member(single.name, single.transport, weight)
+        _member(single, now, weight)
         for name, weight in chosen.pool.items()
         if (single := config.virtual_mta(name)) and single.transport
         if single.name.lower() not in paused
@@ -103,16 +140,25 @@ def _outbound(mailers: Iterable[str | None], config: Config, decisions: Decision
     return True
 
 
-def _not_paused(chosen: VirtualMta, config: Config, paused: frozenset[str]) -> Member | None:
-    """The VirtualMTA, or the first of its fallbacks that is not paused."""
+def _not_paused(
+    chosen: VirtualMta, config: Config, paused: frozenset[str], now: datetime
+) -> Iterator[Member]:
+    """The VirtualMTA and its fallbacks, up to the first one that always has room."""
     seen: set[str] = set()
     single: VirtualMta | None = chosen
     while single and single.transport and single.name not in seen:
         if single.name.lower() not in paused:
-            return Member(single.name, single.transport)
+            member = _member(single, now)
+            yield member
+            if not member.periods:
+                return
         seen.add(single.name)
         single = config.virtual_mta(single.fallback) if single.fallback else None
-    return None
+
+
+def _member(single: VirtualMta, now: datetime, weight: int = 1) -> Member:
+    transport, relay = single.transport or "", single.relay or ""
+    return Member(single.name, transport, weight, relay, limits.periods(single, now))
 
 
 def _score(member: Member, sticks_to: str) -> float:

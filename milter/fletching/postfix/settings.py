@@ -6,6 +6,7 @@ recipients is in `one_recipient.py`, what concerns returned mail in `mailboxes.p
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from ipaddress import IPv4Address
@@ -160,7 +161,19 @@ _MASTER_CF = """\
 # smtp_bind_address_enforce (Postfix 3.7): without it, mail leaves from any address of the host if
 # this one is not available. inet_protocols: an IPv4 address cannot send over IPv6.
 # Limits are set by transport name in main.cf: {first}_destination_concurrency_limit = 5
+{relays}
+"""
 
+_RELAYS = """\
+#
+# Relays: what they ask for is added to their service. SMTP AUTH, with the relay as in the option,
+# [smtp.example.net]:587 USER:PASSWORD, in a table of mode 0600 (then: postmap):
+#   -o smtp_sasl_auth_enable=yes
+#   -o smtp_sasl_password_maps=hash:/etc/postfix/sasl_passwd
+#   -o smtp_sasl_tls_security_options=noanonymous
+# TLS (encrypt: any certificate; secure: one of the relay's name; port 465: smtp_tls_wrappermode):
+#   -o smtp_tls_security_level=secure
+#   -o smtp_tls_CAfile=/etc/ssl/certs/ca-certificates.crt
 """
 
 
@@ -192,14 +205,17 @@ def _named_services(config: Config) -> str:
 def _transports(config: Config) -> str:
     services = {
         mta.transport: _service(mta)
-        for mta in config.virtual_mtas.values()
+        # Of two with the same transport, the first one counts (`fletching check`).
+        for mta in reversed(tuple(config.virtual_mtas.values()))
         if mta.transport is not None and mta.transport not in POSTFIX_OWN
     }
     if not services:
         return "# Fletching needs nothing in master.cf: no VirtualMTA has its own transport.\n"
     names = sorted(services)
     out = "\n".join(f"#       postconf -MX {name}/unix" for name in names)
-    head = _MASTER_CF.format(out=out, first=names[0])
+    has_relays = any(mta.relay for mta in config.virtual_mtas.values())
+    relays = _RELAYS if has_relays else ""
+    head = _MASTER_CF.format(out=out, first=names[0], relays=relays)
     return head + "\n".join(services[name] for name in names)
 
 
@@ -214,6 +230,8 @@ def _service(mta: VirtualMta) -> str:
             "smtp_bind_address_enforce=yes",
             f"inet_protocols={'ipv4' if old else 'ipv6'}",
         ]
+    if mta.fallback_relay:
+        options.append(f"smtp_fallback_relay={','.join(mta.fallback_relay)}")
     return service_lines(f"{mta.transport} unix - - n - - smtp", options)
 
 
@@ -228,7 +246,7 @@ _MILTER_HEADER_CHECKS = """\
 #
 # For each message with a VirtualMTA, Fletching adds the header field below and deletes it at once.
 # Postfix applies this table only to fields that a milter adds: the field has no effect if a client
-# sends it, and it never leaves. There is one rule per transport, so no other transport can be
+# sends it, and it never leaves. There is one rule per transport and relay, so no other one can be
 # selected. `FILTER transport:` keeps each recipient's domain as the destination.
 #
 # regexp:, not pcre: it is built into Postfix (pcre: is the package postfix-pcre on Debian). Like
@@ -242,10 +260,20 @@ if /^{header}: /
 def _milter_header_checks(config: Config) -> str:
     header = ROUTE_HEADER.decode("ascii")
     rules = [
-        f"/^{header}: {transport}$/ FILTER {transport}:\n"
-        for transport in sorted(config.transports)
+        f"/^{header}: {_escaped(route)}$/ FILTER {destination(route)}\n"
+        for route in sorted(config.routes)
     ]
     return _MILTER_HEADER_CHECKS.format(header=header, rules="".join(rules))
+
+
+def destination(route: str) -> str:
+    """A route as Postfix's maps and FILTER have it: `transport:`, or `transport:nexthop`."""
+    return route if ":" in route else f"{route}:"
+
+
+def _escaped(route: str) -> str:
+    """A route as a regular expression of POSIX."""
+    return re.sub(r"([.\[\]])", r"\\\1", route)
 
 
 _SENDERS = """\
@@ -267,16 +295,16 @@ _SENDERS = """\
 def _senders(config: Config) -> str:
     delimiter = f"[{config.recipient_delimiter}]"
     rules = [
-        f"/^[^@]+{delimiter}[a-z2-7]{{20,}}-{suffix}@[^@]+$/ {transport}:\n"
-        for transport, suffix in _suffixes(config.transports).items()
+        f"/^[^@]+{delimiter}[a-z2-7]{{20,}}-{suffix}@[^@]+$/ {destination(route)}\n"
+        for route, suffix in _suffixes(config.routes).items()
     ]
     return _SENDERS.format(rules="".join(rules))
 
 
-def _suffixes(transports: Iterable[str]) -> dict[str, str]:
+def _suffixes(routes: Iterable[str]) -> dict[str, str]:
     owners: defaultdict[str, list[str]] = defaultdict(list)
-    for transport in sorted(transports):
-        owners[sender_suffix(transport)].append(transport)
+    for route in sorted(routes):
+        owners[sender_suffix(route)].append(route)
     for names in owners.values():
         if len(names) > 1:
             raise ValueError(

@@ -26,6 +26,7 @@ from fletching.store.connection import (
     StoreUnavailable,
     borrowed,
 )
+from fletching.store.limits import Room
 from fletching.store.open_campaigns import (
     LOOK_UP_EVERY,
     REMEMBERED,
@@ -66,6 +67,7 @@ class Campaigns:
         self._create_script = Script("begin.lua")
         self._open_script = Script("open.lua")
         self._number_script = Script("number.lua")
+        self._room = Room()
         self._open_campaigns = OpenCampaigns(look_up_every, remembered)
         self._outage = Outage()
 
@@ -105,11 +107,20 @@ class Campaigns:
         suppressed = _suppressed(ask, question)
         if question.refuses(suppressed):
             return Numbered("", 0, suppressed)
-        if question.suppress != "off" and time.monotonic() > deadline - self._store.limits.socket:
-            # The second answer could come too late. Another thread can wait for it instead.
+        if question.suppress != "off" and self._may_be_late(deadline):
             return None
-        number = self._next_number(ask, campaign, question)
-        return None if number is None else Numbered(campaign, number, suppressed)
+        route = self._room.take(ask, question)
+        if route == "" and question.needs_room:
+            return Numbered("", 0, suppressed, route)
+        if route is not None and self._may_be_late(deadline):
+            # What was taken is lost: the other thread takes room again.
+            return None
+        number = self._next_number(ask, campaign, question, route)
+        return None if number is None else Numbered(campaign, number, suppressed, route)
+
+    def _may_be_late(self, deadline: float) -> bool:
+        """Whether the next answer could come too late. Another thread can wait for it instead."""
+        return time.monotonic() > deadline - self._store.limits.socket
 
     def _in_other_thread(self, question: Question, deadline: float) -> Numbered:
         # A socket's time-out does not cover everything that may hang: a name server, a handshake
@@ -133,9 +144,16 @@ class Campaigns:
         if question.refuses(suppressed):
             return Numbered("", 0, suppressed)
         self._check(deadline)
-        return replace(self._numbered(ask, question, deadline), suppressed=suppressed)
+        route = self._room.take(ask, question)
+        if route == "" and question.needs_room:
+            return Numbered("", 0, suppressed, route)
+        self._check(deadline)
+        numbered = self._numbered(ask, question, deadline, route)
+        return replace(numbered, suppressed=suppressed, route=route)
 
-    def _numbered(self, ask: Ask, question: Question, deadline: float) -> Numbered:
+    def _numbered(
+        self, ask: Ask, question: Question, deadline: float, route: str | None
+    ) -> Numbered:
         """Joins or opens campaigns until one gives a number."""
         sendid = question.sendid.lower()
         while True:
@@ -143,7 +161,7 @@ class Campaigns:
             if campaign is None:
                 campaign = self._look_up(ask, sendid, question, deadline)
             self._check(deadline)
-            number = self._next_number(ask, campaign, question)
+            number = self._next_number(ask, campaign, question, route)
             if number is not None:
                 return Numbered(campaign, number)
             self._create_again(ask, campaign, question)
@@ -201,13 +219,15 @@ class Campaigns:
         self._create(ask, campaign, question, "run", "lost")
         ask("ZADD", keys.CAMPAIGNS, "NX", _opened(campaign, question), campaign)
 
-    def _next_number(self, ask: Ask, campaign: str, question: Question) -> int | None:
-        sendid = question.sendid.lower()
+    def _next_number(
+        self, ask: Ask, campaign: str, question: Question, route: str | None
+    ) -> int | None:
+        sendid, remembered = question.sendid.lower(), question.remembered(route)
         number: int | None = self._number_script.run(
             ask,
             [keys.campaign(campaign), keys.bounces(campaign)],
             [
-                _as_json(dict(question.remember)) if question.remember else "",
+                _as_json(remembered) if remembered else "",
                 question.bounce_memory,
                 RECORDS_PER_KEY,
                 self._open_campaigns.highest(sendid, campaign),

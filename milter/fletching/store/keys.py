@@ -35,6 +35,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:touches:{t}:<message>    string      touches             75 seconds after the last one
     fletching:tracenames:{<n>}:<day>   list        tracing             day + trace memory
     fletching:tracetexts:{<day>}       hash        trace_texts         day + trace memory
+    fletching:used:{<VirtualMTA>}:...  hash        limits              an hour, or 35 days later
     fletching:clock                    hash        clock               never
     fletching:lease:<name>             string      lease               10 seconds after a renewal
     fletching:check:{<random>}:...     all types   trial               at once, or after a minute
@@ -191,6 +192,15 @@ def suppressed(listid: str) -> str:
 def of_address(listid: str, address: str) -> str:
     """List and address as they are named in `REPORTED`, `FAILURES` and `DUE`."""
     return f"{quote(listid.lower(), safe='')}|{quote(address.lower(), safe='@')}"
+
+
+def used(virtual_mta: str) -> str:
+    """What the keys of a VirtualMTA's windows begin with; the label of a window follows, such as
+    `hour-490000` (unix seconds over 3600) or `day-2026-12-01`.
+
+    Provider -> recipients; `*` -> all of them. One tag for each VirtualMTA.
+    """
+    return f"fletching:used:{{{quote(virtual_mta.lower(), safe='')}}}:"
 
 
 def touches(message: str) -> str:

@@ -193,6 +193,10 @@ def _scripts(store: Store) -> Iterator[Refusal]:
             [_MINUTE * 1000, "1", 0, 1, 1, "\0\2head", "content"],
         ),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
+        "take.lua": (
+            [f"{prefix}used:"],
+            [1, "provider", 1, _MINUTE, *(word for at in range(4) for word in ("day", at, 9, ""))],
+        ),
         "touch.lua": ([key["touches"]], [_MINUTE * 1000, 100, "a line"]),
         "clock.lua": ([key["clock"]], [_MINUTE * 1000, 0]),
     }
@@ -250,7 +254,7 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
     *("bits:confirmed:0", "claims", "trace"),
-    *("due", "failures:address", "reported"),
+    *("due", "failures:address", "reported", "used:day"),
     *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
 )
 
