@@ -9,10 +9,14 @@ import pytest
 from fletching.mail.message import Header, Message
 from fletching.outgoing.edits import (
     AddHeader,
+    AddRecipient,
     ChangeHeader,
     ChangeSender,
     DeleteHeader,
+    Discard,
     Edit,
+    EnvelopeChanges,
+    Hold,
     InsertHeader,
     RemoveRecipient,
     ReplaceBody,
@@ -169,15 +173,18 @@ def test_forged_routes_go_before_the_route(forged: int) -> None:
 
 def test_envelope_goes_before_the_body() -> None:
     final = replace(without(THREE, 1), body=b"new")
-    assert of_envelope("a@b", ["c@d", "e@f"], between(THREE, final)) == (
+    changes = EnvelopeChanges("a@b", ("c@d", "e@f"), ("g@h",), "checked by hand")
+    assert of_envelope(changes, between(THREE, final)) == (
         DeleteHeader(b"To", 1),
         ChangeSender("a@b"),
         RemoveRecipient("c@d"),
         RemoveRecipient("e@f"),
+        AddRecipient("g@h"),
+        Hold("checked by hand"),
         ReplaceBody(b"new"),
     )
-    assert of_envelope("", (), ()) == (ChangeSender(""),)
-    assert of_envelope(None, (), ()) == ()
+    assert of_envelope(EnvelopeChanges(""), ()) == (ChangeSender(""),)
+    assert of_envelope(EnvelopeChanges(), ()) == ()
 
 
 ROUTE_EDITS = (AddHeader(b"X-Fletching-Route", b" vmta-a"), DeleteHeader(b"X-Fletching-Route", 1))
@@ -196,8 +203,9 @@ ROUTE_EDITS = (AddHeader(b"X-Fletching-Route", b" vmta-a"), DeleteHeader(b"X-Fle
 def test_edits_for_postfix_have_the_route_first_and_the_sender_last(
     sender: str | None, transport: str | None, expected: tuple[Edit, ...]
 ) -> None:
-    assert for_postfix(THREE, THREE, sender, transport) == expected
-    assert replay(THREE, (ChangeSender("a@b"), RemoveRecipient("c@d"))) == THREE
+    assert for_postfix(THREE, THREE, EnvelopeChanges(sender), transport) == expected
+    of_others = (ChangeSender("a@b"), RemoveRecipient("c@d"), AddRecipient("e@f"), Hold("why"))
+    assert replay(THREE, (*of_others, Discard())) == THREE
 
 
 H1, TO, H2, H3 = THREE.headers

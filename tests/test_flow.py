@@ -63,6 +63,7 @@ def test_edits_come_in_the_documented_order() -> None:
         (AddHeader, b"List-Unsubscribe", None),
         (AddHeader, b"List-Unsubscribe-Post", None),
         (AddHeader, b"X-Mailer-Info", None),
+        (AddHeader, b"Date", None),
         (InsertHeader, b"DKIM-Signature", None),
         (ChangeSender, None, None),
         (ReplaceBody, None, None),
@@ -86,6 +87,7 @@ def test_newsletter_leaves_with_our_fields_and_tokens() -> None:
         b"List-Unsubscribe",
         b"List-Unsubscribe-Post",
         b"X-Mailer-Info",
+        b"Date",
     ]
     assert outcome.sender == f"bounces+{KEYRING.tag(CAMPAIGN, 1)}@example.com"
     assert kinds(outcome) == [

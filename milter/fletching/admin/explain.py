@@ -164,7 +164,7 @@ def _edit_row(edit: dict[str, Any]) -> list[object]:
     name = edit.get("name", "")
     if edit.get("index", 1) > 1:
         name += f" ({edit['index']})"
-    became = edit.get("value", edit.get("address", ""))
+    became = edit.get("value", edit.get("address", edit.get("reason", "")))
     if edit["edit"] == "replace_body":
         became = f"{edit['octets']} bytes"
     return [edit["edit"].replace("_", " "), name, became]

@@ -120,6 +120,12 @@ def _edit(edit: edits.Edit) -> dict[str, Any]:
             return {"edit": "change_sender", "address": edit.address}
         case edits.RemoveRecipient():
             return {"edit": "remove_recipient", "address": edit.address}
+        case edits.AddRecipient():
+            return {"edit": "add_recipient", "address": edit.address}
+        case edits.Hold():
+            return {"edit": "hold", "reason": edit.reason}
+        case edits.Discard():
+            return {"edit": "discard"}
         case edits.ReplaceBody():
             return {"edit": "replace_body", "octets": len(edit.body)}
 

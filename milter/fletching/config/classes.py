@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from fletching.config.added_headers import AddedHeaders, ClassRepair
 from fletching.config.fields import Address, Empty, HostPattern, ListId, MtaName, Switch, UrlDomain
 from fletching.config.sections import Archive, BounceThresholds, Options, Track
 from fletching.config.seeding import Seed
@@ -74,6 +75,12 @@ class MailClass(Options):
     """Hosts whose links are not tracked; overrides the global list."""
     preserve_visible_urls: Switch | None = None
     """Whether links with a visible URL stay unchanged; overrides the global setting."""
+
+    add_headers: AddedHeaders | None = None
+    """Header fields to add, unless the mail has them; they win over global ones of the same
+    name."""
+    repair: ClassRepair | None = None
+    """Which missing header fields are added."""
 
     _name: str = PrivateAttr("")
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from fletching.config.added_headers import AddedHeaders, Repair, no_headers
 from fletching.config.classes import MailClass, Reaction, Suppress, TrackerFormat, UnsubscribeTag
 from fletching.config.fields import (
     Address,
@@ -218,6 +219,10 @@ class Config(Options):
         Field(default_factory=_none)
     )
     """Mailbox providers with their recipient domains, which extend the built-in table."""
+    add_headers: Annotated[AddedHeaders, Empty] = Field(default_factory=no_headers)
+    """Header fields to add to mail that has a Mail Class, unless the mail has them."""
+    repair: Annotated[Repair, Empty] = Field(default_factory=Repair)
+    """Which missing header fields are added to mail that has a Mail Class."""
     dkim: Annotated[Dkim, Empty] = Field(default_factory=Dkim)
     """DKIM signatures."""
     web: Web | None = None

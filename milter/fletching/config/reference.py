@@ -54,6 +54,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "unsubscribe_tag",
         "suppress",
     ),
+    "Added headers": ("add_headers", "repair"),
     "Mail Classes": ("mail_classes",),
     "VirtualMTAs": ("virtual_mtas", "routed_mailers", "route_by", "providers"),
     "DKIM": ("dkim",),

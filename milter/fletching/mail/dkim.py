@@ -46,6 +46,8 @@ _COVERED = (
     b"list-unsubscribe",
     b"list-unsubscribe-post",
     b"feedback-id",
+    b"cfbl-address",
+    b"cfbl-feedback-id",
 )
 _OVERSIGNED = frozenset((b"from", b"subject", b"to", b"date"))
 # A field name may hold ";" and 8-bit bytes, but h= cannot name such a field.

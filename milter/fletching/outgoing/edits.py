@@ -2,8 +2,9 @@
 
 Here is how two mails become a list of edits, and what a mail is after edits. An edit is a value;
 only the milter daemon applies it. The order is the one that is safe in Postfix: route, deletions
-from the highest index down, changes, additions, signatures on top, the sender, recipients, and the
-body in one run (another request between two pieces of a body ends the replacement).
+from the highest index down, changes, additions, signatures on top, the sender, recipients (removed
+ones first), the hold, and the body in one run (another request between two pieces of a body ends
+the replacement). A mail that is discarded gets no other edit.
 """
 
 from __future__ import annotations
@@ -64,6 +65,26 @@ class RemoveRecipient:
 
 
 @dataclass(frozen=True, slots=True)
+class AddRecipient:
+    """A further recipient of the envelope, without angle brackets."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Postfix's hold queue, where the mail stays until an admin releases it. The reason is for the
+    log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The client is told that the mail was accepted, and nobody gets it. Always the only edit."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceBody:
     """The whole body, with CRLF line ends."""
 
@@ -90,8 +111,35 @@ Edit = (
     | DeleteHeader
     | ChangeSender
     | RemoveRecipient
+    | AddRecipient
+    | Hold
+    | Discard
     | ReplaceBody
 )
+
+OfHeader = AddHeader | InsertHeader | ChangeHeader | DeleteHeader
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeChanges:
+    """What becomes of the envelope. ``sender``: None if it stays, empty for the null sender.
+    ``removed`` and ``added``: recipients. ``hold``: why the mail is put on hold, None if not.
+    """
+
+    sender: str | None = None
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    hold: str | None = None
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits, in their order."""
+        return (
+            *(() if self.sender is None else (ChangeSender(self.sender),)),
+            *map(RemoveRecipient, self.removed),
+            *map(AddRecipient, self.added),
+            *(() if self.hold is None else (Hold(self.hold),)),
+        )
 
 
 def between(mail: Message, final: Message) -> tuple[Edit, ...]:
@@ -117,16 +165,14 @@ def between(mail: Message, final: Message) -> tuple[Edit, ...]:
 def for_postfix(
     mail: Message,
     final: Message,
-    sender: str | None,
+    envelope: EnvelopeChanges,
     transport: str | None,
-    removed: Iterable[str] = (),
 ) -> tuple[Edit, ...]:
     """All that Postfix has to do so that ``mail`` becomes ``final``, in a safe order.
 
-    ``sender``: the new envelope sender, None if it stays. ``transport``: where the route header
-    leads, None for no route. ``removed``: recipients who do not get the mail.
+    ``transport``: where the route header leads, None for no route.
     """
-    found = of_envelope(sender, removed, between(mail, final))
+    found = of_envelope(envelope, between(mail, final))
     if transport is not None:
         found = routed(ROUTE_HEADER, transport, found)
     return found
@@ -147,16 +193,11 @@ def routed(name: bytes, transport: str, edits: Iterable[Edit]) -> tuple[Edit, ..
     return (*forged, *route, *others)
 
 
-def of_envelope(
-    sender: str | None, removed: Iterable[str], edits: Iterable[Edit]
-) -> tuple[Edit, ...]:
-    """The edits with a new envelope sender, unless it is None, and without recipients who do not
-    get the mail. These come before the body."""
+def of_envelope(envelope: EnvelopeChanges, edits: Iterable[Edit]) -> tuple[Edit, ...]:
+    """The edits with those of the envelope, which come before the body."""
     edits = tuple(edits)
     body = tuple(edit for edit in edits if isinstance(edit, ReplaceBody))
-    senders = () if sender is None else (ChangeSender(sender),)
-    header = edits[: len(edits) - len(body)]
-    return (*header, *senders, *map(RemoveRecipient, removed), *body)
+    return (*edits[: len(edits) - len(body)], *envelope.edits, *body)
 
 
 def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
@@ -165,9 +206,7 @@ def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
     if len(edits) <= MOST_CHANGES and len(edits) * size <= MOST_WORK:
         # Nearly every mail: a header has no more lines than bytes.
         return False
-    of_header = [
-        each for each in edits if not isinstance(each, ChangeSender | RemoveRecipient | ReplaceBody)
-    ]
+    of_header = [each for each in edits if isinstance(each, OfHeader)]
     lines = sum(1 + header.value.count(b"\n") for header in mail.headers)
     if len(of_header) * lines > MOST_WORK:
         return True
@@ -177,8 +216,8 @@ def are_too_much(mail: Message, edits: Collection[Edit]) -> bool:
 
 
 def replay(mail: Message, edits: Iterable[Edit]) -> Message:
-    """The mail after the edits, applied as Postfix applies them. Sender and recipients are not
-    part of a mail."""
+    """The mail after the edits, applied as Postfix applies them. The envelope is not part of a
+    mail."""
     headers = list(mail.headers)
     body = mail.body
     for edit in edits:
@@ -196,6 +235,8 @@ def replay(mail: Message, edits: Iterable[Edit]) -> Message:
                     headers[at] = Header(old.name, edit.value, old.position)
             case ReplaceBody():
                 body = edit.body
+            case _:  # of the envelope
+                pass
     return Message(tuple(headers), body)
 
 

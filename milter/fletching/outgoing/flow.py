@@ -13,8 +13,8 @@ from fletching.mail import dkim, seven_bit
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Header, Message
 from fletching.numbering import CampaignOf
-from fletching.outgoing import edits
-from fletching.outgoing.edits import Edit
+from fletching.outgoing import added_fields, edits
+from fletching.outgoing.edits import Discard, Edit, EnvelopeChanges
 from fletching.outgoing.identifiers import Identifiers, facts_of
 from fletching.outgoing.rewrite import PartNote, Rewritten, rewrite
 from fletching.outgoing.text_parts import TextPartCache
@@ -74,6 +74,8 @@ def carry(
         plan = after_answer(plan, numbered)
     if plan.refusal is not None or plan.nothing:
         return Outcome(plan, message, refusal=plan.refusal, warnings=plan.warnings)
+    if plan.discarded is not None:
+        return Outcome(plan, message, edits=(Discard(),), warnings=plan.warnings)
 
     facts, sender, added = None, None, tuple[Header, ...]()
     rewritten = Rewritten(_without(message, plan.remove))
@@ -82,13 +84,15 @@ def carry(
         identifiers = Identifiers(plan, facts, setup.link_keys, text_parts)
         rewritten = rewrite(rewritten.message, plan.tracking, identifiers.urls(), text_parts)
         added, sender = identifiers.headers(), identifiers.sender
+    added = (*added, *added_fields.written(plan, facts))
     final, unsafe = _finished(rewritten, added, plan, stamp)
 
+    envelope_changes = EnvelopeChanges(sender, plan.removed, plan.added, plan.hold)
     transport = plan.member.route if plan.member and not plan.by_sender else None
     outcome = Outcome(
         plan=plan,
         final=final,
-        edits=edits.for_postfix(message, final, sender, transport, plan.removed),
+        edits=edits.for_postfix(message, final, envelope_changes, transport),
         facts=facts,
         member=plan.member,
         sender=sender,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fletching.config.added_headers import ClassRepair
 from fletching.config.model import Config, MailClass
 from fletching.policy import offers
 from fletching.policy.offers import Offer, Offers, Setting, SourceKind
@@ -34,6 +35,7 @@ def default_mail_class(config: Config) -> Offers:
 
 def of_class(mail_class: MailClass) -> Offers:
     """The options of a Mail Class."""
+    repair = mail_class.repair or ClassRepair()
     return _offers(
         SourceKind.CLASS,
         f"class {mail_class.name}",
@@ -54,6 +56,8 @@ def of_class(mail_class: MailClass) -> Offers:
             (offers.ONE_CLICK, mail_class.one_click),
             (offers.SUPPRESS, mail_class.suppress),
             (offers.ON_INVALID_HEADER, mail_class.on_invalid_header),
+            (offers.REPAIR_DATE, repair.date),
+            (offers.REPAIR_MESSAGE_ID, repair.message_id),
         ],
     )
 
@@ -74,6 +78,8 @@ def of_config(config: Config) -> Offers:
             (offers.ONE_CLICK, config.one_click),
             (offers.SUPPRESS, config.suppress),
             (offers.ON_INVALID_HEADER, config.on_invalid_header),
+            (offers.REPAIR_DATE, config.repair.date),
+            (offers.REPAIR_MESSAGE_ID, config.repair.message_id),
         ],
     )
 

@@ -14,6 +14,7 @@ from fletching.config.model import MailClass
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message, addresses
 from fletching.policy import (
+    added_headers,
     aliases,
     archive,
     configured,
@@ -142,6 +143,11 @@ def _classified(
     limited = bool(candidates and candidates[0].periods)
     body = tracking.decide(mail, ranked, decisions)
     signatures = signers.decide(mail, ranked, decisions, mail_class)
+    values = added_headers.class_values(mail, ranked, decisions, mail_class, instance_id, listid)
+    headers = added_headers.decide(
+        mail, added_headers.of_class(mail, mail_class), values, signatures, decisions
+    )
+    headers += tuple(added_headers.repairs(mail, ranked, headers, decisions))
     email = privacy.email(mail, ranked, decisions, mail_class)
     unsubscribe = lists.unsubscribe(mail, ranked, decisions, body.domain, email)
     replaced = _replaced(mail, decisions, adds_unsubscribe=unsubscribe is not None)
@@ -170,6 +176,7 @@ def _classified(
         tracking=body,
         unsubscribe=unsubscribe,
         signatures=signatures,
+        headers=headers,
         seed=ranked.value(offers.SEED),
         seed_progress=ranked.value(offers.SEED_PROGRESS),
         untracked_without_store=config.on_store_failure == "untracked",

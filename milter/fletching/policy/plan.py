@@ -84,9 +84,27 @@ class Unsubscribe:
     mailbox: str | None = None
 
 
+class AddedHeader(NamedTuple):
+    """A header field to add. ``pieces``: its value, as texts, and as names of placeholders (then
+    True) that are filled in once the store has answered."""
+
+    name: str
+    pieces: tuple[tuple[str, bool], ...]
+
+    @property
+    def text(self) -> str:
+        """The value as far as it is known."""
+        return "".join(text for text, is_name in self.pieces if not is_name)
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(is_name or text.strip() for text, is_name in self.pieces)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done with one mail. Without ``mail_class``: remove, and perhaps sign or route.
+    """What is to be done with one mail. Without ``mail_class``: remove, and perhaps sign, route, or
+    act as a rule says.
 
     ``remove``: positions of header fields. ``email`` stands for the recipient wherever it is
     recorded, empty if it is recorded nowhere; ``logged`` is the same for the log.
@@ -96,8 +114,10 @@ class Plan:
     ``unrouted_over_limit``: without room, Postfix chooses the transport; else the mail is refused.
     ``suppress``: `report` or `refuse` if the store is to look up ``recipients`` in the suppression
     list of ``listid``, `off` if not. ``recipients``: their addresses, or what stands for a single
-    one. ``removed``: addresses of the envelope that do not get the mail. ``archive``: where a copy
-    is kept. ``hides_recipient``: the recipient's address is obscured.
+    one. ``removed``: addresses of the envelope that do not get the mail; ``added``: further ones
+    that do. ``hold``: why the mail is put on hold. ``discarded``: the rule because of which nobody
+    gets the mail. ``headers``: fields to add, beside those that identify the message. ``archive``:
+    where a copy is kept. ``hides_recipient``: the recipient's address is obscured.
     """
 
     trusted: bool
@@ -111,6 +131,10 @@ class Plan:
     suppress: str = "off"
     recipients: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    hold: str | None = None
+    discarded: str | None = None
+    headers: tuple[AddedHeader, ...] = ()
     logged: tuple[str, ...] = ()
     candidates: tuple[Member, ...] = ()
     counted: tuple[tuple[str, int], ...] = ()
@@ -141,7 +165,17 @@ class Plan:
     @property
     def nothing(self) -> bool:
         """The mail leaves as it came."""
-        return not (self.remove or self.mail_class or self.signatures or self.candidates)
+        return not (
+            self.remove
+            or self.mail_class
+            or self.signatures
+            or self.candidates
+            or self.headers
+            or self.removed
+            or self.added
+            or self.hold
+            or self.discarded
+        )
 
     @property
     def sendid(self) -> str:

@@ -37,6 +37,16 @@ def email(
     return ""
 
 
+def shown(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> str:
+    """What stands for the one recipient in header fields that are added; empty for several."""
+    obscured = ranked.value(offers.OBSCURED_EMAIL)
+    if mail.has_several_recipients or _invalid_obscured(decisions) is not None:
+        return ""
+    if obscured is not None:
+        return obscured
+    return next((recipient.address for recipient in mail.envelope.recipients), "")
+
+
 def looked_up(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> tuple[str, ...]:
     """What stands for the recipients in the suppression list. Looking it up records nothing.
 

@@ -24,10 +24,13 @@ from fletching.daemons.milter.worker import Worker
 from fletching.mail.envelope import Recipient
 from fletching.outgoing.edits import (
     AddHeader,
+    AddRecipient,
     ChangeHeader,
     ChangeSender,
     DeleteHeader,
+    Discard,
     Edit,
+    Hold,
     InsertHeader,
     RemoveRecipient,
     ReplaceBody,
@@ -48,7 +51,9 @@ _ACTIONS = (
     | Milter.CHGHDRS
     | Milter.CHGBODY
     | Milter.CHGFROM
+    | Milter.ADDRCPT
     | Milter.DELRCPT
+    | Milter.QUARANTINE
     | Milter.SETSYMLIST
 )
 
@@ -193,7 +198,9 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
         self._worker.add_answered(_answered(queue_id, seconds, outcome, facts), _copy(outcome))
-        return int(Milter.ACCEPT) if outcome.refusal is None else self._refuse(outcome.refusal)
+        if outcome.refusal is not None:
+            return self._refuse(outcome.refusal)
+        return int(Milter.DISCARD if Discard() in outcome.edits else Milter.ACCEPT)
 
     def _source(self, mail: Mail | None) -> Iterator[tuple[str, object]]:
         """The origin of the mail, for its log line."""
@@ -217,6 +224,12 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 yield partial(self.chgfrom, f"<{_text(address.encode())}>")
             case RemoveRecipient(address):
                 yield partial(self.delrcpt, f"<{_text(address.encode())}>")
+            case AddRecipient(address):
+                yield partial(self.addrcpt, f"<{_text(address.encode())}>")
+            case Hold(reason):
+                yield partial(self.quarantine, _text(reason.encode()))
+            case Discard():
+                pass  # the reply
             case ReplaceBody(body):
                 for start in range(0, len(body), _CHUNK) or (0,):
                     yield partial(self._replace, body, start)
