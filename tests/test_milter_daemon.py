@@ -207,13 +207,15 @@ def test_body_is_complete_for_any_chunk_size(milter: MilterDaemon, size: int, te
 )
 def test_header_bytes_arrive_unchanged(milter: MilterDaemon, value: bytes) -> None:
     subject = header("Subject", value)
-    told = milter.mail(FROM, subject, begin='nil, "crm"', want=("DKIM-Signature",))
+    added = ("DKIM-Signature", "Date", "Message-ID")
+    told = milter.mail(FROM, subject, begin='nil, "crm"', want=added)
     assert told.replies == [ACCEPT]
     signature = b" " + told.all("DKIM-Signature")[0].replace(b"\n", b"\r\n")
     fields = [
         Header(b"DKIM-Signature", signature),
         Header(b"From", b" app@example.com"),
         Header(b"Subject", b" " + value.replace(b"\n", b"\r\n")),
+        *(Header(name.encode(), b" " + told.all(name)[0]) for name in added[1:]),
     ]
     (key,) = read_dkim_keys(load(milter.path).dkim.keys)
     assert plainly_verifies(Message(tuple(fields), b"Hello.\r\n"), key)
