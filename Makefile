@@ -52,8 +52,9 @@ drills: bench-packages setup ## Kill, fail over, hang and partition Redis under 
 	$(SUDO) $(VENV)/bin/python -m bench.drills $(DRILLS)
 
 .PHONY: docs
-docs: setup ## Generate docs/configuration.md from the options
+docs: setup ## Generate docs/configuration.md from the options, docs/dialects.md from the tables
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
+	$(VENV)/bin/python -c "from fletching.policy.dialects import reference; print(reference.page(), end='')" > docs/dialects.md
 
 .PHONY: mutate
 mutate: setup ## Change modules in small ways and list the changes that no test notices

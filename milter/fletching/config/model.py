@@ -23,6 +23,7 @@ from fletching.config.fields import (
     Address,
     ClassName,
     Delimiter,
+    Different,
     Duration,
     DurationOrZero,
     Empty,
@@ -64,7 +65,7 @@ from fletching.config.sections import (
     Web,
 )
 from fletching.config.seeding import Seed, SeedEntry, Seeds
-from fletching.config.steering import HeaderAlias
+from fletching.config.steering import DialectName, HeaderAlias
 from fletching.config.virtual_mtas import VirtualMta
 
 __all__ = [
@@ -213,6 +214,9 @@ class Config(Options):
     )
     """Headers of other systems that set a control, as the control header would, which wins over
     them. Of two that set the same control, the first one here wins."""
+    dialects: Annotated[tuple[DialectName, ...], Several, Different] = ()
+    """Vendors whose headers are read like control headers (docs/dialects.md). Control headers and
+    aliases win over them; of two dialects, the first one here wins."""
     rules: Annotated[tuple[Rule, ...], Several] = ()
     """Rules that steer trusted mail by what it already has."""
     providers: Annotated[Mapping[Label, Annotated[tuple[Host, ...], Several]], Empty, Frozen] = (

@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "default_mail_class",
         "on_invalid_header",
     ),
-    "Other headers": ("header_aliases",),
+    "Other headers": ("header_aliases", "dialects"),
     "Rules": ("rules",),
     "Campaigns": ("campaign_window", "timezone", "stats_retention"),
     "Return path": ("bounce_mailbox", "recipient_delimiter", "verp", "bounce_memory"),

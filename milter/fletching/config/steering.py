@@ -1,4 +1,4 @@
-"""The options by which other headers than ours steer a mail: aliases.
+"""The options by which other headers than ours steer a mail: aliases, dialects.
 
 Declared as in `model.py`. The names of the controls are those of `policy/grammar.py`. Pure.
 """
@@ -29,6 +29,11 @@ Control = Literal[
     "seed_progress",
 ]
 """What a header can set, by the name of its option."""
+
+DialectName = Literal[
+    "powermta", "mailgun", "sendgrid", "sparkpost", "mandrill", "postmark", "ses", "postal"
+]
+"""A vendor whose headers are read; `policy/dialects` has the tables."""
 
 
 def _short(value: object) -> object:

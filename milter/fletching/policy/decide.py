@@ -29,6 +29,7 @@ from fletching.policy import (
     second_pass,
     signers,
     tracking,
+    vendor_headers,
 )
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import Offers, RankedOffers
@@ -92,10 +93,11 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
     """The Plan of a mail whose control headers count."""
     config = mail.config
     decisions.ignore(*mail.control.invalid)
+    dialects = vendor_headers.read(mail.message, config.dialects)
     matched = mail.setup.rules.matching(mail.message, mail.envelope, mail.setup.providers)
-    # Dialects are further entries; their kind gives their rank.
     foreign = [
         aliases.read(mail.message, config.header_aliases),
+        *dialects,
         *rule_offers.read(mail, matched),
     ]
     for asked in foreign:
@@ -114,6 +116,8 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
     signatures = signers.decide(mail, ranked, decisions, None)
     if mail.control.count:
         decisions.warn("no Mail Class; control headers removed and ignored")
+    if any(asked.offers.by_setting for asked in dialects):
+        decisions.warn("no Mail Class; headers of dialects ignored")
     return Plan(
         trusted=True,
         remove=remove,

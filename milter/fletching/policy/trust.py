@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from fletching.config.model import Config
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Header
+from fletching.policy import vendor_headers
 from fletching.policy.control import PREFIX
 
 
@@ -39,6 +40,7 @@ def needs_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) 
         or any(header.key.startswith(PREFIX) for header in headers)
         or any(alias.control == "mail_class" for alias in config.header_aliases.values())
         or any(rule.needs_body for rule in config.rules)
+        or vendor_headers.is_asked(headers, config.dialects)
     )
 
 

@@ -149,6 +149,8 @@ class _Reading:
         if not row.kept:
             self._remove.update(each.position for each in fields if each.position is not None)
         source = f"{row.header[:-1]}..." if row.prefix else row.header
+        if row.several in ("first", "last") and len({each.text for each in fields}) > 1:
+            self._warnings.append(f"{source}: only the {row.several} one counts")
         try:
             text = _one_text(row, fields)
             if not row.keys:
@@ -166,7 +168,7 @@ class _Reading:
             try:
                 self._take(place, key.read(value))
             except VendorError as error:
-                self._refuse(place, str(error), _about(key, json.loads(key.example)))
+                self._refuse(place, str(error), _about(key, key.value))
 
     def take_unknown(self, headers: list[Header]) -> None:
         """Takes headers with a vendor's prefix that are in no table. They stay in the mail."""

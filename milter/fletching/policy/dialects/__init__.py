@@ -1,6 +1,7 @@
 """Dialects: the headers of other vendors, one table for each (option `dialects`, docs/dialects.md).
 
-Here are tables, and how a vendor's value is read. `policy/vendor_headers.py` applies them to a mail.
+Here are tables, and how a vendor's value is read. `policy/vendor_headers.py` applies them to a
+mail.
 """
 
 from __future__ import annotations

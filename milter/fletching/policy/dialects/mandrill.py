@@ -50,8 +50,7 @@ DIALECT = Dialect(
     rows=(
         Row(
             "X-MC-Track",
-            "list of what is tracked: opens, clicks, clicks_all, clicks_htmlonly,"
-            " clicks_textonly",
+            "list of what is tracked: opens, clicks, clicks_all, clicks_htmlonly, clicks_textonly",
             "clicks and opens; what the list does not name is off; `clicks_htmlonly`: not in"
             " plain text",
             "opens,clicks_htmlonly",

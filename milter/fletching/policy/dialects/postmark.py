@@ -5,10 +5,10 @@ from fletching.policy.dialects.table import Dialect, Lacks, Row, Sets, words
 
 _links = words(
     {
-        "none": [Sets("clicks", "no")],
-        "htmlandtext": [Sets("clicks", "yes"), Sets("text", "yes")],
-        "htmlonly": [Sets("clicks", "yes"), Sets("text", "no")],
-        "textonly": [Sets("clicks", "no"), Lacks("TextOnly")],
+        "None": [Sets("clicks", "no")],
+        "HtmlAndText": [Sets("clicks", "yes"), Sets("text", "yes")],
+        "HtmlOnly": [Sets("clicks", "yes"), Sets("text", "no")],
+        "TextOnly": [Sets("clicks", "no"), Lacks("TextOnly")],
     }
 )
 
@@ -61,7 +61,8 @@ DIALECT = Dialect(
     ),
     notes=(
         "Postmark leaves the tag in the mail, so it stays here, too.",
-        "Postmark names a stream in every message. Without a Mail Class of that name, each message"
-        " has a warning, and its class comes from the next source.",
+        "Applications name a stream in every message, often `outbound`: configure a Mail Class of"
+        " that name. Without it, each message has a warning and its class comes from the next"
+        " source; with `on_invalid_header: reject` it is refused.",
     ),
 )

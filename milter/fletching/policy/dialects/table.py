@@ -6,6 +6,7 @@ accepts is checked later (`policy/vendor_headers.py`), and nothing of it is know
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -73,6 +74,11 @@ class Key:
     example: str
     read: Callable[[Any], Iterable[Wish]]
 
+    @property
+    def value(self) -> Any:
+        """The value of the example."""
+        return json.loads(self.example)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
@@ -114,10 +120,11 @@ class Dialect:
 
 def words(known: Mapping[str, Iterable[Wish]]) -> Callable[[str], Iterable[Wish]]:
     """A value that is one of a few words, in any case."""
+    lower = {word.lower(): wishes for word, wishes in known.items()}
 
     def read(text: str) -> Iterable[Wish]:
         try:
-            return known[text.lower()]
+            return lower[text.lower()]
         except KeyError:
             raise VendorError(f"must be {_one_of(known)}") from None
 

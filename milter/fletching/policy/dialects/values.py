@@ -107,10 +107,11 @@ def json_names_run(value: object) -> Iterable[Wish]:
 
 def json_texts(value: object) -> Iterable[Wish]:
     """A label, or several in an array."""
-    texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(each, str) for each in texts):
+    if isinstance(value, str):
+        return [Labels(value)]
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise VendorError("must be text, or an array of texts")
-    return [Labels(",".join(texts))] if texts else []
+    return [Labels(",".join(value))] if value else []
 
 
 def json_object(value: object) -> Iterable[Wish]:

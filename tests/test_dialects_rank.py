@@ -1,0 +1,101 @@
+"""Dialects among the other sources: trust, rank, mail without a Mail Class."""
+
+from __future__ import annotations
+
+from fletching.mail.message import parse
+from fletching.policy.trust import needs_body
+
+from tests.cases import for_every
+from tests.setting import (
+    CLASSIFIED,
+    SITE,
+    carried,
+    config,
+    envelope,
+    mail,
+    names,
+    plan,
+    reason,
+    setup,
+)
+
+BOTH = SITE + "dialects: [mailgun, sendgrid]\n"
+ALIASED = BOTH + "header_aliases: {X-Pool: virtual_mta}\n"
+POOL_A, POOL_B = "X-Mailgun-Sending-Ip-Pool: a", 'X-SMTPAPI: {"ip_pool": "b"}'
+
+
+def chosen(*fields: str, site: str = ALIASED) -> tuple[str, str]:
+    return reason(plan(mail(CLASSIFIED, *fields), site=site), "virtual_mta")
+
+
+RANKS = {
+    "dialect over class": ((POOL_A,), ("a", "X-Mailgun-Sending-Ip-Pool")),
+    "alias over dialect": ((POOL_A, "X-Pool: b"), ("b", "X-Pool")),
+    "control header over dialect": (
+        (POOL_A, "X-GreenArrow-MtaID: b"),
+        ("b", "X-GreenArrow-MtaID"),
+    ),
+    "first dialect over second": ((POOL_B, POOL_A), ("a", "X-Mailgun-Sending-Ip-Pool")),
+    "second dialect where the first names an unknown one": (
+        (POOL_B, "X-Mailgun-Sending-Ip-Pool: nowhere"),
+        ("b", "X-SMTPAPI ip_pool"),
+    ),
+}
+
+
+@for_every(RANKS)
+def test_strongest_source_wins(fields: tuple[str, ...], expected: tuple[str, str]) -> None:
+    assert chosen(*fields) == expected
+
+
+def test_order_of_the_option_decides_between_dialects() -> None:
+    site = SITE + "dialects: [sendgrid, mailgun]\n"
+    assert chosen(POOL_A, POOL_B, site=site) == ("b", "X-SMTPAPI ip_pool")
+
+
+def test_click_tracking_of_a_dialect_loses_to_the_control_header() -> None:
+    fields = ("X-Mailgun-Track: no", "X-GreenArrow-Click-Tracking-Do: yes")
+    found = plan(mail(CLASSIFIED, *fields), site=BOTH).tracking
+    assert (found.body, found.clicks, found.opens) == (True, True, True)
+    fields = ("X-Mailgun-Track-Clicks: yes", "X-GreenArrow-Click-Tracking-Do: no")
+    assert not plan(mail(CLASSIFIED, *fields), site=BOTH).tracking.body
+
+
+def test_headers_of_untrusted_clients_are_left_alone() -> None:
+    outcome = carried(mail(POOL_B), envelope(client="192.0.2.1"), setup(BOTH))
+    assert outcome.edits == ()
+    assert outcome.plan.warnings == ()
+
+
+def test_headers_are_not_read_unless_their_dialect_is_on() -> None:
+    assert carried(mail(POOL_B), opened=setup(SITE)).edits == ()
+
+
+def test_mail_without_class_loses_the_headers_with_a_warning() -> None:
+    outcome = carried(mail(POOL_B), opened=setup(BOTH))
+    assert b"X-SMTPAPI" not in names(outcome.final)
+    assert outcome.warnings == ("no Mail Class; headers of dialects ignored",)
+
+
+def test_mail_without_class_and_vendor_headers_is_unchanged() -> None:
+    assert carried(mail("X-Other: 1"), opened=setup(BOTH)).edits == ()
+
+
+def test_invalid_value_refuses_only_if_it_would_count() -> None:
+    strict = ALIASED + "on_invalid_header: reject\n"
+    wrong = "X-Mailgun-Track: maybe"
+    refusal = plan(mail(CLASSIFIED, wrong), site=strict).refusal
+    assert str(refusal).startswith("550 5.6.0 X-Mailgun-Track: must be yes, no")
+    fields = (CLASSIFIED, wrong, "X-GreenArrow-Click-Tracking-Do: no")
+    assert plan(mail(*fields), site=strict).refusal is None
+
+
+def test_body_matters_to_a_mail_with_vendor_headers() -> None:
+    def matters(*lines: str, site: str = BOTH) -> bool:
+        headers = parse("\n".join((*lines, "", "")).encode()).headers
+        return needs_body(headers, envelope(), config(site))
+
+    assert matters(POOL_B)
+    assert matters("X-Mailgun-Other: 1")
+    assert not matters("Subject: x")
+    assert not matters(POOL_B, site=SITE)
