@@ -133,8 +133,7 @@ DIALECT = Dialect(
         _not_here("X-Mailgun-Time-Zone-Localize", "local time of delivery", "09:00"),
     ),
     sources=(
-        "https://documentation.mailgun.com/docs/mailgun/user-manual/sending-messages/"
-        "pass-sending-options",
+        "https://documentation.mailgun.com (Passing Sending Options)",
         "https://github.com/mailgun/documentation (`source/user_manual.rst`)",
     ),
     notes=(

@@ -186,8 +186,7 @@ DIALECT = Dialect(
         ),
     ),
     sources=(
-        "https://www.twilio.com/docs/sendgrid/for-developers/sending-email/"
-        "building-an-x-smtpapi-header",
+        "https://www.twilio.com (SendGrid: Building an X-SMTPAPI Header)",
         "https://github.com/sendgrid/docs (`smtp-filters.md`)",
     ),
     notes=(

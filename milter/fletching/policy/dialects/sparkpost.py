@@ -100,7 +100,7 @@ DIALECT = Dialect(
     ),
     sources=(
         "https://developers.sparkpost.com/api/smtp/",
-        "https://www.sparkpost.com/docs/getting-started/getting-started-sparkpost-enterprise/",
+        "https://www.sparkpost.com (Getting Started on SparkPost Enterprise)",
     ),
     notes=(
         "The headers are removed.",
