@@ -5,14 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 from fletching.numbering import Candidate, Numbered, Period, Question, Window
 from fletching.store import limits
 from fletching.store.campaigns import Campaigns
-from fletching.store.limits import ALL
+from fletching.store.connection import Ask
+from fletching.store.limits import ALL, Room
 from fletching.store.suppression import Suppression
 
 from sandbox.redis_cluster import Stores
@@ -140,6 +141,25 @@ def test_suppressed_mail_takes_no_room(campaigns: Campaigns, store: Stores) -> N
     refused = question(limited, listid="t1", suppress="refuse", recipients=("r@example.com",))
     assert asked(campaigns, refused).suppressed == ("unsubscribed",)
     assert used(store, "a") == {}
+
+
+def test_mail_that_gets_no_number_gives_its_room_back(store: Stores) -> None:
+    opened = open_store(store.url)
+    asked_for = question(Candidate("a", (capped(5),)), google=2, other=1)
+    later: list[Callable[[Ask], None]] = []
+    ask = opened.client().execute_command
+    room, late = (Room(limits.Limits(), asked_for, later.append) for _ in range(2))
+    assert room.take(ask) == room.take(ask) == "a"
+    late.abandon()
+    assert late.take(ask) == "a"
+    assert used(store, "a") == {"google": 4, "other": 2, ALL: 6}
+    for each in later:
+        each(ask)
+    assert used(store, "a") == {"google": 2, "other": 1, ALL: 3}
+    room.abandon()
+    room.abandon()
+    later[-1](ask)
+    assert (len(later), used(store, "a")) == (2, {"google": 0, "other": 0, ALL: 0})
 
 
 def _host(url: str, mails: int, most: int, out: multiprocessing.Queue[list[str]]) -> None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +28,7 @@ from fletching.store.connection import (
     StoreUnavailable,
     borrowed,
 )
-from fletching.store.limits import Room
+from fletching.store.limits import Limits, Room
 from fletching.store.open_campaigns import (
     LOOK_UP_EVERY,
     REMEMBERED,
@@ -67,7 +69,7 @@ class Campaigns:
         self._create_script = Script("begin.lua")
         self._open_script = Script("open.lua")
         self._number_script = Script("number.lua")
-        self._room = Room()
+        self._limits = Limits()
         self._open_campaigns = OpenCampaigns(look_up_every, remembered)
         self._outage = Outage()
 
@@ -75,17 +77,28 @@ class Campaigns:
         """A message's campaign and number; None if Redis does not answer within `Limits.answer`."""
         started = time.monotonic()
         deadline = started + self._store.limits.answer
-        numbered = self._by_idle_connection(question, deadline)
+        room = Room(self._limits, question, self._later)
+        numbered = self._by_idle_connection(question, room, deadline)
         if numbered is None:
             try:
-                numbered = self._in_other_thread(question, deadline)
+                numbered = self._in_other_thread(question, room, deadline)
             except (*TROUBLE, StoreUnavailable) as error:
+                room.abandon()
                 self._outage.no_answer(started, str(error) or type(error).__name__)
                 return None
         self._outage.answered()
         return numbered
 
-    def _by_idle_connection(self, question: Question, deadline: float) -> Numbered | None:
+    def _later(self, work: Callable[[Ask], None]) -> None:
+        def run() -> None:
+            with suppress(*TROUBLE):
+                work(self._store.client().execute_command)
+
+        self._threads.submit(run)
+
+    def _by_idle_connection(
+        self, question: Question, room: Room, deadline: float
+    ) -> Numbered | None:
         """The answer if the campaign is known and a connection is idle; None if it takes more.
 
         A connection that fails may have been closed while it was idle, so the caller asks again. If
@@ -97,23 +110,22 @@ class Campaigns:
             return None
         try:
             with borrowed(connection, self._idle.keep):
-                return self._of_known_campaign(connection.ask, campaign, question, deadline)
+                return self._of_known_campaign(connection.ask, campaign, question, room, deadline)
         except TROUBLE:
             return None
 
     def _of_known_campaign(
-        self, ask: Ask, campaign: str, question: Question, deadline: float
+        self, ask: Ask, campaign: str, question: Question, room: Room, deadline: float
     ) -> Numbered | None:
         suppressed = _suppressed(ask, question)
         if question.refuses(suppressed):
             return Numbered("", 0, suppressed)
         if question.suppress != "off" and self._may_be_late(deadline):
             return None
-        route = self._room.take(ask, question)
+        route = room.take(ask)
         if route == "" and question.needs_room:
             return Numbered("", 0, suppressed, route)
         if route is not None and self._may_be_late(deadline):
-            # What was taken is lost: the other thread takes room again.
             return None
         number = self._next_number(ask, campaign, question, route)
         return None if number is None else Numbered(campaign, number, suppressed, route)
@@ -122,29 +134,32 @@ class Campaigns:
         """Whether the next answer could come too late. Another thread can wait for it instead."""
         return time.monotonic() > deadline - self._store.limits.socket
 
-    def _in_other_thread(self, question: Question, deadline: float) -> Numbered:
+    def _in_other_thread(self, question: Question, room: Room, deadline: float) -> Numbered:
         # A socket's time-out does not cover everything that may hang: a name server, a handshake
         # that arrives byte by byte, sentinels, the nodes of a cluster.
-        answer = self._threads.submit(self._answer, question, deadline)
+        answer = self._threads.submit(self._answer, question, room, deadline)
         try:
             return answer.result(deadline - time.monotonic())
         except TimeoutError:
             answer.cancel()
             raise self._too_late() from None
 
-    def _answer(self, question: Question, deadline: float) -> Numbered:
+    def _answer(self, question: Question, room: Room, deadline: float) -> Numbered:
         connection = self._idle.open()
         if connection is None:
-            return self._unless_refused(self._store.client().execute_command, question, deadline)
+            ask = self._store.client().execute_command
+            return self._unless_refused(ask, question, room, deadline)
         with borrowed(connection, self._idle.keep):
-            return self._unless_refused(connection.ask, question, deadline)
+            return self._unless_refused(connection.ask, question, room, deadline)
 
-    def _unless_refused(self, ask: Ask, question: Question, deadline: float) -> Numbered:
+    def _unless_refused(
+        self, ask: Ask, question: Question, room: Room, deadline: float
+    ) -> Numbered:
         suppressed = _suppressed(ask, question)
         if question.refuses(suppressed):
             return Numbered("", 0, suppressed)
         self._check(deadline)
-        route = self._room.take(ask, question)
+        route = room.take(ask)
         if route == "" and question.needs_room:
             return Numbered("", 0, suppressed, route)
         self._check(deadline)

@@ -6,7 +6,8 @@ keys of its own in one slot of a cluster, so a mail asks one VirtualMTA after th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,11 @@ from fletching.store import keys
 from fletching.store.connection import Ask, Store
 from fletching.store.script import Script
 
+Counted = tuple[tuple[str, int], ...]
+"""Recipients by provider."""
+
+Later = Callable[[Callable[[Ask], None]], None]
+
 ALL = "*"
 """Stands for all providers together. No provider can have this name."""
 
@@ -22,30 +28,71 @@ _KEPT = {"hour": 3600, "day": 35 * 86400}
 """Seconds for which the windows of a period are kept after their end. Days are shown later."""
 
 
-class Room:
-    """Takes room for messages. Any number of threads may use it."""
+class Limits:
+    """The scripts that take room and give it back. Any number of threads may use it."""
 
     def __init__(self) -> None:
-        self._script = Script("take.lua")
+        self._take = Script("take.lua")
+        self._give_back = Script("give_back.lua")
 
-    def take(self, ask: Ask, question: Question) -> str | None:
-        """The first candidate that has room for a message, which it now counts; empty if none has,
-        None if there is nothing to choose. Raises as ``ask`` does."""
-        if not question.candidates:
-            return None
-        return next(
-            (each.name for each in question.candidates if self._has(ask, each, question)), ""
-        )
+    def take(self, ask: Ask, candidate: Candidate, counted: Counted) -> str:
+        """Counts recipients in all windows of a candidate; the labels of the windows, empty if one
+        of them has no room. Raises as ``ask`` does."""
+        words = [*_recipients(counted), *(each for p in candidate.periods for each in _words(p))]
+        return str(self._take.run(ask, [keys.used(candidate.name)], words))
 
-    def _has(self, ask: Ask, candidate: Candidate, question: Question) -> bool:
-        if not candidate.periods:
-            return True
-        words: list[str | int] = [len(question.counted)]
-        for provider, recipients in question.counted:
-            words += [provider, recipients]
-        for period in candidate.periods:
-            words += _words(period)
-        return bool(self._script.run(ask, [keys.used(candidate.name)], words))
+    def give_back(self, ask: Ask, candidate: str, labels: str, counted: Counted) -> None:
+        """Takes back what `take` counted."""
+        self._give_back.run(ask, [keys.used(candidate)], [labels, *_recipients(counted)])
+
+
+class Room:
+    """The room that one message takes, once, however often it is asked for."""
+
+    def __init__(self, limits: Limits, question: Question, later: Later) -> None:
+        """``later`` runs something in another thread, when Redis answers again."""
+        self._limits = limits
+        self._question = question
+        self._later = later
+        self._route: str | None = None
+        self._labels = ""
+        self._abandoned = False
+        self._changing = threading.Lock()
+
+    def take(self, ask: Ask) -> str | None:
+        """The first candidate that has room for the message, which it now counts; empty if none
+        has, None if there is nothing to choose. Raises as ``ask`` does."""
+        if self._question.candidates and self._route is None:
+            route, labels = self._first(ask)
+            with self._changing:
+                self._route, self._labels = route, labels
+                if self._abandoned:
+                    self._give_back()
+        return self._route
+
+    def abandon(self) -> None:
+        """Gives back what was taken, or will be: the message gets no number."""
+        with self._changing:
+            self._abandoned = True
+            self._give_back()
+
+    def _first(self, ask: Ask) -> tuple[str, str]:
+        for each in self._question.candidates:
+            if not each.periods:
+                return each.name, ""
+            if labels := self._limits.take(ask, each, self._question.counted):
+                return each.name, labels
+        return "", ""
+
+    def _give_back(self) -> None:
+        labels, self._labels = self._labels, ""
+        if labels and self._route:
+            route, counted = self._route, self._question.counted
+            self._later(lambda ask: self._limits.give_back(ask, route, labels, counted))
+
+
+def _recipients(counted: Counted) -> list[str | int]:
+    return [len(counted), *(word for each in counted for word in each)]
 
 
 def _words(period: Period) -> Iterable[str | int]:

@@ -8,7 +8,8 @@
 -- then for each period: seconds for which its windows are kept after their end, and four windows:
 --   label, start in unix seconds, cap of each provider, cap of all together ('' for no cap).
 --   The last one only ends the one before it.
--- Returns 1 if the recipients are counted, 0 if there was no room.
+-- Returns the labels of the windows in which they are counted, with spaces between; '' if there was
+-- no room.
 
 local now = tonumber(redis.call('TIME')[1])
 local names, amounts, total = {}, {}, 0
@@ -21,7 +22,7 @@ end
 names[#names + 1] = '*'
 amounts[#amounts + 1] = total
 
-local counters = {}
+local counters, labels = {}, {}
 for period = last + 1, #ARGV, 17 do
   local window = period + 1
   for later = window + 4, window + 8, 4 do
@@ -34,10 +35,11 @@ for period = last + 1, #ARGV, 17 do
   for at, amount in ipairs(amounts) do
     local cap = tonumber(ARGV[window + (names[at] == '*' and 3 or 2)])
     if cap and (tonumber(used[at] or 0) or 0) + amount > cap then
-      return 0
+      return ''
     end
   end
   local ends = tonumber(ARGV[window + 5])
+  labels[#labels + 1] = ARGV[window]
   counters[#counters + 1] = {key, math.max(60, ends - now + ARGV[period])}
 end
 
@@ -47,4 +49,4 @@ for _, counter in ipairs(counters) do
   end
   redis.call('EXPIRE', counter[1], counter[2])
 end
-return 1
+return table.concat(labels, ' ')

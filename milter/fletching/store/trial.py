@@ -197,6 +197,7 @@ def _scripts(store: Store) -> Iterator[Refusal]:
             [f"{prefix}used:"],
             [1, "provider", 1, _MINUTE, *(word for at in range(4) for word in ("day", at, 9, ""))],
         ),
+        "give_back.lua": ([f"{prefix}used:"], ["day", 1, "provider", 1]),
         "touch.lua": ([key["touches"]], [_MINUTE * 1000, 100, "a line"]),
         "clock.lua": ([key["clock"]], [_MINUTE * 1000, 0]),
     }
