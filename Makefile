@@ -9,7 +9,7 @@ VENV := .venv
 RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
 DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
 BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light iproute2
-TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core systemd chromium \
+TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core dovecot-imapd systemd chromium \
 	debootstrap systemd-container dnsmasq-base util-linux \
 	amavisd-new rspamd postgresql mariadb-server tinyproxy-bin caddy openssl libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 

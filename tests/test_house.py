@@ -38,7 +38,7 @@ def io(*folders: str) -> Rule:
     return Rule(frozenset(folders), io=True)
 
 
-FORMS = ("tokens", "events", "numbering", "domains", "encoding", "traces")
+FORMS = ("tokens", "events", "numbering", "domains", "encoding", "traces", "placements")
 DECIDING = ("config", "mail", "policy/rules", "policy", "outgoing", *FORMS)
 DAEMON = (
     "startup",
@@ -67,6 +67,7 @@ RULES = {
     "events": pure("tokens"),
     "numbering": pure("encoding"),
     "traces": pure("encoding", "events", "numbering"),
+    "placements": pure(),
     "log": io(),
     "metrics": io(),
     "paused": io("log"),
@@ -81,6 +82,7 @@ RULES = {
     "returning": pure("mail", *FORMS),
     "keys": io("mail", "tokens"),
     "postfix": io("config", "mail", "policy"),
+    "monitor": io("config", "keys", *FORMS),
     "store": io("config", "log", "providers", "server_words", *FORMS),
     "destinations/formats": pure("events"),
     "destinations": io("destinations/formats", "config", "events"),
@@ -121,6 +123,7 @@ LIBRARIES = {
     "dkim": {"admin"},
     "dns": {"admin", "checks"},
     "http": {"destinations"},
+    "imaplib": {"monitor"},
     "jinja2": {"daemons/dashboard", "daemons/web"},
     "milter": {"daemons/milter"},
     "prometheus_client": {"metrics"},
@@ -128,7 +131,7 @@ LIBRARIES = {
     "redis": {"store"},
     "rich": {"admin", "cli"},
     "sqlalchemy": {"destinations"},
-    "ssl": {"destinations"},
+    "ssl": {"destinations", "monitor"},
     "turbohtml": {"admin", "links"},
     "uvicorn": {"daemons/process"},
     "yaml": {"config"},
@@ -137,11 +140,12 @@ LIBRARIES = {
 
 # Modules by which a file reaches the world outside: files, sockets, clock, chance, processes, log.
 OUTSIDE = {
-    "asyncio", "concurrent", "fcntl", "ftplib", "getpass", "glob", "http", "importlib", "io",
-    "logging", "mmap", "multiprocessing", "os", "pathlib", "platform", "pwd", "queue", "random",
-    "resource", "sched", "secrets", "select", "selectors", "shutil", "signal", "smtplib", "socket",
-    "socketserver", "sqlalchemy", "sqlite3", "ssl", "subprocess", "sys", "syslog", "tempfile",
-    "threading", "time", "traceback", "uuid", "warnings", "zoneinfo",
+    "asyncio", "concurrent", "fcntl", "ftplib", "getpass", "glob", "http", "imaplib",
+    "importlib", "io", "logging", "mmap", "multiprocessing", "os", "pathlib", "platform", "pwd",
+    "queue", "random", "resource", "sched", "secrets", "select", "selectors", "shutil",
+    "signal", "smtplib", "socket", "socketserver", "sqlalchemy", "sqlite3", "ssl", "subprocess",
+    "sys", "syslog", "tempfile", "threading", "time", "traceback", "uuid", "warnings",
+    "zoneinfo",
     "Milter", "click", "dns", "milter", "prometheus_client", "redis", "rich",
     "fletching.log", "fletching.metrics",
 }  # fmt: skip

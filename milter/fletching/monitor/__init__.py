@@ -1,0 +1,1 @@
+"""Looking for seed copies in seed mailboxes."""
