@@ -52,9 +52,10 @@ drills: bench-packages setup ## Kill, fail over, hang and partition Redis under 
 	$(SUDO) $(VENV)/bin/python -m bench.drills $(DRILLS)
 
 .PHONY: docs
-docs: setup ## Generate docs/configuration.md from the options, docs/dialects.md from the tables
+docs: setup ## Generate the pages of docs/ about options, dialects and lint
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
 	$(VENV)/bin/python -c "from fletching.policy.dialects import reference; print(reference.page(), end='')" > docs/dialects.md
+	$(VENV)/bin/python -m fletching.admin.lint_reference > docs/lint.md
 
 .PHONY: mutate
 mutate: setup ## Change modules in small ways and list the changes that no test notices

@@ -303,7 +303,7 @@ def test_explain(host: Host) -> None:
 
 def test_explain_json(host: Host) -> None:
     told = host.json("explain", str(host.mail))
-    more = {"trusted", "decisions", "removed", "parts", "signatures"}
+    more = {"trusted", "decisions", "removed", "parts", "signatures", "lint"}
     assert set(told) == (PREVIEW - {"message"}) | more
     assert {"setting": "mail_class", "value": "newsletter", "source": "X-GreenArrow-MailClass"} in (
         told["decisions"]

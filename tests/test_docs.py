@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from fletching.admin import lint_reference
 from fletching.admin.figures import campaign_row
 from fletching.cli.main import main
 from fletching.config.model import Config
@@ -365,3 +366,15 @@ def test_the_tests_can_fail() -> None:
         "fletching mta stop",
     }
     assert called("the `fletching.service`") == set()
+
+
+def test_page_about_lint_is_generated_from_the_rules() -> None:
+    assert (ROOT / "docs" / "lint.md").read_text("utf-8") == lint_reference.page()
+
+
+def test_json_of_lint_is_documented(host: Host) -> None:
+    host.mail.write_bytes(b"Subject: x\n\nx")
+    found = host.json("lint", str(host.mail))
+    finding = found["findings"][0]
+    names = found.keys() | finding.keys() | finding["sources"][0].keys()
+    assert names <= keys("fletching lint --json")

@@ -17,6 +17,7 @@ from rich.text import Text
 from fletching.admin import link_selectors
 from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
+from fletching.admin.lint import counts, linted
 from fletching.admin.preview import as_json, readable
 from fletching.keys.dkim_keys import dkim_record
 from fletching.links.splices import LinkNote
@@ -28,12 +29,15 @@ from fletching.outgoing.flow import Outcome
 from fletching.outgoing.rewrite import PartNote
 from fletching.outgoing.text_parts import TextPartCache
 from fletching.outgoing.tracking_urls import MessageUrls
+from fletching.policy.setup import Setup
 
 _LONGEST_CELL = 160
 _NOWHERE = MessageUrls(lambda _kind, _to: ("", ""), lambda _purpose: "")
 
 
-def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[str, Any]:
+def explained(
+    outcome: Outcome, message: Message, envelope: Envelope, setup: Setup
+) -> dict[str, Any]:
     """The object of `fletching explain --json`: that of `preview`, with reasons."""
     explanation = as_json(outcome, envelope)
     del explanation["message"]
@@ -59,6 +63,7 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
             }
             for each, why in _verified(outcome)
         ],
+        "lint": _lint(outcome, message, envelope, setup),
         "parts": [
             {
                 "content_type": note.content_type,
@@ -71,6 +76,14 @@ def explained(outcome: Outcome, message: Message, envelope: Envelope) -> dict[st
             for note in notes
         ],
     }
+
+
+def _lint(
+    outcome: Outcome, message: Message, envelope: Envelope, setup: Setup
+) -> dict[str, int] | None:
+    if outcome.refusal is not None:
+        return None
+    return counts(linted(outcome, message, envelope, setup).findings)
 
 
 def _verified(outcome: Outcome) -> list[tuple[Signature, str]]:
@@ -123,6 +136,9 @@ def show(explanation: dict[str, Any], console: Console) -> None:
         if each["verified"] is None:
             verdict = each["reason"]
         _print(console, f"DKIM signature {each['selector']} of {each['domain']}: {verdict}")
+    lint = explanation["lint"]
+    text = f"{lint['errors']} errors, {lint['warnings']} warnings: run fletching lint"
+    _print(console, f"Demands of mailbox providers: {text}")
     _table(
         console,
         "Edits, in the order sent to Postfix",

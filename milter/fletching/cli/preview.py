@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fletching.mail.envelope import Envelope
     from fletching.mail.message import Message
     from fletching.outgoing.flow import Outcome
+    from fletching.policy.setup import Setup
 
 _REASONS = ("unsubscribed", "complained", "bad_address", "by_hand")
 
@@ -141,8 +142,8 @@ def explain(wants_json: bool, **given: Any) -> None:
 
     from fletching.admin.explain import explained, show
 
-    outcome, message, envelope = carried(**given)
-    explanation = explained(outcome, message, envelope)
+    outcome, message, envelope, setup = carried_with(**given)
+    explanation = explained(outcome, message, envelope, setup)
     if wants_json:
         click.echo(json.dumps(explanation, ensure_ascii=True))
     else:
@@ -150,7 +151,12 @@ def explain(wants_json: bool, **given: Any) -> None:
     sys.exit(0 if outcome.refusal is None else 1)
 
 
-def carried(
+def carried(**given: Any) -> tuple[Outcome, Message, Envelope]:
+    """The outcome for a message given on the command line."""
+    return carried_with(**given)[:3]
+
+
+def carried_with(
     config_path: Path,
     message: Any,
     rcpt: tuple[str, ...],
@@ -159,8 +165,8 @@ def carried(
     client: str,
     now: str | None,
     suppressed: Mapping[str, str],
-) -> tuple[Outcome, Message, Envelope]:
-    """The outcome for a message given on the command line."""
+) -> tuple[Outcome, Message, Envelope, Setup]:
+    """The same with what it was carried with."""
     from fletching.admin.preview import envelope_of
     from fletching.admin.preview import preview as previewed
     from fletching.config.faults import with_line
@@ -181,7 +187,7 @@ def carried(
     parsed = parse(message.read())
     sender = None if sender is None else without_brackets(sender)
     envelope = envelope_of(parsed, sender, rcpt, client, login)
-    return previewed(parsed, envelope, setup, when, suppressed), parsed, envelope
+    return previewed(parsed, envelope, setup, when, suppressed), parsed, envelope, setup
 
 
 def paused_or_none(config: Config) -> frozenset[str]:

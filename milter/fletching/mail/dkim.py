@@ -302,10 +302,8 @@ def _in_lines(text: bytes) -> bytes:
     return b"\r\n ".join((text[:first], *rest))
 
 
-def _signer(header: Header) -> str | None:
-    """The d= of a DKIM-Signature field; None for any other field, and for a broken one."""
-    if header.key != b"dkim-signature":
-        return None
+def signature_tags(header: Header) -> dict[bytes, bytes] | None:
+    """The tags of a DKIM-Signature field (RFC 6376 section 3.2); None for a broken one."""
     tags: dict[bytes, bytes] = {}
     for tag in header.text.removesuffix(b";").split(b";"):
         name, equals, value = tag.partition(b"=")
@@ -313,6 +311,14 @@ def _signer(header: Header) -> str | None:
         if not equals or name in tags or not _TAG_NAME.fullmatch(name):
             return None
         tags[name] = value.strip(_WSP)
+    return tags
+
+
+def _signer(header: Header) -> str | None:
+    """The d= of a DKIM-Signature field; None for any other field, and for a broken one."""
+    if header.key != b"dkim-signature":
+        return None
+    tags = signature_tags(header) or {}
     try:
         return ascii_domain(tags.get(b"d", b"").decode())
     except ValueError:
