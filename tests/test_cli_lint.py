@@ -48,24 +48,24 @@ def test_findings_are_lines_and_errors_are_the_exit_status(host: Host) -> None:
     result = host.run("lint", str(host.mail))
     assert result.exit_code == 0
     assert result.stdout.startswith("warning: subject-empty: no Subject field. Write a Subject. [")
-    change(host, "Date: ", "X-Date: ")
+    change(host, "<news@example.com>", "<news@example.com>, b@example.com")
     result = host.run("lint", str(host.mail))
     assert result.exit_code == 1
     assert [line.split(":")[1] for line in result.stdout.splitlines()] == [
-        " field-missing",
+        " from-invalid",
         " subject-empty",
     ]
 
 
 def test_json_has_rule_cure_and_sources(host: Host) -> None:
-    change(host, "Date: ", "X-Date: ")
+    change(host, "<news@example.com>", "<news@example.com>, b@example.com")
     found = host.json("lint", str(host.mail))
     assert (found["errors"], found["warnings"], found["infos"]) == (1, 0, 0)
     (finding,) = found["findings"]
     assert {key: finding[key] for key in ("rule", "severity", "text")} == {
-        "rule": "field-missing",
+        "rule": "from-invalid",
         "severity": "error",
-        "text": "no Date field",
+        "text": "From has 2 addresses, not one",
     }
     assert finding["sources"][0]["by"] == "Gmail"
 
@@ -136,7 +136,7 @@ def test_text_from_the_mail_cannot_steer_the_terminal(host: Host) -> None:
 
 
 def test_explain_counts_the_findings(host: Host) -> None:
-    change(host, "Date: ", "X-Date: ")
+    change(host, "<news@example.com>", "<news@example.com>, b@example.com")
     change(host, "Subject: Offers of the week\n", "")
     assert host.json("explain", str(host.mail))["lint"] == {"errors": 1, "warnings": 1, "infos": 0}
     shown = host.run("explain", str(host.mail)).stdout
