@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fletching.lint.all import judge
@@ -57,7 +58,7 @@ def good(*changes: tuple[str, str]) -> Message:
     return parse(text.encode("utf-8", "surrogateescape"))
 
 
-def broken(message: Message, *signed: SignatureField, **known: object) -> list[str]:
+def broken(message: Message, *signed: SignatureField, **known: Any) -> list[str]:
     """The names of the rules that a mail breaks, once each."""
     sent = Sent(message=message, return_path="bounces@example.com", signatures=signed or (SIGNED,))
     findings = judge(replace(sent, **known))
