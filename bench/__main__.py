@@ -27,6 +27,7 @@ from bench import (
     outgoing,
     plots,
     returning,
+    rules,
     statistics,
     store,
     throughput,
@@ -66,6 +67,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "returning": Benchmark(
         *(returning.measure, returning.figures, returning.tables), needs_root=False
     ),
+    "rules": Benchmark(rules.measure, rules.figures, rules.tables, needs_root=False),
     "outgoing": Benchmark(
         *(outgoing.measure, outgoing.figures, outgoing.tables, plots.plot_profile),
         needs_root=False,
@@ -117,7 +119,7 @@ def main(quick: bool, full: bool, names: tuple[str, ...], folder: Path) -> None:
       make bench                                  everything, about half an hour
       make bench BENCH=--quick                    everything, about a minute, rough figures
       make bench BENCH='--only throughput --all'  the full grid of sizes and connections
-      python -m bench --only store,statistics,traces,returning,outgoing,web   without root
+      python -m bench --only store,statistics,traces,returning,rules,outgoing,web   without root
     """
     if os.geteuid() != 0 and any(BENCHMARKS[name].needs_root for name in names):
         raise click.UsageError(

@@ -261,6 +261,11 @@ class Config(Options):
         place = self._origin.at("rules", number)
         return self.rules[number].name or f"rule {number + 1}" + (place and f" ({place})")
 
+    @cached_property
+    def rules_need_body(self) -> bool:
+        """Whether the body of mail matters to a rule."""
+        return any(each.needs_body for each in self.rules)
+
     @property
     def recipient_files(self) -> list[tuple[Place, Path]]:
         """Every file of `recipient_in`, with the place of its option."""

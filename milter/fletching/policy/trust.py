@@ -39,7 +39,7 @@ def needs_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) 
         or config.user_name(envelope.login) is not None
         or any(header.key.startswith(PREFIX) for header in headers)
         or any(alias.control == "mail_class" for alias in config.header_aliases.values())
-        or any(rule.needs_body for rule in config.rules)
+        or config.rules_need_body
         or vendor_headers.is_asked(headers, config.dialects)
     )
 

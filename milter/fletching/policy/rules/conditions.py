@@ -68,10 +68,9 @@ class RecipientIn:
     tables: tuple[RecipientTable, ...]
 
     def holds(self, facts: Facts) -> bool:
-        recipients = list(facts.recipients)
-        return bool(recipients) and all(
+        return bool(facts.recipients) and all(
             any(address in table or domain in table for table in self.tables)
-            for address, domain in recipients
+            for address, domain in facts.recipients
         )
 
 

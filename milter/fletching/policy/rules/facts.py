@@ -6,6 +6,7 @@ Here is what the values of the tests are compared with. How they are compared is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from fletching.domains import a_labels
 from fletching.mail.encoded_words import decoded
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message, addresses
+from fletching.policy.rules.recipient_table import digest
 from fletching.providers import Providers
 
 
@@ -34,15 +36,11 @@ Texts = tuple[Text, ...]
 class Facts:
     """What rules can test of one mail. The body counts only for its size."""
 
-    __slots__ = ("_client", "_envelope", "_fields", "_message", "_providers", "_texts")
-
     def __init__(self, message: Message, envelope: Envelope, providers: Providers) -> None:
         self._message = message
         self._envelope = envelope
         self._providers = providers
-        self._fields: dict[bytes, list[bytes]] | None = None
         self._texts: dict[str, Texts] = {}
-        self._client: tuple[IPv4Address | IPv6Address | None] | None = None
 
     def texts(self, subject: str) -> Texts:
         """The values of a subject: `sender`, `from`, `recipient`, `recipient_domain`, `provider`,
@@ -57,44 +55,48 @@ class Facts:
 
     def has(self, name: str) -> bool:
         """Whether there is a field of that name. ``name`` in lower case."""
-        return name.encode("ascii") in self._by_name()
+        return name.encode("ascii") in self._by_name
 
     @property
-    def recipients(self) -> Iterable[tuple[str, str]]:
-        """Address and domain of each recipient, in lower case."""
-        return [
-            (each.address.lower(), ascii_domain(each.domain)) for each in self._envelope.recipients
-        ]
+    def names(self) -> Iterable[str]:
+        """The names of all fields, in lower case."""
+        return (name.decode("ascii", "replace") for name in self._by_name)
 
-    @property
+    @cached_property
+    def recipients(self) -> tuple[tuple[int, int], ...]:
+        """Each recipient as it is looked up in a table: the digests of its address and domain."""
+        return tuple(
+            (digest(each.address.lower()), digest(ascii_domain(each.domain)))
+            for each in self._envelope.recipients
+        )
+
+    @cached_property
     def client(self) -> IPv4Address | IPv6Address | None:
         """The address of the client; None without one."""
-        if self._client is None:
-            self._client = (_address(self._envelope.client),)
-        return self._client[0]
+        return _address(self._envelope.client)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The size of the mail in bytes, with its header."""
         fields = sum(len(each.name) + len(each.value) + 3 for each in self._message.headers)
         return fields + 2 + len(self._message.body)
 
     def _header(self, name: str) -> Iterable[str]:
-        return map(decoded, self._by_name().get(name.encode("ascii"), ()))
+        return map(decoded, self._by_name.get(name.encode("ascii"), ()))
 
+    @cached_property
     def _by_name(self) -> Mapping[bytes, list[bytes]]:
         """The values of all fields; a mail has few, and many rules ask for one."""
-        if self._fields is None:
-            self._fields = {}
-            for each in self._message.headers:
-                self._fields.setdefault(each.key, []).append(each.value)
-        return self._fields
+        fields: dict[bytes, list[bytes]] = {}
+        for each in self._message.headers:
+            fields.setdefault(each.key, []).append(each.value)
+        return fields
 
     def _sender(self) -> Iterable[str]:
         return (self._envelope.sender,)
 
     def _from(self) -> Iterable[str]:
-        fields = self._by_name().get(b"from", ())
+        fields = self._by_name.get(b"from", ())
         return (address for field in fields for address in addresses(field.replace(b"\r\n", b"")))
 
     def _recipient(self) -> Iterable[str]:

@@ -17,6 +17,7 @@ from fletching.mail.message import Message
 from fletching.policy.rules import conditions
 from fletching.policy.rules.conditions import Condition, Tables
 from fletching.policy.rules.facts import Facts
+from fletching.policy.rules.index import Index
 from fletching.providers import Providers
 
 
@@ -31,7 +32,10 @@ class CompiledRule:
 
     def first_failed(self, facts: Facts) -> Condition | None:
         """The first test that does not hold; None if the rule matches."""
-        return next((each for each in self.conditions if not each.holds(facts)), None)
+        for each in self.conditions:
+            if not each.holds(facts):
+                return each
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,11 @@ class Matched:
 class CompiledRules:
     """The rules of one configuration."""
 
-    __slots__ = ("all",)
+    __slots__ = ("_index", "all")
 
     def __init__(self, rules: Iterable[CompiledRule]) -> None:
         self.all = tuple(rules)
+        self._index = Index([each.conditions for each in self.all])
 
     def matching(self, message: Message, envelope: Envelope, providers: Providers) -> Matched:
         """The rules that match a mail. Its control headers are fields like others."""
@@ -60,7 +65,8 @@ class CompiledRules:
             return _NONE
         facts = Facts(message, envelope, providers)
         found = []
-        for each in self.all:
+        for number in self._index.candidates(facts):
+            each = self.all[number]
             if each.first_failed(facts) is None:
                 found.append(each)
                 if each.rule.last:

@@ -18,7 +18,7 @@ from fletching.domains import a_labels
 MOST = 1_000_000
 """Lines of a file."""
 
-_DIGEST = 8
+_DIGEST_BYTES = 8
 
 
 class TableError(Exception):
@@ -31,9 +31,8 @@ class RecipientTable:
 
     digests: array[int]
 
-    def __contains__(self, recipient: str) -> bool:
-        """Whether an address or a domain, in lower case, is an entry."""
-        wanted = _digest(recipient)
+    def __contains__(self, wanted: int) -> bool:
+        """Whether the address or domain with that digest is an entry."""
         at = bisect_left(self.digests, wanted)
         return at < len(self.digests) and self.digests[at] == wanted
 
@@ -49,7 +48,7 @@ def table(lines: Iterable[bytes]) -> RecipientTable:
             raise TableError(f"has more than {MOST} lines")
         entry = line.strip()
         if entry and not entry.startswith(b"#"):
-            digests.append(_digest(_entry(number, entry)))
+            digests.append(digest(_entry(number, entry)))
     return RecipientTable(array("Q", sorted(digests)))
 
 
@@ -67,6 +66,7 @@ def _entry(number: int, entry: bytes) -> str:
     return (local + at + domain).lower()
 
 
-def _digest(entry: str) -> int:
+def digest(entry: str) -> int:
+    """The digest of an address or a domain, in lower case."""
     octets = entry.encode("utf-8", "surrogateescape")
-    return int.from_bytes(blake2b(octets, digest_size=_DIGEST).digest(), "big")
+    return int.from_bytes(blake2b(octets, digest_size=_DIGEST_BYTES).digest(), "big")
