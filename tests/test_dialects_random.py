@@ -7,7 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from fletching import metrics
 from fletching.mail.message import Message, parse
+from fletching.outgoing.edits import replay
 from fletching.policy.decide import decide
 from fletching.policy.dialects import DIALECTS
 from fletching.policy.dialects.table import Row
@@ -17,7 +19,7 @@ from fletching.policy.vendor_headers import read
 
 from tests.cases import for_every
 from tests.effort import is_linear
-from tests.setting import ENTROPY, NOW, SITE, envelope, reason, setup
+from tests.setting import ENTROPY, NOW, SITE, carried, envelope, reason, setup
 
 NAMES = tuple(DIALECTS)
 ROWS = [row for dialect in DIALECTS.values() for row in dialect.rows]
@@ -108,6 +110,14 @@ def test_ten_thousand_mails_follow_their_control_headers() -> None:
                 assert reason(plan, setting) == expected, raw
 
 
+def test_edits_of_a_thousand_mails_make_the_final_mail() -> None:
+    mails = Mails(seed=18)
+    for _ in range(1_000):
+        message = parse(mails.mail()[0])
+        outcome = carried(message, opened=ALL)
+        assert replay(message, outcome.edits) == outcome.final
+
+
 JSON_HEADERS = ("X-SMTPAPI", "X-MSYS-API")
 HOSTILE: dict[str, Callable[[int], str]] = {
     "nested arrays": lambda size: "[" * size,
@@ -155,6 +165,12 @@ def test_a_mail_without_vendor_headers_asks_for_nothing() -> None:
 
 def test_unknown_headers_that_warnings_name_are_few() -> None:
     lines = b"".join(b"X-MC-U%d: 1\r\n" % number for number in range(50))
-    (found,) = (each for each in read(parse(lines + b"\r\n"), ("mandrill",)))
+    (found,) = read(parse(lines + b"\r\n"), ("mandrill",))
     assert len(found.warnings) == 11
-    assert found.warnings[-1] == "40 more unknown headers"
+    assert found.warnings[-1] == "X-MC-...: more than 10 unknown vendor headers"
+
+
+def test_labels_of_the_metrics_contain_no_name_from_a_client() -> None:
+    lines = b"".join(b"X-MC-U%d: 1\r\n" % number for number in range(50))
+    (found,) = read(parse(lines + b"\r\n"), ("mandrill",))
+    assert {metrics._kind(each) for each in found.warnings} == {"unknown vendor header", "X-MC-..."}

@@ -250,7 +250,7 @@ def _kind(warning: str) -> str:
     Names of unknown headers are left out: clients invent them, and each would be a new series.
     """
     name, _, rule = warning.partition(": ")
-    return rule if rule == "unknown control header" else name
+    return rule if rule in ("unknown control header", "unknown vendor header") else name
 
 
 def _make_room(where: Path, worker: int) -> None:

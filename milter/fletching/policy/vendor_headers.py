@@ -84,7 +84,8 @@ def read(message: Message, names: tuple[str, ...]) -> tuple[Asked, ...]:
         for row in dialect.rows:
             if row in fields:
                 reading.take_row(row, fields[row])
-        reading.take_unknown(unknown.get(dialect, []))
+        if dialect in unknown:
+            reading.take_unknown(dialect.namespace or "", unknown[dialect])
         found.append(reading.asked())
     return tuple(found)
 
@@ -156,7 +157,7 @@ class _Reading:
             if not row.keys:
                 self._take(source, row.read(text))
                 return
-            entries = list(json_header.entries(text, row.keys))
+            entries = json_header.entries(text, row.keys)
         except (InvalidError, VendorError) as error:
             self._refuse(source, str(error), _about(row, row.example))
             return
@@ -170,13 +171,13 @@ class _Reading:
             except VendorError as error:
                 self._refuse(place, str(error), _about(key, key.value))
 
-    def take_unknown(self, headers: list[Header]) -> None:
+    def take_unknown(self, prefix: str, headers: list[Header]) -> None:
         """Takes headers with a vendor's prefix that are in no table. They stay in the mail."""
         for header in headers[:MOST_UNKNOWN]:
             name = header.name[:64].decode("ascii", "replace").rstrip()
-            self._warnings.append(f"{name}: unknown header")
+            self._warnings.append(f"{name}: unknown vendor header")
         if len(headers) > MOST_UNKNOWN:
-            self._warnings.append(f"{len(headers) - MOST_UNKNOWN} more unknown headers")
+            self._warnings.append(f"{prefix}...: more than {MOST_UNKNOWN} unknown vendor headers")
 
     def asked(self) -> Asked:
         """All that was taken."""

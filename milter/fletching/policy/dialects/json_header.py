@@ -6,7 +6,9 @@ Here is how its text becomes keys and values. What they mean is in the vendors' 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 
 from fletching.policy.dialects.table import Key, VendorError
@@ -26,31 +28,44 @@ class Entry(NamedTuple):
     value: Any
 
 
-def entries(text: str, keys: Iterable[Key]) -> Iterator[Entry]:
+class _Known(NamedTuple):
+    """The keys of a header by path, each with its place in the table; the objects above them."""
+
+    keys: dict[str, tuple[int, Key]]
+    above: frozenset[str]
+
+
+def entries(text: str, keys: tuple[Key, ...]) -> list[Entry]:
     """All values of the header, in the order of the keys.
 
     Lines are unfolded as in RFC 5322, so a fold inside a text is a blank of that text, as it is to
     the vendors. Raises VendorError for what is not an object in JSON.
     """
-    order = {key: number for number, key in enumerate(keys)}
-    found = list(_walk(_content(text), "", {key.path: key for key in order}))
-    return iter(sorted(found, key=lambda entry: order[entry.key] if entry.key else len(order)))
+    found = sorted(_walk(_content(text), "", _known(keys)), key=itemgetter(0))
+    return [entry for _, entry in found]
 
 
-def _walk(content: dict[str, Any], above: str, keys: dict[str, Key]) -> Iterator[Entry]:
-    """``above``: the path of the object. There are as many levels as the keys have."""
+@lru_cache(maxsize=16)  # A pure function of a table.
+def _known(keys: tuple[Key, ...]) -> _Known:
+    paths = [key.path.split(".") for key in keys]
+    above = {".".join(path[:end]) for path in paths for end in range(1, len(path))}
+    return _Known({key.path: (place, key) for place, key in enumerate(keys)}, frozenset(above))
+
+
+def _walk(content: dict[str, Any], above: str, known: _Known) -> Iterator[tuple[int, Entry]]:
+    """Values with their places. There are as many levels as the keys have. ``above``: the path of
+    the object."""
     for name, value in content.items():
         path = f"{above}.{name}" if above else name
-        if "." in name:
-            yield Entry(above, None, None)
-        elif path in keys:
-            yield Entry(path, keys[path], value)
-        elif any(known.startswith(f"{path}.") for known in keys):
-            if not isinstance(value, dict):
-                raise VendorError(f"{path} must be an object")
-            yield from _walk(value, path, keys)
+        if "." in name or (path not in known.keys and path not in known.above):
+            yield len(known.keys), Entry(above, None, None)
+        elif path in known.keys:
+            place, key = known.keys[path]
+            yield place, Entry(path, key, value)
+        elif isinstance(value, dict):
+            yield from _walk(value, path, known)
         else:
-            yield Entry(above, None, None)
+            raise VendorError(f"{path} must be an object")
 
 
 def _content(text: str) -> dict[str, Any]:

@@ -139,6 +139,7 @@ DIALECT = Dialect(
     notes=(
         "Mailgun leaves tags and variables in the mail, so they stay here, too.",
         "Mailgun does not deliver a message in test mode; Fletching does, with a warning, unless"
-        " `on_invalid_header` is `reject`.",
+        " `on_invalid_header` is `reject`. A rule can discard it:"
+        ' `{when: {header: {X-Mailgun-Drop-Message: "yes"}}, do: {discard: true}}`.',
     ),
 )
