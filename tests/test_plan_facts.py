@@ -284,13 +284,10 @@ def test_missing_key_is_a_warning() -> None:
 
 def test_plan_has_the_options_that_later_steps_need() -> None:
     site = SITE + "on_store_failure: untracked\ncampaign_window: 3d\nbounce_memory: 2d\n"
-    found = plan(mail(CLASSIFIED, "X-GreenArrow-SeedDo: no", "X-GreenArrow-SeedProgress: 5"),
-                 site=site)  # fmt: skip
+    found = plan(mail(CLASSIFIED), site=site)
     assert found.untracked_without_store
     assert found.window == 3 * 86400
     assert found.bounce_memory == 2 * 86400
-    assert found.seed is False
-    assert found.seed_progress == 5.0
     assert not plan(mail(CLASSIFIED)).untracked_without_store
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fletching import events
 from fletching.config.sections import Bounces
@@ -19,6 +20,7 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
+from fletching.store.seeds import Seeds
 from fletching.store.sent import Sent
 from fletching.store.touches import Touches
 from fletching.store.trial import acl
@@ -88,6 +90,7 @@ def test_keys_of_a_campaign_share_its_slot() -> None:
     of_campaign = (
         *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
         *(keys.trace, keys.providers, keys.reasons),
+        *(keys.seeds, keys.seed_contents),
     )
     for name in of_campaign:
         assert slot(name(A)) == slot(keys.campaign(A)), name
@@ -149,6 +152,9 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     for number in range(1, 5):
         traced.add(Accepted(A, number, 1_795_248_000, "4F1A", "", mtaid="a common text"))
     assert not traced.write()
+    seeds = Seeds(opened)
+    about: dict[str, Any] = {"list": "main", "about": "token", "milliseconds": 1_795_248_000_000}
+    assert seeds.claim(A, ["s@example.net"], b"content", mail=1, **about)
     Touches(opened).add({f"{A}:1": "first\n"})
     assert Lease(opened, "courier:shop").acquire()
     Clock(opened).read()

@@ -82,6 +82,10 @@ CASES = [
     (Kind.LIST_UNSUBSCRIBE, FACTS, ""),
     (Kind.MAILER_INFO, FACTS, ""),
     (Kind.MAILER_INFO, NOTHING, ""),
+    (Kind.SEED, FACTS, '[1, "127.0.0.1", null]'),
+    (Kind.CLICK_HTML, replace(FACTS, seed=True), "https://www.example.org/"),
+    (Kind.MAILER_INFO, replace(NOTHING, seed=True), ""),
+    *((Kind.OPEN, replace(FACTS, email="x" * n, seed=True), "") for n in range(3)),
     (Kind.OPEN, replace(FACTS, number=2**30 - 1, sent=2**32 - 1), ""),
     (Kind.OPEN, replace(FACTS, number=127), ""),
     (Kind.OPEN, replace(FACTS, number=128), ""),
@@ -131,6 +135,7 @@ def test_kinds_keep_their_numbers() -> None:
         "UNSUBSCRIBE_TEXT": 5,
         "LIST_UNSUBSCRIBE": 6,
         "MAILER_INFO": 7,
+        "SEED": 8,
     }
 
 
@@ -287,9 +292,19 @@ def test_a_token_of_another_version_does_not_open(version: int) -> None:
 def test_a_kind_of_a_later_version_does_not_open() -> None:
     first = KEYS.message_half(Purpose.CLICK, FACTS.packed)
     context = [FIRST.head, FACTS.campaign.encode(), FACTS.sendid.encode()]
-    sealed = base64.urlsafe_b64decode(first) + FIRST.cipher.encrypt(b"\x08https://x", context)
-    with pytest.raises(TokenError, match="kind 8"):
+    sealed = base64.urlsafe_b64decode(first) + FIRST.cipher.encrypt(b"\x09https://x", context)
+    with pytest.raises(TokenError, match="kind 9"):
         KEYS.open(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
+
+
+def test_encrypted_content_opens_with_its_key_alone() -> None:
+    for content in (b"", b"a", bytes(range(256)) * 1000):
+        sealed = KEYS.encrypt(content)
+        assert KEYS.decrypt(sealed) == content
+        assert content not in sealed or not content
+        for wrong in (sealed[:-1], b"", sealed[:2], sealed[:5] + b"x" + sealed[6:], b"x" + sealed):
+            with pytest.raises(TokenError):
+                KEYS.decrypt(wrong)
 
 
 def test_purposes_keep_their_numbers() -> None:
@@ -299,6 +314,7 @@ def test_purposes_keep_their_numbers() -> None:
         "UNSUBSCRIBE": 3,
         "LIST_UNSUBSCRIBE": 4,
         "MAILER_INFO": 5,
+        "SEED": 6,
     }
     assert set(PURPOSES) == set(Kind)
 

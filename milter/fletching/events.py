@@ -82,6 +82,7 @@ class Event:
             "campaign": facts.campaign,
             "message_number": facts.number,
             "mtaid": facts.mtaid,
+            **({"is_seed": True} if facts.seed else {}),
             **self.details,
         }
 

@@ -137,6 +137,32 @@ def reload_failed(daemon: str, problems: Iterable[str]) -> None:
         _write(ERROR, "configuration", facts)
 
 
+def seeds_claimed(campaign: str, number: int, seeds: int) -> None:
+    """A message passed the due points of seeds, which get a copy of it."""
+    _write(INFO, "seeds_due", [("campaign", campaign), ("number", number), ("seeds", seeds)])
+
+
+def seed_sent(campaign: str, seed: str) -> None:
+    """Postfix has the copy for a seed."""
+    _write(INFO, "seed_sent", [("campaign", campaign), ("seed", seed)])
+
+
+def seed_deferred(campaign: str, seed: str, reply: str) -> None:
+    """Postfix did not take the copy for a seed; the courier tries again."""
+    _write(WARNING, "seed_deferred", [("campaign", campaign), ("seed", seed), ("reply", reply)])
+
+
+def seed_failed(campaign: str, seed: str, reply: str) -> None:
+    """A seed gets no copy."""
+    _write(ERROR, "seed_failed", [("campaign", campaign), ("seed", seed), ("reply", reply)])
+
+
+def seeding_failed(error: BaseException) -> None:
+    """An unexpected error while seed copies were submitted; the courier tries again."""
+    _write(ERROR, "seeding_failed", [("error", _text(error))])
+    _trace(("daemon", "courier"), error)
+
+
 def needs_restart(daemon: str, options: Iterable[str]) -> None:
     """Options that take effect only after a restart."""
     facts = [("daemon", daemon), ("restart_for", ",".join(options))]

@@ -21,6 +21,19 @@ RECIPIENTS = "recipients"
 one a line."""
 
 
+SEED = "seed"
+"""The name of what is kept of a seed copy."""
+
+
+def place(number: int) -> int:
+    """Which message of its campaign a number stands for: 1, 2, ...
+
+    After Redis has lost numbers, they go on in a new range (`store/number.lua`), whose lower bits
+    go on counting.
+    """
+    return number % 2**28
+
+
 class Window(NamedTuple):
     """An hour or a day, and how many recipients a VirtualMTA may have in it.
 
@@ -58,7 +71,8 @@ class Question:
     """What the store needs to number a message (docs/campaigns.md) and to attribute its bounce.
 
     ``now``: unix seconds. ``window`` and ``bounce_memory``: seconds. ``candidate``: the id of the
-    campaign if this message opens one. ``monitor``: Monitor's grouping. ``remember``: names and
+    campaign if this message opens one. ``monitor``: Monitor's grouping; the
+    candidate stands for the campaign that the message gets. ``remember``: names and
     values that are kept for the attribution of a bounce. ``suppress``: what to do if a recipient
     is on the suppression list of ``listid``: `off` does not look, `report` says so in the answer,
     and `refuse` also gives the message no number if all ``recipients`` are.

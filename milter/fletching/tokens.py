@@ -77,6 +77,8 @@ _MAC_BITS, _KEY_BITS = 60, 10
 _ORDINARY, _HIGH = (12, 6), (8, 10)
 _KEY_END = _KEY_BITS // 5
 _HEAD, _SIV = 4, 16
+# After the texts of the facts, where other tokens have zeros or end.
+_IS_SEED = b"\x01"
 _TAG = re.compile(rf"[a-z2-7]{{{SHORTEST_TAG},{TAG_LENGTH}}}")
 
 
@@ -98,6 +100,7 @@ class Kind(enum.IntEnum):
     UNSUBSCRIBE_TEXT = 5
     LIST_UNSUBSCRIBE = 6
     MAILER_INFO = 7
+    SEED = 8
 
 
 class Purpose(enum.IntEnum):
@@ -108,6 +111,7 @@ class Purpose(enum.IntEnum):
     UNSUBSCRIBE = 3
     LIST_UNSUBSCRIBE = 4
     MAILER_INFO = 5
+    SEED = 6
 
 
 PURPOSES = {
@@ -118,6 +122,7 @@ PURPOSES = {
     Kind.UNSUBSCRIBE_TEXT: Purpose.UNSUBSCRIBE,
     Kind.LIST_UNSUBSCRIBE: Purpose.LIST_UNSUBSCRIBE,
     Kind.MAILER_INFO: Purpose.MAILER_INFO,
+    Kind.SEED: Purpose.SEED,
 }
 
 
@@ -128,7 +133,7 @@ class Facts:
     ``email``: the recipient, or its obscured form; empty if privacy or several recipients forbid
     it. ``sent``: unix seconds. ``mtaid``: the name of the VirtualMTA that carries the message;
     empty if Postfix routes it. A message sent while the store was unavailable has no campaign and
-    the number 0. What is not known is empty, or 0.
+    the number 0. What is not known is empty, or 0. ``seed``: it is a copy for a seed list.
     """
 
     campaign: str = ""
@@ -140,6 +145,7 @@ class Facts:
     email: str = ""
     mtaid: str = ""
     sent: int = 0
+    seed: bool = False
 
     @property
     def sendid(self) -> str:
@@ -159,7 +165,8 @@ class Facts:
             self.mtaid,
         )
         numbers = varint(self.number) + varint(self.sent)
-        return numbers + b"".join(length_and_text(text) for text in texts)
+        packed = numbers + b"".join(length_and_text(text) for text in texts)
+        return packed + _IS_SEED if self.seed else packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,11 @@ class LinkKey:
     @cached_property
     def cipher(self) -> AESSIV:
         return AESSIV(self._derived(b"fletching token"))
+
+    @cached_property
+    def content_cipher(self) -> AESSIV:
+        """Encrypts the content of seed copies that wait in Redis."""
+        return AESSIV(self._derived(b"fletching seed copy"))
 
     @cached_property
     def tag_key(self) -> bytes:
@@ -252,6 +264,22 @@ class Keyring:
         try:
             return _opened(key, sealed)
         except InvalidTag:
+            raise TokenError("not made with our key, or changed") from None
+
+    def encrypt(self, content: bytes) -> bytes:
+        """Content that is kept in Redis, encrypted with the newest key."""
+        key = self.keys[-1]
+        return key.head + key.content_cipher.encrypt(content, [key.head])
+
+    def decrypt(self, encrypted: bytes) -> bytes:
+        """The reverse of `encrypt`. Raises `TokenError`."""
+        head = encrypted[:2]
+        key = next((each for each in self.keys if each.head == head), None)
+        if key is None:
+            raise TokenError("made with a key that is not in the key file")
+        try:
+            return key.content_cipher.decrypt(encrypted[2:], [head])
+        except (InvalidTag, ValueError):
             raise TokenError("not made with our key, or changed") from None
 
     def tag(self, campaign: str, number: int) -> str:
@@ -351,5 +379,14 @@ def _unpacked(packed: bytes) -> Facts:
         texts.append(text)
     campaign, mail_class, instance_id, listid, click_tracking_id, email, mtaid = texts
     return Facts(
-        campaign, number, mail_class, instance_id, listid, click_tracking_id, email, mtaid, sent
+        campaign=campaign,
+        number=number,
+        mail_class=mail_class,
+        instance_id=instance_id,
+        listid=listid,
+        click_tracking_id=click_tracking_id,
+        email=email,
+        mtaid=mtaid,
+        sent=sent,
+        seed=packed[at : at + 1] == _IS_SEED,
     )

@@ -88,7 +88,7 @@ __all__ = [
 
 # Options that are validated but have no effect in this version.
 LATER: tuple[str, ...] = ()
-LATER_OF_A_CLASS = ("seed",)
+LATER_OF_A_CLASS: tuple[str, ...] = ()
 
 
 def _none() -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ def facts_of(plan: Plan, numbered: Numbered | None, stamp: Stamp) -> Facts:
         email=plan.email,
         mtaid=plan.member.name if plan.member else "",
         sent=stamp.seconds,
+        seed=plan.seed_copy is not None,
     )
 
 
@@ -88,7 +89,13 @@ class Identifiers:
 
     def headers(self) -> tuple[Header, ...]:
         """The fields to add."""
-        return (*self._unsubscribe(), *self._mailer_info())
+        return (*self._unsubscribe(), *self._mailer_info(), *self._campaign_id())
+
+    def _campaign_id(self) -> tuple[Header, ...]:
+        """The same X-CampaignID in all mail of a campaign with seeds."""
+        if self.plan.campaign_ids is None or not self.facts.campaign:
+            return ()
+        return (Header(b"X-CampaignID", b" " + self.facts.campaign.encode("ascii")),)
 
     def _mailer_info(self) -> tuple[Header, ...]:
         if not self.keys:

@@ -22,6 +22,10 @@ from fletching.policy.offers import DkimRequest, InvalidValue, Offer, Offers, Se
 PREFIX = b"x-greenarrow-"
 ROUTE_HEADER = b"X-Fletching-Route"
 """The private field that tells Postfix the transport. One that a client sends is a forgery."""
+SEED_HEADER = b"X-Fletching-Seed"
+"""The private field of a seed copy, which authenticates it (`seed_copy.py`)."""
+
+_PRIVATE = (ROUTE_HEADER.lower(), SEED_HEADER.lower())
 
 MOST_SIGNATURES = 10
 MOST_FIELDS = 100
@@ -77,7 +81,7 @@ def read(headers: tuple[Header, ...]) -> Control:
     for header in headers:
         key = header.key
         is_control = key.startswith(PREFIX)
-        if (is_control or key == ROUTE_HEADER.lower()) and header.position is not None:
+        if (is_control or key in _PRIVATE) and header.position is not None:
             remove.add(header.position)
         if is_control:
             fields[key].append(header)

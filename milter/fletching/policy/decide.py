@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 
 from fletching.config.model import MailClass
 from fletching.mail.envelope import Envelope
@@ -27,6 +28,8 @@ from fletching.policy import (
     route,
     rule_offers,
     second_pass,
+    seed_copy,
+    seeding,
     signers,
     tracking,
     vendor_headers,
@@ -34,6 +37,7 @@ from fletching.policy import (
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import Offers, RankedOffers
 from fletching.policy.plan import Plan
+from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.setup import Setup, Stamp
 from fletching.policy.trust import trusted
 from fletching.policy.verdict import Refusal
@@ -48,8 +52,14 @@ _ANGLE = re.compile(rb"<([^<>]*)>")
 
 def decide(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Plan:
     """Makes every decision about a mail that does not depend on the store."""
+    copy = seed_copy.read(message, envelope, setup.link_keys)
+    if copy is not None:
+        envelope = seed_copy.as_submitted(envelope, copy)
     mail = Submission(message, envelope, control.read(message.headers), setup, stamp)
     decisions = Decisions()
+    if copy is not None:
+        decisions.record("trusted", True, seed_copy.SOURCE)
+        return _trusted(mail, decisions, copy)
     is_trusted, why = trusted(envelope, setup.config)
     decisions.record("trusted", is_trusted, why)
     first = second_pass.facts_of_first(mail)
@@ -89,8 +99,8 @@ def _again(mail: Submission, first: Facts, decisions: Decisions, is_trusted: boo
     )
 
 
-def _trusted(mail: Submission, decisions: Decisions) -> Plan:
-    """The Plan of a mail whose control headers count."""
+def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = None) -> Plan:
+    """The Plan of a mail whose control headers count. ``copy``: if it is a seed copy."""
     config = mail.config
     decisions.ignore(*mail.control.invalid)
     dialects = vendor_headers.read(mail.message, config.dialects)
@@ -104,6 +114,7 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
         decisions.ignore(*asked.invalid)
         decisions.warn(*asked.warnings)
     sources = [
+        *([seed_copy.offers_of(copy, config)] if copy is not None else []),
         mail.control.offers,
         *(asked.offers for asked in foreign),
         *configured.of_login(config, mail.envelope.login),
@@ -111,7 +122,8 @@ def _trusted(mail: Submission, decisions: Decisions) -> Plan:
     remove = mail.control.remove.union(*(asked.remove for asked in foreign))
     mail_class = _mail_class(mail, sources, decisions)
     if mail_class is not None:
-        return _classified(mail, mail_class, sources, remove, decisions)
+        plan = _classified(mail, mail_class, sources, remove, decisions)
+        return plan if copy is None else replace(plan, seeding=None, archive=None, seed_copy=copy)
     ranked = RankedOffers(sources)
     signatures = signers.decide(mail, ranked, decisions, None)
     if mail.control.count:
@@ -158,6 +170,7 @@ def _classified(
     click_tracking_id = privacy.click_tracking_id(ranked, decisions, mail_class)
     recipients = privacy.looked_up(mail, ranked, decisions)
     suppress = lists.suppress(ranked, decisions, listid, recipients)
+    seeds = seeding.decide(mail, ranked, decisions, mail_class)
     several = privacy.several(mail, decisions, mail_class)
     invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
@@ -181,8 +194,8 @@ def _classified(
         unsubscribe=unsubscribe,
         signatures=signatures,
         headers=headers,
-        seed=ranked.value(offers.SEED),
-        seed_progress=ranked.value(offers.SEED_PROGRESS),
+        seeding=seeds,
+        campaign_ids=None if seeds is None else seeding.campaign_ids(mail),
         untracked_without_store=config.on_store_failure == "untracked",
         window=config.campaign_window,
         bounce_memory=config.bounce_memory,

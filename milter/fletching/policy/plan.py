@@ -13,6 +13,7 @@ from typing import NamedTuple
 from fletching.config.model import Archive, MailClass
 from fletching.mail.dkim import Signature
 from fletching.numbering import Period
+from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.verdict import Refusal
 
 
@@ -101,6 +102,20 @@ class AddedHeader(NamedTuple):
         return not any(is_name or text.strip() for text, is_name in self.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class Seeding:
+    """The seed list of a campaign. ``seeds``: addresses in lower case, in the order in which they
+    are due. ``start`` and ``end``: the message numbers at which the first and the last one are.
+    ``progress``: the percentage of the campaign that is sent, which counts instead of the numbers.
+    """
+
+    list: str
+    seeds: tuple[str, ...]
+    start: int
+    end: int
+    progress: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done with one mail. Without ``mail_class``: remove, and perhaps sign, route, or
@@ -118,6 +133,8 @@ class Plan:
     that do. ``hold``: why the mail is put on hold. ``discarded``: the rule because of which nobody
     gets the mail. ``headers``: fields to add, beside those that identify the message. ``archive``:
     where a copy is kept. ``hides_recipient``: the recipient's address is obscured.
+    ``seeding``: whose campaign is copied to seeds. ``seed_copy``: this mail is such a copy.
+    ``campaign_ids``: positions of X-CampaignID that the campaign's id replaces, None for no id.
     """
 
     trusted: bool
@@ -144,8 +161,9 @@ class Plan:
     tracking: Tracking = Tracking()
     unsubscribe: Unsubscribe | None = None
     signatures: tuple[Signature, ...] = ()
-    seed: bool | None = None
-    seed_progress: float | None = None
+    seeding: Seeding | None = None
+    seed_copy: SeedCopy | None = None
+    campaign_ids: frozenset[int] | None = None
     untracked_without_store: bool = False
     window: int = 0
     bounce_memory: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fletching.numbering import MTA, RECIPIENTS, Candidate, Numbered, Question, campaign_id
+from fletching.numbering import MTA, RECIPIENTS, SEED, Candidate, Numbered, Question, campaign_id
 from fletching.policy import archive
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Stamp
@@ -42,16 +42,18 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         ("click_tracking_id", plan.click_tracking_id),
         ("email", plan.email),
         *([(MTA, plan.member.name)] if plan.member else []),
+        *([(SEED, "yes")] if plan.seed_copy is not None else []),
         *([(RECIPIENTS, "\n".join(plan.logged[:MOST_NAMED]))] if len(plan.logged) > 1 else []),
     )
+    candidate = campaign_id(stamp.seconds, stamp.entropy)
     return Question(
         sendid=plan.sendid,
         mail_class=plan.mail_class.name if plan.mail_class else "",
         instance_id=plan.instance_id,
-        monitor=plan.monitor,
+        monitor=plan.monitor if plan.campaign_ids is None else candidate,
         now=stamp.seconds,
         window=plan.window,
-        candidate=campaign_id(stamp.seconds, stamp.entropy),
+        candidate=candidate,
         remember=remember if plan.verp else (),
         bounce_memory=plan.bounce_memory,
         listid=plan.listid,
@@ -78,6 +80,8 @@ def after_answer(plan: Plan, numbered: Numbered | None) -> Plan:
     if numbered is None:
         return _without_store(plan)
     plan = _with_room(archive.after_numbering(plan, numbered), numbered)
+    if plan.campaign_ids:
+        plan = replace(plan, remove=plan.remove | plan.campaign_ids)
     if plan.refusal is not None or not numbered.suppressed or plan.suppress == "off":
         return plan
     if plan.suppress == "refuse":

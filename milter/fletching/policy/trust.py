@@ -11,7 +11,7 @@ from fletching.config.model import Config
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Header
 from fletching.policy import vendor_headers
-from fletching.policy.control import PREFIX
+from fletching.policy.control import PREFIX, SEED_HEADER
 
 
 def trusted(envelope: Envelope, config: Config) -> tuple[bool, str]:
@@ -29,8 +29,11 @@ def trusted(envelope: Envelope, config: Config) -> tuple[bool, str]:
 def needs_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) -> bool:
     """Whether the body of such a mail can matter; if not, an edge need not keep it.
 
-    Only the body of mail that has a Mail Class, or that is signed, is read.
+    Only the body of mail that has a Mail Class, or that is signed, is read; and that of a seed
+    copy, whoever submits it.
     """
+    if any(header.key == SEED_HEADER.lower() for header in headers):
+        return True
     if not trusted(envelope, config)[0]:
         return False
     return (

@@ -58,7 +58,9 @@ class FailureCounts:
         """The event as arguments of failures.lua; nothing if it does not count."""
         facts, details = event.facts, event.details
         # Only what our own token proves counts, and only against a recipient that it names.
-        if not (facts.campaign and facts.email) or details.get("attributed") is False:
+        if not (facts.campaign and facts.email) or facts.seed:
+            return ()
+        if details.get("attributed") is False:
             return ()
         name = keys.of_address(str(text(facts.listid)), str(text(facts.email)))
         about = event.milliseconds, f"{facts.campaign}:{facts.number}"
@@ -128,7 +130,7 @@ class BadAddresses:
 def _read(fields: Mapping[str, Any], milliseconds: int) -> Event:
     """An event from its fields, as far as a trace needs it."""
     names = ("mail_class", "instance_id", "listid", "click_tracking_id", "email", "mtaid")
-    texts = {name: str(fields[name]) for name in names}
+    texts: dict[str, Any] = {name: str(fields[name]) for name in names}
     number = int(fields["message_number"])
     facts = Facts(campaign=str(fields["campaign"]), number=number, sent=0, **texts)
     details = {name: fields[name] for name in _OF_BOUNCE if name in fields}

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from fletching.numbering import RECIPIENTS
+from fletching.numbering import RECIPIENTS, SEED
 from fletching.store import keys
 from fletching.store.campaigns import RECORDS_PER_KEY
 from fletching.store.connection import Store
@@ -95,4 +95,5 @@ def _facts(
         email=record.get("email", ""),
         mtaid=record.get("mtaid", ""),
         sent=0,
+        seed=SEED in record,
     )

@@ -218,11 +218,12 @@ class Campaigns:
         return None if found is None else OpenCampaign(str(found[0]), started + found[1] / 1000)
 
     def _create(self, ask: Ask, campaign: str, question: Question, *more: str) -> None:
+        own = question.monitor == question.candidate
         fields: list[str | int] = [
             *("sendid", question.sendid),
             *("mail_class", question.mail_class),
             *("instance_id", question.instance_id),
-            *("monitor", question.monitor),
+            *("monitor", campaign if own else question.monitor),
             *("opened", _opened(campaign, question)),
             *more,
         ]

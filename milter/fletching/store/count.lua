@@ -35,7 +35,7 @@ local touched = {[KEYS[2]] = true}
 -- The same failure may be reported by Postfix's log and by a bounce.
 local once = {
   unsubscribes = true, complaints = true, delivered = true, deferred = true,
-  bounces_hard = true, bounces_soft = true, bounces_other = true,
+  bounces_hard = true, bounces_soft = true, bounces_other = true, seeds = true,
 }
 local blocked = {blocked = true, rate_limited = true, policy = true, spam = true}
 local most_groups = 200

@@ -58,7 +58,9 @@ class Counting:
 
 
 def _kind(event: Event) -> str:
-    """What the event counts as; empty if it is not counted."""
+    """What the event counts as; empty if it is not counted. Of a seed copy, only its sending is."""
+    if event.facts.seed and event.type != events.SEED:
+        return ""
     if event.type == events.BOUNCE:
         return _BOUNCES.get(str(event.details.get("bounce_type")), "")
     if event.type == events.DELIVERY:

@@ -21,6 +21,8 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:claims:{<id>}            hash        bounce_claims       with the bounce memory
     fletching:warnings:{<id>}          hash        warnings            with the campaign
     fletching:trace:{<id>}:<block>     list        tracing             with the trace memory
+    fletching:seeds:{<id>}             hash        seeds               with the campaign
+    fletching:seedcontents:{<id>}:...  string      seeds               with the copies, or 5 days
 
     of the fleet
     fletching:campaigns                sorted set  campaigns           never; entries are removed
@@ -30,6 +32,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:dead:<destination>       stream      events              never; about 100,000 entries
     fletching:failures:{bad}:...       hash        bad_addresses       with `bounces.within`
     fletching:due:{bad}                hash        bad_addresses       never; entries are removed
+    fletching:seeding                  sorted set  seeds               never; entries are removed
     fletching:suppression              set         suppression         never
     fletching:suppressed:<ListID>      hash        suppression         never
     fletching:touches:{t}:<message>    string      touches             75 seconds after the last one
@@ -74,6 +77,9 @@ FAILURES = "fletching:failures:{bad}:"
 DUE = "fletching:due:{bad}"
 """Addresses whose `bounce_bad_address` is still to be made, as `of_address` names them -> unix
 milliseconds, a space, the event as JSON."""
+
+SEEDING = "fletching:seeding"
+"""Campaigns that may have pending seed copies -> unix milliseconds of the last claim."""
 
 SUPPRESSION = "fletching:suppression"
 """The ListIDs that have entries, in lower case."""
@@ -155,6 +161,19 @@ def claims(id: str) -> str:
 def warnings(id: str) -> str:
     """Warning -> mails that had it."""
     return f"fletching:warnings:{{{id}}}"
+
+
+def seeds(id: str) -> str:
+    """Address of a claimed seed -> its state as JSON, as in `store/seeds.py`."""
+    return f"fletching:seeds:{{{id}}}"
+
+
+def seed_contents(id: str) -> str:
+    """What the keys begin with of the mail that is copied to seeds; its message number follows.
+
+    The content is encrypted with the link keys.
+    """
+    return f"fletching:seedcontents:{{{id}}}:"
 
 
 def trace(id: str) -> str:

@@ -224,7 +224,8 @@ class Suppression:
 def _suppresses(event: Event) -> bool:
     """Whether an event suppresses its address: nothing does that our own token did not prove."""
     is_proven = event.details.get("attributed") is not False
-    return event.type in REASONS and bool(event.facts.email) and is_proven
+    names_recipient = bool(event.facts.email) and not event.facts.seed
+    return event.type in REASONS and names_recipient and is_proven
 
 
 def source(details: Mapping[str, object]) -> str:

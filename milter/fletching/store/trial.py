@@ -192,6 +192,19 @@ def _scripts(store: Store) -> Iterator[Refusal]:
             [key["trace"]],
             [_MINUTE * 1000, "1", 0, 1, 1, "\0\2head", "content"],
         ),
+        "seed_claim.lua": (
+            [campaign, key["seeds"], key["seedcontents"]],
+            [
+                _MINUTE * 1000,
+                "content",
+                '{"state":"waiting","attempt":0,"mail":1}',
+                "a@example.net",
+            ],
+        ),
+        "seed_state.lua": (
+            [key["seeds"], key["seedcontents"]],
+            ["a@example.net", 0, " waiting ", '{"state":"sent"}'],
+        ),
         "trim.lua": ([key["events"], key["marks"]], ["0-1"]),
         "take.lua": (
             [f"{prefix}used:"],
@@ -255,6 +268,7 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
     *("bits:confirmed:0", "claims", "trace"),
+    *("seeds", "seedcontents"),
     *("due", "failures:address", "reported", "used:day"),
     *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
 )

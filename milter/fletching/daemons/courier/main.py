@@ -2,7 +2,7 @@
 
 Here live its start, reload and end, and what it does for all deliveries: it renews their leases,
 counts, trims the stream, and logs when Redis is unavailable. How an event is delivered is in
-`delivery.py`.
+`delivery.py`, how seed copies are submitted in `seeding.py`.
 
 Several couriers share the work by destination: a lease in Redis gives each destination to one
 courier at a time, so that its events stay in order.
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fletching import log
 from fletching.config.faults import UnusableError
 from fletching.config.model import Config
 from fletching.config.sections import Destination
 from fletching.daemons.courier.delivery import Delivery, Order
+from fletching.daemons.courier.seeding import LEASE, SeedCopies
 from fletching.daemons.process.handover import Handover
 from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.log_limit import LogLimit
@@ -25,11 +27,14 @@ from fletching.daemons.process.supervise import Child
 from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, open_destination
 from fletching.metrics import Deliveries
+from fletching.startup import host_name, link_keys
 from fletching.store.bad_addresses import BadAddresses
 from fletching.store.clock import Clock
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.lease import SECONDS, Lease
+from fletching.store.seeds import Seeds
+from fletching.tokens import Keyring
 
 EXTRA_RETENTION = 86400
 """Seconds beyond `events.keep` that events stay in the stream, so that expired ones can be moved to
@@ -72,7 +77,15 @@ def _order(number: int, destination: Destination, keep: int) -> Order:
         raise UnusableError(place, str(error)) from None
 
 
-class Courier(Service[Sequence[Order]]):
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the configuration names: what to deliver where, and the keys that open seed copies."""
+
+    orders: Sequence[Order]
+    keys: Keyring
+
+
+class Courier(Service[Opened]):
     """All deliveries of this process: threads, where other daemons have worker processes."""
 
     every = SECONDS / 4
@@ -87,13 +100,14 @@ class Courier(Service[Sequence[Order]]):
     def __init__(self) -> None:
         self._metrics = Deliveries()
         self._deliveries: list[Delivery] = []
+        self._seeding: list[SeedCopies] = []
         self._redis_is_away = False
         self._unwritten = LogLimit(_LOG_EVERY)
 
-    def open(self, config: Config) -> Sequence[Order]:
-        return orders_of(config)
+    def open(self, config: Config) -> Opened:
+        return Opened(orders_of(config), link_keys(config))
 
-    def begin(self, config: Config, opened: Handover[Sequence[Order]]) -> list[Child]:
+    def begin(self, config: Config, opened: Handover[Opened]) -> list[Child]:
         self._connect(config)
         self._deliver(config, opened.value)
         return []
@@ -102,15 +116,15 @@ class Courier(Service[Sequence[Order]]):
         names = ",".join(delivery.name for delivery in self._deliveries)
         return [("destinations", names or "none")]
 
-    def reload(self, config: Config, value: Sequence[Order]) -> None:
+    def reload(self, config: Config, value: Opened) -> None:
         """All deliveries end and others begin, which open their files anew.
 
         The new ones wait for the leases of the old ones, which finish the batch in hand.
         """
         if _of_store(config) != _of_store(self._config):
             self._connect(config)
-        for delivery in self._deliveries:
-            delivery.end()
+        for each in self._running():
+            each.end()
         self._deliver(config, value)
 
     def _connect(self, config: Config) -> None:
@@ -119,10 +133,21 @@ class Courier(Service[Sequence[Order]]):
         self._clock = Clock(self._store)
         self._bad_addresses = BadAddresses(self._store, config.trace_memory)
 
-    def _deliver(self, config: Config, orders: Sequence[Order]) -> None:
-        """Starts a delivery for each order."""
+    def _deliver(self, config: Config, opened: Opened) -> None:
+        """Starts a delivery for each order, and the submission of seed copies."""
         self._config = config
-        for order in orders:
+        if opened.keys:
+            copies = SeedCopies(
+                Seeds(self._store),
+                self._events,
+                Lease(self._store, LEASE),
+                opened.keys,
+                config.seeds.submit,
+                host_name(config),
+            )
+            self._seeding.append(copies)
+            copies.begin()
+        for order in opened.orders:
             lease = Lease(self._store, f"courier:{order.name}")
             delivery = Delivery(order, self._events, self._clock, lease, self._metrics)
             self._deliveries.append(delivery)
@@ -131,15 +156,20 @@ class Courier(Service[Sequence[Order]]):
     def tick(self) -> None:
         """Renews leases, reports bad addresses, trims the stream, and writes the counters."""
         self._deliveries = [each for each in self._deliveries if not each.wait(0)]
+        self._seeding = [each for each in self._seeding if not each.wait(0)]
         trouble = ""
         # Each by itself: if one lease cannot be renewed, the others must not be lost.
-        for act in (*(each.renew for each in self._deliveries), self._report, self._trim):
+        renew = [each.renew for each in self._running()]
+        for act in (*renew, self._report, self._trim):
             try:
                 act()
             except StoreUnavailable as error:
                 trouble = str(error)
         self._log_redis(trouble)
         self._write_metrics()
+
+    def _running(self) -> list[Delivery | SeedCopies]:
+        return [*self._deliveries, *self._seeding]
 
     def _report(self) -> None:
         """Makes the events of bad addresses. No lease: each is made once, whoever makes it."""
@@ -179,8 +209,9 @@ class Courier(Service[Sequence[Order]]):
     def end(self) -> None:
         """Ends all deliveries, but waits only so long for them."""
         deadline = time.monotonic() + _STOP_TIMEOUT
-        for delivery in self._deliveries:
-            delivery.end()
-        for delivery in self._deliveries:
-            delivery.wait(max(0.0, deadline - time.monotonic()))
+        running = self._running()
+        for each in running:
+            each.end()
+        for each in running:
+            each.wait(max(0.0, deadline - time.monotonic()))
         self._write_metrics()

@@ -61,7 +61,7 @@ _FACT_FIELDS = {
 }
 _EVENT_FIELDS = {
     "event_type", "event_time", "timestamp", "event_unique_id", "server_id", "sendid",
-    *_FACT_FIELDS.values(),
+    *_FACT_FIELDS.values(), "is_seed",
 }  # fmt: skip
 _TYPES = {"message_number": int}
 
@@ -326,7 +326,7 @@ def restored(json: bytes) -> Event:
             fields["event_unique_id"],
             fields["server_id"],
             # No event has the time of sending.
-            Facts(**facts, sent=0),
+            Facts(**facts, sent=0, seed=fields.get("is_seed") is True),
             details,
         )
     except (KeyError, TypeError) as error:

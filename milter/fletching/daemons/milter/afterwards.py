@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fletching import log
+from fletching.daemons.milter.seeding import DueSeeds
 from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
 from fletching.traces import Accepted
@@ -34,6 +35,7 @@ class Answered:
 
     ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to the reply.
     ``message_id``: the field's value. ``recipients``: or what stands for them.
+    ``seeds``: those to claim for it.
     """
 
     queue_id: str
@@ -46,6 +48,7 @@ class Answered:
     untracked: bool = False
     message_id: bytes = b""
     recipients: tuple[str, ...] = ()
+    seeds: DueSeeds | None = None
 
 
 class AnsweredQueue:
@@ -106,7 +109,7 @@ def accepted(answered: Answered, message: Facts) -> Accepted:
         message_id=answered.message_id.strip(b"<>").decode("utf-8", "surrogateescape"),
         names=answered.recipients,
         mtaid=message.mtaid,
-        warnings=answered.warnings,
+        warnings=("seed copy", *answered.warnings) if message.seed else answered.warnings,
     )
 
 

@@ -20,6 +20,7 @@ from fletching import log
 from fletching.daemons.milter.afterwards import Answered
 from fletching.daemons.milter.archiving import Copy
 from fletching.daemons.milter.mail import Mail
+from fletching.daemons.milter.seeding import DueSeeds
 from fletching.daemons.milter.worker import Worker
 from fletching.mail.envelope import Recipient
 from fletching.outgoing.edits import (
@@ -197,7 +198,9 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             self._worker.add_answered(Answered(queue_id, verdict, time.monotonic() - began))
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
-        self._worker.add_answered(_answered(queue_id, seconds, outcome, facts), _copy(outcome))
+        self._worker.add_answered(
+            _answered(queue_id, seconds, outcome, facts, mail.due_seeds), _copy(outcome)
+        )
         if outcome.refusal is not None:
             return self._refuse(outcome.refusal)
         return int(Milter.DISCARD if Discard() in outcome.edits else Milter.ACCEPT)
@@ -270,6 +273,7 @@ def _answered(
     seconds: float,
     outcome: Outcome,
     facts: tuple[tuple[str, object], ...],
+    seeds: DueSeeds | None = None,
 ) -> Answered:
     """What to write about the mail, without the mail itself."""
     mail_class = outcome.plan.mail_class
@@ -285,6 +289,7 @@ def _answered(
         untracked=outcome.untracked,
         message_id=message_id.text if message_id else b"",
         recipients=outcome.plan.logged,
+        seeds=seeds,
     )
 
 
@@ -313,6 +318,8 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     if facts is not None and facts.campaign:
         yield "campaign", facts.campaign
         yield "number", facts.number
+    if plan.seed_copy is not None:
+        yield "seed_copy", "yes"
     if outcome.member is not None:
         yield "mta", outcome.member.name
         yield "transport", outcome.member.transport

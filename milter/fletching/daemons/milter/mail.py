@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fletching.daemons.milter.seeding import DueSeeds
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Header, Message
 from fletching.policy.setup import Setup
@@ -23,6 +24,7 @@ class Mail:
 
     ``failure``: an exception in a callback that has no reply. ``release`` is called once, when the
     mail ends, however it ends; None if the mail began too late to be waited for.
+    ``due_seeds``: those to claim once the mail has its reply.
     """
 
     setup: Setup
@@ -34,6 +36,7 @@ class Mail:
     chunks: list[bytes] = field(default_factory=list)
     failure: Exception | None = None
     keeps_body: bool | None = None
+    due_seeds: DueSeeds | None = None
 
     def add_header(self, name: str, value: bytes) -> None:
         """Adds a header field as libmilter has it: without the space after the colon, folds as

@@ -26,6 +26,7 @@ from fletching.daemons.milter.afterwards import (
 )
 from fletching.daemons.milter.archiving import ArchiveQueue, Copy
 from fletching.daemons.milter.mail import Mail, OpenMails
+from fletching.daemons.milter.seeding import SeedClaims, passing
 from fletching.daemons.process.fork import (
     END_WORKER,
     RELOAD_WORKER,
@@ -49,6 +50,7 @@ from fletching.startup import host_name, stamp, zone
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
+from fletching.store.seeds import Seeds
 from fletching.store.sent import Sent
 from fletching.store.warnings import Warnings
 from fletching.store.write_traces import AcceptedTraces
@@ -95,6 +97,7 @@ class Worker:
         self._text_parts = TextPartCache()
         self._changing = threading.Lock()
         self._computing = threading.Semaphore(_AT_ONCE)
+        self._claims = SeedClaims()
         self._answered = AnsweredQueue(self._write)
         self._metrics: Metrics | None = None
         try:
@@ -124,15 +127,19 @@ class Worker:
         """Decides what happens to a mail; nothing is sent yet."""
         with self._computing:
             now = stamp(zone(mail.setup.config))
+            message = mail.message()
             outcome = carry(
-                *(mail.message(), envelope, mail.setup, self._campaign_of, now, self._text_parts)
+                *(message, envelope, mail.setup, self._campaign_of, now, self._text_parts)
             )
         if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
             raise RuntimeError("the body is needed, but was not collected")
+        if (copy := outcome.plan.seed_copy) is not None:
+            outcome = passing(outcome, copy, self._store.seeds, mail.setup.link_keys)
         facts = outcome.facts
-        if facts is None or not facts.campaign or not _wants_prepared(mail.setup.config):
-            return outcome
-        return self._with_event(outcome, facts, mail.setup.config)
+        if facts is not None and facts.campaign and _wants_prepared(mail.setup.config):
+            outcome = self._with_event(outcome, facts, mail.setup.config)
+        mail.due_seeds = self._claims.due(outcome, message, envelope)
+        return outcome
 
     def _with_event(self, outcome: Outcome, facts: Facts, config: Config) -> Outcome:
         """Adds `message_prepared` to the stream; the outcome, or a refusal if Redis is
@@ -198,12 +205,16 @@ class Worker:
         store = self._store
         for each in batch:
             if each.verdict is Verdict.ACCEPT and each.message is not None:
-                store.sent.add(each.message)
+                if not each.message.seed:
+                    store.sent.add(each.message)
                 store.traces.add(accepted(each, each.message))
         # These mails are sent. If Redis is down since, their warnings are in the log only.
         with contextlib.suppress(StoreUnavailable):
             for campaign, warnings in count_warnings(batch).items():
                 store.warnings.count(campaign, warnings)
+        for each in batch:
+            if each.verdict is Verdict.ACCEPT and each.seeds is not None:
+                self._claims.claim(each.seeds, store.seeds, self._setup.link_keys)
         traces_are_left = store.traces.write()
         return store.sent.write() or traces_are_left
 
@@ -225,6 +236,7 @@ class _Store:
     warnings: Warnings
     sent: Sent
     traces: AcceptedTraces
+    seeds: Seeds
 
     @classmethod
     def of(cls, config: Config, state_dir: Path) -> _Store:
@@ -235,6 +247,7 @@ class _Store:
             Warnings(store),
             Sent(store),
             AcceptedTraces(store, config.trace_memory),
+            Seeds(store),
         )
 
 

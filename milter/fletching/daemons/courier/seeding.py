@@ -1,0 +1,201 @@
+"""Submits seed copies to Postfix, by one courier at a time.
+
+Here lives the thread that looks for claimed seeds and submits their copies, and the rule when an
+attempt is repeated. What a copy consists of is in `outgoing/seeds.py`; the steps that make sure
+that each seed gets one copy are in `store/seeds.py`.
+
+No attempt is repeated while its predecessor could still pass the milter: the next attempt makes the
+milter discard the one before. If a copy has passed, but no answer of Postfix is known, it counts as
+sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from fletching import log
+from fletching.daemons.courier.submission import Reply, submit
+from fletching.events import SEED, Event, unique_id
+from fletching.outgoing.seeds import SeedContent
+from fletching.policy.seed_copy import SeedCopy
+from fletching.store.connection import StoreUnavailable
+from fletching.store.events import EventLog
+from fletching.store.lease import Lease
+from fletching.store.seeds import KEEP, ClaimedSeed, Seeds, SeedState
+from fletching.tokens import Facts, Keyring, TokenError
+
+LEASE = "seeds"
+
+CHECK_EVERY = 1.0
+"""Seconds between two looks for claimed seeds."""
+
+UNANSWERED = 30.0
+"""Seconds after which an attempt whose courier is gone is repeated, or counts as sent."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 10.0, 900.0
+"""Seconds before the second attempt, and at most before any other: each pause is twice as long."""
+
+Submit = Callable[[str, str, str, bytes], Reply]
+
+_NOT_BY_MILTER = "accepted without this milter: its control headers were not removed"
+_UNREADABLE = "its content cannot be decrypted: the link key was retired"
+_EXPIRED = "not accepted within 5 days"
+_LONGEST_REPLY = 500
+
+
+class SeedCopies:
+    """Submits the copies, in a thread of its own."""
+
+    def __init__(
+        self,
+        seeds: Seeds,
+        events: EventLog,
+        lease: Lease,
+        keys: Keyring,
+        submit_to: str,
+        server_id: str,
+        *,
+        submit: Submit = submit,
+        check_every: float = CHECK_EVERY,
+        unanswered: float = UNANSWERED,
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._seeds = seeds
+        self._events = events
+        self._lease = lease
+        self._keys = keys
+        self._submit_to = submit_to
+        self._server_id = server_id
+        self._submit = submit
+        self._check_every = check_every
+        self._unanswered = unanswered
+        self._first_pause = first_pause
+        self._holding = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="seeds", daemon=True)
+
+    def begin(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Ends it after the current copy; does not wait for that."""
+        self._ended.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, within that time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def renew(self) -> None:
+        """Renews the lease, however long the current copy takes. Raises StoreUnavailable."""
+        with self._holding:
+            if self._lease.held:
+                self._lease.acquire()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                with self._holding:
+                    is_ours = self._lease.acquire()
+                if is_ours:
+                    self.process()
+            except StoreUnavailable:
+                pass  # the courier logs it
+            except Exception as error:  # noqa: BLE001 the edge of this thread
+                log.seeding_failed(error)
+            self._ended.wait(self._check_every)
+        with self._holding, contextlib.suppress(StoreUnavailable):
+            self._lease.release()
+
+    def process(self) -> None:
+        """Does what is due for each claimed seed. Raises StoreUnavailable."""
+        for campaign in self._seeds.campaigns():
+            pending = [s for s in self._seeds.of_campaign(campaign) if s.state.is_pending]
+            if not pending:
+                self._seeds.forget(campaign, _now())
+            for seed in pending:
+                if self._ended.is_set() or not self._lease.held:
+                    return
+                self._process(seed)
+
+    def _process(self, seed: ClaimedSeed) -> None:
+        now = _now()
+        is_left = now > seed.changed + self._unanswered * 1000
+        if seed.state is SeedState.PASSED:
+            if is_left:
+                self._sent(seed)
+        elif now > seed.claimed + KEEP * 1000:
+            self._failed(seed, seed.reply or _EXPIRED)
+        elif now >= seed.due if seed.state is SeedState.WAITING else is_left:
+            self._attempt(seed)
+
+    def _attempt(self, seed: ClaimedSeed) -> None:
+        sealed = self._seeds.content(seed.campaign, seed.mail)
+        try:
+            if sealed is None:
+                return self._failed(seed, _EXPIRED)
+            content = SeedContent.unpacked(self._keys.decrypt(sealed))
+            facts = self._keys.open(seed.about).facts
+        except TokenError:
+            return self._failed(seed, _UNREADABLE)
+        begun = self._seeds.submitting(seed, _now())
+        if begun is not None:
+            reply = self._submit(
+                self._submit_to, content.sender, begun.address, self._copy(begun, facts, content)
+            )
+            self._judge(begun, reply)
+        return None
+
+    def _copy(self, seed: ClaimedSeed, facts: Facts, content: SeedContent) -> bytes:
+        named = replace(facts, email=seed.address)
+        copy = SeedCopy(named, seed.attempt, content.client, content.login)
+        return content.with_token(copy.token(self._keys))
+
+    def _judge(self, seed: ClaimedSeed, reply: Reply) -> None:
+        text, now = str(reply)[:_LONGEST_REPLY], _now()
+        pause = self._first_pause * 2 ** min(seed.attempt - 1, 20)
+        due = now + round(1000 * min(pause, max(LONGEST_PAUSE, self._first_pause)))
+        if reply.code // 100 == 5:
+            self._failed(seed, text)
+        elif reply.code // 100 == 4:
+            self._seeds.refused(seed, text, due, now)
+            log.seed_deferred(seed.campaign, seed.address, text)
+        elif reply.code // 100 != 2:
+            self._seeds.unanswered(seed, text, due, now)
+            log.seed_deferred(seed.campaign, seed.address, text)
+        else:
+            self._accepted(seed)
+
+    def _accepted(self, seed: ClaimedSeed) -> None:
+        """Postfix took this attempt; if the milter discarded it, another attempt was sent."""
+        found = {each.address: each for each in self._seeds.of_campaign(seed.campaign)}
+        current = found.get(seed.address)
+        if current is None or current.attempt != seed.attempt:
+            return
+        if current.state is SeedState.PASSED:
+            self._sent(current)
+        elif current.state is SeedState.SUBMITTING:
+            self._failed(seed, _NOT_BY_MILTER)
+
+    def _sent(self, seed: ClaimedSeed) -> None:
+        """The event first: if this is interrupted, the same event is made again."""
+        facts = self._keys.open(seed.info).facts
+        name = f"{SEED} {seed.campaign} {seed.address}".encode()
+        id = unique_id(seed.changed, hashlib.blake2b(name, digest_size=10).digest())
+        self._events.append([Event(SEED, seed.changed, id, self._server_id, facts)])
+        self._seeds.sent(seed, seed.changed)
+        log.seed_sent(seed.campaign, seed.address)
+
+    def _failed(self, seed: ClaimedSeed, reply: str) -> None:
+        self._seeds.failed(seed, reply, _now())
+        log.seed_failed(seed.campaign, seed.address, reply)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
