@@ -87,7 +87,7 @@ def _removing(
 def _again(mail: Submission, first: Facts, decisions: Decisions, is_trusted: bool) -> Plan:
     """A second pass: the route that the mail had, and nothing else."""
     candidates = second_pass.candidates(mail, first, decisions, trusted=is_trusted)
-    forged = mail.positions(control.ROUTE_HEADER.lower())
+    forged = mail.control.remove
     too_many = TOO_MANY_FIELDS if len(forged) > control.MOST_FIELDS else None
     return Plan(
         trusted=is_trusted,

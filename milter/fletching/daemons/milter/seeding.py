@@ -22,6 +22,7 @@ from fletching.outgoing.seeds import SeedContent, due
 from fletching.policy.plan import Seeding
 from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.store_question import STORE_UNAVAILABLE
+from fletching.policy.verdict import Refusal
 from fletching.store.connection import StoreUnavailable
 from fletching.store.seeds import Seeds
 from fletching.tokens import Facts, Keyring, Kind
@@ -32,6 +33,7 @@ REMEMBERED = 1000
 PENDING = 5.0
 """Seconds that a claim may take; then the next mail tries again."""
 
+_DISCARDED = Refusal(550, "5.7.1", "a rule discards this seed copy")
 _SENT_ALREADY = "seed copy discarded: another attempt was sent"
 
 
@@ -82,7 +84,7 @@ class SeedClaims:
         seeding, facts = outcome.plan.seeding, outcome.facts
         if seeding is None or facts is None or not facts.campaign or outcome.refusal is not None:
             return None
-        if Discard() in outcome.edits:
+        if outcome.plan.hold is not None or Discard() in outcome.edits:
             return None
         count = due(seeding, facts.number)
         known = self._begin(facts.campaign, seeding.seeds, count)
@@ -143,6 +145,8 @@ def passing(outcome: Outcome, copy: SeedCopy, store: Seeds, keys: Keyring) -> Ou
     facts, copied = outcome.facts, copy.facts
     if outcome.refusal is not None:
         return outcome
+    if Discard() in outcome.edits:
+        return outcome.refused(_DISCARDED)
     if facts is None or not facts.campaign:
         return outcome.refused(STORE_UNAVAILABLE)
     info, now = keys.seal(Kind.MAILER_INFO, facts), time.time_ns() // 1_000_000
