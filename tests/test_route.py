@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from fletching.config.model import Config
 from fletching.policy.plan import Member
-from fletching.policy.route import by_rank, members
+from fletching.policy.route import by_rank, in_turn, members
+from fletching.startup import turns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,6 +91,29 @@ def test_pool_shares_mail_by_weight() -> None:
     assert abs(counted["a"] - 6000) < 200
     assert abs(counted["b"] - 3000) < 190
     assert abs(counted["c"] - 1000) < 120
+
+
+@pytest.mark.parametrize("hosts", [1, 10])
+def test_weights_of_messages_hold_within_a_tenth_of_a_per_cent(hosts: int) -> None:
+    """Over 10,000 mails, whichever worker has which."""
+    workers = [turns() for _ in range(hosts)]
+    firsts = [in_turn(POOL, next(workers[n % hosts]))[0].name for n in range(10_000)]
+    counted = Counter(firsts)
+    for member in POOL:
+        assert abs(counted[member.name] - 1000 * member.weight) <= 10 * hosts
+
+
+def test_mail_without_room_goes_to_the_others_by_weight() -> None:
+    worker = turns()
+    orders = [in_turn(POOL, next(worker)) for _ in range(20_000)]
+    seconds = Counter(order[1].name for order in orders if order[0].name == "c")
+    assert seconds["a"] / seconds["b"] == pytest.approx(2, rel=0.05)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.lists(st.integers(1, 1000), min_size=1, max_size=9))
+def test_turn_orders_all_members(share: float, weights: list[int]) -> None:
+    pool = [Member(str(number), "x", weight) for number, weight in enumerate(weights)]
+    assert sorted(each.name for each in in_turn(pool, share)) == sorted(m.name for m in pool)
 
 
 def test_choice_is_the_same_on_every_host() -> None:

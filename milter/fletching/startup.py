@@ -6,8 +6,10 @@ here; processing a message reads no file.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
+from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -22,6 +24,8 @@ from fletching.policy.rules.recipient_table import RecipientTable, TableError, t
 from fletching.policy.setup import Setup, Stamp
 from fletching.providers import Providers
 from fletching.tokens import Keyring
+
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def open_setup(config: Config, paused: frozenset[str] = frozenset()) -> Setup:
@@ -80,9 +84,24 @@ def host_name(config: Config) -> str:
     return config.server_id or socket.gethostname()
 
 
-def stamp(in_zone: tzinfo | None) -> Stamp:
+def stamp(in_zone: tzinfo | None, turn: float | None = None) -> Stamp:
     """The current time, and random bytes."""
-    return Stamp(datetime.now(in_zone).astimezone(in_zone), os.urandom(8))
+    return Stamp(datetime.now(in_zone).astimezone(in_zone), os.urandom(8), turn)
+
+
+def turns() -> Iterator[float]:
+    """Numbers from 0 up to 1, each far from those before it, for `Stamp.turn`.
+
+    Multiples of the golden ratio: of any number of them in a row, every interval has its share but
+    for a few. Chance would leave a share of 10,000 mails off by 1 % in one of twenty campaigns.
+    Several threads may draw from it.
+    """
+    first = int.from_bytes(os.urandom(4), "big")
+    return map(_turn, itertools.count(first))
+
+
+def _turn(number: int) -> float:
+    return number * _GOLDEN % 1.0
 
 
 def since(text: str, in_zone: tzinfo | None) -> int:

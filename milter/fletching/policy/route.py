@@ -41,8 +41,36 @@ def decide(
     found = members(chosen, config, mail.setup.paused, mail.stamp.time)
     if chosen.pool is None:
         return found
-    pool = by_rank(found, _sticks_to(chosen, mail, sendid)) if len(found) > 1 else found
+    pool = _in_order(found, chosen, mail, sendid) if len(found) > 1 else found
     return _with_fallbacks(chosen, pool, mail)
+
+
+def _in_order(
+    found: tuple[Member, ...], chosen: VirtualMta, mail: Submission, sendid: str
+) -> tuple[Member, ...]:
+    """The members of a pool, best first."""
+    if chosen.sticky == "message":
+        return in_turn(found, mail.stamp.share)
+    return by_rank(found, _sticks_to(chosen, mail, sendid))
+
+
+def in_turn(pool: Sequence[Member], share: float) -> tuple[Member, ...]:
+    """The members, best first, for a mail that need not stay on one.
+
+    ``share``: a number from 0 up to 1. Each member is the best for a part of them as large as its
+    weight, and of the others each is the next best for a part of that.
+    """
+    left, order = list(pool), []
+    while left:
+        at = share * sum(member.weight for member in left)
+        place = 0
+        while place < len(left) - 1 and at >= left[place].weight:
+            at -= left[place].weight
+            place += 1
+        chosen = left.pop(place)
+        share = min(max(at / chosen.weight, 0.0), _BELOW_ONE)
+        order.append(chosen)
+    return tuple(order)
 
 
 def _with_fallbacks(
@@ -126,9 +154,7 @@ def _sticks_to(chosen: VirtualMta, mail: Submission, sendid: str) -> str:
     """What stays on one member of the pool."""
     if chosen.sticky == "campaign":
         return sendid.lower()
-    if chosen.sticky == "recipient_domain":
-        return next((each.domain for each in mail.envelope.recipients), "")
-    return mail.stamp.entropy.hex()
+    return next((each.domain for each in mail.envelope.recipients), "")
 
 
 def _outbound(mailers: Iterable[str | None], config: Config, decisions: Decisions) -> bool:

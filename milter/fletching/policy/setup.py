@@ -6,6 +6,7 @@ moment at which the mail is carried. Nothing is read or drawn here (`startup.py`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,10 +62,23 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The time, in the configuration's time zone, and 8 random bytes."""
+    """The time, in the configuration's time zone, and 8 random bytes.
+
+    ``turn``: a number from 0 up to 1. Those of a worker's mails are spread more evenly than chance
+    would spread them. Default: by chance.
+    """
 
     time: datetime
     entropy: bytes
+    turn: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The turn, or a random number."""
+        if self.turn is not None:
+            return self.turn
+        digest = hashlib.blake2b(self.entropy, digest_size=6).digest()
+        return int.from_bytes(digest, "big") / 2**48
 
     @property
     def seconds(self) -> int:

@@ -46,7 +46,7 @@ from fletching.paused import Watch
 from fletching.policy.setup import Setup
 from fletching.policy.store_question import STORE_UNAVAILABLE
 from fletching.policy.verdict import Verdict
-from fletching.startup import host_name, stamp, zone
+from fletching.startup import host_name, stamp, turns, zone
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
@@ -95,6 +95,7 @@ class Worker:
         self._paused = Watch(self._state_dir)
         self._setup = setup
         self._text_parts = TextPartCache()
+        self._turns = turns()
         self._changing = threading.Lock()
         self._computing = threading.Semaphore(_AT_ONCE)
         self._claims = SeedClaims()
@@ -126,7 +127,7 @@ class Worker:
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
         """Decides what happens to a mail; nothing is sent yet."""
         with self._computing:
-            now = stamp(zone(mail.setup.config))
+            now = stamp(zone(mail.setup.config), next(self._turns))
             message = mail.message()
             outcome = carry(
                 *(message, envelope, mail.setup, self._campaign_of, now, self._text_parts)
