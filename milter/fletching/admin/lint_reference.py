@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from fletching.lint.dns_rules import DNS_RULES
 from fletching.lint.mail_rules import MAIL_RULES
 from fletching.lint.rule import Rule
 
@@ -14,7 +15,8 @@ _HEAD = """\
 Generated from the rules by `make docs`.
 
     fletching lint newsletter.eml --rcpt joe@example.org
-    fletching lint --sent received.eml
+    fletching lint newsletter.eml --rcpt joe@example.org --dns
+    fletching lint --sent --dns received.eml
 
 `fletching lint` judges one mail by what Gmail, Yahoo, Microsoft, Apple, GMX, WEB.DE and La Poste
 demand of bulk mail. It prints one line per finding, errors first, and exits with 1 if there are
@@ -39,11 +41,22 @@ What no single mail shows: whether recipients asked for it, how many complain (G
 ## Domains that belong together
 
 A signature or return path is aligned with From if both are in one organization. RFC 9989 finds the
-organization with DMARC records in the DNS, from the domain upwards (the tree walk). Here, the last
-two labels of a domain count as its organization, or the last three in domains such as
-`example.co.uk`. That is wrong for domains that are registered below other names.
+organization with DMARC records in the DNS, from the domain upwards (the tree walk). `--dns` does
+that, and follows `adkim` and `aspf`. Without `--dns`, the last two labels of a domain count as its
+organization, or the last three in domains such as `example.co.uk`. That is wrong for domains that
+are registered below other names.
 
 ## Rules about the mail
+
+"""
+_DNS = """\
+
+## Rules about the DNS
+
+These need `--dns`. Addresses are those of the VirtualMTAs that may carry the mail, if they have
+`address`; of a mail that is not routed, or was sent already, those of all VirtualMTAs. SPF is
+evaluated by pyspf ([decision 0047](decisions/0047-lint.md)). The certificate is that of the
+tracking host of the mail's class; it must be trusted by this host.
 
 """
 _SOURCES = """\
@@ -58,7 +71,8 @@ demands, a report was read. They change: the provider's own page counts.
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + _table(MAIL_RULES) + _SOURCES + _sources(MAIL_RULES)
+    rules = (*MAIL_RULES, *DNS_RULES)
+    return _HEAD + _table(MAIL_RULES) + _DNS + _table(DNS_RULES) + _SOURCES + _sources(rules)
 
 
 def _table(rules: Iterable[Rule]) -> str:

@@ -20,7 +20,18 @@ from fletching.cli.preview import carried_with, message_options
     help="Judge MESSAGE as it is: a mail that was sent already, not one that an application"
     " submits. A mail with our X-Mailer-Info and no control headers is always judged so.",
 )
-def lint(wants_json: bool, sent: bool, **given: Any) -> None:
+@click.option(
+    "--dns",
+    is_flag=True,
+    help="Ask the DNS for SPF, DKIM keys, DMARC, PTR and MX records, and the tracking host for its"
+    " certificate.",
+)
+@click.option(
+    "--name-server",
+    metavar="ADDRESS",
+    help="With --dns, ask this name server (IP address, or IPv4:PORT) instead of the host's.",
+)
+def lint(wants_json: bool, sent: bool, dns: bool, name_server: str | None, **given: Any) -> None:
     """Check MESSAGE against the demands of mailbox providers.
 
     MESSAGE, a file or - for stdin, is carried through Fletching first, as preview does, and what
@@ -31,7 +42,7 @@ def lint(wants_json: bool, sent: bool, **given: Any) -> None:
     \b
     Example:
       fletching lint newsletter.eml --rcpt joe@example.org
-      fletching lint --sent received.eml
+      fletching lint --sent --dns received.eml
     """
     from fletching.admin.lint import as_json, linted
 
@@ -40,6 +51,16 @@ def lint(wants_json: bool, sent: bool, **given: Any) -> None:
         fail(outcome.refusal, 1)
     judged = linted(outcome, message, envelope, setup, as_sent=sent, sender=given["sender"])
     findings = judged.findings
+    if dns:
+        from fletching.admin.dkim import name_server as only
+        from fletching.admin.dkim import system_resolver
+        from fletching.checks.sending import with_dns
+
+        try:
+            resolver = only(name_server) if name_server else system_resolver()
+        except ValueError as error:
+            fail(f"--name-server: {error}")
+        findings = with_dns(judged, outcome, setup.config, resolver)
     if wants_json:
         click.echo(json.dumps(as_json(findings, judged.how), ensure_ascii=True))
     else:

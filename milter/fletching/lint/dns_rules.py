@@ -131,6 +131,13 @@ DNS_RULES = (
         (WEBDE, rfc(7505)),
     ),
     Rule(
+        "address-not-public",
+        INFO,
+        "the address of a VirtualMTA is the one that receivers see",
+        "Check SPF and PTR of the public address yourself",
+        (rfc(1918),),
+    ),
+    Rule(
         "tracking-not-https",
         WARNING,
         "the tracking host uses https",
