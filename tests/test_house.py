@@ -43,6 +43,7 @@ DECIDING = ("config", "mail", "policy/rules", "policy", "outgoing", *FORMS)
 DAEMON = (
     "startup",
     "paused",
+    "source_addresses",
     "archive",
     "daemons/process",
     "store",
@@ -73,6 +74,7 @@ RULES = {
     "paused": io("log"),
     "archive": io("encoding"),
     "config": io("domains", "providers"),
+    "source_addresses": io("config"),
     "mail": pure("domains"),
     "links": pure(),
     "lint": pure("domains", "links", "mail"),
@@ -98,6 +100,7 @@ RULES = {
         "links",
         "lint",
         "paused",
+        "source_addresses",
         "archive",
         "postfix",
         "startup",

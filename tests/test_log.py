@@ -105,6 +105,14 @@ LEVELS: dict[str, tuple[int, Callable[[], None]]] = {
     "a wrong password": (4, lambda: log.dashboard_refused("192.0.2.9")),
     "a delivery that is put off": (4, lambda: log.destination_failed("shop", "status 503")),
     "events that are given up": (4, lambda: log.dead_lettered("shop", 1, "status 406")),
+    "an address that has vanished": (
+        3,
+        lambda: log.address_changed("a", "192.0.2.1", is_here=False),
+    ),
+    "an address that is here again": (
+        5,
+        lambda: log.address_changed("a", "192.0.2.1", is_here=True),
+    ),
     "a clock that jumps": (4, lambda: log.clock_jumped(1, 9999)),
     "a file that is not written": (4, lambda: log.state_write_failed("journal", FAULT)),
     "events that are written again": (5, log.journal_replay),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from types import SimpleNamespace
 
@@ -11,10 +12,13 @@ import pytest
 from fletching.config.model import Config
 from fletching.policy.plan import Member
 from fletching.policy.route import by_rank, in_turn, members
+from fletching.policy.setup import Setup
 from fletching.startup import turns
+from fletching.tokens import Keyring
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import for_every
 from tests.setting import NOW, config
 
 SITE = """\
@@ -32,10 +36,14 @@ def site() -> Config:
     return config(SITE)
 
 
+def setup(site: Config, paused: Iterable[str] = (), vanished: Iterable[str] = ()) -> Setup:
+    return Setup(site, Keyring(()), (), frozenset(paused), vanished=frozenset(vanished))
+
+
 def names(site: Config, name: str, *paused: str) -> list[str]:
     chosen = site.virtual_mta(name)
     assert chosen is not None
-    return [member.name for member in members(chosen, site, frozenset(paused), NOW)]
+    return [member.name for member in members(chosen, setup(site, paused), NOW)]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +71,31 @@ def test_members_of_a_virtual_mta_that_are_not_paused(
     assert names(site, name, *paused) == expected
 
 
+@for_every(
+    {
+        "a pool skips it": ("pool", ("a",), (), ["B", "d"]),
+        "a pool skips it and those that are paused": ("pool", ("a",), ("d",), ["B"]),
+        "a pool has no other": ("pool", ("a", "b"), ("d",), ["a", "B"]),
+        "a single one has a fallback": ("b", ("b",), (), ["a"]),
+        "a single one has none": ("d", ("d",), (), ["d"]),
+        "the fallback is paused": ("b", ("b",), ("a",), ["B"]),
+        "its fallback has vanished, too": ("b", ("a", "b"), (), ["B"]),
+    }
+)
+def test_virtual_mta_whose_address_has_vanished(
+    name: str, vanished: tuple[str, ...], paused: tuple[str, ...], expected: list[str]
+) -> None:
+    site = config(SITE)
+    chosen = site.virtual_mta(name)
+    assert chosen is not None
+    found = members(chosen, setup(site, paused, vanished), NOW)
+    assert [member.name for member in found] == expected
+
+
 def test_member_has_name_transport_and_weight(site: Config) -> None:
     pool = site.virtual_mta("pool")
     assert pool is not None
-    assert members(pool, site, frozenset(), NOW) == (
+    assert members(pool, setup(site), NOW) == (
         Member("a", "vmta-a", 3),
         Member("B", "vmta-b", 1),
         Member("d", "vmta-d", 1),
@@ -132,6 +161,26 @@ def test_pause_moves_only_the_mail_of_the_paused_member() -> None:
     # Its mail is shared by the weights of the others.
     taken = Counter(now for now, before in zip(moved, bests(), strict=True) if before == "a")
     assert 2.4 < taken["b"] / taken["c"] < 3.7
+
+
+def test_sticky_members_hold_their_weights() -> None:
+    carried = Counter(best(POOL, f"{number}.example") for number in range(100_000))
+    for member in POOL:
+        assert abs(carried[member.name] / 100_000 - member.weight / 10) < 0.01, carried
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 9), min_size=1),
+    st.integers(1, 9),
+    st.lists(st.text("xyz0123456789", min_size=1), min_size=1, max_size=50),
+)
+def test_new_member_of_a_sticky_pool_moves_only_its_own_share(
+    weights: dict[str, int], weight: int, sticky: list[str]
+) -> None:
+    pool = tuple(Member(name, f"vmta-{name}", each) for name, each in weights.items())
+    larger = (*pool, Member("new", "vmta-new", weight))
+    for each in sticky:
+        assert best(larger, each) in (best(pool, each), "new")
 
 
 def test_single_member_carries_everything() -> None:

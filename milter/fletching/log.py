@@ -92,6 +92,15 @@ def worker_recycled(worker: int, mails: int) -> None:
     _write(NOTICE, "worker_recycled", [("worker", worker), ("mails", mails)])
 
 
+def address_changed(virtual_mta: str, address: str, *, is_here: bool) -> None:
+    """The address of a VirtualMTA has vanished from this host, or is here again."""
+    facts = [("virtual_mta", virtual_mta), ("address", address)]
+    if is_here:
+        _write(NOTICE, "address_returned", facts)
+    else:
+        _write(ERROR, "address_vanished", facts)
+
+
 def child_died(what: str, how: str, pause: float | None) -> None:
     """A process ended unexpectedly. ``pause``: seconds to its restart; None: already restarted."""
     restart = [] if pause is None else [("restart_in", f"{pause:g}s")]

@@ -5,13 +5,13 @@ Compares the options with this host's addresses and with Postfix's transports.
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterator
 
 from fletching.checks.finding import Finding, error
 from fletching.config.model import Config, VirtualMta
 from fletching.postfix.postconf import Installed, Service
+from fletching.source_addresses import is_here
 
 PARAMETERS = (
     *("smtp_bind_address", "smtp_bind_address6", "smtp_bind_address_enforce"),
@@ -35,7 +35,7 @@ def check_addresses(config: Config, postfix: Installed) -> Iterator[Finding]:
 def _address(
     mta: VirtualMta, address: str, postfix: Installed, service: Service
 ) -> Iterator[Finding]:
-    if not _is_here(address):
+    if not is_here(address):
         enforced = postfix.value("smtp_bind_address_enforce", service) == "yes"
         yield error(
             f"virtual_mtas.{mta.name}.address",
@@ -56,17 +56,6 @@ def _differs(mta: VirtualMta, option: str, wanted: str, parameter: str, there: s
         " Postfix uses the value in master.cf; change one of them (`fletching postfix` prints the"
         " service)",
     )
-
-
-def _is_here(address: str) -> bool:
-    """Whether a socket can be bound to the address, as Postfix will do."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as trial:
-            trial.bind((address, 0))
-    except OSError as wrong:
-        return wrong.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-    return True
 
 
 def _packed(address: str) -> bytes:

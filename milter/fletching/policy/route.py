@@ -15,6 +15,7 @@ from fletching.policy import limits, offers
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import RankedOffers
 from fletching.policy.plan import Member
+from fletching.policy.setup import Setup
 from fletching.policy.verdict import Refusal
 
 ALL_PAUSED = Refusal(451, "4.3.0", "the VirtualMTA is paused, try again")
@@ -38,7 +39,7 @@ def decide(
     if config.route_by == "sender" and not tagged:
         decisions.warn("not routed: route_by: sender requires a VERP tag")
         return None
-    found = members(chosen, config, mail.setup.paused, mail.stamp.time)
+    found = members(chosen, mail.setup, mail.stamp.time)
     if chosen.pool is None:
         return found
     pool = _in_order(found, chosen, mail, sendid) if len(found) > 1 else found
@@ -83,7 +84,7 @@ def _with_fallbacks(
     for one in (chosen, *(config.virtual_mta(each.name) for each in pool)):
         fallback = config.virtual_mta(one.fallback) if one and one.fallback else None
         if fallback is not None:
-            for each in members(fallback, config, mail.setup.paused, mail.stamp.time):
+            for each in members(fallback, mail.setup, mail.stamp.time):
                 found.setdefault(each.name, each)
     return tuple(found.values())
 
@@ -116,28 +117,37 @@ def decide_again(
     decisions.record("virtual_mta", chosen.name, "X-Mailer-Info")
     if envelope.mailers_told and not _outbound(envelope.mailers, config, decisions):
         return None
-    found = members(chosen, config, mail.setup.paused, mail.stamp.time)
+    found = members(chosen, mail.setup, mail.stamp.time)
     if chosen.pool is not None:
         return by_rank(found, sticks_to)
     # It has counted this mail already. Another one has not, so it must not have limits.
     return tuple(each for each in found if each.name == chosen.name or not each.periods)[:1]
 
 
-def members(
-    chosen: VirtualMta, config: Config, paused: frozenset[str], now: datetime
-) -> tuple[Member, ...]:
+def members(chosen: VirtualMta, setup: Setup, now: datetime) -> tuple[Member, ...]:
     """The single VirtualMTAs that may stand for a VirtualMTA; none if all of them are paused.
 
     Of a pool, in the order of the configuration. For a single one, itself and its fallbacks in
-    their order, up to the first one without limits. ``paused`` has names in lower case.
+    their order, up to the first one without limits. One whose address has vanished is used only if
+    there is no other.
     """
+    usable = _members(chosen, setup.config, setup.paused | setup.vanished, now)
+    if usable or not setup.vanished:
+        return usable
+    return _members(chosen, setup.config, setup.paused, now)
+
+
+def _members(
+    chosen: VirtualMta, config: Config, skipped: frozenset[str], now: datetime
+) -> tuple[Member, ...]:
+    """``skipped``: names in lower case."""
     if chosen.pool is None:
-        return tuple(_not_paused(chosen, config, paused, now))
+        return tuple(_not_skipped(chosen, config, skipped, now))
     return tuple(
         _member(single, now, weight)
         for name, weight in chosen.pool.items()
         if (single := config.virtual_mta(name)) and single.transport
-        if single.name.lower() not in paused
+        if single.name.lower() not in skipped
     )
 
 
@@ -166,14 +176,14 @@ def _outbound(mailers: Iterable[str | None], config: Config, decisions: Decision
     return True
 
 
-def _not_paused(
-    chosen: VirtualMta, config: Config, paused: frozenset[str], now: datetime
+def _not_skipped(
+    chosen: VirtualMta, config: Config, skipped: frozenset[str], now: datetime
 ) -> Iterator[Member]:
     """The VirtualMTA and its fallbacks, up to the first one that always has room."""
     seen: set[str] = set()
     single: VirtualMta | None = chosen
     while single and single.transport and single.name not in seen:
-        if single.name.lower() not in paused:
+        if single.name.lower() not in skipped:
             member = _member(single, now)
             yield member
             if not member.periods:

@@ -27,6 +27,8 @@ class Setup:
     """What was opened before the first mail. ``paused``: names of VirtualMTAs in lower case.
     ``providers``: the mailbox providers by recipient domain.
 
+    ``vanished``: VirtualMTAs, in lower case, whose `address` this host does not have.
+
     ``recipient_tables``: the files of `recipient_in`, by path.
 
     Three fields follow from the configuration, so that no mail has to work them out:
@@ -40,6 +42,7 @@ class Setup:
     paused: frozenset[str]
     providers: Providers = field(default_factory=lambda: Providers(""), repr=False, compare=False)
     recipient_tables: Tables = field(default_factory=dict, repr=False, compare=False)
+    vanished: frozenset[str] = frozenset()
     class_offers: Mapping[str, tuple[Offers, ...]] = field(init=False, repr=False, compare=False)
     default_class: Offers = field(init=False, repr=False, compare=False)
     rules: CompiledRules = field(init=False, repr=False, compare=False)
@@ -57,7 +60,7 @@ class Setup:
     def __reduce__(self) -> tuple[type[Setup], tuple[object, ...]]:
         """Another process works out the offers anew: their settings are compared by identity."""
         given = (self.config, self.link_keys, self.dkim_keys, self.paused, self.providers)
-        return Setup, (*given, self.recipient_tables)
+        return Setup, (*given, self.recipient_tables, self.vanished)
 
 
 @dataclass(frozen=True, slots=True)

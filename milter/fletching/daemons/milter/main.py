@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from fletching import log, metrics
+from fletching import log, metrics, source_addresses
 from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.daemons.milter import callbacks, recycling
@@ -35,12 +35,15 @@ class MilterService(Service[Setup]):
     every = metrics.EVERY
 
     _config: Config
+    _current: Config
     _listener: Listener
     _opened: Handover[Setup]
 
     def __init__(self) -> None:
         self._in_use: dict[int, Child] = {}
         self._unwritten = LogLimit(_LOG_EVERY)
+        self._addresses = source_addresses.Watch()
+        self._vanished: frozenset[str] = frozenset()
 
     def open(self, config: Config) -> Setup:
         return open_setup(config)
@@ -53,7 +56,8 @@ class MilterService(Service[Setup]):
         _written("metrics", lambda: metrics.begin(config.state_dir))
 
     def begin(self, config: Config, opened: Handover[Setup]) -> list[Child]:
-        self._opened = opened
+        self._opened, self._current = opened, config
+        self._log_addresses()
         self._workers = count_workers(config)
         cpus = sorted(os.sched_getaffinity(0))
         self._cpus = cpus if len(cpus) == self._workers else []
@@ -68,7 +72,21 @@ class MilterService(Service[Setup]):
         )
         return super().needs_restart(begun, now) + redis
 
+    def reload(self, config: Config, value: Setup) -> None:
+        self._current = config
+        self._log_addresses()
+
+    def _log_addresses(self) -> None:
+        """Logs, once for all workers, which VirtualMTAs have lost or regained their address."""
+        vanished = self._addresses.vanished(self._current)
+        for name in sorted(vanished ^ self._vanished):
+            mta = self._current.virtual_mta(name)
+            if mta is not None:
+                log.address_changed(mta.name, str(mta.address), is_here=name not in vanished)
+        self._vanished = vanished
+
     def tick(self) -> None:
+        self._log_addresses()
         state_dir = self._config.state_dir
         _written("metrics.prom", lambda: metrics.sum_up(state_dir), self._unwritten)
 

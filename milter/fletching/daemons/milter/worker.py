@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from fletching import log
+from fletching import log, source_addresses
 from fletching.config.model import Config
 from fletching.daemons.milter.afterwards import (
     Answered,
@@ -93,6 +93,7 @@ class Worker:
         self._state_dir = setup.config.state_dir
         self._store = _Store.of(setup.config, self._state_dir)
         self._paused = Watch(self._state_dir)
+        self._addresses = source_addresses.Watch()
         self._setup = setup
         self._text_parts = TextPartCache()
         self._turns = turns()
@@ -108,11 +109,11 @@ class Worker:
         self._archive = ArchiveQueue(setup.config, self._count_archived)
 
     def setup(self) -> Setup:
-        """The configuration in force, and the VirtualMTAs that are paused now."""
-        names = self._paused.names()
+        """The configuration in force, and the VirtualMTAs that no new mail may use now."""
+        paused, vanished = self._paused.names(), self._addresses.vanished(self._setup.config)
         with self._changing:
-            if names != self._setup.paused:
-                self._setup = replace(self._setup, paused=names)
+            if (paused, vanished) != (self._setup.paused, self._setup.vanished):
+                self._setup = replace(self._setup, paused=paused, vanished=vanished)
             return self._setup
 
     def take(self, setup: Setup) -> None:
