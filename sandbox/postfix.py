@@ -161,6 +161,10 @@ class Postfix(Server):
         """End all processes; the queue stays."""
         self._daemon.stop()
 
+    def kill(self) -> None:
+        """End all processes at once, as a crash of the machine would; the queue stays."""
+        self._daemon.kill()
+
     def reload(self) -> None:
         """Read the configuration again, and wait until no process has the old one."""
         old = set(processes(self.pid)) - {self.pid}

@@ -11,7 +11,7 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -243,8 +243,18 @@ class FastSink(Server):
 
     def mails(self) -> Sequence[bytes]:
         """Every mail, below the lines smtp-sink adds, with bare LF line ends as it writes them."""
-        files = sorted(self._directory.iterdir())
-        return [_below_dump_lines(file.read_bytes()) for file in files]
+        return [_below_dump_lines(dump) for dump in self._dumps()]
+
+    def envelopes(self) -> list[tuple[str, bytes]]:
+        """The recipient of each mail that has only one, and the mail as in `mails`."""
+        found = []
+        for dump in self._dumps():
+            (recipient,) = re.findall(rb"(?m)^X-Rcpt-Args: <([^>]*)>", dump.partition(b"\n\n")[0])
+            found.append((recipient.decode(), _below_dump_lines(dump)))
+        return found
+
+    def _dumps(self) -> Iterator[bytes]:
+        return (file.read_bytes() for file in sorted(self._directory.iterdir()))
 
 
 def _below_dump_lines(dump: bytes) -> bytes:
