@@ -110,11 +110,6 @@ def test_example_configuration_loads() -> None:
     assert config.transports == {"vmta-transactional", "vmta-a", "vmta-b"}
 
 
-def test_options_without_effect_are_named() -> None:
-    assert read(EXAMPLE).not_yet == ()
-    assert read("mail_classes: {news: }").not_yet == ()
-
-
 def test_a_user_names_a_class_in_any_case() -> None:
     text = "users: {a: {mail_class: NEWS}}\nmail_classes: {news: }\nlink_keys: keys"
     assert list(doubts(read(text))) == []

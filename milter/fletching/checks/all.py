@@ -100,8 +100,6 @@ def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
 
 def _options(config: Config) -> Iterator[Finding]:
     """Options that are valid, but may not do what was intended."""
-    for option in config.not_yet:
-        yield warning(option, "not implemented in this version: it has no effect")
     for doubt in doubts(config):
         yield warning(".".join(map(str, doubt.path)), doubt.rule)
     if config.dkim.enabled and not config.dkim.keys:

@@ -86,10 +86,6 @@ __all__ = [
     "Web",
 ]
 
-# Options that are validated but have no effect in this version.
-LATER: tuple[str, ...] = ()
-LATER_OF_A_CLASS: tuple[str, ...] = ()
-
 
 def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
@@ -333,13 +329,3 @@ class Config(Options):
     def routes(self) -> frozenset[str]:
         """All routes that mail can have: a transport, perhaps with a next hop."""
         return frozenset(each.route for each in self.virtual_mtas.values() if each.route)
-
-    @property
-    def not_yet(self) -> tuple[str, ...]:
-        """The parts of this configuration that have no effect in this version."""
-        parts = [name for name in LATER if getattr(self, name)]
-        for name, mail_class in self.mail_classes.items():
-            for option in LATER_OF_A_CLASS:
-                if getattr(mail_class, option) is not None:
-                    parts.append(f"mail_classes.{name}.{option}")
-        return tuple(parts)

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fletching.config.fields import OptionType
-from fletching.config.model import LATER, LATER_OF_A_CLASS, Config, MailClass
+from fletching.config.model import Config, MailClass
 from fletching.config.sections import Options
 from fletching.config.wording import essence
 
@@ -108,8 +108,6 @@ default unless the table says "required"; an empty file is valid too.
 {EXAMPLE}```
 """
 
-_LATER_NOTE = "Validated, but without effect in this version."
-
 
 def page() -> str:
     """The whole page."""
@@ -128,8 +126,7 @@ def _subsections(
     inner, path = _inner_section(get_type_hints(outer, include_extras=True)[name], path)
     if inner is None or inner in around:
         return
-    later = outer is MailClass and name in LATER_OF_A_CLASS
-    about = " ".join((inner.__doc__ or "").split()) + (f" {_LATER_NOTE}" if later else "")
+    about = " ".join((inner.__doc__ or "").split())
     yield f"\n### `{path}`\n\n{about}\n"
     yield _table(inner, tuple(inner.model_fields))
     for below in inner.model_fields:
@@ -152,8 +149,6 @@ def _table(outer: type[Options], names: tuple[str, ...]) -> str:
     for name in names:
         field = outer.model_fields[name]
         about = " ".join((field.description or "").split())
-        if outer is Config and name in LATER:
-            about += f" {_LATER_NOTE}"
         cells = (
             f"`{field.alias or name}`",
             _words(hints[name]),
