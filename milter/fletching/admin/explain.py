@@ -152,6 +152,8 @@ def _verdict(outcome: dict[str, Any]) -> str:
         return f"{outcome['verdict']}: {outcome['reply']}"
     if not outcome["edits"]:
         return "accept: no changes"
+    if outcome["edits"][0]["edit"] == "discard":
+        return "accept: discarded, nobody gets it"
     if not outcome["trusted"]:
         return (
             "accept: the client is not trusted; control headers are removed, nothing else changes"

@@ -77,6 +77,7 @@ def envelope_of(
 def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
     """The object of `fletching preview --json` (docs/commands.md)."""
     refusal, facts, mail_class = outcome.refusal, outcome.facts, outcome.plan.mail_class
+    unsent = refusal is not None or outcome.plan.discarded is not None
     return {
         "verdict": outcome.verdict,
         "reply": str(refusal) if refusal else None,
@@ -91,8 +92,7 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
         "message_number": facts.number if facts else None,
         "warnings": list(outcome.warnings),
         "edits": [_edit(edit) for edit in outcome.edits],
-        # A refused message is not sent.
-        "message": base64.b64encode(b"" if refusal else bytes(outcome.final)).decode("ascii"),
+        "message": base64.b64encode(b"" if unsent else bytes(outcome.final)).decode("ascii"),
     }
 
 

@@ -120,6 +120,8 @@ def preview(wants_json: bool, **given: Any) -> None:
     outcome, _, envelope = carried(**given)
     if wants_json:
         click.echo(json.dumps(as_object(outcome, envelope), ensure_ascii=True))
+    elif outcome.plan.discarded is not None:
+        click.echo(f"discarded by {outcome.plan.discarded}", err=True)
     elif outcome.refusal is None:
         write(bytes(outcome.final))
     if outcome.refusal is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from email.utils import format_datetime
 from typing import NamedTuple
 
@@ -94,7 +95,11 @@ def class_values(
 def _filled(
     template: str, mail: Submission, values: Mapping[str, str]
 ) -> tuple[tuple[str, bool], ...]:
-    """The pieces of a value: text, or the name of a placeholder that is filled in later."""
+    """The pieces of a value: text, or the name of a placeholder that is filled in later.
+
+    A field that a rule removes can still be read.
+    """
+    mail = mail if mail.original is None else replace(mail, message=mail.original)
     found: list[tuple[str, bool]] = []
     for text, is_name in pieces(template):
         if is_name and text not in LATE:

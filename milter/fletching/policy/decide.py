@@ -15,6 +15,7 @@ from fletching.config.model import MailClass
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message, addresses
 from fletching.policy import (
+    actions,
     added_headers,
     aliases,
     archive,
@@ -34,6 +35,8 @@ from fletching.policy import (
     tracking,
     vendor_headers,
 )
+from fletching.policy.actions import Actions
+from fletching.policy.added_headers import Wanted
 from fletching.policy.decisions import Decisions, Submission
 from fletching.policy.offers import Offers, RankedOffers
 from fletching.policy.plan import Plan
@@ -45,6 +48,7 @@ from fletching.tokens import Facts
 
 TOO_MANY_FIELDS = Refusal(550, "5.6.0", f"more than {control.MOST_FIELDS} control headers")
 
+_DIALECTS_IGNORED = "no Mail Class; headers of dialects ignored"
 _MONITOR_BYTES = 128
 _REPORT = re.compile(rb"(?i)multipart/report\s*;.*report-type\s*=\s*\"?delivery-status", re.S)
 _ANGLE = re.compile(rb"<([^<>]*)>")
@@ -120,23 +124,55 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
         *configured.of_login(config, mail.envelope.login),
     ]
     remove = mail.control.remove.union(*(asked.remove for asked in foreign))
+    wanted = actions.of(matched, decisions)
+    if copy is not None:
+        wanted = wanted.for_seed
+    if wanted.is_last:
+        return _ended(wanted, decisions)
+    mail, submitted = actions.changed(mail, wanted), mail
     mail_class = _mail_class(mail, sources, decisions)
     if mail_class is not None:
-        plan = _classified(mail, mail_class, sources, remove, decisions)
-        return plan if copy is None else replace(plan, seeding=None, archive=None, seed_copy=copy)
-    ranked = RankedOffers(sources)
-    signatures = signers.decide(mail, ranked, decisions, None)
-    if mail.control.count:
-        decisions.warn("no Mail Class; control headers removed and ignored")
-    if any(asked.offers.by_setting for asked in dialects):
-        decisions.warn("no Mail Class; headers of dialects ignored")
+        plan = _classified(mail, mail_class, sources, wanted.headers, decisions)
+    else:
+        plan = _unclassified(mail, sources, wanted.headers, decisions)
+    if any(asked.offers.by_setting for asked in dialects) and mail_class is None:
+        plan = replace(plan, warnings=(*plan.warnings, _DIALECTS_IGNORED))
+    plan = replace(plan, remove=plan.remove | remove)
+    if copy is not None:
+        plan = replace(plan, seeding=None, archive=None, seed_copy=copy)
+    return actions.carried_out(plan, wanted, submitted, mail) if matched.actions else plan
+
+
+def _ended(wanted: Actions, decisions: Decisions) -> Plan:
+    """The Plan of a mail that a rule refuses or discards. It takes no message number."""
     return Plan(
         trusted=True,
-        remove=remove,
-        signatures=signatures,
+        remove=frozenset(),
+        rejected=None if wanted.discards else wanted.by,
+        discarded=wanted.by if wanted.discards else None,
         decisions=tuple(decisions.made),
         warnings=decisions.all_warnings(),
-        refusal=_if_invalid(decisions, ranked, config.on_invalid_header),
+        refusal=wanted.refusal,
+    )
+
+
+def _unclassified(
+    mail: Submission, sources: list[Offers], wanted: tuple[Wanted, ...], decisions: Decisions
+) -> Plan:
+    """The Plan of a mail that has no Mail Class. ``wanted``: fields that rules add."""
+    ranked = RankedOffers(sources)
+    signatures = signers.decide(mail, ranked, decisions, None)
+    headers = added_headers.decide(mail, wanted, {}, signatures, decisions)
+    if mail.control.count:
+        decisions.warn("no Mail Class; control headers removed and ignored")
+    return Plan(
+        trusted=True,
+        remove=frozenset(),
+        signatures=signatures,
+        headers=headers,
+        decisions=tuple(decisions.made),
+        warnings=decisions.all_warnings(),
+        refusal=_if_invalid(decisions, ranked, mail.config.on_invalid_header),
     )
 
 
@@ -144,10 +180,10 @@ def _classified(
     mail: Submission,
     mail_class: MailClass,
     sources: list[Offers],
-    remove: frozenset[int],
+    wanted: tuple[Wanted, ...],
     decisions: Decisions,
 ) -> Plan:
-    """The Plan of a mail that has a Mail Class. ``remove``: positions of fields."""
+    """The Plan of a mail that has a Mail Class. ``wanted``: fields that rules add."""
     config = mail.config
     ranked = RankedOffers((*sources, *mail.setup.class_offers[mail_class.name]))
     instance_id = decisions.choose(ranked, offers.INSTANCE_ID) or _today(mail, decisions)
@@ -160,9 +196,8 @@ def _classified(
     body = tracking.decide(mail, ranked, decisions)
     signatures = signers.decide(mail, ranked, decisions, mail_class)
     values = added_headers.class_values(mail, ranked, decisions, mail_class, instance_id, listid)
-    headers = added_headers.decide(
-        mail, added_headers.of_class(mail, mail_class), values, signatures, decisions
-    )
+    wanted += tuple(added_headers.of_class(mail, mail_class))
+    headers = added_headers.decide(mail, wanted, values, signatures, decisions)
     headers += tuple(added_headers.repairs(mail, ranked, headers, decisions))
     email = privacy.email(mail, ranked, decisions, mail_class)
     unsubscribe = lists.unsubscribe(mail, ranked, decisions, body.domain, email)
@@ -175,7 +210,7 @@ def _classified(
     invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
         trusted=True,
-        remove=remove | replaced,
+        remove=replaced,
         mail_class=mail_class,
         instance_id=instance_id,
         listid=listid,
@@ -186,7 +221,7 @@ def _classified(
         recipients=recipients if suppress != "off" else (),
         logged=privacy.logged(mail, ranked, decisions, mail_class),
         candidates=candidates or (),
-        counted=limits.counted(mail.envelope.recipients, mail.setup.providers) if limited else (),
+        counted=limits.counted(mail.everyone, mail.setup.providers) if limited else (),
         unrouted_over_limit=limited and route.unrouted_over_limit(mail, ranked, candidates or ()),
         bounce_mailbox=bounce_mailbox,
         verp=verp,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from fletching.config.model import Config
-from fletching.mail.envelope import Envelope
+from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message
 from fletching.policy.control import Control
 from fletching.policy.offers import InvalidValue, RankedOffers, Setting
@@ -90,7 +90,9 @@ class Decisions:
 class Submission:
     """One mail as it was submitted, with all that a decision about it may depend on.
 
-    The message has a body, since it is the mail as it came; no decision looks at it.
+    The message has a body, since it is the mail as it came; no decision looks at it. ``bcc``: the
+    recipients that rules add to those of the envelope. ``original``: the message with the fields
+    that rules remove, if they do.
     """
 
     message: Message
@@ -98,6 +100,8 @@ class Submission:
     control: Control
     setup: Setup
     stamp: Stamp
+    bcc: tuple[Recipient, ...] = ()
+    original: Message | None = None
 
     @property
     def config(self) -> Config:
@@ -110,5 +114,15 @@ class Submission:
 
     @property
     def has_several_recipients(self) -> bool:
-        """Whether one body goes to more than one mailbox."""
+        """Whether it was sent to more than one mailbox."""
         return len({each.mailbox for each in self.envelope.recipients}) > 1
+
+    @property
+    def shares_body(self) -> bool:
+        """Whether one body goes to more than one mailbox."""
+        return bool(self.bcc) or self.has_several_recipients
+
+    @property
+    def everyone(self) -> tuple[Recipient, ...]:
+        """All recipients."""
+        return self.envelope.recipients + self.bcc

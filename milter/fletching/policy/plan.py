@@ -130,9 +130,9 @@ class Plan:
     ``suppress``: `report` or `refuse` if the store is to look up ``recipients`` in the suppression
     list of ``listid``, `off` if not. ``recipients``: their addresses, or what stands for a single
     one. ``removed``: addresses of the envelope that do not get the mail; ``added``: further ones
-    that do. ``hold``: why the mail is put on hold. ``discarded``: the rule because of which nobody
-    gets the mail. ``headers``: fields to add, beside those that identify the message. ``archive``:
-    where a copy is kept. ``hides_recipient``: the recipient's address is obscured.
+    that do. ``hold``: why the mail is put on hold. ``redirected``, ``rejected``, ``discarded``:
+    the rule that does so. ``headers``: fields to add, beside those that identify the message.
+    ``archive``: where a copy is kept. ``hides_recipient``: the recipient's address is obscured.
     ``seeding``: whose campaign is copied to seeds. ``seed_copy``: this mail is such a copy.
     ``campaign_ids``: positions of X-CampaignID that the campaign's id replaces, None for no id.
     """
@@ -150,6 +150,8 @@ class Plan:
     removed: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     hold: str | None = None
+    redirected: str | None = None
+    rejected: str | None = None
     discarded: str | None = None
     headers: tuple[AddedHeader, ...] = ()
     logged: tuple[str, ...] = ()

@@ -17,8 +17,9 @@ def email(
     mail: Submission, ranked: RankedOffers, decisions: Decisions, mail_class: MailClass
 ) -> str:
     """What stands for the recipient in tokens and records, empty for nothing."""
-    if mail.has_several_recipients:
-        decisions.record(_RECORDED, "none", "several recipients")
+    if mail.shares_body:
+        several = mail.has_several_recipients
+        decisions.record(_RECORDED, "none", "several recipients" if several else "bcc")
         return ""
     if mail_class.privacy == "aggregate":
         decisions.record(_RECORDED, "none", f"class {mail_class.name}")
@@ -40,7 +41,7 @@ def email(
 def shown(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> str:
     """What stands for the one recipient in header fields that are added; empty for several."""
     obscured = ranked.value(offers.OBSCURED_EMAIL)
-    if mail.has_several_recipients or _invalid_obscured(decisions) is not None:
+    if mail.shares_body or _invalid_obscured(decisions) is not None:
         return ""
     if obscured is not None:
         return obscured
@@ -73,7 +74,7 @@ def logged(
         return (obscured,)
     if mail_class.privacy == "aggregate" or _invalid_obscured(decisions) is not None:
         return ()
-    return tuple(recipient.address for recipient in mail.envelope.recipients)
+    return tuple(recipient.address for recipient in mail.everyone)
 
 
 def hides_recipient(ranked: RankedOffers, decisions: Decisions) -> bool:
@@ -91,12 +92,16 @@ def click_tracking_id(ranked: RankedOffers, decisions: Decisions, mail_class: Ma
 
 
 def several(mail: Submission, decisions: Decisions, mail_class: MailClass) -> Refusal | None:
-    """The refusal of a mail whose one body would go to several recipients, if its class says so."""
-    if not mail.has_several_recipients:
-        return None
-    if mail_class.multiple_recipients == "reject":
+    """The refusal of a mail whose one body would go to several recipients, if its class says so.
+
+    A bcc that a rule adds is no reason to refuse it: the application cannot help it.
+    """
+    if mail.has_several_recipients and mail_class.multiple_recipients == "reject":
         return ONE_RECIPIENT
-    decisions.warn("several recipients share one body: links identify none of them")
+    if mail.has_several_recipients:
+        decisions.warn("several recipients share one body: links identify none of them")
+    elif mail.bcc:
+        decisions.warn("bcc: recipients share one body, so links identify none of them")
     return None
 
 

@@ -34,7 +34,8 @@ def decide(
     """
     config = mail.config
     chosen = decisions.choose_named(ranked, offers.VIRTUAL_MTA, config.virtual_mta, _UNKNOWN)
-    if chosen is None or not _outbound(mail.envelope.mailers, config, decisions):
+    mailers = dict.fromkeys(each.mailer for each in mail.everyone)
+    if chosen is None or not _outbound(mailers, config, decisions):
         return None
     if config.route_by == "sender" and not tagged:
         decisions.warn("not routed: route_by: sender requires a VERP tag")

@@ -98,9 +98,11 @@ def _without(plan: Plan, suppressed: tuple[str, ...]) -> Plan:
     removed = tuple(address for address, reason in both if reason)
     if len(removed) * len(plan.recipients) > MOST_REMOVALS:
         return replace(plan, refusal=TOO_MANY)
+    # A recipient that a rule added is not added; the mail has not been sent to it yet.
     return replace(
         plan,
-        removed=removed,
+        removed=(*plan.removed, *(each for each in removed if each not in plan.added)),
+        added=tuple(each for each in plan.added if each not in removed),
         logged=tuple(address for address in plan.logged if address not in removed),
         warnings=(*plan.warnings, f"suppressed recipients removed: {len(removed)}"),
     )

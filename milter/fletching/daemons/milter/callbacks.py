@@ -325,6 +325,9 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "transport", outcome.member.transport
     if outcome.untracked:
         yield "untracked", "store"
+    for name in ("rejected", "discarded", "redirected", "hold"):
+        if (why := getattr(plan, name)) is not None:
+            yield name, why
     yield "edits", len(outcome.edits)
     for recipient in plan.logged[:1] if plan.mail_class is not None else ():
         yield "rcpt", recipient
