@@ -21,13 +21,17 @@ from fletching.outgoing.edits import (
     replay,
 )
 from fletching.outgoing.flow import Outcome
+from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.store_question import SUPPRESSED
 from fletching.policy.verdict import Refusal
+from fletching.tokens import Facts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.setting import (
     CAMPAIGN,
+    KEYRING,
+    NOW,
     RECIPIENT,
     SITE,
     Store,
@@ -371,6 +375,35 @@ def test_mail_without_a_class_may_be_signed_with_its_new_headers() -> None:
     outcome = acted(rule("add_headers: {Feedback-ID: 'a:b:c:shop'}"), base=base)
     (signature,) = outcome.final.all(b"dkim-signature")
     assert b"feedback-id" in signature.text
+
+
+# Seed copies.
+
+
+def test_a_seed_copy_keeps_its_recipient_and_gets_the_header_fields() -> None:
+    seed = "seed1@gmail.example"
+    copied = Facts(
+        campaign=CAMPAIGN,
+        number=1,
+        mail_class="newsletter",
+        instance_id="100525",
+        listid="t100",
+        click_tracking_id="",
+        email=seed,
+        mtaid="",
+        sent=int(NOW.timestamp()),
+    )
+    token = SeedCopy(copied, 1, "127.0.0.1").token(KEYRING)
+    message = newsletter(f"X-Fletching-Seed: {token}")
+    dos = (*DOS[:3], "add_headers: {X-A: a}", "discard: true", "reject: never")
+    outcome = acted(*map(rule, dos), message=message, around=envelope(seed, client="192.0.2.9"))
+    assert outcome.refusal is None
+    assert outcome.plan.seed_copy is not None
+    assert not any(
+        isinstance(each, AddRecipient | RemoveRecipient | Hold | Discard) for each in outcome.edits
+    )
+    copy = acted(rule("add_headers: {X-A: a}"), message=message, around=envelope(seed))
+    assert [each.text for each in copy.final.all(b"x-a")] == [b"a"]
 
 
 # Laws.
