@@ -49,6 +49,7 @@ def test_list_of_commands() -> None:
         "suppression list", "suppression add", "suppression remove", "suppression export",
         "suppression find", "suppression import", "lmtp", "bounce feed", "bounce read", "trace",
             "archive",
+            "seeds",
         "lint",
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,3 +134,89 @@ def test_each_seed_gets_one_copy_at_its_due_point(site: Site) -> None:
     tokens = [site.fletching.token("".join(each["X-Mailer-Info"].split())) for each in parsed]
     assert {token["email"] for token in tokens} == set(SEEDS)
     assert not site.redis.client.keys("*contents*")
+
+
+IMPATIENT = (
+    "-c",
+    "from fletching.cli.main import main\n"
+    "from fletching.daemons.courier.seeding import SeedCopies\n"
+    "SeedCopies.__init__.__kwdefaults__.update(unanswered=2.0, first_pause=0.5)\n"
+    "main()\n",
+)
+"""A courier that waits less before it repeats an attempt."""
+
+
+def impatient_courier(site: Site) -> Daemon:
+    daemon = site.fletching.beside("courier", IMPATIENT)
+    daemon.start(lambda: "started daemon=courier" in daemon.log.read_text())
+    return daemon
+
+
+def test_kills_of_courier_and_milter_double_and_lose_no_copy(site: Site) -> None:
+    count, chunk = 160, 8
+    daemon = impatient_courier(site)
+    try:
+        for first in range(0, count, chunk):
+            with site.postfix.client() as smtp:
+                for number in range(first, first + chunk):
+                    fields = (instance("2")(0), progress(100 * number / (count - 1)))
+                    raw = mail(b"X-GreenArrow-MailClass: newsletter", *fields)
+                    send_until_taken(smtp, raw, SENDER, [f"r{number}@gmail.example"])
+            time.sleep((first // chunk % 4) * 0.1)
+            if first // chunk % 2:
+                daemon.kill()
+                daemon = impatient_courier(site)
+            if first // chunk % 5 == 2:
+                site.fletching.kill()
+                site.fletching.start()
+        site.sent()
+        copies = site.copies()
+    finally:
+        daemon.stop()
+    assert Counter(each.recipients for each in copies) == {(seed,): 1 for seed in SEEDS}
+
+
+def test_copies_wait_for_a_postfix_that_does_not_answer(site: Site) -> None:
+    """Postfix is stopped after the campaign, and a second courier finds what the first one left."""
+    with site.postfix.client() as smtp:
+        raw = mail(b"X-GreenArrow-MailClass: newsletter", instance("3")(0), progress(100))
+        send_until_taken(smtp, raw, SENDER, ["ada@gmail.example"])
+    site.postfix.wait_empty()
+    campaign = site.campaign()
+    wait_until("no seed is claimed", lambda: len(site.seeds.of_campaign(campaign)) == len(SEEDS))
+    site.postfix.stop()
+    daemon = impatient_courier(site)
+    try:
+        wait_until(
+            "no attempt fails",
+            lambda: any(each.reply for each in site.seeds.of_campaign(campaign)),
+        )
+        site.postfix.start()
+        site.sent()
+        copies = site.copies()
+    finally:
+        daemon.stop()
+    assert Counter(each.recipients for each in copies) == {(seed,): 1 for seed in SEEDS}
+
+
+def test_seed_that_postfix_refuses_fails_and_the_others_are_sent(site: Site) -> None:
+    site.postfix.set(
+        smtpd_recipient_restrictions="check_recipient_access inline:{"
+        f"{{{SEEDS[2]}=REJECT no such mailbox}}}}, permit_mynetworks, reject"
+    )
+    with courier(site), site.postfix.client() as smtp:
+        raw = mail(b"X-GreenArrow-MailClass: newsletter", instance("4")(0), progress(100))
+        send_until_taken(smtp, raw, SENDER, ["ada@gmail.example"])
+        campaign = site.campaign()
+
+        def settled() -> bool:
+            found = site.seeds.of_campaign(campaign)
+            return len(found) == len(SEEDS) and not any(each.state.is_pending for each in found)
+
+        wait_until("not every seed is settled", settled)
+        copies = site.copies()
+    found = {each.address: each for each in site.seeds.of_campaign(campaign)}
+    assert found[SEEDS[2]].state is SeedState.FAILED
+    assert "no such mailbox" in found[SEEDS[2]].reply
+    sent = set(SEEDS) - {SEEDS[2]}
+    assert {address for each in copies for address in each.recipients} == sent

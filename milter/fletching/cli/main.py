@@ -25,6 +25,7 @@ from fletching.cli import (
     mta,
     postfix,
     preview,
+    seeds,
     stats,
     suppression,
     trace,
@@ -118,5 +119,6 @@ for command in (
     suppression.suppression,
     trace.trace,
     archive.archive,
+    seeds.seeds,
 ):
     main.add_command(command)

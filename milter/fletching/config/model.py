@@ -273,11 +273,9 @@ class Config(Options):
 
     def measured(self, mail_class: str) -> frozenset[str]:
         """Which numbers are measured for mail of a class: `opens`, `clicks`, `unsubscribes`,
-        `deliveries`, `bounces`, `complaints`.
+        `deliveries`, `bounces`, `complaints`, `seeds`.
 
-        For a class that no longer exists, opens, clicks and unsubscribes may have been. No daemon
-        counts `seeds` yet; until one does and is named here, they are unknown, and 0 would be a
-        guess.
+        For a class that no longer exists, opens, clicks and unsubscribes may have been.
         """
         if self.link_keys is None:
             return frozenset()
@@ -291,6 +289,7 @@ class Config(Options):
             "deliveries": reads_log,
             "bounces": reads_log or self.lmtp is not None,
             "complaints": self.lmtp is not None,
+            "seeds": bool(self.seed_lists),
         }
         return frozenset(name for name, is_measured in measured.items() if is_measured)
 

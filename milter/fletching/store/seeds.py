@@ -16,7 +16,7 @@ What a mail is, and when a seed is due, is not known here.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -63,7 +63,8 @@ class ClaimedSeed:
     ``mail``: the number of the copied message. ``about``: a token with its facts. ``claimed``,
     ``changed`` and ``due``: unix milliseconds of the claim, of the last change, and of the next
     attempt. ``attempt``: how many there were. ``info``: the X-Mailer-Info of the copy, once it has
-    passed. ``reply``: what the last attempt was answered, if it was not accepted.
+    passed. ``reply``: what the last attempt was answered, if it was not accepted. ``progress``: how
+    much of the campaign was sent, in per cent, if the mail said so.
     """
 
     campaign: str
@@ -78,6 +79,15 @@ class ClaimedSeed:
     attempt: int = 0
     info: str = ""
     reply: str = ""
+    progress: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignProgress:
+    """How far a campaign is: its last message number, and when that was given, in unix seconds."""
+
+    number: int = 0
+    at: int = 0
 
 
 class Seeds:
@@ -108,6 +118,7 @@ class Seeds:
         list: str,
         about: str,
         milliseconds: int,
+        progress: float | None = None,
     ) -> Sequence[str] | None:
         """Claims seeds for a mail; which of them it got. None if the campaign is not in Redis.
 
@@ -121,6 +132,7 @@ class Seeds:
             # Lua has not enough digits for the highest numbers.
             "mail": str(mail),
             "about": about,
+            "progress": progress,
             "claimed": milliseconds,
             "changed": milliseconds,
             "attempt": 0,
@@ -185,10 +197,10 @@ class Seeds:
         seeds = [_read(campaign, address, state) for address, state in found.items()]
         return sorted(seeds, key=lambda seed: (seed.claimed, seed.mail, seed.address))
 
-    def of_campaigns(self, campaigns: Collection[str]) -> dict[str, list[ClaimedSeed]]:
-        """The claimed seeds of those campaigns that have some."""
-        found = {campaign: self.of_campaign(campaign) for campaign in campaigns}
-        return {campaign: seeds for campaign, seeds in found.items() if seeds}
+    def progress(self, campaign: str) -> CampaignProgress:
+        """How far a campaign is."""
+        number, at = self._ask("HMGET", keys.campaign(campaign), "number", "at")
+        return CampaignProgress(int(number or 0), int(at or 0))
 
     def campaigns(self) -> list[str]:
         """Campaigns that may have pending copies."""
@@ -250,4 +262,5 @@ def _read(campaign: str, address: str, state: str) -> ClaimedSeed:
         attempt=int(fields["attempt"]),
         info=fields.get("info", ""),
         reply=fields.get("reply", ""),
+        progress=fields.get("progress"),
     )

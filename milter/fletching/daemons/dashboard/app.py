@@ -17,7 +17,7 @@ import hmac
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_address
 
 from fletching import log
@@ -49,7 +49,10 @@ _CHALLENGE = (b"www-authenticate", b'Basic realm="Fletching", charset="UTF-8"')
 
 
 class Dashboard:
-    """The ASGI application. Without a password, everyone who reaches it may see it."""
+    """The ASGI application. Without a password, everyone who reaches it may see it.
+
+    ``tables``: makes further tables for the page of a campaign.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Dashboard:
     ) -> None:
         self.password = password
         self.traces = traces
+        self.tables: Callable[[Campaign], Sequence[tuple[str, pages.Table]]] = lambda _: ()
         self._proxies = proxies
         self._guesses = guesses or Guesses()
         self._away = LogLimit(_LOG_EVERY)
@@ -168,6 +172,7 @@ class Dashboard:
             self._statistics.failures(campaign),
             self._statistics.by("mtaid", campaign),
             self._statistics.warnings(campaign),
+            self.tables(found),
         )
         return pages.campaign(found, hours, about, int(time.time()), nonce)
 

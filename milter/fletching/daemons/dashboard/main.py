@@ -14,6 +14,7 @@ from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.config.sections import Web
 from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.dashboard.seeds import SeedTables
 from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.process import http_server, server_socket
 from fletching.daemons.process.handover import Handover, Inbox
@@ -97,6 +98,7 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
     proxies = _web(config).trusted_proxies
     traces = _traces(store, value)
     dashboard = Dashboard(statistics, Suppression(store), traces, value.password, proxies)
+    dashboard.tables = SeedTables(store, value.config)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:
@@ -104,6 +106,7 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
             dashboard.password = new.password
             statistics.measured = new.config.measured
             dashboard.traces = _traces(store, new)
+            dashboard.tables = SeedTables(store, new.config)
 
     http_server.run(server, http_server.serve(server, listening.socket, reload))
     os._exit(0)

@@ -121,7 +121,7 @@ class Table:
 class Details:
     """What the page of a campaign has in tables.
 
-    ``warnings``: each with the number of messages that had it.
+    ``warnings``: each with the number of messages that had it. ``more``: further tables.
     """
 
     links: Sequence[Link] = ()
@@ -129,6 +129,7 @@ class Details:
     failures: Sequence[Failures] = ()
     mtas: Sequence[Row] = ()
     warnings: Sequence[tuple[str, int]] = ()
+    more: Sequence[tuple[str, Table]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ def _tables(about: Details) -> Iterator[tuple[str, Table]]:
     yield "VirtualMTAs", Table("VirtualMTAs", "Name", _titles(_COLUMNS), _rows(about.mtas))
     rows = [TableRow(text, (Cell(f"{mails:,}"),)) for text, mails in about.warnings]
     yield "Warnings", Table("Messages accepted with a warning", "Warning", ("Messages",), rows)
+    yield from about.more
 
 
 _LINK_COLUMNS = _titled("unique_clicks", "clicks", "bot_clicks")

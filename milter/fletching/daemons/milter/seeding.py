@@ -136,6 +136,7 @@ def _claimed(
         list=found.seeding.list,
         about=keys.seal(Kind.MAILER_INFO, facts),
         milliseconds=time.time_ns() // 1_000_000,
+        progress=found.seeding.progress,
     )
     return None if got is None else tuple(got)
 
