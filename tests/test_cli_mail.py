@@ -303,11 +303,12 @@ def test_explain(host: Host) -> None:
 
 def test_explain_json(host: Host) -> None:
     told = host.json("explain", str(host.mail))
-    more = {"trusted", "decisions", "removed", "parts", "signatures", "lint"}
+    more = {"trusted", "decisions", "removed", "parts", "signatures", "lint", "offers"}
     assert set(told) == (PREVIEW - {"message"}) | more
     assert {"setting": "mail_class", "value": "newsletter", "source": "X-GreenArrow-MailClass"} in (
         told["decisions"]
     )
+    assert {each["setting"] for each in told["offers"]} >= {"mail_class", "list_id", "verp"}
     text, page = told["parts"]
     assert text["content_type"] == "text/plain"
     assert text["left_alone"] is None

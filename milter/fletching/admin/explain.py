@@ -17,6 +17,7 @@ from rich.text import Text
 from fletching.admin import link_selectors
 from fletching.admin.dkim_verify import NOT_TRIED, objection
 from fletching.admin.escapes import printable
+from fletching.admin.explain_offers import offers
 from fletching.admin.lint import counts, linted
 from fletching.admin.preview import as_json, readable
 from fletching.keys.dkim_keys import dkim_record
@@ -49,6 +50,7 @@ def explained(
             {"setting": each.setting, "value": each.text, "source": each.source}
             for each in outcome.plan.decisions
         ],
+        "offers": offers(outcome.plan),
         "removed": [
             readable(header.name)
             for header in message.headers
@@ -121,6 +123,15 @@ def show(explanation: dict[str, Any], console: Console) -> None:
         "Decisions",
         ("setting", "value", "source"),
         [[row["setting"], row["value"], row["source"]] for row in explanation["decisions"]],
+    )
+    _table(
+        console,
+        "Offers, the strongest first",
+        ("setting", "won", "source", "place", "value"),
+        [
+            [row["setting"], row["won"], row["source"], row["place"] or "", row["value"]]
+            for row in explanation["offers"]
+        ],
     )
     for part in explanation["parts"]:
         _table(

@@ -252,9 +252,13 @@ class Config(Options):
                 return name
         return None
 
+    def where(self, *place: str | int) -> str:
+        """`FILE:LINE` of an option or a section; empty if it is not in the file."""
+        return self._origin.at(*place)
+
     def rule_source(self, number: int) -> str:
         """What a rule is called: its name, else its number, counted from 1, and its line."""
-        place = self._origin.at("rules", number)
+        place = self.where("rules", number)
         return self.rules[number].name or f"rule {number + 1}" + (place and f" ({place})")
 
     @cached_property

@@ -5,7 +5,8 @@ Here options become offers, each with its source. Which offer wins is not decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fletching.config.added_headers import ClassRepair
@@ -30,7 +31,8 @@ def of_login(config: Config, login: str | None) -> tuple[Offers, ...]:
 def default_mail_class(config: Config) -> Offers:
     """The Mail Class of mail for which nothing else names one."""
     default = (offers.MAIL_CLASS, config.default_mail_class)
-    return _offers(SourceKind.GLOBAL, "default_mail_class", [default])
+    found = _offers(SourceKind.GLOBAL, "default_mail_class", [default])
+    return replace(found, places={offers.MAIL_CLASS: config.where("default_mail_class")})
 
 
 def of_class(mail_class: MailClass) -> Offers:
@@ -82,6 +84,27 @@ def of_config(config: Config) -> Offers:
             (offers.REPAIR_MESSAGE_ID, config.repair.message_id),
         ],
     )
+
+
+_PATHS: Mapping[Setting[Any], tuple[str, ...]] = {
+    offers.CLICKS: ("track", "clicks"),
+    offers.OPENS: ("track", "opens"),
+    offers.TEXT: ("track", "text"),
+    offers.REPAIR_DATE: ("repair", "date"),
+    offers.REPAIR_MESSAGE_ID: ("repair", "message_id"),
+}
+"""Where the option of a setting is, if not under the setting's own name."""
+
+
+def placed(found: Offers, config: Config, *section: str | int) -> Offers:
+    """The offers of a section, with the places of its options; one that is not in the file has its
+    built-in default.
+    """
+    places = {
+        setting: config.where(*section, *_PATHS.get(setting, (setting.name,))) or "default"
+        for setting in found.by_setting
+    }
+    return replace(found, places=places)
 
 
 def _offers(kind: SourceKind, source: str, values: Iterable[tuple[Setting[Any], object]]) -> Offers:

@@ -123,6 +123,8 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
         *(asked.offers for asked in foreign),
         *configured.of_login(config, mail.envelope.login),
     ]
+    if not _is_notification(mail):
+        sources.append(mail.setup.default_class)
     remove = mail.control.remove.union(*(asked.remove for asked in foreign))
     wanted = actions.of(matched, decisions)
     if copy is not None:
@@ -151,6 +153,7 @@ def _ended(wanted: Actions, decisions: Decisions) -> Plan:
         rejected=None if wanted.discards else wanted.by,
         discarded=wanted.by if wanted.discards else None,
         decisions=tuple(decisions.made),
+        offers=ranked,
         warnings=decisions.all_warnings(),
         refusal=wanted.refusal,
     )
@@ -239,6 +242,7 @@ def _classified(
         delimiter=config.recipient_delimiter,
         by_sender=config.route_by == "sender",
         decisions=tuple(decisions.made),
+        offers=ranked,
         warnings=decisions.all_warnings(),
         refusal=invalid or several or _if_paused(candidates),
     )
@@ -255,8 +259,6 @@ def _replaced(mail: Submission, decisions: Decisions, *, adds_unsubscribe: bool)
 
 def _mail_class(mail: Submission, sources: list[Offers], decisions: Decisions) -> MailClass | None:
     """The Mail Class, None if there is none."""
-    if not _is_notification(mail):
-        sources = [*sources, mail.setup.default_class]
     rule = "must name a configured Mail Class"
     return decisions.choose_named(
         RankedOffers(sources), offers.MAIL_CLASS, mail.config.mail_class, rule

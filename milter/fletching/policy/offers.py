@@ -8,8 +8,8 @@ configuration. A new source is one more function that returns `Offers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -46,10 +46,14 @@ class Offer(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What one kind of source offers: at most one value for each setting."""
+    """What one kind of source offers: at most one value for each setting.
+
+    ``places``: where the configuration has the value, as `FILE:LINE`, for `fletching explain`.
+    """
 
     kind: SourceKind
     by_setting: Mapping[Setting[Any], Offer[Any]]
+    places: Mapping[Setting[Any], str] = field(default_factory=dict, repr=False, compare=False)
 
 
 _kind = attrgetter("kind")
@@ -76,6 +80,13 @@ class RankedOffers:
             for each in self._offers
             if setting in each.by_setting
         ]
+
+    def everything(self) -> Iterator[tuple[Setting[Any], Offer[Any], str]]:
+        """Every offer for each setting with its place, the strongest first."""
+        for setting in sorted(self._best, key=lambda each: each.name):
+            for each in self._offers:
+                if setting in each.by_setting:
+                    yield setting, each.by_setting[setting], each.places.get(setting, "")
 
     def outrank(self, invalid: InvalidValue) -> bool:
         """Whether a stronger source has a value, so that the invalid one would not count anyway."""

@@ -7,12 +7,13 @@ nothing reads the configuration. What depends on the message's number is in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fletching.config.model import Archive, MailClass
 from fletching.mail.dkim import Signature
 from fletching.numbering import Period
+from fletching.policy.offers import RankedOffers
 from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.verdict import Refusal
 
@@ -135,6 +136,7 @@ class Plan:
     ``archive``: where a copy is kept. ``hides_recipient``: the recipient's address is obscured.
     ``seeding``: whose campaign is copied to seeds. ``seed_copy``: this mail is such a copy.
     ``campaign_ids``: positions of X-CampaignID that the campaign's id replaces, None for no id.
+    ``offers``: what the decisions were made from, for `fletching explain`.
     """
 
     trusted: bool
@@ -174,6 +176,7 @@ class Plan:
     delimiter: str = "+"
     by_sender: bool = False
     decisions: tuple[Decision, ...] = ()
+    offers: RankedOffers | None = field(default=None, repr=False, compare=False)
     warnings: tuple[str, ...] = ()
     refusal: Refusal | None = None
 

@@ -41,7 +41,8 @@ def _asked(mail: Submission, rule: CompiledRule, settled: set[Setting[Any]]) -> 
         except InvalidError as error:
             if control.settings[0] not in settled:
                 invalid.append(control.invalid(SourceKind.RULE, rule.source, f"{name} {error}"))
-    return Asked(Offers(SourceKind.RULE, offers), tuple(invalid))
+    places = dict.fromkeys(offers, rule.place)
+    return Asked(Offers(SourceKind.RULE, offers, places), tuple(invalid))
 
 
 def _given(rule: CompiledRule) -> Mapping[str, str]:

@@ -25,11 +25,9 @@ from fletching.tokens import Keyring
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What was opened before the first mail. ``paused``: names of VirtualMTAs in lower case.
-    ``providers``: the mailbox providers by recipient domain.
-
-    ``vanished``: VirtualMTAs, in lower case, whose `address` this host does not have.
-
-    ``recipient_tables``: the files of `recipient_in`, by path.
+    ``providers``: the mailbox providers by recipient domain. ``vanished``: VirtualMTAs, in lower
+    case, whose `address` this host does not have. ``recipient_tables``: the files of
+    `recipient_in`, by path.
 
     Three fields follow from the configuration, so that no mail has to work them out:
     ``class_offers``, what the options of each Mail Class and the global ones offer, and
@@ -48,14 +46,18 @@ class Setup:
     rules: CompiledRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        everywhere = configured.of_config(self.config)
+        config = self.config
+        everywhere = configured.placed(configured.of_config(config), config)
         offers = {
-            name: (configured.of_class(mail_class), everywhere)
-            for name, mail_class in self.config.mail_classes.items()
+            name: (
+                configured.placed(configured.of_class(found), config, "mail_classes", name),
+                everywhere,
+            )
+            for name, found in config.mail_classes.items()
         }
         object.__setattr__(self, "class_offers", offers)
-        object.__setattr__(self, "default_class", configured.default_mail_class(self.config))
-        object.__setattr__(self, "rules", matching.compiled(self.config, self.recipient_tables))
+        object.__setattr__(self, "default_class", configured.default_mail_class(config))
+        object.__setattr__(self, "rules", matching.compiled(config, self.recipient_tables))
 
     def __reduce__(self) -> tuple[type[Setup], tuple[object, ...]]:
         """Another process works out the offers anew: their settings are compared by identity."""

@@ -23,10 +23,13 @@ from fletching.providers import Providers
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule. ``number``: counted from 0. ``source``: its name, or its number and line."""
+    """A rule. ``number``: counted from 0. ``source``: its name, or its number and line. ``place``:
+    its file and line.
+    """
 
     number: int
     source: str
+    place: str
     rule: Rule
     conditions: tuple[Condition, ...]
 
@@ -81,7 +84,11 @@ def compiled(config: Config, tables: Tables = MappingProxyType({})) -> CompiledR
     """The rules of a configuration. ``tables``: the files that they name, by path."""
     return CompiledRules(
         CompiledRule(
-            number, config.rule_source(number), rule, conditions.compiled(rule.when, tables)
+            number,
+            config.rule_source(number),
+            config.where("rules", number),
+            rule,
+            conditions.compiled(rule.when, tables),
         )
         for number, rule in enumerate(config.rules)
     )
