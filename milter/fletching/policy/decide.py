@@ -153,7 +153,6 @@ def _ended(wanted: Actions, decisions: Decisions) -> Plan:
         rejected=None if wanted.discards else wanted.by,
         discarded=wanted.by if wanted.discards else None,
         decisions=tuple(decisions.made),
-        offers=ranked,
         warnings=decisions.all_warnings(),
         refusal=wanted.refusal,
     )
