@@ -83,6 +83,10 @@ CHANGES: dict[str, tuple[tuple[str, str], list[str]]] = {
     "From without a domain": (("<news@example.com>", "<news>"), ["from-invalid"]),
     "From of Gmail": (("news@example.com", "shop@gmail.com"), ["from-gmail", "dkim-not-aligned",
         "return-path-not-aligned"]),
+    "address as name": (("From: Shop <", 'From: "shop@gmail.com" <'), ["from-name-is-address"]),
+    "own address as name": (("From: Shop <", "From: news@example.com <"), []),
+    "reply": (("Offers of", "RE: Offers of"), ["subject-of-reply"]),
+    "real reply": (("Subject: Offers", "In-Reply-To: <1@a.example>\nSubject: Re: Offers"), []),
     "Date that is none": (("Mon, 30 Nov 2026 09:00:00 +0100", "soon"), ["date-invalid"]),
     "bare Message-ID": (("<1@example.com>", "1@example.com"), ["message-id-invalid"]),
     "no Subject": (("Subject: Offers of the week\n", ""), ["subject-empty"]),
@@ -127,6 +131,15 @@ CHANGES: dict[str, tuple[tuple[str, str], list[str]]] = {
 @for_every(CHANGES)
 def test_change_breaks_rule(change: tuple[str, str], rules: list[str]) -> None:
     assert sorted(broken(good(change))) == sorted(rules)
+
+
+def test_fields_with_the_same_fault_are_one_finding() -> None:
+    fields = "".join(f"X-{number}: ü\n" for number in range(7))
+    (finding,) = judge(
+        Sent(message=good(("Subject: ", f"{fields}Subject: ")), signatures=(SIGNED,))
+    )
+    wanted = "fields with characters that are not ASCII: X-0, X-1, X-2, X-3, X-4 and 2 more"
+    assert finding.text == wanted
 
 
 def test_missing_text_part_and_empty_one() -> None:

@@ -35,6 +35,9 @@ from fletching.lint.signatures import SignatureField
 from fletching.mail.dkim import LEAST_RSA_BITS
 from fletching.outgoing.flow import Outcome
 
+_MOST_SIGNATURES = 20
+"""Whose keys are looked up: more than any provider verifies."""
+
 _ENOUGH_BITS = 2048
 _POLICIES = ("none", "quarantine", "reject")
 _REMOVED = ("pct", "rf", "ri")
@@ -83,7 +86,7 @@ no answer are left out."""
 
 def _keys(sent: Sent, lookups: Lookups) -> Keys:
     keys: Keys = {}
-    for each in sent.signatures:
+    for each in sent.signatures[:_MOST_SIGNATURES]:
         if not each.domain:
             continue
         texts = lookups.texts(f"{each.selector}._domainkey.{each.domain}")

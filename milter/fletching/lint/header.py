@@ -8,8 +8,8 @@ from email.utils import parsedate_tz
 
 from fletching.lint.rule import Finding
 from fletching.lint.rules import found
-from fletching.lint.sent import Sent, short
-from fletching.mail.message import Header, addresses
+from fletching.lint.sent import Sent, ascii_or_same, short
+from fletching.mail.message import Header, Message, addresses
 from fletching.mail.transfer import LONGEST_LINE
 
 _REQUIRED = ("From", "Date", "Message-ID")
@@ -20,6 +20,10 @@ _ONCE = (
     *("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"),
 )
 _ID = re.compile(rb"<[^<>@\s]+@[^<>@\s]+>")
+# A name with an @ before the address in brackets.
+_NAME_WITH_ADDRESS = re.compile(rb"[^<>@]*@([^\s<>@\",;()]{1,255})[^<>]*<[^<>]*>\s*\Z")
+_REPLY = re.compile(rb"(?:re|fwd?|aw|wg|tr)\s*:", re.IGNORECASE)
+_MOST_NAMES = 5
 _GMAIL = ("gmail.com", "googlemail.com")
 
 
@@ -34,8 +38,7 @@ def judge_header(sent: Sent) -> Iterator[Finding]:
             yield found("field-repeated", f"{count} {name} fields")
     yield from _from(sent)
     yield from _others(sent)
-    for header in message.headers:
-        yield from _bytes(header)
+    yield from _bytes(message)
 
 
 def _from(sent: Sent) -> Iterator[Finding]:
@@ -45,6 +48,11 @@ def _from(sent: Sent) -> Iterator[Finding]:
     mailboxes = addresses(header.text)
     if len(mailboxes) != 1:
         yield found("from-invalid", f"From has {len(mailboxes)} addresses, not one")
+    shown = _NAME_WITH_ADDRESS.match(header.text)
+    if shown is not None and sent.author is not None:
+        domain = ascii_or_same(shown[1].decode("utf-8", "replace").lower())
+        if not sent.alignment.related(domain, sent.author):
+            yield found("from-name-is-address", f"the name in From is in {short(domain)}")
     if sent.author in _GMAIL:
         yield found("from-gmail", f"From is an address in {sent.author}")
 
@@ -59,6 +67,10 @@ def _others(sent: Sent) -> Iterator[Finding]:
     subject = message.first(b"subject")
     if subject is None or not subject.text:
         yield found("subject-empty", "no Subject field" if subject is None else "Subject is empty")
+    elif _REPLY.match(subject.text) and not (
+        message.has(b"in-reply-to") or message.has(b"references")
+    ):
+        yield found("subject-of-reply", "Subject looks like that of a reply, but there is none")
     if not message.has(b"to"):
         yield found("to-missing", "no To field")
 
@@ -70,19 +82,37 @@ def _is_date(header: Header) -> bool:
         return False
 
 
-def _bytes(header: Header) -> Iterator[Finding]:
-    name = short(header.name.decode("ascii", "backslashreplace"))
-    whole = header.name + b":" + header.value
-    if not whole.isascii():
-        yield _not_ascii(name, whole)
-    longest = max(map(len, whole.split(b"\r\n")))
-    if longest > LONGEST_LINE:
-        yield found("line-too-long", f"{name} has a line of {longest} bytes")
+def _bytes(message: Message) -> Iterator[Finding]:
+    """What is in the fields that is no ASCII text in short lines, one finding for each fault."""
+    faults: dict[str, list[str]] = {}
+    for header in message.headers:
+        whole = header.name + b":" + header.value
+        name = header.name.decode("ascii", "backslashreplace")
+        if not whole.isascii():
+            faults.setdefault(_not_ascii(whole), []).append(name)
+        if len(whole) > LONGEST_LINE and max(map(len, whole.split(b"\r\n"))) > LONGEST_LINE:
+            faults.setdefault("line-too-long", []).append(name)
+    for rule, names in faults.items():
+        yield found(rule, f"{_WHAT[rule]}: {_listed(names)}")
 
 
-def _not_ascii(name: str, whole: bytes) -> Finding:
+_WHAT = {
+    "header-not-ascii": "fields with characters that are not ASCII",
+    "header-not-text": "fields with 8-bit bytes that are not UTF-8",
+    "line-too-long": f"fields with a line of more than {LONGEST_LINE} bytes",
+}
+
+
+def _not_ascii(whole: bytes) -> str:
     try:
         whole.decode("utf-8")
     except UnicodeDecodeError:
-        return found("header-not-text", f"{name} has 8-bit bytes that are not UTF-8")
-    return found("header-not-ascii", f"{name} has characters that are not ASCII")
+        return "header-not-text"
+    return "header-not-ascii"
+
+
+def _listed(names: list[str]) -> str:
+    """The names, each once, and only the first of many."""
+    distinct = list(dict.fromkeys(map(short, names)))
+    more = len(distinct) - _MOST_NAMES
+    return ", ".join(distinct[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

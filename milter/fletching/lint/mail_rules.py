@@ -10,11 +10,12 @@ from fletching.lint.sources import (
     APPLE,
     CLIPPING,
     GMAIL,
-    GMAIL_FAQ,
     GMX,
     MICROSOFT,
     POSTFIX,
     SHORTENERS,
+    SPAMASSASSIN_IMAGES,
+    SPAMASSASSIN_TEXT,
     SUBSCRIPTIONS,
     WCAG,
     WEBDE,
@@ -53,6 +54,13 @@ MAIL_RULES = (
         (GMAIL,),
     ),
     Rule(
+        "from-name-is-address",
+        WARNING,
+        "the name in From is no address of another domain",
+        "Write the name of the sender",
+        (GMAIL,),
+    ),
+    Rule(
         "date-invalid",
         WARNING,
         "Date is a date as in RFC 5322",
@@ -72,6 +80,13 @@ MAIL_RULES = (
         "the mail has a Subject",
         "Write a Subject",
         (GMAIL, rfc(5322)),
+    ),
+    Rule(
+        "subject-of-reply",
+        WARNING,
+        "only a reply or a forwarded mail has a Subject that begins with Re: or Fwd:",
+        "Write a Subject that says what the mail is about",
+        (GMAIL,),
     ),
     Rule(
         "to-missing",
@@ -172,7 +187,7 @@ MAIL_RULES = (
         INFO,
         "the return path is of the From domain, or of its organization",
         "Set bounce_mailbox to an address in a subdomain of the From domain",
-        (MICROSOFT, GMAIL_FAQ, rfc(9989)),
+        (GMAIL, MICROSOFT, rfc(9989)),
     ),
     # Unsubscribing.
     Rule(
@@ -245,14 +260,14 @@ MAIL_RULES = (
         WARNING,
         "HTML comes with a text part in multipart/alternative",
         "Add a text/plain part with the same content",
-        (rfc(2046),),
+        (SPAMASSASSIN_TEXT, rfc(2046)),
     ),
     Rule(
         "text-part-empty",
         WARNING,
         "the text part beside HTML has text",
         "Write the same content as in the HTML",
-        (rfc(2046),),
+        (SPAMASSASSIN_TEXT, rfc(2046)),
     ),
     Rule(
         "alt-missing",
@@ -266,7 +281,7 @@ MAIL_RULES = (
         WARNING,
         "the HTML has text, not only images",
         "Write the message as text: many recipients see no images",
-        (WCAG,),
+        (SPAMASSASSIN_IMAGES, WCAG),
     ),
     Rule(
         "link-shortener",

@@ -29,7 +29,6 @@ def rfc(number: int) -> Source:
 _DAY = "2026-11-30"
 
 GMAIL = Source("Gmail", "https://support.google.com/mail/answer/81126", _DAY)
-GMAIL_FAQ = Source("Gmail", "https://support.google.com/a/answer/14229414", _DAY)
 YAHOO = Source("Yahoo", "https://emailkarma.net/yahoo-updates-senders-hub-best-practices/", _DAY)
 MICROSOFT = Source("Microsoft", "https://dmarcian.com/microsoft-enforces-spf-dkim-dmarc", _DAY)
 APPLE = Source("Apple", "https://support.apple.com/en-us/102322", _DAY)
@@ -43,6 +42,12 @@ LAPOSTE = Source(
 )
 CLIPPING = Source(
     "Gmail", "https://www.spamresource.com/2022/01/what-is-gmail-clipping-and-what-to-do.html", _DAY
+)
+SPAMASSASSIN_TEXT = Source(
+    "SpamAssassin", "https://wiki.apache.org/spamassassin/Rules/MIME_HTML_MOSTLY", _DAY
+)
+SPAMASSASSIN_IMAGES = Source(
+    "SpamAssassin", "https://wiki.apache.org/spamassassin/Rules/HTML_IMAGE_RATIO_02", _DAY
 )
 WCAG = Source("WCAG 2.2", "https://www.w3.org/TR/WCAG22/#non-text-content")
 SHORTENERS = Source(

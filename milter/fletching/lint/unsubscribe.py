@@ -15,9 +15,8 @@ _ONE_CLICK = b"list-unsubscribe=one-click"
 # The word in the languages of the providers that are judged, and others of their countries.
 _WORDS = re.compile(
     r"unsubscri|opt[ -]?out|abmeld|abbestell|austragen|d[ée]sabonn|d[ée]sinscri|se d[ée]sinscr"
-    r"|darse de baja|cancelar (?:la )?(?:suscripci|inscri)|disiscri|cancellati|cancella l|afmeld"
-    r"|uitschrij|avregistrera|avanmäl|afmeld|peru(?:uta)? tilaus|wypisz|odhl[aá]s|cancelar subscri"
-    r"|配信停止|отписа|退订|解除",
+    r"|darse de baja|cancelar (?:la |a )?(?:suscripci|subscri|inscri)|disiscri|cancellati|afmeld"
+    r"|uitschrij|avregistrera|avanmäl|peruuta tilaus|wypisz|odhl[aá]s|отписа|配信停止|退订",
     re.IGNORECASE,
 )
 _FIELDS = ("list-unsubscribe", "list-unsubscribe-post")
