@@ -62,38 +62,36 @@ _TRACKING_ID = CONTROLS["click_tracking_id"]
 
 
 def read(message: Message, names: tuple[str, ...]) -> tuple[Asked, ...]:
-    """What the vendor headers of a mail ask for, one `Asked` for each dialect, strongest first.
+    """What the vendor headers of a mail ask for, one `Asked` for each dialect in it, strongest
+    first.
 
     ``names``: the dialects that are on. Raises nothing, whatever the headers contain.
     """
     index = _index(names)
-    fields: dict[Row, list[Header]] = {}
-    unknown: dict[Dialect, list[Header]] = {}
+    found: dict[Dialect, dict[Row | None, list[Header]]] = {}
     for header in message.headers:
         place = index.place(header.key)
-        if place is None:
-            continue
-        if place.row is None:
-            unknown.setdefault(place.dialect, []).append(header)
-        else:
-            fields.setdefault(place.row, []).append(header)
-    found = []
-    for name in names if fields or unknown else ():
-        dialect = DIALECTS[name]
-        reading = _Reading()
-        for row in dialect.rows:
-            if row in fields:
-                reading.take_row(row, fields[row])
-        if dialect in unknown:
-            reading.take_unknown(dialect.namespace or "", unknown[dialect])
-        found.append(reading.asked())
-    return tuple(found)
+        if place is not None:
+            found.setdefault(place.dialect, {}).setdefault(place.row, []).append(header)
+    dialects = (DIALECTS[name] for name in names) if found else ()
+    return tuple(_of_dialect(each, found[each]) for each in dialects if each in found)
 
 
 def is_asked(headers: Iterable[Header], names: tuple[str, ...]) -> bool:
     """Whether a header is one of these dialects, and so may set the Mail Class."""
     index = _index(names)
     return bool(names) and any(index.place(header.key) for header in headers)
+
+
+def _of_dialect(dialect: Dialect, fields: Mapping[Row | None, list[Header]]) -> Asked:
+    """What the headers of one dialect ask for. ``fields`` of None are in no row of its table."""
+    reading = _Reading()
+    for row in dialect.rows:
+        if row in fields:
+            reading.take_row(row, fields[row])
+    if None in fields:
+        reading.take_unknown(dialect.namespace or "", fields[None])
+    return reading.asked()
 
 
 class _Place(NamedTuple):
