@@ -90,6 +90,21 @@ def test_invalid_value_refuses_only_if_it_would_count() -> None:
     assert plan(mail(*fields), site=strict).refusal is None
 
 
+def test_invalid_key_refuses_only_if_it_would_count() -> None:
+    strict = ALIASED + "on_invalid_header: reject\n"
+    wrong = 'X-SMTPAPI: {"ip_pool": 5}'
+    refusal = plan(mail(CLASSIFIED, wrong), site=strict).refusal
+    assert str(refusal) == "550 5.6.0 X-SMTPAPI ip_pool: must be text"
+    assert plan(mail(CLASSIFIED, wrong, "X-GreenArrow-MtaID: a"), site=strict).refusal is None
+
+
+def test_class_s_own_reaction_counts() -> None:
+    site = BOTH.replace("crm: {list_id: c1}", "crm: {list_id: c1, on_invalid_header: reject}")
+    wrong = "X-Mailgun-Track: maybe"
+    assert plan(mail(CLASSIFIED, wrong), site=site).refusal is None
+    assert plan(mail("X-GreenArrow-MailClass: crm", wrong), site=site).refusal is not None
+
+
 def test_body_matters_to_a_mail_with_vendor_headers() -> None:
     def matters(*lines: str, site: str = BOTH) -> bool:
         headers = parse("\n".join((*lines, "", "")).encode()).headers

@@ -29,7 +29,7 @@ from django.test import RequestFactory
 from fletching import events
 from fletching.config.sections import Destination
 from fletching.destinations.answers import ARRIVED, Answer, Verdict
-from fletching.destinations.formats.post import Signing
+from fletching.destinations.formats.post import Signing, metadata
 from fletching.destinations.formats.table import FORMATS
 from fletching.destinations.open import open_destination
 from fletching.destinations.webhook import Webhook
@@ -262,6 +262,28 @@ def test_anymail_finds_the_facts_of_the_message(format: str, tmp_path: Path) -> 
     assert taken.metadata["click_tracking_id"] == "campaign|subscriber"
     assert taken.metadata["message_number"] == "1"
     assert taken.tags in (["news"], "news")
+
+
+@pytest.mark.parametrize("format", ["sendgrid", "postmark", "mailgun"])
+def test_anymail_gets_the_data_that_the_application_gave_to_its_vendor(
+    format: str, tmp_path: Path
+) -> None:
+    hard = HAPPENED["hard"]
+    data = '{"order":4711,"shop":"de","sendid":"forged"}'
+    given = replace(hard, facts=replace(hard.facts, click_tracking_id=data))
+    with Anymail(format) as receiver:
+        delivered(webhook(format, receiver.url, tmp_path), given)
+    (taken,) = receiver.taken
+    assert (taken.metadata["order"], taken.metadata["shop"]) == ("4711", "de")
+    assert taken.metadata["click_tracking_id"] == data
+    assert taken.metadata["sendid"] == hard.facts.sendid.lower()
+
+
+@for_every(["{", "{}", '{"a"', "{a}", '{"a":' * 60, "[1]", "1", "x"])
+def test_click_tracking_id_that_is_no_object_is_no_data(click_tracking_id: str) -> None:
+    assert metadata({"click_tracking_id": click_tracking_id}) == {
+        "click_tracking_id": click_tracking_id
+    }
 
 
 def test_anymail_gets_an_event_id_that_stays_the_same(tmp_path: Path) -> None:

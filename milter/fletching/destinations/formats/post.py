@@ -94,8 +94,26 @@ def message_id(event: Fields) -> str:
 
 
 def metadata(event: Fields) -> dict[str, str]:
-    """What the format carries as the sender's own data, for instance to find the message."""
-    return {name: str(event[name]) for name in _METADATA if event.get(name)}
+    """What the format carries as the sender's own data, for instance to find the message.
+
+    If the Click-Tracking-ID is an object in JSON, its keys are data, too: an application gave them
+    to another vendor (docs/dialects.md), whose webhooks have them there.
+    """
+    ours = {name: str(event[name]) for name in _METADATA if event.get(name)}
+    return _data_of(str(event.get("click_tracking_id", ""))) | ours
+
+
+def _data_of(click_tracking_id: str) -> dict[str, str]:
+    if not click_tracking_id.startswith("{"):
+        return {}
+    try:
+        found = json.loads(click_tracking_id)
+    except (ValueError, RecursionError):
+        return {}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in found.items()
+    }
 
 
 _METADATA = (

@@ -37,7 +37,9 @@ dialects: [mailgun, sendgrid]
   `my_stream` here.
 - What the vendor repeats in its reports (tags, data of the application) becomes the
   Click-Tracking-ID, which is in all events. It is at most 300 printable ASCII characters, and a
-  message has one: the first in the table counts, others make a warning.
+  message has one: the first in the table counts, others make a warning. If it is an object in JSON,
+  webhooks in a vendor's [format](events.md#formats-of-other-programs) have its keys where the
+  vendor's have them.
 - Headers are removed unless the table says "stays", also from mail without a Mail Class. An unknown
   header with the vendor's prefix stays, and makes a warning.
 - Marks of single links (`clicktracking=off`, `data-pm-no-track`, ...) need no dialect:
