@@ -123,6 +123,26 @@ def test_classes_without_link_keys_are_warned_of() -> None:
     assert list(doubts(read("virtual_mtas: {a: {transport: a}}"))) == []
 
 
+ADDING = "rules: [{do: {hold: a}}, {do: {redirect: [a@example.com], bcc: [b@example.com]}}]\n"
+ROUTING = ADDING + "virtual_mtas: {a: {transport: a}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        (ROUTING, [("rules", 1, "do", "redirect"), ("rules", 1, "do", "bcc")]),
+        (ROUTING + "routed_mailers: [smtp, unknown]", []),
+        (ROUTING + "route_by: sender", []),
+        (ADDING, []),
+    ],
+    ids=["header", "unknown is routed", "sender", "no VirtualMTA"],
+)
+def test_recipients_of_rules_that_keep_mail_from_being_routed(
+    text: str, paths: list[tuple[object, ...]]
+) -> None:
+    assert [each.path for each in doubts(read(text))] == paths
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "~", "{}", "\ufeff"])
 def test_empty_file_is_valid(text: str) -> None:
     assert read(text) == Config()

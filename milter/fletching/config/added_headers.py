@@ -54,10 +54,15 @@ def different_names(value: Mapping[str, object]) -> Mapping[str, object]:
     return value
 
 
-def _value(value: str) -> str:
+def not_empty(value: str) -> str:
+    """Text that is not only blanks."""
     if not value.strip():
         raise ValueError("must not be empty")
-    return templates.check(value, templates.CLASS_NAMES)
+    return value
+
+
+def _value(value: str) -> str:
+    return templates.check(not_empty(value), templates.CLASS_NAMES)
 
 
 AddedName = Annotated[str, AfterValidator(added_name), OptionType("header name")]

@@ -13,7 +13,17 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from fletching.config import control_values, templates, units, values
+from fletching.config.added_headers import (
+    AddedName,
+    RemovedName,
+    different_names,
+    field_name,
+    not_empty,
+)
 from fletching.config.fields import Address, Different, File, Frozen, Network, OptionType
+
+MOST_ADDRESSES = 100
+"""Addresses that a rule adds to a mail, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +93,9 @@ def _size(value: object) -> SizeBound:
     return SizeBound(found[1] == ">", units.size(number + unit if unit else int(number[:11])))
 
 
-def _field_name(value: str) -> str:
-    """The name of a header field (RFC 5322 section 3.6.8)."""
-    if not re.fullmatch(r"[!-9;-~]{1,100}", value):
-        raise ValueError("must be the name of a header field, such as X-Priority")
-    return value
-
-
-def _changeable(value: str) -> str:
-    """The name of a field that a rule may add or remove: control headers never leave anyway."""
-    if _field_name(value).lower().startswith(("x-greenarrow-", "x-fletching-")):
-        raise ValueError("must not be a control header, or one that Fletching sets")
-    return value
-
-
-def _fields_differ(value: Mapping[str, object]) -> Mapping[str, object]:
-    if len({name.lower() for name in value}) < len(value):
-        raise ValueError("must not have a header twice (names are case-insensitive)")
+def _few(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > MOST_ADDRESSES:
+        raise ValueError(f"must be at most {MOST_ADDRESSES} addresses")
     return value
 
 
@@ -145,8 +141,7 @@ HeaderTest = Annotated[
     PlainValidator(_texts_or_presence),
     OptionType("`true`, `false`, or text, glob or `/regular expression/`, or a list of them"),
 ]
-FieldName = Annotated[str, AfterValidator(_field_name), OptionType("header name")]
-ChangedField = Annotated[str, AfterValidator(_changeable), OptionType("header name")]
+FieldName = Annotated[str, AfterValidator(field_name), OptionType("header name")]
 Sizes = Annotated[
     tuple[Annotated[SizeBound, PlainValidator(_size)], ...],
     BeforeValidator(_one_or_more),
@@ -160,11 +155,17 @@ Addresses = Annotated[
     tuple[Address, ...],
     BeforeValidator(_one_or_more),
     Different,
+    AfterValidator(_few),
     OptionType("list of mail addresses"),
 ]
 Reply = Annotated[str, AfterValidator(_reply), OptionType("text")]
 RuleName = Annotated[str, AfterValidator(_name), OptionType("text")]
-Template = Annotated[str, AfterValidator(templates.check), OptionType("text with placeholders")]
+Template = Annotated[
+    str,
+    AfterValidator(not_empty),
+    AfterValidator(templates.check),
+    OptionType("text with placeholders"),
+]
 
 
 ClassTemplate = Annotated[str, filled(values.class_name), OptionType("name of a Mail Class")]
@@ -186,8 +187,8 @@ UrlTemplate = Annotated[
     str, filled(control_values.unsubscribe_url), OptionType("http or https URL")
 ]
 Yes = Annotated[bool, PlainValidator(_true), OptionType("`true`")]
-FieldTests = Annotated[Mapping[FieldName, HeaderTest], Frozen, AfterValidator(_fields_differ)]
-FieldTemplates = Annotated[Mapping[ChangedField, Template], Frozen, AfterValidator(_fields_differ)]
-ChangedFields = Annotated[
-    tuple[ChangedField, ...], BeforeValidator(_one_or_more), OptionType("list of header names")
+FieldTests = Annotated[Mapping[FieldName, HeaderTest], Frozen, AfterValidator(different_names)]
+FieldTemplates = Annotated[Mapping[AddedName, Template], Frozen, AfterValidator(different_names)]
+RemovedFields = Annotated[
+    tuple[RemovedName, ...], BeforeValidator(_one_or_more), OptionType("list of header names")
 ]

@@ -14,7 +14,6 @@ from fletching.config.fields import Switch
 from fletching.config.rule_fields import (
     Addresses,
     AddressTemplate,
-    ChangedFields,
     ClassTemplate,
     Clients,
     FieldTemplates,
@@ -25,6 +24,7 @@ from fletching.config.rule_fields import (
     InstanceTemplate,
     ListTemplate,
     MtaTemplate,
+    RemovedFields,
     Reply,
     RuleName,
     Sizes,
@@ -160,7 +160,7 @@ class Do(Options):
     add_headers: FieldTemplates | None = None
     """Add header fields; one that the mail has stays. The values may contain placeholders, as
     those of `set`."""
-    remove_headers: ChangedFields | None = None
+    remove_headers: RemovedFields | None = None
     """Remove all header fields of these names."""
 
     @model_validator(mode="after")
