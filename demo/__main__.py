@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from demo import newsletter, recipients, returns, show
-from demo.servers import Servers, fletching, servers
+from demo import newsletter, recipients, returns, seeds, show
+from demo.servers import SEEDS, Servers, fletching, servers
 from sandbox.sinks import SunkMail
 from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
@@ -77,6 +77,7 @@ def submit(console: Console, running: Servers) -> dict[str, bytes]:
 def collect(running: Servers, sent: dict[str, bytes]) -> dict[str, tuple[str, SunkMail]]:
     """By recipient: the transport that delivered the mail, and the mail as delivered."""
     returns.accept_later(running.postfix, running.sinks.values())
+    seeds.wait(running.config_path)
     running.postfix.wait_empty()
     found = {
         mail.recipients[0]: (transport, mail)
@@ -137,12 +138,13 @@ def show_reactions(
     passed."""
     news = {name: mail for name, (_, mail) in arrived.items() if name.startswith("recipient")}
     with console.status("recipients open, click, complain and unsubscribe; a mail bounces late"):
-        played = recipients.play(running.web, news, returns.EXPECTED)
+        played = recipients.play(running.web, news, returns.EXPECTED + seeds.EXPECTED)
         returns.send_back(running.postfix, news)
         events = recipients.received(running.hook, played)
     show.events(console, "Events that the webhook received, one of each type", events)
     for words in (
         ("stats",),
+        ("seeds", f"newsletter{INSTANCE}"),
         ("stats", "--by", "provider"),
         ("stats", "--by", "reason"),
         ("suppression", "list"),
@@ -183,7 +185,7 @@ def checks(
     transports = [transport for transport, _ in news.values()]
     yield (
         f"{len(arrived)} mails arrived, {len(returns.REFUSED)} were refused by their servers",
-        arrived.keys() == sent.keys() - returns.REFUSED,
+        arrived.keys() == sent.keys() - returns.REFUSED | {*SEEDS},
     )
     yield (
         "no control header arrived",
@@ -216,8 +218,10 @@ def checks(
     )
     yield (
         f"Redis has one campaign with {stored.get('number')} messages",
-        stored.get("number") == str(RECIPIENTS),
+        stored.get("number") == str(RECIPIENTS + len(SEEDS)),
     )
+    everybody = [m.recipients[0] for sink in running.sinks.values() for m in sink.mails]
+    yield from seeds.checks(running.config_path, everybody, RECIPIENTS)
     senders = {mail.sender for _, mail in news.values()}
     yield "every newsletter has its own return path", len(senders) == len(news)
 

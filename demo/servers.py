@@ -26,6 +26,7 @@ from sandbox.sinks import Sink
 from sandbox.web import Webhook
 
 SECRET = "shared by the demo and its webhook"
+SEEDS = ("seed1@example.net", "seed2@yahoo.zz", "seed3@gmx.zz")
 TRANSPORTS = ("smtp", "relay", "vmta-a", "vmta-b")
 _CONFIG = {
     "redis": "embedded",
@@ -38,11 +39,13 @@ _CONFIG = {
             "list_id": "t100",
             "virtual_mta": "bulk",
             "track": {"clicks": True, "opens": True},
+            "seed": {"list": "main", "start": 1, "end": 60},
         },
         "transactional": {"virtual_mta": "a", "list_unsubscribe": False},
     },
     "feedback_mailbox": FEEDBACK,
     "suppress": "refuse",
+    "seed_lists": {"main": list(SEEDS)},
     "virtual_mtas": {
         "a": {"transport": "vmta-a"},
         "b": {"transport": "vmta-b", "fallback": "a"},
@@ -86,9 +89,10 @@ def servers() -> Iterator[Servers]:
     with private_directory() as directory, ExitStack() as running:
         hook = running.enter_context(Webhook(SECRET))
         web, dashboard = free_port(), free_port()
-        config_path = _configure(directory, web, dashboard, hook)
-        config = load(config_path)
         sinks = {name: running.enter_context(Sink(name)) for name in TRANSPORTS}
+        postfix = Postfix(directory / "postfix", {name: sink.port for name, sink in sinks.items()})
+        config_path = _configure(directory, web, dashboard, hook, postfix.port)
+        config = load(config_path)
         fletching = Daemon(
             [sys.executable, "-m", "fletching", "run", "--config", config_path],
             directory / "fletching.log",
@@ -96,7 +100,6 @@ def servers() -> Iterator[Servers]:
         running.callback(fletching.stop)
         socket = Path(config.listen.removeprefix("unix:"))
         fletching.start(socket.exists)
-        postfix = Postfix(directory / "postfix", {name: sink.port for name, sink in sinks.items()})
         running.enter_context(postfix)
         added = pieces(config)
         postfix.apply(
@@ -117,7 +120,7 @@ def fletching(config_path: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def _configure(directory: Path, web: int, dashboard: int, hook: Webhook) -> Path:
+def _configure(directory: Path, web: int, dashboard: int, hook: Webhook, smtp: int) -> Path:
     dkim = [
         {"domain": "example.com", "selector": "s1", "file": "s1.pem", "default": True},
     ]
@@ -133,6 +136,7 @@ def _configure(directory: Path, web: int, dashboard: int, hook: Webhook) -> Path
         "state_dir": str(directory / "state"),
         "link_keys": str(directory / "link-keys"),
         "web": {"listen": f"127.0.0.1:{web}", "admin_listen": f"127.0.0.1:{dashboard}"},
+        "seeds": {"submit": f"127.0.0.1:{smtp}"},
         "events": {"destinations": [customer]},
         "dkim": {"keys": [key | {"file": str(directory / str(key["file"]))} for key in dkim]},
     }
