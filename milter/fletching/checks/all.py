@@ -22,6 +22,7 @@ from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
 from fletching.checks.postfix import check_postfix
 from fletching.checks.postfix_log import PARAMETERS as OF_LOG
 from fletching.checks.postfix_log import check_log
+from fletching.checks.seeds import check_seeds
 from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
 from fletching.config.consistency import doubts
@@ -73,6 +74,7 @@ def check(
             key, state = found
             findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", _USES[state]))
     findings += [*_redis(config), _state_dir(config), *check_archives(config)]
+    findings += check_seeds(config)
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:
