@@ -13,6 +13,7 @@ from fletching import events
 from fletching.config.sections import Bounces
 from fletching.events import Event
 from fletching.numbering import Candidate, Period, Question, Window
+from fletching.placements import Placement
 from fletching.store import keys
 from fletching.store.bad_addresses import BadAddresses
 from fletching.store.bounce_claims import BounceClaims, Claim
@@ -20,6 +21,7 @@ from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
+from fletching.store.placements import Placements
 from fletching.store.seeds import Seeds
 from fletching.store.sent import Sent
 from fletching.store.touches import Touches
@@ -89,7 +91,7 @@ def test_one_function_or_constant_for_each_key_of_the_table() -> None:
 def test_keys_of_a_campaign_share_its_slot() -> None:
     of_campaign = (
         *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
-        *(keys.trace, keys.providers, keys.reasons),
+        *(keys.trace, keys.providers, keys.reasons, keys.placements),
         *(keys.seeds, keys.seed_contents),
     )
     for name in of_campaign:
@@ -158,6 +160,9 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     Touches(opened).add({f"{A}:1": "first\n"})
     assert Lease(opened, "courier:shop").acquire()
     Clock(opened).read()
+    placements = Placements(opened)
+    placements.keep(A, [Placement("seed@example.com", "inbox", "INBOX")])
+    placements.watch([A], 1_795_248_000)
     everything = store.keys()
     found = {key.split(":")[1]: key for key in everything}
     assert found.keys() == TABLE.keys() - {"check"}

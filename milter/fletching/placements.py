@@ -63,3 +63,74 @@ def better(old: Placement | None, new: Placement) -> Placement:
     """What is known after another look: where a copy arrived once stays known, even if it is moved
     or deleted, or the mailbox cannot be read any more."""
     return old if old is not None and old.is_found else new
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRow:
+    """What is shown of one seed of a campaign.
+
+    ``placement``: one of `PLACEMENTS`. ``folder``: its name, unless the copy is in the inbox.
+    ``seconds``: from the copy's sending to its arrival; None before it arrives. ``reason``: why the
+    copy was not sent, or the mailbox not read.
+    """
+
+    address: str
+    placement: str
+    sent: int | None = None
+    folder: str = ""
+    seconds: int | None = None
+    reason: str = ""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the copy arrived late."""
+        return self.seconds is not None and self.seconds > LATE
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still change soon."""
+        return self.placement in (WAITING, NOT_SENT)
+
+
+WAITING, MISSING, NOT_SENT, FAILED = "waiting", "missing", "not_sent", "failed"
+NO_ACCESS, UNREADABLE = "no_access", "unreadable"
+
+PLACEMENTS = {
+    INBOX: "inbox",
+    SPAM: "spam folder",
+    FOLDER: "another folder",
+    WAITING: "not yet arrived",
+    MISSING: "missing",
+    NOT_SENT: "copy not sent yet",
+    FAILED: "copy refused",
+    NO_ACCESS: "mailbox without IMAP access",
+    UNREADABLE: "mailbox not readable",
+}
+"""What can be said of a seed, and the words for it."""
+
+
+def row_of(
+    address: str,
+    *,
+    sent: int | None,
+    known: Placement | None,
+    now: int,
+    is_readable: bool,
+    refused: str | None = None,
+) -> SeedRow:
+    """What is shown of a seed. ``sent``: unix seconds; None before its copy is sent.
+
+    ``is_readable``: its mailbox is in the configuration. ``refused``: why Postfix refused the copy.
+    """
+    if refused is not None:
+        return SeedRow(address, FAILED, reason=refused)
+    if known is not None and known.is_found:
+        folder = "" if known.where == INBOX else known.folder
+        return SeedRow(address, known.where, sent, folder, known.seconds)
+    if sent is None:
+        return SeedRow(address, NOT_SENT)
+    if not is_readable:
+        return SeedRow(address, NO_ACCESS, sent)
+    if known is not None and known.error:
+        return SeedRow(address, UNREADABLE, sent, reason=known.error)
+    return SeedRow(address, MISSING if now - sent > LATE else WAITING, sent)

@@ -20,6 +20,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:seen:{<id>}:<kind>:...   string      counting            with the campaign
     fletching:claims:{<id>}            hash        bounce_claims       with the bounce memory
     fletching:warnings:{<id>}          hash        warnings            with the campaign
+    fletching:placements:{<id>}        hash        placements          with the campaign
     fletching:trace:{<id>}:<block>     list        tracing             with the trace memory
     fletching:seeds:{<id>}             hash        seeds               with the campaign
     fletching:seedcontents:{<id>}:...  string      seeds               with the copies, or 5 days
@@ -40,6 +41,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:tracetexts:{<day>}       hash        trace_texts         day + trace memory
     fletching:used:{<VirtualMTA>}:...  hash        limits              an hour, or 35 days later
     fletching:clock                    hash        clock               never
+    fletching:monitored                sorted set  placements          never; entries are removed
     fletching:lease:<name>             string      lease               10 seconds after a renewal
     fletching:check:{<random>}:...     all types   trial               at once, or after a minute
 
@@ -86,6 +88,9 @@ SUPPRESSION = "fletching:suppression"
 
 CLOCK = "fletching:clock"
 """`seen`: when a courier last read the clock. `jumps`: its jumps, from:to. Unix milliseconds."""
+
+MONITORED = "fletching:monitored"
+"""Campaigns whose seed copies are looked for -> unix seconds of the last time they were sent."""
 
 _CAMPAIGN = "fletching:campaign:"
 _TRACE = "fletching:trace:"
@@ -174,6 +179,11 @@ def seed_contents(id: str) -> str:
     The content is encrypted with the link keys.
     """
     return f"fletching:seedcontents:{{{id}}}:"
+
+
+def placements(id: str) -> str:
+    """Address of a seed -> its placement as JSON, as in `placements.py`."""
+    return f"fletching:placements:{{{id}}}"
 
 
 def trace(id: str) -> str:

@@ -172,6 +172,7 @@ def _scripts(store: Store) -> Iterator[Refusal]:
         "begin.lua": ([campaign], [_MINUTE, "sendid", "c", "opened", 0]),
         "number.lua": ([campaign, f"{prefix}bounces:"], ["record", _MINUTE, 64, 0, 0]),
         "sent.lua": ([campaign, counts, key["counted"]], ["0|mta|list", "a count", 1]),
+        "placements.lua": ([campaign, key["placements"]], ["an address", "{}"]),
         "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
             [
@@ -267,7 +268,7 @@ def _if_it_can(store: Store, *words: str | int) -> None:
 
 _KEYS = (
     *("sendid", "campaign", "bounces:0", "counts", "warnings", "links", "bits:opens:0"),
-    *("bits:confirmed:0", "claims", "trace"),
+    *("bits:confirmed:0", "claims", "trace", "placements"),
     *("seeds", "seedcontents"),
     *("due", "failures:address", "reported", "used:day"),
     *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
