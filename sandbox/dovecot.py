@@ -135,6 +135,10 @@ service imap-login {{
             folder.mkdir()
             shutil.chown(folder, USER, "nogroup")
 
+    def empty(self, user: str) -> None:
+        """Deletes all of a user's mail and folders."""
+        shutil.rmtree(self._mail / user, ignore_errors=True)
+
     def files(self, user: str) -> set[str]:
         """The files of a user's mails, whose names have the flags."""
         root = self._mail / user

@@ -279,6 +279,18 @@ def not_archived(count: int, why: str) -> None:
     _write(WARNING, "not_archived", [("count", count), ("reason", why)])
 
 
+def monitoring_failed(error: BaseException) -> None:
+    """An unexpected error while seed copies were looked for; it is tried again."""
+    _write(ERROR, "monitoring_failed", [("error", _text(error))])
+    _trace(("daemon", "courier"), error)
+
+
+def mailbox_unreadable(address: str, reason: str, others: int) -> None:
+    """A seed mailbox cannot be read. ``others``: how many more cannot be read either."""
+    facts = [("seed", address), ("reason", reason), ("others", others)]
+    _write(WARNING, "mailbox_unreadable", facts)
+
+
 def events_lost(count: int) -> None:
     """Events were lost because Redis is unavailable and the disk or the journal is full."""
     _write(ERROR, "events_lost", [("count", count)])

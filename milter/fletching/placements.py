@@ -54,6 +54,15 @@ class Placement:
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy for a seed that Postfix has. ``sent``: unix seconds."""
+
+    campaign: str
+    address: str
+    sent: int
+
+
 def unpacked(text: str) -> Placement:
     """The reverse of `packed`."""
     return Placement(**json.loads(text))
@@ -66,7 +75,7 @@ def better(old: Placement | None, new: Placement) -> Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class SeedRow:
+class PlacementRow:
     """What is shown of one seed of a campaign.
 
     ``placement``: one of `PLACEMENTS`. ``folder``: its name, unless the copy is in the inbox.
@@ -117,20 +126,20 @@ def row_of(
     now: int,
     is_readable: bool,
     refused: str | None = None,
-) -> SeedRow:
+) -> PlacementRow:
     """What is shown of a seed. ``sent``: unix seconds; None before its copy is sent.
 
     ``is_readable``: its mailbox is in the configuration. ``refused``: why Postfix refused the copy.
     """
     if refused is not None:
-        return SeedRow(address, FAILED, reason=refused)
+        return PlacementRow(address, FAILED, reason=refused)
     if known is not None and known.is_found:
         folder = "" if known.where == INBOX else known.folder
-        return SeedRow(address, known.where, sent, folder, known.seconds)
+        return PlacementRow(address, known.where, sent, folder, known.seconds)
     if sent is None:
-        return SeedRow(address, NOT_SENT)
+        return PlacementRow(address, NOT_SENT)
     if not is_readable:
-        return SeedRow(address, NO_ACCESS, sent)
+        return PlacementRow(address, NO_ACCESS, sent)
     if known is not None and known.error:
-        return SeedRow(address, UNREADABLE, sent, reason=known.error)
-    return SeedRow(address, MISSING if now - sent > LATE else WAITING, sent)
+        return PlacementRow(address, UNREADABLE, sent, reason=known.error)
+    return PlacementRow(address, MISSING if now - sent > LATE else WAITING, sent)

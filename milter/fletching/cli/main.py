@@ -22,6 +22,7 @@ from fletching.cli import (
     events,
     keys,
     lint,
+    monitor,
     mta,
     postfix,
     preview,
@@ -120,5 +121,6 @@ for command in (
     trace.trace,
     archive.archive,
     seeds.seeds,
+    monitor.monitor,
 ):
     main.add_command(command)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from fletching.config.model import Config
 from fletching.monitor.mailbox import Account, Arrival, MailboxError, arrivals
-from fletching.placements import Placement, better
+from fletching.placements import Copy, Placement, better
 from fletching.tokens import Keyring
 
 AT_ONCE = 8
@@ -21,15 +20,6 @@ AT_ONCE = 8
 SHORTEST, LONGEST = 60, 24 * 3600
 """Seconds between two looks for a copy at least; and after its sending, how long it is looked for
 in the background."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A copy for a seed that Postfix has. ``sent``: unix seconds."""
-
-    campaign: str
-    address: str
-    sent: int
 
 
 Look = Callable[[Account, float, Keyring], list[Arrival]]

@@ -6,6 +6,7 @@ Here live its socket and its password. Requests are answered in `app.py`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +15,8 @@ from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.config.sections import Web
 from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.dashboard.pages import Table
+from fletching.daemons.dashboard.placements import PlacementTables
 from fletching.daemons.dashboard.seeds import SeedTables
 from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.process import http_server, server_socket
@@ -24,6 +27,7 @@ from fletching.daemons.process.server_socket import ServerSocket
 from fletching.daemons.process.supervise import Child
 from fletching.startup import link_keys, zone
 from fletching.store.connection import Store
+from fletching.store.counts import Campaign
 from fletching.store.find_traces import Traces
 from fletching.store.statistics import Statistics
 from fletching.store.suppression import Suppression
@@ -98,7 +102,7 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
     proxies = _web(config).trusted_proxies
     traces = _traces(store, value)
     dashboard = Dashboard(statistics, Suppression(store), traces, value.password, proxies)
-    dashboard.tables = SeedTables(store, value.config)
+    dashboard.tables = _tables(store, value.config)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:
@@ -106,7 +110,7 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
             dashboard.password = new.password
             statistics.measured = new.config.measured
             dashboard.traces = _traces(store, new)
-            dashboard.tables = SeedTables(store, new.config)
+            dashboard.tables = _tables(store, new.config)
 
     http_server.run(server, http_server.serve(server, listening.socket, reload))
     os._exit(0)
@@ -115,6 +119,12 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
 def _traces(store: Store, value: Opened) -> TracePages:
     memory = value.config.trace_memory
     return TracePages(Search(Traces(store, memory), value.keys, memory), zone(value.config))
+
+
+def _tables(store: Store, config: Config) -> Callable[[Campaign], list[tuple[str, Table]]]:
+    """The tables of a campaign's page that not every site has."""
+    seeds, placements = SeedTables(store, config), PlacementTables(store, config)
+    return lambda campaign: [*seeds(campaign), *placements(campaign)]
 
 
 def password(config: Config) -> str | None:
