@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fletching.checks.finding import Level
+from fletching.checks.monitor import check_seed_passwords
 from fletching.config.load import load
 from fletching.daemons.courier.monitoring import Monitoring
 from fletching.keys.link_keys import read_link_keys
@@ -29,6 +31,8 @@ from tests.cases import for_every
 from tests.host import Host
 from tests.setting import CAMPAIGN
 from tests.stores import open_store
+
+pytestmark = pytest.mark.slow
 
 NOW = int(time.time())
 SENT = NOW - 3600
@@ -246,7 +250,8 @@ def test_follow_ends_when_all_is_known(site: Site) -> None:
     site.host.edit("    - due-later@seeds.example\n", "")
     result = site.host.run("monitor", CAMPAIGN, "--follow", "--json")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [row["seed"] for row in rows] == [f"{name}@seeds.example" for name in PLACED]
+    assert {row["seed"] for row in rows} == {f"{name}@seeds.example" for name in PLACED}
+    assert len(rows) == len(PLACED)
 
 
 def test_unknown_campaign(site: Site) -> None:
@@ -288,3 +293,13 @@ def test_courier_watches_a_campaign_for_two_days(site: Site) -> None:
     placements.watch(["old"], NOW - 3 * 86400)
     monitoring(site).process()
     assert placements.watched(0) == [CAMPAIGN]
+
+
+def test_check_reads_the_password_files(site: Site) -> None:
+    (fine,) = check_seed_passwords(load(site.host.config))
+    assert (fine.level, fine.text) == (Level.OK, "passwords of 7 mailboxes can be read")
+    (site.host.folder / "wrong").chmod(0o644)
+    (site.host.folder / "password").write_text("\n")
+    findings = [*check_seed_passwords(load(site.host.config))]
+    assert [each.level for each in findings] == [Level.ERROR] * 7
+    assert findings[0].place == "seed_lists.main[0].password_file"

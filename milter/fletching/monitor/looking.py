@@ -90,7 +90,7 @@ def _placement(copy: Copy, found: Iterable[Arrival], now: int) -> Placement:
     """Where the copy is. The campaign's mail to the same address as a recipient does not count."""
     for arrival in found:
         facts = arrival.facts
-        if facts.campaign == copy.campaign and getattr(facts, "seed", True):
+        if facts.campaign == copy.campaign and facts.seed:
             return Placement(
                 copy.address,
                 arrival.where,

@@ -2,7 +2,8 @@
 
 Here live its start, reload and end, and what it does for all deliveries: it renews their leases,
 counts, trims the stream, and logs when Redis is unavailable. How an event is delivered is in
-`delivery.py`, how seed copies are submitted in `seeding.py`.
+`delivery.py`, how seed copies are submitted in `seeding.py`, how they are looked for in
+`monitoring.py`.
 
 Several couriers share the work by destination: a lease in Redis gives each destination to one
 courier at a time, so that its events stay in order.
@@ -19,6 +20,7 @@ from fletching.config.faults import UnusableError
 from fletching.config.model import Config
 from fletching.config.sections import Destination
 from fletching.daemons.courier.delivery import Delivery, Order
+from fletching.daemons.courier.monitoring import Monitoring
 from fletching.daemons.courier.seeding import LEASE, SeedCopies
 from fletching.daemons.process.handover import Handover
 from fletching.daemons.process.lifecycle import Service
@@ -101,6 +103,7 @@ class Courier(Service[Opened]):
         self._metrics = Deliveries()
         self._deliveries: list[Delivery] = []
         self._seeding: list[SeedCopies] = []
+        self._monitoring: list[Monitoring] = []
         self._redis_is_away = False
         self._unwritten = LogLimit(_LOG_EVERY)
 
@@ -147,6 +150,10 @@ class Courier(Service[Opened]):
             )
             self._seeding.append(copies)
             copies.begin()
+        monitoring = Monitoring(self._store, opened.keys, config)
+        if monitoring.has_mailboxes:
+            self._monitoring.append(monitoring)
+            monitoring.begin()
         for order in opened.orders:
             lease = Lease(self._store, f"courier:{order.name}")
             delivery = Delivery(order, self._events, self._clock, lease, self._metrics)
@@ -157,6 +164,7 @@ class Courier(Service[Opened]):
         """Renews leases, reports bad addresses, trims the stream, and writes the counters."""
         self._deliveries = [each for each in self._deliveries if not each.wait(0)]
         self._seeding = [each for each in self._seeding if not each.wait(0)]
+        self._monitoring = [each for each in self._monitoring if not each.wait(0)]
         trouble = ""
         # Each by itself: if one lease cannot be renewed, the others must not be lost.
         renew = [each.renew for each in self._running()]
@@ -168,8 +176,8 @@ class Courier(Service[Opened]):
         self._log_redis(trouble)
         self._write_metrics()
 
-    def _running(self) -> list[Delivery | SeedCopies]:
-        return [*self._deliveries, *self._seeding]
+    def _running(self) -> list[Delivery | SeedCopies | Monitoring]:
+        return [*self._deliveries, *self._seeding, *self._monitoring]
 
     def _report(self) -> None:
         """Makes the events of bad addresses. No lease: each is made once, whoever makes it."""
@@ -209,9 +217,10 @@ class Courier(Service[Opened]):
     def end(self) -> None:
         """Ends all deliveries, but waits only so long for them."""
         deadline = time.monotonic() + _STOP_TIMEOUT
-        running = self._running()
-        for each in running:
+        for each in self._running():
             each.end()
-        for each in running:
-            each.wait(max(0.0, deadline - time.monotonic()))
+        # A mailbox that is being read is not waited for.
+        submitting: list[Delivery | SeedCopies] = [*self._deliveries, *self._seeding]
+        for one in submitting:
+            one.wait(max(0.0, deadline - time.monotonic()))
         self._write_metrics()

@@ -25,9 +25,6 @@ from fletching.tokens import Keyring
 
 LEASE = "monitor"
 
-LEASE_SECONDS = 600.0
-"""A look at many mailboxes takes minutes, if their servers do not answer."""
-
 CHECK_EVERY = 15.0
 """Seconds between two searches for copies that are due."""
 
@@ -48,7 +45,8 @@ class Monitoring:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._seeds, self._placements = Seeds(store), Placements(store)
-        self._lease = Lease(store, LEASE, LEASE_SECONDS)
+        self._lease = Lease(store, LEASE)
+        self._holding = threading.Lock()
         self._keys = keys
         self._mailboxes = accounts(config)
         self._check_every = check_every
@@ -57,26 +55,43 @@ class Monitoring:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
+    @property
+    def has_mailboxes(self) -> bool:
+        """Whether there is anything to look into."""
+        return bool(self._mailboxes and self._keys)
+
     def begin(self) -> None:
-        """Starts the thread, if any mailbox can be read."""
-        if self._mailboxes and self._keys:
-            self._thread.start()
+        """Starts the thread."""
+        self._thread.start()
 
     def end(self) -> None:
         """Ends it; does not wait for a mailbox that is being read."""
         self._ended.set()
 
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, within that time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def renew(self) -> None:
+        """Renews the lease, however long a mailbox takes. Raises StoreUnavailable."""
+        with self._holding:
+            if self._lease.held:
+                self._lease.acquire()
+
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
-                if self._lease.acquire():
+                with self._holding:
+                    is_ours = self._lease.acquire()
+                if is_ours:
                     self.process()
             except StoreUnavailable:
                 pass  # the courier logs it
             except Exception as error:  # noqa: BLE001 the edge of this thread
                 log.monitoring_failed(error)
             self._ended.wait(self._check_every)
-        with contextlib.suppress(StoreUnavailable):
+        with self._holding, contextlib.suppress(StoreUnavailable):
             self._lease.release()
 
     def process(self) -> None:
