@@ -167,7 +167,7 @@ def seed_failed(campaign: str, seed: str, reply: str) -> None:
 
 
 def seeding_failed(error: BaseException) -> None:
-    """An unexpected error while seed copies were submitted; the courier tries again."""
+    """An unexpected error while seed copies were submitted or looked for; it is tried again."""
     _write(ERROR, "seeding_failed", [("error", _text(error))])
     _trace(("daemon", "courier"), error)
 
@@ -277,12 +277,6 @@ def state_write_failed(what: str, error: BaseException) -> None:
 def not_archived(count: int, why: str) -> None:
     """Messages that are sent, but could not be written to the archive."""
     _write(WARNING, "not_archived", [("count", count), ("reason", why)])
-
-
-def monitoring_failed(error: BaseException) -> None:
-    """An unexpected error while seed copies were looked for; it is tried again."""
-    _write(ERROR, "monitoring_failed", [("error", _text(error))])
-    _trace(("daemon", "courier"), error)
 
 
 def mailbox_unreadable(address: str, reason: str, others: int) -> None:

@@ -89,7 +89,7 @@ class Monitoring:
             except StoreUnavailable:
                 pass  # the courier logs it
             except Exception as error:  # noqa: BLE001 the edge of this thread
-                log.monitoring_failed(error)
+                log.seeding_failed(error)
             self._ended.wait(self._check_every)
         with self._holding, contextlib.suppress(StoreUnavailable):
             self._lease.release()
