@@ -123,6 +123,14 @@ def test_transactional_class(host: Host) -> None:
     assert rules(host.json("lint", str(host.mail))) == ["unsubscribe-off"]
 
 
+def test_reason_of_a_missing_field_is_given(host: Host) -> None:
+    """A mail to two recipients cannot have the link of one."""
+    words = ("lint", str(host.mail), "--rcpt", "a@example.org", "--rcpt", "b@example.org")
+    (finding,) = host.json(*words)["findings"]
+    assert finding["rule"] == "unsubscribe-missing"
+    assert finding["text"] == "no List-Unsubscribe: needs exactly one recorded recipient"
+
+
 def test_signing_by_another_program(host: Host) -> None:
     host.edit("dkim: {", "dkim: {enabled: false, ")
     assert rules(host.json("lint", str(host.mail))) == ["dkim-elsewhere"]

@@ -124,6 +124,9 @@ CHANGES: dict[str, tuple[tuple[str, str], list[str]]] = {
     "other address": ((">Coats<", ">www.other.example<"), ["link-misleads"]),
     "other address with scheme": ((">Coats<", ">https://other.example/a?b<"), ["link-misleads"]),
     "same address": ((">Coats<", ">www.example.com/coats<"), []),
+    "name of a program": ((">Coats<", ">Node.js<"), []),
+    "name of a file": ((">Coats<", ">readme.md<"), []),
+    "address of any country": ((">Coats<", ">www.other.pl<"), ["link-misleads"]),
     "words with a dot": ((">Coats<", ">Coats. Now<"), []),
 }  # fmt: skip
 

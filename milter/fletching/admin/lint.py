@@ -45,6 +45,7 @@ def as_it_leaves(outcome: Outcome, sender: str, setup: Setup) -> Sent:
         signatures=_verified(outcome.final, keys),
         signed_later=not setup.config.dkim.enabled,
         subscription=mail_class is None or mail_class.list_unsubscribe,
+        warnings=outcome.warnings,
         destination=_Destinations(setup),
     )
 

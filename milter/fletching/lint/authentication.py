@@ -26,7 +26,7 @@ def _signatures(sent: Sent) -> Iterator[Finding]:
         if sent.signed_later:
             yield found("dkim-elsewhere", "dkim.enabled is off: another program signs")
         else:
-            yield found("dkim-missing", "no DKIM signature")
+            yield found("dkim-missing", sent.why("no DKIM signature"))
         return
     for each in sent.signatures:
         whose = f"the signature of {short(each.domain) or 'an unknown domain'}"

@@ -33,8 +33,15 @@ _SHORTENERS = frozenset(
     )
 )
 _ADDRESS = re.compile(
-    r"(?:https?://)?((?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,63})(?::\d+)?(?:[/?#]\S*)?",
+    r"(https?://|(?=www\.))?((?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,63})(?::\d+)?(?:[/?#]\S*)?",
     re.IGNORECASE,
+)
+# A name without http:// or www. may be that of a program or a file, as node.js and readme.md.
+_TOP_LEVEL = frozenset(
+    (
+        *("com", "net", "org", "info", "biz", "edu", "gov", "eu", "example", "test"),
+        *("at", "be", "ch", "de", "es", "fr", "it", "nl", "uk", "us"),
+    )
 )
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
@@ -120,7 +127,11 @@ def _shown_host(link: Anchor) -> str:
     if len(link.text) > _LONGEST_ADDRESS:
         return ""
     match = _ADDRESS.fullmatch(link.text.strip(_INVISIBLE + " "))
-    return ascii_or_same(match[1].lower()) if match else ""
+    if match is None:
+        return ""
+    begins, host = match.groups()
+    is_address = begins is not None or host.rpartition(".")[2].lower() in _TOP_LEVEL
+    return ascii_or_same(host.lower()) if is_address else ""
 
 
 def _host(url: str) -> str:

@@ -29,7 +29,7 @@ MAIL_RULES = (
         "field-missing",
         ERROR,
         "From, Date and Message-ID are there",
-        "Have the application write it",
+        "Have the application write it; with a Mail Class, `repair` adds Date and Message-ID",
         (GMAIL, APPLE, WEBDE, rfc(5322)),
     ),
     Rule(
@@ -237,7 +237,8 @@ MAIL_RULES = (
         "list-id-missing",
         WARNING,
         "mail of a list names the list in List-Id",
-        "Write `List-Id: Offers <offers.example.com>`, one for each list",
+        "Write `List-Id: Offers <offers.example.com>`, one for each list, or set add_headers in the"
+        " Mail Class",
         (SUBSCRIPTIONS, rfc(2919)),
     ),
     # The content.

@@ -24,8 +24,8 @@ class Sent:
     ``return_path``: the envelope sender, empty for the null sender, None if it is not known.
     ``signatures``: its DKIM-Signature fields from the top down. ``signed_later``: a program behind
     Fletching signs. ``subscription``: recipients can unsubscribe from it; false for mail of a class
-    without list_unsubscribe. ``destination``: where one of our tracking URLs leads, None for any
-    other URL.
+    without list_unsubscribe. ``warnings``: those of Fletching about this mail. ``destination``:
+    where one of our tracking URLs leads, None for any other URL.
     """
 
     message: Message
@@ -33,6 +33,7 @@ class Sent:
     signatures: tuple[SignatureField, ...] = ()
     signed_later: bool = False
     subscription: bool = True
+    warnings: tuple[str, ...] = ()
     alignment: Alignment = field(default_factory=Alignment)
     destination: Callable[[str], str | None] = _no_link_of_ours
 
@@ -47,6 +48,11 @@ class Sent:
     def return_path_domain(self) -> str:
         """The domain of the return path as A-labels, empty without one."""
         return ascii_or_same((self.return_path or "").rpartition("@")[2].lower())
+
+    def why(self, text: str) -> str:
+        """A text, and the warning that begins with it, which says why."""
+        reasons = (each for each in self.warnings if each.startswith(f"{text}: "))
+        return next(reasons, text)
 
     def aligned(self) -> tuple[SignatureField, ...]:
         """The signatures that verify, or may, and are aligned with From."""

@@ -42,7 +42,7 @@ def _fields(sent: Sent) -> Iterator[Finding]:
     message = sent.message
     header, post = message.first(b"list-unsubscribe"), message.first(b"list-unsubscribe-post")
     if header is None:
-        yield found("unsubscribe-missing", "no List-Unsubscribe field")
+        yield found("unsubscribe-missing", sent.why("no List-Unsubscribe"))
         return
     uris = [uri.strip().lower() for uri in _URI.findall(header.text)]
     secure = [uri for uri in uris if uri.startswith(b"https://")]
@@ -51,7 +51,7 @@ def _fields(sent: Sent) -> Iterator[Finding]:
         has = "an http URL, but no https URL" if plain else "no https URL"
         yield found("unsubscribe-not-one-click", f"List-Unsubscribe has {has}")
     elif post is None:
-        yield found("unsubscribe-not-one-click", "no List-Unsubscribe-Post field")
+        yield found("unsubscribe-not-one-click", sent.why("no List-Unsubscribe-Post"))
     elif post.text.lower() != _ONE_CLICK:
         text = "List-Unsubscribe-Post is not List-Unsubscribe=One-Click"
         yield found("unsubscribe-not-one-click", text)
