@@ -83,7 +83,7 @@ def report(
     """The seeds of a campaign, in the order of their due points. ``now``: unix seconds."""
     name = _list(config, campaign, claimed)
     by_address = {each.address: each for each in claimed}
-    addresses = [seed.address.lower() for seed in config.seed_lists.get(name, ())]
+    addresses = [*config.seed_addresses.get(name, ())]
     addresses += [address for address in by_address if address not in addresses]
     points = _points(config, campaign, claimed, len(addresses))
     rows = tuple(

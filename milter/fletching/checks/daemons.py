@@ -21,14 +21,14 @@ from fletching.daemons.logtail.main import opened as opened_log
 from fletching.daemons.process.redis_files import open_redis_files
 from fletching.daemons.run import needed
 from fletching.daemons.web.app import opened
-from fletching.startup import open_setup
+from fletching.startup import link_keys, open_setup
 
 OPENS: Mapping[str, Sequence[Callable[[Config], object]]] = {
     "milter": (open_redis_files, open_setup),
     "web": (open_redis_files, opened, password),
     "lmtp": (open_redis_files, opened_lmtp),
     "logtail": (open_redis_files, opened_log),
-    "courier": (open_redis_files, orders_of),
+    "courier": (open_redis_files, orders_of, link_keys),
 }
 """For each daemon, the functions that open what it needs at start and reload.
 

@@ -309,6 +309,14 @@ class Config(Options):
         return self._virtual_mtas.get(name.lower())
 
     @cached_property
+    def seed_addresses(self) -> Mapping[str, tuple[str, ...]]:
+        """The addresses of each seed list, in lower case."""
+        return {
+            name: tuple(seed.address.lower() for seed in seeds)
+            for name, seeds in self.seed_lists.items()
+        }
+
+    @cached_property
     def _mail_classes(self) -> Mapping[str, MailClass]:
         return {name.lower(): found for name, found in self.mail_classes.items()}
 

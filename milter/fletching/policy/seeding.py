@@ -36,7 +36,7 @@ def decide(
     progress = ranked.best(offers.SEED_PROGRESS)
     if progress is not None:
         decisions.record(offers.SEED_PROGRESS.name, progress.value, progress.source)
-    seeds = tuple(seed.address.lower() for seed in config.seed_lists[name])
+    seeds = config.seed_addresses[name]
     decisions.record("seed_list", name, "seed" if mail_class.seed is not None else "default")
     return Seeding(
         list=name,
