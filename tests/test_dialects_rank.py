@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from fletching.mail.message import parse
+from fletching.outgoing.edits import Discard
+from fletching.policy.dialects import DIALECTS
 from fletching.policy.trust import needs_body
 
 from tests.cases import for_every
@@ -103,6 +107,14 @@ def test_class_s_own_reaction_counts() -> None:
     wrong = "X-Mailgun-Track: maybe"
     assert plan(mail(CLASSIFIED, wrong), site=site).refusal is None
     assert plan(mail("X-GreenArrow-MailClass: crm", wrong), site=site).refusal is not None
+
+
+def test_rule_of_the_page_discards_mail_in_test_mode() -> None:
+    (note,) = (each for each in DIALECTS["mailgun"].notes if "test mode" in each)
+    (rule,) = re.findall("`({.*})`", note)
+    opened = setup(f"{BOTH}rules: [{rule}]\n")
+    assert carried(mail("X-Mailgun-Drop-Message: yes"), opened=opened).edits == (Discard(),)
+    assert Discard() not in carried(mail("X-Mailgun-Drop-Message: no"), opened=opened).edits
 
 
 def test_body_matters_to_a_mail_with_vendor_headers() -> None:
