@@ -119,7 +119,7 @@ DIALECT = Dialect(
             "",
             '{"first": "Ada"}',
             values.lacks_strictly,
-            several="first",
+            several="joined",
         ),
         _not_here("X-MC-MergeLanguage", "language of merge tags", "handlebars"),
         Row(
