@@ -106,10 +106,12 @@ def paused(host: Host) -> list[str]:
 def test_mta(host: Host) -> None:
     rows = host.json("mta", "list")["virtual_mtas"]
     assert rows == [
-        {"name": "a", "transport": "vmta-a", "pool": None, "fallback": None, "paused": False},
-        {"name": "b", "transport": "vmta-b", "pool": None, "fallback": "a", "paused": False},
-        {"name": "bulk", "transport": None, "pool": {"a": 3, "b": 1}, "fallback": None,
-         "paused": False},
+        {"name": "a", "transport": "vmta-a", "relay": None, "pool": None, "fallback": None,
+         "paused": False, "vanished": False, "limits": []},
+        {"name": "b", "transport": "vmta-b", "relay": None, "pool": None, "fallback": "a",
+         "paused": False, "vanished": False, "limits": []},
+        {"name": "bulk", "transport": None, "relay": None, "pool": {"a": 3, "b": 1},
+         "fallback": None, "paused": False, "vanished": False, "limits": []},
     ]  # fmt: skip
     result = host.run("mta", "pause", "A")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -130,10 +132,10 @@ def test_mta_list_as_a_table(host: Host) -> None:
     table = [line.split("  ") for line in host.run("mta", "list").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in table]
     assert cells == [
-        ["name", "transport", "pool", "fallback", "paused"],
-        ["a", "vmta-a", "-", "-", "no"],
-        ["b", "vmta-b", "-", "a", "yes"],
-        ["bulk", "-", "a 3, b 1", "-", "no"],
+        ["name", "transport", "relay", "pool", "fallback", "paused", "vanished"],
+        ["a", "vmta-a", "-", "-", "-", "no", "no"],
+        ["b", "vmta-b", "-", "-", "a", "yes", "no"],
+        ["bulk", "-", "-", "a 3, b 1", "-", "no", "no"],
     ]
 
 

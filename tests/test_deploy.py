@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import click
@@ -186,9 +187,9 @@ def test_reload_checks_before_it_tells_the_daemon(service: str) -> None:
 
 def test_example_consumes_unsubscribes(example: Config) -> None:
     assert example.suppress == "refuse"
-    assert list(check_options(example)) == []
+    assert list(check_options(example, date(2026, 12, 1))) == []
     off = example.model_copy(update={"suppress": "off", "events": None})
-    assert [each.place for each in check_options(off)] == ["suppress"]
+    assert [each.place for each in check_options(off, date(2026, 12, 1))] == ["suppress"]
 
 
 def test_no_service_takes_away_the_folder_of_another() -> None:

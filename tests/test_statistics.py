@@ -17,6 +17,7 @@ import pytest
 from fletching import events
 from fletching.events import Event
 from fletching.numbering import Question
+from fletching.providers import Providers
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import StoreUnavailable
@@ -506,6 +507,15 @@ def test_provider_is_that_of_the_domain_else_of_the_server(store: Stores) -> Non
     assert {row.sent for row in stats.by("provider")} == {None}, "not counted by provider"
     stored = [store.look.hgetall(key(A)) for key in (keys.providers, keys.reasons, keys.counts)]
     assert "example.org" not in str(stored)
+
+
+def test_provider_of_the_configuration_wins_over_the_built_in_one(store: Stores) -> None:
+    begun(store, A)
+    table = Providers("google domain gmail.com\n", {"intranet": ["gmail.com"]})
+    log = EventLog(open_store(store.url), providers=lambda: table)
+    log.append([attempt("success", 1, email="a@gmail.com")])
+    stats = statistics_of(store.url)
+    assert only(stats.by("provider", A), "delivered") == {"intranet": 1}
 
 
 def test_failures_are_grouped_by_reason_and_words(store: Stores) -> None:

@@ -79,6 +79,11 @@ class Metrics:
             "Messages sent without tracking, because Redis did not answer.",
             registry=registry,
         )
+        self._over_limit = Counter(
+            "fletching_over_limit",
+            "Messages put off, because every VirtualMTA was over its limit.",
+            registry=registry,
+        )
         self._seconds = Histogram(
             "fletching_end_of_message_seconds",
             "Time from the end of a message to the reply.",
@@ -108,6 +113,10 @@ class Metrics:
     def untracked(self) -> None:
         """A message was sent without tracking."""
         self._untracked.inc()
+
+    def over_limit(self) -> None:
+        """A message was put off, because no VirtualMTA had room."""
+        self._over_limit.inc()
 
     def archive(self, written: int, lost: int) -> None:
         """Messages were written to the archive, or could not be."""

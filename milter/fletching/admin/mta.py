@@ -1,15 +1,20 @@
-"""`fletching mta`: the VirtualMTAs, and which are paused.
+"""`fletching mta`: the VirtualMTAs, which are paused, and what they have used of their limits.
 
 `paused.py` stores the pauses; `policy/route.py` decides what a pause means for a message.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fletching import paused as file
+from fletching.admin.asking import asking, store
 from fletching.config.conflict import nearest
 from fletching.config.model import Config, VirtualMta
+from fletching.source_addresses import vanished
+from fletching.startup import stamp, zone
+from fletching.usage import Use, uses
 
 
 class MtaError(Exception):
@@ -17,18 +22,40 @@ class MtaError(Exception):
 
 
 def rows(config: Config) -> list[dict[str, Any]]:
-    """One row per VirtualMTA, in the order of the configuration."""
-    now_paused = paused(config)
+    """One row per VirtualMTA, in the order of the configuration, with its limits in `limits`.
+
+    Redis is asked only if there are limits. Raises MtaError and NoAnswer.
+    """
+    now_paused, now_vanished = paused(config), vanished(config)
+    used: dict[str, tuple[Use, ...]] = {}
+    if any(mta.limited for mta in config.virtual_mtas.values()):
+        with asking():
+            used = uses(config, store(config), stamp(zone(config)).time)
     return [
         {
             "name": mta.name,
             "transport": mta.transport,
+            "relay": mta.relay,
             "pool": dict(mta.pool) if mta.pool is not None else None,
             "fallback": mta.fallback,
             "paused": mta.name.lower() in now_paused,
+            "vanished": mta.name.lower() in now_vanished,
+            "limits": [_limit(use, config) for use in used.get(mta.name, ())],
         }
         for mta in config.virtual_mtas.values()
     ]
+
+
+def _limit(use: Use, config: Config) -> dict[str, Any]:
+    turns_over = datetime.fromtimestamp(use.turns_over, zone(config)).astimezone(zone(config))
+    return {
+        "period": use.period,
+        "per": "all" if use.provider is None else "provider",
+        "provider": use.provider or None,
+        "used": use.used,
+        "cap": use.cap,
+        "turns_over": turns_over.isoformat(),
+    }
 
 
 def paused(config: Config) -> frozenset[str]:

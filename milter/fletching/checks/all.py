@@ -34,6 +34,7 @@ from fletching.keys.secret_file import KeyFileError
 from fletching.mail.dkim import SigningKey
 from fletching.postfix import postconf
 from fletching.postfix.settings import pieces
+from fletching.startup import stamp, zone
 from fletching.store.connection import Store, StoreUnavailable
 
 __all__ = ["Finding", "Level", "check"]
@@ -64,7 +65,11 @@ def check(
     ``resolver``: used with ``dns``; default: the system's name servers.
     ``postconf_command``: Postfix's postconf(1), perhaps with -c DIRECTORY.
     """
-    findings = [*_options(config), *check_options(config), *check_listen(config)]
+    findings = [
+        *_options(config),
+        *check_options(config, stamp(zone(config)).time.date()),
+        *check_listen(config),
+    ]
     findings += _link_keys(config)
     keys: list[tuple[SigningKey, State]] = []
     for found in _dkim_keys(config):

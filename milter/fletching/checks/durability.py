@@ -30,6 +30,10 @@ _EVICTION = (
     "maxmemory-policy is {}: when memory runs out, Redis deletes campaigns, statistics and"
     " suppression lists: CONFIG SET maxmemory-policy noeviction, then CONFIG REWRITE"
 )
+_LIMITS = (
+    "may forget what the VirtualMTAs have used of their limits, so that a limit is exceeded on the"
+    " day of a crash: CONFIG SET appendonly yes, then CONFIG REWRITE"
+)
 _FULL = (
     "memory is full ({:.0f} % of maxmemory): writes are refused, mail is deferred and events"
     " wait on the hosts: raise maxmemory, or shorten stats_retention"
@@ -64,6 +68,8 @@ def check_durability(config: Config, store: Store) -> Iterator[Finding]:
         if server.replica:
             yield error(place, _REPLICA)
             continue
+        if not server.append_only and any(each.limited for each in config.virtual_mtas.values()):
+            yield warning(place, _LIMITS)
         for text in _texts(server, sentinels):
             yield warning(place, text)
 

@@ -6,16 +6,19 @@ Invalid options are reported by `config/`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from fletching.checks.finding import Finding, warning
+from fletching.checks.limits import check_limits
 from fletching.config.model import Config, MailClass
 from fletching.events import UNSUBSCRIBE
 
 
-def check_options(config: Config) -> Iterator[Finding]:
-    """All findings."""
+def check_options(config: Config, today: date) -> Iterator[Finding]:
+    """All findings. ``today``: in the configuration's time zone."""
     yield from _no_default_key(config)
     yield from _unsubscribes_lost(config)
+    yield from check_limits(config, today)
 
 
 def _no_default_key(config: Config) -> Iterator[Finding]:

@@ -23,18 +23,32 @@ def mta() -> None:
 @configured
 @as_json
 def mta_list(config_path: Path, wants_json: bool) -> None:
-    """List the VirtualMTAs with their transports, and which are paused.
+    """List the VirtualMTAs, which are paused, and what they have used of their limits.
+
+    A VirtualMTA has vanished if its address is not an address of this host. Limits count
+    recipients, over all hosts, in this hour and on this day.
 
     \b
     Example:
       fletching mta list
     """
+    from fletching.admin.asking import NoAnswer
     from fletching.admin.mta import MtaError, rows
 
     try:
-        show_rows(rows(load_or_fail(config_path)), wants_json, "virtual_mtas")
+        found = rows(load_or_fail(config_path))
     except MtaError as error:
         fail(error)
+    except NoAnswer as error:
+        fail(error, 1)
+    if wants_json:
+        show_rows(found, wants_json, "virtual_mtas")
+        return
+    limits = [{"name": row["name"], **limit} for row in found for limit in row.pop("limits")]
+    show_rows(found, wants_json, "virtual_mtas")
+    if limits:
+        click.echo()
+        show_rows(limits, wants_json, "limits")
 
 
 @mta.command("pause")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache, partial
 from importlib.resources import files
 
@@ -34,19 +34,28 @@ _FAILURES = {*_BOUNCES.values(), "deferred"}
 _BY_PROVIDER = {*_FAILURES, "delivered", "complaints"}
 
 
-class Counting:
-    """Makes the writes that count events."""
+ProvidersOf = Callable[[], Providers | None]
+"""The mailbox providers of the configuration in force; None: the built-in table."""
 
-    def __init__(self) -> None:
+
+class Counting:
+    """Makes the writes that count events.
+
+    ``providers``: the mailbox providers; None for the built-in table.
+    """
+
+    def __init__(self, providers: ProvidersOf | None = None) -> None:
         self._script = Script("count.lua")
+        self._providers = providers
 
     def writes(self, batch: EventBatch) -> Iterator[Write]:
         """The writes for the events of a batch, one for each campaign."""
         of_campaign: dict[str, list[str]] = defaultdict(list)
+        providers = (self._providers and self._providers()) or _built_in()
         for line in batch.lines:
             # A mail that was sent while Redis was unavailable belongs to no campaign.
             if line.event.facts.campaign and (kind := _kind(line.event)):
-                of_campaign[line.event.facts.campaign] += _words(kind, line)
+                of_campaign[line.event.facts.campaign] += _words(kind, line, providers)
         for campaign, words in of_campaign.items():
             used = [
                 *(keys.campaign(campaign), keys.counts(campaign), keys.links(campaign)),
@@ -75,7 +84,7 @@ def _kind(event: Event) -> str:
     return _KINDS.get(event.type, "")
 
 
-def _words(kind: str, line: JournalLine) -> Iterator[str]:
+def _words(kind: str, line: JournalLine, providers: Providers) -> Iterator[str]:
     """The event as arguments of count.lua."""
     event, facts = line.event, line.event.facts
     yield str(line.sequence)
@@ -85,11 +94,11 @@ def _words(kind: str, line: JournalLine) -> Iterator[str]:
     if kind in _FAILURES:
         reason = str(event.details.get("bounce_reason") or "other")
         words = _server_words(event)
-        yield from (_digest(f"{reason} {words}"), words, _provider(event), reason)
+        yield from (_digest(f"{reason} {words}"), words, _provider(event, providers), reason)
         return
     url = str(events.text(event.details["click_url"])) if event.type == events.CLICK else ""
     yield from (link_digest(url) if url else "", url)
-    yield from (_provider(event) if kind in _BY_PROVIDER else "", "")
+    yield from (_provider(event, providers) if kind in _BY_PROVIDER else "", "")
 
 
 @lru_cache(4096)
@@ -102,12 +111,12 @@ def _server_words(event: Event) -> str:
     return group(str(events.text(event.details.get(field, ""))), event.facts.email)
 
 
-def _provider(event: Event) -> str:
+def _provider(event: Event, providers: Providers) -> str:
     """Whose mailbox it is. Of an Obscured-Email it may be known by the server alone."""
     domain = event.details.get("recipient_domain") or event.facts.email.rpartition("@")[2]
-    return _providers().provider(str(domain), str(event.details.get("mx_hostname", "")))
+    return providers.provider(str(domain), str(event.details.get("mx_hostname", "")))
 
 
 @cache
-def _providers() -> Providers:
+def _built_in() -> Providers:
     return Providers(files("fletching").joinpath("providers.txt").read_text("ascii"))

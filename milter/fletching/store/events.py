@@ -30,7 +30,7 @@ from fletching.events import Event
 from fletching.store import keys
 from fletching.store.bad_addresses import FailureCounts, ThresholdsOf
 from fletching.store.connection import TROUBLE, Store, StoreUnavailable
-from fletching.store.counting import Counting
+from fletching.store.counting import Counting, ProvidersOf
 from fletching.store.script import Script
 from fletching.store.sending import SilentNodes, answers
 from fletching.store.suppression import Suppression
@@ -87,18 +87,20 @@ class EventLog:
         left_out: frozenset[str] = frozenset(),
         trace_memory: int = 0,
         thresholds: ThresholdsOf | None = None,
+        providers: ProvidersOf | None = None,
     ) -> None:
         """``left_out``: event types that are counted, but stay out of the stream.
 
         ``trace_memory``: seconds for which events are kept in traces; 0 for no traces.
         ``thresholds``: for processes that record bounces and deliveries; None judges no address.
+        ``providers``: for those, too: the mailbox providers; None for the built-in table.
         """
         self._store = store
         self._failures = FailureCounts(thresholds) if thresholds is not None else None
         self.left_out = left_out
         self._append = Script("append.lua")
         self._trim = Script("trim.lua")
-        self._counting = Counting()
+        self._counting = Counting(providers)
         self._traces = EventTraces(trace_memory)
         self._suppression = Suppression(store)
         # A wait in Redis has to end before the socket's time-out.

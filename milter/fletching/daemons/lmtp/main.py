@@ -36,7 +36,7 @@ from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.server_socket import ServerSocket, listen
 from fletching.daemons.process.supervise import Child
 from fletching.metrics import EVERY, ReturnedMails
-from fletching.startup import host_name, link_keys
+from fletching.startup import host_name, link_keys, providers
 from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Store
@@ -59,7 +59,8 @@ def opened(config: Config) -> Opened:
     claims = ClaimSettings(is_log_read, config.bounce_memory)
     rules = config.bounces.rules
     copies = CopySettings(config.bounces.copy_to, config.bounces.submit, keys)
-    return Opened(keys, host_name(config), claims, config.bounces_of, copies, rules)
+    name, bounces_of = host_name(config), config.bounces_of
+    return Opened(keys, name, claims, bounces_of, copies, rules, providers(config))
 
 
 class LmtpService(Service[Opened]):
@@ -108,6 +109,7 @@ class LmtpService(Service[Opened]):
             store,
             trace_memory=config.trace_memory,
             thresholds=lambda mail_class: current.bounces_of(mail_class),
+            providers=lambda: current.providers,
         )
         recorder = Recorder(events, lambda: _journal(config), repeatable=True)
         metrics = ReturnedMails()

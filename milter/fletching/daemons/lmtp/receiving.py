@@ -26,6 +26,7 @@ from fletching.daemons.lmtp.unreadable import Unreadable
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
 from fletching.metrics import ReturnedMails
+from fletching.providers import Providers
 from fletching.returning import attribution
 from fletching.returning.attribution import Arrival, EventOrigin
 from fletching.returning.delivery_fields import addresses_before, is_from_here
@@ -49,6 +50,7 @@ class Opened:
     bounces_of: Callable[[str], Bounces]
     copies: CopySettings
     rules: tuple[BounceRule, ...] = ()
+    providers: Providers | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.supervise import Child
 from fletching.metrics import LogLines
 from fletching.returning.rules import compiled
-from fletching.startup import host_name, link_keys
+from fletching.startup import host_name, link_keys, providers
 from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import Store
@@ -129,7 +129,10 @@ async def _work(config: Config, value: Opened, inbox: Inbox[Opened]) -> None:
     def thresholds(mail_class: str) -> Bounces:
         return current.config.bounces_of(mail_class)
 
-    events = EventLog(store, _left_out(current), config.trace_memory, thresholds)
+    table = providers(config)
+    events = EventLog(
+        store, _left_out(current), config.trace_memory, thresholds, providers=lambda: table
+    )
     recorder = Recorder(events, lambda: _journal(config), repeatable=True)
     targets = Targets(
         Once(recorder, known, MOST_REPEATED), recorder, BounceRecords(store), BounceClaims(store)
@@ -139,8 +142,9 @@ async def _work(config: Config, value: Opened, inbox: Inbox[Opened]) -> None:
     reader = Reader(source, memory, targets, current.settings(), counts)
 
     def reload() -> None:
-        nonlocal current
+        nonlocal current, table
         current = inbox.latest() or current
+        table = providers(current.config)
         reader.settings = current.settings()
         events.left_out = _left_out(current)
 

@@ -45,6 +45,7 @@ class Answered:
     mail_class: str = ""
     message: Facts | None = None
     warnings: tuple[str, ...] = ()
+    over_limit: bool = False
     untracked: bool = False
     message_id: bytes = b""
     recipients: tuple[str, ...] = ()

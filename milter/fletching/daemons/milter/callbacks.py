@@ -37,6 +37,7 @@ from fletching.outgoing.edits import (
     ReplaceBody,
 )
 from fletching.outgoing.flow import Outcome
+from fletching.policy.store_question import OVER_LIMIT
 from fletching.policy.verdict import Refusal, Verdict, verdict_of
 
 NAME = "fletching"
@@ -286,6 +287,7 @@ def _answered(
         mail_class=mail_class.name if mail_class else "",
         message=outcome.facts,
         warnings=outcome.warnings,
+        over_limit=outcome.refusal == OVER_LIMIT,
         untracked=outcome.untracked,
         message_id=message_id.text if message_id else b"",
         recipients=outcome.plan.logged,

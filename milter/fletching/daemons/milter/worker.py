@@ -202,6 +202,8 @@ class Worker:
             for each in batch:
                 metrics.mail(each.mail_class, each.verdict, each.seconds)
                 metrics.warnings(each.warnings)
+                if each.over_limit:
+                    metrics.over_limit()
                 if each.untracked:
                     metrics.untracked()
         store = self._store
