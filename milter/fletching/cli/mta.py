@@ -23,7 +23,7 @@ def mta() -> None:
 @configured
 @as_json
 def mta_list(config_path: Path, wants_json: bool) -> None:
-    """List the VirtualMTAs, which are paused, and what they have used of their limits.
+    """List the VirtualMTAs, pauses and use of limits.
 
     A VirtualMTA has vanished if its address is not an address of this host. Limits count
     recipients, over all hosts, in this hour and on this day.
