@@ -48,7 +48,7 @@ def test_list_of_commands() -> None:
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
         "suppression find", "suppression import", "lmtp", "bounce feed", "bounce read", "trace",
-            "archive", "seeds", "lint", "monitor",
+            "archive", "held", "seeds", "lint", "monitor",
     }  # fmt: skip
 
 

@@ -177,11 +177,18 @@ def test_recipients_of_mail_from_sendmail_are_redirected(site: Site) -> None:
 
 @pytest.mark.parametrize("fields", [(), (NEWSLETTER,)], ids=["no class", "class"])
 def test_held_mail_waits_and_leaves_without_a_trace_of_the_hold(
-    site: Site, fields: tuple[bytes, ...]
+    site: Site, fields: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reply = site.send(mail(DO["hold"], *fields))
     (held,) = site.postfix.queue()
     assert (held.queue, held.queue_id) == ("hold", reply.queue_id)
+    monkeypatch.setenv("MAIL_CONFIG", str(site.postfix.config_directory))
+
+    def reasons() -> list[str | None]:
+        listed = json.loads(site.fletching.command("held", "--json"))["mails_on_hold"]
+        return [each["reason"] for each in listed if each["queue_id"] == reply.queue_id]
+
+    wait_until("the queue shows no reason", lambda: reasons() == [REASON])
     line = site.fletching.line_of(reply)
     assert f'hold="{REASON}"' in line
     assert f"queue_id={reply.queue_id}" in line

@@ -20,6 +20,7 @@ from fletching.cli import (
     daemons,
     dkim,
     events,
+    held,
     keys,
     lint,
     monitor,
@@ -120,6 +121,7 @@ for command in (
     suppression.suppression,
     trace.trace,
     archive.archive,
+    held.held,
     seeds.seeds,
     monitor.monitor,
 ):

@@ -113,12 +113,12 @@ def read(command: Sequence[str], parameters: Iterable[str]) -> Installed:
     ``command``: postconf(1), perhaps with -c. Raises PostfixError.
     """
     # -d, not main.cf: the version of the program.
-    version = _run((*command, "-dh", "mail_version"))
-    wanted = _run((*command, "-x", *parameters))
+    version = run((*command, "-dh", "mail_version"))
+    wanted = run((*command, "-x", *parameters))
     return Installed(
         version=tuple(int(number) for number in re.findall(r"\d+", version)[:2]),
         parameters=dict(_assignment(line) for line in lines(wanted)),
-        services=_services(_run((*command, "-M")), _run((*command, "-Px"))),
+        services=_services(run((*command, "-M")), run((*command, "-Px"))),
     )
 
 
@@ -126,7 +126,7 @@ def look_up(command: Sequence[str], table: str, keys: Iterable[str]) -> dict[str
     """The results of a table for keys. ``command`` as for `read`. Raises PostfixError."""
     postmap = (str(PurePath(command[0]).with_name("postmap")), *command[1:])
     # postmap -q exits with 1 if it finds none of them.
-    answer = _run((*postmap, "-q", "-", table), "".join(f"{key}\n" for key in keys), fine=(0, 1))
+    answer = run((*postmap, "-q", "-", table), "".join(f"{key}\n" for key in keys), fine=(0, 1))
     return dict(line.split("\t", 1) for line in lines(answer))
 
 
@@ -189,7 +189,8 @@ def _assignment(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _run(argv: Sequence[str], given: str = "", fine: tuple[int, ...] = (0,)) -> str:
+def run(argv: Sequence[str], given: str = "", fine: tuple[int, ...] = (0,)) -> str:
+    """The output of a command of Postfix. ``fine``: its good exit statuses. Raises PostfixError."""
     path = f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"
     try:
         done = subprocess.run(

@@ -12,8 +12,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from fletching import log
+from fletching import held, log
 from fletching.daemons.milter.seeding import DueSeeds
 from fletching.policy.verdict import Verdict
 from fletching.tokens import Facts
@@ -34,8 +35,8 @@ class Answered:
     """What to write about one mail. ``facts``: for its log line; empty if that is written already.
 
     ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to the reply.
-    ``message_id``: the field's value. ``recipients``: or what stands for them.
-    ``seeds``: those to claim for it.
+    ``message_id``: the field's value. ``recipients``: or what stands for them. ``hold``: why it is
+    on hold. ``seeds``: those to claim for it.
     """
 
     queue_id: str
@@ -48,6 +49,7 @@ class Answered:
     over_limit: bool = False
     untracked: bool = False
     message_id: bytes = b""
+    hold: str | None = None
     recipients: tuple[str, ...] = ()
     seeds: DueSeeds | None = None
 
@@ -112,6 +114,21 @@ def accepted(answered: Answered, message: Facts) -> Accepted:
         mtaid=message.mtaid,
         warnings=("seed copy", *answered.warnings) if message.seed else answered.warnings,
     )
+
+
+def record_holds(batch: Sequence[Answered], state_dir: Path) -> None:
+    """Notes why mails are on hold, for `fletching held`. The log has the reasons, too."""
+    now = int(time.time())
+    holds = [
+        held.Hold(each.queue_id, now, each.hold)
+        for each in batch
+        if each.hold is not None and each.verdict is Verdict.ACCEPT
+    ]
+    if holds:
+        try:
+            held.record(state_dir, holds)
+        except OSError as error:
+            log.state_write_failed(held.FILE, error)
 
 
 def count_warnings(batch: Sequence[Answered]) -> dict[str, Counter[str]]:

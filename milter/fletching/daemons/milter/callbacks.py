@@ -291,6 +291,7 @@ def _answered(
         untracked=outcome.untracked,
         message_id=message_id.text if message_id else b"",
         recipients=outcome.plan.logged,
+        hold=outcome.plan.hold if outcome.refusal is None else None,
         seeds=seeds,
     )
 

@@ -23,6 +23,7 @@ from fletching.daemons.milter.afterwards import (
     AnsweredQueue,
     accepted,
     count_warnings,
+    record_holds,
 )
 from fletching.daemons.milter.archiving import ArchiveQueue, Copy
 from fletching.daemons.milter.mail import Mail, OpenMails
@@ -198,6 +199,7 @@ class Worker:
             for each in batch
             if each.facts
         )
+        record_holds(batch, self._setup.config.state_dir)
         if (metrics := self._metrics) is not None:
             for each in batch:
                 metrics.mail(each.mail_class, each.verdict, each.seconds)
