@@ -12,7 +12,7 @@ from fletching import archive
 from fletching.checks.archive import check_archives
 from fletching.checks.finding import Level
 from fletching.config.model import Config
-from fletching.daemons.milter.archiving import ArchiveQueue, Copy
+from fletching.daemons.milter.archiving import ArchiveQueue, Copy, copy_of
 from fletching.numbering import Numbered, campaign_id
 from fletching.outgoing.flow import Outcome
 from fletching.policy.archive import OBSCURED, is_chosen
@@ -91,6 +91,12 @@ def test_obscured_mail_that_is_not_in_the_share_has_no_warning() -> None:
 def test_mail_without_a_number_is_not_archived() -> None:
     site = ARCHIVED + "on_store_failure: untracked\n"
     assert sent(site=site, store=Store(None)).plan.archive is None
+
+
+def test_mail_that_a_rule_discards_is_not_archived() -> None:
+    site = ARCHIVED + "rules: [{when: {sender: '*'}, do: {discard: true}}]\n"
+    assert copy_of(sent(site=site)) is None
+    assert copy_of(sent()) is not None
 
 
 def test_mail_of_another_class_is_not_archived() -> None:

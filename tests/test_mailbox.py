@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from fletching.monitor import mailbox
 from fletching.monitor.mailbox import Account, Arrival, MailboxError, arrivals
 from fletching.tokens import Facts, Kind
 
@@ -116,6 +117,22 @@ def test_server_of_this_host_needs_no_tls(mailboxes: Mailboxes) -> None:
     server = f"imap://127.0.0.1:{mailboxes.server.plain_port}"
     account = replace(mailboxes.account("empty"), server=server)
     assert arrivals(account, NOW, KEYRING) == []
+
+
+def test_server_of_another_host_needs_starttls(
+    mailboxes: Mailboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox, "_is_loopback", lambda _: False)
+    server = f"imap://localhost:{mailboxes.server.plain_port}"
+    account = replace(mailboxes.account("empty"), server=server)
+    assert arrivals(account, NOW, KEYRING) == []
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert error(account).startswith("certificate not trusted: ")
+
+
+def test_mailbox_that_takes_too_long(mailboxes: Mailboxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox, "LONGEST", -1.0)
+    assert error(mailboxes.account("empty")) == "the mailbox took too long to read"
 
 
 def error(account: Account) -> str:

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fletching import seed_report
 from fletching.checks.finding import Level
 from fletching.checks.monitor import check_seed_passwords
 from fletching.config.load import load
 from fletching.daemons.courier.monitoring import Monitoring
+from fletching.daemons.dashboard.placements import PlacementTables
 from fletching.keys.link_keys import read_link_keys
 from fletching.monitor.looking import LONGEST, is_due
 from fletching.numbering import Question
 from fletching.placements import LATE, Copy, Placement, row_of, unpacked
 from fletching.store import keys
 from fletching.store.campaigns import Campaigns
+from fletching.store.counts import Campaign
 from fletching.store.placements import Placements
 from fletching.store.seeds import Seeds
 from fletching.tokens import Facts, Kind
@@ -51,6 +54,7 @@ ROWS = {
         ("folder", "Offers", 90, ""),
     ),
     "not sent": ({"sent": None, "known": None}, ("not_sent", "", None, "")),
+    "never sent": ({"sent": None, "never": "ended"}, ("not_sent", "", None, "ended")),
     "refused": ({"sent": None, "refused": "550 no"}, ("failed", "", None, "550 no")),
     "no access": ({"sent": SENT, "is_readable": False}, ("no_access", "", None, "")),
     "not looked for yet": ({"sent": NOW - LATE}, ("waiting", "", None, "")),
@@ -252,6 +256,29 @@ def test_follow_ends_when_all_is_known(site: Site) -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert {row["seed"] for row in rows} == {f"{name}@seeds.example" for name in PLACED}
     assert len(rows) == len(PLACED)
+
+
+def test_follow_does_not_wait_for_a_campaign_that_ended(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seed_report, "IDLE", 60)
+    result = site.host.run("monitor", CAMPAIGN, "--follow")
+    assert len(result.stdout.splitlines()) == len(PLACED) + 1
+    assert "the campaign ended before it was due" in result.stdout
+
+
+def test_campaign_page_has_a_table_without_reading_mailboxes(site: Site) -> None:
+    tables = PlacementTables(open_store(site.store.url), load(site.host.config))
+    campaign = Campaign(campaign=CAMPAIGN, sendid="news1", mail_class="news", opened=SENT)
+    ((_, before),) = tables(campaign)
+    assert before.rows[0].cells[0].text == "missing"
+    monitoring(site).process()
+    ((title, after),) = tables(campaign)
+    assert title == "Seed placement"
+    cells = {row.name: [cell.text for cell in row.cells] for row in after.rows}
+    assert cells["late@seeds.example"] == ["inbox, late", "11.0"]
+    assert cells["spam@seeds.example"] == ["spam folder", "0.5"]
+    assert tables(replace(campaign, campaign="b" * 12)) == []
 
 
 def test_unknown_campaign(site: Site) -> None:

@@ -98,7 +98,7 @@ class PlacementRow:
     @property
     def is_open(self) -> bool:
         """Whether it may still change soon."""
-        return self.placement in (WAITING, NOT_SENT)
+        return self.placement == WAITING or (self.placement == NOT_SENT and not self.reason)
 
 
 WAITING, MISSING, NOT_SENT, FAILED = "waiting", "missing", "not_sent", "failed"
@@ -126,10 +126,12 @@ def row_of(
     now: int,
     is_readable: bool,
     refused: str | None = None,
+    never: str = "",
 ) -> PlacementRow:
     """What is shown of a seed. ``sent``: unix seconds; None before its copy is sent.
 
     ``is_readable``: its mailbox is in the configuration. ``refused``: why Postfix refused the copy.
+    ``never``: why there will be none; empty if it may still be sent.
     """
     if refused is not None:
         return PlacementRow(address, FAILED, reason=refused)
@@ -137,7 +139,7 @@ def row_of(
         folder = "" if known.where == INBOX else known.folder
         return PlacementRow(address, known.where, sent, folder, known.seconds)
     if sent is None:
-        return PlacementRow(address, NOT_SENT)
+        return PlacementRow(address, NOT_SENT, reason=never)
     if not is_readable:
         return PlacementRow(address, NO_ACCESS, sent)
     if known is not None and known.error:

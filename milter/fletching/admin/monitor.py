@@ -20,6 +20,7 @@ from fletching.config.model import Config
 from fletching.monitor.looking import accounts, look, merged
 from fletching.monitor.rows import copies_of, rows_of
 from fletching.placements import PLACEMENTS, PlacementRow
+from fletching.seed_report import report
 from fletching.startup import link_keys
 from fletching.store.counts import Campaign
 from fletching.store.placements import Placements
@@ -80,7 +81,16 @@ def monitored(config: Config, campaigns: Sequence[Campaign]) -> list[Monitored]:
     return [
         Monitored(
             each,
-            rows_of(config, each.mail_class, claimed[each.campaign], known[each.campaign], now),
+            rows_of(
+                config,
+                report(
+                    *(config, each, claimed[each.campaign]),
+                    progress=seeds.progress(each.campaign),
+                    now=now,
+                ),
+                known[each.campaign],
+                now,
+            ),
         )
         for each in campaigns
     ]

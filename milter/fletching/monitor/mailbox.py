@@ -39,6 +39,10 @@ _MOST_MAILS = 5000
 
 _MOST_FOLDERS = 200
 
+_FIELD = "HEADER.FIELDS (X-Mailer-Info)"
+_LONGEST_FIELD = 16384
+"""Bytes of it that are fetched. Ours has about 500."""
+
 # Names that providers give the spam folder, where the server does not mark it (RFC 6154).
 _SPAM_NAMES = {
     *("spam", "junk", "junk e-mail", "junk email", "junk mail", "bulk", "bulk mail"),
@@ -127,13 +131,19 @@ def _logged_in(account: Account, password: bytes) -> imaplib.IMAP4:
     else:
         client = imaplib.IMAP4(host, where.port or 143, timeout=TIMEOUT)
     with ExitStack() as opened:
-        opened.callback(client.shutdown)
+        opened.callback(_hang_up, client)
         if not secure and not _is_loopback(client):
             # A password must not leave this host in clear text.
             client.starttls(context)
         _log_in(client, account.login, password)
         opened.pop_all()
     return client
+
+
+def _hang_up(client: imaplib.IMAP4) -> None:
+    # The socket may be closed already, after a failed STARTTLS.
+    with suppress(imaplib.IMAP4.error, OSError):
+        client.shutdown()
 
 
 def _is_loopback(client: imaplib.IMAP4) -> bool:
@@ -161,10 +171,8 @@ def _found(client: imaplib.IMAP4, since: float, keys: Keyring) -> list[Arrival]:
     ends = time.monotonic() + LONGEST
     found: dict[tuple[str, int], Arrival] = {}
     for folder in _folders(client)[:_MOST_FOLDERS]:
-        if time.monotonic() > ends:
-            raise MailboxError("the mailbox took too long to read")
         with suppress(_NotReadableError):
-            for facts, arrived in _mails(client, folder, since, keys):
+            for facts, arrived in _mails(client, folder, since, keys, ends):
                 arrival = Arrival(facts, folder.where, folder.title, arrived)
                 found.setdefault((facts.campaign, facts.number), arrival)
     return list(found.values())
@@ -251,9 +259,13 @@ def _title(name: bytes) -> str:
 
 
 def _mails(
-    client: imaplib.IMAP4, folder: _Folder, since: float, keys: Keyring
+    client: imaplib.IMAP4, folder: _Folder, since: float, keys: Keyring, ends: float
 ) -> Iterator[tuple[Facts, int]]:
-    """Our mails in a folder: what their X-Mailer-Info says, and when they arrived."""
+    """Our mails in a folder: what their X-Mailer-Info says, and when they arrived.
+
+    ``ends``: the time of the monotonic clock after which it takes too long.
+    """
+    _check_time(ends)
     # EXAMINE. The name is quoted already.
     answer, _ = client.select(folder.name.decode("ascii", "surrogateescape"), readonly=True)
     if answer != "OK":
@@ -266,14 +278,20 @@ def _mails(
         ids = _search(client, "SINCE", date) or []
     ids = ids[-_MOST_MAILS:]
     for start in range(0, len(ids), _TOGETHER):
+        _check_time(ends)
         few = b",".join(ids[start : start + _TOGETHER]).decode("ascii")
         _, parts = client.uid(
-            "FETCH", few, "(INTERNALDATE BODY.PEEK[HEADER.FIELDS (X-Mailer-Info)])"
+            "FETCH", few, f"(INTERNALDATE BODY.PEEK[{_FIELD}]<0.{_LONGEST_FIELD}>)"
         )
         for about, fields in _fetched(parts):
             arrived = _stored(about)
             for facts in _facts(fields, keys):
                 yield facts, arrived
+
+
+def _check_time(ends: float) -> None:
+    if time.monotonic() > ends:
+        raise MailboxError("the mailbox took too long to read")
 
 
 def _search(client: imaplib.IMAP4, *criteria: str) -> list[bytes] | None:

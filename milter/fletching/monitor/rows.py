@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from fletching.config.model import Config
 from fletching.placements import Copy, Placement, PlacementRow, row_of
+from fletching.seed_report import SeedReport
 from fletching.store.seeds import ClaimedSeed, SeedState
 
-_HAS_LEFT = (SeedState.PASSED, SeedState.SENT)
+ENDED = "the campaign ended before it was due"
 
 
 def copies_of(claimed: Iterable[ClaimedSeed]) -> list[Copy]:
@@ -16,34 +17,26 @@ def copies_of(claimed: Iterable[ClaimedSeed]) -> list[Copy]:
     return [
         Copy(seed.campaign, seed.address, seed.changed // 1000)
         for seed in claimed
-        if seed.state in _HAS_LEFT
+        if seed.state is SeedState.SENT
     ]
 
 
 def rows_of(
-    config: Config,
-    mail_class: str,
-    claimed: Sequence[ClaimedSeed],
-    known: Mapping[str, Placement],
-    now: int,
+    config: Config, report: SeedReport, known: Mapping[str, Placement], now: int
 ) -> tuple[PlacementRow, ...]:
-    """The seeds of a campaign: first those that were due, in this order, then the rest of their
-    lists. ``known``: placements by address. ``now``: unix seconds."""
-    readable = {seed.address for seeds in config.seed_lists.values() for seed in seeds if seed.imap}
-    sent = {copy.address: copy.sent for copy in copies_of(claimed)}
-    refused = {seed.address: seed.reply for seed in claimed if seed.state is SeedState.FAILED}
-    found = config.mail_class(mail_class)
-    lists = [found.seed.list] if found is not None and found.seed is not None else []
-    lists += [seed.list for seed in claimed]
-    listed = (seed.address for name in lists for seed in config.seed_lists.get(name, ()))
+    """The seeds of a campaign, in the order of the report. ``known``: placements by address, in
+    lower case. ``now``: unix seconds."""
+    seeds = [seed for seeds in config.seed_lists.values() for seed in seeds]
+    readable = {seed.address.lower() for seed in seeds if seed.imap is not None}
     return tuple(
         row_of(
-            address,
-            sent=sent.get(address),
-            known=known.get(address),
+            seed.address,
+            sent=seed.sent // 1000 or None,
+            known=known.get(seed.address),
             now=now,
-            is_readable=address in readable,
-            refused=refused.get(address),
+            is_readable=seed.address in readable,
+            refused=seed.reply if seed.state == SeedState.FAILED else None,
+            never=ENDED if report.ended and not seed.claimed else "",
         )
-        for address in dict.fromkeys([*(seed.address for seed in claimed), *listed])
+        for seed in report.rows
     )

@@ -27,14 +27,17 @@ def decide(decisions: Decisions, mail_class: MailClass) -> Archive | None:
 
 
 def after_numbering(plan: Plan, numbered: Numbered) -> Plan:
-    """The Plan without an archive if the message's number does not choose it.
+    """The Plan without an archive if the message's number does not choose it, or it is a copy for a
+    seed.
 
     Not archived either, with a warning: a message whose recipient's address is obscured, since the
     copy would show the address.
     """
     if plan.archive is None:
         return plan
-    if not is_chosen(numbered.campaign, numbered.number, plan.archive.sample):
+    if plan.seed_copy is not None or not is_chosen(
+        numbered.campaign, numbered.number, plan.archive.sample
+    ):
         return replace(plan, archive=None)
     if plan.hides_recipient:
         return replace(plan, archive=None, warnings=(*plan.warnings, OBSCURED))

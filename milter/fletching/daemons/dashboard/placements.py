@@ -12,6 +12,7 @@ from fletching.config.model import Config
 from fletching.daemons.dashboard.pages import Cell, Table, TableRow
 from fletching.monitor.rows import rows_of
 from fletching.placements import PLACEMENTS, PlacementRow
+from fletching.seed_report import report
 from fletching.store.connection import Store
 from fletching.store.counts import Campaign
 from fletching.store.placements import Placements
@@ -35,8 +36,9 @@ class PlacementTables:
         if not claimed:
             return []
         known = self._placements.of_campaign(campaign.campaign)
-        rows = rows_of(self._config, campaign.mail_class, claimed, known, int(time.time()))
-        return [("Seed placement", table(rows))]
+        progress, now = self._seeds.progress(campaign.campaign), int(time.time())
+        found = report(self._config, campaign, claimed, progress, now)
+        return [("Seed placement", table(rows_of(self._config, found, known, now)))]
 
 
 def table(rows: Sequence[PlacementRow]) -> Table:

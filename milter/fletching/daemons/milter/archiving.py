@@ -17,6 +17,8 @@ from fletching import archive, log
 from fletching.config.model import Config
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.mail.message import Message
+from fletching.outgoing.edits import Discard
+from fletching.outgoing.flow import Outcome
 
 MOST_WAITING = 32 * 2**20
 """Bytes of messages that wait for the disk, per worker. What comes then is not archived."""
@@ -39,6 +41,15 @@ class Copy:
         """Bytes, nearly."""
         headers = sum(len(each.name) + len(each.value) for each in self.message.headers)
         return headers + len(self.message.body)
+
+
+def copy_of(outcome: Outcome) -> Copy | None:
+    """The copy of a mail; None if it is not archived, or not sent."""
+    option, facts = outcome.plan.archive, outcome.facts
+    is_sent = outcome.refusal is None and Discard() not in outcome.edits
+    if option is None or facts is None or not is_sent:
+        return None
+    return Copy(option.directory, facts.campaign, facts.number, outcome.final)
 
 
 class ArchiveQueue:

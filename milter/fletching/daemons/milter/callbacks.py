@@ -18,7 +18,7 @@ import Milter
 
 from fletching import log
 from fletching.daemons.milter.afterwards import Answered
-from fletching.daemons.milter.archiving import Copy
+from fletching.daemons.milter.archiving import copy_of
 from fletching.daemons.milter.mail import Mail
 from fletching.daemons.milter.seeding import DueSeeds
 from fletching.daemons.milter.worker import Worker
@@ -200,7 +200,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
         self._worker.add_answered(
-            _answered(queue_id, seconds, outcome, facts, mail.due_seeds), _copy(outcome)
+            _answered(queue_id, seconds, outcome, facts, mail.due_seeds), copy_of(outcome)
         )
         if outcome.refusal is not None:
             return self._refuse(outcome.refusal)
@@ -294,14 +294,6 @@ def _answered(
         hold=outcome.plan.hold if outcome.refusal is None else None,
         seeds=seeds,
     )
-
-
-def _copy(outcome: Outcome) -> Copy | None:
-    """The copy of the mail for the archive, None for none."""
-    archive, facts = outcome.plan.archive, outcome.facts
-    if archive is None or facts is None or outcome.refusal is not None:
-        return None
-    return Copy(archive.directory, facts.campaign, facts.number, outcome.final)
 
 
 def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
