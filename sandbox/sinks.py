@@ -246,11 +246,16 @@ class FastSink(Server):
         return [_below_dump_lines(dump) for dump in self._dumps()]
 
     def envelopes(self) -> list[tuple[str, bytes]]:
-        """The recipient of each mail that has only one, and the mail as in `mails`."""
+        """The recipient of each mail that has only one, and the mail as in `mails`.
+
+        Without mails whose header is not complete: they still arrive, or their sender died.
+        """
         found = []
         for dump in self._dumps():
-            (recipient,) = re.findall(rb"(?m)^X-Rcpt-Args: <([^>]*)>", dump.partition(b"\n\n")[0])
-            found.append((recipient.decode(), _below_dump_lines(dump)))
+            head, ended, _ = dump.partition(b"\n\n")
+            recipients = re.findall(rb"(?m)^X-Rcpt-Args: <([^>]*)>", head)
+            if ended and len(recipients) == 1:
+                found.append((recipients[0].decode(), _below_dump_lines(dump)))
         return found
 
     def _dumps(self) -> Iterator[bytes]:

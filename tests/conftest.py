@@ -24,6 +24,7 @@ LONGEST = (
     "real/test_install.py",
     "real/test_returning.py",
     "real/test_failure.py",
+    "real/test_fleet.py",
     "real/test_daemon.py",
     "real/test_filters.py",
     "real/test_bench.py",

@@ -2,8 +2,9 @@
 
 Each host has its own Postfix, milter and courier; both share one Redis, or a Redis Cluster. The
 campaign goes to a pool with weights 5:3:2 whose last member has a cap of a tenth of the campaign.
-At 30 % one courier is killed, at 60 % one whole host; at 75 % the second member is paused. Seven
-seeds are due from 0 to 100 % of it. `tests/real/test_fleet.py` says what must come of that.
+At 75 % the second member is paused. Seven seeds are due from 0 to 100 % of it: when the third is
+due, one courier is killed, and when the fifth is, one whole host. `tests/real/test_fleet.py` says
+what must come of that.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.real.mails import SENDER
 
 WEIGHTS = {"a": 5, "b": 3, "c": 2}
 SEEDS = tuple(f"seed{number}@seeds.example" for number in range(1, 8))
+LAST_LINE = b"the end"
 SESSIONS = 8
 PATIENCE = 300
 _PROGRAM = ("-m", "fletching")
@@ -40,11 +42,14 @@ _OTHERS = ("smtp", "relay", "vmta-transactional")
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A mail at a sink. ``place``: which mail of the campaign, counted from 0."""
+    """A mail at a sink. ``place``: which mail of the campaign, counted from 0. ``info``: its
+    X-Mailer-Info.
+    """
 
     member: str
     recipient: str
     place: int
+    info: bytes
 
     @property
     def is_seed(self) -> bool:
@@ -187,7 +192,7 @@ class Fleet:
             f"X-GreenArrow-SeedProgress: {progress:.4f}\r\nX-Place: {place}\r\n"
             f"From: Shop <shop@example.com>\r\nTo: {recipient}\r\nSubject: Offers\r\n"
             f"Date: Sat, 21 Nov 2026 09:00:00 +0000\r\nMessage-ID: <{place}@example.com>\r\n"
-            "\r\nhttp://shop.example.com/1\r\n"
+            f"\r\nhttp://shop.example.com/1\r\n{LAST_LINE.decode()}\r\n"
         )
         replies = send_until_taken(smtp, raw.encode(), SENDER, [recipient])
         with self._lock:
@@ -212,13 +217,13 @@ class Fleet:
 
     def _crash(self) -> None:
         one, other = self.hosts
-        self.wait_for(self.count * 30 // 100)
+        self.wait_for(self.count * 2 // 6 + 1)
         one.kill_courier()
-        self.wait_for(self.count * 40 // 100)
+        self.wait_for(self.count * 45 // 100)
         one.start_courier()
-        self.wait_for(self.count * 60 // 100)
+        self.wait_for(self.count * 4 // 6 + 1)
         other.kill()
-        self.wait_for(self.count * 70 // 100)
+        self.wait_for(self.count * 72 // 100)
         other.start()
 
     # Results
@@ -233,13 +238,17 @@ class Fleet:
         return {each.recipient for each in self.arrivals() if each.is_seed} == {*SEEDS}
 
     def arrivals(self) -> list[Arrival]:
-        found = []
+        """Each mail that has arrived, once: Postfix delivers again what a kill has interrupted."""
+        found = set()
         for member, sink in self.sinks.items():
             for recipient, raw in sink.envelopes():
                 place = re.search(rb"(?m)^X-Place: (\d+)", raw)
+                info = re.search(rb"(?m)^X-Mailer-Info: ([^\n]*(?:\n[ \t][^\n]*)*)", raw)
                 assert place, raw
-                found.append(Arrival(member, recipient, int(place[1])))
-        return found
+                assert info, raw
+                if raw.rstrip().endswith(LAST_LINE):
+                    found.add(Arrival(member, recipient, int(place[1]), info[1]))
+        return sorted(found, key=lambda each: each.place)
 
 
 @contextmanager
