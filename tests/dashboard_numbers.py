@@ -14,6 +14,7 @@ from typing import Any
 
 from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.dashboard.traces import TracePages
+from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPage
 from fletching.daemons.process import http_server, server_socket
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
@@ -24,6 +25,7 @@ from fletching.tokens import Keyring
 from fletching.tracing.search import Search
 
 from sandbox.processes import wait_until
+from tests.setting import config
 from tests.stores import shared_store
 
 OPENED = 1_795_248_000
@@ -99,12 +101,14 @@ def served(
     proxies: Sequence[Network] = (),
     *,
     redis: str = "unix:///nowhere",
+    site: str = "",
     **limits: Any,
 ) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
     suppression = Suppression(shared_store(redis))
     traces = TracePages(Search(Traces(shared_store(redis), WEEK), Keyring(()), WEEK), UTC)
-    shown = Dashboard(numbers, suppression, traces, password, proxies, **limits)  # type: ignore[arg-type]
+    mtas = VirtualMtaPage(shared_store(redis), config(site))
+    shown = Dashboard(numbers, suppression, traces, mtas, password, proxies, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, stop_timeout=0)
     heard = server_socket.listen("127.0.0.1:0").socket

@@ -27,6 +27,7 @@ from fletching.daemons.dashboard.request import Message, NotFound, Receive, Requ
 from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
 from fletching.daemons.dashboard.traces import PATH as TRACE
 from fletching.daemons.dashboard.traces import TracePages
+from fletching.daemons.dashboard.virtual_mtas import PATH as VIRTUAL_MTAS
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.returning import visitor
 from fletching.store.connection import StoreUnavailable
@@ -59,6 +60,7 @@ class Dashboard:
         statistics: Statistics,
         suppression: Suppression,
         traces: TracePages,
+        virtual_mtas: Callable[[str], str],
         password: str | None,
         proxies: Sequence[visitor.Network] = (),
         *,
@@ -67,6 +69,7 @@ class Dashboard:
     ) -> None:
         self.password = password
         self.traces = traces
+        self.virtual_mtas = virtual_mtas
         self.tables: Callable[[Campaign], Sequence[tuple[str, pages.Table]]] = lambda _: ()
         self._proxies = proxies
         self._guesses = guesses or Guesses()
@@ -106,6 +109,8 @@ class Dashboard:
             await request.error(405, "Method not allowed", "Use GET or HEAD.", _ALLOW)
         elif request.path == TRACE or request.path.startswith(f"{TRACE}/"):
             await self.traces.answer(request)
+        elif request.path == VIRTUAL_MTAS:
+            await request.page(lambda nonce: self.virtual_mtas(nonce))
         elif request.path == "/":
             number = request.page_number
             await request.page(lambda nonce: self._campaigns(number, nonce))

@@ -19,6 +19,7 @@ from fletching.daemons.dashboard.pages import Table
 from fletching.daemons.dashboard.placements import PlacementTables
 from fletching.daemons.dashboard.seeds import SeedTables
 from fletching.daemons.dashboard.traces import TracePages
+from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPage
 from fletching.daemons.process import http_server, server_socket
 from fletching.daemons.process.handover import Handover, Inbox
 from fletching.daemons.process.lifecycle import Service
@@ -101,7 +102,8 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
     statistics = Statistics(store, value.config.measured)
     proxies = _web(config).trusted_proxies
     traces = _traces(store, value)
-    dashboard = Dashboard(statistics, Suppression(store), traces, value.password, proxies)
+    mtas = VirtualMtaPage(store, value.config)
+    dashboard = Dashboard(statistics, Suppression(store), traces, mtas, value.password, proxies)
     dashboard.tables = _tables(store, value.config)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
@@ -111,6 +113,7 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
             statistics.measured = new.config.measured
             dashboard.traces = _traces(store, new)
             dashboard.tables = _tables(store, new.config)
+            dashboard.virtual_mtas = VirtualMtaPage(store, new.config)
 
     http_server.run(server, http_server.serve(server, listening.socket, reload))
     os._exit(0)

@@ -46,6 +46,7 @@ def _titled(*names: str) -> _Columns:
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
+    ("/virtual-mtas", "Limits"),
     ("/suppression", "Suppression"),
 )
 _BY_RECIPIENTS = _titled(
@@ -77,7 +78,7 @@ _PANELS = (
     ("Recipient activity", ("opens", "clicks", "unsubscribes")),
 )
 _IF_COUNTED = {"delivered", "deferred", "bounces"}
-_WIDTH, _HEIGHT = 600, 120
+WIDTH, HEIGHT = 600, 120
 _MOST_POINTS = 120
 _HOUR = 3600
 
@@ -178,7 +179,7 @@ def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> s
     older = number + 1 if len(found) > MOST_CAMPAIGNS else 0
     live = "/live" if number == 1 else ""
     table = Table("Campaigns, newest first", "Campaign", _titles(_COLUMNS), rows)
-    return _page(
+    return page(
         "campaigns.html", "/", nonce, now, live=live, number=number, older=older, table=table
     )
 
@@ -198,7 +199,7 @@ def campaign(
         )
         for title, cells in _GROUPS
     ]
-    return _page(
+    return page(
         "campaign.html",
         f"/campaign/{found.campaign}",
         nonce,
@@ -257,7 +258,7 @@ def _breakdown(what: Dimension, found: Sequence[Row]) -> Table:
 def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> str:
     """All statistics by one of `BREAKDOWNS`."""
     table = _breakdown(what, found)
-    return _page("by.html", f"/by/{what}", nonce, now, live="", table=table)
+    return page("by.html", f"/by/{what}", nonce, now, live="", table=table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,30 +282,30 @@ class Suppressed:
 def suppression(shown: Suppressed, nonce: str) -> str:
     """The page of suppression lists."""
     rows = [(each, minute(each.milliseconds / 1000)) for each in shown.entries]
-    return _page("suppression.html", "/suppression", nonce, 0, live="", shown=shown, rows=rows)
+    return page("suppression.html", "/suppression", nonce, 0, live="", shown=shown, rows=rows)
 
 
 def trace(text: str, told: Timeline, nonce: str) -> str:
     """The page of one message. ``text``: what was searched for; empty if nothing was."""
-    return _page("trace.html", "/trace", nonce, 0, live="", searched=text, told=told)
+    return page("trace.html", "/trace", nonce, 0, live="", searched=text, told=told)
 
 
 def traces(text: str, rows: Sequence[tuple[str, Timeline]], more: bool, nonce: str) -> str:
     """The page of several messages, each with the address of its own. ``more``: not all."""
     values = {"title": f"Messages: {text}", "why": "", "rows": rows, "more": more}
-    return _page("traces.html", "/trace", nonce, 0, live="", searched=text, **values)
+    return page("traces.html", "/trace", nonce, 0, live="", searched=text, **values)
 
 
 def no_trace(text: str, why: str, nonce: str) -> str:
     """The page of a search that found nothing, with the reason."""
     title = "No message found" if text else "Find a message"
     why = f"{why[:1].upper()}{why[1:]}."
-    return _page("traces.html", "/trace", nonce, 0, live="", searched=text, title=title, why=why)
+    return page("traces.html", "/trace", nonce, 0, live="", searched=text, title=title, why=why)
 
 
 def error(title: str, text: str, nonce: str) -> str:
     """An error page."""
-    return _page("error.html", "", nonce, 0, live="", title=title, text=text)
+    return page("error.html", "", nonce, 0, live="", title=title, text=text)
 
 
 def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
@@ -345,7 +346,7 @@ def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
         _panel(title, [kind for kind in kinds if kind in shown], counted, unit)
         for title, kinds in _PANELS
     )
-    return Curve(_WIDTH, _HEIGHT, minute(begin), minute(end + _HOUR), panels)
+    return Curve(WIDTH, HEIGHT, minute(begin), minute(end + _HOUR), panels)
 
 
 _KINDS = tuple(kind for _, kinds in _PANELS for kind in kinds)
@@ -362,9 +363,9 @@ def _panel(
 
 def _path(counts: Sequence[int], top: int) -> str:
     """A path through all counts; a single count is a horizontal line."""
-    heights = [_HEIGHT - 2 - (_HEIGHT - 4) * count / max(top, 1) for count in counts]
+    heights = [HEIGHT - 2 - (HEIGHT - 4) * count / max(top, 1) for count in counts]
     heights = heights * 2 if len(heights) == 1 else heights
-    apart = _WIDTH / (len(heights) - 1)
+    apart = WIDTH / (len(heights) - 1)
     return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
 
 
@@ -390,7 +391,7 @@ def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
     return [title for title, _ in columns]
 
 
-def _page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
-    page = _templates.get_template(template)
+def page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
+    found = _templates.get_template(template)
     values = {"searched": ""} | values
-    return page.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **values)
+    return found.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **values)
