@@ -11,7 +11,7 @@ from fletching import metrics
 from fletching.mail.message import Message, parse
 from fletching.outgoing.edits import replay
 from fletching.policy.decide import decide
-from fletching.policy.dialects import DIALECTS, json_header
+from fletching.policy.dialects import DIALECTS
 from fletching.policy.dialects.table import Row
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Stamp
@@ -130,14 +130,6 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "a long text": lambda size: json.dumps({"category": "k" * size}),
     "a lone surrogate": lambda _size: '{"category": "\\ud800", "ip_pool": "\\ud800"}',
 }
-
-
-@for_every({"fits": (0, ()), "too long": (1, ("X-SMTPAPI: must be at most 100 KiB long",))})
-def test_json_header_has_a_longest_length(more: int, expected: tuple[str, ...]) -> None:
-    start, end = '{"category": "a", "to', '": ""}'
-    content = start + "x" * (json_header.LONGEST - len(start + end) + more) + end
-    (found,) = read(parse(f"X-SMTPAPI: {content}\r\n\r\n".encode()), ("sendgrid",))
-    assert tuple(map(str, found.invalid)) == expected
 
 
 @for_every(HOSTILE)

@@ -66,3 +66,11 @@ def test_refuses(text: str, rule: str) -> None:
 def test_only_a_key_of_the_table_has_a_row() -> None:
     known, unknown = entries('{"tags": 1, "other": 2}', KEYS)
     assert (known.key, unknown.key) == (KEYS[3], None)
+
+
+def test_longest_length() -> None:
+    longest = '{"tags": "' + "x" * (100 * 1024 - 12) + '"}'
+    assert len(longest) == 100 * 1024
+    assert len(entries(longest, KEYS)) == 1
+    with pytest.raises(VendorError, match="must be at most 100 KiB long"):
+        entries(longest + " ", KEYS)

@@ -33,8 +33,8 @@ dialects: [mailgun, sendgrid]
   `X-Mailgun-Deliver-By: no counterpart`. Those marked "!" would change who gets the mail or what is
   in it, so `on_invalid_header: reject` refuses a mail that has one.
 - A name that is not configured here (a Mail Class, a VirtualMTA) makes a warning, and the value
-  comes from the next source. A Mail Class has no hyphen in its name: the stream `my-stream` is the class
-  `my_stream`.
+  comes from the next source. A Mail Class has no hyphen in its name: the stream `my-stream` is
+  the class `my_stream`.
 - What the vendor repeats in its reports (tags, data of the application) becomes the
   Click-Tracking-ID, which is in all events. It is at most 300 printable ASCII characters, and a
   message has one: the first in the table counts, others make a warning. If it is an object in JSON,
