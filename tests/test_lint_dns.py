@@ -219,7 +219,16 @@ def test_helo_name(host: Host) -> None:
 
 def test_private_address_is_not_looked_up(host: Host) -> None:
     host.edit("192.0.2.10", "10.1.2.3")
-    assert rules(judged(host, zone(host))) == ["address-not-public"]
+    assert rules(judged(host, zone(host))) == ["address-not-seen"]
+
+
+def test_relay_hides_the_address(host: Host) -> None:
+    host.edit("address: 192.0.2.10", "relay: '[smtp.example.net]:587'")
+    host.edit("address: 192.0.2.11", "relay: '[smtp.example.net]:587'")
+    assert rules(judged(host, zone(host))) == ["address-not-seen"]
+    # Which address counts is not known, but there must be a record.
+    found = judged(host, zone(host) | {SPF: ['"other"']})
+    assert rules(found) == ["spf-missing", "address-not-seen"]
 
 
 def test_only_virtual_mtas_that_may_carry_the_mail_are_judged(host: Host) -> None:

@@ -54,7 +54,8 @@ _DNS = """\
 ## Rules about the DNS
 
 These need `--dns`. Addresses are those of the VirtualMTAs that may carry the mail, if they have
-`address`; of a mail that is not routed, or was sent already, those of all VirtualMTAs. SPF is
+`address`; of a mail that is not routed, or was sent already, those of all VirtualMTAs. Receivers
+see another address if a VirtualMTA has `relay`, or a private address: a finding says so. SPF is
 evaluated by pyspf ([decision 0047](decisions/0047-lint.md)). The certificate is that of the
 tracking host of the mail's class; it must be trusted by this host.
 

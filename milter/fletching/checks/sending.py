@@ -174,19 +174,22 @@ def _virtual_mtas(linted: Linted, outcome: Outcome, config: Config) -> Sequence[
     candidates = () if linted.how == "as it is" else outcome.plan.candidates
     names = [member.name for member in candidates] or list(config.virtual_mtas)
     found_mtas = (config.virtual_mta(name) for name in names)
-    return [mta for mta in found_mtas if mta is not None and mta.address is not None]
+    return [mta for mta in found_mtas if mta is not None and (mta.address or mta.relay)]
 
 
 def _senders(sent: Sent, mtas: Sequence[VirtualMta], lookups: Lookups) -> Iterator[Finding]:
     domain = sent.return_path_domain
-    if domain and not mtas:
+    if domain and not any(mta.relay is None for mta in mtas):
         texts = lookups.texts(domain)
         if texts is not None and not any(text.lower().startswith("v=spf1") for text in texts):
             yield found("spf-missing", f"no SPF record for {short(domain)}")
     for mta in mtas:
         address = str(mta.address)
+        if mta.relay is not None:
+            yield found("address-not-seen", f"VirtualMTA {mta.name} sends through {mta.relay}")
+            continue
         if any(ip_address(address) in network for network in _PRIVATE):
-            yield found("address-not-public", f"VirtualMTA {mta.name} sends from {address}")
+            yield found("address-not-seen", f"VirtualMTA {mta.name} sends from {address}")
             continue
         if domain:
             yield from _spf(sent, domain, mta, lookups)

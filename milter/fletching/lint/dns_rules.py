@@ -131,10 +131,10 @@ DNS_RULES = (
         (WEBDE, rfc(7505)),
     ),
     Rule(
-        "address-not-public",
+        "address-not-seen",
         INFO,
         "the address of a VirtualMTA is the one that receivers see",
-        "Check SPF and PTR of the public address yourself",
+        "Check SPF and PTR of the address that they see: a relay's, or the public one",
         (rfc(1918),),
     ),
     Rule(

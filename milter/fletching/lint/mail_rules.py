@@ -195,7 +195,7 @@ MAIL_RULES = (
         ERROR,
         "the mail has List-Unsubscribe",
         "Set list_unsubscribe, link_keys, and url_domain or unsubscribe_mailbox",
-        (GMAIL, YAHOO, APPLE, GMX),
+        (GMAIL, YAHOO, GMX),
     ),
     Rule(
         "unsubscribe-not-one-click",
@@ -253,7 +253,7 @@ MAIL_RULES = (
         "html-nearly-too-large",
         INFO,
         "the HTML, encoded for transport, has at most 102 kB",
-        "Shorten it: some readers measured the limit on the encoded HTML",
+        "Shorten it: some senders measured the limit on the encoded HTML",
         (CLIPPING,),
     ),
     Rule(
