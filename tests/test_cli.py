@@ -47,7 +47,8 @@ def test_list_of_commands() -> None:
         "dkim list", "dkim rotate", "dkim retire",
         "mta list", "mta pause", "mta resume", "stats", "events status", "events dead",
         "suppression list", "suppression add", "suppression remove", "suppression export",
-        "suppression find", "suppression import", "lmtp", "bounce feed", "bounce read", "trace",
+        "suppression find", "suppression import", "rules test", "lmtp",
+        "bounce feed", "bounce read", "trace",
             "archive", "held", "seeds", "lint", "monitor",
     }  # fmt: skip
 

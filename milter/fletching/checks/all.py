@@ -23,9 +23,11 @@ from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
 from fletching.checks.postfix import check_postfix
 from fletching.checks.postfix_log import PARAMETERS as OF_LOG
 from fletching.checks.postfix_log import check_log
+from fletching.checks.rules import check_rules
 from fletching.checks.seeds import check_seeds
 from fletching.checks.socket import check_listen, check_running, check_socket
 from fletching.checks.store import check_store
+from fletching.config import wording
 from fletching.config.consistency import doubts
 from fletching.config.model import Config, VirtualMta
 from fletching.keys.dkim_rotation import State, live_keys
@@ -81,6 +83,7 @@ def check(
             findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", _USES[state]))
     findings += [*_redis(config), _state_dir(config), *check_archives(config)]
     findings += [*check_seeds(config), *check_seed_passwords(config)]
+    findings += check_rules(config)
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:
@@ -109,7 +112,7 @@ def _postfix(config: Config, command: Sequence[str]) -> Iterator[Finding]:
 def _options(config: Config) -> Iterator[Finding]:
     """Options that are valid, but may not do what was intended."""
     for doubt in doubts(config):
-        yield warning(".".join(map(str, doubt.path)), doubt.rule)
+        yield warning(wording.shown(doubt.path), doubt.rule)
     if config.dkim.enabled and not config.dkim.keys:
         yield warning("dkim.keys", "no key: mail is not signed")
     yield from _shared_transports(config)

@@ -57,7 +57,7 @@ def without_brackets(address: str) -> str:
     return address[1:-1] if bracketed else address
 
 
-_ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
+_ABOUT_AN_ENVELOPE: tuple[Callable[[Any], Any], ...] = (
     click.argument("message", type=click.File("rb")),
     click.option(
         "--rcpt",
@@ -81,6 +81,9 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
         callback=client_address,
         help="Set the client's IP address.",
     ),
+)
+_ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
+    *_ABOUT_AN_ENVELOPE,
     click.option("--now", metavar="RFC3339", help="Set the time of sending. Default: now."),
     click.option(
         "--suppressed",
@@ -93,6 +96,13 @@ _ABOUT_A_MESSAGE: tuple[Callable[[Any], Any], ...] = (
     as_json,
     configured,
 )
+
+
+def rule_options(command: F) -> F:
+    """Adds the options of `rules test`."""
+    for option in reversed((*_ABOUT_AN_ENVELOPE, as_json, configured)):
+        command = option(command)
+    return command
 
 
 def message_options(command: F) -> F:
@@ -169,12 +179,32 @@ def carried_with(
     suppressed: Mapping[str, str],
 ) -> tuple[Outcome, Message, Envelope, Setup]:
     """The same with what it was carried with."""
-    from fletching.admin.preview import envelope_of
     from fletching.admin.preview import preview as previewed
+    from fletching.startup import at_time, stamp, zone
+
+    setup, parsed, envelope = opened(config_path, message, rcpt, sender, login, client)
+    in_zone = zone(setup.config)
+    try:
+        when = at_time(now, in_zone) if now is not None else stamp(in_zone)
+    except ValueError as error:
+        fail(f"--now {error}")
+    return previewed(parsed, envelope, setup, when, suppressed), parsed, envelope, setup
+
+
+def opened(
+    config_path: Path,
+    message: Any,
+    rcpt: tuple[str, ...],
+    sender: str | None,
+    login: str | None,
+    client: str,
+) -> tuple[Setup, Message, Envelope]:
+    """The opened configuration, and the message and envelope given on the command line."""
+    from fletching.admin.preview import envelope_of
     from fletching.config.faults import with_line
     from fletching.config.load import ConfigError
     from fletching.mail.message import parse
-    from fletching.startup import at_time, open_setup, stamp, zone
+    from fletching.startup import open_setup
 
     config = load_or_fail(config_path)
     try:
@@ -182,14 +212,9 @@ def carried_with(
             setup = open_setup(config, paused_or_none(config))
     except ConfigError as error:
         fail(error)
-    try:
-        when = at_time(now, zone(config)) if now is not None else stamp(zone(config))
-    except ValueError as error:
-        fail(f"--now {error}")
     parsed = parse(message.read())
     sender = None if sender is None else without_brackets(sender)
-    envelope = envelope_of(parsed, sender, rcpt, client, login)
-    return previewed(parsed, envelope, setup, when, suppressed), parsed, envelope, setup
+    return setup, parsed, envelope_of(parsed, sender, rcpt, client, login)
 
 
 def paused_or_none(config: Config) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fletching.config import action_doubts, rule_conflicts, values
+from fletching.config import action_doubts, rule_conflicts, rule_doubts, values
 from fletching.config.conflict import Conflict, Place
 from fletching.config.conflict import unknown as _unknown
 from fletching.config.model import Config, MailClass
@@ -69,6 +69,7 @@ def doubts(config: Config) -> Iterator[Conflict]:
         )
         yield Conflict(("postfix", "log"), rule)
     yield from action_doubts.doubts(config)
+    yield from rule_doubts.doubts(config)
 
 
 def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Conflict]:
