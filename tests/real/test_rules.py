@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from .mails import RECIPIENT, SENDER, body_of, mail
 
 pytestmark = pytest.mark.slow
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {
         "name": "billing",
         "when": {"sender": "*@billing.example.com"},
