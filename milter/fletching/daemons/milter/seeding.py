@@ -22,7 +22,6 @@ from fletching.outgoing.seeds import SeedContent, due
 from fletching.policy.plan import Seeding
 from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.store_question import STORE_UNAVAILABLE
-from fletching.policy.verdict import Refusal
 from fletching.store.connection import StoreUnavailable
 from fletching.store.seeds import Seeds
 from fletching.tokens import Facts, Keyring, Kind
@@ -33,7 +32,6 @@ REMEMBERED = 1000
 PENDING = 5.0
 """Seconds that a claim may take; then the next mail tries again."""
 
-_DISCARDED = Refusal(550, "5.7.1", "a rule discards this seed copy")
 _SENT_ALREADY = "seed copy discarded: another attempt was sent"
 
 
@@ -146,8 +144,6 @@ def passing(outcome: Outcome, copy: SeedCopy, store: Seeds, keys: Keyring) -> Ou
     facts, copied = outcome.facts, copy.facts
     if outcome.refusal is not None:
         return outcome
-    if Discard() in outcome.edits:
-        return outcome.refused(_DISCARDED)
     if facts is None or not facts.campaign:
         return outcome.refused(STORE_UNAVAILABLE)
     info, now = keys.seal(Kind.MAILER_INFO, facts), time.time_ns() // 1_000_000
