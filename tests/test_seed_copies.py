@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from fletching.daemons.courier.submission import Reply
 from fletching.daemons.milter.seeding import DueSeeds, SeedClaims, passing
 from fletching.events import SEED
 from fletching.mail.message import parse
-from fletching.numbering import Numbered, Question
+from fletching.numbering import Numbered, Question, opened_at
 from fletching.outgoing.edits import Discard
 from fletching.outgoing.seeds import SeedContent, due
 from fletching.policy.plan import Seeding
@@ -111,13 +112,18 @@ class Post:
 
 
 def copies(
-    store: Stores, post: Post, *, unanswered: float = 30.0, first_pause: float = 0.0
+    store: Stores,
+    post: Post,
+    *,
+    unanswered: float = 30.0,
+    first_pause: float = 0.0,
+    window: int = 2**40,
 ) -> SeedCopies:
     """A courier of its own, which holds the lease."""
     opened = open_store(store.url)
     lease = Lease(opened, "seeds")
     found = SeedCopies(
-        Seeds(opened), EventLog(opened), lease, KEYRING, "host:25", "mx1",
+        Seeds(opened), EventLog(opened), lease, KEYRING, "host:25", "mx1", window,
         submit=post, unanswered=unanswered, first_pause=first_pause,
     )  # fmt: skip
     store.look.delete(keys.lease("seeds"))
@@ -223,10 +229,13 @@ def test_deferred_copy_is_submitted_again_after_a_pause(store: Stores, seeds: Se
 
 def test_copy_that_is_deferred_ten_times_is_sent_once(store: Stores, seeds: Seeds) -> None:
     claim(seeds, SEEDS[:1])
-    post = Post(seeds, *[LATER] * 10)
+    post, counts = Post(seeds, *[LATER] * 10), Counter[str]()
     for _ in range(12):
-        copies(store, post).process()
+        courier = copies(store, post)
+        courier._count = lambda outcome: counts.update([outcome])
+        courier.process()
         time.sleep(0.002)
+    assert counts == {"deferred": 10, "sent": 1}
     assert (post.queued, len(post.submitted)) == ([SEEDS[0]], 11)
 
 
@@ -355,6 +364,19 @@ def test_copy_is_given_up_after_five_days(store: Stores, seeds: Seeds) -> None:
     courier._process(replace(seed, claimed=seed.claimed - KEEP * 1000 - 1))
     assert post.submitted == []
     assert states(seeds) == {SEEDS[0]: SeedState.FAILED}
+
+
+def test_copy_is_given_up_at_the_end_of_its_campaign(store: Stores, seeds: Seeds) -> None:
+    """Later, it would open the next one."""
+    claim(seeds, SEEDS[:1])
+    post = Post(seeds)
+    age = int(time.time()) - opened_at(CAMPAIGN)
+    copies(store, post, window=age - 1).process()
+    assert post.submitted == []
+    (failed,) = seeds.of_campaign(CAMPAIGN)
+    assert (failed.state, failed.reply) == (
+        SeedState.FAILED, "not accepted before the end of campaign_window",
+    )  # fmt: skip
 
 
 def test_copy_with_a_deleted_key_fails(store: Stores, seeds: Seeds) -> None:

@@ -139,6 +139,12 @@ class Deliveries:
             "Addresses that bounced too often and are suppressed.",
             registry=self._registry,
         )
+        self._seeds = Counter(
+            "fletching_seed_copies",
+            "Attempts to submit a seed copy, by outcome.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._waiting = Gauge(
             "fletching_events_waiting",
             "Events that are waiting for a destination.",
@@ -165,6 +171,10 @@ class Deliveries:
     def bad_addresses(self, addresses: int) -> None:
         """Addresses were found to be bad."""
         self._bad_addresses.inc(addresses)
+
+    def seed_copy(self, outcome: str) -> None:
+        """A seed copy was `sent` or `deferred`, or has `failed` for good."""
+        self._seeds.labels(outcome).inc()
 
     def waiting(self, lags: Mapping[str, int]) -> None:
         """Sets each destination's backlog; destinations that are not named are removed."""

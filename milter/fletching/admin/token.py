@@ -17,6 +17,7 @@ _KINDS = {
     Kind.UNSUBSCRIBE_TEXT: ("unsub", "t"),
     Kind.LIST_UNSUBSCRIBE: ("list-unsubscribe", ""),
     Kind.MAILER_INFO: ("x-mailer-info", ""),
+    Kind.SEED: ("x-fletching-seed", ""),
 }
 _NAME = re.compile(r"\s*X-Mailer-Info\s*:", re.IGNORECASE)
 
@@ -36,7 +37,7 @@ def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
     facts = token.facts
     return {
         "kind": kind,
-        "click_url": token.destination,
+        "click_url": "" if token.kind is Kind.SEED else token.destination,
         "html_or_text": html_or_text,
         "email": facts.email,
         "listid": facts.listid,
@@ -49,6 +50,7 @@ def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
         "mtaid": facts.mtaid,
         "sent": datetime.fromtimestamp(facts.sent, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "key": token.key_id,
+        **({"is_seed": True} if facts.seed else {}),
     }
 
 

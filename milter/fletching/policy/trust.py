@@ -11,7 +11,7 @@ from fletching.config.model import Config
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Header
 from fletching.policy import vendor_headers
-from fletching.policy.control import PREFIX, SEED_HEADER
+from fletching.policy.control import PREFIX
 
 
 def trusted(envelope: Envelope, config: Config) -> tuple[bool, str]:
@@ -29,11 +29,8 @@ def trusted(envelope: Envelope, config: Config) -> tuple[bool, str]:
 def needs_body(headers: tuple[Header, ...], envelope: Envelope, config: Config) -> bool:
     """Whether the body of such a mail can matter; if not, an edge need not keep it.
 
-    Only the body of mail that has a Mail Class, or that is signed, is read; and that of a seed
-    copy, whoever submits it.
+    Only the body of mail that has a Mail Class, or that is signed, is read.
     """
-    if any(header.key == SEED_HEADER.lower() for header in headers):
-        return True
     if not trusted(envelope, config)[0]:
         return False
     return (

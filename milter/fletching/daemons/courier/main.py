@@ -147,6 +147,8 @@ class Courier(Service[Opened]):
                 opened.keys,
                 config.seeds.submit,
                 host_name(config),
+                config.campaign_window,
+                count=self._metrics.seed_copy,
             )
             self._seeding.append(copies)
             copies.begin()

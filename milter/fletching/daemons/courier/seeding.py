@@ -21,6 +21,7 @@ from dataclasses import replace
 from fletching import log
 from fletching.daemons.courier.submission import Reply, submit
 from fletching.events import SEED, Event, unique_id
+from fletching.numbering import opened_at
 from fletching.outgoing.seeds import SeedContent
 from fletching.policy.seed_copy import SeedCopy
 from fletching.store.connection import StoreUnavailable
@@ -44,6 +45,7 @@ Submit = Callable[[str, str, str, bytes], Reply]
 
 _NOT_BY_MILTER = "accepted without this milter: its control headers were not removed"
 _UNREADABLE = "its content cannot be decrypted: the link key was retired"
+_WINDOW_OVER = "not accepted before the end of campaign_window"
 _EXPIRED = "not accepted within 5 days"
 _LONGEST_REPLY = 500
 
@@ -59,8 +61,10 @@ class SeedCopies:
         keys: Keyring,
         submit_to: str,
         server_id: str,
+        window: int,
         *,
         submit: Submit = submit,
+        count: Callable[[str], None] = lambda _: None,
         check_every: float = CHECK_EVERY,
         unanswered: float = UNANSWERED,
         first_pause: float = FIRST_PAUSE,
@@ -71,7 +75,9 @@ class SeedCopies:
         self._keys = keys
         self._submit_to = submit_to
         self._server_id = server_id
+        self._window = window
         self._submit = submit
+        self._count = count
         self._check_every = check_every
         self._unanswered = unanswered
         self._first_pause = first_pause
@@ -132,6 +138,8 @@ class SeedCopies:
                 self._sent(seed)
         elif now > seed.claimed + KEEP * 1000:
             self._failed(seed, seed.reply or _EXPIRED)
+        elif now > 1000 * (opened_at(seed.campaign) + self._window):
+            self._failed(seed, _WINDOW_OVER)
         elif now >= seed.due if seed.state is SeedState.WAITING else is_left:
             self._attempt(seed)
 
@@ -165,10 +173,10 @@ class SeedCopies:
             self._failed(seed, text)
         elif reply.code // 100 == 4:
             self._seeds.refused(seed, text, due, now)
-            log.seed_deferred(seed.campaign, seed.address, text)
+            self._deferred(seed, text)
         elif reply.code // 100 != 2:
             self._seeds.unanswered(seed, text, due, now)
-            log.seed_deferred(seed.campaign, seed.address, text)
+            self._deferred(seed, text)
         else:
             self._accepted(seed)
 
@@ -190,10 +198,16 @@ class SeedCopies:
         id = unique_id(seed.changed, hashlib.blake2b(name, digest_size=10).digest())
         self._events.append([Event(SEED, seed.changed, id, self._server_id, facts)])
         self._seeds.sent(seed, seed.changed)
+        self._count("sent")
         log.seed_sent(seed.campaign, seed.address)
+
+    def _deferred(self, seed: ClaimedSeed, reply: str) -> None:
+        self._count("deferred")
+        log.seed_deferred(seed.campaign, seed.address, reply)
 
     def _failed(self, seed: ClaimedSeed, reply: str) -> None:
         self._seeds.failed(seed, reply, _now())
+        self._count("failed")
         log.seed_failed(seed.campaign, seed.address, reply)
 
 

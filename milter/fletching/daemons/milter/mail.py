@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fletching.daemons.milter.seeding import DueSeeds
 from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Header, Message
+from fletching.policy import seed_copy
 from fletching.policy.setup import Setup
 from fletching.policy.trust import needs_body
 
@@ -51,7 +52,11 @@ class Mail:
         if self.keeps_body is None:
             # Not at the end of the header: that would be another callback for each mail.
             envelope = self.envelope(client, "", service)
-            self.keeps_body = needs_body(tuple(self.headers), envelope, self.setup.config)
+            headers = tuple(self.headers)
+            self.keeps_body = needs_body(headers, envelope, self.setup.config) or (
+                # Whoever submits it.
+                seed_copy.read(Message(headers, b""), envelope, self.setup.link_keys) is not None
+            )
         if self.keeps_body:
             self.chunks.append(chunk)
 
