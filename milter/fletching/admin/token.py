@@ -50,7 +50,7 @@ def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
         "mtaid": facts.mtaid,
         "sent": datetime.fromtimestamp(facts.sent, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "key": token.key_id,
-        **({"is_seed": True} if facts.seed else {}),
+        "is_seed": facts.seed,
     }
 
 
