@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fletching import seed_report
+from fletching.admin.monitor import campaign, monitored
 from fletching.checks.finding import Level
 from fletching.checks.monitor import check_seed_passwords
 from fletching.config.load import load
@@ -89,7 +90,8 @@ DUE = {
     "sent an hour ago": (3600, Placement("a", looked=NOW - 359), False),
     "sent an hour ago, looked for 6 minutes ago": (3600, Placement("a", looked=NOW - 360), True),
     "found": (30, FOUND, False),
-    "mailbox not readable": (300, Placement("a", looked=NOW - 60, error="x"), True),
+    "mailbox not readable": (300, Placement("a", looked=NOW - 599, error="x"), False),
+    "mailbox not readable before": (300, Placement("a", looked=NOW - 600, error="x"), True),
     "sent more than a day ago": (LONGEST + 1, None, False),
 }
 
@@ -108,7 +110,7 @@ WITHOUT_ACCESS = ("blind", "due-later")
 
 
 def seed_lists(port: int, closed: int) -> str:
-    """The seed list: each seed has the login of its name."""
+    """The seed list: a seed has the login of its name; `wrong` has a wrong password for `inbox`."""
     entries = []
     for name in (*PLACED, "due-later"):
         if name in WITHOUT_ACCESS:
@@ -116,7 +118,8 @@ def seed_lists(port: int, closed: int) -> str:
             continue
         server = f"imaps://localhost:{closed if name == 'down' else port}"
         file = "wrong" if name == "wrong" else "password"
-        access = f"imap: '{server}', login: {name}, password_file: {file}"
+        login = "inbox" if name == "wrong" else name
+        access = f"imap: '{server}', login: {login}, password_file: {file}"
         entries.append(f"{{address: {name}@seeds.example, {access}}}")
     return "seed_lists:\n  main:\n" + "".join(f"    - {entry}\n" for entry in entries)
 
@@ -258,6 +261,17 @@ def test_follow_ends_when_all_is_known(site: Site) -> None:
     assert len(rows) == len(PLACED)
 
 
+def test_mailbox_with_a_wrong_password_is_not_tried_again_and_again(site: Site) -> None:
+    config = load(site.host.config)
+    chosen = campaign(config, CAMPAIGN)
+    monitored(config, [chosen])
+    (site.host.folder / "wrong").write_text(PASSWORD)
+    (found,) = monitored(config, [chosen], again=True)
+    assert "unreadable" in {row.placement for row in found.rows if row.address.startswith("wrong")}
+    (found,) = monitored(config, [chosen])
+    assert "inbox" in {row.placement for row in found.rows if row.address.startswith("wrong")}
+
+
 def test_follow_does_not_wait_for_a_campaign_that_ended(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,16 +283,16 @@ def test_follow_does_not_wait_for_a_campaign_that_ended(
 
 def test_campaign_page_has_a_table_without_reading_mailboxes(site: Site) -> None:
     tables = PlacementTables(open_store(site.store.url), load(site.host.config))
-    campaign = Campaign(campaign=CAMPAIGN, sendid="news1", mail_class="news", opened=SENT)
-    ((_, before),) = tables(campaign)
+    whose = Campaign(campaign=CAMPAIGN, sendid="news1", mail_class="news", opened=SENT)
+    ((_, before),) = tables(whose)
     assert before.rows[0].cells[0].text == "missing"
     monitoring(site).process()
-    ((title, after),) = tables(campaign)
+    ((title, after),) = tables(whose)
     assert title == "Seed placement"
     cells = {row.name: [cell.text for cell in row.cells] for row in after.rows}
     assert cells["late@seeds.example"] == ["inbox, late", "11.0"]
     assert cells["spam@seeds.example"] == ["spam folder", "0.5"]
-    assert tables(replace(campaign, campaign="b" * 12)) == []
+    assert tables(replace(whose, campaign="b" * 12)) == []
 
 
 def test_unknown_campaign(site: Site) -> None:

@@ -17,9 +17,9 @@ from fletching.admin.asking import asking, store
 from fletching.admin.figures import moment
 from fletching.config.faults import UnusableError
 from fletching.config.model import Config
-from fletching.monitor.looking import accounts, look, merged
+from fletching.monitor.looking import AFTER_ERROR, accounts, look, merged
 from fletching.monitor.rows import copies_of, rows_of
-from fletching.placements import PLACEMENTS, PlacementRow
+from fletching.placements import PLACEMENTS, Placement, PlacementRow
 from fletching.seed_report import report
 from fletching.startup import link_keys
 from fletching.store.counts import Campaign
@@ -53,10 +53,13 @@ def newest(config: Config) -> list[Campaign]:
 
 
 @asking()
-def monitored(config: Config, campaigns: Sequence[Campaign]) -> list[Monitored]:
+def monitored(
+    config: Config, campaigns: Sequence[Campaign], *, again: bool = False
+) -> list[Monitored]:
     """Looks for the copies of campaigns that are not found yet, and says where all are.
 
-    Each mailbox is read once. Raises MonitorError.
+    Each mailbox is read once; if this is done ``again``, not those that could not be read a moment
+    ago. Raises MonitorError.
     """
     seeds, placements = Seeds(store(config)), Placements(store(config))
     now = int(time.time())
@@ -66,7 +69,7 @@ def monitored(config: Config, campaigns: Sequence[Campaign]) -> list[Monitored]:
         copy
         for each in campaigns
         for copy in copies_of(claimed[each.campaign])
-        if not (copy.address in (of := known[each.campaign]) and of[copy.address].is_found)
+        if _is_wanted(known[each.campaign].get(copy.address), now, again)
     ]
     try:
         keys = link_keys(config, "no mail can be recognized")
@@ -94,6 +97,12 @@ def monitored(config: Config, campaigns: Sequence[Campaign]) -> list[Monitored]:
         )
         for each in campaigns
     ]
+
+
+def _is_wanted(known: Placement | None, now: int, again: bool) -> bool:
+    if known is None or known.is_found:
+        return known is None
+    return not (again and known.error and now - known.looked < AFTER_ERROR)
 
 
 def row(seed: PlacementRow) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from fletching.cli.terminal import answered
 if TYPE_CHECKING:
     from fletching.config.model import Config
 
-_LOOK_EVERY = 10.0
+_LOOK_EVERY = 20.0
 """Seconds between two looks with --follow."""
 
 
@@ -94,8 +94,10 @@ def show_each(config: Config, name: str, wants_json: bool) -> None:
 
     chosen = campaign(config, name)
     shown: set[str] = set()
+    again = False
     while True:
-        (found,) = monitored(config, [chosen])
+        (found,) = monitored(config, [chosen], again=again)
+        again = True
         for each in found.rows:
             if each.is_open or each.address in shown:
                 continue

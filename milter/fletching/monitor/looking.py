@@ -22,6 +22,9 @@ SHORTEST, LONGEST = 60, 24 * 3600
 in the background."""
 
 
+AFTER_ERROR = 600
+"""The same after a mailbox could not be read: providers lock accounts after wrong passwords."""
+
 Look = Callable[[Account, float, Keyring], list[Arrival]]
 
 
@@ -40,7 +43,8 @@ def is_due(copy: Copy, known: Placement | None, now: int) -> bool:
     later more rarely, and no more when it was found or a day has passed."""
     if (known is not None and known.is_found) or now - copy.sent > LONGEST:
         return False
-    pause = max(SHORTEST, (now - copy.sent) // 10)
+    shortest = AFTER_ERROR if known is not None and known.error else SHORTEST
+    pause = max(shortest, (now - copy.sent) // 10)
     return known is None or now - known.looked >= pause
 
 

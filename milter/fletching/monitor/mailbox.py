@@ -273,10 +273,9 @@ def _mails(
     # A server compares the date in its own time zone.
     day = datetime.fromtimestamp(since, UTC) - timedelta(days=1)
     date = f"{day.day}-{_MONTHS[day.month - 1]}-{day.year}"
+    # Some servers cannot search in such a field; they refuse, or find nothing.
     ids = _search(client, "SINCE", date, "HEADER", "X-Mailer-Info", '""')
-    if ids is None:
-        ids = _search(client, "SINCE", date) or []
-    ids = ids[-_MOST_MAILS:]
+    ids = (ids or _search(client, "SINCE", date))[-_MOST_MAILS:]
     for start in range(0, len(ids), _TOGETHER):
         _check_time(ends)
         few = b",".join(ids[start : start + _TOGETHER]).decode("ascii")
@@ -294,15 +293,15 @@ def _check_time(ends: float) -> None:
         raise MailboxError("the mailbox took too long to read")
 
 
-def _search(client: imaplib.IMAP4, *criteria: str) -> list[bytes] | None:
-    """The ids of mails; None if the server refuses such a search."""
+def _search(client: imaplib.IMAP4, *criteria: str) -> list[bytes]:
+    """The ids of mails, oldest first; none if the server refuses such a search."""
     try:
         answer, data = client.uid("SEARCH", *criteria)
     except imaplib.IMAP4.abort:
         raise
     except imaplib.IMAP4.error:
-        return None
-    return (data[0] or b"").split() if answer == "OK" and data else None
+        return []
+    return (data[0] or b"").split() if answer == "OK" and data else []
 
 
 def _fetched(parts: Sequence[Any]) -> Iterator[tuple[bytes, bytes]]:
