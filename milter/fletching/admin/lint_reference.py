@@ -20,7 +20,8 @@ Generated from the rules by `make docs`.
 
 `fletching lint` judges one mail by what Gmail, Yahoo, Microsoft, Apple, GMX, WEB.DE and La Poste
 demand of bulk mail. It prints one line per finding, errors first, and exits with 1 if there are
-errors. `fletching explain` says how many findings there are.
+errors. A line ends with who demands it, and the first page that says so; `--json` has all pages.
+`fletching explain` says how many findings there are.
 
 The mail is one that an application submits: it is carried through Fletching as by
 `fletching preview`, with the same options, and what would leave is judged. A mail that was sent

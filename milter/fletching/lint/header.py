@@ -9,6 +9,7 @@ from email.utils import parsedate_tz
 from fletching.lint.rule import Finding
 from fletching.lint.rules import found
 from fletching.lint.sent import Sent, ascii_or_same, short
+from fletching.mail.encoded_words import decoded
 from fletching.mail.message import Header, Message, addresses
 from fletching.mail.transfer import LONGEST_LINE
 
@@ -22,7 +23,7 @@ _ONCE = (
 _ID = re.compile(rb"<[^<>@\s]+@[^<>@\s]+>")
 # A name with an @ before the address in brackets.
 _NAME_WITH_ADDRESS = re.compile(rb"[^<>@]*@([^\s<>@\",;()]{1,255})[^<>]*<[^<>]*>\s*\Z")
-_REPLY = re.compile(rb"(?:re|fwd?|aw|wg|tr)\s*:", re.IGNORECASE)
+_REPLY = re.compile(r"(?:re|fwd?|aw|wg|tr)\s*:", re.IGNORECASE)
 _MOST_NAMES = 5
 _GMAIL = ("gmail.com", "googlemail.com")
 
@@ -64,15 +65,18 @@ def _others(sent: Sent) -> Iterator[Finding]:
         yield found("date-invalid", "Date is not a date")
     if identifier is not None and not _ID.fullmatch(identifier.text):
         yield found("message-id-invalid", "Message-ID is not an identifier in angle brackets")
-    subject = message.first(b"subject")
-    if subject is None or not subject.text:
-        yield found("subject-empty", "no Subject field" if subject is None else "Subject is empty")
-    elif _REPLY.match(subject.text) and not (
-        message.has(b"in-reply-to") or message.has(b"references")
-    ):
-        yield found("subject-of-reply", "Subject looks like that of a reply, but there is none")
+    yield from _subject(message)
     if not message.has(b"to"):
         yield found("to-missing", "no To field")
+
+
+def _subject(message: Message) -> Iterator[Finding]:
+    header = message.first(b"subject")
+    text = decoded(header.text).strip() if header is not None else ""
+    if not text:
+        yield found("subject-empty", "no Subject field" if header is None else "Subject is empty")
+    elif _REPLY.match(text) and not (message.has(b"in-reply-to") or message.has(b"references")):
+        yield found("subject-of-reply", "Subject looks like that of a reply, but there is none")
 
 
 def _is_date(header: Header) -> bool:
