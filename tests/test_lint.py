@@ -84,6 +84,10 @@ CHANGES: dict[str, tuple[tuple[str, str], list[str]]] = {
     "From of Gmail": (("news@example.com", "shop@gmail.com"), ["from-gmail", "dkim-not-aligned",
         "return-path-not-aligned"]),
     "address as name": (("From: Shop <", 'From: "shop@gmail.com" <'), ["from-name-is-address"]),
+    "own address in capitals as name": (("From: Shop <", "From: news@EXAMPLE.COM <"), []),
+    "reply by References": (("Subject: Offers", "References: <1@a.example>\nSubject: Re: O"), []),
+    "From of Googlemail": (("news@example.com", "shop@googlemail.com"), ["from-gmail",
+        "dkim-not-aligned", "return-path-not-aligned"]),
     "own address as name": (("From: Shop <", "From: news@example.com <"), []),
     "reply": (("Offers of", "RE: Offers of"), ["subject-of-reply"]),
     "encoded reply": (("Offers of the week", "=?utf-8?q?Re=3A_F=C3=BCr_Sie?="),
@@ -139,12 +143,62 @@ def test_change_breaks_rule(change: tuple[str, str], rules: list[str]) -> None:
     assert sorted(broken(good(change))) == sorted(rules)
 
 
+ONCE = (
+    *("From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID"),
+    *("In-Reply-To", "References", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
+    *("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"),
+)
+
+
+@for_every(ONCE)
+def test_fields_that_may_be_there_once(name: str) -> None:
+    message = parse(f"{name}: a\n{name.upper()}: b\n\nx".encode())
+    texts = [
+        each.text for each in judge(Sent(message=message)) if each.rule.name == "field-repeated"
+    ]
+    assert texts == [f"2 {name} fields"]
+
+
+def test_other_fields_may_be_there_twice() -> None:
+    fields = "Received: a\nReceived: b\nX-A: c\nX-A: d\nDKIM-Signature: e\nDKIM-Signature: f\n"
+    assert broken(good(("Subject: ", f"{fields}Subject: "))) == []
+
+
+TEXTS = {
+    "Subject: Offers of the week\n": ("", "no Subject field"),
+    "Offers of the week": (" ", "Subject is empty"),
+    "List-Id: ": ("X-Was: ", "no List-Id field"),
+    "To: reader@example.org\n": ("", "no To field"),
+    "<news@example.com>": ("<news>", "From has 0 addresses, not one"),
+    "Offers of": ("F\udcfcr", "fields with 8-bit bytes that are not UTF-8: Subject"),
+    "Date: M": (
+        f"Referenced: {'x' * 990}\nDate: M",
+        "fields with a line of more than 998 bytes: Referenced",
+    ),
+}
+
+
+@for_every(tuple(TEXTS))
+def test_texts(old: str) -> None:
+    new, text = TEXTS[old]
+    findings = judge(Sent(message=good((old, new)), signatures=(SIGNED,)))
+    assert text in [finding.text for finding in findings]
+
+
+def test_longest_line_of_a_field() -> None:
+    for length, rules in ((990, []), (991, ["line-too-long"])):
+        assert broken(good(("Subject: ", f"X-Long: {'x' * length}\n y\nSubject: "))) == rules
+
+
 def test_fields_with_the_same_fault_are_one_finding() -> None:
     fields = "".join(f"X-{number}: ü\n" for number in range(7))
     (finding,) = judge(
         Sent(message=good(("Subject: ", f"{fields}Subject: ")), signatures=(SIGNED,))
     )
-    wanted = "fields with characters that are not ASCII: X-0, X-1, X-2, X-3, X-4 and 2 more"
+    wanted = "fields with characters that are not ASCII: X-0, X-1, X-2, X-3, X-4"
+    assert finding.text == f"{wanted} and 2 more"
+    message = good(("Subject: ", f"{fields[: -2 * len(fields) // 7]}Subject: "))
+    (finding,) = judge(Sent(message=message, signatures=(SIGNED,)))
     assert finding.text == wanted
 
 
