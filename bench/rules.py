@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +25,11 @@ from bench import budgets
 from bench.budgets import Budget
 from bench.course import Effort, Tell
 from bench.figures import middle
+from bench.rule_lists import KINDS, MIXED, RULES, listed
 
-RULES = 1000
 MATCHING_MS = 0.2
 _MAILS = 300
 
-_KINDS: dict[str, Callable[[int], str]] = {
-    "value of one header": lambda n: f"header: {{X-Segment: segment-{n}}}",
-    "header of another name": lambda n: f"header: {{X-Field-{n}: a}}",
-    "recipient domain": lambda n: f"recipient_domain: d{n}.example",
-    "sender *@domain": lambda n: f"sender: '*@d{n}.example'",
-    "regular expression for Subject": lambda n: f"header: {{Subject: '/offer {n}[0-9]* of/'}}",
-    "glob for Subject": lambda n: f"header: {{Subject: '*word{n}*'}}",
-    "client network": lambda n: f"client: 10.{n // 256}.{n % 256}.0/24",
-    "size": lambda n: f"size: '> {n + 1}MiB'",
-    "login and priority": lambda n: f"login: user{n}, header: {{X-Priority: 1}}",
-    "not, which nearly all mail passes": lambda n: f"not: {{header: {{X-Priority: [1, {n + 2}]}}}}",
-}
-MIXED = "mixed"
-_LOOKED_UP = tuple(_KINDS)[:-1]
 _WORDS = "the big blue offer of a week with order word news from shop for you".split()  # noqa: SIM905
 
 
@@ -66,8 +52,8 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Match the same mails against a list of each kind."""
     mails = _mails(random.Random(4711))
     ms = {}
-    for at, kind in enumerate((*_KINDS, MIXED)):
-        tell(f"{RULES:,} rules, {kind}", at / (len(_KINDS) + 1))
+    for at, kind in enumerate((*KINDS, MIXED)):
+        tell(f"{RULES:,} rules, {kind}", at / (len(KINDS) + 1))
         start = time.process_time()
         rules = matching.compiled(parse(_file(kind), Path("fletching.yaml")))
         load = time.process_time() - start
@@ -76,13 +62,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
 
 
 def _file(kind: str) -> bytes:
-    """The configuration; the mixed list has every kind that can be looked up."""
-    makes = [_KINDS[name] for name in _LOOKED_UP] if kind == MIXED else [_KINDS[kind]]
-    lines = ["mail_classes: {crm: {list_unsubscribe: false}}", "rules:"]
-    for number in range(RULES):
-        when = makes[number % len(makes)](number)
-        lines.append(f"  - {{when: {{{when}}}, set: {{mail_class: crm, list_id: l{number}}}}}")
-    return "\n".join(lines).encode()
+    return f"mail_classes: {{crm: {{list_unsubscribe: false}}}}\n{listed(kind)}".encode()
 
 
 def _mails(chance: random.Random) -> list[Message]:

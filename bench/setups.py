@@ -23,6 +23,7 @@ from fletching.keys.link_keys import new_link_key
 from fletching.mail.dkim import SigningKey
 from fletching.postfix.settings import pieces
 
+from bench.rule_lists import MIXED, listed
 from sandbox.postfix import Postfix
 from sandbox.processes import Daemon, free_port, private_directory, processes, program
 from sandbox.redis_server import RedisServer
@@ -117,6 +118,8 @@ ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING = (
 )
 
 
+STEERED = "Fletching, also with 1,000 rules, 3 dialects and a limited pool"
+
 ALL = (ALONE, COLLECTS, BLIND, OPENDKIM, DKIMPY, FLETCHING)
 
 
@@ -142,7 +145,7 @@ def servers(
             daemons[-1].start(socket.exists)
             setups[name] = Setup(name, free_port(), daemons[-1])
             milters[setups[name].port] = f"unix:{socket}"
-            if name == FLETCHING:
+            if name in (FLETCHING, STEERED):
                 tables.update(pieces(load(folder / "fletching.yaml")).tables)
         postfix = running.enter_context(Postfix(directory / "postfix", {}))
         checks = _HEADER_CHECKS if tables else ""
@@ -206,12 +209,23 @@ def _fletching(place: _Place, redis: RedisServer) -> tuple[Path, _Command]:
     return place.socket, [sys.executable, "-m", "fletching", "milter", "--config", config]
 
 
+def _steered(place: _Place, redis: RedisServer) -> tuple[Path, _Command]:
+    new_link_key(place.folder / "link-keys", 0)
+    text = _FLETCHING.format(place=place, redis=redis.unix_url)
+    for plain, steered in _STEERING.items():
+        assert plain in text
+        text = text.replace(plain, steered)
+    config = place.configured(f"{text}{listed(MIXED)}\n")
+    return place.socket, [sys.executable, "-m", "fletching", "milter", "--config", config]
+
+
 _STARTS = {
     COLLECTS: _collecting,
     BLIND: _blind,
     OPENDKIM: _opendkim,
     DKIMPY: _dkimpy,
     FLETCHING: _fletching,
+    STEERED: _steered,
 }
 
 _OPENDKIM = """\
@@ -254,6 +268,19 @@ routed_mailers: [discard]
 dkim:
   keys: [{{domain: example.com, selector: s1, file: {place.key}, default: true}}]
 """
+_STEERING = {
+    "virtual_mtas:\n  bulk: {transport: discard}\n": """\
+dialects: [mailgun, sendgrid, powermta]
+virtual_mtas:
+  a: {transport: discard, limits: {hour: 100000000, day: 1000000000}}
+  b: {transport: discard, warmup: {since: 2026-01-01, start: 100000000, growth: 1.001,
+                                   until: 1000000000}}
+  bulk: {pool: {a: 3, b: 1}}
+""",
+    "mail_classes:\n": "mail_classes:\n  crm: {list_unsubscribe: false}\n",
+}
+"""What is different in `STEERED`."""
+
 _HEADER_CHECKS = "milter_header_checks = regexp:$config_directory/milter_header_checks\n"
 _MAIN_CF = """\
 message_size_limit = 30000000

@@ -26,11 +26,13 @@ from bench import (
     modules,
     outgoing,
     proof,
+    steered,
     store,
     throughput,
 )
 from bench.course import Effort, in_turn
 from bench.machine import Clocks
+from bench.setups import FLETCHING, STEERED
 
 ROOT = Path(__file__).parent.parent
 THOUSAND = list(range(1, 1001))
@@ -350,6 +352,14 @@ class TestAgainst:
         assert columns[0] == [against.PLAIN, against.WARNED]
         assert columns[3] == ["+10.0 %"] * 2
         assert columns[6] == ["+9.1 %"] * 2
+
+    def test_cost_of_steering_is_a_ratio_within_rounds(self) -> None:
+        runs = {
+            FLETCHING: [throughput.Run(1.0, 0.5)] * 3,
+            STEERED: [throughput.Run(1.25, 0.6)] * 3,
+        }
+        assert steered.slower(runs) == pytest.approx(20)
+        assert list(steered.table(runs).columns[3].cells) == ["", "20.0 %"]
 
     @pytest.mark.parametrize("told", ["", "warning=x "])
     def test_a_mail_is_warned_of_or_not(self, told: str) -> None:

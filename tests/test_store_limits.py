@@ -13,7 +13,7 @@ from fletching.numbering import Candidate, Numbered, Period, Question, Window
 from fletching.store import limits
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Ask
-from fletching.store.limits import ALL, Room
+from fletching.store.limits import ALL, PLENTY, Room
 from fletching.store.suppression import Suppression
 
 from sandbox.redis_cluster import Stores
@@ -133,6 +133,21 @@ def test_window_is_chosen_by_the_clock_of_redis(campaigns: Campaigns, store: Sto
     asked(campaigns, question(ahead))
     asked(campaigns, question(behind))
     assert used(store, "a", "w0") == used(store, "a", "w2") == {"google": 1, ALL: 1}
+
+
+def test_numbers_have_no_gap_until_other_hosts_fill_the_limit(store: Stores) -> None:
+    """With plenty of room, both are asked for at once on one server."""
+    one, other = (Campaigns(open_store(store.url)) for _ in range(2))
+    pool = question(Candidate("a", (capped(PLENTY + 5),)), Candidate("b"))
+    found = [asked(one, pool) for _ in range(10)]
+    assert [each.number for each in found] == list(range(1, 11))
+    assert {each.route for each in found} == {"a"}
+    asked(other, replace(pool, counted=(("google", PLENTY - 6),)))
+    found = [asked(one, pool) for _ in range(3)]
+    assert [each.route for each in found] == ["a", "b", "b"]
+    numbers = [each.number for each in found]
+    assert numbers == sorted(set(numbers))
+    assert used(store, "a") == {"google": PLENTY + 5, ALL: PLENTY + 5}
 
 
 def test_suppressed_mail_takes_no_room(campaigns: Campaigns, store: Stores) -> None:

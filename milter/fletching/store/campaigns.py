@@ -18,11 +18,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from redis.exceptions import NoScriptError, ResponseError
+
 from fletching.numbering import Numbered, Question, opened_at, opened_before
 from fletching.store import keys
 from fletching.store.connection import (
     TROUBLE,
     Ask,
+    Connection,
     IdleConnections,
     Store,
     StoreUnavailable,
@@ -110,25 +113,57 @@ class Campaigns:
             return None
         try:
             with borrowed(connection, self._idle.keep):
-                return self._of_known_campaign(connection.ask, campaign, question, room, deadline)
+                return self._of_known_campaign(connection, campaign, question, room, deadline)
         except TROUBLE:
             return None
 
     def _of_known_campaign(
-        self, ask: Ask, campaign: str, question: Question, room: Room, deadline: float
+        self,
+        connection: Connection,
+        campaign: str,
+        question: Question,
+        room: Room,
+        deadline: float,
     ) -> Numbered | None:
+        ask = connection.ask
         suppressed = _suppressed(ask, question)
         if question.refuses(suppressed):
             return Numbered("", 0, suppressed)
         if question.suppress != "off" and self._may_be_late(deadline):
             return None
+        number = self._with_room(connection, campaign, question, room)
         route = room.take(ask)
-        if route == "" and question.needs_room:
-            return Numbered("", 0, suppressed, route)
-        if route is not None and self._may_be_late(deadline):
-            return None
-        number = self._next_number(ask, campaign, question, route)
+        if number is None:
+            if route == "" and question.needs_room:
+                return Numbered("", 0, suppressed, route)
+            if route is not None and self._may_be_late(deadline):
+                return None
+            number = self._next_number(ask, campaign, question, route)
         return None if number is None else Numbered(campaign, number, suppressed, route)
+
+    def _with_room(
+        self, connection: Connection, campaign: str, question: Question, room: Room
+    ) -> int | None:
+        """The number of a message for which the first candidate has room, in one round trip; None
+        if it takes more.
+
+        It is only tried where there was plenty of room. If there is none after all, the number is
+        never used, which does no harm.
+        """
+        take = room.command()
+        if take is None:
+            return None
+        numbering = self._numbering(campaign, question, question.candidates[0].name)
+        taken, number = connection.ask_all([take, self._number_script.command(*numbering)])
+        for answer in (taken, number):
+            if isinstance(answer, ResponseError) and not isinstance(answer, NoScriptError):
+                raise answer
+        if isinstance(taken, NoScriptError) or not room.answered(taken):
+            return None
+        if number is None or isinstance(number, NoScriptError):
+            return None
+        self._open_campaigns.received(question.sendid.lower(), campaign, int(number))
+        return int(number)
 
     def _may_be_late(self, deadline: float) -> bool:
         """Whether the next answer could come too late. Another thread can wait for it instead."""
@@ -238,21 +273,25 @@ class Campaigns:
     def _next_number(
         self, ask: Ask, campaign: str, question: Question, route: str | None
     ) -> int | None:
-        sendid, remembered = question.sendid.lower(), question.remembered(route)
         number: int | None = self._number_script.run(
-            ask,
-            [keys.campaign(campaign), keys.bounces(campaign)],
-            [
-                _as_json(remembered) if remembered else "",
-                question.bounce_memory,
-                RECORDS_PER_KEY,
-                self._open_campaigns.highest(sendid, campaign),
-                secrets.randbits(_RANDOM_BITS),
-            ],
+            ask, *self._numbering(campaign, question, route)
         )
         if number is not None:
-            self._open_campaigns.received(sendid, campaign, number)
+            self._open_campaigns.received(question.sendid.lower(), campaign, number)
         return number
+
+    def _numbering(
+        self, campaign: str, question: Question, route: str | None
+    ) -> tuple[list[str], list[str | int]]:
+        """Keys and arguments of number.lua."""
+        remembered = question.remembered(route)
+        return [keys.campaign(campaign), keys.bounces(campaign)], [
+            _as_json(remembered) if remembered else "",
+            question.bounce_memory,
+            RECORDS_PER_KEY,
+            self._open_campaigns.highest(question.sendid.lower(), campaign),
+            secrets.randbits(_RANDOM_BITS),
+        ]
 
     def campaign(self, campaign: str) -> dict[str, str] | None:
         """The fields of a campaign as text; None if it is unknown."""

@@ -19,10 +19,16 @@ from fletching.store.script import Script
 Counted = tuple[tuple[str, int], ...]
 """Recipients by provider."""
 
+Command = tuple[str | int | bytes, ...]
+
 Later = Callable[[Callable[[Ask], None]], None]
 
 ALL = "*"
 """Stands for all providers together. No provider can have this name."""
+
+PLENTY = 500
+"""Recipients for which there is room, so that the next message will have room, too. If it does not,
+because other hosts sent hundreds meanwhile, a message number is left out."""
 
 _KEPT = {"hour": 3600, "day": 35 * 86400}
 """Seconds for which the windows of a period are kept after their end. Days are shown later."""
@@ -34,12 +40,27 @@ class Limits:
     def __init__(self) -> None:
         self._take = Script("take.lua")
         self._give_back = Script("give_back.lua")
+        self._with_plenty: set[str] = set()
 
     def take(self, ask: Ask, candidate: Candidate, counted: Counted) -> str:
         """Counts recipients in all windows of a candidate; the labels of the windows, empty if one
         of them has no room. Raises as ``ask`` does."""
-        words = [*_recipients(counted), *(each for p in candidate.periods for each in _words(p))]
-        return str(self._take.run(ask, [keys.used(candidate.name)], words))
+        return self.taken(candidate, self._take.run(ask, *_call(candidate, counted)))
+
+    def command(self, candidate: Candidate, counted: Counted) -> Command | None:
+        """The command of `take`, if the candidate had plenty of room the last time."""
+        if candidate.name not in self._with_plenty:
+            return None
+        return self._take.command(*_call(candidate, counted))
+
+    def taken(self, candidate: Candidate, answer: tuple[str, int]) -> str:
+        """Records the answer of take.lua, and returns its labels."""
+        labels, left = answer
+        if left >= PLENTY:
+            self._with_plenty.add(candidate.name)
+        else:
+            self._with_plenty.discard(candidate.name)
+        return labels
 
     def give_back(self, ask: Ask, candidate: str, labels: str, counted: Counted) -> None:
         """Takes back what `take` counted."""
@@ -70,6 +91,21 @@ class Room:
                     self._give_back()
         return self._route
 
+    def command(self) -> Command | None:
+        """The command that takes room at the first candidate, if it may be sent before it is known
+        whether there is room; `answered` gets its answer."""
+        if not self._question.candidates or self._route is not None:
+            return None
+        return self._limits.command(self._question.candidates[0], self._question.counted)
+
+    def answered(self, answer: tuple[str, int]) -> bool:
+        """Whether the first candidate had room."""
+        first = self._question.candidates[0]
+        if labels := self._limits.taken(first, answer):
+            with self._changing:
+                self._route, self._labels = first.name, labels
+        return bool(labels)
+
     def abandon(self) -> None:
         """Gives back what was taken, or will be: the message gets no number."""
         with self._changing:
@@ -89,6 +125,12 @@ class Room:
         if labels and self._route:
             route, counted = self._route, self._question.counted
             self._later(lambda ask: self._limits.give_back(ask, route, labels, counted))
+
+
+def _call(candidate: Candidate, counted: Counted) -> tuple[list[str], list[str | int]]:
+    """Keys and arguments of take.lua."""
+    words = [*_recipients(counted), *(each for p in candidate.periods for each in _words(p))]
+    return [keys.used(candidate.name)], words
 
 
 def _recipients(counted: Counted) -> list[str | int]:

@@ -25,12 +25,19 @@ class Script:
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, ask: Ask, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
+        _, sha, *words = self.command(keys, arguments)
+        try:
+            return ask("EVALSHA", sha, *words)
+        except NoScriptError:
+            return ask("EVAL", self._text, *words)
+
+    def command(
+        self, keys: Sequence[str], arguments: Sequence[str | int | bytes]
+    ) -> tuple[str | int | bytes, ...]:
+        """The command for a server that has the script."""
         # Bytes that were not UTF-8 are sent as they came; redis-py cannot do that.
         sent = [
             each if isinstance(each, bytes) else str(each).encode("utf-8", "surrogateescape")
             for each in arguments
         ]
-        try:
-            return ask("EVALSHA", self._sha, len(keys), *keys, *sent)
-        except NoScriptError:
-            return ask("EVAL", self._text, len(keys), *keys, *sent)
+        return ("EVALSHA", self._sha, len(keys), *keys, *sent)

@@ -8,8 +8,8 @@
 -- then for each period: seconds for which its windows are kept after their end, and four windows:
 --   label, start in unix seconds, cap of each provider, cap of all together ('' for no cap).
 --   The last one only ends the one before it.
--- Returns the labels of the windows in which they are counted, with spaces between; '' if there was
--- no room.
+-- Returns the labels of the windows in which they are counted, with spaces between, '' if there was
+-- no room; and how much room is left in the fullest window.
 
 local now = tonumber(redis.call('TIME')[1])
 local names, amounts, total = {}, {}, 0
@@ -22,7 +22,7 @@ end
 names[#names + 1] = '*'
 amounts[#amounts + 1] = total
 
-local counters, labels = {}, {}
+local counters, labels, left = {}, {}, 2 ^ 31
 for period = last + 1, #ARGV, 17 do
   local window = period + 1
   for later = window + 4, window + 8, 4 do
@@ -34,9 +34,12 @@ for period = last + 1, #ARGV, 17 do
   local used = redis.call('HMGET', key, unpack(names))
   for at, amount in ipairs(amounts) do
     local cap = tonumber(ARGV[window + (names[at] == '*' and 3 or 2)])
-    if cap and (tonumber(used[at] or 0) or 0) + amount > cap then
-      return ''
+    if cap then
+      left = math.min(left, cap - (tonumber(used[at] or 0) or 0) - amount)
     end
+  end
+  if left < 0 then
+    return {'', 0}
   end
   local ends = tonumber(ARGV[window + 5])
   labels[#labels + 1] = ARGV[window]
@@ -49,4 +52,4 @@ for _, counter in ipairs(counters) do
   end
   redis.call('EXPIRE', counter[1], counter[2])
 end
-return table.concat(labels, ' ')
+return {table.concat(labels, ' '), left}
