@@ -426,7 +426,7 @@ def test_explain_a_refused_mail(host: Host) -> None:
 
 TOKEN = {
     "kind", "click_url", "html_or_text", "email", "listid", "sendid", "click_tracking_id",
-    "mail_class", "instance_id", "campaign", "message_number", "mtaid", "sent", "key",
+    "mail_class", "instance_id", "campaign", "message_number", "mtaid", "sent", "is_seed", "key",
 }  # fmt: skip
 
 

@@ -269,7 +269,7 @@ def test_check_reports_a_readable_redis_password_file(host: Host) -> None:
     [
         ("link_keys", "link_keys", ()),
         ("crm: {on_invalid", "CRM: {}\n  crm: {on_invalid", ("milter", "web", "lmtp", "courier")),
-        ("link_keys: link-keys", "link_keys: none", ("milter", "web", "lmtp")),
+        ("link_keys: link-keys", "link_keys: none", ("milter", "web", "lmtp", "courier")),
         ("file: dkim.pem", "file: none.pem", ("milter",)),
         ("link_keys:", "web: {templates: none}\nlink_keys:", ("web",)),
         ("link_keys:", "web: {admin_password_file: none}\nlink_keys:", ("web",)),
