@@ -115,6 +115,13 @@ def test_mail_without_a_class_gets_nothing() -> None:
     assert outcome.edits == ()
 
 
+def test_long_values_are_cut() -> None:
+    job = "{header.X-Job}"
+    for template, length in ((job, 1000), (job * 60, 4000)):
+        (found,) = value(template, "X-Job: " + "x" * 1500)
+        assert found.replace(" ", "") == "x" * length, "folded before signing"
+
+
 def test_a_client_cannot_add_a_line() -> None:
     found = value("{header.X-Job}", "X-Job: =?utf-8?Q?a=0D=0ABcc:_evil@example.org?=")
     assert found == ["a  Bcc: evil@example.org"]

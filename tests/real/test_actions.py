@@ -189,6 +189,8 @@ def test_held_mail_waits_and_leaves_without_a_trace_of_the_hold(
         return [each["reason"] for each in listed if each["queue_id"] == reply.queue_id]
 
     wait_until("the queue shows no reason", lambda: reasons() == [REASON])
+    if fields:
+        assert f"held: {REASON}" in site.fletching.command("trace", reply.queue_id)
     line = site.fletching.line_of(reply)
     assert f'hold="{REASON}"' in line
     assert f"queue_id={reply.queue_id}" in line

@@ -12,6 +12,9 @@ from fletching.mail.message import Header
 from fletching.policy.plan import Plan
 from fletching.tokens import Facts
 
+LONGEST = 4000
+"""Characters of a value. Encoded, that is well below the 65535 bytes that libmilter carries."""
+
 
 def written(plan: Plan, facts: Facts | None) -> Iterator[Header]:
     """The fields. ``facts``: what the tokens of the mail say; None for mail without a Mail Class.
@@ -24,6 +27,6 @@ def written(plan: Plan, facts: Facts | None) -> Iterator[Header]:
         "virtual_mta": plan.member.name if plan.member else "",
     }
     for header in plan.headers:
-        text = "".join(late[text] if is_name else text for text, is_name in header.pieces).strip()
-        if text:
+        text = "".join(late[text] if is_name else text for text, is_name in header.pieces)
+        if text := text[:LONGEST].strip():
             yield Header(header.name.encode("ascii"), encoded(header.name.encode("ascii"), text))
