@@ -182,6 +182,25 @@ def test_copy_from_any_client_is_given_what_the_copied_mail_was_given() -> None:
     assert found.campaign_ids == frozenset()
 
 
+LIMITED = SEEDED.replace("b: {transport: vmta-b", "b: {limits: {day: 9}, transport: vmta-b")
+
+
+@for_every(
+    {
+        "no limits": (SEEDED, frozenset(), ["b"]),
+        "limits": (LIMITED, frozenset(), ["b", "a"]),
+        "paused": (SEEDED.replace(", fallback: a}", "}"), frozenset({"b"}), ["a"]),
+    }
+)
+def test_copy_goes_to_the_rest_of_the_pool_if_its_member_has_no_room(
+    site: str, paused: frozenset[str], names: list[str]
+) -> None:
+    token = f"X-Fletching-Seed: {COPY.token(KEYRING)}"
+    message = mail(token, "X-GreenArrow-MtaID: bulk")
+    found = plan(message, envelope(SEEDS[0]), site=site, paused=paused)
+    assert [member.name for member in found.candidates] == names
+
+
 def test_copy_does_not_name_the_recipient_that_was_obscured() -> None:
     assert copy_of("X-GreenArrow-Obscured-Email: customer7").email == SEEDS[0]
 

@@ -40,6 +40,33 @@ def decide(
     if config.route_by == "sender" and not tagged:
         decisions.warn("not routed: route_by: sender requires a VERP tag")
         return None
+    found = _candidates(chosen, mail, sendid)
+    if all(each.periods for each in found) and (copied := _copied(ranked, config)):
+        found = _each_once((*found, *_candidates(copied, mail, sendid)))
+    return found
+
+
+def _each_once(candidates: Iterable[Member]) -> tuple[Member, ...]:
+    once: dict[str, Member] = {}
+    for each in candidates:
+        once.setdefault(each.name, each)
+    return tuple(once.values())
+
+
+def _copied(ranked: RankedOffers, config: Config) -> VirtualMta | None:
+    """What the mail of a seed copy asked for; the copy is forced to what that mail was given.
+
+    If that has no room or is paused, the copy goes where such a mail would.
+    """
+    kinds = [kind for kind, _ in ranked.ranked(offers.VIRTUAL_MTA)]
+    if offers.SourceKind.FORCED not in kinds:
+        return None
+    named = (config.virtual_mta(name) for _, (name, _) in ranked.ranked(offers.VIRTUAL_MTA)[1:])
+    return next((each for each in named if each is not None), None)
+
+
+def _candidates(chosen: VirtualMta, mail: Submission, sendid: str) -> tuple[Member, ...]:
+    """The VirtualMTAs that may stand for one, best first; none if all of them are paused."""
     found = members(chosen, mail.setup, mail.stamp.time)
     if chosen.pool is None:
         return found
