@@ -14,6 +14,7 @@ from typing import get_args
 from fletching.config.steering import DialectName
 from fletching.outgoing.flow import Outcome
 from fletching.policy.dialects import DIALECTS, reference
+from fletching.policy.vendor_headers import read
 
 from tests.cases import for_every
 from tests.setting import SITE, carried, mail, names, setup
@@ -106,6 +107,11 @@ def test_every_header_and_key_has_a_golden_mail(dialect: str) -> None:
         assert f"> {row.header.rstrip('*').lower()}" in text, row.header
         for key in row.keys:
             assert f'"{key.path.rpartition(".")[2]}"' in text, key.path
+
+
+@for_every(list(DIALECTS))
+def test_mail_without_the_vendor_s_headers_asks_for_nothing(dialect: str) -> None:
+    assert read(mail("X-Other: 1"), (dialect,)) == ()
 
 
 def test_every_dialect_of_the_option_has_a_table() -> None:

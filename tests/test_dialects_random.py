@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from fletching import metrics
-from fletching.mail.message import Message, parse
+from fletching.mail.message import Header, Message, parse
 from fletching.outgoing.edits import replay
 from fletching.policy.decide import decide
 from fletching.policy.dialects import DIALECTS
@@ -168,6 +168,18 @@ def test_unknown_headers_that_warnings_name_are_few() -> None:
     (found,) = read(parse(lines + b"\r\n"), ("mandrill",))
     assert len(found.warnings) == 11
     assert found.warnings[-1] == "X-MC-...: more than 10 unknown vendor headers"
+
+
+def test_as_many_unknown_headers_as_warnings_name() -> None:
+    lines = b"".join(b"X-MC-U%d: 1\r\n" % number for number in range(10))
+    (found,) = read(parse(lines + b"\r\n"), ("mandrill",))
+    assert found.warnings == tuple(f"X-MC-U{number}: unknown vendor header" for number in range(10))
+
+
+def test_long_name_of_an_unknown_header_is_cut_off() -> None:
+    message = Message((Header(b"X-MC-" + b"\xff" * 100, b" 1", 0),), b"")
+    (found,) = read(message, ("mandrill",))
+    assert found.warnings == ("X-MC-" + "\ufffd" * 59 + ": unknown vendor header",)
 
 
 def test_labels_of_the_metrics_contain_no_name_from_a_client() -> None:
