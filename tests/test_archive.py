@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,27 @@ def test_old_files_are_deleted_and_others_left(tmp_path: Path) -> None:
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {f"{OTHER}-1.eml", "notes.eml"}
     assert not (tmp_path / CAMPAIGN).exists()
+
+
+def test_workers_write_while_one_deletes(tmp_path: Path) -> None:
+    raised: list[OSError] = []
+
+    def write() -> None:
+        for number in range(1, 1001):
+            try:
+                archive.write(tmp_path, CAMPAIGN, number, b"x")
+            except OSError as error:
+                raised.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    deleted = 0
+    while writer.is_alive() or any(archive.files(tmp_path)):
+        # Everything is old, also in the directory that is being written to.
+        deleted += archive.prune(tmp_path, 0, time.time() + 100)
+    writer.join()
+    assert raised == []
+    assert deleted == 1000
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,11 +101,12 @@ def is_pruned(folder: Path, since: float) -> bool:
 
 def _created(path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-    try:
-        return _open(path, flags)
-    except FileNotFoundError:
+    for _ in range(3):
+        with contextlib.suppress(FileNotFoundError):
+            return _open(path, flags)
+        # Another worker may delete the empty directory at once.
         _make(path.parent)
-        return _open(path, flags)
+    return _open(path, flags)
 
 
 def _open(path: Path, flags: int) -> IO[bytes]:
@@ -157,8 +158,11 @@ def _prune(folder: Path, keep: float, now: float) -> int:
         if count % _TOGETHER == 0:
             time.sleep(_PAUSE)
     for each in folder.glob(".*"):
-        if _UNFINISHED.fullmatch(each.name) and each.stat().st_mtime < now - _UNFINISHED_FOR:
-            each.unlink(missing_ok=True)
+        if _UNFINISHED.fullmatch(each.name):
+            # Another worker may finish it meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if each.stat().st_mtime < now - _UNFINISHED_FOR:
+                    each.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()
     return deleted
