@@ -225,6 +225,11 @@ def test_domain_without_default_key(folder: Path, keys: list[str], domains: list
         ),
         ("dkim: {keys: []}", "dkim.keys", "mail is not signed"),
         (
+            "virtual_mtas: {a: {transport: smtp, relay: '[x.org]', fallback_relay: ['[y.org]']}}",
+            "virtual_mtas.a.fallback_relay",
+            "smtp is a service of Postfix's own",
+        ),
+        (
             "virtual_mtas: {a: {transport: t, address: 192.0.2.1}, b: {transport: t}}",
             "virtual_mtas.b",
             "uses the transport of a",

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from fletching.admin.preview import preview
 from fletching.config.limits import Warmup
 from fletching.mail.envelope import Recipient
 from fletching.numbering import Numbered
@@ -25,7 +26,7 @@ from fletching.providers import Providers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.setting import CAMPAIGN, ENTROPY, NOW, config, envelope, mail, plan
+from tests.setting import CAMPAIGN, ENTROPY, NOW, config, envelope, mail, plan, reason, setup
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SITE = """\
@@ -178,6 +179,21 @@ def test_fallbacks_of_the_members_come_after_that_of_the_pool() -> None:
     text += "  e: {transport: vmta-e, limits: {day: 1}}\n"
     asked = question(decided("pool", text), Stamp(NOW, ENTROPY))
     assert [each.name for each in asked.candidates[2:]] == ["e", "b", "d"]
+
+
+def test_explain_names_the_candidates_in_their_order() -> None:
+    assert reason(decided("one"), "candidates") == (
+        "a, b, d",
+        "in this order, the first one that has room",
+    )
+
+
+def test_preview_says_that_limits_were_not_checked() -> None:
+    message = mail("X-GreenArrow-MailClass: one")
+    outcome = preview(message, envelope(), setup(SITE), Stamp(NOW, ENTROPY))
+    assert outcome.member is not None
+    assert outcome.member.name == "a"
+    assert NOT_CHECKED in outcome.warnings
 
 
 def answered(found: Plan, route: str | None) -> Plan:

@@ -90,7 +90,11 @@ def running_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer | Clus
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What campaigns and events are is the same in a cluster."""
-    both = metafunc.module.__name__.rpartition(".")[2] in ("test_campaign", "test_returning")
+    both = metafunc.module.__name__.rpartition(".")[2] in (
+        "test_campaign",
+        "test_limits",
+        "test_returning",
+    )
     if both and "running_redis" in metafunc.fixturenames:
         metafunc.parametrize("running_redis", redis_cluster.SHAPES, indirect=True, scope="session")
 

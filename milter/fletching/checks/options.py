@@ -12,6 +12,7 @@ from fletching.checks.finding import Finding, warning
 from fletching.checks.limits import check_limits
 from fletching.config.model import Config, MailClass
 from fletching.events import UNSUBSCRIBE
+from fletching.postfix.settings import POSTFIX_OWN
 
 
 def check_options(config: Config, today: date) -> Iterator[Finding]:
@@ -19,6 +20,7 @@ def check_options(config: Config, today: date) -> Iterator[Finding]:
     yield from _no_default_key(config)
     yield from _unsubscribes_lost(config)
     yield from check_limits(config, today)
+    yield from _fallback_relays(config)
 
 
 def _no_default_key(config: Config) -> Iterator[Finding]:
@@ -51,6 +53,16 @@ def _unsubscribes_lost(config: Config) -> Iterator[Finding]:
             " a confirmation, but still get mail; set suppress: refuse, or add a destination"
             f" for {UNSUBSCRIBE} events",
         )
+
+
+def _fallback_relays(config: Config) -> Iterator[Finding]:
+    for mta in config.virtual_mtas.values():
+        if mta.fallback_relay and mta.transport in POSTFIX_OWN:
+            yield warning(
+                f"virtual_mtas.{mta.name}.fallback_relay",
+                f"has no effect: {mta.transport} is a service of Postfix's own, which `fletching"
+                " postfix` does not define; use a transport of another name",
+            )
 
 
 def _is_delivered(config: Config, mail_class: MailClass) -> bool:

@@ -195,6 +195,9 @@ def _classified(
     sendid = mail_class.name + instance_id
     candidates = route.decide(mail, ranked, decisions, sendid, tagged=verp)
     limited = bool(candidates and candidates[0].periods)
+    if limited:
+        names = ", ".join(each.name for each in candidates or ())
+        decisions.record("candidates", names, "in this order, the first one that has room")
     body = tracking.decide(mail, ranked, decisions)
     signatures = signers.decide(mail, ranked, decisions, mail_class)
     values = added_headers.class_values(mail, ranked, decisions, mail_class, instance_id, listid)
