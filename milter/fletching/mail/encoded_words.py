@@ -77,6 +77,8 @@ def encoded(name: bytes, text: str) -> bytes:
 
     Words that are not ASCII become encoded words. ``text`` has neither line ends nor surrogates.
     """
+    if len(name) + 2 + len(text) <= _LINE and text.isascii():
+        return b" " + text.encode("ascii")
     words = [text] if text.isascii() else list(_encoded_words(text))
     pieces = re.split(r"(?<=[^ ])(?= )", " " + " ".join(words))
     lines, room = [""], _LINE - len(name) - 1

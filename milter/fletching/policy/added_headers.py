@@ -59,11 +59,13 @@ def decide(
     ``values``: those of further placeholders. ``signatures``: the DKIM signatures of the mail.
     """
     found: dict[str, AddedHeader] = {}
+    # A field that a rule removes can still be read.
+    readable = mail if mail.original is None else replace(mail, message=mail.original)
     for each in wanted:
         key = each.name.lower()
         if key in found or mail.message.has(key.encode("ascii")):
             continue
-        header = AddedHeader(each.name, _filled(each.template, mail, values))
+        header = AddedHeader(each.name, _filled(each.template, readable, values))
         if not header.is_empty and (objection := _objection(header, mail, signatures)):
             decisions.warn(f"no {each.name}: {objection}")
         elif header.is_empty:
@@ -95,11 +97,7 @@ def class_values(
 def _filled(
     template: str, mail: Submission, values: Mapping[str, str]
 ) -> tuple[tuple[str, bool], ...]:
-    """The pieces of a value: text, or the name of a placeholder that is filled in later.
-
-    A field that a rule removes can still be read.
-    """
-    mail = mail if mail.original is None else replace(mail, message=mail.original)
+    """The pieces of a value: text, or the name of a placeholder that is filled in later."""
     found: list[tuple[str, bool]] = []
     for text, is_name in pieces(template):
         if is_name and text not in LATE:
