@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fletching.store.seeds import ClaimedSeed, Seeds, SeedState
@@ -61,20 +62,13 @@ class Site:
         self.postfix.wait_empty()
         return [each for each in self.sink.mails if each.recipients[0] in SEEDS]
 
-    def send(
-        self, count: int, *fields: Callable[[float], bytes], meanwhile: Callable[[int], None]
-    ) -> None:
+    def send(self, count: int, *fields: Callable[[float], bytes]) -> None:
         """Sends a campaign; ``fields`` get the percentage that is sent."""
         with self.postfix.client() as smtp:
             for number in range(count):
                 made = [field(100 * number / (count - 1)) for field in fields]
                 raw = mail(b"X-GreenArrow-MailClass: newsletter", *made)
                 send_until_taken(smtp, raw, SENDER, [f"r{number}@gmail.example"])
-                meanwhile(number)
-
-
-def nothing(_: int) -> None:
-    """Nothing happens meanwhile."""
 
 
 def instance(name: str) -> Callable[[float], bytes]:
@@ -119,7 +113,7 @@ def courier(site: Site) -> Iterator[Daemon]:
 def test_each_seed_gets_one_copy_at_its_due_point(site: Site) -> None:
     count = 200
     with courier(site):
-        site.send(count, instance("1"), progress, meanwhile=nothing)
+        site.send(count, instance("1"), progress)
         seeds = site.sent()
         copies = site.copies()
     assert Counter(each.recipients for each in copies) == {(seed,): 1 for seed in SEEDS}
@@ -220,3 +214,34 @@ def test_seed_that_postfix_refuses_fails_and_the_others_are_sent(site: Site) -> 
     assert "no such mailbox" in found[SEEDS[2]].reply
     sent = set(SEEDS) - {SEEDS[2]}
     assert {address for each in copies for address in each.recipients} == sent
+
+
+def test_waiting_copy_of_obscured_mail_leaves_no_address_in_redis(site: Site) -> None:
+    """No courier runs, so the content waits."""
+    with site.postfix.client() as smtp:
+        fields = (instance("5")(0), b"X-GreenArrow-Obscured-Email: customer7", progress(100))
+        raw = mail(b"X-GreenArrow-MailClass: newsletter", *fields)
+        send_until_taken(smtp, raw, SENDER, ["ada@gmail.example"])
+    campaign = site.campaign()
+    wait_until("no seed is claimed", lambda: len(site.seeds.of_campaign(campaign)) == len(SEEDS))
+    client: Any = site.redis.raw_client()
+    read = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1),
+        b"stream": client.xrange,
+    }
+    stored = {key: str(read[client.type(key)](key)) for key in client.scan_iter()}
+    assert any(b"seedcontents" in key for key in stored)
+    assert not [key for key, value in stored.items() if "ada@" in value or "ada%40" in value]
+    with courier(site):
+        site.sent()
+        copies = site.copies()
+    tokens = [
+        site.fletching.token("".join(email.message_from_bytes(each.raw)["X-Mailer-Info"].split()))
+        for each in copies
+    ]
+    assert {token["email"] for token in tokens} == set(SEEDS)
+    assert all(token["is_seed"] for token in tokens)
