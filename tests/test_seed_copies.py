@@ -249,12 +249,31 @@ def test_refused_copy_fails(store: Stores, seeds: Seeds) -> None:
     assert seeds.content(CAMPAIGN, 1) is None
 
 
-def test_copy_that_the_milter_did_not_see_fails(store: Stores, seeds: Seeds) -> None:
+def test_copy_that_the_milter_never_sees_fails(store: Stores, seeds: Seeds) -> None:
     claim(seeds, SEEDS[:1])
-    copies(store, Post(seeds, skips=1)).process()
+    post = Post(seeds, skips=1)
+    for _ in range(2):
+        copies(store, post, unanswered=0).process()
+    (waiting,) = seeds.of_campaign(CAMPAIGN)
+    assert (waiting.state, len(post.submitted)) == (SeedState.SUBMITTING, 1)
+    assert "not yet seen" in waiting.reply
+    copies(store, post)._process(replace(waiting, due=1))
     (failed,) = seeds.of_campaign(CAMPAIGN)
     assert failed.state is SeedState.FAILED
     assert "without this milter" in failed.reply
+
+
+def test_copy_that_reaches_the_milter_later_is_sent(store: Stores, seeds: Seeds) -> None:
+    """As with the one-recipient recipe: Postfix takes it first, and passes it on."""
+    claim(seeds, SEEDS[:1])
+    post = Post(seeds, skips=1)
+    copies(store, post, unanswered=0).process()
+    post.milter(SEEDS[0], post.submitted[0], OK)
+    time.sleep(0.002)
+    copies(store, post, unanswered=0).process()
+    (sent,) = seeds.of_campaign(CAMPAIGN)
+    assert (sent.state, sent.reply, len(post.submitted)) == (SeedState.SENT, "", 1)
+    assert post.queued == [SEEDS[0]]
 
 
 # Kills: each test ends the courier at another step.

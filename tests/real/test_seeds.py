@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fletching.config.load import load
 from fletching.store.seeds import ClaimedSeed, Seeds, SeedState
 
 from sandbox.postfix import Postfix
@@ -22,6 +23,7 @@ from tests.stores import open_store
 
 from .fletching import Fletching, send_until_taken
 from .mails import SENDER, mail
+from .test_one_recipient import set_up
 
 pytestmark = pytest.mark.slow
 
@@ -245,3 +247,18 @@ def test_waiting_copy_of_obscured_mail_leaves_no_address_in_redis(site: Site) ->
     ]
     assert {token["email"] for token in tokens} == set(SEEDS)
     assert all(token["is_seed"] for token in tokens)
+
+
+def test_copies_pass_through_the_one_recipient_recipe(site: Site) -> None:
+    """Postfix takes mail without the milter, and passes it on to a service that has it."""
+    set_up(site.postfix, load(site.fletching.config_path))
+    daemon = impatient_courier(site)
+    try:
+        raw = mail(b"X-GreenArrow-MailClass: newsletter", instance("6")(0), progress(100))
+        assert site.postfix.submit(raw, SENDER, ["ada@gmail.example"]).accepted
+        wait_until("no mail has left", lambda: len(site.sink.mails) > 0)
+        site.sent()
+        copies = site.copies()
+    finally:
+        daemon.stop()
+    assert Counter(each.recipients for each in copies) == {(seed,): 1 for seed in SEEDS}

@@ -62,9 +62,10 @@ class ClaimedSeed:
 
     ``mail``: the number of the copied message. ``about``: a token with its facts. ``claimed``,
     ``changed`` and ``due``: unix milliseconds of the claim, of the last change, and of the next
-    attempt. ``attempt``: how many there were. ``info``: the X-Mailer-Info of the copy, once it has
-    passed. ``reply``: what the last attempt was answered, if it was not accepted. ``progress``: how
-    much of the campaign was sent, in per cent, if the mail said so.
+    attempt; while it is being submitted, until when the milter must have seen it, 0 if Postfix has
+    not taken it. ``attempt``: how many there were. ``info``: the X-Mailer-Info of the copy, once it
+    has passed. ``reply``: what the last attempt was answered, if it was not accepted.
+    ``progress``: how much of the campaign was sent, in per cent, if the mail said so.
     """
 
     campaign: str
@@ -149,10 +150,10 @@ class Seeds:
     def submitting(self, seed: ClaimedSeed, milliseconds: int) -> ClaimedSeed | None:
         """Begins the next attempt; None if the seed is not as it was when it was read."""
         state, attempt = SeedState.SUBMITTING, seed.attempt + 1
-        change: _Change = {"state": state, "attempt": attempt}
+        change: _Change = {"state": state, "attempt": attempt, "due": 0}
         if self._changed(seed, [seed.state], change, milliseconds) != seed.state:
             return None
-        return replace(seed, state=state, attempt=attempt, changed=milliseconds)
+        return replace(seed, state=state, attempt=attempt, due=0, changed=milliseconds)
 
     def passes(
         self, campaign: str, mail: int, address: str, attempt: int, info: str, milliseconds: int
@@ -165,9 +166,15 @@ class Seeds:
         before = self._changed(seed, [SeedState.SUBMITTING], change, milliseconds)
         return before == SeedState.SUBMITTING
 
+    def accepted(self, seed: ClaimedSeed, reply: str, due: int, milliseconds: int) -> None:
+        """Postfix took this attempt, but the milter has not seen it yet. It may until ``due``."""
+        self._changed(seed, [SeedState.SUBMITTING], {"reply": reply, "due": due}, milliseconds)
+
     def sent(self, seed: ClaimedSeed, milliseconds: int) -> None:
         """Postfix has the copy of this attempt."""
-        self._changed(seed, [SeedState.PASSED], {"state": SeedState.SENT}, milliseconds)
+        self._changed(
+            seed, [SeedState.PASSED], {"state": SeedState.SENT, "reply": ""}, milliseconds
+        )
 
     def refused(self, seed: ClaimedSeed, reply: str, due: int, milliseconds: int) -> None:
         """Postfix did not take this attempt; the next one is due at ``due``."""

@@ -38,12 +38,16 @@ CHECK_EVERY = 1.0
 UNANSWERED = 30.0
 """Seconds after which an attempt whose courier is gone is repeated, or counts as sent."""
 
+UNSEEN = 3600.0
+"""Seconds for which a copy that Postfix took may be on its way to the milter."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 900.0
 """Seconds before the second attempt, and at most before any other: each pause is twice as long."""
 
 Submit = Callable[[str, str, str, bytes], Reply]
 
-_NOT_BY_MILTER = "accepted without this milter: its control headers were not removed"
+_NOT_SEEN = "accepted by Postfix, but not yet seen by this milter"
+_NOT_BY_MILTER = "accepted by Postfix without this milter: control headers may have left"
 _UNREADABLE = "its content cannot be decrypted: the link key was retired"
 _WINDOW_OVER = "not accepted before the end of campaign_window"
 _EXPIRED = "not accepted within 5 days"
@@ -67,6 +71,7 @@ class SeedCopies:
         count: Callable[[str], None] = lambda _: None,
         check_every: float = CHECK_EVERY,
         unanswered: float = UNANSWERED,
+        unseen: float = UNSEEN,
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._seeds = seeds
@@ -80,6 +85,7 @@ class SeedCopies:
         self._count = count
         self._check_every = check_every
         self._unanswered = unanswered
+        self._unseen = unseen
         self._first_pause = first_pause
         self._holding = threading.Lock()
         self._ended = threading.Event()
@@ -136,6 +142,9 @@ class SeedCopies:
         if seed.state is SeedState.PASSED:
             if is_left:
                 self._sent(seed)
+        elif seed.state is SeedState.SUBMITTING and seed.due:
+            if now >= seed.due:
+                self._failed(seed, _NOT_BY_MILTER)
         elif now > seed.claimed + KEEP * 1000:
             self._failed(seed, seed.reply or _EXPIRED)
         elif now > 1000 * (opened_at(seed.campaign) + self._window):
@@ -189,7 +198,11 @@ class SeedCopies:
         if current.state is SeedState.PASSED:
             self._sent(current)
         elif current.state is SeedState.SUBMITTING:
-            self._failed(seed, _NOT_BY_MILTER)
+            # Postfix may pass it on to a service that has the milter, as the one-recipient recipe
+            # does.
+            now = _now()
+            self._seeds.accepted(seed, _NOT_SEEN, now + round(1000 * self._unseen), now)
+            log.seed_deferred(seed.campaign, seed.address, _NOT_SEEN)
 
     def _sent(self, seed: ClaimedSeed) -> None:
         """The event first: if this is interrupted, the same event is made again."""
