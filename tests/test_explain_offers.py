@@ -68,3 +68,9 @@ def test_built_in_value_has_the_place_default() -> None:
 def test_no_offer_wins_where_the_envelope_decides() -> None:
     assert {won for *_, won in rows("bounce_mailbox", sender="")} == {False}
     assert [won for *_, won in rows("bounce_mailbox")] == [True, False]
+
+
+def test_offers_of_mail_without_a_class_are_listed() -> None:
+    site = f"{SITE}\nrules: [{{name: one, set: {{list_id: a}}}}]\n"
+    (row,) = [each for each in offers(plan(mail(), None, site)) if each["setting"] == "list_id"]
+    assert (row["source"], row["value"]) == ("one", "a")

@@ -219,6 +219,16 @@ def test_invalid_value_that_an_earlier_rule_outranks_is_no_reason_to_refuse() ->
     assert "seven" not in str(found.refusal)
 
 
+def test_mail_without_class_is_not_refused_for_what_a_rule_sets() -> None:
+    rules = "rules: [{set: {instance_id: '{header.X-Job}', mail_class: '{header.X-Class}'}}]\n"
+    site = f"on_invalid_header: reject\n{SITE}\n{rules}"
+    found = plan(mail("X-Job: seven", "X-Class: unknown"), None, site)
+    assert found.refusal is None
+    assert found.nothing
+    assert len(found.warnings) == 2
+    assert plan(mail("X-Job: seven", "X-Class: crm"), None, site).refusal is not None
+
+
 def test_rule_is_ignored_for_untrusted_mail() -> None:
     found = steered("  - {set: {mail_class: crm}}\n", around=envelope(client="203.0.113.1"))
     assert found.mail_class is None

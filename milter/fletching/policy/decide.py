@@ -38,7 +38,7 @@ from fletching.policy import (
 from fletching.policy.actions import Actions
 from fletching.policy.added_headers import Wanted
 from fletching.policy.decisions import Decisions, Submission
-from fletching.policy.offers import Offers, RankedOffers
+from fletching.policy.offers import Offers, RankedOffers, SourceKind
 from fletching.policy.plan import Plan
 from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.setup import Setup, Stamp
@@ -173,8 +173,9 @@ def _unclassified(
         signatures=signatures,
         headers=headers,
         decisions=tuple(decisions.made),
+        offers=ranked,
         warnings=decisions.all_warnings(),
-        refusal=_if_invalid(decisions, ranked, mail.config.on_invalid_header),
+        refusal=_if_invalid(decisions, ranked, mail.config.on_invalid_header, SourceKind.RULE),
     )
 
 
@@ -292,14 +293,21 @@ def _today(mail: Submission, decisions: Decisions) -> str:
 
 
 def _if_invalid(
-    decisions: Decisions, ranked: RankedOffers, on_invalid: str | None
+    decisions: Decisions,
+    ranked: RankedOffers,
+    on_invalid: str | None,
+    harmless: SourceKind | None = None,
 ) -> Refusal | None:
     """The refusal because of the first invalid value that no stronger source outranks, if the
-    configuration says so."""
+    configuration says so.
+
+    ``harmless``: a kind of source for which no mail is refused. What rules set steers classified
+    mail only; other mail asked for nothing.
+    """
     if on_invalid != "reject":
         return None
     for each in decisions.invalid:
-        if each.strict and not ranked.outrank(each):
+        if each.strict and each.kind is not harmless and not ranked.outrank(each):
             return Refusal(550, "5.6.0", str(each))
     return None
 
