@@ -18,6 +18,7 @@ from fletching.startup import open_setup
 
 from sandbox.name_server import NameServer
 from tests.host import Host
+from tests.test_docs import keys
 
 DOMAIN = "example.com"
 NEW = "r2._domainkey.example.com"
@@ -164,6 +165,18 @@ def test_check_knows_both_keys(host: Host) -> None:
     output = host.run("check").stdout
     assert "ok: dkim.keys r1 of example.com: can sign" in output
     assert "ok: dkim.keys r2 of example.com: waits for its DNS record" in output
+
+
+def test_mail_verifies_with_the_new_key(host: Host) -> None:
+    switched(host)
+    assert host.json("explain", str(host.mail))["signatures"] == [
+        {"domain": DOMAIN, "selector": "r2", "verified": True, "reason": None}
+    ]
+
+
+def test_json_of_the_list_is_documented(host: Host) -> None:
+    (key,) = host.json("dkim", "list")["dkim_keys"]
+    assert key.keys() == keys("fletching dkim list --json")
 
 
 # What a mail asks for

@@ -21,7 +21,9 @@ COUNT = 2_000
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_campaign_of_two_hosts_that_crash(shape: str, place: Path) -> None:
-    with fleet(place, COUNT, shape) as running:
+    folder = place / shape
+    folder.mkdir()
+    with fleet(folder, COUNT, shape) as running:
         running.campaign()
         running.wait_delivered()
         judge(running, running.arrivals())
