@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -146,6 +147,23 @@ def test_two_hosts_share_a_limit_and_a_paused_member_is_skipped(
 
 def arrived(relays: Relays) -> int:
     return sum(len(sink.mails) for sink in relays.values())
+
+
+def test_pool_skips_a_member_whose_address_has_vanished(
+    fresh: Path, redis: RedisServer, postfix: Postfix, relays: Relays
+) -> None:
+    change = site(relays, near={"address": "127.0.0.9"}, far={"address": "192.0.2.77"})
+    with Fletching(fresh, redis.unix_url, change) as fletching:
+        fletching.join(postfix)
+        with postfix.client() as smtp:
+            for _ in range(8):
+                send_until_taken(smtp, mail(NEWSLETTER), SENDER, [RECIPIENT])
+        relays["near"].wait(8)
+        assert not relays["far"].mails
+        assert "address_vanished virtual_mta=far address=192.0.2.77\n" in fletching.log()
+        rows = json.loads(fletching.command("mta", "list", "--json"))["virtual_mtas"]
+        assert [row["name"] for row in rows if row["vanished"]] == ["far"]
+    postfix.wait_empty()
 
 
 def test_names_of_log_lines_are_those_of_the_virtual_mta(
