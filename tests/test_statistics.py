@@ -45,7 +45,7 @@ FACTS = Facts(A, 1, "News", "1", "t100", "", "r@example.net", "vmta", BEGAN)
 KINDS = tuple(each.name for each in fields(Counts))
 BOUNCES = ("bounces_hard", "bounces_soft", "bounces_other")
 NO_SOURCE = dict.fromkeys(("complaints", *BOUNCES, "blocked", "delivered", "deferred", "seeds"))
-ONCE = {"unsubscribes", "complaints", "deferred", *BOUNCES}
+ONCE = {"unsubscribes", "complaints", "deferred", "seeds", *BOUNCES}
 BLOCKED = {"blocked", "rate_limited", "policy", "spam"}
 ONE_OPEN: dict[str, Any] = {
     "sent": 1,

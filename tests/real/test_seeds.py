@@ -83,6 +83,7 @@ def progress(percent: float) -> bytes:
 
 @pytest.fixture
 def site(fresh: Path, directory: Path, running_redis: RedisServer) -> Iterator[Site]:
+    running_redis.reset()
     names = ("smtp", "relay", "vmta-a", "vmta-b", "vmta-transactional")
     with (
         Sink("seeds") as sink,
