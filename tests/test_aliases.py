@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
+from fletching.config.load import load
 from fletching.config.steering import Alias, Control
 from fletching.mail.message import parse
 from fletching.policy.aliases import read
@@ -78,3 +80,11 @@ def test_an_alias_can_set_every_control() -> None:
 def test_an_invalid_value_names_its_setting(setting: object) -> None:
     found = asked(b"X-Job: x", "X-Tracking-ID: é".encode())
     assert setting in [each.setting for each in found.invalid]
+
+
+def test_fields_that_every_mail_has_may_be_aliases(tmp_path: Path) -> None:
+    """The names of HTTP headers are no matter here."""
+    file = tmp_path / "f.yaml"
+    names = ("Content-Type", "Subject", "From", "TE", "X-A/B")
+    file.write_text("header_aliases:\n" + "".join(f"  {name}: instance_id\n" for name in names))
+    assert tuple(load(file).header_aliases) == names

@@ -16,7 +16,8 @@ from fletching.config import templates
 from fletching.config.fields import Frozen, OptionType, Switch
 from fletching.config.sections import Options
 
-_OURS = ("x-greenarrow-", "x-fletching-", "content-")
+_CONTROL = ("x-greenarrow-", "x-fletching-")
+_OURS = (*_CONTROL, "content-")
 _NEVER_ADDED = frozenset(
     (
         *("bcc", "resent-bcc", "received", "return-path", "mime-version", "dkim-signature"),
@@ -37,6 +38,13 @@ def added_name(value: str) -> str:
     """The name of a field that may be added: none that Fletching or Postfix handles itself."""
     if field_name(value).lower().startswith(_OURS) or value.lower() in _NEVER_ADDED:
         raise ValueError("must not be a header that Fletching, Postfix or MIME defines")
+    return value
+
+
+def alias_name(value: str) -> str:
+    """The name of a field that may be an alias: none that is a control header or private itself."""
+    if field_name(value).lower().startswith(_CONTROL):
+        raise ValueError("must not be a header that Fletching defines")
     return value
 
 

@@ -29,7 +29,6 @@ from fletching.config.fields import (
     Empty,
     File,
     Frozen,
-    HeaderName,
     Host,
     HostPattern,
     Label,
@@ -65,7 +64,7 @@ from fletching.config.sections import (
     Web,
 )
 from fletching.config.seeding import Seed, SeedEntry, Seeds
-from fletching.config.steering import DialectName, HeaderAlias
+from fletching.config.steering import DialectName, HeaderAliases
 from fletching.config.virtual_mtas import VirtualMta
 
 __all__ = [
@@ -205,9 +204,7 @@ class Config(Options):
     """Lists of mailboxes that receive seed copies; each entry is an address, or has options."""
     seeds: Annotated[Seeds, Empty] = Field(default_factory=Seeds)
     """How seed copies are sent."""
-    header_aliases: Annotated[Mapping[HeaderName, HeaderAlias], Empty, Frozen] = Field(
-        default_factory=_none
-    )
+    header_aliases: HeaderAliases = Field(default_factory=_none)
     """Headers of other systems that set a control, as the control header would, which wins over
     them. Of two that set the same control, the first one here wins."""
     dialects: Annotated[tuple[DialectName, ...], Several, Different] = ()

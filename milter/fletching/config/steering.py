@@ -5,11 +5,13 @@ Declared as in `model.py`. The names of the controls are those of `policy/gramma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from fletching.config.fields import Switch
+from fletching.config.added_headers import alias_name, different_names, removed_name
+from fletching.config.fields import Empty, Frozen, OptionType, Switch
 from fletching.config.sections import Options
 
 Control = Literal[
@@ -51,4 +53,29 @@ class Alias(Options):
     """Remove the header from the mail."""
 
 
-HeaderAlias = Annotated[Alias, BeforeValidator(_short)]
+def _removable(aliases: Mapping[str, Alias]) -> Mapping[str, Alias]:
+    """No alias removes a field without which the mail could not be read."""
+    for name, alias in aliases.items():
+        if alias.remove and not _is_removable(name):
+            raise ValueError(f"{name} must not have remove: true: mail cannot do without it")
+    return aliases
+
+
+def _is_removable(name: str) -> bool:
+    try:
+        removed_name(name)
+    except ValueError:
+        return False
+    return True
+
+
+HeaderAliases = Annotated[
+    Mapping[
+        Annotated[str, AfterValidator(alias_name), OptionType("header name")],
+        Annotated[Alias, BeforeValidator(_short)],
+    ],
+    Empty,
+    Frozen,
+    AfterValidator(different_names),
+    AfterValidator(_removable),
+]
