@@ -172,6 +172,7 @@ def test_setup_of_another_process_makes_the_same_decisions() -> None:
         opened.paused,
         opened.providers,
         opened.recipient_tables,
+        opened.vanished,
     )
     message, stamp = mail("X-GreenArrow-MailClass: newsletter"), Stamp(NOW, ENTROPY)
     plans = [decide(message, envelope(), each, stamp) for each in (opened, kind(*values))]
