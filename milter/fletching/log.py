@@ -166,10 +166,13 @@ def seed_failed(campaign: str, seed: str, reply: str) -> None:
     _write(ERROR, "seed_failed", [("campaign", campaign), ("seed", seed), ("reply", reply)])
 
 
-def seeding_failed(error: BaseException) -> None:
-    """An unexpected error while seed copies were submitted or looked for; it is tried again."""
-    _write(ERROR, "seeding_failed", [("error", _text(error))])
-    _trace(("daemon", "courier"), error)
+def courier_failed(what: str, error: BaseException) -> None:
+    """An unexpected error while seed copies are submitted (`seeds`) or looked for (`monitor`); it
+    is tried again.
+    """
+    who = ("what", what)
+    _write(ERROR, "courier_failed", [who, ("error", _text(error))])
+    _trace(who, error)
 
 
 def needs_restart(daemon: str, options: Iterable[str]) -> None:

@@ -12,19 +12,17 @@ event_unique_id.
 
 from __future__ import annotations
 
-import contextlib
 import random
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fletching import log
+from fletching.daemons.courier.leased import LeasedThread
 from fletching.destinations.answers import PAUSES, Answer, Filter, Pauses, QueuedEvent, Verdict
 from fletching.metrics import Deliveries
 from fletching.store.clock import Clock
-from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog, Progress
 from fletching.store.lease import Lease
 
@@ -70,7 +68,7 @@ class Order:
     max_attempts: int
 
 
-class Delivery:
+class Delivery(LeasedThread):
     """Delivers to one destination, in a thread of its own."""
 
     def __init__(
@@ -84,81 +82,40 @@ class Delivery:
         pauses: Pauses = PAUSES,
         check_every: float = CHECK_EVERY,
     ) -> None:
-        self.name = order.name
+        super().__init__(order.name, lease, check_every)
         self._order = order
         self._destination = order.destination
         self._events = events
         self._clock = clock
-        self._lease = lease
         self._metrics = metrics
         self._pauses = pauses
-        self._check_every = check_every
-        self._holding = threading.Lock()
         self._stopped = ""
         self._failures = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=order.name, daemon=True)
-
-    def begin(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def end(self) -> None:
-        """Ends it after the current batch; does not wait for that."""
-        self._ended.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended, within that time."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def renew(self) -> None:
-        """Renews the lease, however long the current batch takes. Raises StoreUnavailable.
-
-        Call it more often than a lease lasts, from another thread.
-        """
-        with self._holding:
-            if self._lease.held:
-                self._lease.acquire()
 
     def progress(self) -> Progress:
         """How far the destination is. Raises StoreUnavailable."""
         return self._events.progress(self.name)
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                with self._holding:
-                    is_ours = self._lease.acquire()
-                if is_ours:
-                    self._serve()
-            except StoreUnavailable:
-                pass  # the courier logs it, once for all its deliveries
-            except Exception as error:  # noqa: BLE001 the edge of this thread
-                self._failures += 1
-                log.delivery_failed(self.name, error)
-                self._pause(self._pauses.after(self._failures, random.random()))
-            self._ended.wait(self._check_every)
+    def _after_error(self, error: Exception) -> None:
+        self._failures += 1
+        log.delivery_failed(self.name, error)
+        self._pause(self._pauses.after(self._failures, random.random()))
+
+    def _close(self) -> None:
         self._destination.close()
-        self._leave()
 
-    def _leave(self) -> None:
-        with self._holding, contextlib.suppress(StoreUnavailable):
-            # Otherwise it expires.
-            self._lease.release()
-
-    def _serve(self) -> None:
+    def process(self) -> None:
         """Delivers until `end`, or until the lease is lost. Raises StoreUnavailable."""
         self._events.create_group(self.name, "0")
         while self._may_continue() and (left := self._unacknowledged()):
-            self._process(left)
+            self._deliver_all(left)
         checked = time.monotonic()
         while self._may_continue():
             taken = self._events.take(self.name, CONSUMER, self._at_once, _BLOCK)
             if not taken and time.monotonic() >= checked + self._check_every:
                 # The last holder of the lease may have taken events after this one began.
                 taken, checked = self._unacknowledged(), time.monotonic()
-            self._process(taken)
+            self._deliver_all(taken)
 
     def _unacknowledged(self) -> list[tuple[str, str]]:
         """The oldest events that were taken before and not acknowledged."""
@@ -168,10 +125,7 @@ class Delivery:
     def _at_once(self) -> int:
         return max(self._destination.batch_size, _AT_ONCE)
 
-    def _may_continue(self) -> bool:
-        return self._lease.held and not self._ended.is_set()
-
-    def _process(self, taken: Sequence[tuple[str, str]]) -> None:
+    def _deliver_all(self, taken: Sequence[tuple[str, str]]) -> None:
         """Processes events that were taken; at the end, the rest stays unacknowledged."""
         wanted = self._wanted(taken)
         most = self._destination.batch_size

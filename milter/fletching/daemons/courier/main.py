@@ -1,6 +1,6 @@
 """The courier: delivers events to their destinations, in a thread for each.
 
-Here live its start, reload and end, and what it does for all deliveries: it renews their leases,
+Here live its start, reload and end, and what it does for all its threads: it renews their leases,
 counts, trims the stream, and logs when Redis is unavailable. How an event is delivered is in
 `delivery.py`, how seed copies are submitted in `seeding.py`, how they are looked for in
 `monitoring.py`.
@@ -20,6 +20,7 @@ from fletching.config.faults import UnusableError
 from fletching.config.model import Config
 from fletching.config.sections import Destination
 from fletching.daemons.courier.delivery import Delivery, Order
+from fletching.daemons.courier.leased import LeasedThread
 from fletching.daemons.courier.monitoring import Monitoring
 from fletching.daemons.courier.seeding import LEASE, SeedCopies
 from fletching.daemons.process.handover import Handover
@@ -88,7 +89,7 @@ class Opened:
 
 
 class Courier(Service[Opened]):
-    """All deliveries of this process: threads, where other daemons have worker processes."""
+    """All threads of this process, where other daemons have worker processes."""
 
     every = SECONDS / 4
     """Several times in the time that a lease lasts."""
@@ -101,9 +102,7 @@ class Courier(Service[Opened]):
 
     def __init__(self) -> None:
         self._metrics = Deliveries()
-        self._deliveries: list[Delivery] = []
-        self._seeding: list[SeedCopies] = []
-        self._monitoring: list[Monitoring] = []
+        self._threads: list[LeasedThread] = []
         self._redis_is_away = False
         self._unwritten = LogLimit(_LOG_EVERY)
 
@@ -120,13 +119,13 @@ class Courier(Service[Opened]):
         return [("destinations", names or "none")]
 
     def reload(self, config: Config, value: Opened) -> None:
-        """All deliveries end and others begin, which open their files anew.
+        """All threads end and others begin, which open their files anew.
 
-        The new ones wait for the leases of the old ones, which finish the batch in hand.
+        The new ones wait for the leases of the old ones, which finish the work in hand.
         """
         if _of_store(config) != _of_store(self._config):
             self._connect(config)
-        for each in self._running():
+        for each in self._threads:
             each.end()
         self._deliver(config, value)
 
@@ -137,7 +136,7 @@ class Courier(Service[Opened]):
         self._bad_addresses = BadAddresses(self._store, config.trace_memory)
 
     def _deliver(self, config: Config, opened: Opened) -> None:
-        """Starts a delivery for each order, and the submission of seed copies."""
+        """Starts a delivery for each order, and the threads for seed copies."""
         self._config = config
         if opened.keys:
             copies = SeedCopies(
@@ -150,26 +149,24 @@ class Courier(Service[Opened]):
                 config.campaign_window,
                 count=self._metrics.seed_copy,
             )
-            self._seeding.append(copies)
-            copies.begin()
+            self._begin(copies)
         monitoring = Monitoring(self._store, opened.keys, config)
         if monitoring.has_mailboxes:
-            self._monitoring.append(monitoring)
-            monitoring.begin()
+            self._begin(monitoring)
         for order in opened.orders:
             lease = Lease(self._store, f"courier:{order.name}")
-            delivery = Delivery(order, self._events, self._clock, lease, self._metrics)
-            self._deliveries.append(delivery)
-            delivery.begin()
+            self._begin(Delivery(order, self._events, self._clock, lease, self._metrics))
+
+    def _begin(self, thread: LeasedThread) -> None:
+        self._threads.append(thread)
+        thread.begin()
 
     def tick(self) -> None:
         """Renews leases, reports bad addresses, trims the stream, and writes the counters."""
-        self._deliveries = [each for each in self._deliveries if not each.wait(0)]
-        self._seeding = [each for each in self._seeding if not each.wait(0)]
-        self._monitoring = [each for each in self._monitoring if not each.wait(0)]
+        self._threads = [each for each in self._threads if not each.wait(0)]
         trouble = ""
         # Each by itself: if one lease cannot be renewed, the others must not be lost.
-        renew = [each.renew for each in self._running()]
+        renew = [each.renew for each in self._threads]
         for act in (*renew, self._report, self._trim):
             try:
                 act()
@@ -178,8 +175,9 @@ class Courier(Service[Opened]):
         self._log_redis(trouble)
         self._write_metrics()
 
-    def _running(self) -> list[Delivery | SeedCopies | Monitoring]:
-        return [*self._deliveries, *self._seeding, *self._monitoring]
+    @property
+    def _deliveries(self) -> list[Delivery]:
+        return [each for each in self._threads if isinstance(each, Delivery)]
 
     def _report(self) -> None:
         """Makes the events of bad addresses. No lease: each is made once, whoever makes it."""
@@ -217,12 +215,11 @@ class Courier(Service[Opened]):
                 log.state_write_failed("courier.prom", error)
 
     def end(self) -> None:
-        """Ends all deliveries, but waits only so long for them."""
+        """Ends all threads, but waits only so long for them."""
         deadline = time.monotonic() + _STOP_TIMEOUT
-        for each in self._running():
+        for each in self._threads:
             each.end()
-        # A mailbox that is being read is not waited for.
-        submitting: list[Delivery | SeedCopies] = [*self._deliveries, *self._seeding]
-        for one in submitting:
-            one.wait(max(0.0, deadline - time.monotonic()))
+        for each in self._threads:
+            if each.awaited:
+                each.wait(max(0.0, deadline - time.monotonic()))
         self._write_metrics()

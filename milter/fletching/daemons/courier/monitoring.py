@@ -6,18 +6,17 @@ copy is looked for again, is in `monitor/`.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterable
 
 from fletching import log
 from fletching.config.model import Config
+from fletching.daemons.courier.leased import LeasedThread
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.monitor.looking import LONGEST, accounts, is_due, look, merged
 from fletching.monitor.rows import copies_of
 from fletching.placements import Copy, Placement
-from fletching.store.connection import Store, StoreUnavailable
+from fletching.store.connection import Store
 from fletching.store.lease import Lease
 from fletching.store.placements import Placements
 from fletching.store.seeds import Seeds
@@ -32,8 +31,10 @@ _LOG_EVERY = 3600.0
 """Seconds between two lines about mailboxes that cannot be read."""
 
 
-class Monitoring:
+class Monitoring(LeasedThread):
     """Looks for the copies of all campaigns, in a thread of its own."""
+
+    awaited = False  # a mailbox may take minutes
 
     def __init__(
         self,
@@ -44,55 +45,17 @@ class Monitoring:
         check_every: float = CHECK_EVERY,
         now: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(LEASE, Lease(store, LEASE), check_every)
         self._seeds, self._placements = Seeds(store), Placements(store)
-        self._lease = Lease(store, LEASE)
-        self._holding = threading.Lock()
         self._keys = keys
         self._mailboxes = accounts(config)
-        self._check_every = check_every
         self._now = now
         self._limit = LogLimit(_LOG_EVERY)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     @property
     def has_mailboxes(self) -> bool:
         """Whether there is anything to look into."""
         return bool(self._mailboxes and self._keys)
-
-    def begin(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def end(self) -> None:
-        """Ends it; does not wait for a mailbox that is being read."""
-        self._ended.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended, within that time."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def renew(self) -> None:
-        """Renews the lease, however long a mailbox takes. Raises StoreUnavailable."""
-        with self._holding:
-            if self._lease.held:
-                self._lease.acquire()
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                with self._holding:
-                    is_ours = self._lease.acquire()
-                if is_ours:
-                    self.process()
-            except StoreUnavailable:
-                pass  # the courier logs it
-            except Exception as error:  # noqa: BLE001 the edge of this thread
-                log.seeding_failed(error)
-            self._ended.wait(self._check_every)
-        with self._holding, contextlib.suppress(StoreUnavailable):
-            self._lease.release()
 
     def process(self) -> None:
         """Looks for all copies that are due. Raises StoreUnavailable."""

@@ -11,20 +11,18 @@ sent.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from fletching import log
+from fletching.daemons.courier.leased import LeasedThread
 from fletching.daemons.courier.submission import Reply, submit
 from fletching.events import SEED, Event, unique_id
 from fletching.numbering import opened_at
 from fletching.outgoing.seeds import SeedContent
 from fletching.policy.seed_copy import SeedCopy
-from fletching.store.connection import StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.lease import Lease
 from fletching.store.seeds import KEEP, ClaimedSeed, Seeds, SeedState
@@ -54,7 +52,7 @@ _EXPIRED = "not accepted within 5 days"
 _LONGEST_REPLY = 500
 
 
-class SeedCopies:
+class SeedCopies(LeasedThread):
     """Submits the copies, in a thread of its own."""
 
     def __init__(
@@ -74,56 +72,18 @@ class SeedCopies:
         unseen: float = UNSEEN,
         first_pause: float = FIRST_PAUSE,
     ) -> None:
+        super().__init__("seeds", lease, check_every)
         self._seeds = seeds
         self._events = events
-        self._lease = lease
         self._keys = keys
         self._submit_to = submit_to
         self._server_id = server_id
         self._window = window
         self._submit = submit
         self._count = count
-        self._check_every = check_every
         self._unanswered = unanswered
         self._unseen = unseen
         self._first_pause = first_pause
-        self._holding = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="seeds", daemon=True)
-
-    def begin(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def end(self) -> None:
-        """Ends it after the current copy; does not wait for that."""
-        self._ended.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended, within that time."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def renew(self) -> None:
-        """Renews the lease, however long the current copy takes. Raises StoreUnavailable."""
-        with self._holding:
-            if self._lease.held:
-                self._lease.acquire()
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                with self._holding:
-                    is_ours = self._lease.acquire()
-                if is_ours:
-                    self.process()
-            except StoreUnavailable:
-                pass  # the courier logs it
-            except Exception as error:  # noqa: BLE001 the edge of this thread
-                log.seeding_failed(error)
-            self._ended.wait(self._check_every)
-        with self._holding, contextlib.suppress(StoreUnavailable):
-            self._lease.release()
 
     def process(self) -> None:
         """Does what is due for each claimed seed. Raises StoreUnavailable."""
@@ -132,7 +92,7 @@ class SeedCopies:
             if not pending:
                 self._seeds.forget(campaign, _now())
             for seed in pending:
-                if self._ended.is_set() or not self._lease.held:
+                if not self._may_continue():
                     return
                 self._process(seed)
 
