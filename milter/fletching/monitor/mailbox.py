@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from fletching.keys import secret_file
+from fletching.monitor.connection import TOO_LONG, Connection, SecureConnection, TooMuchError
 from fletching.placements import FOLDER, INBOX, SPAM, Where
 from fletching.tokens import Facts, Keyring, TokenError, found_in
 
@@ -107,6 +108,10 @@ def arrivals(account: Account, since: float, keys: Keyring) -> list[Arrival]:
         finally:
             with suppress(imaplib.IMAP4.error, OSError):
                 client.logout()
+    except MailboxError:
+        raise
+    except TooMuchError as error:
+        raise MailboxError(str(error)) from None
     except ssl.SSLCertVerificationError as error:
         raise MailboxError(f"certificate not trusted: {error.verify_message}") from None
     except ssl.SSLError as error:
@@ -119,6 +124,9 @@ def arrivals(account: Account, since: float, keys: Keyring) -> list[Arrival]:
         raise MailboxError(error.strerror or str(error)) from None
     except imaplib.IMAP4.error as error:
         raise MailboxError(_words(error)) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        # imaplib takes apart what it got, and expects IMAP.
+        raise MailboxError("the server's answer is not IMAP") from None
 
 
 def _logged_in(account: Account, password: bytes) -> imaplib.IMAP4:
@@ -127,9 +135,11 @@ def _logged_in(account: Account, password: bytes) -> imaplib.IMAP4:
     context = ssl.create_default_context()
     client: imaplib.IMAP4
     if secure:
-        client = imaplib.IMAP4_SSL(host, where.port or 993, ssl_context=context, timeout=TIMEOUT)
+        client = SecureConnection(
+            LONGEST, host, where.port or 993, ssl_context=context, timeout=TIMEOUT
+        )
     else:
-        client = imaplib.IMAP4(host, where.port or 143, timeout=TIMEOUT)
+        client = Connection(LONGEST, host, where.port or 143, timeout=TIMEOUT)
     with ExitStack() as opened:
         opened.callback(_hang_up, client)
         if not secure and not _is_loopback(client):
@@ -213,6 +223,9 @@ def _folder(line: bytes) -> _Folder | None:
     parsed = _LINE.fullmatch(line)
     if parsed is None:
         return None
+    if any(octet < 32 for octet in parsed["name"]):
+        # It would end the command that names it.
+        return None
     flags = {flag.lower() for flag in parsed["flags"].split()}
     if flags & {rb"\noselect", rb"\nonexistent"}:
         return None
@@ -266,8 +279,8 @@ def _mails(
     ``ends``: the time of the monotonic clock after which it takes too long.
     """
     _check_time(ends)
-    # EXAMINE. The name is quoted already.
-    answer, _ = client.select(folder.name.decode("ascii", "surrogateescape"), readonly=True)
+    # EXAMINE. The name is quoted already, and may be UTF-8, which imaplib takes as bytes only.
+    answer, _ = client.select(cast(str, folder.name), readonly=True)
     if answer != "OK":
         raise _NotReadableError
     # A server compares the date in its own time zone.
@@ -290,7 +303,7 @@ def _mails(
 
 def _check_time(ends: float) -> None:
     if time.monotonic() > ends:
-        raise MailboxError("the mailbox took too long to read")
+        raise MailboxError(TOO_LONG)
 
 
 def _search(client: imaplib.IMAP4, *criteria: str) -> list[bytes]:
@@ -301,7 +314,8 @@ def _search(client: imaplib.IMAP4, *criteria: str) -> list[bytes]:
         raise
     except imaplib.IMAP4.error:
         return []
-    return (data[0] or b"").split() if answer == "OK" and data else []
+    ids = data[0] if answer == "OK" and data else None
+    return [each for each in ids.split() if each.isdigit()] if isinstance(ids, bytes) else []
 
 
 def _fetched(parts: Sequence[Any]) -> Iterator[tuple[bytes, bytes]]:
@@ -327,11 +341,12 @@ def _stored(about: bytes) -> int:
         return 0
     day, month, year, hour, minute, second, sign, hours, minutes = parsed.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes))
-    local = datetime(
-        *(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second)),
-        tzinfo=UTC,
-    )
-    return int((local - offset if sign == "+" else local + offset).timestamp())
+    words = (int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second))
+    try:
+        local = datetime(*words, tzinfo=UTC)
+        return int((local - offset if sign == "+" else local + offset).timestamp())
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _facts(fields: bytes, keys: Keyring) -> Iterator[Facts]:
