@@ -315,3 +315,36 @@ def test_log_names_no_recipient_of_a_rule_that_is_obscured(site: Site) -> None:
     line = site.fletching.line_of(reply)
     assert re.findall(r"\brcpt=(\S+)", line) == ["userid-1"]
     assert RECIPIENT not in line
+
+
+PATHS = [
+    "<@relay.example,@b.example:user@example.org>",
+    "<@a:@b:user@example.org>",
+    '<@a:"x y"@example.org>',
+    "<<user@example.org>>",
+    "(Name)<user@example.org>",
+    "<user(comment)@example.org>",
+    "< user@example.org >",
+    "<us\\er@example.org>",
+    "user@example.org",
+    '<"j.d"@example.org>',
+    '<"john doe"@example.org>',
+    '<"a\\"b"@example.org>',
+    '<"a@b"@example.org>',
+    "<a@b@example.org>",
+    "<a..b@example.org>",
+    "<User@EXAMPLE.org(x)>",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_redirect_takes_away_a_recipient_however_it_is_written(site: Site, path: str) -> None:
+    def submitted() -> bool:
+        with site.postfix.client() as smtp:
+            smtp.docmd(f"MAIL FROM:<{SENDER}>")
+            assert smtp.docmd(f"RCPT TO:{path}")[0] == 250
+            # Redis may be late.
+            return smtp.data(mail(DO["redirect"]))[0] == 250
+
+    wait_until("the mail is taken", submitted)
+    assert site.recipients() == sorted([ANNA, BEN])

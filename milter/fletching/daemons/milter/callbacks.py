@@ -22,7 +22,7 @@ from fletching.daemons.milter.archiving import copy_of
 from fletching.daemons.milter.mail import Mail
 from fletching.daemons.milter.seeding import DueSeeds
 from fletching.daemons.milter.worker import Worker
-from fletching.mail.envelope import Recipient
+from fletching.mail.envelope import Recipient, address_of
 from fletching.outgoing.edits import (
     AddHeader,
     AddRecipient,
@@ -110,7 +110,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
         try:
             self._mail = Mail(
                 setup=self._worker.setup(),
-                sender=_address(sender),
+                sender=address_of(sender),
                 login=self._macro("{auth_authen}"),
                 release=self._worker.open_mails.add(),
             )
@@ -123,7 +123,7 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
     def envrcpt(self, recipient: str, *parameters: str) -> int:
         def add(mail: Mail) -> None:
             mailer = self._macro("{rcpt_mailer}")
-            mail.recipients.append(Recipient(_address(recipient), mailer))
+            mail.recipients.append(Recipient(address_of(recipient), mailer))
 
         return self._collect(add)
 
@@ -250,11 +250,6 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             log.state_write_failed(f"reply {refusal.code}", error)
         tempfail = verdict_of(refusal) is Verdict.TEMPFAIL
         return int(Milter.TEMPFAIL if tempfail else Milter.REJECT)
-
-
-def _address(path: str) -> str:
-    """An address of MAIL or RCPT without its angle brackets."""
-    return path[1:-1] if path.startswith("<") and path.endswith(">") else path
 
 
 def _text(value: bytes) -> str:
