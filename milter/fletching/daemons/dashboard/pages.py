@@ -1,7 +1,7 @@
-"""The pages of the dashboard: statistics in, HTML and SVG out.
+"""The pages of the dashboard: statistics in, HTML out.
 
 Here lives what the pages show, and their texts. Pure: requests and the source of the numbers are in
-`app.py`. Jinja2 escapes every text; every number is formatted here.
+`app.py`, curves in `curves.py`. Jinja2 escapes every text; every number is formatted here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fletching.figures import OTHER_WORDS, TITLES, by_span, minute, share, share_delivered
+from fletching.daemons.dashboard.curves import curve
+from fletching.figures import OTHER_WORDS, TITLES, minute, share, share_delivered
 from fletching.store.counts import Campaign, Dimension, Failures, Link, Row
 from fletching.store.suppression import SuppressedAddress
 from fletching.tracing.timeline import Timeline
@@ -73,14 +74,6 @@ _GROUPS = (
     ("Delivery", (*_titled("delivered", "deferred"), *_BOUNCES, *_titled("blocked", "seeds"))),
 )
 _UNKNOWN = "\N{EN DASH}"
-_PANELS = (
-    ("Delivery", ("sent", "delivered", "deferred", "bounces")),
-    ("Recipient activity", ("opens", "clicks", "unsubscribes")),
-)
-_IF_COUNTED = {"delivered", "deferred", "bounces"}
-WIDTH, HEIGHT = 600, 120
-_MOST_POINTS = 120
-_HOUR = 3600
 
 _templates = Environment(
     loader=PackageLoader("fletching", "templates/dashboard"),
@@ -131,36 +124,6 @@ class Details:
     mtas: Sequence[Row] = ()
     warnings: Sequence[tuple[str, int]] = ()
     more: Sequence[tuple[str, Table]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One curve: what it counts, and its SVG path."""
-
-    kind: str
-    name: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """Curves on the same scale. ``description`` is for screen readers."""
-
-    title: str
-    top: str
-    description: str
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A campaign over time; all panels have the same time axis."""
-
-    width: int
-    height: int
-    begin: str
-    end: str
-    panels: tuple[Panel, ...]
 
 
 def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> str:
@@ -327,46 +290,6 @@ def cells_of_one(found: Campaign) -> dict[str, str]:
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
     """The curves of a campaign's page, to replace the ones that are there."""
     return _templates.get_template("curve.html").render(curve=curve(hours))
-
-
-def curve(hours: Mapping[str, Mapping[int, int]]) -> Curve | None:
-    """A campaign over time; None if nothing was counted."""
-    times = [time for counted in hours.values() for time in counted]
-    if not times:
-        return None
-    begin, end = min(times), max(times)
-    points = (end - begin) // _HOUR + 1
-    hours_each = -(-points // _MOST_POINTS)
-    step = hours_each * _HOUR
-    counted = {kind: by_span(hours.get(kind, {}), begin, end, step) for kind in _KINDS}
-    unit = "per hour" if hours_each == 1 else f"per {hours_each} hours"
-    # What did not happen, or is not measured, has no curve there.
-    shown = {kind for kind in _KINDS if hours.get(kind) or kind not in _IF_COUNTED}
-    panels = tuple(
-        _panel(title, [kind for kind in kinds if kind in shown], counted, unit)
-        for title, kinds in _PANELS
-    )
-    return Curve(WIDTH, HEIGHT, minute(begin), minute(end + _HOUR), panels)
-
-
-_KINDS = tuple(kind for _, kinds in _PANELS for kind in kinds)
-
-
-def _panel(
-    title: str, kinds: Sequence[str], counted: Mapping[str, Sequence[int]], unit: str
-) -> Panel:
-    top = max(max(counted[kind]) for kind in kinds)
-    lines = tuple(Line(kind, kind, _path(counted[kind], top)) for kind in kinds)
-    sums = ", ".join(f"{sum(counted[kind]):,} {kind}" for kind in kinds)
-    return Panel(f"{title} {unit}", f"{top:,}", f"{title}: {sums}; at most {top:,} {unit}", lines)
-
-
-def _path(counts: Sequence[int], top: int) -> str:
-    """A path through all counts; a single count is a horizontal line."""
-    heights = [HEIGHT - 2 - (HEIGHT - 4) * count / max(top, 1) for count in counts]
-    heights = heights * 2 if len(heights) == 1 else heights
-    apart = WIDTH / (len(heights) - 1)
-    return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
 
 
 def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:

@@ -11,16 +11,8 @@ from datetime import date, datetime, tzinfo
 
 from fletching import paused
 from fletching.config.model import Config, VirtualMta
-from fletching.daemons.dashboard.pages import (
-    HEIGHT,
-    WIDTH,
-    Cell,
-    Line,
-    Panel,
-    Table,
-    TableRow,
-    page,
-)
+from fletching.daemons.dashboard.curves import Line, Panel, path
+from fletching.daemons.dashboard.pages import Cell, Table, TableRow, page
 from fletching.source_addresses import vanished
 from fletching.startup import stamp, zone
 from fletching.store.connection import Store
@@ -61,8 +53,6 @@ class VirtualMtaPage:
             states=Table("VirtualMTAs", "VirtualMTA", _STATES, states),
             limits=Table("Recipients in this hour and on this day", "VirtualMTA", _USE, rows),
             curves=curves,
-            width=WIDTH,
-            height=HEIGHT,
         )
 
 
@@ -95,23 +85,17 @@ def _row(use: Use, in_zone: tzinfo | None) -> TableRow:
     return TableRow(use.virtual_mta, tuple(map(Cell, texts)), about=about)
 
 
-def curve(mta: VirtualMta, days: Sequence[Day]) -> tuple[Panel, str, str]:
-    """The limits of a warm-up and what was used of them, with the first and the last day."""
+def curve(mta: VirtualMta, days: Sequence[Day]) -> Panel:
+    """The limits of a warm-up and what was used of them."""
     shown = [day for day in days if day.cap is not None] or list(days)
     caps, used = [day.cap or 0 for day in shown], [day.used for day in shown]
     top = max(*caps, *used, 1)
     per = "by one provider" if mta.warmup is not None and mta.warmup.per == "provider" else "in all"
     lines = (
-        Line("sent", "limit", _path(caps, top)),
-        Line("delivered", f"used {per}", _path(used, top)),
+        Line("sent", "limit", path(caps, top)),
+        Line("delivered", f"used {per}", path(used, top)),
     )
-    told = ", ".join(f"{day.date}: {day.used:,} of {day.cap or 0:,}" for day in shown)
-    panel = Panel(f"Warm-up of {mta.name}, recipients per day", f"{top:,}", told, lines)
-    return panel, shown[0].date, shown[-1].date
-
-
-def _path(counts: Sequence[int], top: int) -> str:
-    counts = counts if len(counts) > 1 else [*counts, *counts]
-    apart = WIDTH / (len(counts) - 1)
-    heights = [HEIGHT - 2 - (HEIGHT - 4) * count / top for count in counts]
-    return "M" + "L".join(f"{at * apart:.1f} {height:.1f}" for at, height in enumerate(heights))
+    title = f"Warm-up of {mta.name}, recipients per day"
+    by_day = ", ".join(f"{day.date}: {day.used:,} of {day.cap or 0:,}" for day in shown)
+    span = shown[0].date, shown[-1].date
+    return Panel(title, f"{top:,}", f"{title}: {by_day}", lines, *span)
