@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fletching import log
+from fletching import log, log_lines
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
 from fletching.outgoing import edits
@@ -87,7 +87,7 @@ def test_log_line_has_a_maximum_length(
     capfd: pytest.CaptureFixture[str], facts: list[tuple[str, object]], left_out: bool
 ) -> None:
     text = line(capfd, ("verdict", "accept"), *facts)
-    assert len(text.encode()) <= log.LONGEST + 1
+    assert len(text.encode()) <= log_lines.LONGEST + 1
     assert text.count("\n") == 1
     assert text.startswith("mail queue_id=4Abc verdict=accept ")
     assert ("left_out=" in text) == left_out

@@ -70,7 +70,8 @@ RULES = {
     "numbering": pure("encoding"),
     "traces": pure("encoding", "events", "numbering"),
     "placements": pure(),
-    "log": io(),
+    "log_lines": io(),
+    "log": io("log_lines"),
     "metrics": io(),
     "paused": io("log"),
     "archive": io("encoding"),
@@ -163,7 +164,7 @@ OUTSIDE = {
     "sys", "syslog", "tempfile", "threading", "time", "traceback", "uuid", "warnings",
     "zoneinfo",
     "Milter", "click", "dns", "milter", "prometheus_client", "redis", "rich",
-    "fletching.log", "fletching.metrics",
+    "fletching.log", "fletching.log_lines", "fletching.metrics",
 }  # fmt: skip
 OUTSIDE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
 OUTSIDE_METHODS = {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fletching import log, paused
+from fletching import log, log_lines, paused
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from fletching import log, paused
     ],
 )
 def test_value_is_plain_or_quoted(value: object, text: str) -> None:
-    assert log.value_text(value) == text
+    assert log_lines.value_text(value) == text
 
 
 def test_every_value_can_be_read_back() -> None:
@@ -39,7 +39,7 @@ def test_every_value_can_be_read_back() -> None:
     every = "".join(map(chr, [*range(0x180), 0x2028, 0x202E, 0xDC80, 0x1F600]))
     for start in range(0, len(every), 40):
         part = "=" + every[start : start + 40]
-        quoted = log.value_text(part)
+        quoted = log_lines.value_text(part)
         assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', quoted)
         assert eval(quoted) == part
 
@@ -125,7 +125,7 @@ def test_levels(
     name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """All that `journalctl -p warning` is to show is 4 or less, on each line."""
-    monkeypatch.setattr(log, "_to_journal", lambda environment: True)
+    monkeypatch.setattr(log_lines, "_to_journal", lambda environment: True)
     level, happens = LEVELS[name]
     happens()
     lines = capfd.readouterr().err.splitlines()
