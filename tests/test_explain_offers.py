@@ -74,3 +74,9 @@ def test_offers_of_mail_without_a_class_are_listed() -> None:
     site = f"{SITE}\nrules: [{{name: one, set: {{list_id: a}}}}]\n"
     (row,) = [each for each in offers(plan(mail(), None, site)) if each["setting"] == "list_id"]
     assert (row["source"], row["value"]) == ("one", "a")
+
+
+def test_offers_of_several_values_are_shown_in_words() -> None:
+    asked = 'X-GreenArrow-DKIM: {"domain": "example.com", "allow_duplicate": true}'
+    assert [row[1] for row in rows("dkim", asked)] == ["domain example.com, allow_duplicate yes"]
+    assert [row[1] for row in rows("untracked_hosts")] == ["none"]

@@ -9,7 +9,7 @@ configuration. A new source is one more function that returns `Offers`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -146,6 +146,11 @@ class DkimRequest:
     selector: str | None = None
     use_key_from: str | None = None
     allow_duplicate: bool = False
+
+    def __str__(self) -> str:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        shown = ((name, "yes" if value is True else value) for name, value in given.items())
+        return ", ".join(f"{name} {value}" for name, value in shown if value) or "default"
 
 
 MAIL_CLASS = Setting[str]("mail_class")

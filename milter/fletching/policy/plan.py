@@ -30,6 +30,8 @@ class Decision(NamedTuple):
         """The value as it is shown."""
         if isinstance(self.value, bool):
             return "yes" if self.value else "no"
+        if isinstance(self.value, tuple):
+            return "; ".join(map(str, self.value)) or "none"
         return str(self.value)
 
 
