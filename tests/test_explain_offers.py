@@ -47,7 +47,7 @@ def test_offers_are_listed_in_the_order_of_their_sources() -> None:
 def test_offers_of_the_mail_class_end_with_the_default() -> None:
     assert rows("mail_class", "X-Priority: 1") == [
         ("priority", "crm", line("- {name: priority"), True),
-        ("users.shop.mail_class", "newsletter", None, False),
+        ("users.shop.mail_class", "newsletter", line("shop:"), False),
         ("default_mail_class", "crm", line("default_mail_class"), False),
     ]
 

@@ -23,9 +23,16 @@ def of_login(config: Config, login: str | None) -> tuple[Offers, ...]:
     user = config.users[name]
     forced, usual = user.force_mail_class, user.mail_class
     return (
-        _offers(SourceKind.FORCED, f"users.{name}.force_mail_class", [(offers.MAIL_CLASS, forced)]),
-        _offers(SourceKind.LOGIN, f"users.{name}.mail_class", [(offers.MAIL_CLASS, usual)]),
+        _of_user(config, SourceKind.FORCED, name, "force_mail_class", forced),
+        _of_user(config, SourceKind.LOGIN, name, "mail_class", usual),
     )
+
+
+def _of_user(
+    config: Config, kind: SourceKind, name: str, option: str, mail_class: str | None
+) -> Offers:
+    found = _offers(kind, f"users.{name}.{option}", [(offers.MAIL_CLASS, mail_class)])
+    return replace(found, places={offers.MAIL_CLASS: config.where("users", name, option)})
 
 
 def default_mail_class(config: Config) -> Offers:
