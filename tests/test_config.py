@@ -38,7 +38,7 @@ server_id: mx1                            # default: host name
 on_invalid_header: ignore                 # ignore | reject
 on_store_failure: tempfail                # tempfail | untracked
 max_rewrite_size: 5MiB
-trusted: {authenticated: true, networks: [127.0.0.0/8, "::1/128"]}   # the default
+trusted: {authenticated: true, networks: [127.0.0.0/8, "::1/128"], services: []}   # the default
 users: {crm: {force_mail_class: crm}, shop: {mail_class: newsletter}}
 default_mail_class: newsletter            # default: none
 bounce_mailbox: bounces@example.com
@@ -63,11 +63,15 @@ virtual_mtas:
   b: {transport: vmta-b, address: 192.0.2.11, helo: b.example.com, fallback: a}
   bulk: {pool: {a: 3, b: 1}, sticky: message}
 seed_lists: {main: [seed1@gmail.example, seed2@yahoo.example]}
+seeds: {submit: 127.0.0.1:25}
 dkim:
   keys:
     - {domain: example.com, selector: s1, file: /etc/fletching/dkim/example.com.s1.pem, default: true}
 web: {listen: 127.0.0.1:8090, trusted_proxies: [127.0.0.1/32]}
 lmtp: {listen: unix:/run/fletching/lmtp.sock}
+postfix: {log: /var/log/mail.log}         # or `journal`
+bounces: {hard: 1, soft: 5, within: 10d, copy_to: postmaster@example.com}
+metrics: {listen: 127.0.0.1:9810}         # Prometheus; also written to state_dir/metrics.prom
 events:
   destinations:
     - {name: crm, webhook: https://crm.example.com/hook, secret_file: /etc/fletching/crm.secret, types: [engine_click, scomp]}
@@ -106,6 +110,8 @@ def test_example_configuration_loads() -> None:
     assert config.virtual_mtas["a"].address == ip_address("192.0.2.10")
     assert config.virtual_mtas["bulk"].pool == {"a": 3, "b": 1}
     assert config.dkim.keys[0].file == Path("/etc/fletching/dkim/example.com.s1.pem")
+    assert config.metrics is not None
+    assert config.metrics.listen == "127.0.0.1:9810"
     assert config.own_hosts == {"click.example.com"}
     assert config.transports == {"vmta-transactional", "vmta-a", "vmta-b"}
 

@@ -56,7 +56,7 @@ DAEMON = (
 
 EDGE = (
     *("daemons/courier", "daemons/dashboard", "daemons/intake", "daemons/lmtp", "daemons/logtail"),
-    *("daemons/milter", "daemons/web"),
+    *("daemons/exporter", "daemons/milter", "daemons/web"),
 )
 
 RULES = {
@@ -120,6 +120,7 @@ RULES = {
     "daemons/intake": io("returning", *DAEMON),
     "daemons/lmtp": io("providers", "returning", "daemons/intake", *DAEMON),
     "daemons/logtail": io("returning", "postfix", "daemons/intake", *DAEMON),
+    "daemons/exporter": io("daemons/intake", *DAEMON),
     "daemons/milter": io(*DAEMON),
     "daemons/courier": io("destinations", "monitor", *DAEMON),
     "daemons/dashboard": io(

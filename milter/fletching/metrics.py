@@ -2,7 +2,8 @@
 
 Each worker counts in its own files in `state_dir/metrics`, which are named by the worker's number
 and not by its process id, so that the replacement of a dead worker continues its counters. The
-milter's parent process sums them for node_exporter's textfile collector.
+milter's parent process sums them for node_exporter's textfile collector; each of the other daemons
+writes a file of its own. `metrics.listen` exports all of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import (
@@ -20,11 +22,17 @@ from prometheus_client import (
     disable_created_metrics,
     values,
 )
-from prometheus_client.exposition import write_to_textfile
+from prometheus_client.exposition import generate_latest, write_to_textfile
 from prometheus_client.multiprocess import MultiProcessCollector
 
 EVERY = 10.0
 """Seconds between two updates of the sums."""
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+"""Of `export`: the text format that every version of Prometheus reads."""
+
+OTHER_DAEMONS = ("courier", "lmtp", "logtail")
+"""The daemons other than the milter that write `state_dir/DAEMON.prom`."""
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _ROOM = 256 * 1024
@@ -49,12 +57,43 @@ def sum_up(state_dir: Path) -> None:
 
     Raises OSError, and ValueError if a worker's file is damaged.
     """
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(folder(state_dir)))  # type: ignore[no-untyped-call]
     try:
-        write_to_textfile(str(state_dir / "metrics.prom"), registry)
+        write_to_textfile(str(state_dir / "metrics.prom"), _workers(state_dir))
     except struct.error as error:
         raise ValueError(str(error)) from error
+
+
+def export(state_dir: Path) -> bytes:
+    """The metrics of all daemons of this host: of the milter as they are now, of the others as of
+    their last update.
+
+    Raises OSError, and ValueError if a worker's file is damaged.
+    """
+    try:
+        texts = [generate_latest(_workers(state_dir))]
+    except struct.error as error:
+        raise ValueError(str(error)) from error
+    registry = CollectorRegistry()
+    updated = Gauge(
+        "fletching_metrics_updated_seconds",
+        "When a daemon last updated its metrics, in unix time.",
+        ("daemon",),
+        registry=registry,
+    )
+    for daemon in OTHER_DAEMONS:
+        path = state_dir / f"{daemon}.prom"
+        # A daemon that has never run.
+        with suppress(FileNotFoundError):
+            texts.append(path.read_bytes())
+            updated.labels(daemon).set(path.stat().st_mtime)
+    return b"".join([*texts, generate_latest(registry)])
+
+
+def _workers(state_dir: Path) -> CollectorRegistry:
+    """The sums over the milter's workers."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder(state_dir)))  # type: ignore[no-untyped-call]
+    return registry
 
 
 class Metrics:

@@ -17,6 +17,7 @@ from fletching.checks.finding import Finding, Level, error, ok, warning
 from fletching.checks.lmtp import PARAMETERS as OF_LMTP
 from fletching.checks.lmtp import check_lmtp, check_mailboxes
 from fletching.checks.main_cf import check_main_cf
+from fletching.checks.metrics import check_metrics
 from fletching.checks.monitor import check_seed_passwords
 from fletching.checks.options import check_options
 from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
@@ -83,7 +84,7 @@ def check(
             findings.append(ok(f"dkim.keys {key.selector} of {key.domain}", _USES[state]))
     findings += [*_redis(config), _state_dir(config), *check_archives(config)]
     findings += [*check_seeds(config), *check_seed_passwords(config)]
-    findings += check_rules(config)
+    findings += [*check_rules(config), *check_metrics(config)]
     if dns:
         findings += check_dns(config, keys, resolver or Resolver())
     if postfix:

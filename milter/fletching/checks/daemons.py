@@ -90,6 +90,8 @@ def _sockets(config: Config) -> Iterator[tuple[Place, str]]:
         yield ("web", "admin_listen"), (config.web or Web()).admin_listen
     if config.lmtp is not None:
         yield ("lmtp", "listen"), config.lmtp.listen
+    if config.metrics is not None:
+        yield ("metrics", "listen"), config.metrics.listen
 
 
 def _secrets(config: Config) -> Iterator[tuple[Place, Path]]:

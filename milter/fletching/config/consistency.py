@@ -14,6 +14,7 @@ from fletching.config import action_doubts, rule_conflicts, rule_doubts, values
 from fletching.config.conflict import Conflict, Place
 from fletching.config.conflict import unknown as _unknown
 from fletching.config.model import Config, MailClass
+from fletching.config.sections import Web
 
 
 def conflicts(config: Config, providers: Collection[str] = ()) -> Iterator[Conflict]:
@@ -27,6 +28,7 @@ def conflicts(config: Config, providers: Collection[str] = ()) -> Iterator[Confl
     yield from _dkim_keys(config)
     yield from _destinations(config)
     yield from _dashboard(config)
+    yield from _metrics(config)
     yield from _return_paths(config)
     yield from _postfix_log(config)
     yield from _lmtp(config)
@@ -184,6 +186,22 @@ def _dashboard(config: Config) -> Iterator[Conflict]:
             "must be a loopback address or a Unix socket unless web.admin_password_file is set",
             (("web", "admin_password_file"),),
         )
+
+
+def _metrics(config: Config) -> Iterator[Conflict]:
+    """Another socket of ours at the same place: only the daemon that starts first would run."""
+    if config.metrics is None:
+        return
+    place = values.inet_place(config.listen)
+    used = [("listen", f"{place[0]}:{place[1]}" if place else config.listen)]
+    if config.link_keys is not None:
+        web = config.web or Web()
+        used += [("web.listen", web.listen), ("web.admin_listen", web.admin_listen)]
+    if config.lmtp is not None:
+        used.append(("lmtp.listen", config.lmtp.listen))
+    for name, listen in used:
+        if listen == config.metrics.listen:
+            yield Conflict(("metrics", "listen"), f"must not be the same as {name}")
 
 
 def _return_paths(config: Config) -> Iterator[Conflict]:

@@ -56,6 +56,7 @@ from fletching.config.sections import (
     DkimKey,
     Events,
     Lmtp,
+    Metrics,
     Options,
     Postfix,
     Track,
@@ -229,6 +230,8 @@ class Config(Options):
     does not run."""
     postfix: Postfix | None = None
     """Where Fletching reads what Postfix does."""
+    metrics: Metrics | None = None
+    """The server for metrics and health of this host; without this section, it does not run."""
     events: Events | None = None
     """Delivery of events to other systems."""
 

@@ -58,7 +58,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Mail Classes": ("mail_classes",),
     "VirtualMTAs": ("virtual_mtas", "routed_mailers", "route_by", "providers"),
     "DKIM": ("dkim",),
-    "Tracking service and events": ("web", "events"),
+    "Tracking service and events": ("web", "events", "metrics"),
     "Seeds": ("seed_lists", "seeds"),
 }
 

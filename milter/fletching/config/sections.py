@@ -198,6 +198,13 @@ class Lmtp(Options):
     """Listen socket of the LMTP server."""
 
 
+class Metrics(Options):
+    """The HTTP server for `/metrics` (Prometheus) and `/healthz`."""
+
+    listen: ServerSocket = "127.0.0.1:9810"
+    """Listen socket of this server."""
+
+
 class BounceRule(Options):
     """A rule that decides why mail bounced, by the server's words; the first match decides."""
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fletching import log
 from fletching.config.faults import with_line
@@ -34,10 +35,12 @@ _ALL_END = 9.9
 
 
 def milter(config_path: Path) -> int:
-    """Runs the milter until SIGTERM; the exit status of the process."""
+    """Runs the milter, with the server of `metrics.listen` as one worker more."""
+    from fletching.daemons.exporter.main import MetricsService
     from fletching.daemons.milter.main import MilterService
 
-    return lifecycle.serve("milter", config_path, [MilterService()], with_redis=True)
+    services: list[lifecycle.Service[Any]] = [MilterService(), MetricsService()]
+    return lifecycle.serve("milter", config_path, services, with_redis=True)
 
 
 def web(config_path: Path) -> int:

@@ -1,0 +1,98 @@
+"""Whether Fletching works on this host: the milter, Redis, the journals, each destination.
+
+Each check gives one line per trouble. The lines contain no text from outside but the names of
+destinations: whoever can reach the port reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fletching.config import values
+from fletching.config.model import Config
+from fletching.daemons.intake import journal
+from fletching.store.connection import Store, StoreUnavailable
+from fletching.store.events import EventLog
+
+MILTER_TIMEOUT = 5.0
+"""Seconds within which a worker of the milter must answer."""
+
+LARGEST_JOURNAL = journal.LARGEST * 3 // 4
+"""Bytes of one journal. Events that Redis has take at most half of `LARGEST`, so the others are
+waiting; at `LARGEST`, events are lost."""
+
+OLDEST_WAITING = 3600
+"""Seconds that an event may wait for a destination."""
+
+# Version 6, all actions and protocol steps, as Postfix offers them.
+_NEGOTIATE = struct.pack("!IcIII", 13, b"O", 6, 0x1FF, 0x1FFFFF)
+_QUIT = struct.pack("!Ic", 1, b"Q")
+
+
+def troubles(config: Config, store: Store) -> Iterator[str]:
+    """One line for each thing that does not work. Takes some seconds at most.
+
+    ``config``: its `listen`, `redis` and `state_dir` are those of the running milter.
+    """
+    if not _milter_answers(config.listen):
+        yield "milter: does not answer"
+    for name, size in _journals(config.state_dir / "journal"):
+        if size >= LARGEST_JOURNAL:
+            yield f"journal {name}: {size // 2**20} MiB of events are waiting for Redis"
+    try:
+        yield from _backlogs(config, store)
+    except StoreUnavailable:
+        yield "redis: does not answer"
+
+
+def _milter_answers(listen: str) -> bool:
+    """Whether a worker of the milter negotiates, as with Postfix."""
+    try:
+        with _connected(listen) as client:
+            client.sendall(_NEGOTIATE)
+            answer = client.recv(5)
+            client.sendall(_QUIT)
+    except OSError:
+        return False
+    return answer[4:] == b"O"
+
+
+def _connected(listen: str) -> socket.socket:
+    place = values.inet_place(listen)
+    if place is not None:
+        return socket.create_connection((values.connectable(place[0]), place[1]), MILTER_TIMEOUT)
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.settimeout(MILTER_TIMEOUT)
+        client.connect(listen.removeprefix("unix:"))
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def _journals(folder: Path) -> Iterator[tuple[str, int]]:
+    """The journals of all daemons: the path of each, and its bytes."""
+    for path, _, names in os.walk(folder):
+        size = 0
+        for name in names:
+            try:
+                size += os.stat(os.path.join(path, name)).st_size
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+        yield os.path.relpath(path, folder), size
+
+
+def _backlogs(config: Config, store: Store) -> Iterator[str]:
+    store.ping()
+    events = EventLog(store)
+    for each in config.events.destinations if config.events else ():
+        oldest = events.progress(each.name).oldest
+        waiting = time.time() - oldest / 1000 if oldest else 0.0
+        if waiting > OLDEST_WAITING:
+            yield f"destination {each.name}: an event has been waiting for {waiting:.0f} seconds"
