@@ -89,7 +89,8 @@ def test_file_that_cannot_be_used_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as wrong:
         opened(tmp_path)
     assert str(wrong.value) == (
-        f"{tmp_path}/fletching.yaml:3: {said}: line 1: must be a mail address or a domain"
+        f"{tmp_path}/fletching.yaml:3: {said}: {tmp_path}/vip.txt: line 1: "
+        "must be a mail address or a domain"
     )
 
 

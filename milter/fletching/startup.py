@@ -54,10 +54,13 @@ def recipient_tables(config: Config) -> dict[str, RecipientTable]:
     """The files of `recipient_in`, by path. Raises UnusableError."""
     tables: dict[str, RecipientTable] = {}
     for place, path in config.recipient_files:
-        with named_by(*place, fault=OSError), named_by(*place, fault=TableError):
-            if str(path) not in tables:
-                with path.open("rb") as file:
-                    tables[str(path)] = table(file)
+        if str(path) in tables:
+            continue
+        try:
+            with named_by(*place, fault=OSError), path.open("rb") as file:
+                tables[str(path)] = table(file)
+        except TableError as error:
+            raise UnusableError(place, f"{path}: {error}") from None
     return tables
 
 

@@ -28,6 +28,8 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
     A VirtualMTA has vanished if its address is not an address of this host. Limits count
     recipients, over all hosts, in this hour and on this day.
 
+    Exit status 0: shown; 2: wrong usage, invalid configuration, or Redis does not answer.
+
     \b
     Example:
       fletching mta list
@@ -37,10 +39,8 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
 
     try:
         found = rows(load_or_fail(config_path))
-    except MtaError as error:
+    except (MtaError, NoAnswer) as error:
         fail(error)
-    except NoAnswer as error:
-        fail(error, 1)
     if wants_json:
         show_rows(found, wants_json, "virtual_mtas")
         return
