@@ -20,7 +20,7 @@ from fletching.tokens import Keyring
 
 from tests import setting
 from tests.cases import for_every
-from tests.setting import SITE, config, envelope, mail, plan, reason
+from tests.setting import RECIPIENT, SITE, config, envelope, mail, plan, reason
 
 
 def opened(rules: str) -> Setup:
@@ -204,6 +204,26 @@ def test_placeholders_are_filled_in_and_checked() -> None:
     assert reason(found, "mail_class") == ("crm", "two")
     assert "one: must name a configured Mail Class" in found.warnings
     assert "one: instance_id must be ASCII" in found.warnings
+
+
+OBSCURED = "X-GreenArrow-Obscured-Email: userid-1"
+IN_PLACE_OF_RECIPIENT = {
+    "not obscured": (["X-Job: 1"], [RECIPIENT], RECIPIENT),
+    "obscured": ([OBSCURED], [RECIPIENT], "userid-1"),
+    "obscured by an alias": (["X-User: userid-2"], [RECIPIENT], "userid-2"),
+    "obscured wrongly": ([OBSCURED, f"{OBSCURED}2"], [RECIPIENT], ""),
+    "obscured, several recipients": ([OBSCURED], [RECIPIENT, "b@example.org"], ""),
+}
+
+
+@for_every(IN_PLACE_OF_RECIPIENT)
+def test_rule_records_no_recipient_that_is_obscured(
+    fields: list[str], recipients: list[str], recorded: str
+) -> None:
+    rules = "header_aliases: {X-User: obscured_email}\nrules:\n"
+    rules += "  - set: {mail_class: newsletter, click_tracking_id: '{recipient}'}\n"
+    decided = plan(mail(*fields), envelope(*recipients), f"{SITE}\n{rules}")
+    assert decided.click_tracking_id == recorded
 
 
 def test_invalid_value_that_an_earlier_rule_outranks_is_no_reason_to_refuse() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from fletching.config.model import MailClass
@@ -38,7 +39,7 @@ from fletching.policy import (
 from fletching.policy.actions import Actions
 from fletching.policy.added_headers import Wanted
 from fletching.policy.decisions import Decisions, Submission
-from fletching.policy.offers import Offers, RankedOffers, SourceKind
+from fletching.policy.offers import Asked, Offers, RankedOffers, SourceKind
 from fletching.policy.plan import Plan
 from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.setup import Setup, Stamp
@@ -109,20 +110,18 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
     decisions.ignore(*mail.control.invalid)
     dialects = vendor_headers.read(mail.message, config.dialects)
     matched = mail.setup.rules.matching(mail.message, mail.envelope, mail.setup.providers)
-    foreign = [
-        aliases.read(mail.message, config.header_aliases),
-        *dialects,
-        *rule_offers.read(mail, matched),
-    ]
-    for asked in foreign:
-        decisions.ignore(*asked.invalid)
-        decisions.warn(*asked.warnings)
     sources = [
         *([seed_copy.offers_of(copy, config)] if copy is not None else []),
         mail.control.offers,
-        *(asked.offers for asked in foreign),
-        *configured.of_login(config, mail.envelope.login),
     ]
+    foreign = [aliases.read(mail.message, config.header_aliases), *dialects]
+    _take(foreign, sources, decisions)
+    if matched.rules:
+        recorded = privacy.stand_in(mail, RankedOffers(sources), decisions)
+        ruled = rule_offers.read(mail, matched, recorded)
+        _take(ruled, sources, decisions)
+        foreign += ruled
+    sources += configured.of_login(config, mail.envelope.login)
     if not _is_notification(mail):
         sources.append(mail.setup.default_class)
     remove = mail.control.remove.union(*(asked.remove for asked in foreign))
@@ -143,6 +142,13 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
     if copy is not None:
         plan = replace(plan, seeding=None, archive=None, seed_copy=copy)
     return actions.carried_out(plan, wanted, submitted, mail) if matched.actions else plan
+
+
+def _take(found: Iterable[Asked], sources: list[Offers], decisions: Decisions) -> None:
+    for asked in found:
+        decisions.ignore(*asked.invalid)
+        decisions.warn(*asked.warnings)
+        sources.append(asked.offers)
 
 
 def _ended(wanted: Actions, decisions: Decisions) -> Plan:

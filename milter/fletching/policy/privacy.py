@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fletching.config.model import MailClass
 from fletching.policy import offers
 from fletching.policy.decisions import Decisions, Submission
@@ -46,6 +48,13 @@ def shown(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> str:
     if obscured is not None:
         return obscured
     return next((recipient.address for recipient in mail.envelope.recipients), "")
+
+
+def stand_in(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> Mapping[str, str]:
+    """What rules use in place of the recipient; nothing if the mail does not hide it."""
+    if not hides_recipient(ranked, decisions):
+        return {}
+    return {"recipient": shown(mail, ranked, decisions)}
 
 
 def looked_up(mail: Submission, ranked: RankedOffers, decisions: Decisions) -> tuple[str, ...]:

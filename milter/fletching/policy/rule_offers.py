@@ -17,27 +17,32 @@ from fletching.policy.rules.matching import CompiledRule, Matched
 from fletching.policy.substitution import substitute
 
 
-def read(mail: Submission, matched: Matched) -> list[Asked]:
+def read(mail: Submission, matched: Matched, values: Mapping[str, str]) -> list[Asked]:
     """What each matching rule asks for, the strongest first. An invalid value is ignored, so that
-    a later rule may set that control.
+    a later rule may set that control. ``values``: of placeholders, in place of the mail's own ones.
     """
     found = []
     settled: set[Setting[Any]] = set()
     for each in matched.rules:
-        asked = _asked(mail, each, settled)
+        asked = _asked(mail, each, settled, values)
         settled.update(asked.offers.by_setting)
         found.append(asked)
     return found
 
 
-def _asked(mail: Submission, rule: CompiledRule, settled: set[Setting[Any]]) -> Asked:
+def _asked(
+    mail: Submission,
+    rule: CompiledRule,
+    settled: set[Setting[Any]],
+    values: Mapping[str, str],
+) -> Asked:
     """``settled``: what an earlier rule sets, so that an invalid value would not count anyway."""
     offers: dict[Setting[Any], Offer[Any]] = {}
     invalid: list[InvalidValue] = []
     for name, template in _given(rule).items():
         control = CONTROLS[name]
         try:
-            offers |= control.offer(_filled(template, mail), rule.source)
+            offers |= control.offer(_filled(template, mail, values), rule.source)
         except InvalidError as error:
             if control.settings[0] not in settled:
                 invalid.append(control.invalid(SourceKind.RULE, rule.source, f"{name} {error}"))
@@ -49,7 +54,7 @@ def _given(rule: CompiledRule) -> Mapping[str, str]:
     return rule.rule.set.given if rule.rule.set is not None else {}
 
 
-def _filled(template: str, mail: Submission) -> str:
+def _filled(template: str, mail: Submission, values: Mapping[str, str]) -> str:
     if not templates.placeholders(template):
         return template
-    return grammar.as_ascii(substitute(template, mail).strip().encode("utf-8", "replace"))
+    return grammar.as_ascii(substitute(template, mail, values).strip().encode("utf-8", "replace"))
