@@ -152,7 +152,7 @@ def test_exit_status_of_unexpected_errors(
     def fails(_: object) -> None:
         raise error
 
-    monkeypatch.setattr("fletching.admin.mta.rows", fails)
+    monkeypatch.setattr("fletching.admin.mta.listing", fails)
     result = host.run("mta", "list")
     assert (result.exit_code, result.stdout) == (status, "")
     assert said in result.stderr
@@ -162,7 +162,7 @@ def test_exit_status_of_unexpected_errors(
 def test_traceback_only_in_development_mode(host: Host) -> None:
     script = (
         "import fletching.admin.mta as mta\n"
-        "mta.rows = lambda config: 1 / 0\n"
+        "mta.listing = lambda config: 1 / 0\n"
         "from fletching.cli.main import main\n"
         "main(['mta', 'list'])\n"
     )

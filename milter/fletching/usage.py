@@ -6,7 +6,7 @@ used of it, `store/limits.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -47,13 +47,32 @@ def uses(config: Config, store: Store, now: datetime) -> dict[str, tuple[Use, ..
 
     ``now`` is in the configuration's time zone.
     """
-    found = [
+    found = _windows(config, now)
+    return _uses(found, used(store, [(name, window) for name, _, window, _ in found]))
+
+
+def unused(config: Config, now: datetime) -> dict[str, tuple[Use, ...]]:
+    """The same if nothing were used: which limits there are."""
+    found = _windows(config, now)
+    return _uses(found, [{} for _ in found])
+
+
+_Limited = tuple[str, str, Window, Window]
+"""A VirtualMTA, a period, its window now, and the one after that."""
+
+
+def _windows(config: Config, now: datetime) -> list[_Limited]:
+    return [
         (mta.name, period.kind, period.windows[1], period.windows[2])
         for mta in config.virtual_mtas.values()
         for period in limits.periods(mta, now)
         if period.windows[1].capped
     ]
-    counts = used(store, [(name, window) for name, _, window, _ in found])
+
+
+def _uses(
+    found: Iterable[_Limited], counts: Iterable[Mapping[str, int]]
+) -> dict[str, tuple[Use, ...]]:
     by_name: dict[str, tuple[Use, ...]] = {}
     for (name, kind, window, after), count in zip(found, counts, strict=True):
         more = (

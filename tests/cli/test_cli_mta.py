@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -83,13 +84,23 @@ def test_limits_are_a_table_of_their_own(limited: Host, redis: RedisServer) -> N
                for line in used.splitlines())  # fmt: skip
 
 
-def test_limits_without_redis_are_an_error(away: Host) -> None:
-    assert away.run("mta", "list").exit_code == 0
+def test_list_without_redis_has_the_caps_and_a_warning(away: Host) -> None:
+    assert away.run("mta", "list").stderr == ""
     text = away.config.read_text()
     away.config.write_text(text.replace("virtual_mtas:\n", f"virtual_mtas:\n{LIMITED % SINCE}"))
     result = away.run("mta", "list")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "redis: does not answer" in result.stderr
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: what is used of the limits is unknown: redis: ")
+    assert any(line.split()[:6] == ["hourly", "hour", "provider", "-", "-", "500"]
+               for line in result.stdout.splitlines())  # fmt: skip
+    result = away.run("mta", "list", "--json")
+    assert "unknown" in result.stderr
+    limits = [limit for row in json.loads(result.stdout)["virtual_mtas"] for limit in row["limits"]]
+    assert [(each["used"], each["cap"]) for each in limits] == [
+        (None, 500),
+        (None, 4000),
+        (None, 400),
+    ]
 
 
 def test_curve_of_a_warm_up(limited: Host, redis: RedisServer) -> None:

@@ -5,32 +5,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from fletching import paused as file
-from fletching.admin.asking import asking, store
+from fletching.admin.asking import NoAnswer, asking, store
 from fletching.config.conflict import nearest
 from fletching.config.model import Config, VirtualMta
 from fletching.source_addresses import vanished
 from fletching.startup import stamp, zone
-from fletching.usage import Use, uses
+from fletching.usage import Use, unused, uses
 
 
 class MtaError(Exception):
     """The command cannot be carried out. Says why."""
 
 
-def rows(config: Config) -> list[dict[str, Any]]:
-    """One row per VirtualMTA, in the order of the configuration, with its limits in `limits`.
+class Listing(NamedTuple):
+    """``rows``: one per VirtualMTA. ``unknown``: why it is not known what is used of their limits,
+    empty if it is."""
 
-    Redis is asked only if there are limits. Raises MtaError and NoAnswer.
+    rows: list[dict[str, Any]]
+    unknown: str = ""
+
+
+def listing(config: Config) -> Listing:
+    """The VirtualMTAs, in the order of the configuration, with the limits of each in `limits`.
+
+    Redis is asked only if there are limits. Raises MtaError.
     """
-    now_paused, now_vanished = paused(config), vanished(config)
-    used: dict[str, tuple[Use, ...]] = {}
-    if any(mta.limited for mta in config.virtual_mtas.values()):
+    now = stamp(zone(config)).time
+    try:
         with asking():
-            used = uses(config, store(config), stamp(zone(config)).time)
+            is_limited = any(mta.limited for mta in config.virtual_mtas.values())
+            return Listing(_rows(config, uses(config, store(config), now) if is_limited else {}))
+    except NoAnswer as error:
+        return Listing(_rows(config, unused(config, now), known=False), str(error))
+
+
+def _rows(
+    config: Config, used: Mapping[str, tuple[Use, ...]], *, known: bool = True
+) -> list[dict[str, Any]]:
+    """``known``: whether the uses were counted."""
+    now_paused, now_vanished = paused(config), vanished(config)
     return [
         {
             "name": mta.name,
@@ -40,19 +58,19 @@ def rows(config: Config) -> list[dict[str, Any]]:
             "fallback": mta.fallback,
             "paused": mta.name.lower() in now_paused,
             "vanished": mta.name.lower() in now_vanished,
-            "limits": [_limit(use, config) for use in used.get(mta.name, ())],
+            "limits": [_limit(use, config, known) for use in used.get(mta.name, ())],
         }
         for mta in config.virtual_mtas.values()
     ]
 
 
-def _limit(use: Use, config: Config) -> dict[str, Any]:
+def _limit(use: Use, config: Config, known: bool) -> dict[str, Any]:
     turns_over = datetime.fromtimestamp(use.turns_over, zone(config)).astimezone(zone(config))
     return {
         "period": use.period,
         "per": "all" if use.provider is None else "provider",
         "provider": use.provider or None,
-        "used": use.used,
+        "used": use.used if known else None,
         "cap": use.cap,
         "turns_over": turns_over.isoformat(),
     }

@@ -26,21 +26,23 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
     """List the VirtualMTAs, pauses and use of limits.
 
     A VirtualMTA has vanished if its address is not an address of this host. Limits count
-    recipients, over all hosts, in this hour and on this day.
+    recipients, over all hosts, in this hour and on this day. If Redis does not answer, what is used
+    of them is not known, and a warning says so.
 
-    Exit status 0: shown; 2: wrong usage, invalid configuration, or Redis does not answer.
+    Exit status 0: shown; 2: wrong usage or invalid configuration.
 
     \b
     Example:
       fletching mta list
     """
-    from fletching.admin.asking import NoAnswer
-    from fletching.admin.mta import MtaError, rows
+    from fletching.admin.mta import MtaError, listing
 
     try:
-        found = rows(load_or_fail(config_path))
-    except (MtaError, NoAnswer) as error:
+        found, unknown = listing(load_or_fail(config_path))
+    except MtaError as error:
         fail(error)
+    if unknown:
+        say(f"warning: what is used of the limits is unknown: {unknown}", err=True)
     if wants_json:
         show_rows(found, wants_json, "virtual_mtas")
         return
