@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from fletching.numbering import Candidate, Numbered, Period, Question, Window
-from fletching.store import limits
+from fletching.store import keys, limits
 from fletching.store.campaigns import Campaigns
 from fletching.store.connection import Ask
 from fletching.store.limits import ALL, PLENTY, Room
@@ -175,6 +175,22 @@ def test_mail_that_gets_no_number_gives_its_room_back(store: Stores) -> None:
     room.abandon()
     later[-1](ask)
     assert (len(later), used(store, "a")) == (2, {"google": 0, "other": 0, ALL: 0})
+
+
+def test_room_that_redis_has_lost_is_not_given_back(store: Stores) -> None:
+    opened = open_store(store.url)
+    ask = opened.client().execute_command
+    later: list[Callable[[Ask], None]] = []
+    asked_for = question(Candidate("a", (capped(5),)), google=2, other=1)
+    lost, kept = (Room(limits.Limits(), asked_for, later.append) for _ in range(2))
+    lost.take(ask)
+    ask("DEL", keys.used("a") + "w1")
+    kept.take(ask)
+    for _ in range(2):
+        lost.abandon()
+        for each in later:
+            each(ask)
+    assert used(store, "a") == {"google": 0, "other": 0, ALL: 0}
 
 
 def _host(url: str, mails: int, most: int, out: multiprocessing.Queue[list[str]]) -> None:

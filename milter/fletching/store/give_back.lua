@@ -1,4 +1,5 @@
--- Takes back what take.lua counted for a mail that was not accepted after all.
+-- Takes back what take.lua counted for a mail that was not accepted after all. Nothing goes below
+-- zero: Redis may have lost what was counted, and then less than nothing would be room for more.
 --
 -- KEYS[1] as in take.lua   ARGV[1] the labels of the windows, with spaces between
 -- ARGV[2] the number of providers; then for each: its name, recipients
@@ -6,11 +7,11 @@
 for label in string.gmatch(ARGV[1], '%S+') do
   local key = KEYS[1] .. label
   if redis.call('EXISTS', key) == 1 then
-    local total = 0
     for at = 3, 1 + 2 * ARGV[2], 2 do
-      redis.call('HINCRBY', key, ARGV[at], -ARGV[at + 1])
-      total = total + ARGV[at + 1]
+      local counted = tonumber(redis.call('HGET', key, ARGV[at]) or 0)
+      local back = math.min(ARGV[at + 1], counted)
+      redis.call('HINCRBY', key, ARGV[at], -back)
+      redis.call('HINCRBY', key, '*', -back)
     end
-    redis.call('HINCRBY', key, '*', -total)
   end
 end
