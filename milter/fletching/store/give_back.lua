@@ -10,8 +10,10 @@ for label in string.gmatch(ARGV[1], '%S+') do
     for at = 3, 1 + 2 * ARGV[2], 2 do
       local counted = tonumber(redis.call('HGET', key, ARGV[at]) or 0)
       local back = math.min(ARGV[at + 1], counted)
-      redis.call('HINCRBY', key, ARGV[at], -back)
-      redis.call('HINCRBY', key, '*', -back)
+      if back > 0 then
+        redis.call('HINCRBY', key, ARGV[at], -back)
+        redis.call('HINCRBY', key, '*', -back)
+      end
     end
   end
 end
