@@ -184,7 +184,7 @@ def test_room_that_redis_has_lost_is_not_given_back(store: Stores) -> None:
     asked_for = question(Candidate("a", (capped(5),)), google=2, other=1)
     lost, kept = (Room(limits.Limits(), asked_for, later.append) for _ in range(2))
     lost.take(ask)
-    ask("DEL", keys.used("a") + "w1")
+    opened.ask(lambda client: client.execute_command("DEL", keys.used("a") + "w1"))
     kept.take(ask)
     for _ in range(2):
         lost.abandon()
