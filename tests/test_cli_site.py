@@ -139,11 +139,11 @@ def test_mta_list_as_a_table(host: Host) -> None:
     ]
 
 
-def test_mta_list_with_limits_requires_redis(host: Host) -> None:
+def test_mta_list_with_limits_does_not_require_redis(host: Host) -> None:
     host.edit("transport: vmta-b", "transport: vmta-b, limits: {day: 1}")
     result = host.run("mta", "list")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("redis: does not answer: ")
+    assert result.exit_code == 0
+    assert "redis: does not answer: " in result.stderr
 
 
 @pytest.mark.parametrize(
