@@ -63,3 +63,12 @@ def test_what_the_mail_has_is_printed_safely(host: Host) -> None:
     result = host.run("rules", "test", str(host.mail))
     assert "header.Subject: \\x1b[31m" in result.stdout
     assert result.exit_code == 1
+
+
+def test_explain_of_a_discarded_mail_demands_nothing_of_it(host: Host) -> None:
+    host.config.write_text(SITE + "rules: [{do: {discard: true}}]\n")
+    assert host.json("explain", str(host.mail))["lint"] is None
+    words = host.run("explain", str(host.mail)).stdout
+    assert "accept: discarded, nobody gets it" in words
+    assert "Demands" not in words
+    assert "Offers" not in words

@@ -83,7 +83,7 @@ def explained(
 def _lint(
     outcome: Outcome, message: Message, envelope: Envelope, setup: Setup
 ) -> dict[str, int] | None:
-    if outcome.refusal is not None:
+    if outcome.refusal is not None or outcome.plan.discarded is not None:
         return None
     return counts(linted(outcome, message, envelope, setup).findings)
 
@@ -124,15 +124,16 @@ def show(explanation: dict[str, Any], console: Console) -> None:
         ("setting", "value", "source"),
         [[row["setting"], row["value"], row["source"]] for row in explanation["decisions"]],
     )
-    _table(
-        console,
-        "Offers, the strongest first",
-        ("setting", "won", "source", "place", "value"),
-        [
-            [row["setting"], row["won"], row["source"], row["place"] or "", row["value"]]
-            for row in explanation["offers"]
-        ],
-    )
+    if explanation["offers"]:
+        _table(
+            console,
+            "Offers, the strongest first",
+            ("setting", "won", "source", "place", "value"),
+            [
+                [row["setting"], row["won"], row["source"], row["place"] or "", row["value"]]
+                for row in explanation["offers"]
+            ],
+        )
     for part in explanation["parts"]:
         _table(
             console,
@@ -147,9 +148,9 @@ def show(explanation: dict[str, Any], console: Console) -> None:
         if each["verified"] is None:
             verdict = each["reason"]
         _print(console, f"DKIM signature {each['selector']} of {each['domain']}: {verdict}")
-    lint = explanation["lint"]
-    text = f"{lint['errors']} errors, {lint['warnings']} warnings: run fletching lint"
-    _print(console, f"Demands of mailbox providers: {text}")
+    if (lint := explanation["lint"]) is not None:
+        text = f"{lint['errors']} errors, {lint['warnings']} warnings: run fletching lint"
+        _print(console, f"Demands of mailbox providers: {text}")
     _table(
         console,
         "Edits, in the order sent to Postfix",

@@ -34,6 +34,7 @@ def conflicts(config: Config, providers: Collection[str] = ()) -> Iterator[Confl
     yield from _lmtp(config)
     yield from _links(config)
     yield from _archives(config)
+    yield from _providers(config, providers)
     yield from rule_conflicts.conflicts(config, providers)
 
 
@@ -46,6 +47,21 @@ def _alike(section: str, entries: Mapping[str, Any]) -> Iterator[Conflict]:
                 (section, name),
                 f"duplicate name: {first} is already defined (names are case-insensitive)",
             )
+
+
+def _providers(config: Config, known: Collection[str]) -> Iterator[Conflict]:
+    """``known``: the names of all providers, also those of the built-in table."""
+    owners: dict[str, str] = {}
+    for name, domains in config.providers.items():
+        for other in sorted(known):
+            if other != name and other.lower() == name.lower():
+                rule = f"another spelling of provider {other}: use one of them"
+                yield Conflict(("providers", name), rule)
+        for number, domain in enumerate(domains):
+            first = owners.setdefault(domain.lower(), name)
+            if first != name:
+                rule = f"duplicate domain: it is in {first} already"
+                yield Conflict(("providers", name, number), rule)
 
 
 def _chosen_classes(config: Config) -> Iterator[Conflict]:
