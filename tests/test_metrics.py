@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fletching.checks.finding import Level
+from fletching.checks.metrics import check_metrics
+from fletching.config.load import parse
+from fletching.config.model import Config
 from fletching.daemons.exporter import health
 from fletching.store import keys
 
@@ -18,7 +24,8 @@ from sandbox.processes import free_port, private_directory, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.web import Answer, ask
 from tests.milter_daemon import ACCEPT, MilterDaemon, header
-from tests.test_milter_life import BEGIN, CONFIG, END, FROM, refused
+from tests.test_milter_life import BEGIN, CONFIG, END, FROM, gone, refused
+from tests.waiting import wait_for_rest
 
 pytestmark = pytest.mark.slow
 
@@ -255,3 +262,89 @@ def test_mail_class_cannot_add_a_line(milter: MilterDaemon, port: int) -> None:
     milter.mail(FROM, header("X-GreenArrow-MailClass", 'x"} 1\nfletching_up 1'))
     wait_until("not counted", lambda: b"fletching_mails_total" in get(port, "/metrics").body)
     assert b"\nfletching_up" not in get(port, "/metrics").body
+
+
+def test_run_exports_all_its_daemons(redis: RedisServer, port: int) -> None:
+    everything = MilterDaemon(f"unix://{redis.socket}", CONFIG, command=("run",))
+    sockets = {name: f"unix:{everything.folder}/{name}" for name in ("listen", "admin_listen")}
+    lmtp = {"listen": f"unix:{everything.folder}/lmtp"}
+    more = f"web: {json.dumps(sockets)}\nlmtp: {json.dumps(lmtp)}\n"
+    everything.configure(with_metrics(port) + more)
+    with everything:
+        everything.mail(FROM)
+
+        def is_complete() -> bool:
+            text = get(port, "/metrics").body
+            return accepted(text) == 1 and all(
+                b'daemon="%s"' % name in text for name in (b"courier", b"lmtp")
+            )
+
+        wait_until("a daemon is missing", is_complete)
+        assert get(port, "/healthz").status == 200
+
+
+def test_killed_parent_leaves_no_metrics_server(milter: MilterDaemon, port: int) -> None:
+    left = milter.children()
+    assert len(left) == 2
+    get(port, "/healthz")
+    milter.daemon.signal(signal.SIGKILL)
+    milter.daemon.wait()
+    wait_until("somebody is left", lambda: all(map(gone, left)))
+    milter.start()
+    assert get(port, "/healthz").status == 200
+
+
+def test_health_check_leaves_no_line_in_the_log(milter: MilterDaemon, port: int) -> None:
+    milter.mail(FROM)
+    before = wait_for_rest(milter.log)
+    for _ in range(10):
+        assert get(port, "/healthz").status == 200
+    assert wait_for_rest(milter.log) == before
+
+
+# fletching check
+
+
+def checked(listen: str) -> list[tuple[Level, str]]:
+    config = parse(f"metrics: {{listen: '{listen}'}}\n".encode(), Path("fletching.yaml"))
+    return [(each.level, each.text) for each in check_metrics(config)]
+
+
+def test_check_accepts_the_running_server(milter: MilterDaemon, port: int) -> None:
+    get(port, "/metrics")
+    for listen in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        assert checked(listen) == [(Level.OK, f"the milter answers at {listen}")]
+
+
+def test_check_warns_if_nothing_listens(port: int) -> None:
+    ((level, text),) = checked(f"127.0.0.1:{port}")
+    assert level is Level.WARNING
+    assert text.startswith(f"nothing accepts connections at 127.0.0.1:{port}")
+
+
+def test_check_finds_another_program() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(100)
+                client.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        ((level, text),) = checked(f"127.0.0.1:{port}")
+        thread.join()
+    assert level is Level.ERROR
+    assert text.startswith(f"another program answers at 127.0.0.1:{port}")
+
+
+def test_check_warns_of_an_address_that_others_reach(port: int) -> None:
+    (level, text), _ = checked(f"0.0.0.0:{port}")
+    assert level is Level.WARNING
+    assert "is not a loopback address" in text
+
+
+def test_check_without_metrics_finds_nothing() -> None:
+    assert list(check_metrics(Config())) == []

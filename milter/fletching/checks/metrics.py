@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.config import values
@@ -11,6 +12,9 @@ from fletching.config.model import Config
 
 _PLACE = "metrics.listen"
 _PATIENCE = 5.0
+_LONGEST = 2**24
+"""Bytes that are read of an answer; another program may never end its own."""
+
 _OURS = b"# TYPE fletching_metrics_updated_seconds "
 
 
@@ -52,30 +56,29 @@ def _asked(listen: str) -> bytes | None:
 
     Raises PermissionError for a Unix socket of other users.
     """
+    try:
+        client = _connected(listen)
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    answer = b""
+    with client, suppress(OSError):
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        while _OURS not in answer and len(answer) < _LONGEST and (more := client.recv(65536)):
+            answer += more
+    return answer
+
+
+def _connected(listen: str) -> socket.socket:
     place = values.host_and_port(listen)
-    with socket.socket(_family(place)) as client:
+    if place is not None:
+        return socket.create_connection((values.connectable(place[0]), place[1]), _PATIENCE)
+    client = socket.socket(socket.AF_UNIX)
+    try:
         client.settimeout(_PATIENCE)
-        try:
-            client.connect(
-                (values.connectable(place[0]), place[1])
-                if place is not None
-                else listen.removeprefix("unix:")
-            )
-        except PermissionError:
-            raise
-        except OSError:
-            return None
-        answer = b""
-        try:
-            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            while _OURS not in answer and (more := client.recv(65536)):
-                answer += more
-        except OSError:
-            pass
-        return answer
-
-
-def _family(place: tuple[str, int] | None) -> socket.AddressFamily:
-    if place is None:
-        return socket.AF_UNIX
-    return socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+        client.connect(listen.removeprefix("unix:"))
+    except OSError:
+        client.close()
+        raise
+    return client

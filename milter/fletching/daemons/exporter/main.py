@@ -44,7 +44,7 @@ class MetricsService(Service[Config]):
         return [("metrics", self._config.metrics.listen)] if self._config.metrics else []
 
     def needs_restart(self, begun: Config, now: Config) -> list[str]:
-        return ["metrics.listen"] if begun.metrics != now.metrics else []
+        return ["metrics.listen"] if _listen(begun) != _listen(now) else []
 
     def close(self) -> None:
         if self._socket is not None:
@@ -69,5 +69,14 @@ class MetricsService(Service[Config]):
             if (new := inbox.latest()) is not None:
                 application.config = new.model_copy(update=fixed)
 
-        http_server.run(server, http_server.serve(server, self._socket.socket, reload))
-        os._exit(0)
+        async def work(listening: ServerSocket) -> NoReturn:
+            await http_server.serve(server, listening.socket, reload)
+            # A check that still runs in a thread would be waited for.
+            os._exit(0)
+
+        http_server.run(server, work(self._socket))
+        raise AssertionError("not reached")
+
+
+def _listen(config: Config) -> str | None:
+    return config.metrics.listen if config.metrics is not None else None
