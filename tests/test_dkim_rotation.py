@@ -330,6 +330,14 @@ def test_list_that_others_can_change_is_refused(host: Host) -> None:
     assert "must be 0600 or 0640" in result.stderr
 
 
+def test_list_that_leads_nowhere_is_refused(host: Host) -> None:
+    """Not as if there were none: an earlier key would sign."""
+    (host.folder / ROTATION).symlink_to(host.folder / "none")
+    result = host.run("dkim", "list")
+    assert result.exit_code == 2
+    assert f"{ROTATION}: No such file or directory" in result.stderr
+
+
 def test_key_that_is_missing_is_named(host: Host) -> None:
     switched(host)
     (host.folder / "example.com.r2.pem").unlink()

@@ -29,7 +29,8 @@ def test_without_a_file_there_are_none(tmp_path: Path) -> None:
 def test_lines_that_were_cut_are_skipped(tmp_path: Path) -> None:
     held.record(tmp_path, [Hold("4A", 10, "ask Anna")])
     with (tmp_path / held.FILE).open("a") as file:
-        file.write('["4B", 11\n{}\n[1]\nnull\n["4C", "x", "y"]\n\xff\n')
+        file.write('["4B", 11\n{}\n[1]\nnull\n["4C", "x", "y"]\n\xff\n["4E", 1e999, ""]\n')
+        file.write(f"{'[' * 100_000}\n")
     held.record(tmp_path, [Hold("4D", 13, "b")])
     assert set(held.read(tmp_path)) == {"4A", "4D"}
 

@@ -64,11 +64,11 @@ def read(state_dir: Path) -> Mapping[str, Hold]:
 
 
 def _parsed(line: str) -> Hold | None:
-    """A line; None if it was not written completely."""
+    """A line; None if it is not one of ours, or was not written completely."""
     try:
         queue_id, seconds, reason = json.loads(line)
         return Hold(str(queue_id), int(seconds), str(reason))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 

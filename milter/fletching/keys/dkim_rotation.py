@@ -56,7 +56,7 @@ class RotatedKey:
 def rotation(entry: DkimKeyEntry) -> tuple[RotatedKey, ...]:
     """All keys of an entry, oldest first; the last one may be waiting. Raises KeyFileError."""
     path = rotation_file(entry)
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return (RotatedKey(entry.selector, "-", "signing", Path(entry.file)),)
     lines = read(path).decode("ascii", "replace").splitlines()
     rows = [
