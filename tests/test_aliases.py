@@ -14,6 +14,7 @@ from fletching.policy.grammar import CONTROLS
 from fletching.policy.offers import CLICK_TRACKING_ID, INSTANCE_ID, Asked, SourceKind
 
 from tests.cases import for_every
+from tests.setting import SITE, envelope, mail, plan
 
 ALIASES = {
     "X-Tracking-ID": Alias(control="click_tracking_id", remove=True),
@@ -88,3 +89,12 @@ def test_fields_that_every_mail_has_may_be_aliases(tmp_path: Path) -> None:
     names = ("Content-Type", "Subject", "From", "TE", "X-A/B")
     file.write_text("header_aliases:\n" + "".join(f"  {name}: instance_id\n" for name in names))
     assert tuple(load(file).header_aliases) == names
+
+
+def test_alias_is_removed_from_trusted_mail_without_class() -> None:
+    aliases = SITE + "header_aliases: {X-Job: {control: instance_id, remove: true}}\n"
+    job = mail("Subject: hello", "X-Job: 7")
+    fields = [each for each in job.headers if each.key == b"x-job"]
+    assert plan(job, envelope(), aliases).remove == {each.position for each in fields}
+    stranger = envelope(client="203.0.113.9")
+    assert plan(job, stranger, aliases).remove == frozenset()
