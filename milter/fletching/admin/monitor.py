@@ -77,8 +77,7 @@ def monitored(
         raise MonitorError(str(error)) from None
     looked = look(wanted, accounts(config), keys, now)
     for each in campaigns:
-        of_it = {copy: found for copy, found in looked.items() if copy.campaign == each.campaign}
-        new = merged(known[each.campaign], of_it)
+        new = merged(each.campaign, known[each.campaign], looked)
         placements.keep(each.campaign, new.values())
         known[each.campaign].update(new)
     return [

@@ -102,11 +102,11 @@ def show_each(config: Config, name: str, wants_json: bool) -> None:
             if each.is_open or each.address in shown:
                 continue
             shown.add(each.address)
-            told = row(each)
+            seed = row(each)
             if wants_json:
-                click.echo(json.dumps(told))
+                click.echo(json.dumps(seed))
             else:
-                say("  ".join(str(value) for value in line(told).values() if value))
+                say("  ".join(str(value) for value in line(seed).values() if value))
         sys.stdout.flush()
         if not any(each.is_open for each in found.rows):
             return

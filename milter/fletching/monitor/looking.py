@@ -81,12 +81,13 @@ def look(
 
 
 def merged(
-    known: Mapping[str, Placement], looked: Mapping[Copy, Placement]
+    campaign: str, known: Mapping[str, Placement], looked: Mapping[Copy, Placement]
 ) -> dict[str, Placement]:
-    """What is known of a campaign after a look, by address."""
+    """What a look has shown of a campaign, by address. ``known``: what was known before."""
     return {
         copy.address: better(known.get(copy.address), placement)
         for copy, placement in looked.items()
+        if copy.campaign == campaign
     }
 
 

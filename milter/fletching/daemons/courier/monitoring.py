@@ -69,8 +69,8 @@ class Monitoring(LeasedThread):
             due += [copy for copy in copies if is_due(copy, known[campaign].get(copy.address), now)]
         looked = look(due, self._mailboxes, self._keys, now)
         for campaign in {copy.campaign for copy in looked}:
-            of_it = {copy: found for copy, found in looked.items() if copy.campaign == campaign}
-            self._placements.keep(campaign, merged(known[campaign], of_it).values())
+            new = merged(campaign, known[campaign], looked)
+            self._placements.keep(campaign, new.values())
         self._log_errors(looked.values())
 
     def _log_errors(self, looked: Iterable[Placement]) -> None:
