@@ -39,7 +39,7 @@ def _asked(
     """``settled``: what an earlier rule sets, so that an invalid value would not count anyway."""
     offers: dict[Setting[Any], Offer[Any]] = {}
     invalid: list[InvalidValue] = []
-    for name, template in _given(rule).items():
+    for name, template in rule.controls:
         control = CONTROLS[name]
         try:
             offers |= control.offer(_filled(template, mail, values), rule.source)
@@ -48,10 +48,6 @@ def _asked(
                 invalid.append(control.invalid(SourceKind.RULE, rule.source, f"{name} {error}"))
     places = dict.fromkeys(offers, rule.place)
     return Asked(Offers(SourceKind.RULE, offers, places), tuple(invalid))
-
-
-def _given(rule: CompiledRule) -> Mapping[str, str]:
-    return rule.rule.set.given if rule.rule.set is not None else {}
 
 
 def _filled(template: str, mail: Submission, values: Mapping[str, str]) -> str:

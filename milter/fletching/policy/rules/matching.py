@@ -24,7 +24,7 @@ from fletching.providers import Providers
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
     """A rule. ``number``: counted from 0. ``source``: its name, or its number and line. ``place``:
-    its file and line.
+    its file and line. ``controls``: what it sets, by the name of the control.
     """
 
     number: int
@@ -32,6 +32,7 @@ class CompiledRule:
     place: str
     rule: Rule
     conditions: tuple[Condition, ...]
+    controls: tuple[tuple[str, str], ...] = ()
 
     def first_failed(self, facts: Facts) -> Condition | None:
         """The first test that does not hold; None if the rule matches."""
@@ -89,6 +90,7 @@ def compiled(config: Config, tables: Tables = MappingProxyType({})) -> CompiledR
             config.where("rules", number),
             rule,
             conditions.compiled(rule.when, tables),
+            tuple(rule.set.given.items()) if rule.set is not None else (),
         )
         for number, rule in enumerate(config.rules)
     )
