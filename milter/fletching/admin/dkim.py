@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import dns.exception
 import dns.resolver
 
 from fletching.admin.dkim_dns import judge_record
@@ -159,23 +158,3 @@ def retire(config: Config, domain: str, selector: str) -> None:
     for entry in found:
         others = [each for each in config.dkim.keys if each is not entry]
         dkim_rotation.retire(entry, selector, {Path(each.file) for each in others})
-
-
-def name_server(text: str) -> dns.resolver.Resolver:
-    """A resolver that asks only this server, `ADDRESS` or `ADDRESS:PORT`. Raises ValueError."""
-    address, port = text.split(":") if text.count(":") == 1 else (text, "53")
-    resolver = dns.resolver.Resolver(configure=False)
-    try:
-        resolver.nameservers = [address]
-        resolver.port = int(port)
-    except ValueError:
-        raise ValueError(f"{text}: must be an IP address, or IPv4:PORT") from None
-    return resolver
-
-
-def system_resolver() -> dns.resolver.Resolver:
-    """The name servers of this host; none if it has no /etc/resolv.conf."""
-    try:
-        return dns.resolver.Resolver()
-    except dns.exception.DNSException:
-        return dns.resolver.Resolver(configure=False)

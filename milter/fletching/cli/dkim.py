@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
+from fletching.cli.options import (
+    as_json,
+    configured,
+    fail,
+    load_or_fail,
+    resolver_or_fail,
+    say,
+    show_rows,
+)
 
 if TYPE_CHECKING:
     from fletching.admin.dkim import Step
@@ -161,14 +169,10 @@ def dkim_rotate(
       fletching dkim rotate example.com
       fletching dkim rotate example.com && systemctl reload fletching
     """
-    from fletching.admin.dkim import name_server as only
-    from fletching.admin.dkim import rotate, system_resolver
+    from fletching.admin.dkim import rotate
 
     config = load_or_fail(config_path)
-    try:
-        resolver = only(name_server) if name_server else system_resolver()
-    except ValueError as error:
-        fail(f"--name-server: {error}")
+    resolver = resolver_or_fail(name_server)
     missing = False
     with reported(config_path):
         for step in rotate(

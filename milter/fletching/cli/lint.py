@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fletching.cli.options import fail, say
+from fletching.cli.options import fail, resolver_or_fail, say
 from fletching.cli.preview import carried_with, message_options
 
 
@@ -52,15 +52,9 @@ def lint(wants_json: bool, sent: bool, dns: bool, name_server: str | None, **giv
     judged = linted(outcome, message, envelope, setup, as_sent=sent, sender=given["sender"])
     findings = judged.findings
     if dns:
-        from fletching.admin.dkim import name_server as only
-        from fletching.admin.dkim import system_resolver
         from fletching.checks.sending import with_dns
 
-        try:
-            resolver = only(name_server) if name_server else system_resolver()
-        except ValueError as error:
-            fail(f"--name-server: {error}")
-        findings = with_dns(judged, outcome, setup.config, resolver)
+        findings = with_dns(judged, outcome, setup.config, resolver_or_fail(name_server))
     if wants_json:
         click.echo(json.dumps(as_json(findings, judged.how), ensure_ascii=True))
     else:

@@ -17,6 +17,7 @@ import click
 from fletching.admin import escapes
 
 if TYPE_CHECKING:
+    from fletching.admin.resolver import Resolver
     from fletching.config.model import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,6 +66,16 @@ def load_or_fail(path: Path) -> Config:
         return load(path)
     except ConfigError as error:
         fail(error)
+
+
+def resolver_or_fail(name_server: str | None) -> Resolver:
+    """What asks the DNS, as --name-server says."""
+    from fletching.admin.resolver import resolver
+
+    try:
+        return resolver(name_server)
+    except ValueError as error:
+        fail(f"--name-server: {error}")
 
 
 def show_rows(rows: list[dict[str, Any]], wants_json: bool, name: str) -> None:
