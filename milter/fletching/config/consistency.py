@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fletching.config import action_doubts, rule_conflicts, rule_doubts, values
-from fletching.config.conflict import Conflict, Place
-from fletching.config.conflict import unknown as _unknown
+from fletching.config.conflict import Conflict, Place, unknown
 from fletching.config.model import Config, MailClass
 from fletching.config.sections import Web
 
@@ -92,7 +91,7 @@ def doubts(config: Config) -> Iterator[Conflict]:
 
 def _mail_class(config: Config, path: Place, name: str | None) -> Iterator[Conflict]:
     if name is not None and config.mail_class(name) is None:
-        yield _unknown(path, name, "Mail Class", "mail_classes", config.mail_classes)
+        yield unknown(path, name, "Mail Class", "mail_classes", config.mail_classes)
 
 
 def _virtual_mtas(config: Config) -> Iterator[Conflict]:
@@ -100,7 +99,7 @@ def _virtual_mtas(config: Config) -> Iterator[Conflict]:
         wanted = mail_class.virtual_mta
         if wanted is not None and config.virtual_mta(wanted) is None:
             path = ("mail_classes", name, "virtual_mta")
-            yield _unknown(path, wanted, "VirtualMTA", "virtual_mtas", config.virtual_mtas)
+            yield unknown(path, wanted, "VirtualMTA", "virtual_mtas", config.virtual_mtas)
     for name, virtual_mta in config.virtual_mtas.items():
         if virtual_mta.fallback is not None:
             yield from _single(config, ("virtual_mtas", name, "fallback"), virtual_mta.fallback)
@@ -121,7 +120,7 @@ def _single(config: Config, path: Place, wanted: str) -> Iterator[Conflict]:
     found = config.virtual_mta(wanted)
     singles = [name for name, each in config.virtual_mtas.items() if each.pool is None]
     if found is None:
-        yield _unknown(path, wanted, "VirtualMTA", "virtual_mtas", singles)
+        yield unknown(path, wanted, "VirtualMTA", "virtual_mtas", singles)
     elif found.pool is not None:
         yield Conflict(path, f"must name a single VirtualMTA, but {found.name} is a pool")
 
@@ -158,7 +157,7 @@ def _seed_lists(config: Config) -> Iterator[Conflict]:
         if seed_of_class.list not in config.seed_lists:
             kind = "seed list"
             listed = (*path, "list")
-            yield _unknown(listed, seed_of_class.list, kind, "seed_lists", config.seed_lists)
+            yield unknown(listed, seed_of_class.list, kind, "seed_lists", config.seed_lists)
         if config.link_keys is None:
             rule = "requires link_keys (a global option): they authenticate and encrypt the copies"
             yield Conflict(path, rule, (("link_keys",),))

@@ -90,8 +90,11 @@ class When(Options):
     @property
     def tests_size(self) -> bool:
         """Whether the size of the mail matters."""
-        inner = [*(self.any or ()), *([self.not_] if self.not_ is not None else ())]
-        return self.size is not None or any(each.tests_size for each in inner)
+        return self.size is not None or any(each.tests_size for each in self._inner)
+
+    @property
+    def _inner(self) -> tuple[When, ...]:
+        return (*(self.any or ()), *(() if self.not_ is None else (self.not_,)))
 
     @model_validator(mode="after")
     def _has_tests(self) -> When:
@@ -99,8 +102,7 @@ class When(Options):
             raise lack("header must name at least one header field")
         if self.any is not None and not self.any:
             raise lack("any must have at least one group of tests")
-        inner = [*(self.any or ()), *([self.not_] if self.not_ is not None else ())]
-        if any(each.is_empty for each in inner):
+        if any(each.is_empty for each in self._inner):
             raise lack("not and any must have tests")
         return self
 
