@@ -338,7 +338,7 @@ def test_courier_watches_a_campaign_for_two_days(site: Site) -> None:
 
 def test_check_reads_the_password_files(site: Site) -> None:
     (fine,) = check_seed_passwords(load(site.host.config))
-    assert (fine.level, fine.text) == (Level.OK, "passwords of 7 mailboxes can be read")
+    assert (fine.level, fine.text) == (Level.OK, "readable password files: 7")
     (site.host.folder / "wrong").chmod(0o644)
     (site.host.folder / "password").write_text("\n")
     findings = [*check_seed_passwords(load(site.host.config))]

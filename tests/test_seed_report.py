@@ -35,18 +35,18 @@ def reported(*claimed: ClaimedSeed, later: int = 60, at: int = OPENED) -> SeedRe
 
 @for_every(
     {
-        "none": ((), 60, "0 of 3 seeds have their copy; not due yet: 3"),
-        "one": ((seed(1),), 60, "1 of 3 seeds have their copy; not due yet: 2"),
+        "none": ((), 60, "copies sent: 0 of 3, not due yet: 3"),
+        "one": ((seed(1),), 60, "copies sent: 1 of 3, not due yet: 2"),
         "ended": (
             (seed(1),),
             IDLE + 1,
-            "1 of 3 seeds have their copy; the campaign ended before 2 of them were due",
+            "copies sent: 1 of 3, not due before the campaign ended: 2",
         ),
-        "all": ((seed(1), seed(2), seed(3)), IDLE + 1, "3 of 3 seeds have their copy"),
+        "all": ((seed(1), seed(2), seed(3)), IDLE + 1, "copies sent: 3 of 3"),
         "trouble": (
             (seed(1), seed(2, FAILED), seed(3, WAITING)),
             60,
-            "1 of 3 seeds have their copy, 1 waiting, 1 failed",
+            "copies sent: 1 of 3, waiting: 1, failed: 1",
         ),
     }
 )
@@ -86,7 +86,7 @@ def test_campaign_has_seeds_if_one_is_claimed_or_its_mail_has_our_campaign_id() 
 
 def test_table_of_the_dashboard() -> None:
     shown = table(reported(seed(1), seed(2, FAILED, reply="550 no")))
-    assert shown.caption == "1 of 3 seeds have their copy, 1 failed; not due yet: 1"
+    assert shown.caption == "copies sent: 1 of 3, failed: 1, not due yet: 1"
     assert [row.name for row in shown.rows] == [f"s{number}@example.net" for number in (1, 2, 3)]
     texts = [[cell.text for cell in row.cells] for row in shown.rows]
     assert [text[0] for text in texts] == ["sent", "failed", "not due"]

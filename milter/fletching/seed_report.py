@@ -56,16 +56,15 @@ class SeedReport:
 
     @property
     def summary(self) -> str:
-        """One sentence about all seeds."""
-        text = f"{self.count(SeedState.SENT)} of {len(self.rows)} seeds have their copy"
-        pending = self.count(SeedState.WAITING, SeedState.SUBMITTING, SeedState.PASSED)
-        for number, words in ((pending, "waiting"), (self.count(SeedState.FAILED), "failed")):
-            text += f", {number} {words}" if number else ""
-        if left := self.count(NOT_DUE):
-            ended = "the campaign ended before" if self.ended else "not due yet:"
-            were = f"{left} of them were due" if self.ended else f"{left}"
-            text += f"; {ended} {were}"
-        return text
+        """How many seeds have their copy, and how many do not, for which reason."""
+        not_due = "not due before the campaign ended" if self.ended else "not due yet"
+        others = {
+            "waiting": self.count(SeedState.WAITING, SeedState.SUBMITTING, SeedState.PASSED),
+            "failed": self.count(SeedState.FAILED),
+            not_due: self.count(NOT_DUE),
+        }
+        sent = f"copies sent: {self.count(SeedState.SENT)} of {len(self.rows)}"
+        return ", ".join([sent, *(f"{name}: {count}" for name, count in others.items() if count)])
 
 
 def has_seeds(campaign: Campaign, claimed: Sequence[ClaimedSeed]) -> bool:

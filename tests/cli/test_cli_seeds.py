@@ -44,9 +44,7 @@ def test_seeds_of_a_campaign(seeded: Host) -> None:
         assert lines[1].split()[:5] == ["s1@example.net", "sent", "message", "1", "1"]
         assert lines[2].split()[:2] == ["s2@example.net", "failed"]
         assert lines[3].split()[:5] == ["s3@example.net", "not", "due", "message", "11"]
-        assert lines[-1] == (
-            "1 of 3 seeds have their copy, 1 failed; the campaign ended before 1 of them were due"
-        )
+        assert lines[-1] == ("copies sent: 1 of 3, failed: 1, not due before the campaign ended: 1")
         assert "\x1b" not in result.stdout
 
 

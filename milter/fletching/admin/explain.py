@@ -149,7 +149,7 @@ def show(explanation: dict[str, Any], console: Console) -> None:
             verdict = each["reason"]
         _print(console, f"DKIM signature {each['selector']} of {each['domain']}: {verdict}")
     if (lint := explanation["lint"]) is not None:
-        text = f"{lint['errors']} errors, {lint['warnings']} warnings: run fletching lint"
+        text = f"errors: {lint['errors']}, warnings: {lint['warnings']} (run fletching lint)"
         _print(console, f"Demands of mailbox providers: {text}")
     _table(
         console,

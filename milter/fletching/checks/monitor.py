@@ -26,4 +26,4 @@ def check_seed_passwords(config: Config) -> Iterator[Finding]:
                 yield error(option, f"{seed.password_file}: no password in the first line")
             usable += bool(password)
     if usable:
-        yield ok("seed_lists", f"passwords of {usable} mailboxes can be read")
+        yield ok("seed_lists", f"readable password files: {usable}")

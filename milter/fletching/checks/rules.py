@@ -5,7 +5,7 @@ What the configuration alone shows is in `config/rule_doubts.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.config import wording
@@ -28,17 +28,17 @@ def check_rules(config: Config) -> Iterator[Finding]:
         except TableError as wrong:
             yield error(option, f"{path}: {wrong}")
         else:
-            yield ok(option, f"{path} has {count} addresses and domains")
+            yield ok(option, f"{path}: addresses and domains: {count}")
+    provider_of = providers(config).provider
     for number, rule in enumerate(config.rules):
-        if rule.when is not None and _of_another_provider(config, rule.when):
+        if rule.when is not None and _of_another_provider(provider_of, rule.when):
             text = "never matches: provider and recipient_domain exclude each other"
             yield warning(wording.shown(("rules", number)), f"{config.rule_source(number)} {text}")
 
 
-def _of_another_provider(config: Config, when: When) -> bool:
+def _of_another_provider(provider_of: Callable[[str], str], when: When) -> bool:
     tests = (*(when.provider or ()), *(when.recipient_domain or ()))
     if not when.provider or not when.recipient_domain or not all(map(is_exact, tests)):
         return False
-    known = providers(config)
-    found = {known.provider(each).casefold() for each in when.recipient_domain}
+    found = {provider_of(each).casefold() for each in when.recipient_domain}
     return not found & {each.casefold() for each in when.provider}
