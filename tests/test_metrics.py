@@ -21,6 +21,7 @@ from fletching.daemons.exporter import health
 from fletching.store import keys
 
 from sandbox.processes import free_port, private_directory, wait_until
+from sandbox.redis_cluster import SHAPES, running
 from sandbox.redis_server import RedisServer
 from sandbox.web import Answer, ask
 from tests.milter_daemon import ACCEPT, MilterDaemon, header
@@ -154,17 +155,19 @@ def test_health_fails_with_a_full_journal(milter: MilterDaemon, port: int) -> No
         file.truncate(health.LARGEST_JOURNAL)
     answer = get(port, "/healthz")
     assert answer.status == 503
-    assert answer.body == b"journal 0: 384 MiB of events are waiting for Redis\n"
+    assert answer.body == b"journal 0: 384 of 512 MiB are used\n"
 
 
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("age", [health.OLDEST_WAITING - 600, health.OLDEST_WAITING + 600])
-def test_health_fails_with_an_old_backlog(age: int, port: int) -> None:
+def test_health_fails_with_an_old_backlog(age: int, shape: str, port: int) -> None:
     """No courier runs here."""
-    with private_directory() as folder, RedisServer() as redis:
+    with private_directory() as folder, running(shape) as store:
         config = with_metrics(port) + DESTINATION % folder
-        with MilterDaemon(f"unix://{redis.socket}", config):
+        with MilterDaemon(store.url, config):
+            assert get(port, "/healthz").status == 200
             id = f"{int((time.time() - age) * 1000)}-0"
-            redis.client.xadd(keys.EVENTS, {"event": "{}"}, id=id)
+            store.look.xadd(keys.EVENTS, {"event": "{}"}, id=id)
             answer = get(port, "/healthz")
     if age < health.OLDEST_WAITING:
         assert answer.status == 200

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from fletching import metrics
+from fletching.daemons.exporter import health
+from fletching.daemons.intake import journal
 
 PAGE = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text("utf-8")
 TABLE = PAGE.partition("\n## Metrics\n")[2]
@@ -57,9 +59,8 @@ def test_export_without_other_daemons(tmp_path: Path) -> None:
 
 
 def test_limits_of_the_page_are_those_of_the_code() -> None:
-    from fletching.daemons.exporter import health
-
     assert f"({health.LARGEST_JOURNAL // 2**20} MiB)" in PAGE
+    assert f"N of {journal.LARGEST // 2**20} MiB are used" in PAGE
     assert f"within {health.MILTER_TIMEOUT:.0f} seconds" in PAGE
     assert health.OLDEST_WAITING == 3600
     assert "waits for over an hour" in PAGE

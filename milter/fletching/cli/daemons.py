@@ -15,6 +15,8 @@ from fletching.cli.options import configured
 def milter(config_path: Path) -> None:
     """Run the milter in the foreground.
 
+    With the section `metrics` in the configuration, it also serves /metrics and /healthz.
+
     SIGHUP reloads the configuration. SIGTERM finishes mail in progress and exits.
 
     \b

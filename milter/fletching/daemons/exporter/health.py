@@ -23,8 +23,8 @@ MILTER_TIMEOUT = 5.0
 """Seconds within which a worker of the milter must answer."""
 
 LARGEST_JOURNAL = journal.LARGEST * 3 // 4
-"""Bytes of one journal. Events that Redis has take at most half of `LARGEST`, so the others are
-waiting; at `LARGEST`, events are lost."""
+"""Bytes of one journal. Events that Redis has take about half of `LARGEST` at most, so the others
+are waiting; at `LARGEST`, events are only in Redis, or lost."""
 
 OLDEST_WAITING = 3600
 """Seconds that an event may wait for a destination."""
@@ -43,7 +43,8 @@ def troubles(config: Config, store: Store) -> Iterator[str]:
         yield "milter: does not answer"
     for name, size in _journals(config.state_dir / "journal"):
         if size >= LARGEST_JOURNAL:
-            yield f"journal {name}: {size // 2**20} MiB of events are waiting for Redis"
+            most = journal.LARGEST // 2**20
+            yield f"journal {name}: {size // 2**20} of {most} MiB are used"
     try:
         yield from _backlogs(config, store)
     except StoreUnavailable:
