@@ -92,7 +92,9 @@ class Sink(Server):
     DATA; with a 4xx or 5xx reply nothing is kept. ``answer_to`` gives the reply to each RCPT TO.
     """
 
-    def __init__(self, name: str, *, eightbit: bool = True, smtputf8: bool = True) -> None:
+    def __init__(
+        self, name: str, *, eightbit: bool = True, smtputf8: bool = True, ipv6: bool = False
+    ) -> None:
         self.name = name
         self.answer = "250 2.0.0 sunk"
         self.answer_to: Callable[[str], str] = _accepts
@@ -103,7 +105,9 @@ class Sink(Server):
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=name)
         # Bound here, so that the port is known before anything starts.
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ipv6 else socket.AF_INET
+        address = "::1" if ipv6 else "127.0.0.1"
+        self._socket = socket.create_server((address, 0), family=family)
         self.port: int = self._socket.getsockname()[1]
 
     def start(self) -> None:

@@ -70,6 +70,24 @@ def test_mail_goes_to_the_relay_of_its_virtual_mta(
     assert not any(sink.mails for sink in sinks.values())
 
 
+@pytest.mark.parametrize("address", ["[::1]", "[IPv6:::1]"])
+@pytest.mark.parametrize("route_by", ["header", "sender"])
+def test_relay_may_have_an_ipv6_address(
+    fresh: Path, redis: RedisServer, postfix: Postfix, route_by: str, address: str
+) -> None:
+    with Sink("ipv6", ipv6=True) as sink:
+        relay = {"transport": "vmta-a", "relay": f"{address}:{sink.port}"}
+        more = {"route_by": route_by, "virtual_mtas": {"near": relay}}
+        with Fletching(fresh, redis.unix_url, more) as fletching:
+            fletching.join(postfix)
+            postfix.set(inet_protocols="all")
+            raw = mail(NEWSLETTER, b"X-GreenArrow-MtaID: near")
+            with postfix.client() as smtp:
+                send_until_taken(smtp, raw, SENDER, [RECIPIENT])
+            sink.wait(1)
+        postfix.wait_empty()
+
+
 def test_mail_over_the_limit_goes_to_the_next_member_then_is_put_off(
     fresh: Path, redis: RedisServer, postfix: Postfix, relays: Relays
 ) -> None:
