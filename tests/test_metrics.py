@@ -297,6 +297,16 @@ def test_killed_parent_leaves_no_metrics_server(milter: MilterDaemon, port: int)
     assert get(port, "/healthz").status == 200
 
 
+def test_open_connection_does_not_prevent_the_end(milter: MilterDaemon, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert milter.daemon.stop() == 0
+        assert not milter.lines("child_killed")
+        while client.recv(1000):
+            pass
+
+
 def test_health_check_leaves_no_line_in_the_log(milter: MilterDaemon, port: int) -> None:
     milter.mail(FROM)
     before = wait_for_rest(milter.log)

@@ -11,6 +11,7 @@ from pathlib import Path
 from fletching import metrics
 from fletching.daemons.exporter import health
 from fletching.daemons.intake import journal
+from prometheus_client.parser import text_string_to_metric_families
 
 PAGE = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text("utf-8")
 TABLE = PAGE.partition("\n## Metrics\n")[2]
@@ -46,7 +47,11 @@ def exported(state_dir: Path) -> dict[str, str]:
         timeout=60,
         check=True,
     )
-    return dict(re.findall(r"(?m)^# TYPE (\S+) (\S+)$", done.stdout))
+    families = list(text_string_to_metric_families(done.stdout))
+    assert all(name.startswith("fletching_") for name in (each.name for each in families))
+    found = re.findall(r"(?m)^# TYPE (\S+) (\S+)$", done.stdout)
+    assert len(dict(found)) == len(found) == len(families), "a metric is exported twice"
+    return dict(found)
 
 
 def test_page_and_export_have_the_same_metrics(tmp_path: Path) -> None:
