@@ -125,23 +125,24 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
     if not _is_notification(mail):
         sources.append(mail.setup.default_class)
     remove = mail.control.remove.union(*(asked.remove for asked in foreign))
-    wanted = actions.of(matched, decisions)
+    acts, submitted = actions.of(matched, decisions), mail
     if copy is not None:
-        wanted = wanted.for_seed
-    if wanted.is_last:
-        return _ended(wanted, decisions)
-    mail, submitted = actions.changed(mail, wanted), mail
+        acts = acts.for_seed
+    if acts.is_last:
+        return _ended(acts, decisions)
+    if matched.actions:
+        mail = actions.changed(mail, acts)
     mail_class = _mail_class(mail, sources, decisions)
     if mail_class is not None:
-        plan = _classified(mail, mail_class, sources, wanted.headers, decisions)
+        plan = _classified(mail, mail_class, sources, acts.headers, decisions)
     else:
-        plan = _unclassified(mail, sources, wanted.headers, decisions)
+        plan = _unclassified(mail, sources, acts.headers, decisions)
     if any(asked.offers.by_setting for asked in dialects) and mail_class is None:
         plan = replace(plan, warnings=(*plan.warnings, _DIALECTS_IGNORED))
     plan = replace(plan, remove=plan.remove | remove)
     if copy is not None:
         plan = replace(plan, seeding=None, archive=None, seed_copy=copy)
-    return actions.carried_out(plan, wanted, submitted, mail) if matched.actions else plan
+    return actions.carried_out(plan, acts, submitted, mail) if matched.actions else plan
 
 
 def _take(found: Iterable[Asked], sources: list[Offers], decisions: Decisions) -> None:
@@ -151,16 +152,16 @@ def _take(found: Iterable[Asked], sources: list[Offers], decisions: Decisions) -
         sources.append(asked.offers)
 
 
-def _ended(wanted: Actions, decisions: Decisions) -> Plan:
+def _ended(acts: Actions, decisions: Decisions) -> Plan:
     """The Plan of a mail that a rule refuses or discards. It takes no message number."""
     return Plan(
         trusted=True,
         remove=frozenset(),
-        rejected=None if wanted.discards else wanted.by,
-        discarded=wanted.by if wanted.discards else None,
+        rejected=None if acts.discards else acts.by,
+        discarded=acts.by if acts.discards else None,
         decisions=tuple(decisions.made),
         warnings=decisions.all_warnings(),
-        refusal=wanted.refusal,
+        refusal=acts.refusal,
     )
 
 

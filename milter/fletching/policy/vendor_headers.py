@@ -67,6 +67,8 @@ def read(message: Message, names: tuple[str, ...]) -> tuple[Asked, ...]:
 
     ``names``: the dialects that are on. Raises nothing, whatever the headers contain.
     """
+    if not names:
+        return ()
     index = _index(names)
     found: dict[Dialect, dict[Row | None, list[Header]]] = {}
     for header in message.headers:
