@@ -120,7 +120,7 @@ class Metrics:
         )
         self._over_limit = Counter(
             "fletching_over_limit",
-            "Messages put off, because every VirtualMTA was over its limit.",
+            "Messages deferred (451), because every VirtualMTA was over its limit.",
             registry=registry,
         )
         self._seconds = Histogram(
@@ -154,7 +154,7 @@ class Metrics:
         self._untracked.inc()
 
     def over_limit(self) -> None:
-        """A message was put off, because no VirtualMTA had room."""
+        """A message was deferred, because no VirtualMTA had room."""
         self._over_limit.inc()
 
     def archive(self, written: int, lost: int) -> None:

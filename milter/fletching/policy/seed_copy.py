@@ -3,7 +3,7 @@
 
 Its X-Fletching-Seed authenticates it, whichever client submits it. It gets the decisions that the
 copied mail got: the same Mail Class, SendID, ListID and VirtualMTA, and what rules and `users` say
-of the client and the login that submitted the copied mail. It breeds no seeds.
+of the client and the login that submitted the copied mail. It makes no seed due.
 """
 
 from __future__ import annotations
