@@ -91,10 +91,13 @@ def test_fields_that_every_mail_has_may_be_aliases(tmp_path: Path) -> None:
     assert tuple(load(file).header_aliases) == names
 
 
-def test_alias_is_removed_from_trusted_mail_without_class() -> None:
+def test_alias_is_removed_from_classified_mail_only() -> None:
     aliases = SITE + "header_aliases: {X-Job: {control: instance_id, remove: true}}\n"
-    job = mail("Subject: hello", "X-Job: 7")
+    unclassified = mail("Subject: hello", "X-Job: 7")
+    assert plan(unclassified, envelope(), aliases).nothing
+    job = mail("X-GreenArrow-MailClass: crm", "X-Job: 7")
     fields = [each for each in job.headers if each.key == b"x-job"]
-    assert plan(job, envelope(), aliases).remove == {each.position for each in fields}
+    removed = plan(job, envelope(), aliases).remove
+    assert {each.position for each in fields} <= removed
     stranger = envelope(client="203.0.113.9")
-    assert plan(job, stranger, aliases).remove == frozenset()
+    assert not {each.position for each in fields} & plan(job, stranger, aliases).remove

@@ -9,6 +9,7 @@ from fletching.mail.message import Message, parse
 from fletching.numbering import Numbered
 from fletching.outgoing.edits import Discard
 from fletching.outgoing.seeds import SeedContent, due, due_points
+from fletching.policy.decide import SEED_WITHOUT_CLASS
 from fletching.policy.plan import Plan, Seeding
 from fletching.policy.seed_copy import SeedCopy
 from fletching.policy.store_question import STORE_UNAVAILABLE
@@ -199,6 +200,12 @@ def test_copy_goes_to_the_rest_of_the_pool_if_its_member_has_no_room(
     message = mail(token, "X-GreenArrow-MtaID: bulk")
     found = plan(message, envelope(SEEDS[0]), site=site, paused=paused)
     assert [member.name for member in found.candidates] == names
+
+
+def test_copy_of_a_class_that_is_gone_is_refused() -> None:
+    gone = replace(COPY, facts=replace(COPIED, mail_class="gone"))
+    with_default = f"{SEEDED}\ndefault_mail_class: newsletter\n"
+    assert copy_of(copy=gone, site=with_default).refusal == SEED_WITHOUT_CLASS
 
 
 def test_copy_does_not_name_the_recipient_that_was_obscured() -> None:

@@ -50,7 +50,7 @@ class Alias(Options):
     control: Control
     """The control that the header sets."""
     remove: Switch = False
-    """Remove the header from the mail."""
+    """Remove the header from mail that has a Mail Class."""
 
 
 def _removable(aliases: Mapping[str, Alias]) -> Mapping[str, Alias]:

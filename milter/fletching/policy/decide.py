@@ -49,6 +49,8 @@ from fletching.tokens import Facts
 
 TOO_MANY_FIELDS = Refusal(550, "5.6.0", f"more than {control.MOST_FIELDS} control headers")
 
+SEED_WITHOUT_CLASS = Refusal(550, "5.6.0", "the Mail Class of this seed copy no longer exists")
+
 _DIALECTS_IGNORED = "no Mail Class; headers of dialects ignored"
 _MONITOR_BYTES = 128
 _REPORT = re.compile(rb"(?i)multipart/report\s*;.*report-type\s*=\s*\"?delivery-status", re.S)
@@ -124,7 +126,6 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
     sources += configured.of_login(config, mail.envelope.login)
     if not _is_notification(mail):
         sources.append(mail.setup.default_class)
-    remove = mail.control.remove.union(*(asked.remove for asked in foreign))
     acts, submitted = actions.of(matched, decisions), mail
     if copy is not None:
         acts = acts.for_seed
@@ -133,8 +134,12 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
     if matched.actions:
         mail = actions.changed(mail, acts)
     mail_class = _mail_class(mail, sources, decisions)
+    if copy is not None and (mail_class is None or mail_class.name != copy.facts.mail_class):
+        return _removing(mail, decisions, True, SEED_WITHOUT_CLASS)
+    remove = mail.control.remove
     if mail_class is not None:
         plan = _classified(mail, mail_class, sources, acts.headers, decisions)
+        remove = remove.union(*(asked.remove for asked in foreign))
     else:
         plan = _unclassified(mail, sources, acts.headers, decisions)
     if any(asked.offers.by_setting for asked in dialects) and mail_class is None:

@@ -40,8 +40,8 @@ dialects: [mailgun, sendgrid]
   message has one: the first in the table counts, others make a warning. If it is an object in JSON,
   webhooks in a vendor's [format](events.md#formats-of-other-programs) have its keys where the
   vendor's have them.
-- Headers are removed unless the table says "stays", also from mail without a Mail Class. An unknown
-  header with the vendor's prefix stays, and makes a warning.
+- Headers are removed unless the table says "stays". Mail without a Mail Class keeps them, with a
+  warning. An unknown header with the vendor's prefix stays, and makes a warning.
 - Marks of single links (`clicktracking=off`, `data-pm-no-track`, ...) need no dialect:
   [tracking.md](tracking.md).
 
