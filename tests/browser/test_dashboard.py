@@ -163,7 +163,7 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
     with served(numbers) as port:
         page = chromium.open(f"http://127.0.0.1:{port}/")
         reached = []
-        for _ in range(13):
+        for _ in range(14):
             page.press("Tab")
             reached.append(page.value(focus).strip().split("\n")[0])
             assert page.value(outline) == "solid", "what has the focus has a border"
@@ -171,9 +171,9 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
                 box = page.value("document.activeElement.getBoundingClientRect().left")
                 assert box >= 0, "the way past the navigation is seen"
         nav = ["Fletching", "Campaigns", "Mail Classes", "Lists", "VirtualMTAs", "Days"]
-        nav += ["Providers", "Reasons", "Suppression"]
-        assert reached[:10] == ["Skip to content", *nav]
-        assert reached[11] == "Find message"
+        nav += ["Providers", "Reasons", "Limits", "Suppression"]
+        assert reached[:11] == ["Skip to content", *nav]
+        assert reached[12] == "Find message"
         page.press("Tab")
         assert page.value(focus) == "newsletter20261121"
         page.press("Enter")
