@@ -92,7 +92,9 @@ def test_examples_work(words: tuple[str, ...], host: Host) -> None:
     example = next(line.strip() for line in lines if line.strip().startswith(name))
     given = re.split(r" [|>&<]", example)[0].split()[1 + len(words) :]
     files = [str(host.mail) if word.endswith((".eml", ".csv")) else word for word in given]
-    assert ALL[words].make_context(words[-1], files)
+    # Without its parent, the command would keep a help option that has no -h.
+    parent = click.Context(main, **main.context_settings)
+    assert ALL[words].make_context(words[-1], files, parent=parent)
 
 
 def test_as_a_module(host: Host) -> None:

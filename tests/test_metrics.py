@@ -44,6 +44,12 @@ def listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+def thread_states(pid: int) -> set[str]:
+    """The states of a process's threads, as proc(5) has them."""
+    stats = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+
 def with_metrics(port: int) -> str:
     return f"{CONFIG}metrics: {{listen: '127.0.0.1:{port}'}}\n"
 
@@ -137,6 +143,8 @@ def test_health_fails_while_the_milter_does_not_answer(milter: MilterDaemon, por
     (worker,) = [pid for pid in milter.workers() if pid != process(milter, port)]
     os.kill(worker, signal.SIGSTOP)
     try:
+        # Its threads stop one after the other, each when it is next scheduled.
+        wait_until("not stopped", lambda: thread_states(worker) == {"T"})
         answer = get(port, "/healthz")
         assert (answer.status, answer.body) == (503, b"milter: does not answer\n")
     finally:

@@ -446,7 +446,7 @@ from fletching.cli.main import main
 from fletching.daemons.milter import callbacks as milter
 from fletching.daemons.milter.mail import Mail
 
-add_header, address, body = Mail.add_header, milter._address, milter.Connection.body
+add_header, address, body = Mail.add_header, milter.address_of, milter.Connection.body
 
 def fail(*words):
     raise RuntimeError("injected")
@@ -461,7 +461,7 @@ def made(self, *words, **named):
 
 plain, Mail.__init__ = Mail.__init__, made
 Mail.add_header = lambda self, *field: fail() if field[0] == "X-Fail" else add_header(self, *field)
-milter._address = lambda path: fail() if path.startswith("<fail@") else address(path)
+milter.address_of = lambda path: fail() if path.startswith("<fail@") else address(path)
 main()
 """
 

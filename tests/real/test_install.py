@@ -257,6 +257,15 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
     root.run(f"cd /etc/fletching && mv good fletching.yaml && systemctl reload {services}")
 
 
+SERVICES = (
+    "fletching",
+    "fletching-web",
+    "fletching-courier",
+    "fletching-logtail",
+    "fletching-lmtp",
+)
+
+
 @pytest.mark.parametrize(
     ("damage", "repair", "failing", "says"),
     [
@@ -269,7 +278,7 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
         (
             "chmod 600 /etc/fletching/link-keys",
             "chmod 640 /etc/fletching/link-keys",
-            {"fletching", "fletching-web", "fletching-logtail", "fletching-lmtp"},
+            {*SERVICES},
             "link_keys: .*: Permission denied",
         ),
     ],
@@ -278,11 +287,9 @@ def test_reload_with_a_broken_configuration_fails_and_changes_nothing(root: Clea
 def test_reload_fails_for_the_daemons_that_cannot_read_a_key(
     root: CleanRoot, damage: str, repair: str, failing: set[str], says: str
 ) -> None:
-    daemons = ("web", "courier", "logtail", "lmtp")
-    services = ("fletching", *(f"fletching-{daemon}" for daemon in daemons))
     root.run(damage)
     try:
-        failed = {each for each in services if root.status(f"systemctl reload {each}")[0] != 0}
+        failed = {each for each in SERVICES if root.status(f"systemctl reload {each}")[0] != 0}
         checked = root.status("fletching check")[1]
     finally:
         root.run(repair)
@@ -291,7 +298,7 @@ def test_reload_fails_for_the_daemons_that_cannot_read_a_key(
         log = root.run(f"journalctl --no-pager -u {service} -n 20")
         assert re.search(says, log), log
     assert "cannot read it: chgrp fletching " in checked, checked
-    root.run(f"systemctl is-active {' '.join(services)} && systemctl reload {' '.join(services)}")
+    root.run(f"systemctl is-active {' '.join(SERVICES)} && systemctl reload {' '.join(SERVICES)}")
 
 
 def test_nginx_serves_the_links(root: CleanRoot) -> None:
