@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import pytest
 from fletching import metrics
 from fletching.mail.message import Header, Message, parse
 from fletching.outgoing.edits import replay
@@ -20,6 +21,8 @@ from fletching.policy.vendor_headers import read
 from tests.cases import for_every
 from tests.effort import is_linear
 from tests.setting import ENTROPY, NOW, SITE, carried, envelope, reason, setup
+
+pytestmark = pytest.mark.slow
 
 NAMES = tuple(DIALECTS)
 ROWS = [row for dialect in DIALECTS.values() for row in dialect.rows]

@@ -20,6 +20,8 @@ from sandbox.name_server import NameServer
 from tests.host import Host
 from tests.test_docs import keys
 
+pytestmark = pytest.mark.slow
+
 DOMAIN = "example.com"
 NEW = "r2._domainkey.example.com"
 MAIL = parse(b"From: a@example.com\r\n\r\n")

@@ -15,6 +15,8 @@ from fletching.monitor.mailbox import Account, MailboxError, arrivals
 
 from tests.setting import KEYRING
 
+pytestmark = pytest.mark.slow
+
 SINCE = 1_790_000_000
 FOUND = b"* SEARCH 1\r\n"
 HEADER = b"X-Mailer-Info: x\r\n\r\n"

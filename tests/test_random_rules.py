@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tests.random_rules import Draw, compiled, differences
 
+pytestmark = pytest.mark.slow
+
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
