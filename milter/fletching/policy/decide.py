@@ -138,13 +138,12 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
         return _removing(mail, decisions, True, SEED_WITHOUT_CLASS)
     remove = mail.control.remove
     if mail_class is not None:
-        plan = _classified(mail, mail_class, sources, acts.headers, decisions)
         remove = remove.union(*(asked.remove for asked in foreign))
+        plan = _classified(mail, mail_class, sources, remove, acts.headers, decisions)
     else:
-        plan = _unclassified(mail, sources, acts.headers, decisions)
+        plan = _unclassified(mail, sources, remove, acts.headers, decisions)
     if any(asked.offers.by_setting for asked in dialects) and mail_class is None:
         plan = replace(plan, warnings=(*plan.warnings, _DIALECTS_IGNORED))
-    plan = replace(plan, remove=plan.remove | remove)
     if copy is not None:
         plan = replace(plan, seeding=None, archive=None, seed_copy=copy)
     return actions.carried_out(plan, acts, submitted, mail) if matched.actions else plan
@@ -171,9 +170,16 @@ def _ended(acts: Actions, decisions: Decisions) -> Plan:
 
 
 def _unclassified(
-    mail: Submission, sources: list[Offers], wanted: tuple[Wanted, ...], decisions: Decisions
+    mail: Submission,
+    sources: list[Offers],
+    remove: frozenset[int],
+    wanted: tuple[Wanted, ...],
+    decisions: Decisions,
 ) -> Plan:
-    """The Plan of a mail that has no Mail Class. ``wanted``: fields that rules add."""
+    """The Plan of a mail that has no Mail Class.
+
+    ``remove``: positions of fields. ``wanted``: fields that rules add.
+    """
     ranked = RankedOffers(sources)
     signatures = signers.decide(mail, ranked, decisions, None)
     headers = added_headers.decide(mail, wanted, {}, signatures, decisions)
@@ -181,7 +187,7 @@ def _unclassified(
         decisions.warn("no Mail Class; control headers removed and ignored")
     return Plan(
         trusted=True,
-        remove=frozenset(),
+        remove=remove,
         signatures=signatures,
         headers=headers,
         decisions=tuple(decisions.made),
@@ -195,10 +201,14 @@ def _classified(
     mail: Submission,
     mail_class: MailClass,
     sources: list[Offers],
+    remove: frozenset[int],
     wanted: tuple[Wanted, ...],
     decisions: Decisions,
 ) -> Plan:
-    """The Plan of a mail that has a Mail Class. ``wanted``: fields that rules add."""
+    """The Plan of a mail that has a Mail Class.
+
+    ``remove``: positions of fields. ``wanted``: fields that rules add.
+    """
     config = mail.config
     ranked = RankedOffers((*sources, *mail.setup.class_offers[mail_class.name]))
     instance_id = decisions.choose(ranked, offers.INSTANCE_ID) or _today(mail, decisions)
@@ -228,7 +238,7 @@ def _classified(
     invalid = _if_invalid(decisions, ranked, ranked.value(offers.ON_INVALID_HEADER))
     return Plan(
         trusted=True,
-        remove=replaced,
+        remove=remove | replaced,
         mail_class=mail_class,
         instance_id=instance_id,
         listid=listid,
