@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     Warnings(opened).count(A, {"a warning": 1})
     traced = AcceptedTraces(opened, 86400)
     for number in range(1, 5):
-        traced.add(Accepted(A, number, 1_795_248_000, "4F1A", "", mtaid="a common text"))
+        traced.add(Accepted(A, number, int(time.time()), "4F1A", "", mtaid="a common text"))
     assert not traced.write()
     seeds = Seeds(opened)
     about: dict[str, Any] = {"list": "main", "about": "token", "milliseconds": 1_795_248_000_000}

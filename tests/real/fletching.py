@@ -273,6 +273,14 @@ def send_until_taken(smtp: SMTP, raw: bytes, sender: str, recipients: Sequence[s
     return replies
 
 
+def submit_until_taken(
+    postfix: Postfix, raw: bytes, sender: str, recipients: Sequence[str]
+) -> Reply:
+    """Submits one mail in a session of its own, as `send_until_taken` does."""
+    with postfix.client() as smtp:
+        return send_until_taken(smtp, raw, sender, recipients)[-1]
+
+
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = deepcopy(dict(first))
     for name, value in second.items():

@@ -340,6 +340,8 @@ class TestEnd:
             smtp.mail(SENDER)
             smtp.rcpt(RECIPIENT)
             assert smtp.docmd("DATA")[0] == 354
+            # As above: make sure the milter has MAIL.
+            own.settle()
             began = time.monotonic()
             own.stop()
             print(f"\nended {time.monotonic() - began:.1f} s after SIGTERM")

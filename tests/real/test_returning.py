@@ -28,7 +28,7 @@ from tests.stores import open_store, statistics_of
 from tests.waiting import HASTY_WEB
 
 from . import redis_rights
-from .fletching import Fletching, send_until_taken
+from .fletching import Fletching, submit_until_taken
 from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, links, mail
 
 pytestmark = pytest.mark.slow
@@ -124,8 +124,7 @@ def delivered(postfix: Postfix, sinks: Sinks, instance: str, form: str = "b") ->
         b"X-GreenArrow-Tracker-Format: " + form.encode(),
         MIME + b"Content-Type: multipart/alternative; boundary=b",
     )
-    with postfix.client() as smtp:
-        send_until_taken(smtp, mail(NEWSLETTER, *fields, body=body), SENDER, [RECIPIENT])
+    submit_until_taken(postfix, mail(NEWSLETTER, *fields, body=body), SENDER, [RECIPIENT])
     (arrived,) = sinks["vmta-a"].wait()
     return arrived
 

@@ -20,7 +20,7 @@ from sandbox.sinks import Sink, SunkMail
 from sandbox.web import ask
 
 from . import redis_rights
-from .fletching import Fletching
+from .fletching import Fletching, submit_until_taken
 from .mails import MIME, NEWSLETTER, RECIPIENT, SENDER, TRANSACTIONAL, links, mail
 from .test_bounces import report
 
@@ -99,7 +99,7 @@ def sent(
     """A newsletter with a link, as its recipients get it; the queue id is that of the reply."""
     body = b'<p><a href="https://shop.example/offers">Offers</a></p>\r\n'
     html = MIME + b"Content-Type: text/html"
-    reply = postfix.submit(mail(*fields, html, body=body), SENDER, list(to))
+    reply = submit_until_taken(postfix, mail(*fields, html, body=body), SENDER, list(to))
     assert reply.accepted, reply
     return sink.wait()[-1]
 
@@ -135,7 +135,7 @@ def test_life_of_a_message(site: Site, postfix: Postfix, sinks: Sinks) -> None:
 def test_words_that_an_operator_reads_out(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     recipient = "words@gmail.example"
     fields = (NEWSLETTER, b"X-GreenArrow-InstanceID: 1words", b"X-GreenArrow-MtaID: nobody")
-    postfix.submit(mail(*fields), SENDER, [recipient])
+    submit_until_taken(postfix, mail(*fields), SENDER, [recipient])
     site.until(recipient, ACCEPTED, DELIVERY)
     told = site.fletching.command("trace", recipient)
     assert "Message 1 of campaign newsletter1words" in told
@@ -148,7 +148,7 @@ def test_deferred_and_then_delivered(site: Site, postfix: Postfix, sinks: Sinks)
     recipient = "later@gmail.example"
     _lead(postfix, "vmta-transactional", free_port())
     fields = (TRANSACTIONAL, b"X-GreenArrow-InstanceID: 1later")
-    postfix.submit(mail(*fields), SENDER, [recipient])
+    submit_until_taken(postfix, mail(*fields), SENDER, [recipient])
     message = site.until(recipient, ACCEPTED, DELIVERY)
     assert message["events"][1]["status"] == "deferral"
     assert "refused" in message["events"][1]["message"]
@@ -172,7 +172,7 @@ def test_refused_mail(site: Site, postfix: Postfix) -> None:
     with Refusing("refusing") as sink:
         _lead(postfix, "vmta-transactional", sink.port)
         fields = (TRANSACTIONAL, b"X-GreenArrow-InstanceID: 1refused")
-        postfix.submit(mail(*fields), SENDER, [recipient])
+        submit_until_taken(postfix, mail(*fields), SENDER, [recipient])
         message = site.until(recipient, *(ACCEPTED, DELIVERY, "bounce_all"))
     delivery, bounce = message["events"][1:]
     assert (delivery["status"], delivery["bounce_reason"]) == ("failure", "user_unknown")
@@ -231,7 +231,7 @@ def _lead(postfix: Postfix, transport: str, port: int) -> None:
 def test_mail_to_several_recipients(site: Site, postfix: Postfix, sinks: Sinks) -> None:
     recipients = ("one@gmail.example", "two@yahoo.example")
     fields = (NEWSLETTER, b"X-GreenArrow-InstanceID: 1several", TO_A)
-    postfix.submit(mail(*fields), SENDER, list(recipients))
+    submit_until_taken(postfix, mail(*fields), SENDER, list(recipients))
     for recipient in recipients:
         message = site.until(recipient, ACCEPTED, DELIVERY, DELIVERY)
         assert message["email"] == ""
