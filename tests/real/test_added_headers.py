@@ -49,12 +49,12 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
+def site(place: Path, running_redis: RedisServer) -> Iterator[Site]:
     names = ("smtp", "relay", "vmta-a", "vmta-b", "vmta-transactional")
     with (
         Sink("all") as sink,
-        Fletching(directory / "adding", running_redis.unix_url, CHANGE) as fletching,
-        Postfix(directory / "added", dict.fromkeys(names, sink.port)) as postfix,
+        Fletching(place / "adding", running_redis.unix_url, CHANGE) as fletching,
+        Postfix(place / "added", dict.fromkeys(names, sink.port)) as postfix,
     ):
         fletching.join(postfix)
         yield Site(postfix, fletching, sink)

@@ -47,7 +47,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
+def site(place: Path, running_redis: RedisServer) -> Iterator[Site]:
     archives = {"all": ("all", 1.0), "share": ("share", 0.1), "small": ("small", 1.0)}
     classes = {
         name: {"archive": {"sample": share, "directory": f"archive/{folder}"}}
@@ -57,9 +57,9 @@ def site(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
     with (
         Sink("all") as sink,
         Fletching(
-            directory / "archiving", running_redis.unix_url, {"mail_classes": classes}
+            place / "archiving", running_redis.unix_url, {"mail_classes": classes}
         ) as fletching,
-        Postfix(directory / "archived", dict.fromkeys(names, sink.port)) as postfix,
+        Postfix(place / "archived", dict.fromkeys(names, sink.port)) as postfix,
     ):
         fletching.join(postfix)
         yield Site(postfix, fletching, sink)

@@ -469,11 +469,11 @@ main()
 
 
 @pytest.fixture(scope="module")
-def failing(directory: Path, running_redis: RedisServer) -> Iterator[Fletching]:
+def failing(place: Path, running_redis: RedisServer) -> Iterator[Fletching]:
     change = {"workers": 1}
     program = ("-c", _FAILS)
     url = running_redis.unix_url
-    with Fletching(directory / "failing", url, change, program=program) as fletching:
+    with Fletching(place / "failing", url, change, program=program) as fletching:
         yield fletching
 
 

@@ -53,8 +53,8 @@ HTML = b"MIME-Version: 1.0\r\nContent-Type: text/html"
 
 
 @pytest.fixture(scope="module")
-def running(directory: Path, running_redis: RedisServer) -> Iterator[Fletching]:
-    files = directory / "rules-files"
+def running(place: Path, running_redis: RedisServer) -> Iterator[Fletching]:
+    files = place / "rules-files"
     files.mkdir()
     (files / "vip.txt").write_text("ann@aol.example\n")
     rules = [dict(each) for each in RULES]
@@ -64,7 +64,7 @@ def running(directory: Path, running_redis: RedisServer) -> Iterator[Fletching]:
         "providers": {"google": ["gmail.example"]},
         "trusted": {"networks": ["127.0.0.1/32"]},
     }
-    with Fletching(directory / "rules", running_redis.unix_url, change) as fletching:
+    with Fletching(place / "rules", running_redis.unix_url, change) as fletching:
         yield fletching
 
 
@@ -136,13 +136,13 @@ def test_mail_that_no_rule_matches_is_not_touched(
 
 def test_file_of_recipients_is_read_again_on_sighup(
     running: Fletching,
-    directory: Path,
+    place: Path,
     postfix: Postfix,
     sinks: Mapping[str, Sink],
     redis: RedisServer,
 ) -> None:
     running.join(postfix)
-    file = directory / "rules-files" / "vip.txt"
+    file = place / "rules-files" / "vip.txt"
     before = file.read_text()
     file.write_text("no address\n")
     assert running.reload() == "failed"
