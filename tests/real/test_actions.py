@@ -87,15 +87,15 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def running(directory: Path, running_redis: RedisServer) -> Iterator[Site]:
+def running(place: Path, running_redis: RedisServer) -> Iterator[Site]:
     names = ("smtp", "relay", "vmta-a", "vmta-b", "vmta-transactional")
     sinks = {name: Sink(name) for name in ("smtp", "vmta-a", "vmta-b")}
     for sink in sinks.values():
         sink.start()
     ports = {name: sinks.get(name, sinks["smtp"]).port for name in names}
     with (
-        Fletching(directory / "acting", running_redis.unix_url, CHANGE) as fletching,
-        Postfix(directory / "acted", ports) as postfix,
+        Fletching(place / "acting", running_redis.unix_url, CHANGE) as fletching,
+        Postfix(place / "acted", ports) as postfix,
     ):
         fletching.join(postfix)
         yield Site(postfix, fletching, sinks)

@@ -61,13 +61,13 @@ CASES: dict[str, tuple[bytes, list[bytes], str, tuple[bool, bool, bool]]] = {
 
 
 @pytest.fixture(scope="module")
-def running(directory: Path, running_redis: RedisServer) -> Iterator[Fletching]:
+def running(place: Path, running_redis: RedisServer) -> Iterator[Fletching]:
     change = {
         "dialects": DIALECTS,
         "default_mail_class": "newsletter",
         "trusted": {"networks": ["127.0.0.1/32"]},
     }
-    with Fletching(directory / "dialects", running_redis.unix_url, change) as fletching:
+    with Fletching(place / "dialects", running_redis.unix_url, change) as fletching:
         yield fletching
 
 
