@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.config import values
 from fletching.config.model import Config
+from fletching.daemons.exporter.health import connected
 
 _PLACE = "metrics.listen"
 _PATIENCE = 5.0
@@ -57,7 +57,7 @@ def _asked(listen: str) -> bytes | None:
     Raises PermissionError for a Unix socket of other users.
     """
     try:
-        client = _connected(listen)
+        client = connected(listen, values.host_and_port(listen), _PATIENCE)
     except PermissionError:
         raise
     except OSError:
@@ -68,17 +68,3 @@ def _asked(listen: str) -> bytes | None:
         while _OURS not in answer and len(answer) < _LONGEST and (more := client.recv(65536)):
             answer += more
     return answer
-
-
-def _connected(listen: str) -> socket.socket:
-    place = values.host_and_port(listen)
-    if place is not None:
-        return socket.create_connection((values.connectable(place[0]), place[1]), _PATIENCE)
-    client = socket.socket(socket.AF_UNIX)
-    try:
-        client.settimeout(_PATIENCE)
-        client.connect(listen.removeprefix("unix:"))
-    except OSError:
-        client.close()
-        raise
-    return client

@@ -54,7 +54,7 @@ def troubles(config: Config, store: Store) -> Iterator[str]:
 def _milter_answers(listen: str) -> bool:
     """Whether a worker of the milter negotiates, as with Postfix."""
     try:
-        with _connected(listen) as client:
+        with connected(listen, values.inet_place(listen), MILTER_TIMEOUT) as client:
             client.sendall(_NEGOTIATE)
             answer = client.recv(5)
             client.sendall(_QUIT)
@@ -63,13 +63,14 @@ def _milter_answers(listen: str) -> bool:
     return answer[4:] == b"O"
 
 
-def _connected(listen: str) -> socket.socket:
-    place = values.inet_place(listen)
+def connected(listen: str, place: tuple[str, int] | None, timeout: float) -> socket.socket:
+    """A connection to a listen socket. ``place``: its host and port, None for `unix:/PATH`;
+    ``timeout``: in seconds. Raises OSError."""
     if place is not None:
-        return socket.create_connection((values.connectable(place[0]), place[1]), MILTER_TIMEOUT)
+        return socket.create_connection((values.connectable(place[0]), place[1]), timeout)
     client = socket.socket(socket.AF_UNIX)
     try:
-        client.settimeout(MILTER_TIMEOUT)
+        client.settimeout(timeout)
         client.connect(listen.removeprefix("unix:"))
     except OSError:
         client.close()
