@@ -11,6 +11,7 @@ DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
 BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light iproute2
 TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core dovecot-imapd systemd chromium \
 	debootstrap systemd-container dnsmasq-base util-linux \
+	apparmor bash-completion debhelper lintian logrotate man-db prometheus \
 	amavisd-new rspamd postgresql mariadb-server tinyproxy-bin caddy openssl libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help

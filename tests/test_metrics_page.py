@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fletching import metrics
-from fletching.daemons.exporter import health
+from fletching.daemons.health import troubles as health
 from fletching.daemons.intake import journal
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -1,7 +1,7 @@
 """The pages of `metrics.listen`: `/metrics` and `/healthz`.
 
-Here lives the ASGI side. The metrics come from `fletching/metrics.py`, the health from `health.py`;
-both do I/O, and do it in a thread.
+Here lives the ASGI side. The metrics come from `fletching/metrics.py`, the health from
+`daemons/health/`; both do I/O, and do it in a thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from fletching import log, metrics
 from fletching.config.model import Config
-from fletching.daemons.exporter.health import troubles
+from fletching.daemons.health.troubles import troubles
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.store.connection import Store
 

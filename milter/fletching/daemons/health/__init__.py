@@ -1,0 +1,1 @@
+"""Whether Fletching works on this host, for those who show it: metrics and dashboard."""
