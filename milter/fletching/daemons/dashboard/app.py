@@ -22,6 +22,7 @@ from ipaddress import ip_address
 
 from fletching import log
 from fletching.daemons.dashboard import live, pages
+from fletching.daemons.dashboard.frame import BREAKDOWNS, Frame
 from fletching.daemons.dashboard.guesses import Guesses
 from fletching.daemons.dashboard.request import Message, NotFound, Receive, Request, Send
 from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
@@ -43,7 +44,7 @@ _LOG_EVERY = 60.0
 MOST_STREAMS = 50
 """Live viewers at a time."""
 
-_BREAKDOWNS = {f"/by/{what}": what for what in pages.BREAKDOWNS}
+_BREAKDOWNS = {f"/by/{what}": what for what in BREAKDOWNS}
 _CAMPAIGN = re.compile(r"/campaign/([a-z2-7]{1,12})(/live)?")
 _ALLOW = (b"allow", b"GET, HEAD")
 _CHALLENGE = (b"www-authenticate", b'Basic realm="Fletching", charset="UTF-8"')
@@ -60,7 +61,7 @@ class Dashboard:
         statistics: Statistics,
         suppression: Suppression,
         traces: TracePages,
-        virtual_mtas: Callable[[str], str],
+        virtual_mtas: Callable[[Frame], str],
         password: str | None,
         proxies: Sequence[visitor.Network] = (),
         *,
@@ -110,19 +111,19 @@ class Dashboard:
         elif request.path == TRACE or request.path.startswith(f"{TRACE}/"):
             await self.traces.answer(request)
         elif request.path == VIRTUAL_MTAS:
-            await request.page(lambda nonce: self.virtual_mtas(nonce))
+            await request.page(lambda frame: self.virtual_mtas(frame))
         elif request.path == "/":
             number = request.page_number
-            await request.page(lambda nonce: self._campaigns(number, nonce))
+            await request.page(lambda frame: self._campaigns(number, frame))
         elif request.path == "/live":
             await self._stream(request, live.stream(self._all, live.CampaignList().news))
         elif found and not found[2]:
-            await request.page(lambda nonce: self._campaign(found[1], nonce))
+            await request.page(lambda frame: self._campaign(found[1], frame))
         elif found:
             pieces = live.stream(lambda: self._with_hours(found[1]), live.CampaignPage().news)
             await self._stream(request, pieces)
         elif what:
-            await request.page(lambda nonce: self._breakdown(what, nonce))
+            await request.page(lambda frame: self._breakdown(what, frame))
         else:
             await request.error(404, "Page not found", "Use the links above.")
 
@@ -159,15 +160,15 @@ class Dashboard:
 
     # Pages. Each of them queries Redis, so it runs in a thread.
 
-    def _campaigns(self, number: int, nonce: str) -> str:
+    def _campaigns(self, number: int, frame: Frame) -> str:
         if number == 1:
             found = self._all()
         else:
             most = pages.MOST_CAMPAIGNS
             found = self._statistics.campaigns(most + 1, (number - 1) * most)
-        return pages.campaigns(found, number, int(time.time()), nonce)
+        return pages.campaigns(found, number, int(time.time()), frame)
 
-    def _campaign(self, campaign: str, nonce: str) -> str:
+    def _campaign(self, campaign: str, frame: Frame) -> str:
         found, hours = self._with_hours(campaign)
         if found is None:
             raise NotFound
@@ -179,10 +180,10 @@ class Dashboard:
             self._statistics.warnings(campaign),
             self.tables(found),
         )
-        return pages.campaign(found, hours, about, int(time.time()), nonce)
+        return pages.campaign(found, hours, about, int(time.time()), frame)
 
-    def _breakdown(self, what: Dimension, nonce: str) -> str:
-        return pages.breakdown(what, self._statistics.by(what), int(time.time()), nonce)
+    def _breakdown(self, what: Dimension, frame: Frame) -> str:
+        return pages.breakdown(what, self._statistics.by(what), int(time.time()), frame)
 
     def _with_hours(self, campaign: str) -> tuple[Campaign | None, live.Hours]:
         return self._statistics.campaign(campaign), self._statistics.hours(campaign)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fletching.daemons.dashboard.curves import curve
+from fletching.daemons.dashboard.frame import BREAKDOWNS, TEMPLATES, Frame, page
 from fletching.figures import OTHER_WORDS, TITLES, minute, share, share_delivered
 from fletching.store.counts import Campaign, Dimension, Failures, Link, Row
 from fletching.store.suppression import SuppressedAddress
@@ -25,16 +24,6 @@ MOST_FAILURES = 100
 
 SEARCH_FOR = "search for a recipient, a queue id, a Message-ID, a return path or a tracking link"
 
-BREAKDOWNS: Mapping[Dimension, str] = {
-    "mail_class": "Mail Classes",
-    "listid": "Lists",
-    "mtaid": "VirtualMTAs",
-    "day": "Days",
-    "provider": "Providers",
-    "reason": "Reasons",
-}
-"""The breakdowns of `Statistics.by`, and their titles."""
-
 
 _Columns = tuple[tuple[str, str], ...]
 """Titles, and the names of counts."""
@@ -44,12 +33,6 @@ def _titled(*names: str) -> _Columns:
     return tuple((TITLES[name], name) for name in names)
 
 
-_NAV = (
-    ("/", "Campaigns"),
-    *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
-    ("/virtual-mtas", "Limits"),
-    ("/suppression", "Suppression"),
-)
 _BY_RECIPIENTS = _titled(
     *("sent", "unique_opens", "confirmed_opens", "opens", "privacy_opens"),
     *("unique_clicks", "clicks", "unsubscribes", "complaints"),
@@ -74,13 +57,6 @@ _GROUPS = (
     ("Delivery", (*_titled("delivered", "deferred"), *_BOUNCES, *_titled("blocked", "seeds"))),
 )
 _UNKNOWN = "\N{EN DASH}"
-
-_templates = Environment(
-    loader=PackageLoader("fletching", "templates/dashboard"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +102,7 @@ class Details:
     more: Sequence[tuple[str, Table]] = ()
 
 
-def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> str:
+def campaigns(found: Sequence[Campaign], number: int, now: int, frame: Frame) -> str:
     """A page of campaigns, newest first. One more than `MOST_CAMPAIGNS` means that there are older
     ones. Page 1 gets live updates.
     """
@@ -143,7 +119,7 @@ def campaigns(found: Sequence[Campaign], number: int, now: int, nonce: str) -> s
     live = "/live" if number == 1 else ""
     table = Table("Campaigns, newest first", "Campaign", _titles(_COLUMNS), rows)
     return page(
-        "campaigns.html", "/", nonce, now, live=live, number=number, older=older, table=table
+        "campaigns.html", "/", frame, now, live=live, number=number, older=older, table=table
     )
 
 
@@ -152,7 +128,7 @@ def campaign(
     hours: Mapping[str, Mapping[int, int]],
     about: Details,
     now: int,
-    nonce: str,
+    frame: Frame,
 ) -> str:
     """The page of a campaign. ``hours``: counts by kind and start of the hour (unix time)."""
     groups = [
@@ -165,7 +141,7 @@ def campaign(
     return page(
         "campaign.html",
         f"/campaign/{found.campaign}",
-        nonce,
+        frame,
         now,
         live=f"/campaign/{found.campaign}/live",
         campaign=found,
@@ -218,10 +194,10 @@ def _breakdown(what: Dimension, found: Sequence[Row]) -> Table:
     return Table(BREAKDOWNS[what], "Name", _titles(columns), _rows(found, columns))
 
 
-def breakdown(what: Dimension, found: Sequence[Row], now: int, nonce: str) -> str:
+def breakdown(what: Dimension, found: Sequence[Row], now: int, frame: Frame) -> str:
     """All statistics by one of `BREAKDOWNS`."""
     table = _breakdown(what, found)
-    return page("by.html", f"/by/{what}", nonce, now, live="", table=table)
+    return page("by.html", f"/by/{what}", frame, now, live="", table=table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,33 +218,33 @@ class Suppressed:
     more: bool = False
 
 
-def suppression(shown: Suppressed, nonce: str) -> str:
+def suppression(shown: Suppressed, frame: Frame) -> str:
     """The page of suppression lists."""
     rows = [(each, minute(each.milliseconds / 1000)) for each in shown.entries]
-    return page("suppression.html", "/suppression", nonce, 0, live="", shown=shown, rows=rows)
+    return page("suppression.html", "/suppression", frame, 0, live="", shown=shown, rows=rows)
 
 
-def trace(text: str, told: Timeline, nonce: str) -> str:
+def trace(text: str, told: Timeline, frame: Frame) -> str:
     """The page of one message. ``text``: what was searched for; empty if nothing was."""
-    return page("trace.html", "/trace", nonce, 0, live="", searched=text, told=told)
+    return page("trace.html", "/trace", frame, 0, live="", searched=text, told=told)
 
 
-def traces(text: str, rows: Sequence[tuple[str, Timeline]], more: bool, nonce: str) -> str:
+def traces(text: str, rows: Sequence[tuple[str, Timeline]], more: bool, frame: Frame) -> str:
     """The page of several messages, each with the address of its own. ``more``: not all."""
     values = {"title": f"Messages: {text}", "why": "", "rows": rows, "more": more}
-    return page("traces.html", "/trace", nonce, 0, live="", searched=text, **values)
+    return page("traces.html", "/trace", frame, 0, live="", searched=text, **values)
 
 
-def no_trace(text: str, why: str, nonce: str) -> str:
+def no_trace(text: str, why: str, frame: Frame) -> str:
     """The page of a search that found nothing, with the reason."""
     title = "No message found" if text else "Find a message"
     why = f"{why[:1].upper()}{why[1:]}."
-    return page("traces.html", "/trace", nonce, 0, live="", searched=text, title=title, why=why)
+    return page("traces.html", "/trace", frame, 0, live="", searched=text, title=title, why=why)
 
 
-def error(title: str, text: str, nonce: str) -> str:
+def error(title: str, text: str, frame: Frame) -> str:
     """An error page."""
-    return page("error.html", "", nonce, 0, live="", title=title, text=text)
+    return page("error.html", "", frame, 0, live="", title=title, text=text)
 
 
 def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
@@ -289,7 +265,7 @@ def cells_of_one(found: Campaign) -> dict[str, str]:
 
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
     """The curves of a campaign's page, to replace the ones that are there."""
-    return _templates.get_template("curve.html").render(curve=curve(hours))
+    return TEMPLATES.get_template("curve.html").render(curve=curve(hours))
 
 
 def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
@@ -312,9 +288,3 @@ def _rows(found: Iterable[Row], columns: _Columns = _COLUMNS) -> list[TableRow]:
 
 def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
     return [title for title, _ in columns]
-
-
-def page(template: str, here: str, nonce: str, now: int, **values: object) -> str:
-    found = _templates.get_template(template)
-    values = {"searched": ""} | values
-    return found.render(nav=_NAV, here=here, nonce=nonce, now=minute(now), **values)

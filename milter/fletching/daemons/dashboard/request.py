@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard.frame import Frame
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Render = Callable[[str], str]
-"""Renders a page, given the nonce for its style and script."""
+Render = Callable[[Frame], str]
+"""Renders a page, given what surrounds it."""
 
 _PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
 _HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
@@ -105,21 +106,21 @@ class Request:
 
     async def page(self, render: Render) -> None:
         """Responds with a page, or with 404."""
-        nonce = secrets.token_urlsafe(16)
+        frame = Frame(secrets.token_urlsafe(16))
         try:
-            page = await asyncio.to_thread(render, nonce)
+            page = await asyncio.to_thread(render, frame)
         except NotFound:
             await self.error(404, "Campaign not found", "It may have expired.")
         else:
-            await self._html(200, page, nonce)
+            await self._html(200, page, frame.nonce)
 
     async def error(
         self, status: int, title: str, text: str, *headers: tuple[bytes, bytes]
     ) -> None:
         """Responds with an error page, unless a response has begun."""
         if not self._answered:
-            nonce = secrets.token_urlsafe(16)
-            await self._html(status, pages.error(title, text, nonce), nonce, *headers)
+            frame = Frame(secrets.token_urlsafe(16))
+            await self._html(status, pages.error(title, text, frame), frame.nonce, *headers)
 
     async def stream(self, pieces: AsyncIterator[str]) -> None:
         """Responds with a stream, until the client disconnects."""

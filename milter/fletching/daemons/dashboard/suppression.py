@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from fletching.config import values
 from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard.frame import Frame
 from fletching.daemons.dashboard.request import Request
 from fletching.policy.lists import check_suppressible
 from fletching.store.suppression import BY_HAND, COLUMNS, DASHBOARD, Suppression
@@ -47,28 +48,28 @@ class SuppressionPages:
             allow = (b"allow", b"POST" if is_change else b"GET, HEAD")
             await request.error(405, "Method not allowed", "Use the forms.", allow)
         elif request.path == PATH:
-            await request.page(lambda nonce: self._page(request, nonce))
+            await request.page(lambda frame: self._page(request, frame))
         elif request.path == _EXPORT:
             listid = request.query.get("listid")
             await request.download(_file_name(listid), self._rows(listid))
         else:
             await request.error(404, "Page not found", "Use the links above.")
 
-    def _page(self, request: Request, nonce: str) -> str:
+    def _page(self, request: Request, frame: Frame) -> str:
         address = request.query.get("address", "").strip()
         listid = request.query.get("listid")
         if address:
             found = list(self._suppression.of_address(address))
-            return pages.suppression(pages.Suppressed(address=address, entries=found), nonce)
+            return pages.suppression(pages.Suppressed(address=address, entries=found), frame)
         if listid is not None:
             entries, after = self._suppression.page(listid, _cursor(request.query))
             shown = pages.Suppressed(listid=listid, entries=entries, after=after)
-            return pages.suppression(shown, nonce)
+            return pages.suppression(shown, frame)
         number = request.page_number
         sizes = self._suppression.sizes()[(number - 1) * _LISTS :]
         more = len(sizes) > _LISTS
         shown = pages.Suppressed(sizes=sizes[:_LISTS], number=number, more=more)
-        return pages.suppression(shown, nonce)
+        return pages.suppression(shown, frame)
 
     async def _change(self, request: Request) -> None:
         if request.is_of_another_site:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard.frame import Frame
 from fletching.daemons.dashboard.request import Request
 from fletching.tracing.search import NoTrace, Search
 from fletching.tracing.timeline import timeline
@@ -35,29 +36,29 @@ class TracePages:
         """Responds to a GET or HEAD request. Raises StoreUnavailable."""
         message = _MESSAGE.fullmatch(request.path)
         if message:
-            await request.page(lambda nonce: self._message(message[1], int(message[2]), nonce))
+            await request.page(lambda frame: self._message(message[1], int(message[2]), frame))
         elif request.path == PATH:
             text = request.query.get("q", "").strip()
-            await request.page(lambda nonce: self._found(text, nonce))
+            await request.page(lambda frame: self._found(text, frame))
         else:
             await request.error(404, "Page not found", "Use the links above.")
 
-    def _found(self, text: str, nonce: str) -> str:
+    def _found(self, text: str, frame: Frame) -> str:
         if not text:
-            return pages.no_trace(text, pages.SEARCH_FOR, nonce)
+            return pages.no_trace(text, pages.SEARCH_FOR, frame)
         try:
             found = self.search.find(text, MOST + 1)
         except NoTrace as why:
-            return pages.no_trace(text, str(why), nonce)
+            return pages.no_trace(text, str(why), frame)
         told = [timeline(each, time.time(), self.zone) for each in found[:MOST]]
         if len(told) == 1:
-            return pages.trace(text, told[0], nonce)
+            return pages.trace(text, told[0], frame)
         rows = [(f"{PATH}/{each.campaign}/{each.number}", each) for each in told]
-        return pages.traces(text, rows, len(found) > MOST, nonce)
+        return pages.traces(text, rows, len(found) > MOST, frame)
 
-    def _message(self, campaign: str, number: int, nonce: str) -> str:
+    def _message(self, campaign: str, number: int, frame: Frame) -> str:
         try:
             (found,) = self.search.of_message(campaign, number)
         except NoTrace as why:
-            return pages.no_trace("", str(why), nonce)
-        return pages.trace("", timeline(found, time.time(), self.zone), nonce)
+            return pages.no_trace("", str(why), frame)
+        return pages.trace("", timeline(found, time.time(), self.zone), frame)

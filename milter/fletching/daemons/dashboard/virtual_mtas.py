@@ -12,7 +12,8 @@ from datetime import date, datetime, tzinfo
 from fletching import paused
 from fletching.config.model import Config, VirtualMta
 from fletching.daemons.dashboard.curves import Line, Panel, path
-from fletching.daemons.dashboard.pages import Cell, Table, TableRow, page
+from fletching.daemons.dashboard.frame import Frame, page
+from fletching.daemons.dashboard.pages import Cell, Table, TableRow
 from fletching.source_addresses import vanished
 from fletching.startup import stamp, zone
 from fletching.store.connection import Store
@@ -31,7 +32,7 @@ class VirtualMtaPage:
         self._store = store
         self._config = config
 
-    def __call__(self, nonce: str) -> str:
+    def __call__(self, frame: Frame) -> str:
         """The page. Raises StoreUnavailable, and OSError if the pauses cannot be read."""
         config, now = self._config, stamp(zone(self._config)).time
         stopped, gone = paused.read(config.state_dir), vanished(config)
@@ -47,7 +48,7 @@ class VirtualMtaPage:
         return page(
             "virtual_mtas.html",
             PATH,
-            nonce,
+            frame,
             0,
             live="",
             states=Table("VirtualMTAs", "VirtualMTA", _STATES, states),
