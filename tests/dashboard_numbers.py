@@ -12,7 +12,9 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.dashboard.guesses import Guesses
 from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPage
 from fletching.daemons.process import http_server, server_socket
@@ -102,13 +104,15 @@ def served(
     *,
     redis: str = "unix:///nowhere",
     site: str = "",
+    guesses: Guesses | None = None,
     **limits: Any,
 ) -> Iterator[int]:
     """The dashboard at a loopback port, in a thread of this process."""
     suppression = Suppression(shared_store(redis))
     traces = TracePages(Search(Traces(shared_store(redis), WEEK), Keyring(()), WEEK), UTC)
     mtas = VirtualMtaPage(shared_store(redis), config(site))
-    shown = Dashboard(numbers, suppression, traces, mtas, password, proxies, **limits)  # type: ignore[arg-type]
+    access = Access(password, proxies, guesses)
+    shown = Dashboard(numbers, suppression, traces, mtas, access, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, stop_timeout=0)
     heard = server_socket.listen("127.0.0.1:0").socket

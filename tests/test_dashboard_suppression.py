@@ -6,11 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from email.message import Message
-from http.client import HTTPConnection
-from typing import NamedTuple
-from urllib.parse import urlencode
 
 import html5lib  # type: ignore[import-untyped]
 import pytest
@@ -18,42 +13,13 @@ from fletching.store.suppression import SuppressedAddress, Suppression
 
 from sandbox.processes import free_port
 from sandbox.redis_server import RedisServer
+from tests.dashboard_client import PASSWORD, Browser, logged_in
 from tests.dashboard_numbers import Numbers, served
 from tests.stores import open_store
 
 pytestmark = pytest.mark.slow
 
 HOSTILE = '<script>alert(1)</script>"&@x'
-
-
-class Response(NamedTuple):
-    status: int
-    headers: Message
-    text: str
-
-
-class Browser:
-    """Requests as a browser sends them from a page of the dashboard."""
-
-    def __init__(self, port: int) -> None:
-        self.host = f"127.0.0.1:{port}"
-
-    def get(self, path: str, **query: object) -> Response:
-        return self.request("GET", f"{path}?{urlencode(query)}" if query else path, {})
-
-    def post(self, path: str, headers: Mapping[str, str] | None = None, **form: str) -> Response:
-        own = {"Origin": f"http://{self.host}", "Sec-Fetch-Site": "same-origin"}
-        given = own if headers is None else headers
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.request("POST", path, {**given, **kind}, urlencode(form))
-
-    def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: str | None = None
-    ) -> Response:
-        with closing(HTTPConnection(self.host, timeout=30)) as client:
-            client.request(method, path, body, headers)
-            response = client.getresponse()
-            return Response(response.status, response.headers, response.read().decode())
 
 
 @pytest.fixture
@@ -64,8 +30,8 @@ def lists(redis: RedisServer) -> Suppression:
 
 @pytest.fixture
 def browser(redis: RedisServer, lists: Suppression) -> Iterator[Browser]:
-    with served(Numbers(), redis=redis.url) as port:
-        yield Browser(port)
+    with served(Numbers(), PASSWORD, redis=redis.url) as port:
+        yield logged_in(port)
 
 
 def test_lists_entries_and_an_address_are_shown(browser: Browser, lists: Suppression) -> None:
@@ -200,10 +166,10 @@ def test_browser_without_fetch_metadata_may_change_lists(
 def test_password_and_host_are_checked_before_a_change(
     redis: RedisServer, lists: Suppression
 ) -> None:
-    with served(Numbers(), "correct horse battery", redis=redis.url) as port:
-        browser = Browser(port)
-        assert browser.post("/suppression/add", listid="t1", address="a@b.org").status == 401
-        assert browser.get("/suppression/export").status == 401
+    with served(Numbers(), PASSWORD, redis=redis.url) as port:
+        stranger = Browser(port)
+        assert stranger.post("/suppression/add", listid="t1", address="a@b.org").status == 403
+        assert stranger.get("/suppression/export").headers["Location"].startswith("/login")
     with served(Numbers(), redis=redis.url) as port:
         headers = {"Host": "evil.example", "Sec-Fetch-Site": "same-origin"}
         rebound = Browser(port).post("/suppression/add", headers, listid="t1", address="a@b.org")
@@ -263,7 +229,11 @@ def test_foreign_texts_are_escaped(browser: Browser, lists: Suppression) -> None
 
 
 def test_page_without_redis(browser: Browser) -> None:
-    with served(Numbers(), redis=f"redis://127.0.0.1:{free_port()}/0") as port:
+    with served(Numbers(), PASSWORD, redis=f"redis://127.0.0.1:{free_port()}/0") as port:
         away = Browser(port)
+        away.cookie = away.post("/login", password=PASSWORD).headers["Set-Cookie"].split(";")[0]
         assert away.get("/suppression").status == 503
+        found = re.search('name="token" value="([0-9a-f]+)"', away.get("/suppression").text)
+        assert found, "the error page has the form to log out"
+        away.token = found[1]
         assert away.post("/suppression/add", listid="t1", address="a@b.org").status == 503

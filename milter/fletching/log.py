@@ -233,6 +233,16 @@ def dashboard_refused(client: str) -> None:
     write(WARNING, "dashboard_refused", [("client", client)])
 
 
+def dashboard_login(client: str) -> None:
+    """A client logged in to the dashboard."""
+    write(NOTICE, "dashboard_login", [("client", client)])
+
+
+def dashboard_action(client: str, action: str, facts: Facts) -> None:
+    """A logged-in client changed something on the dashboard."""
+    write(NOTICE, "dashboard_action", [("client", client), ("action", action), *facts])
+
+
 def delivery_failed(destination: str, error: BaseException) -> None:
     """An unexpected error while delivering to a destination; delivery is retried."""
     who = ("destination", destination)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 from fletching.store.counts import Failures, Link
 
-from tests.browser.chromium import Chromium
+from tests.browser.chromium import Chromium, Page
+from tests.dashboard_client import PASSWORD
 from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
 
 pytestmark = pytest.mark.slow
 
-PAGES = ["/", "/campaign/aaaabbbbcccc", "/by/mail_class", "/by/day", "/trace", "/nowhere"]
+PAGES = ["/", "/campaign/aaaabbbbcccc", "/by/mail_class", "/by/day", "/trace", "/login", "/nowhere"]
 
 # The contrast of every text with what is behind it, as WCAG 2.2 (1.4.3) reckons; the worst one.
 CONTRAST = """(() => {
@@ -46,6 +47,13 @@ CONTRAST = """(() => {
 def chromium() -> Iterator[Chromium]:
     with Chromium() as browser:
         yield browser
+
+
+def log_in(page: Page) -> None:
+    """Logs in on the login page, as a person does."""
+    page.value(f"document.querySelector('[name=password]').value = {PASSWORD!r}")
+    page.follow("document.querySelector('form.login button').click()")
+    assert page.value("document.querySelector('.account').innerText.trim()") == "Log out"
 
 
 @pytest.fixture
@@ -171,9 +179,10 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
                 box = page.value("document.activeElement.getBoundingClientRect().left")
                 assert box >= 0, "the way past the navigation is seen"
         nav = ["Fletching", "Campaigns", "Mail Classes", "Lists", "VirtualMTAs", "Days"]
-        nav += ["Providers", "Reasons", "Limits", "Suppression"]
+        nav += ["Providers", "Reasons", "Pauses and limits", "Suppression"]
         assert reached[:11] == ["Skip to content", *nav]
-        assert reached[12] == "Find message"
+        assert reached[12:14] == ["Find message", "Read-only"]
+        page.press("Tab")
         page.press("Tab")
         assert page.value(focus) == "newsletter20261121"
         page.press("Enter")

@@ -14,7 +14,8 @@ from fletching.store.suppression import Suppression
 
 from sandbox.redis_server import RedisServer
 from tests.browser.chromium import Chromium
-from tests.browser.test_dashboard import CONTRAST
+from tests.browser.test_dashboard import CONTRAST, log_in
+from tests.dashboard_client import PASSWORD
 from tests.dashboard_numbers import Numbers, served
 from tests.stores import open_store
 
@@ -26,7 +27,9 @@ FILL = "document.querySelector('form[action=\"/suppression/add\"] [name={0}]').v
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    with Chromium() as browser:
+    """A browser that has logged in: cookies are those of a host, whatever its port."""
+    with Chromium() as browser, served(Numbers(), PASSWORD) as port:
+        log_in(browser.open(f"http://127.0.0.1:{port}/login"))
         yield browser
 
 
@@ -38,7 +41,7 @@ def lists(redis: RedisServer) -> Suppression:
 
 @pytest.fixture
 def home(redis: RedisServer, lists: Suppression) -> Iterator[str]:
-    with served(Numbers(), redis=redis.url) as port:
+    with served(Numbers(), PASSWORD, redis=redis.url) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -27,7 +27,7 @@ BREAKDOWNS: Mapping[Dimension, str] = {
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
-    ("/virtual-mtas", "Limits"),
+    ("/virtual-mtas", "Pauses and limits"),
     ("/suppression", "Suppression"),
 )
 
@@ -41,9 +41,15 @@ TEMPLATES = Environment(
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What one response needs around its page. ``nonce``: of its style and script."""
+    """What one response needs around its page.
+
+    ``nonce``: of its style and script. ``token``: of its forms; empty if nobody is logged in, so
+    that the page has no forms that change anything. ``can_log_in``: whether there is a password.
+    """
 
     nonce: str
+    token: str = ""
+    can_log_in: bool = False
 
 
 def page(template: str, here: str, frame: Frame, now: int, **values: object) -> str:

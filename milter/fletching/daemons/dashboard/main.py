@@ -14,6 +14,7 @@ from typing import NoReturn
 from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.config.sections import Web
+from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.dashboard.pages import Table
 from fletching.daemons.dashboard.placements import PlacementTables
@@ -47,7 +48,8 @@ class PasswordFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a reload changes. ``password`` None: everyone who reaches the dashboard may see it."""
+    """What a reload changes. ``password`` None: everyone who reaches the dashboard may see it, and
+    nobody may change anything."""
 
     password: str | None
     config: Config
@@ -100,16 +102,16 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
     """The worker. ``config``: that of the start, with the Redis server and the trusted proxies."""
     store = Store(config.redis, config.state_dir)
     statistics = Statistics(store, value.config.measured)
-    proxies = _web(config).trusted_proxies
+    access = Access(value.password, _web(config).trusted_proxies)
     traces = _traces(store, value)
     mtas = VirtualMtaPage(store, value.config)
-    dashboard = Dashboard(statistics, Suppression(store), traces, mtas, value.password, proxies)
+    dashboard = Dashboard(statistics, Suppression(store), traces, mtas, access)
     dashboard.tables = _tables(store, value.config)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:
         if (new := inbox.latest()) is not None:
-            dashboard.password = new.password
+            access.take(new.password)
             statistics.measured = new.config.measured
             dashboard.traces = _traces(store, new)
             dashboard.tables = _tables(store, new.config)

@@ -242,6 +242,16 @@ def no_trace(text: str, why: str, frame: Frame) -> str:
     return page("traces.html", "/trace", frame, 0, live="", searched=text, title=title, why=why)
 
 
+def login(after: str, wrong: str, frame: Frame) -> str:
+    """The login page. ``after``: the path that it leads to; ``wrong``: what was wrong before."""
+    return page("login.html", "/login", frame, 0, live="", after=after, wrong=wrong)
+
+
+def read_only(frame: Frame) -> str:
+    """In place of the login page, where there is no password."""
+    return page("read_only.html", "/login", frame, 0, live="")
+
+
 def error(title: str, text: str, frame: Frame) -> str:
     """An error page."""
     return page("error.html", "", frame, 0, live="", title=title, text=text)

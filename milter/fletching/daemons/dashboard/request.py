@@ -56,6 +56,17 @@ class Request:
         self.page_number = int(page[1]) if page else 1
         self.query = _fields(scope["query_string"])
         self.client = str((scope.get("client") or ("",))[0])
+        self.can_log_in = False
+        """Whether there is a password; `access.py` sets it, and `form_token`."""
+
+        self.form_token = ""
+        """What the forms of this session have; empty if nobody is logged in."""
+
+        query = scope["query_string"]
+        raw = scope.get("raw_path") or scope["path"].encode()
+        self.target = (raw + (b"?" + query if query else b"")).decode("latin-1")
+        """Path and query as they were sent."""
+
         self._headers = tuple(scope["headers"])
         self._receive = receive
         self._send = send
@@ -93,9 +104,9 @@ class Request:
                 raise ValueError("no form of at most 8 KiB")
         return _fields(body)
 
-    async def redirect(self, path: str) -> None:
+    async def redirect(self, path: str, *headers: tuple[bytes, bytes]) -> None:
         """Sends the browser to a page, after a change."""
-        await self._begin(303, _HTML, (b"location", path.encode("ascii")))
+        await self._begin(303, _HTML, (b"location", path.encode("ascii")), *headers)
         await self._body("")
 
     async def download(self, name: str, pieces: AsyncIterator[str]) -> None:
@@ -104,22 +115,25 @@ class Request:
         await self._begin(200, _CSV, (b"content-disposition", disposition))
         await self._send_all(pieces)
 
-    async def page(self, render: Render) -> None:
+    def _frame(self) -> Frame:
+        return Frame(secrets.token_urlsafe(16), self.form_token, self.can_log_in)
+
+    async def page(self, render: Render, status: int = 200) -> None:
         """Responds with a page, or with 404."""
-        frame = Frame(secrets.token_urlsafe(16))
+        frame = self._frame()
         try:
             page = await asyncio.to_thread(render, frame)
         except NotFound:
             await self.error(404, "Campaign not found", "It may have expired.")
         else:
-            await self._html(200, page, frame.nonce)
+            await self._html(status, page, frame.nonce)
 
     async def error(
         self, status: int, title: str, text: str, *headers: tuple[bytes, bytes]
     ) -> None:
         """Responds with an error page, unless a response has begun."""
         if not self._answered:
-            frame = Frame(secrets.token_urlsafe(16))
+            frame = self._frame()
             await self._html(status, pages.error(title, text, frame), frame.nonce, *headers)
 
     async def stream(self, pieces: AsyncIterator[str]) -> None:

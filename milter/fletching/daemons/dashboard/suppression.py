@@ -1,7 +1,6 @@
 """Suppression lists on the dashboard: search, show, add, remove, download.
 
-Here live the only requests that change anything. A browser sends the password of the dashboard with
-a form on any page of the Web, so a form counts only if a page of the dashboard sent it.
+Here live the requests. Whether a request may change anything is decided in `access.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,10 @@ from collections.abc import AsyncIterator, Mapping
 from itertools import islice
 from urllib.parse import urlencode
 
+from fletching import log
 from fletching.config import values
 from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.frame import Frame
 from fletching.daemons.dashboard.request import Request
 from fletching.policy.lists import check_suppressible
@@ -36,8 +37,9 @@ _ROWS = 1000
 class SuppressionPages:
     """Answers the requests under `PATH`."""
 
-    def __init__(self, suppression: Suppression) -> None:
+    def __init__(self, suppression: Suppression, access: Access) -> None:
         self._suppression = suppression
+        self._access = access
 
     async def answer(self, request: Request) -> None:
         """Responds to a request. Raises StoreUnavailable."""
@@ -72,14 +74,11 @@ class SuppressionPages:
         return pages.suppression(shown, frame)
 
     async def _change(self, request: Request) -> None:
-        if request.is_of_another_site:
-            await request.error(
-                403, "Not changed", "The request does not come from this dashboard."
-            )
+        form = await self._access.form(request)
+        if form is None:
             return
+        listid, address = form.get("listid", "").strip(), form.get("address", "").strip()
         try:
-            form = await request.form()
-            listid, address = form.get("listid", "").strip(), form.get("address", "").strip()
             if request.path == _REMOVE:
                 await asyncio.to_thread(self._suppression.remove, listid, address)
             else:
@@ -88,6 +87,9 @@ class SuppressionPages:
         except ValueError as error:
             await request.error(422, "Not changed", str(error))
             return
+        action = "suppression_remove" if request.path == _REMOVE else "suppression_add"
+        facts = [("listid", listid), ("address", address)]
+        log.dashboard_action(self._access.client(request), action, facts)
         await request.redirect(f"{PATH}?{urlencode({'address': address})}")
 
     def _add(self, listid: str, address: str) -> None:
