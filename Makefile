@@ -53,10 +53,11 @@ drills: bench-packages setup ## Kill, fail over, hang and partition Redis under 
 	$(SUDO) $(VENV)/bin/python -m bench.drills $(DRILLS)
 
 .PHONY: docs
-docs: setup ## Generate the pages of docs/ about options, dialects and lint
+docs: setup ## Generate the pages of docs/ about options, dialects, lint and metrics
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md
 	$(VENV)/bin/python -c "from fletching.policy.dialects import reference; print(reference.page(), end='')" > docs/dialects.md
 	$(VENV)/bin/python -m fletching.admin.lint_reference > docs/lint.md
+	$(VENV)/bin/python -m fletching.metrics.reference docs/metrics.md
 
 .PHONY: mutate
 mutate: setup ## Change modules in small ways and list the changes that no test notices

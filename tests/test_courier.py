@@ -27,7 +27,7 @@ from fletching.destinations.formats.table import FORMATS
 from fletching.destinations.sql import Sql
 from fletching.destinations.webhook import Webhook
 from fletching.events import Event
-from fletching.metrics import Deliveries
+from fletching.metrics.deliveries import Deliveries
 from fletching.store import keys
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog

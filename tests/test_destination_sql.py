@@ -18,7 +18,7 @@ from fletching import events
 from fletching.daemons.courier.delivery import Delivery, Order
 from fletching.destinations.answers import Filter, Pauses, QueuedEvent, Verdict
 from fletching.destinations.sql import TABLE, Sql, row
-from fletching.metrics import Deliveries
+from fletching.metrics.deliveries import Deliveries
 from fletching.store import keys
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog

@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from fletching import metrics
 from fletching.mail.message import Header, Message, parse
+from fletching.metrics import mails as metrics
 from fletching.outgoing.edits import replay
 from fletching.policy.decide import decide
 from fletching.policy.dialects import DIALECTS

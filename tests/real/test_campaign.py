@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from fletching.metrics import folder
+from fletching.metrics.shared_files import of_milter as folder
 from fletching.store.campaigns import Campaigns
 from fletching.tokens import Keyring
 from prometheus_client.mmap_dict import MmapedDict

@@ -21,7 +21,7 @@ from typing import Protocol
 from fletching import log
 from fletching.daemons.courier.leased import LeasedThread
 from fletching.destinations.answers import PAUSES, Answer, Filter, Pauses, QueuedEvent, Verdict
-from fletching.metrics import Deliveries
+from fletching.metrics.deliveries import Deliveries
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog, Progress
 from fletching.store.lease import Lease

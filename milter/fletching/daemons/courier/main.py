@@ -29,7 +29,7 @@ from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.supervise import Child
 from fletching.destinations.answers import Filter
 from fletching.destinations.open import DestinationError, open_destination
-from fletching.metrics import Deliveries
+from fletching.metrics.deliveries import Deliveries
 from fletching.startup import host_name, link_keys
 from fletching.store.bad_addresses import BadAddresses
 from fletching.store.clock import Clock

@@ -1,6 +1,6 @@
 """The pages of `metrics.listen`: `/metrics` and `/healthz`.
 
-Here lives the ASGI side. The metrics come from `fletching/metrics.py`, the health from
+Here lives the ASGI side. The metrics come from `fletching/metrics/`, the health from
 `daemons/health/`; both do I/O, and do it in a thread.
 """
 
@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fletching import log, metrics
+from fletching import log
 from fletching.config.model import Config
 from fletching.daemons.health.troubles import troubles
 from fletching.daemons.process.log_limit import LogLimit
+from fletching.metrics import export
 from fletching.store.connection import Store
 
 Scope = MutableMapping[str, Any]
@@ -70,7 +71,7 @@ class Application:
             return 500, _TEXT, b"internal error\n"
 
     def _metrics(self) -> Page:
-        return 200, metrics.CONTENT_TYPE, metrics.export(self.config.state_dir)
+        return 200, export.CONTENT_TYPE, export.export(self.config.state_dir)
 
     def _health(self) -> Page:
         found = list(troubles(self.config, self._store))

@@ -6,16 +6,15 @@ destinations: whoever can reach the port reads them.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from fletching.config import values
 from fletching.config.model import Config
 from fletching.daemons.intake import journal
+from fletching.metrics.export import journal_sizes
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 
@@ -41,7 +40,7 @@ def troubles(config: Config, store: Store) -> Iterator[str]:
     """
     if not _milter_answers(config.listen):
         yield "milter: does not answer"
-    for name, size in _journals(config.state_dir / "journal"):
+    for name, size in journal_sizes(config.state_dir):
         if size >= LARGEST_JOURNAL:
             most = journal.LARGEST // 2**20
             yield f"journal {name}: {size // 2**20} of {most} MiB are used"
@@ -76,18 +75,6 @@ def connected(listen: str, place: tuple[str, int] | None, timeout: float) -> soc
         client.close()
         raise
     return client
-
-
-def _journals(folder: Path) -> Iterator[tuple[str, int]]:
-    """The journals of all daemons: the path of each, and its bytes."""
-    for path, _, names in os.walk(folder):
-        size = 0
-        for name in names:
-            try:
-                size += os.stat(os.path.join(path, name)).st_size
-            except FileNotFoundError:
-                continue  # deleted meanwhile
-        yield os.path.relpath(path, folder), size
 
 
 def _backlogs(config: Config, store: Store) -> Iterator[str]:

@@ -35,7 +35,8 @@ from fletching.daemons.process.listener import ListenError
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.server_socket import ServerSocket, listen
 from fletching.daemons.process.supervise import Child
-from fletching.metrics import EVERY, ReturnedMails
+from fletching.metrics.export import EVERY
+from fletching.metrics.returned_mails import ReturnedMails
 from fletching.startup import host_name, link_keys, providers
 from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords

@@ -25,7 +25,7 @@ from fletching.daemons.lmtp.server import TRY_AGAIN, Transaction
 from fletching.daemons.lmtp.unreadable import Unreadable
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
-from fletching.metrics import ReturnedMails
+from fletching.metrics.returned_mails import ReturnedMails
 from fletching.providers import Providers
 from fletching.returning import attribution
 from fletching.returning.attribution import Arrival, EventOrigin

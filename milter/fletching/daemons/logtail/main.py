@@ -30,7 +30,7 @@ from fletching.daemons.process.fork import END_WORKER, RELOAD_WORKER, even_witho
 from fletching.daemons.process.handover import Handover, Inbox
 from fletching.daemons.process.lifecycle import Service
 from fletching.daemons.process.supervise import Child
-from fletching.metrics import LogLines
+from fletching.metrics.log_lines import LogLines
 from fletching.returning.rules import compiled
 from fletching.startup import host_name, link_keys, providers
 from fletching.store.bounce_claims import BounceClaims

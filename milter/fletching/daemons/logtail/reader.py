@@ -25,7 +25,8 @@ from fletching.daemons.logtail.lines import Batch, Source
 from fletching.daemons.logtail.memory import Memory, Noted
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.events import Event
-from fletching.metrics import EVERY, LogLines
+from fletching.metrics.export import EVERY
+from fletching.metrics.log_lines import LogLines
 from fletching.store.bounce_claims import BounceClaims
 from fletching.store.bounce_records import BounceRecords
 from fletching.store.connection import StoreUnavailable

@@ -2,7 +2,7 @@
 
 Here lives the batching: one thread of a worker writes for all mails of the last moment, so that no
 reply waits for it, and the warnings of a campaign take one request to Redis and not one per mail.
-The writing itself is in `log.py`, `metrics.py` and the store.
+The writing itself is in `log.py`, `metrics/` and the store.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from fletching import log, metrics, source_addresses
+from fletching import log, source_addresses
 from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.daemons.milter import callbacks, recycling
@@ -21,6 +21,7 @@ from fletching.daemons.process.lifecycle import Service, count_workers
 from fletching.daemons.process.listener import Listener, ListenError, open_listener
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.daemons.process.supervise import Child
+from fletching.metrics import export, shared_files
 from fletching.policy.setup import Setup
 from fletching.startup import open_setup
 
@@ -32,7 +33,7 @@ class MilterService(Service[Setup]):
     """The socket of `listen`, which the first process opens, and the workers that share it."""
 
     at_start_only = ("listen", "workers", "state_dir")
-    every = metrics.EVERY
+    every = export.EVERY
 
     _config: Config
     _current: Config
@@ -53,7 +54,7 @@ class MilterService(Service[Setup]):
         with named_by("listen", fault=ListenError):
             self._listener = open_listener(config.listen, callbacks.open_socket)
         # Only now: the counters may be those of a daemon that has the socket.
-        _written("metrics", lambda: metrics.begin(config.state_dir))
+        _written("metrics", lambda: shared_files.begin(shared_files.of_milter(config.state_dir)))
 
     def begin(self, config: Config, opened: Handover[Setup]) -> list[Child]:
         self._opened, self._current = opened, config
@@ -88,7 +89,7 @@ class MilterService(Service[Setup]):
     def tick(self) -> None:
         self._log_addresses()
         state_dir = self._config.state_dir
-        _written("metrics.prom", lambda: metrics.sum_up(state_dir), self._unwritten)
+        _written("metrics.prom", lambda: export.sum_up(state_dir), self._unwritten)
 
     def close(self) -> None:
         self._listener.close_path()

@@ -39,7 +39,7 @@ from fletching.daemons.process.handover import Inbox
 from fletching.daemons.process.listener import Listener
 from fletching.events import PREPARED, Event, unique_id
 from fletching.mail.envelope import Envelope
-from fletching.metrics import Metrics
+from fletching.metrics.mails import Mails
 from fletching.numbering import Numbered, Question
 from fletching.outgoing.flow import Outcome, carry
 from fletching.outgoing.text_parts import TextPartCache
@@ -102,9 +102,9 @@ class Worker:
         self._computing = threading.Semaphore(_AT_ONCE)
         self._claims = SeedClaims()
         self._answered = AnsweredQueue(self._write)
-        self._metrics: Metrics | None = None
+        self._metrics: Mails | None = None
         try:
-            self._metrics = Metrics(self._state_dir, counter)
+            self._metrics = Mails(self._state_dir, counter)
         except OSError as error:
             log.state_write_failed("metrics", error)
         self._archive = ArchiveQueue(setup.config, self._count_archived)

@@ -23,6 +23,7 @@ from fletching.config.sections import Web
 from fletching.daemons.intake.holding import HELD, Holding
 from fletching.daemons.intake.recorder import Recorder
 from fletching.daemons.web.pages import POLICY, REDIRECTS, PageError, Pages
+from fletching.metrics.web_requests import WebRequests
 from fletching.returning import bots, hits, visitor
 from fletching.returning.hits import Answer, Body, Moment, Request
 from fletching.startup import host_name, link_keys
@@ -43,6 +44,7 @@ _USED_HEADERS = {
     b"user-agent", b"x-forwarded-for", b"accept-language",
     b"sec-purpose", b"purpose", b"x-moz", b"x-purpose",
 }  # fmt: skip
+_NO_EVENT = "none"
 _JSON = (("content-type", "application/json"),)
 
 
@@ -107,8 +109,12 @@ def _app_links(folder: Path | None) -> Mapping[str, bytes]:
 class Application:
     """The ASGI application of one process."""
 
-    def __init__(self, opened: Opened, recorder: Recorder, holding: Holding) -> None:
+    def __init__(
+        self, opened: Opened, recorder: Recorder, holding: Holding, counts: WebRequests | None
+    ) -> None:
+        """``counts``: None if the disk had no room for them."""
         self.opened = opened
+        self._counts = counts
         self._recorder = recorder
         self._holding = holding
 
@@ -124,30 +130,34 @@ class Application:
             body = await _body(receive) if method == "POST" else b""
         except OSError:
             return None  # the client has disconnected
+        begun, event = time.perf_counter(), _NO_EVENT
         try:
             address = visitor.address(
                 _client(scope), headers.get("x-forwarded-for", ""), self.opened.proxies
             )
-            answer = await self._answer(Request(method, target, address, headers, body))
+            answer, event = await self._answer(Request(method, target, address, headers, body))
         except Exception as error:  # noqa: BLE001 an edge: the client gets 500
             log.page_failed("web", error)
             answer = hits.FAILED
         more, body = self._content(answer, headers)
+        if self._counts is not None:
+            self._counts.answered(event, answer.status, time.perf_counter() - begun)
         return await _answer(send, method, answer.status, answer.headers + more, body)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> tuple[Answer, str]:
+        """The answer, and the type of the event that was recorded."""
         moment = Moment(time.time_ns() // 1_000_000, os.urandom(10))
         hit = hits.answer(request, moment, self.opened.hits)
         if hit.touch is not None:
             self._holding.note(hit.message, hit.touch)
             if hit.for_program and await self._holding.is_program(hit.message, hit.touch):
-                return hit.for_program
+                return hit.for_program, _NO_EVENT
         if hit.event is not None:
             if hit.event.type in HELD:
                 self._holding.hold(hit.event)
             else:
                 await self._recorder.record(hit.event)
-        return hit.answer
+        return hit.answer, hit.event.type if hit.event is not None else _NO_EVENT
 
     def _content(self, answer: Answer, headers: Mapping[str, str]) -> tuple[hits.Headers, bytes]:
         """The headers of the content of a response, and the content."""

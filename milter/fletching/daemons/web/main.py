@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from fletching import log
 from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.config.sections import Events, Web
@@ -27,6 +28,8 @@ from fletching.daemons.process.listener import ListenError
 from fletching.daemons.process.server_socket import ServerSocket
 from fletching.daemons.process.supervise import Child
 from fletching.daemons.web.app import Application, Opened, opened
+from fletching.metrics import shared_files
+from fletching.metrics.web_requests import WebRequests
 from fletching.store.connection import Store
 from fletching.store.events import EventLog
 from fletching.store.touches import Touches
@@ -60,6 +63,8 @@ class TrackingService(Service[Opened]):
         workers = count_workers(config)
         with named_by("state_dir", fault=OSError), even_without_room("journal"):
             journal.prepare(_journals(config), workers, _kept(config))
+        with named_by("state_dir", fault=OSError), even_without_room("metrics"):
+            shared_files.begin(shared_files.of_web(config.state_dir))
         with named_by("state_dir", fault=OSError), even_without_room("held"):
             holding.prepare(_held(config), workers)
 
@@ -89,7 +94,7 @@ class TrackingService(Service[Opened]):
         held = Holding(
             recorder, Touches(store), value.hits.lists, _held(config), number, hold=self._hold
         )
-        application = Application(value, recorder, held)
+        application = Application(value, recorder, held, _counts(config, number))
         server = http_server.server(application, request_timeout=self._request_timeout)
 
         def reload() -> None:
@@ -105,6 +110,14 @@ class TrackingService(Service[Opened]):
         http_server.run(server, work())
         recorder.close()
         os._exit(0)
+
+
+def _counts(config: Config, worker: int) -> WebRequests | None:
+    try:
+        return WebRequests(config.state_dir, worker)
+    except OSError as error:
+        log.state_write_failed("metrics", error)
+        return None
 
 
 def _web(config: Config) -> Web:

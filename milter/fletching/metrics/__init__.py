@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: what each daemon counts, and the text that has all of it."""
