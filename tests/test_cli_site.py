@@ -302,14 +302,15 @@ def test_check_reports_a_readable_redis_password_file(host: Host) -> None:
         "redis password",
     ],
 )
-@pytest.mark.parametrize("daemon", ["milter", "web", "lmtp", "courier"])
+@pytest.mark.parametrize("daemon", ["milter", "web", "lmtp", "courier", "run"])
 def test_check_daemon_reports_what_it_cannot_load(
     daemon: str, old: str, new: str, refusing: tuple[str, ...], host: Host
 ) -> None:
     host.edit(old, new)
     result = host.run("check", "--daemon", daemon)
-    assert (result.exit_code, result.stdout) == (2 if daemon in refusing else 0, "")
-    assert result.stderr.startswith(f"{host.config}:") is (daemon in refusing)
+    refuses = daemon in refusing or (daemon == "run" and bool(refusing))
+    assert (result.exit_code, result.stdout) == (2 if refuses else 0, "")
+    assert result.stderr.startswith(f"{host.config}:") is refuses
 
 
 def test_postfix(host: Host) -> None:

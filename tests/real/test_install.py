@@ -320,8 +320,33 @@ def test_caddy_takes_its_configuration(root: CleanRoot) -> None:
     root.run(commands("deploy/caddy/README.md", "", "web:|curl "), f"{OPT}/deploy/caddy")
 
 
+def test_one_service_runs_all_daemons(root: CleanRoot) -> None:
+    before = json.loads(root.run("fletching stats --json"))
+    root.run(f"cp {OPT}/deploy/systemd/fletching-run.service /etc/systemd/system/")
+    root.run("systemctl daemon-reload && systemctl start fletching-run")
+    for service in SERVICES:
+        assert root.status(f"systemctl is-active {service}")[1].strip() == "inactive"
+    root.run("systemctl reload fletching-run && systemctl is-active fletching-run")
+    journal = root.run("journalctl --no-pager -u fletching-run")
+    assert "daemons=milter,web,lmtp,logtail,courier" in journal
+    assert "error: " not in root.run("fletching check --postfix")
+    assert json.loads(root.run("fletching stats --json")) == before
+
+
+def test_one_service_runs_a_redis_of_its_own(root: CleanRoot) -> None:
+    root.run("cd /etc/fletching && sed -i 's/^redis: .*/redis: embedded/' fletching.yaml")
+    root.run("systemctl stop redis-server && systemctl restart fletching-run")
+    assert json.loads(root.run("fletching stats --json")) == {"campaigns": []}
+    root.run("fletching suppression add t100 joe@example.org")
+    root.run("systemctl restart fletching-run")
+    assert "joe@example.org" in root.run("fletching suppression list")
+    assert "error: " not in root.run("fletching check")
+    root.run("systemctl start redis-server")
+
+
 def test_removal(root: CleanRoot) -> None:
     root.run(commands("deploy/postfix/README.md", "Remove"))
+    root.run("systemctl disable --now fletching-run")
     root.run(commands("deploy/systemd/README.md", "Remove"))
     assert "milter" not in root.run("postconf -n; postconf -M")
     ours = "find /etc -name 'fletching*' -not -path '/etc/fletching*' -not -path '/etc/nginx/*'"

@@ -36,6 +36,13 @@ They raise UnusableError.
 """
 
 
+def opens_of(daemon: str, config: Config) -> Sequence[Callable[[Config], object]]:
+    """As `OPENS`; ``run`` means the daemons that `fletching run` would start."""
+    if daemon != "run":
+        return OPENS[daemon]
+    return list(dict.fromkeys(each for name in needed(config) for each in OPENS[name]))
+
+
 def unusable(config: Config) -> Iterator[UnusableError]:
     """What would keep a daemon from starting."""
     made_at_start = {doubt.key for doubt in _folders_of_service(config)}

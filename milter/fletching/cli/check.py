@@ -18,8 +18,8 @@ from fletching.cli.options import configured, fail, load_or_fail, say
 @click.option("--postfix", is_flag=True, help="Check Postfix's configuration.")
 @click.option(
     "--daemon",
-    type=click.Choice(["milter", "web", "lmtp", "logtail", "courier"]),
-    help="Check only that this daemon can load the configuration.",
+    type=click.Choice(["milter", "web", "lmtp", "logtail", "courier", "run"]),
+    help="Check only that this daemon, or those of `run`, can load the configuration.",
 )
 def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> None:
     """Check configuration, keys, Redis; optionally DNS, Postfix.
@@ -54,14 +54,14 @@ def check(config_path: Path, dns: bool, postfix: bool, daemon: str | None) -> No
 
 def load_as(config_path: Path, daemon: str) -> None:
     """Opens everything that the daemon opens when it starts; exits with 2 if that fails."""
-    from fletching.checks.daemons import OPENS
+    from fletching.checks.daemons import opens_of
     from fletching.config.faults import with_line
     from fletching.config.load import ConfigError
 
     config = load_or_fail(config_path)
     try:
         with with_line(config_path):
-            for opens in OPENS[daemon]:
+            for opens in opens_of(daemon, config):
                 opens(config)
     except ConfigError as error:
         fail(error)

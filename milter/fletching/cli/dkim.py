@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fletching.cli.completion import dkim_domains
 from fletching.cli.options import (
     as_json,
     configured,
@@ -68,7 +69,7 @@ def reported(config_path: Path) -> Iterator[None]:
 
 
 @dkim.command("new")
-@click.argument("domain", required=False)
+@click.argument("domain", required=False, shell_complete=dkim_domains)
 @click.argument("selector", required=False)
 @key_options("rsa")
 @configured
@@ -97,7 +98,7 @@ def dkim_new(
 
 
 @dkim.command("record")
-@click.argument("domain", required=False)
+@click.argument("domain", required=False, shell_complete=dkim_domains)
 @click.argument("selector", required=False)
 @configured
 def dkim_record(config_path: Path, domain: str | None, selector: str | None) -> None:
@@ -138,7 +139,7 @@ def dkim_list(config_path: Path, wants_json: bool) -> None:
 
 
 @dkim.command("rotate")
-@click.argument("domain")
+@click.argument("domain", shell_complete=dkim_domains)
 @click.argument("selector", required=False)
 @key_options(None)
 @click.option("--now", "at_once", is_flag=True, help="Let the new key sign without asking the DNS.")
@@ -215,7 +216,7 @@ def show_step(step: Step) -> None:
 
 
 @dkim.command("retire")
-@click.argument("domain")
+@click.argument("domain", shell_complete=dkim_domains)
 @click.argument("selector")
 @configured
 def dkim_retire(config_path: Path, domain: str, selector: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from fletching.cli.completion import destinations
 from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
 from fletching.cli.terminal import answered, write
 
@@ -62,6 +63,7 @@ def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -
 @click.option(
     "--replay",
     metavar="DEST",
+    shell_complete=destinations,
     help="Redeliver events since TIME (--since) to DEST instead of showing them.",
 )
 @configured
@@ -192,7 +194,7 @@ def events_status(config_path: Path, wants_json: bool) -> None:
 
 
 @events.command("dead")
-@click.argument("destination", metavar="DEST")
+@click.argument("destination", metavar="DEST", shell_complete=destinations)
 @configured
 def events_dead(config_path: Path, destination: str) -> None:
     """Show the dead letters of DEST.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fletching.cli.completion import virtual_mtas
 from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
 
 
@@ -54,7 +55,7 @@ def mta_list(config_path: Path, wants_json: bool) -> None:
 
 
 @mta.command("pause")
-@click.argument("name")
+@click.argument("name", shell_complete=virtual_mtas)
 @configured
 def mta_pause(config_path: Path, name: str) -> None:
     """Stop routing new mail to NAME.
@@ -70,7 +71,7 @@ def mta_pause(config_path: Path, name: str) -> None:
 
 
 @mta.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=virtual_mtas)
 @configured
 def mta_resume(config_path: Path, name: str) -> None:
     """Resume routing mail to NAME.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fletching.cli.completion import mail_classes
 from fletching.cli.events import milliseconds
 from fletching.cli.options import as_json, configured, fail, load_or_fail, say
 from fletching.cli.terminal import answered, as_csv, write_csv
@@ -36,7 +37,13 @@ _WIDTH_OF_NO_TERMINAL = 120
     help="Show page N, newest first, 20 campaigns each. Default: 1; with --json and --csv: all.",
 )
 @click.option("--all", "shows_all", is_flag=True, help="Show all campaigns, not just 20.")
-@click.option("--class", "mail_class", metavar="NAME", help="Show campaigns of this Mail Class.")
+@click.option(
+    "--class",
+    "mail_class",
+    metavar="NAME",
+    shell_complete=mail_classes,
+    help="Show campaigns of this Mail Class.",
+)
 @click.option("--since", metavar="TIME", help="Show campaigns opened since this date or time.")
 @click.option("--search", metavar="TEXT", help="Show campaigns with TEXT in their SendID.")
 @as_json

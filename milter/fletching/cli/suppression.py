@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 import click
 
 from fletching.cli import progress
+from fletching.cli.completion import list_ids
 from fletching.cli.options import as_json, configured, fail, load_or_fail, say, show_rows
 from fletching.cli.terminal import answered, write_csv
 
@@ -35,7 +36,7 @@ def suppression() -> None:
 
 
 @suppression.command("list")
-@click.argument("listid", required=False)
+@click.argument("listid", required=False, shell_complete=list_ids)
 @as_json
 @configured
 def suppression_list(config_path: Path, listid: str | None, wants_json: bool) -> None:
@@ -56,7 +57,7 @@ def suppression_list(config_path: Path, listid: str | None, wants_json: bool) ->
 
 
 @suppression.command("export")
-@click.argument("listid", required=False)
+@click.argument("listid", required=False, shell_complete=list_ids)
 @configured
 def suppression_export(config_path: Path, listid: str | None) -> None:
     """Print the addresses of LISTID, or of all lists, as CSV.
@@ -77,7 +78,7 @@ def suppression_export(config_path: Path, listid: str | None) -> None:
 
 
 @suppression.command("add")
-@click.argument("listid")
+@click.argument("listid", shell_complete=list_ids)
 @click.argument("address")
 @as_obscured
 @configured
@@ -113,7 +114,7 @@ def suppression_add(config_path: Path, listid: str, address: str, obscured: bool
 
 @suppression.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.argument("listid", required=False)
+@click.argument("listid", required=False, shell_complete=list_ids)
 @as_obscured
 @configured
 def suppression_import(
@@ -144,7 +145,7 @@ def suppression_import(
 
 
 @suppression.command("remove")
-@click.argument("listid")
+@click.argument("listid", shell_complete=list_ids)
 @click.argument("address")
 @configured
 def suppression_remove(config_path: Path, listid: str, address: str) -> None:

@@ -291,7 +291,7 @@ class Destination(Options):
     counterpart there."""
     rotate: Size | None = None
     """Rotate the file at this size to FILE.1, up to FILE.10; default: no rotation; logrotate
-    may move the file and send SIGHUP."""
+    may move the file."""
     types: Annotated[tuple[EventType, ...], Different] | None = None
     """The event types that are delivered; default: all."""
     classes: tuple[ClassName, ...] | None = None

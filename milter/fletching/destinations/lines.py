@@ -32,8 +32,8 @@ class JsonLines:
     def deliver(self, batch: Sequence[QueuedEvent], attempt: int) -> Answer:
         """Appends all events of the batch, or none."""
         try:
-            if self._file >= 0 and not os.fstat(self._file).st_nlink:
-                # The file was deleted: nobody could read what we write to it.
+            if self._file >= 0 and not self._is_at_its_name():
+                # The file was moved (logrotate), or deleted: nobody could read what we write to it.
                 self.close()
             if self._file < 0:
                 self._open()
@@ -47,8 +47,14 @@ class JsonLines:
             return failed(f"{self._path}: {error.strerror or error}")
         return ARRIVED
 
+    def _is_at_its_name(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
-        """Closes the file. The next delivery opens it by its name, since it may have been moved."""
+        """Closes the file. The next delivery opens it by its name."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
