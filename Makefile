@@ -7,11 +7,12 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 
 RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
+DEB_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev debhelper dh-apparmor git
 DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
 BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light iproute2
-TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES)) miltertest dovecot-core dovecot-imapd systemd chromium \
+TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES) $(DEB_PACKAGES)) miltertest dovecot-core dovecot-imapd systemd chromium \
 	debootstrap systemd-container dnsmasq-base util-linux \
-	apparmor bash-completion debhelper lintian logrotate man-db prometheus \
+	apparmor bash-completion lintian logrotate man-db prometheus \
 	amavisd-new rspamd postgresql mariadb-server tinyproxy-bin caddy openssl libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help
@@ -58,6 +59,11 @@ docs: setup ## Generate the pages of docs/ about options, dialects, lint and met
 	$(VENV)/bin/python -c "from fletching.policy.dialects import reference; print(reference.page(), end='')" > docs/dialects.md
 	$(VENV)/bin/python -m fletching.admin.lint_reference > docs/lint.md
 	$(VENV)/bin/python -m fletching.metrics.reference docs/metrics.md
+
+.PHONY: deb
+deb: ## Build the Debian package build/fletching_VERSION_ARCH.deb
+	@.ci/packages $(DEB_PACKAGES)
+	packaging/build-deb
 
 .PHONY: mutate
 mutate: setup ## Change modules in small ways and list the changes that no test notices

@@ -104,6 +104,15 @@ def needed(config: Config) -> tuple[str, ...]:
     return tuple(name for name in DAEMONS if name not in idle)
 
 
+def _this_program() -> list[str]:
+    """How this process was started, without its arguments.
+
+    Python's options are among the words: the daemons find their libraries where this process does.
+    """
+    arguments = len(sys.argv) - 1
+    return [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - arguments]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Daemon:
     """A daemon, and the socket on which it reports that it is ready (sd_notify(3))."""
@@ -117,7 +126,7 @@ class _Daemon:
         notifications.setblocking(False)
         # The kernel picks an abstract name (unix(7), autobind), which needs no disk space.
         notifications.bind("")
-        command = [sys.executable, "-m", "fletching", name, "--config", os.fspath(config_path)]
+        command = [*_this_program(), name, "--config", os.fspath(config_path)]
         environment = {"NOTIFY_SOCKET": "@" + notifications.getsockname()[1:].decode("ascii")}
         return cls(Child(name, lambda: spawn(lambda: execute(command, environment))), notifications)
 
