@@ -1,5 +1,6 @@
-"""The commands of README.md and of `deploy/*/README.md`, in order, in a fresh Debian 12 that runs
-systemd, Postfix, Redis, nginx and Caddy, until a mail arrives signed and tracked, and out again.
+"""The commands of docs/install-from-source.md and of `deploy/*/README.md`, in order, in a fresh
+Debian 12 that runs systemd, Postfix, Redis, nginx and Caddy, until a mail arrives signed and
+tracked, and out again.
 
 One system serves all tests of this file, in their order: each goes on from where the last one left.
 """
@@ -90,7 +91,7 @@ def commands(readme: str, heading: str, without: str = "(?!)") -> str:
     return "\n".join(line for line in lines if not re.match(without, line))
 
 
-INSTALL = steps("README.md", "Install into an existing Postfix, in five minutes")
+INSTALL = steps("docs/install-from-source.md", "Install")
 
 
 def publish(root: CleanRoot) -> str:

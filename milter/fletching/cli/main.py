@@ -58,7 +58,8 @@ class Commands(click.Group):
             say(
                 f"fletching {ctx.invoked_subcommand}: internal error: {_described(error)}", err=True
             )
-            if sys.flags.dev_mode:
+            # The package's Python takes no options from the environment (python3(1), -I).
+            if sys.flags.dev_mode or os.environ.get("PYTHONDEVMODE"):
                 for line in traceback.format_exception(error):
                     for each in line.splitlines():
                         say(each, err=True)
