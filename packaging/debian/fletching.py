@@ -9,6 +9,6 @@ import sys
 
 sys.path.insert(0, "/usr/lib/fletching/python")
 
-from fletching.cli.main import main  # noqa: E402
+from fletching.cli.main import main
 
 main(prog_name="fletching")
