@@ -21,7 +21,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from sandbox.processes import Daemon, Server, answers, free_port, program, wait_until
 
-_PRIVATE = re.compile(rb"(?im)^(?:x-greenarrow-|x-fletching-route)[^\r\n]*")
+_PRIVATE = re.compile(rb"(?im)^(?:x-greenarrow-|x-fletching-route|x-fletching-check)[^\r\n]*")
 
 leaks: list[str] = []
 """Private headers seen by any sink or mailbox of this process, with the place they were seen."""

@@ -147,17 +147,20 @@ RULES = {
         *DAEMON,
         *EDGE,
     ),
+    "checks/live": io(
+        "checks", "daemons/health", "daemons/courier", "admin", "postfix", "returning", *DAEMON
+    ),
     "cli": io(),
     "__main__": io("cli"),
 }
 """By folder, and by name for what stands beside the folders. `cli` may import everything."""
 
 LIBRARIES = {
-    "aiosmtpd": {"daemons/lmtp"},
+    "aiosmtpd": {"checks/live", "daemons/lmtp"},
     "Milter": {"daemons/milter"},
     "dkim": {"admin"},
-    "dns": {"admin", "checks"},
-    "http": {"destinations"},
+    "dns": {"admin", "checks", "checks/live"},
+    "http": {"checks/live", "destinations"},
     "imaplib": {"monitor"},
     "jinja2": {"daemons/dashboard", "daemons/web"},
     "milter": {"daemons/milter"},
@@ -167,7 +170,7 @@ LIBRARIES = {
     "rich": {"admin", "cli"},
     "spf": {"checks"},
     "sqlalchemy": {"destinations"},
-    "ssl": {"checks", "destinations", "monitor"},
+    "ssl": {"checks", "checks/live", "destinations", "monitor"},
     "turbohtml": {"admin", "links"},
     "uvicorn": {"daemons/process"},
     "yaml": {"config"},

@@ -83,6 +83,7 @@ CASES = [
     (Kind.MAILER_INFO, FACTS, ""),
     (Kind.MAILER_INFO, NOTHING, ""),
     (Kind.SEED, FACTS, '[1, "127.0.0.1", null]'),
+    (Kind.CHECK, replace(NOTHING, email="check@fletching.invalid"), '["[127.0.0.1]:2525"]'),
     (Kind.CLICK_HTML, replace(FACTS, seed=True), "https://www.example.org/"),
     (Kind.MAILER_INFO, replace(NOTHING, seed=True), ""),
     *((Kind.OPEN, replace(FACTS, email="x" * n, seed=True), "") for n in range(3)),
@@ -136,6 +137,7 @@ def test_kinds_keep_their_numbers() -> None:
         "LIST_UNSUBSCRIBE": 6,
         "MAILER_INFO": 7,
         "SEED": 8,
+        "CHECK": 9,
     }
 
 
@@ -292,8 +294,8 @@ def test_a_token_of_another_version_does_not_open(version: int) -> None:
 def test_a_kind_of_a_later_version_does_not_open() -> None:
     first = KEYS.message_half(Purpose.CLICK, FACTS.packed)
     context = [FIRST.head, FACTS.campaign.encode(), FACTS.sendid.encode()]
-    sealed = base64.urlsafe_b64decode(first) + FIRST.cipher.encrypt(b"\x09https://x", context)
-    with pytest.raises(TokenError, match="kind 9"):
+    sealed = base64.urlsafe_b64decode(first) + FIRST.cipher.encrypt(b"\x0ahttps://x", context)
+    with pytest.raises(TokenError, match="kind 10"):
         KEYS.open(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
 
 
@@ -315,6 +317,7 @@ def test_purposes_keep_their_numbers() -> None:
         "LIST_UNSUBSCRIBE": 4,
         "MAILER_INFO": 5,
         "SEED": 6,
+        "CHECK": 7,
     }
     assert set(PURPOSES) == set(Kind)
 

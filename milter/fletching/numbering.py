@@ -80,6 +80,7 @@ class Question:
     ``candidates``: the VirtualMTAs that may carry the message, best first, if the first one has
     limits; none if there is nothing to choose. ``counted``: how many recipients the message has at
     each provider. ``needs_room``: no number if none of them has room.
+    ``is_listed`` false: the campaign is in no list, and forgotten once no bounce needs it.
     """
 
     sendid: str
@@ -97,6 +98,7 @@ class Question:
     candidates: tuple[Candidate, ...] = ()
     counted: tuple[tuple[str, int], ...] = ()
     needs_room: bool = True
+    is_listed: bool = True
 
     def refuses(self, suppressed: tuple[str, ...]) -> bool:
         """Whether a message gets no number if its recipients are suppressed for these reasons."""

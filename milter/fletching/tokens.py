@@ -101,6 +101,7 @@ class Kind(enum.IntEnum):
     LIST_UNSUBSCRIBE = 6
     MAILER_INFO = 7
     SEED = 8
+    CHECK = 9
 
 
 class Purpose(enum.IntEnum):
@@ -112,6 +113,7 @@ class Purpose(enum.IntEnum):
     LIST_UNSUBSCRIBE = 4
     MAILER_INFO = 5
     SEED = 6
+    CHECK = 7
 
 
 PURPOSES = {
@@ -123,6 +125,7 @@ PURPOSES = {
     Kind.LIST_UNSUBSCRIBE: Purpose.LIST_UNSUBSCRIBE,
     Kind.MAILER_INFO: Purpose.MAILER_INFO,
     Kind.SEED: Purpose.SEED,
+    Kind.CHECK: Purpose.CHECK,
 }
 
 

@@ -18,6 +18,7 @@ _KINDS = {
     Kind.LIST_UNSUBSCRIBE: ("list-unsubscribe", ""),
     Kind.MAILER_INFO: ("x-mailer-info", ""),
     Kind.SEED: ("x-fletching-seed", ""),
+    Kind.CHECK: ("x-fletching-check", ""),
 }
 _NAME = re.compile(r"\s*X-Mailer-Info\s*:", re.IGNORECASE)
 
@@ -37,7 +38,7 @@ def opened(text: str, keys: Keyring, delimiter: str) -> dict[str, Any]:
     facts = token.facts
     return {
         "kind": kind,
-        "click_url": "" if token.kind is Kind.SEED else token.destination,
+        "click_url": "" if token.kind in (Kind.SEED, Kind.CHECK) else token.destination,
         "html_or_text": html_or_text,
         "email": facts.email,
         "listid": facts.listid,

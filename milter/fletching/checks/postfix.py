@@ -59,7 +59,7 @@ def check_postfix(config: Config, postfix: Installed, command: Sequence[str]) ->
     """
     try:
         yield from _milters(config, postfix)
-        yield from check_filters(config, postfix, _asking(config, postfix))
+        yield from check_filters(config, postfix, asking(config, postfix))
         yield from _local_mail(config, postfix)
         yield from _protocol(postfix)
         yield from _routes(config, postfix, command)
@@ -118,7 +118,8 @@ def _our_place(
     return None
 
 
-def _asking(config: Config, postfix: Installed) -> tuple[Service, ...]:
+def asking(config: Config, postfix: Installed) -> tuple[Service, ...]:
+    """The smtpd services that have Fletching in their milters."""
     return tuple(
         each
         for each in postfix.smtp_servers
@@ -225,7 +226,7 @@ def _without_us(
         yield _elsewhere(place, stale, config, postfix, service)
     elif postfix.value("content_filter", service).startswith(f"{SPLIT}:"):
         yield ok(place, "its mail reaches Fletching through the one-recipient recipe")
-    elif passes_us_later(postfix, service, _asking(config, postfix)):
+    elif passes_us_later(postfix, service, asking(config, postfix)):
         yield ok(place, "its mail reaches Fletching through the proxy filter")
     elif not service.is_local:
         yield warning(place, "mail received here bypasses Fletching")

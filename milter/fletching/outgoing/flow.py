@@ -18,6 +18,7 @@ from fletching.outgoing.edits import Discard, Edit, EnvelopeChanges
 from fletching.outgoing.identifiers import Identifiers, facts_of
 from fletching.outgoing.rewrite import PartNote, Rewritten, rewrite
 from fletching.outgoing.text_parts import TextPartCache
+from fletching.policy import check_mail
 from fletching.policy.decide import decide
 from fletching.policy.plan import Member, Plan
 from fletching.policy.setup import Setup, Stamp
@@ -88,11 +89,10 @@ def carry(
     final, unsafe = _finished(rewritten, added, plan, stamp)
 
     envelope_changes = EnvelopeChanges(sender, plan.removed, plan.added, plan.hold)
-    transport = plan.member.route if plan.member and not plan.by_sender else None
     outcome = Outcome(
         plan=plan,
         final=final,
-        edits=edits.for_postfix(message, final, envelope_changes, transport),
+        edits=edits.for_postfix(message, final, envelope_changes, _route(plan)),
         facts=facts,
         member=plan.member,
         sender=sender,
@@ -102,6 +102,14 @@ def carry(
     )
     too_many = edits.are_too_much(message, outcome.edits)
     return outcome.refused(TOO_MANY_EDITS) if too_many else outcome
+
+
+def _route(plan: Plan) -> str | None:
+    """Where the route header leads; None for no route."""
+    if plan.check_mail is not None:
+        transport = plan.member.transport if plan.member else check_mail.UNROUTED
+        return f"{transport}:{plan.check_mail.sink}"
+    return plan.member.route if plan.member and not plan.by_sender else None
 
 
 def _without(message: Message, positions: frozenset[int]) -> Message:

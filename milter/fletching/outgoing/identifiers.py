@@ -39,7 +39,7 @@ def facts_of(plan: Plan, numbered: Numbered | None, stamp: Stamp) -> Facts:
         email=plan.email,
         mtaid=plan.member.name if plan.member else "",
         sent=stamp.seconds,
-        seed=plan.seed_copy is not None,
+        seed=plan.counts_nowhere,
     )
 
 

@@ -24,8 +24,10 @@ ROUTE_HEADER = b"X-Fletching-Route"
 """The private field that tells Postfix the transport. One that a client sends is a forgery."""
 SEED_HEADER = b"X-Fletching-Seed"
 """The private field of a seed copy, which authenticates it (`seed_copy.py`)."""
+CHECK_HEADER = b"X-Fletching-Check"
+"""The private field of a check mail, which authenticates it (`check_mail.py`)."""
 
-_PRIVATE = (ROUTE_HEADER.lower(), SEED_HEADER.lower())
+_PRIVATE = (ROUTE_HEADER.lower(), SEED_HEADER.lower(), CHECK_HEADER.lower())
 
 MOST_SIGNATURES = 10
 MOST_FIELDS = 100

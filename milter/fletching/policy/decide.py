@@ -20,6 +20,7 @@ from fletching.policy import (
     added_headers,
     aliases,
     archive,
+    check_mail,
     configured,
     control,
     limits,
@@ -59,6 +60,16 @@ _ANGLE = re.compile(rb"<([^<>]*)>")
 
 def decide(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Plan:
     """Makes every decision about a mail that does not depend on the store."""
+    check = check_mail.read(message, envelope, setup.link_keys, stamp.seconds)
+    if check is None:
+        return _decided(message, envelope, setup, stamp)
+    plan = _decided(message, envelope, setup, stamp, is_check=True)
+    return check_mail.planned(plan, check)
+
+
+def _decided(
+    message: Message, envelope: Envelope, setup: Setup, stamp: Stamp, *, is_check: bool = False
+) -> Plan:
     copy = seed_copy.read(message, envelope, setup.link_keys)
     if copy is not None:
         envelope = seed_copy.as_submitted(envelope, copy)
@@ -76,7 +87,7 @@ def decide(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> 
         return _removing(mail, decisions, is_trusted, TOO_MANY_FIELDS)
     if not is_trusted:
         return _removing(mail, decisions, is_trusted)
-    return _trusted(mail, decisions)
+    return _trusted(mail, decisions, is_check=is_check)
 
 
 def _removing(
@@ -106,7 +117,13 @@ def _again(mail: Submission, first: Facts, decisions: Decisions, is_trusted: boo
     )
 
 
-def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = None) -> Plan:
+def _trusted(
+    mail: Submission,
+    decisions: Decisions,
+    copy: SeedCopy | None = None,
+    *,
+    is_check: bool = False,
+) -> Plan:
     """The Plan of a mail whose control headers count. ``copy``: if it is a seed copy."""
     config = mail.config
     decisions.ignore(*mail.control.invalid)
@@ -127,7 +144,7 @@ def _trusted(mail: Submission, decisions: Decisions, copy: SeedCopy | None = Non
     if not _is_notification(mail):
         sources.append(mail.setup.default_class)
     acts, submitted = actions.of(matched, decisions), mail
-    if copy is not None:
+    if copy is not None or is_check:
         acts = acts.for_seed
     if acts.is_last:
         return _ended(acts, decisions)

@@ -119,6 +119,13 @@ class Seeding:
     progress: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CheckMail:
+    """What a check mail says of itself. ``sink``: the next hop where it ends, `[ADDRESS]:PORT`."""
+
+    sink: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done with one mail. Without ``mail_class``: remove, and perhaps sign, route, or
@@ -137,6 +144,7 @@ class Plan:
     the rule that does so. ``headers``: fields to add, beside those that identify the message.
     ``archive``: where a copy is kept. ``hides_recipient``: the recipient's address is obscured.
     ``seeding``: whose campaign is copied to seeds. ``seed_copy``: this mail is such a copy.
+    ``check_mail``: `fletching check --live` has submitted this mail.
     ``campaign_ids``: positions of X-CampaignID that the campaign's id replaces, None for no id.
     ``offers``: what the decisions were made from, for `fletching explain`.
     """
@@ -169,6 +177,7 @@ class Plan:
     signatures: tuple[Signature, ...] = ()
     seeding: Seeding | None = None
     seed_copy: SeedCopy | None = None
+    check_mail: CheckMail | None = None
     campaign_ids: frozenset[int] | None = None
     untracked_without_store: bool = False
     window: int = 0
@@ -186,6 +195,11 @@ class Plan:
     def member(self) -> Member | None:
         """The VirtualMTA that carries the mail."""
         return self.candidates[0] if self.candidates else None
+
+    @property
+    def counts_nowhere(self) -> bool:
+        """Whether neither the mail nor what comes back of it is counted, or suppresses anybody."""
+        return self.seed_copy is not None or self.check_mail is not None
 
     @property
     def nothing(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fletching.numbering import MTA, RECIPIENTS, SEED, Candidate, Numbered, Question, campaign_id
-from fletching.policy import archive
+from fletching.policy import archive, check_mail
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Stamp
 from fletching.policy.verdict import Refusal
@@ -42,11 +42,11 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         ("click_tracking_id", plan.click_tracking_id),
         ("email", plan.email),
         *([(MTA, plan.member.name)] if plan.member else []),
-        *([(SEED, "yes")] if plan.seed_copy is not None else []),
+        *([(SEED, "yes")] if plan.counts_nowhere else []),
         *([(RECIPIENTS, "\n".join(plan.logged[:MOST_NAMED]))] if len(plan.logged) > 1 else []),
     )
     candidate = campaign_id(stamp.seconds, stamp.entropy)
-    return Question(
+    asked = Question(
         sendid=plan.sendid,
         mail_class=plan.mail_class.name if plan.mail_class else "",
         instance_id=plan.instance_id,
@@ -62,6 +62,15 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         candidates=_limited(plan),
         counted=plan.counted,
         needs_room=not plan.unrouted_over_limit,
+    )
+    return asked if plan.check_mail is None else _of_check(asked)
+
+
+def _of_check(asked: Question) -> Question:
+    """A campaign that all check mails share, and that no list shows."""
+    kept = check_mail.KEPT
+    return replace(
+        asked, sendid=check_mail.SENDID, window=kept, bounce_memory=kept, is_listed=False
     )
 
 

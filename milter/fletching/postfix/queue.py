@@ -1,17 +1,19 @@
-"""Reads Postfix's queue with postqueue(1). Nothing is changed."""
+"""Reads Postfix's queue with postqueue(1), and deletes a mail from it with postsuper(1)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from fletching.postfix.postconf import PostfixError, lines, run
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedMail:
-    """A mail in the queue. ``arrived``: unix time. ``size``: bytes."""
+    """A mail in the queue. ``arrived``: unix time. ``size``: bytes. ``reason``: why its first
+    recipient has not got it; empty before the first attempt."""
 
     queue: str
     queue_id: str
@@ -19,16 +21,38 @@ class QueuedMail:
     size: int
     sender: str
     recipients: tuple[str, ...]
+    reason: str = ""
 
 
 def on_hold(command: Sequence[str] = ("postqueue",)) -> tuple[QueuedMail, ...]:
     """The mails in the hold queue, oldest first. Raises PostfixError."""
+    held = (each for each in _mails(command) if each.queue == "hold")
+    return tuple(sorted(held, key=lambda each: (each.arrived, each.queue_id)))
+
+
+def waiting(queue_id: str, postconf: Sequence[str]) -> QueuedMail | None:
+    """The mail with a queue id; None if it is not in the queue.
+
+    ``postconf``: postconf(1), perhaps with -c DIRECTORY. Raises PostfixError.
+    """
+    found = _mails(_beside(postconf, "postqueue"))
+    return next((each for each in found if each.queue_id == queue_id), None)
+
+
+def delete(queue_id: str, postconf: Sequence[str]) -> None:
+    """Deletes a mail from the queue, which only root can. Raises PostfixError."""
+    run((*_beside(postconf, "postsuper"), "-d", queue_id))
+
+
+def _beside(postconf: Sequence[str], name: str) -> tuple[str, ...]:
+    return (str(PurePath(postconf[0]).with_name(name)), *postconf[1:])
+
+
+def _mails(command: Sequence[str]) -> list[QueuedMail]:
     try:
-        found = [_mail(json.loads(line)) for line in lines(run((*command, "-j")))]
+        return [_mail(json.loads(line)) for line in lines(run((*command, "-j")))]
     except (ValueError, KeyError, TypeError) as error:
         raise PostfixError(f"{command[0]}: not understood: {error}") from None
-    held = (each for each in found if each.queue == "hold")
-    return tuple(sorted(held, key=lambda each: (each.arrived, each.queue_id)))
 
 
 def _mail(entry: dict[str, object]) -> QueuedMail:
@@ -42,4 +66,7 @@ def _mail(entry: dict[str, object]) -> QueuedMail:
         size=int(str(entry["message_size"])),
         sender=str(entry["sender"]),
         recipients=tuple(str(each["address"]) for each in recipients),
+        reason=next(
+            (str(each["delay_reason"]) for each in recipients if "delay_reason" in each), ""
+        ),
     )

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from fletching.config import values
 from fletching.config.model import Config, VirtualMta
+from fletching.policy.check_mail import UNROUTED
 from fletching.policy.control import ROUTE_HEADER
 from fletching.policy.return_path import sender_suffix
 from fletching.postfix import mailboxes
@@ -247,7 +248,8 @@ _MILTER_HEADER_CHECKS = """\
 # For each message with a VirtualMTA, Fletching adds the header field below and deletes it at once.
 # Postfix applies this table only to fields that a milter adds: the field has no effect if a client
 # sends it, and it never leaves. There is one rule per transport and relay, so no other one can be
-# selected. `FILTER transport:` keeps each recipient's domain as the destination.
+# selected. `FILTER transport:` keeps each recipient's domain as the destination. The last rule is
+# for the mail of `fletching check --live`, which ends at a port of this host.
 #
 # regexp:, not pcre: it is built into Postfix (pcre: is the package postfix-pcre on Debian). Like
 # every table it is opened before cleanup(8) enters its chroot: no copy is needed there.
@@ -263,7 +265,15 @@ def _milter_header_checks(config: Config) -> str:
         f"/^{header}: {_escaped(route)}$/ FILTER {destination(route)}\n"
         for route in sorted(config.routes)
     ]
-    return _MILTER_HEADER_CHECKS.format(header=header, rules="".join(rules))
+    return _MILTER_HEADER_CHECKS.format(header=header, rules="".join([*rules, _check_rule(config)]))
+
+
+def _check_rule(config: Config) -> str:
+    """The rule for check mails, whose next hop is a port on loopback."""
+    transports = "|".join(map(_escaped, sorted({UNROUTED, *config.transports})))
+    sink = r"\[(127\.0\.0\.1|::1)\]:([0-9]{1,5})"
+    header = ROUTE_HEADER.decode("ascii")
+    return f"/^{header}: ({transports}):{sink}$/ FILTER ${{1}}:[${{2}}]:${{3}}\n"
 
 
 def destination(route: str) -> str:

@@ -237,7 +237,7 @@ class Campaigns:
             if found is not None and found.id != new.id:
                 ask("DEL", keys.campaign(new.id))
         assert found is not None, "the script opens the candidate if there is no other campaign"
-        ask("ZADD", keys.CAMPAIGNS, "NX", _opened(found.id, question), found.id)
+        self._list(ask, found.id, question)
         self._open_campaigns.remember(sendid, found)
         return found.id
 
@@ -262,13 +262,19 @@ class Campaigns:
             *("opened", _opened(campaign, question)),
             *more,
         ]
-        seconds = question.window + question.bounce_memory + self._retention
+        seconds = question.window + question.bounce_memory
+        if question.is_listed:
+            seconds += self._retention
         self._create_script.run(ask, [keys.campaign(campaign)], [seconds, *fields])
 
     def _create_again(self, ask: Ask, campaign: str, question: Question) -> None:
         """A campaign that Redis may have lost, and with it the numbers that it gave."""
         self._create(ask, campaign, question, "run", "lost")
-        ask("ZADD", keys.CAMPAIGNS, "NX", _opened(campaign, question), campaign)
+        self._list(ask, campaign, question)
+
+    def _list(self, ask: Ask, campaign: str, question: Question) -> None:
+        if question.is_listed:
+            ask("ZADD", keys.CAMPAIGNS, "NX", _opened(campaign, question), campaign)
 
     def _next_number(
         self, ask: Ask, campaign: str, question: Question, route: str | None

@@ -38,7 +38,7 @@ def troubles(config: Config, store: Store) -> Iterator[str]:
 
     ``config``: its `listen`, `redis` and `state_dir` are those of the running milter.
     """
-    if not _milter_answers(config.listen):
+    if not milter_answers(config.listen):
         yield "milter: does not answer"
     for name, size in journal_sizes(config.state_dir):
         if size >= LARGEST_JOURNAL:
@@ -50,7 +50,7 @@ def troubles(config: Config, store: Store) -> Iterator[str]:
         yield "redis: does not answer"
 
 
-def _milter_answers(listen: str) -> bool:
+def milter_answers(listen: str) -> bool:
     """Whether a worker of the milter negotiates, as with Postfix."""
     try:
         with connected(listen, values.inet_place(listen), MILTER_TIMEOUT) as client:

@@ -310,6 +310,8 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "number", facts.number
     if plan.seed_copy is not None:
         yield "seed_copy", "yes"
+    if plan.check_mail is not None:
+        yield "check_mail", "yes"
     if outcome.member is not None:
         yield "mta", outcome.member.name
         yield "transport", outcome.member.transport

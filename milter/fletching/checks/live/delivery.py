@@ -1,0 +1,253 @@
+"""Submits the trials to Postfix, waits for them at the sink, and says why one does not arrive.
+
+Nothing is submitted that Postfix would not hand to Fletching first, or that would not end at the
+sink. What does not arrive is deleted from the queue.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fletching.checks.filters import passes_us_later
+from fletching.checks.finding import Finding, error, ok, warning
+from fletching.checks.live.sink import Arrived, Sink
+from fletching.checks.live.trials import Trial
+from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
+from fletching.checks.postfix import asking
+from fletching.config.model import Config
+from fletching.config.values import host_and_port
+from fletching.daemons.courier.submission import Reply, submit
+from fletching.policy.control import ROUTE_HEADER
+from fletching.postfix import postconf
+from fletching.postfix.one_recipient import SPLIT
+from fletching.postfix.postconf import Installed, PostfixError, Service
+from fletching.postfix.queue import delete, waiting
+
+PATIENCE = 20.0
+"""Seconds for all mails to arrive."""
+
+PARAMETERS = (
+    *("config_directory", "mail_owner", "always_bcc", "smtp_helo_name", "myhostname"),
+    *OF_POSTFIX,
+)
+
+_QUEUED = re.compile(r"queued as (\w+)")
+_INSTALL = "run `fletching postfix --install`"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A trial that arrived at the sink."""
+
+    trial: Trial
+    arrived: Arrived
+    queue_id: str
+
+
+def obstacle(
+    config: Config, trials: Sequence[Trial], postfix: Installed, command: Sequence[str]
+) -> Finding | None:
+    """Why no check mail may be submitted; None if nothing speaks against it."""
+    ours = asking(config, postfix)
+    receiver = _receiver(config.seeds.submit, postfix)
+    if receiver is not None and receiver not in ours:
+        later = postfix.value("content_filter", receiver).startswith(f"{SPLIT}:")
+        if not later and not passes_us_later(postfix, receiver, ours):
+            return error(
+                f"{receiver} smtpd_milters",
+                "no check mail was sent: this service, which seeds.submit names, does not hand its"
+                " mail to Fletching, so that mail leaves as it was submitted",
+                f"{_INSTALL}, and remove -o smtpd_milters from this service in master.cf",
+            )
+    if not ours:
+        return error(
+            "smtpd_milters",
+            "no check mail was sent: no service has Fletching as a milter",
+            _INSTALL,
+        )
+    if config.route_by == "sender":
+        return warning(
+            "route_by",
+            "no check mail was sent: with route_by: sender, no mail can be led to this command",
+            "send a mail to a mailbox of your own, and look at it with `fletching trace`",
+        )
+    header = ROUTE_HEADER.decode("ascii")
+    routes = {f"{header}: {each.transport}:[127.0.0.1]:1" for each in trials}
+    tables = postfix.value("milter_header_checks", postfix.service("cleanup"))
+    answers = postconf.first_answers(command, tables, routes)
+    if missing := sorted(routes - answers.keys()):
+        return error(
+            "milter_header_checks",
+            f"no check mail was sent: no rule leads `{missing[0]}` to this command, so the table is"
+            " missing, or older than this version",
+            f"{_INSTALL}, which writes the table anew",
+        )
+    return None
+
+
+def _receiver(server: str, postfix: Installed) -> Service | None:
+    """The service of this Postfix that listens where check mails are submitted."""
+    host, port = host_and_port(server) or ("", 0)
+    for service in postfix.smtp_servers:
+        place, _, name = service.name.rpartition(":")
+        if place.strip("[]") not in ("", host) or service.kind != "inet":
+            continue
+        try:
+            number = int(name) if name.isdigit() else socket.getservbyname(name, "tcp")
+        except OSError:
+            continue
+        if number == port:
+            return service
+    return None
+
+
+# Submission and arrival
+
+
+def delivered(
+    config: Config, trials: Sequence[Trial], sink: Sink, command: Sequence[str]
+) -> Iterator[Delivered | Finding]:
+    """Every trial that arrived, and a finding for each that did not."""
+    queued: list[tuple[Trial, str]] = []
+    for trial in trials:
+        if trial.expected.refusal is not None:
+            yield warning(
+                trial.name,
+                f"not sent, as it would be refused: {trial.expected.refusal}",
+                "resume the VirtualMTA (`fletching mta resume`), if it is paused by mistake",
+            )
+            continue
+        reply = submit(config.seeds.submit, trial.sender, trial.recipient, trial.raw)
+        found = _QUEUED.search(reply.text)
+        if reply.code != 250:
+            yield _refused(config, trial, reply)
+            return
+        queued.append((trial, found[1] if found else ""))
+    until = time.monotonic() + PATIENCE
+    for trial, queue_id in queued:
+        arrived = sink.wait(trial.message_id, until - time.monotonic())
+        if arrived is not None:
+            yield Delivered(trial, arrived, queue_id)
+        else:
+            yield _missing(trial, queue_id, command)
+
+
+_REFUSALS = (
+    (
+        r"campaign store is not available",
+        "the milter does not reach Redis",
+        "see the findings about redis; check the milter's log (journalctl -u fletching)",
+    ),
+    (
+        r"Service unavailable - try again later|^4\S+ 4\.7\.1 Service",
+        "Postfix does not reach the milter",
+        "see the findings about listen; check the milter's log (journalctl -u fletching)",
+    ),
+    (
+        r"(?i)message size|size limit|exceeds",
+        "message_size_limit of Postfix is smaller than a mail of 3 KB",
+        "set message_size_limit in main.cf, such as 26214400",
+    ),
+    (
+        r"(?i)relay access denied|access denied|must issue a STARTTLS|authenticat",
+        "Postfix does not take mail for other hosts from 127.0.0.1",
+        "add 127.0.0.0/8 to mynetworks, or set seeds.submit to a port that takes mail of this host",
+    ),
+    (
+        r"(?i)domain not found|unknown (?:recipient|sender) domain|does not resolve",
+        "Postfix looks up the domains of addresses, even for mail of this host",
+        "put permit_mynetworks before reject_unknown_recipient_domain and"
+        " reject_unknown_sender_domain",
+    ),
+)
+
+
+def _refused(config: Config, trial: Trial, reply: Reply) -> Finding:
+    place = f"Postfix at {config.seeds.submit}"
+    if not reply.code:
+        return error(
+            place,
+            f"does not answer: {reply}",
+            "start Postfix (systemctl start postfix), or set seeds.submit to where it listens",
+        )
+    for pattern, means, cure in _REFUSALS:
+        if re.search(pattern, str(reply)):
+            return error(place, f"refused the {trial.name}: {reply}: {means}", cure)
+    return error(
+        place,
+        f"refused the {trial.name}: {reply}",
+        "change the restriction in main.cf or master.cf that Postfix's log names for this mail",
+    )
+
+
+_DELAYS = (
+    (
+        r"mail transport unavailable",
+        "the service is missing in master.cf, or its program does not start",
+        f"{_INSTALL}, and check Postfix's log for the service",
+    ),
+    (
+        r"(?i)not verified|untrusted|certificate",
+        "the transport verifies certificates, and that of this command is its own",
+        "none is needed if this is what you want; the mail did reach the transport",
+    ),
+    (
+        r"(?i)TLS is required|Must issue|encryption",
+        "the transport's smtp_tls_security_level does not fit",
+        "check smtp_tls_security_level of the transport in master.cf",
+    ),
+    (
+        r"(?i)bind|cannot assign|Invalid argument|unreachable",
+        "its source address is not on this host",
+        "add the address to an interface, or correct `address` of the VirtualMTA, and run"
+        " `fletching postfix --install`",
+    ),
+)
+
+
+def _missing(trial: Trial, queue_id: str, command: Sequence[str]) -> Finding:
+    """Why a mail that Postfix accepted did not arrive. It is deleted from the queue."""
+    try:
+        mail = waiting(queue_id, command)
+        if mail is not None:
+            delete(queue_id, command)
+    except PostfixError as trouble:
+        return error(
+            trial.name,
+            f"did not arrive within {PATIENCE:.0f} s, and the queue cannot be read: {trouble}",
+            "run `fletching check --live` as root",
+        )
+    if mail is None:
+        return error(
+            trial.name,
+            f"did not arrive, and is not in the queue any more ({queue_id}): the milter in use does"
+            " not recognize its mark, since it has another version or other link keys",
+            "restart all daemons (systemctl restart fletching), and check Postfix's log for"
+            f" {queue_id}",
+        )
+    place = f"transport {trial.transport}"
+    if mail.queue == "hold":
+        return error(
+            trial.name,
+            f"was put on hold ({queue_id})",
+            "remove HOLD from header_checks, access tables and milters for mail of this host",
+        )
+    for pattern, means, cure in _DELAYS:
+        if re.search(pattern, mail.reason):
+            make = warning if "certificate" in means else error
+            return make(place, f"did not deliver the {trial.name}: {mail.reason}: {means}", cure)
+    return error(
+        place,
+        f"did not deliver the {trial.name} within {PATIENCE:.0f} s:"
+        f" {mail.reason or f'still in the queue {mail.queue}'}",
+        f"check Postfix's log for {queue_id}",
+    )
+
+
+def arrived_all(found: Sequence[Delivered]) -> Finding:
+    names = sorted({each.trial.transport for each in found})
+    return ok("postfix", f"check mails arrived by {', '.join(names)}")
