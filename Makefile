@@ -53,6 +53,11 @@ bench: bench-packages setup ## Compare the speed with OpenDKIM and dkimpy-milter
 drills: bench-packages setup ## Kill, fail over, hang and partition Redis under load: a table of what is lost
 	$(SUDO) $(VENV)/bin/python -m bench.drills $(DRILLS)
 
+.PHONY: soak
+soak: bench-packages setup ## Load with faults for SOAK=30m: what is lost, doubled or leaked, and a chart in build/
+	$(SUDO) $(VENV)/bin/python -m bench.soak --for $(SOAK)
+SOAK ?= 30m
+
 .PHONY: docs
 docs: setup ## Generate the pages of docs/ about options, dialects, lint and metrics
 	$(VENV)/bin/python -m fletching.config.reference > docs/configuration.md

@@ -127,6 +127,12 @@ class Sink(Server):
         with self._arrived:
             return tuple(self._mails)
 
+    def take(self) -> tuple[SunkMail, ...]:
+        """What has arrived since the last call; it is forgotten here."""
+        with self._arrived:
+            arrived, self._mails = tuple(self._mails), []
+        return arrived
+
     def wait(self, count: int = 1) -> tuple[SunkMail, ...]:
         """Wait until ``count`` mails have arrived; more are an error."""
         wait_until(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from fletching.keys.link_keys import new_link_key
 
+from sandbox.disk import Disk
 from sandbox.processes import Daemon, DidNotHappenError, free_port, wait_until
 from sandbox.redis_server import RedisServer
 from tests.test_web import LOCATION, Web, has_all
@@ -29,35 +29,13 @@ FULL = {
 }
 
 
-class Disk:
-    """A small file system in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def mount(self, options: str) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.folder)]
-        subprocess.run(command, check=True)
-
-    def change(self, options: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True)
-
-    def fill(self) -> None:
-        """Until nothing more fits."""
-        try:
-            with (self.folder / "filling").open("wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-        except OSError:
-            return
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     folder = tmp_path / "state"
     folder.mkdir()
-    yield Disk(folder)
-    subprocess.run(["umount", str(folder)], check=True)
+    disk = Disk(folder)
+    yield disk
+    disk.unmount()
 
 
 @needs_mount

@@ -23,6 +23,7 @@ from fletching.store.suppression import Suppression
 from sandbox.postfix import Postfix, send
 from sandbox.processes import wait_until
 from sandbox.redis_server import RedisServer
+from sandbox.returned_mails import bounce, complaint, unsubscribe
 from sandbox.sinks import Sink, SunkMail
 from tests.stores import open_store, statistics_of
 
@@ -219,48 +220,11 @@ def send_back(smtp: SMTP, arrived: SunkMail) -> None:
         found = re.search(r"<mailto:([^?>]+)\?subject=([^>\s]+)>", uris)
         assert found is not None
         sender, back = to, found[1]
-        raw = f"From: {to}\r\nTo: {back}\r\nSubject: {found[2]}\r\n\r\nPlease remove me.\r\n"
+        raw = unsubscribe(to, back, found[2])
     else:
         return
     reply = send(smtp, raw.encode(), sender, [back])
     assert reply.accepted, reply
-
-
-def bounce(to: str, header: str, status: str, words: str) -> str:
-    """A delivery status notification (RFC 3464)."""
-    return report(
-        "delivery-status",
-        f"Your message to {to} could not be delivered: {words}",
-        "message/delivery-status",
-        "Reporting-MTA: dns; mx.isp.example\r\n\r\n"
-        f"Final-Recipient: rfc822; {to}\r\nAction: failed\r\nStatus: {status}\r\n"
-        f"Diagnostic-Code: smtp; {words} <{to}>\r\n",
-        "text/rfc822-headers",
-        header,
-    )
-
-
-def complaint(to: str, header: str) -> str:
-    """A feedback report (RFC 5965)."""
-    return report(
-        "feedback-report",
-        "This is a complaint about a message.",
-        "message/feedback-report",
-        "Feedback-Type: abuse\r\nUser-Agent: isp/1.0\r\nVersion: 1\r\n"
-        f"Original-Rcpt-To: <{to}>\r\n",
-        "message/rfc822",
-        f"{header}\r\n\r\nHello\r\n",
-    )
-
-
-def report(kind: str, words: str, second: str, fields: str, third: str, returned: str) -> str:
-    return (
-        "From: <mailer-daemon@isp.example>\r\nTo: <bounces@example.com>\r\nSubject: Report\r\n"
-        "MIME-Version: 1.0\r\n"
-        f"Content-Type: multipart/report; report-type={kind}; boundary=part\r\n\r\n"
-        f"--part\r\n\r\n{words}\r\n--part\r\nContent-Type: {second}\r\n\r\n{fields}\r\n"
-        f"--part\r\nContent-Type: {third}\r\n\r\n{returned}\r\n--part--\r\n"
-    )
 
 
 def found_in(events: Path) -> dict[str, Counter[tuple[object, ...]]]:
