@@ -103,7 +103,7 @@ def twice(kind: str, number: int) -> Kept:
 
 
 def counted(**counts: int) -> Kept:
-    return replace(KEPT, campaigns=[KEPT.campaigns[0] | counts])
+    return replace(KEPT, campaigns=[{**KEPT.campaigns[0], **counts}])
 
 
 LOST: Mapping[str, tuple[Callable[[], Found], Found]] = {
