@@ -12,7 +12,7 @@ DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
 BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light iproute2
 TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES) $(DEB_PACKAGES)) miltertest dovecot-core dovecot-imapd systemd chromium \
 	debootstrap systemd-container dnsmasq-base util-linux \
-	apparmor bash-completion lintian logrotate man-db prometheus \
+	apparmor bash-completion lintian logrotate man-db mandoc prometheus strace \
 	amavisd-new rspamd postgresql mariadb-server tinyproxy-bin caddy openssl libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help
@@ -69,6 +69,10 @@ docs: setup ## Generate the pages of docs/ about options, dialects, lint and met
 deb: ## Build the Debian package build/fletching_VERSION_ARCH.deb
 	@.ci/packages $(DEB_PACKAGES)
 	packaging/build-deb
+
+.PHONY: man
+man: setup ## Make the manual pages in build/man
+	$(VENV)/bin/python -m fletching.manual build/man
 
 .PHONY: mutate
 mutate: setup ## Change modules in small ways and list the changes that no test notices

@@ -151,6 +151,7 @@ RULES = {
         "checks", "daemons/health", "daemons/courier", "admin", "postfix", "returning", *DAEMON
     ),
     "cli": io(),
+    "manual": io("cli", "config"),
     "__main__": io("cli"),
 }
 """By folder, and by name for what stands beside the folders. `cli` may import everything."""
