@@ -39,7 +39,7 @@ KEYS = [
     "campaign", "sendid", "mail_class", "sent", "opens", "unique_opens", "clicks", "unique_clicks",
     "bot_clicks", "bot_opens", "unsubscribes", "complaints", "bounces_hard", "bounces_soft",
     "delivered", "seeds", "privacy_opens", "confirmed_opens", "deferred", "bounces_other",
-    "blocked", "opened",
+    "blocked", "opened", "subject", "listid",
 ]  # fmt: skip
 STEERING = "\x1b[31m\x9b2J\r\n\x07[bold]\u202e"
 """Escape sequences, and markup of rich."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 import pytest
 from fletching.admin import lint_reference
-from fletching.admin.figures import campaign_row
 from fletching.cli.main import main
 from fletching.config.model import Config
 from fletching.config.sections import Events
 from fletching.config.values import BOUNCE_LOCAL_PART
+from fletching.figures import campaign_row
 from fletching.mail.message import parse
 from fletching.policy import control, grammar
 from fletching.policy.return_path import SUFFIX_LENGTH

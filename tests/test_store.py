@@ -103,6 +103,8 @@ def test_campaign_keeps_the_fields_of_its_first_message(
         "mail_class": "a",
         "instance_id": "100525",
         "monitor": "spring sale",
+        "subject": "",
+        "listid": "",
         "opened": "1700000000",
         "number": "2",
         "run": server.client.info("replication")["master_replid"],

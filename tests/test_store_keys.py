@@ -13,7 +13,7 @@ from typing import Any
 from fletching import events
 from fletching.config.sections import Bounces
 from fletching.events import Event
-from fletching.numbering import Candidate, Period, Question, Window
+from fletching.numbering import Candidate, Period, Question, Window, campaign_id
 from fletching.placements import Placement
 from fletching.store import keys
 from fletching.store.bad_addresses import BadAddresses
@@ -43,7 +43,7 @@ KEYS = Path(keys.__file__)
 # The table in keys.py: name, type, who writes it, when it ends.
 ROW = re.compile(r"(?m)^    fletching:(\w+)\S* +(\S+(?: set| types)?) +(\S.*?)  +(\S.*)$")
 TABLE = {row[1]: row for row in ROW.finditer(keys.__doc__ or "")}
-A = "a" * 12
+A = campaign_id(1_795_248_000, bytes(4))
 
 
 def slot(key: str) -> int:
@@ -92,7 +92,7 @@ def test_one_function_or_constant_for_each_key_of_the_table() -> None:
 def test_keys_of_a_campaign_share_its_slot() -> None:
     of_campaign = (
         *(keys.bounces, keys.counts, keys.links, keys.counted, keys.seen, keys.warnings),
-        *(keys.trace, keys.providers, keys.reasons, keys.placements),
+        *(keys.trace, keys.providers, keys.reasons, keys.placements, keys.steps),
         *(keys.seeds, keys.seed_contents),
     )
     for name in of_campaign:

@@ -1,4 +1,4 @@
-"""Statistics in words: titles of counts, shares, minutes, and spans of time.
+"""Statistics in words: titles of counts, shares, minutes, spans of time, rows of JSON and CSV.
 
 The terminal (`admin/figures.py`) and the dashboard show the same counts by the same names. Pure.
 """
@@ -6,9 +6,11 @@ The terminal (`admin/figures.py`) and the dashboard show the same counts by the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any
 
-from fletching.store.counts import Counts
+from fletching.store.counts import Campaign, Counts
 
 TITLES = {
     "sent": "Sent",
@@ -34,6 +36,8 @@ TITLES = {
 
 OTHER_WORDS = "(other words)"
 """Shown for the words of servers that found no room."""
+
+_COUNTS = tuple(each.name for each in fields(Counts))
 
 # Counts of messages. The others count how often something happened.
 _OF_MESSAGES = {
@@ -66,6 +70,31 @@ def share_delivered(counted: Counts) -> float | None:
 def minute(seconds: float) -> str:
     """Unix time as UTC, to the minute."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def moment(seconds: float) -> str:
+    """Unix time in RFC 3339, UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def counts(counted: Counts) -> dict[str, int | None]:
+    """The counts by their names in JSON; None if not measured."""
+    return {name: getattr(counted, name) for name in _COUNTS}
+
+
+def campaign_row(campaign: Campaign) -> dict[str, Any]:
+    """A campaign as a row for JSON and CSV. ``opened`` is RFC 3339."""
+    named = {
+        "campaign": campaign.campaign,
+        "sendid": campaign.sendid,
+        "mail_class": campaign.mail_class,
+    }
+    about = {
+        "opened": moment(campaign.opened),
+        "subject": campaign.subject,
+        "listid": campaign.listid,
+    }
+    return named | counts(campaign) | about
 
 
 def by_span(counted: Mapping[int, int], begin: int, end: int, span: int) -> list[int]:

@@ -81,6 +81,8 @@ class Question:
     limits; none if there is nothing to choose. ``counted``: how many recipients the message has at
     each provider. ``needs_room``: no number if none of them has room.
     ``is_listed`` false: the campaign is in no list, and forgotten once no bounce needs it.
+
+    ``subject``: what is stored of the subject, and ``listid``, if this message opens a campaign.
     """
 
     sendid: str
@@ -99,6 +101,7 @@ class Question:
     counted: tuple[tuple[str, int], ...] = ()
     needs_room: bool = True
     is_listed: bool = True
+    subject: str = ""
 
     def refuses(self, suppressed: tuple[str, ...]) -> bool:
         """Whether a message gets no number if its recipients are suppressed for these reasons."""

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fletching import events
-from fletching.admin import figures
 from fletching.events import Event
+from fletching.figures import moment
 from fletching.startup import since
 from fletching.store.events import EventLog
 
@@ -53,7 +53,7 @@ def test_event_types(
 
 
 def rfc3339(milliseconds: int) -> str:
-    return f"{figures.moment(milliseconds // 1000)[:-1]}.{milliseconds % 1000:03}Z"
+    return f"{moment(milliseconds // 1000)[:-1]}.{milliseconds % 1000:03}Z"
 
 
 def later(stream: EventLog, told: list[Event]) -> str:
@@ -177,7 +177,7 @@ def test_status(host: Host, stream: EventLog) -> None:
     assert list(crm) == ["destination", "waiting", "in_hand", "dead_letters", "oldest", "age"]
     assert (crm["waiting"], crm["in_hand"], crm["dead_letters"]) == (1, 1, 1)
     assert (log["waiting"], log["in_hand"], log["dead_letters"]) == (3, 0, 0)
-    assert crm["oldest"] == figures.moment(int(got[1][0].partition("-")[0]) / 1000)
+    assert crm["oldest"] == moment(int(got[1][0].partition("-")[0]) / 1000)
     assert 0 <= crm["age"] < 600
     titles, first, _ = host.run("events", "status").stdout.splitlines()
     assert titles.split() == list(crm)

@@ -63,6 +63,8 @@ def test_campaigns_as_json(host: Host) -> None:
         "bounces_other": 0,
         "blocked": 0,
         "opened": "2026-09-21T14:00:00Z",
+        "subject": "",
+        "listid": "T100",
     }
     assert (older["campaign"], older["sent"]) == (OLD, 3)
 

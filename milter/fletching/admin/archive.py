@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fletching import archive
-from fletching.admin import figures, stats
+from fletching.admin import stats
 from fletching.config.model import Config
+from fletching.figures import moment
 
 
 class ArchiveError(Exception):
@@ -30,7 +31,7 @@ def rows(config: Config, campaign: str | None) -> Iterator[dict[str, Any]]:
                 yield {
                     "campaign": file.campaign,
                     "message_number": file.number,
-                    "archived": figures.moment(file.written),
+                    "archived": moment(file.written),
                     "size": file.size,
                     "file": str(file.path),
                 }

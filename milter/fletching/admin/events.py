@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fletching.admin.asking import asking, store
-from fletching.admin.figures import moment
 from fletching.config.model import Config
+from fletching.figures import moment
 from fletching.store.events import EventLog
 
 _PAGE = 1000

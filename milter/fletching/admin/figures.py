@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import Any
 
-from fletching.figures import OTHER_WORDS, TITLES, by_span, minute, share, share_delivered
+from fletching.figures import (
+    OTHER_WORDS,
+    TITLES,
+    by_span,
+    campaign_row,
+    counts,
+    minute,
+    share,
+    share_delivered,
+)
 from fletching.store.counts import Campaign, Counts, Failures, Link, Row
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -19,7 +27,6 @@ CHART_KINDS = ("sent", "delivered", "deferred", "bounces", "opens", "clicks", "u
 FEWEST_COLUMNS = 10
 """The minimum width of a chart, even on a narrower terminal."""
 
-_COUNTS = tuple(each.name for each in fields(Counts))
 # In tables with many lines only these have a share, and titles are short, to save space.
 _SHARED_IN_TABLES = {"unique_opens", "unique_clicks"}
 _IN_TABLES = {
@@ -64,26 +71,6 @@ _SPANS = (1, 2, 3, 6, 12, 24)
 _HEIGHT = 3
 _LABEL, _TOP = 12, 9
 _PLAIN = " .:#"
-
-
-def moment(seconds: float) -> str:
-    """Unix time in RFC 3339, UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def counts(counted: Counts) -> dict[str, int | None]:
-    """The counts by their names in JSON; None if not measured."""
-    return {name: getattr(counted, name) for name in _COUNTS}
-
-
-def campaign_row(campaign: Campaign) -> dict[str, Any]:
-    """A campaign as a row for JSON and CSV. ``opened`` is RFC 3339."""
-    named = {
-        "campaign": campaign.campaign,
-        "sendid": campaign.sendid,
-        "mail_class": campaign.mail_class,
-    }
-    return named | counts(campaign) | {"opened": moment(campaign.opened)}
 
 
 def breakdown_row(by: str, row: Row) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fletching import held
-from fletching.admin import figures
 from fletching.config.model import Config
+from fletching.figures import moment
 from fletching.postfix import queue
 
 _LONGEST = 3600
@@ -34,7 +34,7 @@ def rows(config: Config) -> list[dict[str, Any]]:
         found.append(
             {
                 "queue_id": mail.queue_id,
-                "arrived": figures.moment(mail.arrived),
+                "arrived": moment(mail.arrived),
                 "size": mail.size,
                 "sender": mail.sender,
                 "recipients": list(mail.recipients),

@@ -14,9 +14,9 @@ from typing import Any
 
 from fletching.admin import stats
 from fletching.admin.asking import asking, store
-from fletching.admin.figures import moment
 from fletching.config.faults import UnusableError
 from fletching.config.model import Config
+from fletching.figures import moment
 from fletching.monitor.looking import AFTER_ERROR, accounts, look, merged
 from fletching.monitor.rows import copies_of, rows_of
 from fletching.placements import PLACEMENTS, Placement, PlacementRow

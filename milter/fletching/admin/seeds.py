@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fletching.admin import figures, stats
+from fletching.admin import stats
 from fletching.admin.asking import asking, store
 from fletching.config.model import Config
+from fletching.figures import moment
 from fletching.seed_report import NOT_DUE, SeedReport, has_seeds, report
 from fletching.store.counts import EVERY, Campaign
 from fletching.store.seeds import Seeds, SeedState
@@ -80,4 +81,4 @@ def rows(found: SeedReport) -> list[dict[str, Any]]:
 
 
 def _moment(milliseconds: int) -> str | None:
-    return figures.moment(milliseconds // 1000) if milliseconds else None
+    return moment(milliseconds // 1000) if milliseconds else None

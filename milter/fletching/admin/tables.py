@@ -71,6 +71,8 @@ class Tables:
     def campaign(self, found: Campaign, about: Details) -> None:
         """One campaign: its numbers, chart, most clicked links, deliveries and warnings."""
         self._say(found.sendid)
+        if found.subject:
+            self._say(f"subject {found.subject}")
         self._say(f"campaign {found.campaign}, class {found.mail_class}")
         self._say(f"opened {minute(found.opened)} UTC")
         self._say()

@@ -23,14 +23,14 @@ _LOOK_EVERY = 0.25
 """Seconds between two polls for new events."""
 
 
-def milliseconds(config: Config, value: str | None) -> int:
-    """A time as unix milliseconds; 0 if none is given."""
+def milliseconds(config: Config, value: str | None, option: str = "--since") -> int:
+    """A time as unix milliseconds; 0 if none is given. ``option``: for the error message."""
     from fletching.startup import since, zone
 
     try:
         return 0 if value is None else since(value, zone(config))
     except ValueError as error:
-        fail(f"--since {error}")
+        fail(f"{option} {error}")
 
 
 def known_types(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> frozenset[str]:

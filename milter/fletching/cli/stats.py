@@ -45,7 +45,12 @@ _WIDTH_OF_NO_TERMINAL = 120
     help="Show campaigns of this Mail Class.",
 )
 @click.option("--since", metavar="TIME", help="Show campaigns opened since this date or time.")
-@click.option("--search", metavar="TEXT", help="Show campaigns with TEXT in their SendID.")
+@click.option("--until", metavar="TIME", help="Show campaigns opened before this date or time.")
+@click.option(
+    "--search",
+    metavar="TEXT",
+    help="Show campaigns with TEXT in their SendID, subject, Mail Class or ListID.",
+)
 @as_json
 @as_csv
 @configured
@@ -57,6 +62,7 @@ def stats(
     shows_all: bool,
     mail_class: str | None,
     since: str | None,
+    until: str | None,
     search: str | None,
     wants_json: bool,
     wants_csv: bool,
@@ -83,15 +89,16 @@ def stats(
     Example:
       fletching stats newsletter20261121 --by link
       fletching stats --by day --class newsletter --since 2026-11-01
+      fletching stats --since 2026-11-01 --until 2026-12-01 --csv
     """
     if wants_json and wants_csv:
         raise click.UsageError("--json and --csv cannot be combined")
     if by == "link" and campaign is None:
         raise click.UsageError("--by link requires a CAMPAIGN")
-    chosen = (mail_class, since, search, page)
+    chosen = (mail_class, since, until, search, page)
     if campaign is not None and any(each is not None for each in chosen):
         raise click.UsageError(
-            "CAMPAIGN cannot be combined with --class, --since, --search or --page"
+            "CAMPAIGN cannot be combined with --class, --since, --until, --search or --page"
         )
     if page is not None and (shows_all or by is not None):
         raise click.UsageError("--page cannot be combined with --all or --by")
@@ -99,7 +106,8 @@ def stats(
 
     config = load_or_fail(config_path)
     begin = milliseconds(config, since) / 1000
-    wanted = Wanted(mail_class or "", begin, search or "")
+    end = milliseconds(config, until, "--until") / 1000
+    wanted = Wanted(mail_class or "", begin, search or "", end)
     with answered():
         try:
             if wants_json or wants_csv:
@@ -133,11 +141,12 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     from fletching.admin import figures
     from fletching.admin import stats as statistics
+    from fletching.figures import campaign_row
 
     found = None if campaign is None else statistics.campaign(config, campaign)
     if by is None:
         listed = [found] if found else statistics.page(config, wanted, page)[0]
-        return [figures.campaign_row(each) for each in listed]
+        return [campaign_row(each) for each in listed]
     if by == "link" and found is not None:
         return [figures.link_row(each) for each in statistics.links(config, found.campaign)]
     rows = statistics.breakdown(config, by, found.campaign if found else None, wanted)

@@ -34,6 +34,7 @@ from fletching.policy import (
     seed_copy,
     seeding,
     signers,
+    subject,
     tracking,
     vendor_headers,
 )
@@ -260,6 +261,7 @@ def _classified(
         instance_id=instance_id,
         listid=listid,
         monitor=_monitor(mail.message),
+        subject=subject.stored(mail, mail_class),
         click_tracking_id=click_tracking_id,
         email=email,
         suppress=suppress,

@@ -146,6 +146,7 @@ class Plan:
     ``seeding``: whose campaign is copied to seeds. ``seed_copy``: this mail is such a copy.
     ``check_mail``: `fletching check --live` has submitted this mail.
     ``campaign_ids``: positions of X-CampaignID that the campaign's id replaces, None for no id.
+    ``subject``: what is stored of the Subject if this mail opens a campaign.
     ``offers``: what the decisions were made from, for `fletching explain`.
     """
 
@@ -155,6 +156,7 @@ class Plan:
     instance_id: str = ""
     listid: str = ""
     monitor: str = ""
+    subject: str = ""
     click_tracking_id: str = ""
     email: str = ""
     suppress: str = "off"

@@ -62,6 +62,7 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         candidates=_limited(plan),
         counted=plan.counted,
         needs_room=not plan.unrouted_over_limit,
+        subject=plan.subject,
     )
     return asked if plan.check_mail is None else _of_check(asked)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from fletching.events import text
 from fletching.numbering import Numbered, Question, opened_at, opened_before
 from fletching.store import keys
 from fletching.store.connection import (
@@ -260,6 +261,8 @@ class Campaigns:
             *("instance_id", question.instance_id),
             *("monitor", campaign if own else question.monitor),
             *("opened", _opened(campaign, question)),
+            *("subject", question.subject),
+            *("listid", str(text(question.listid))),
             *more,
         ]
         seconds = question.window + question.bounce_memory

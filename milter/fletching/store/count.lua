@@ -6,11 +6,12 @@
 -- KEYS[4] hash: journal -> sequence number of its last event that is counted
 -- KEYS[5] what the keys of its bits begin with
 -- KEYS[6] its counters by provider   KEYS[7] its failures by reason, words and provider
+-- KEYS[8] its counters by step
 -- ARGV[1] the journal, '' for events that are in none   ARGV[2] the runs that it knows
--- ARGV[3...] for each event: sequence number, kind, hour|VirtualMTA|list, message number (empty if
---            each event counts), digest of the text, the text, provider, reason. The text is the
---            link of a click, or the server's words of a failure. What an event does not have is
---            empty.
+-- ARGV[3...] for each event: sequence number, kind, hour|VirtualMTA|list, step, message number
+--            (empty if each event counts), digest of the text, the text, provider, reason. The text
+--            is the link of a click, or the server's words of a failure. What an event does not
+--            have is empty.
 -- Returns the run, and the journal's sequence number before. In a run that the journal does not
 -- know, it counts nothing: there may be events missing that must come first.
 -- All keys expire together with the campaign: if bits expired before counters, a message would be
@@ -49,7 +50,7 @@ local unique = {
 }
 
 -- By key and field. Many events raise the same counter, which is then written once.
-local raised = {[KEYS[2]] = {}, [KEYS[3]] = {}, [KEYS[6]] = {}, [KEYS[7]] = {}}
+local raised = {[KEYS[2]] = {}, [KEYS[3]] = {}, [KEYS[6]] = {}, [KEYS[7]] = {}, [KEYS[8]] = {}}
 
 local function raise(key, field)
   raised[key][field] = (raised[key][field] or 0) + 1
@@ -92,9 +93,12 @@ local function count_click(kind, number, digest, link)
   end
 end
 
-local function count(kind, cell, number, digest, text, provider, reason)
+local function count(kind, cell, step, number, digest, text, provider, reason)
   if not number or not once[kind] or first_of_kind(kind, number) then
     raise(KEYS[2], kind .. '|' .. cell)
+    if step ~= '' then
+      raise(KEYS[8], kind .. '|' .. step)
+    end
     if provider ~= '' then
       raise(KEYS[6], kind .. '|' .. provider)
     end
@@ -117,9 +121,10 @@ local function count(kind, cell, number, digest, text, provider, reason)
 end
 
 local last
-for i = 3, #ARGV, 8 do
+for i = 3, #ARGV, 9 do
   if ARGV[1] == '' or tonumber(ARGV[i]) > before then
-    count(ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), unpack(ARGV, i + 4, i + 7))
+    local number = tonumber(ARGV[i + 4])
+    count(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], number, unpack(ARGV, i + 5, i + 8))
     last = ARGV[i]
   end
 end

@@ -18,7 +18,7 @@ from fletching.events import Event
 from fletching.providers import Providers
 from fletching.server_words import group
 from fletching.store import keys
-from fletching.store.counts import HOUR, cell
+from fletching.store.counts import HOUR, STEPPED, cell, step
 from fletching.store.script import Script
 from fletching.store.writing import EventBatch, JournalLine, Write
 from fletching.traces import link_digest
@@ -60,7 +60,7 @@ class Counting:
             used = [
                 *(keys.campaign(campaign), keys.counts(campaign), keys.links(campaign)),
                 *(keys.counted(campaign), keys.seen(campaign)),
-                *(keys.providers(campaign), keys.reasons(campaign)),
+                *(keys.providers(campaign), keys.reasons(campaign), keys.steps(campaign)),
             ]
             run = partial(self._script.run, keys=used, arguments=[*batch.journal_and_runs, *words])
             yield Write(used[0], run)
@@ -87,9 +87,11 @@ def _kind(event: Event) -> str:
 def _words(kind: str, line: JournalLine, providers: Providers) -> Iterator[str]:
     """The event as arguments of count.lua."""
     event, facts = line.event, line.event.facts
+    seconds = event.milliseconds // 1000
     yield str(line.sequence)
     yield kind
-    yield cell(event.milliseconds // 1000 // HOUR, facts.mtaid, facts.listid)
+    yield cell(seconds // HOUR, facts.mtaid, facts.listid)
+    yield step(facts.campaign, seconds) if kind in STEPPED else ""
     yield "" if kind == "delivered" and not facts.email else str(facts.number)
     if kind in _FAILURES:
         reason = str(event.details.get("bounce_reason") or "other")

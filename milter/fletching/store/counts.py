@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from fletching import events
+from fletching.numbering import opened_at
 
 Dimension = Literal["mail_class", "listid", "mtaid", "day", "provider", "reason", "monitor"]
 """What counts can be broken down by. Only deliveries, failures and complaints have a provider, and
@@ -27,6 +28,19 @@ Fields = Mapping[str, str]
 """What a hash in Redis holds."""
 
 HOUR = 3600
+STEP = 600
+"""Seconds of a step, in which a campaign is also counted at first."""
+
+FIRST_HOURS = 24
+"""Hours with steps: that of the first message, and the ones after it."""
+
+STEPPED = frozenset(
+    {
+        *("sent", "delivered", "deferred", "bounces_hard", "bounces_soft", "bounces_other"),
+        *("opens", "clicks", "unsubscribes"),
+    }
+)
+"""What is counted in steps."""
 
 _OPENS = ("opens", "privacy_opens", "unique_opens", "confirmed_opens", "bot_opens")
 
@@ -76,8 +90,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Campaign(Counts):
-    """A campaign's counts. ``opened``: unix seconds of its first message. ``monitor``: Monitor's
-    grouping (docs/campaigns.md)."""
+    """A campaign's counts. ``opened``: unix seconds of its first message, whose ``subject`` and
+    ``listid`` these are. ``monitor``: Monitor's grouping (docs/campaigns.md)."""
 
     sent: int = 0
     campaign: str = ""
@@ -85,6 +99,8 @@ class Campaign(Counts):
     mail_class: str = ""
     opened: int = 0
     monitor: str = dataclasses.field(default="", compare=False)
+    subject: str = dataclasses.field(default="", compare=False)
+    listid: str = dataclasses.field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +141,31 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which campaigns: of a class, opened since a time (unix seconds), with a text in the SendID.
+    """Which campaigns: of a class, opened in a span of time, with a text in one of their names.
 
-    All comparisons ignore case.
+    ``since`` and ``until``: unix seconds, the latter exclusive; 0 for no limit. ``search``: a text
+    in the SendID, the subject, the Mail Class, the ListID or the campaign id. All comparisons
+    ignore case.
     """
 
     mail_class: str = ""
     since: float = 0
     search: str = ""
+    until: float = 0
 
     def has(self, campaign: Campaign) -> bool:
         """Whether it is one of them."""
         return (
             self.mail_class.lower() in ("", campaign.mail_class.lower())
             and campaign.opened >= self.since
-            and self.search.lower() in campaign.sendid
+            and not 0 < self.until <= campaign.opened
+            and self._is_named(campaign)
         )
+
+    def _is_named(self, campaign: Campaign) -> bool:
+        text = self.search.lower()
+        names = (campaign.sendid, campaign.subject, campaign.mail_class, campaign.listid)
+        return not text or any(text in name.lower() for name in (*names, campaign.campaign))
 
 
 EVERY = Wanted()
@@ -171,6 +196,20 @@ Measured = Callable[[str], frozenset[str]]
 def cell(hour: int, mtaid: str, listid: str) -> str:
     """What a count belongs to, as counters name it: the hour, the VirtualMTA and the list."""
     return f"{hour}|{_quoted(mtaid)}|{_quoted(listid.lower())}"
+
+
+def step(campaign: str, seconds: int) -> str:
+    """The step of a time (unix seconds); empty for a time that has none in this campaign."""
+    hours = seconds // HOUR - _first_hour(campaign)
+    return str(seconds // STEP) if 0 <= hours < FIRST_HOURS else ""
+
+
+@lru_cache(4096)
+def _first_hour(campaign: str) -> int:
+    try:
+        return opened_at(campaign) // HOUR
+    except ValueError:
+        return -FIRST_HOURS  # No campaign of ours: without steps.
 
 
 def _quoted(name: str) -> str:

@@ -13,6 +13,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:campaign:{<id>}          hash        campaigns           window + bounces + retention
     fletching:bounces:{<id>}:<block>   list        campaigns           with the bounce memory
     fletching:counts:{<id>}            hash        counting, sent      with the campaign
+    fletching:steps:{<id>}             hash        counting, sent      with the campaign
     fletching:links:{<id>}             hash        counting            with the campaign
     fletching:providers:{<id>}         hash        counting            with the campaign
     fletching:reasons:{<id>}           hash        counting            with the campaign
@@ -103,8 +104,9 @@ def sendid(name: str) -> str:
 
 
 def campaign(id: str) -> str:
-    """`sendid`, `mail_class`, `instance_id`, `monitor`; `opened`, unix seconds; `number`, the last
-    one given; `at`, unix seconds of it; `run` of the Redis that gave it."""
+    """`sendid`, `mail_class`, `instance_id`, `monitor`; `opened`, unix seconds; `subject` and
+    `listid` of its first message; `number`, the last one given; `at`, unix seconds of it; `run` of
+    the Redis that gave it."""
     return f"{_CAMPAIGN}{{{id}}}"
 
 
@@ -125,6 +127,12 @@ def counts(id: str) -> str:
     """kind|hour|VirtualMTA|list -> count. Names are percent-encoded; the hour is unix seconds over
     3600."""
     return f"fletching:counts:{{{id}}}"
+
+
+def steps(id: str) -> str:
+    """kind|step -> count, in the first 24 hours of a campaign. A step has ten minutes; its number
+    is unix seconds over 600."""
+    return f"fletching:steps:{{{id}}}"
 
 
 def links(id: str) -> str:

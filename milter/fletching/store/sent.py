@@ -13,7 +13,7 @@ from typing import Any
 
 from fletching.store import keys
 from fletching.store.connection import Store, StoreUnavailable
-from fletching.store.counts import cell
+from fletching.store.counts import cell, step
 from fletching.store.script import Script
 from fletching.store.sending import SilentNodes, answers
 from fletching.store.writing import Write
@@ -34,10 +34,14 @@ _Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """``name``: random, so that a count that was dropped and starts again is another one."""
+    """``name``: random, so that a count that was dropped and starts again is another one.
+    ``step``: of its last mail. Mails that wait for Redis are counted there; a count has no name for
+    each step, of which Redis would have to remember six times as many.
+    """
 
     name: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     mails: int = 0
+    step: str = ""
     attempts: int = 0
 
 
@@ -59,7 +63,8 @@ class Sent:
         of = message.campaign, cell(message.sent // 3600, message.mtaid, message.listid)
         count = self._counts.pop(of) if of in self._counts else _Count()
         # A dict keeps the order of insertion: the first one is the next to be dropped.
-        self._counts[of] = replace(count, mails=count.mails + 1, attempts=0)
+        now = step(message.campaign, message.sent)
+        self._counts[of] = replace(count, mails=count.mails + 1, step=now, attempts=0)
         self._unwritten[of] = None
         if len(self._counts) > self._most:
             oldest = next(iter(self._counts))
@@ -86,10 +91,14 @@ class Sent:
         return bool(self._unwritten)
 
     def _write(self, campaign: str, counts: Sequence[_Cell]) -> Write:
-        used = [keys.campaign(campaign), keys.counts(campaign), keys.counted(campaign)]
+        used = [
+            *(keys.campaign(campaign), keys.counts(campaign), keys.counted(campaign)),
+            keys.steps(campaign),
+        ]
         words: list[str | int] = []
-        for count in counts:
-            words += [count[1], self._counts[count].name, self._counts[count].mails]
+        for of in counts:
+            count = self._counts[of]
+            words += [of[1], count.step, count.name, count.mails]
         return Write(used[0], partial(self._script.run, keys=used, arguments=words))
 
     def _written(self, counts: Sequence[_Cell], answer: Any) -> None:

@@ -20,6 +20,7 @@ from fletching.store.counts import (
     EVERY_KIND,
     HOUR,
     KINDS_BY,
+    STEP,
     Campaign,
     Dimension,
     Failures,
@@ -85,6 +86,16 @@ class Statistics:
                 found[kind][hour * HOUR] += count
         return found
 
+    def steps(self, name: str) -> Mapping[str, Mapping[int, int]]:
+        """The same as `hours` by kind and step, in the first hours of a campaign."""
+        found: dict[str, Counter[int]] = {kind: Counter() for kind in _BY_HOUR}
+        for field, count in self._hash(keys.steps(name)).items():
+            kind, _, number = field.partition("|")
+            found["bounces" if kind.startswith("bounces_") else kind][int(number) * STEP] += int(
+                count
+            )
+        return found
+
     def failures(self, name: str) -> tuple[Failures, ...]:
         """Why messages of a campaign bounced or were deferred, the most frequent first."""
         return failures_of(self._hash(keys.reasons(name)))
@@ -146,9 +157,9 @@ class Statistics:
 
     def _heads(self, wanted: Wanted) -> Iterator[Campaign]:
         """The wanted campaigns, newest first, without their counts."""
-        start = 0
+        start, span = 0, (f"({wanted.until}" if wanted.until else "+inf", wanted.since)
         while names := self._run(
-            "ZREVRANGEBYSCORE", keys.CAMPAIGNS, "+inf", wanted.since, "LIMIT", start, self._page
+            "ZREVRANGEBYSCORE", keys.CAMPAIGNS, *span, "LIMIT", start, self._page
         ):
             found = self._existing(names)
             # A campaign's keys expire; its entry in the index does not.
@@ -159,7 +170,7 @@ class Statistics:
 
     def _existing(self, names: Sequence[str]) -> list[Campaign]:
         """Those of the campaigns that exist, without their counts."""
-        wanted = ("sendid", "mail_class", "opened", "monitor")
+        wanted = ("sendid", "mail_class", "opened", "monitor", "subject", "listid")
         answers = self._all([("HMGET", keys.campaign(name), *wanted) for name in names])
         return [
             Campaign(
@@ -168,8 +179,12 @@ class Statistics:
                 mail_class=mail_class or "",
                 opened=int(opened or 0),
                 monitor=monitor or "",
+                subject=subject or "",
+                listid=listid or "",
             )
-            for name, (sendid, mail_class, opened, monitor) in zip(names, answers, strict=True)
+            for name, (sendid, mail_class, opened, monitor, subject, listid) in zip(
+                names, answers, strict=True
+            )
             if any(each is not None for each in (sendid, mail_class, opened))
         ]
 

@@ -171,15 +171,18 @@ def _scripts(store: Store) -> Iterator[Refusal]:
         "open.lua": ([key["sendid"]], ["", "c", _MINUTE * 1000]),
         "begin.lua": ([campaign], [_MINUTE, "sendid", "c", "opened", 0]),
         "number.lua": ([campaign, f"{prefix}bounces:"], ["record", _MINUTE, 64, 0, 0]),
-        "sent.lua": ([campaign, counts, key["counted"]], ["0|mta|list", "a count", 1]),
+        "sent.lua": (
+            [campaign, counts, key["counted"], key["steps"]],
+            ["0|mta|list", "0", "a count", 1],
+        ),
         "placements.lua": ([campaign, key["placements"]], ["an address", "{}"]),
         "warn.lua": ([campaign, key["warnings"]], [100, "a warning", 1]),
         "count.lua": (
             [
                 *(campaign, counts, key["links"], key["counted"], f"{prefix}bits:"),
-                *(key["providers"], key["reasons"]),
+                *(key["providers"], key["reasons"], key["steps"]),
             ],
-            [*("", "", 0, "opens", "0", 1, "", "", "", "")],
+            [*("", "", 0, "opens", "0", "0", 1, "", "", "", "")],
         ),
         "failures.lua": (
             [key["due"], f"{prefix}failures:"],
@@ -271,7 +274,8 @@ _KEYS = (
     *("bits:confirmed:0", "claims", "trace", "placements"),
     *("seeds", "seedcontents"),
     *("due", "failures:address", "reported", "used:day"),
-    *("events", "marks", "counted", "providers", "reasons", "suppressed", "touches", "clock"),
+    *("events", "marks", "counted", "providers", "reasons", "steps", "suppressed"),
+    *("touches", "clock"),
 )
 
 
