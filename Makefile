@@ -64,6 +64,7 @@ docs: setup ## Generate the pages of docs/ about options, dialects, lint and met
 	$(VENV)/bin/python -c "from fletching.policy.dialects import reference; print(reference.page(), end='')" > docs/dialects.md
 	$(VENV)/bin/python -m fletching.admin.lint_reference > docs/lint.md
 	$(VENV)/bin/python -m fletching.metrics.reference docs/metrics.md
+	$(VENV)/bin/python -m monitoring > deploy/monitoring/fletching-board.json
 
 .PHONY: deb
 deb: ## Build the Debian package build/fletching_VERSION_ARCH.deb

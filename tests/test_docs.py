@@ -306,6 +306,7 @@ CITING = sorted(
         "sandbox",
         "bench",
         "demo",
+        "monitoring",
         "mutate",
         "networks",
         "docs",

@@ -392,6 +392,7 @@ BESIDE = {
     "sandbox": {"sandbox"},
     "demo": {"demo", "fletching", "sandbox"},
     "bench": {"bench", "fletching", "sandbox"},
+    "monitoring": {"monitoring"},
     "mutate": {"mutate"},
     "networks": {"fletching", "networks"},
 }

@@ -1,0 +1,1 @@
+"""`python -m monitoring` prints the Grafana board of deploy/monitoring; see `board.py`."""
