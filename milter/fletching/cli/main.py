@@ -15,6 +15,7 @@ import click
 
 from fletching.cli import (
     archive,
+    bench,
     bounce,
     check,
     daemons,
@@ -124,6 +125,7 @@ for command in (
     suppression.suppression,
     trace.trace,
     archive.archive,
+    bench.bench,
     held.held,
     seeds.seeds,
     monitor.monitor,
