@@ -108,7 +108,7 @@ def test_as_a_module(host: Host) -> None:
     assert b"Usage: fletching" in ended.stderr
 
 
-VERBS = {
+VERBS = {"Measure", 
     "Add", "Check", "Create", "Decode", "Deliver", "Destroy", "Explain", "Find", "List", "Manage",
     "Print", "Read", "Remove", "Replace", "Resume", "Run", "Show", "Stop",
 }  # fmt: skip
