@@ -108,8 +108,9 @@ def test_as_a_module(host: Host) -> None:
     assert b"Usage: fletching" in ended.stderr
 
 
-VERBS = {"Measure", 
+VERBS = {
     "Add", "Check", "Create", "Decode", "Deliver", "Destroy", "Explain", "Find", "List", "Manage",
+    "Measure",
     "Print", "Read", "Remove", "Replace", "Resume", "Run", "Show", "Stop",
 }  # fmt: skip
 
