@@ -83,6 +83,8 @@ class Question:
     ``is_listed`` false: the campaign is in no list, and forgotten once no bounce needs it.
 
     ``subject``: what is stored of the subject, and ``listid``, if this message opens a campaign.
+    ``only_looks``: the message is in shadow. It changes nothing in the store: it gets the candidate
+    as campaign, the number 1, and the first of ``candidates``.
     """
 
     sendid: str
@@ -102,6 +104,7 @@ class Question:
     needs_room: bool = True
     is_listed: bool = True
     subject: str = ""
+    only_looks: bool = False
 
     def refuses(self, suppressed: tuple[str, ...]) -> bool:
         """Whether a message gets no number if its recipients are suppressed for these reasons."""

@@ -33,13 +33,18 @@ from fletching.outgoing.tracking_urls import MessageUrls
 from fletching.policy.setup import Setup
 
 _LONGEST_CELL = 160
+_SHADOW = "shadow: nothing of this is applied; `fletching preview` shows what leaves"
 _NOWHERE = MessageUrls(lambda _kind, _to: ("", ""), lambda _purpose: "")
 
 
 def explained(
     outcome: Outcome, message: Message, envelope: Envelope, setup: Setup
 ) -> dict[str, Any]:
-    """The object of `fletching explain --json`: that of `preview`, with reasons."""
+    """The object of `fletching explain --json`: that of `preview`, with reasons.
+
+    For a mail in shadow: what would happen if it were live.
+    """
+    outcome = outcome.would or outcome
     explanation = as_json(outcome, envelope)
     del explanation["message"]
     notes = _notes(outcome, message)
@@ -116,6 +121,8 @@ def _stays(link: LinkNote) -> LinkNote:
 def show(explanation: dict[str, Any], console: Console) -> None:
     """Prints the object of `explained`."""
     _print(console, _verdict(explanation))
+    if "mode" in explanation:
+        _print(console, _SHADOW)
     for warning in explanation["warnings"]:
         _print(console, f"warning: {warning}")
     _table(

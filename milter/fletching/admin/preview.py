@@ -78,10 +78,14 @@ def envelope_of(
 
 
 def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
-    """The object of `fletching preview --json` (docs/commands.md)."""
+    """The object of `fletching preview --json` (docs/commands.md).
+
+    ``outcome``: of a mail in shadow, what happens to it, or what would happen if it were live.
+    """
     refusal, facts, mail_class = outcome.refusal, outcome.facts, outcome.plan.mail_class
     unsent = refusal is not None or outcome.plan.discarded is not None
-    return {
+    of_mode = {"mode": "shadow"} if outcome.is_in_shadow else {}
+    return of_mode | {
         "verdict": outcome.verdict,
         "reply": str(refusal) if refusal else None,
         "mail_from": envelope.sender if outcome.sender is None else outcome.sender,
@@ -93,7 +97,7 @@ def as_json(outcome: Outcome, envelope: Envelope) -> dict[str, Any]:
         "listid": outcome.plan.listid or None,
         "campaign": facts.campaign if facts else None,
         "message_number": facts.number if facts else None,
-        "warnings": list(outcome.warnings),
+        "warnings": list((outcome.would or outcome).warnings),
         "edits": [_edit(edit) for edit in outcome.edits],
         "message": base64.b64encode(b"" if unsent else bytes(outcome.final)).decode("ascii"),
     }

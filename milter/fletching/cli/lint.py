@@ -35,9 +35,10 @@ def lint(wants_json: bool, sent: bool, dns: bool, name_server: str | None, **giv
     """Check MESSAGE against the demands of mailbox providers.
 
     MESSAGE, a file or - for stdin, is carried through Fletching first, as preview does, and what
-    would leave is judged. Prints one line per finding: severity, rule, what is wrong, the cure, and
-    who demands it. docs/lint.md has all rules. Exit status 0: no errors; 1: errors, or the mail
-    would be refused; 2: wrong usage or invalid configuration.
+    would leave is judged; in shadow mode, what would leave in live mode. Prints one line per
+    finding: severity, rule, what is wrong, the cure, and who demands it. docs/lint.md has all
+    rules. Exit status 0: no errors; 1: errors, or the mail would be refused; 2: wrong usage or
+    invalid configuration.
 
     \b
     Example:
@@ -47,6 +48,7 @@ def lint(wants_json: bool, sent: bool, dns: bool, name_server: str | None, **giv
     from fletching.admin.lint import as_json, linted
 
     outcome, message, envelope, setup = carried_with(**given)
+    outcome = outcome.would or outcome
     if outcome.refusal is not None and not sent:
         fail(outcome.refusal, 1)
     judged = linted(outcome, message, envelope, setup, as_sent=sent, sender=given["sender"])

@@ -144,7 +144,7 @@ def explain(wants_json: bool, **given: Any) -> None:
     """Explain each decision about MESSAGE, a file or - for stdin.
 
     Prints every decision and its source, every link and why it was or was not rewritten, and every
-    edit. Exit status as for preview.
+    edit; of a message in shadow, what would happen if it were live. Exit status as for preview.
 
     \b
     Example:

@@ -11,13 +11,23 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from fletching.config.added_headers import AddedHeaders, ClassRepair
-from fletching.config.fields import Address, Empty, HostPattern, ListId, MtaName, Switch, UrlDomain
+from fletching.config.fields import (
+    Address,
+    Empty,
+    HostPattern,
+    ListId,
+    MtaName,
+    Share,
+    Switch,
+    UrlDomain,
+)
 from fletching.config.sections import Archive, BounceThresholds, Options, Track
 from fletching.config.seeding import Seed
 
 Reaction = Literal["ignore", "reject"]
 TrackerFormat = Literal["a", "b", "c"]
 UnsubscribeTag = Literal["confirm", "immediate"]
+Mode = Literal["live", "shadow"]
 
 
 def _off(value: object) -> object:
@@ -34,6 +44,14 @@ class MailClass(Options):
     An option that is not set here uses the global option of the same name, if there is one.
     """
 
+    mode: Mode | None = None
+    """Whether mail is changed (`live`) or changes are only computed and logged (`shadow`);
+    overrides the global setting."""
+    shadow: Share | None = None
+    """The share of the class's messages that are in shadow, instead of `mode`; the others are
+    live."""
+    shadow_keeps_headers: Switch | None = None
+    """Whether control headers stay in mail in shadow; overrides the global setting."""
     list_id: ListId | None = None
     """The ListID of mail without X-GreenArrow-ListID."""
     virtual_mta: MtaName | None = None

@@ -21,6 +21,7 @@ def conflicts(config: Config, providers: Collection[str] = ()) -> Iterator[Confl
     yield from _alike("mail_classes", config.mail_classes)
     yield from _alike("virtual_mtas", config.virtual_mtas)
     yield from _chosen_classes(config)
+    yield from _shadow(config)
     yield from _virtual_mtas(config)
     yield from _fallback_loops(config)
     yield from _seed_lists(config)
@@ -70,6 +71,30 @@ def _chosen_classes(config: Config) -> Iterator[Conflict]:
         yield from _mail_class(config, ("users", login, "mail_class"), user.mail_class)
 
 
+def _shadow(config: Config) -> Iterator[Conflict]:
+    for name, mail_class in config.mail_classes.items():
+        if mail_class.mode is not None and mail_class.shadow is not None:
+            path, other = ("mail_classes", name, "shadow"), ("mail_classes", name, "mode")
+            rule = "cannot be combined with mode: remove one of them (shadow: 1 is mode: shadow)"
+            yield Conflict(path, rule, (other,))
+
+
+def _shadow_doubts(config: Config) -> Iterator[Conflict]:
+    keeping: list[tuple[Place, bool | None]] = [
+        (("shadow_keeps_headers",), config.shadow_keeps_headers),
+        *(
+            (("mail_classes", name, "shadow_keeps_headers"), each.shadow_keeps_headers)
+            for name, each in config.mail_classes.items()
+        ),
+    ]
+    for path, keeps in keeping:
+        if keeps and config.uses_shadow:
+            rule = "control headers of mail in shadow leave this server: the next one must"
+            yield Conflict(path, f"{rule} remove them")
+        elif keeps:
+            yield Conflict(path, "has no effect: no mail is in shadow")
+
+
 def doubts(config: Config) -> Iterator[Conflict]:
     """What is allowed but looks like a mistake."""
     if config.mail_classes and config.link_keys is None:
@@ -85,6 +110,7 @@ def doubts(config: Config) -> Iterator[Conflict]:
             "finds only mail with a VERP tag, and no bounce_mailbox is set (in a class or globally)"
         )
         yield Conflict(("postfix", "log"), rule)
+    yield from _shadow_doubts(config)
     yield from action_doubts.doubts(config)
     yield from rule_doubts.doubts(config)
 

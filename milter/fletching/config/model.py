@@ -18,7 +18,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from fletching.config.added_headers import AddedHeaders, Repair, no_headers
-from fletching.config.classes import MailClass, Reaction, Suppress, TrackerFormat, UnsubscribeTag
+from fletching.config.classes import (
+    MailClass,
+    Mode,
+    Reaction,
+    Suppress,
+    TrackerFormat,
+    UnsubscribeTag,
+)
 from fletching.config.fields import (
     Address,
     ClassName,
@@ -111,6 +118,12 @@ class Config(Options):
 
     listen: MilterSocket = "unix:/run/fletching/milter.sock"
     """Milter listen socket."""
+    mode: Mode = "live"
+    """`live` changes mail; `shadow` computes and logs all changes, but only removes control
+    headers (docs/shadow.md)."""
+    shadow_keeps_headers: Switch = False
+    """Keep the control headers of mail in shadow; only for a server behind Postfix that reads and
+    removes them, such as GreenArrow."""
     workers: Workers = "auto"
     """The number of worker processes of the milter, and of the web server; `auto`: one for each
     processor, and each milter worker is then pinned to a processor."""
@@ -274,6 +287,24 @@ class Config(Options):
     def mail_class(self, name: str) -> MailClass | None:
         """The Mail Class of that name, compared without case."""
         return self._mail_classes.get(name.lower())
+
+    @cached_property
+    def uses_shadow(self) -> bool:
+        """Whether any mail may be in shadow."""
+        classes = self.mail_classes.values()
+        return self.mode == "shadow" or any(
+            each.mode == "shadow" or bool(each.shadow) for each in classes
+        )
+
+    @cached_property
+    def is_all_in_shadow(self) -> bool:
+        """Whether all mail of trusted clients is in shadow, whatever its class, and all of it
+        keeps its control headers or all of it loses them."""
+        keeps = (None, self.shadow_keeps_headers)
+        return self.mode == "shadow" and all(
+            each.mode != "live" and each.shadow in (None, 1) and each.shadow_keeps_headers in keeps
+            for each in self.mail_classes.values()
+        )
 
     def measured(self, mail_class: str) -> frozenset[str]:
         """Which numbers are measured for mail of a class: `opens`, `clicks`, `unsubscribes`,

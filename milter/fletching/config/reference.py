@@ -36,6 +36,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "default_mail_class",
         "on_invalid_header",
     ),
+    "Shadow mode": ("mode", "shadow_keeps_headers"),
     "Other headers": ("header_aliases", "dialects"),
     "Rules": ("rules",),
     "Campaigns": ("campaign_window", "timezone", "stats_retention"),

@@ -38,6 +38,8 @@ class Outcome:
     ``final`` is the mail after the edits. ``facts``: what its tokens say, None for a mail without
     a Mail Class. ``member``: the VirtualMTA that carries it. ``sender``: the new envelope sender,
     None if it stays. ``untracked``: the store did not answer, and the mail goes without tracking.
+    ``would``: what would happen to a mail in shadow if it were live; None for live mail, and after
+    an error.
     """
 
     plan: Plan
@@ -50,6 +52,11 @@ class Outcome:
     notes: tuple[PartNote, ...] = ()
     warnings: tuple[str, ...] = ()
     untracked: bool = False
+    would: Outcome | None = None
+
+    @property
+    def is_in_shadow(self) -> bool:
+        return self.plan.shadow is not None
 
     @property
     def verdict(self) -> Verdict:
@@ -69,7 +76,32 @@ def carry(
     text_parts: TextPartCache,
 ) -> Outcome:
     """Takes one mail all the way. Raises nothing, whatever the mail contains."""
-    plan, numbered = decide(message, envelope, setup, stamp), None
+    plan = decide(message, envelope, setup, stamp)
+    if plan.shadow is None:
+        return _live(message, plan, setup, campaign_of, stamp, text_parts)
+    would = _live(message, plan, setup, campaign_of, stamp, text_parts)
+    return replace(in_shadow(message, plan), would=would)
+
+
+def in_shadow(message: Message, plan: Plan) -> Outcome:
+    """What happens to a mail in shadow, whatever would happen to it if it were live."""
+    plan = plan.in_shadow
+    final = _without(message, plan.remove)
+    outcome = Outcome(plan, final, edits=edits.between(message, final))
+    # Control headers must not leave, so a mail with too many to remove cannot leave either.
+    return outcome.refused(TOO_MANY_EDITS) if _has_too_many(message, outcome) else outcome
+
+
+def _live(
+    message: Message,
+    plan: Plan,
+    setup: Setup,
+    campaign_of: CampaignOf,
+    stamp: Stamp,
+    text_parts: TextPartCache,
+) -> Outcome:
+    """What happens to a live mail, by its Plan."""
+    numbered = None
     if plan.mail_class is not None and plan.refusal is None:
         numbered = campaign_of(question(plan, stamp))
         plan = after_answer(plan, numbered)
@@ -100,8 +132,11 @@ def carry(
         warnings=(*plan.warnings, *_not_tracked(plan, rewritten), *unsafe),
         untracked=facts is not None and numbered is None,
     )
-    too_many = edits.are_too_much(message, outcome.edits)
-    return outcome.refused(TOO_MANY_EDITS) if too_many else outcome
+    return outcome.refused(TOO_MANY_EDITS) if _has_too_many(message, outcome) else outcome
+
+
+def _has_too_many(message: Message, outcome: Outcome) -> bool:
+    return edits.are_too_much(message, outcome.edits)
 
 
 def _route(plan: Plan) -> str | None:

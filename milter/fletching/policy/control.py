@@ -51,6 +51,15 @@ class Control:
     count: int = 0
 
 
+def positions(headers: tuple[Header, ...]) -> frozenset[int]:
+    """The positions of all control headers and private fields."""
+    return frozenset(
+        each.position
+        for each in headers
+        if each.position is not None and (each.key.startswith(PREFIX) or each.key in _PRIVATE)
+    )
+
+
 _URL, _POST = "List-Unsubscribe-HTTP-URL", "List-Unsubscribe-HTTP-URL-Post"
 
 _CONTROLS = {

@@ -25,6 +25,7 @@ from fletching.policy import (
     control,
     limits,
     lists,
+    mode,
     offers,
     privacy,
     return_path,
@@ -84,11 +85,16 @@ def _decided(
     first = second_pass.facts_of_first(mail)
     if first is not None:
         return _again(mail, first, decisions, is_trusted)
-    if len(mail.control.remove) > control.MOST_FIELDS:
-        return _removing(mail, decisions, is_trusted, TOO_MANY_FIELDS)
-    if not is_trusted:
-        return _removing(mail, decisions, is_trusted)
-    return _trusted(mail, decisions, is_check=is_check)
+    too_many = TOO_MANY_FIELDS if len(mail.control.remove) > control.MOST_FIELDS else None
+    if not is_trusted or (too_many and not setup.config.uses_shadow):
+        return _removing(mail, decisions, is_trusted, too_many)
+    plan = _trusted(mail, decisions, is_check=is_check)
+    if too_many is None:
+        return plan
+    removing = _removing(mail, decisions, is_trusted, too_many)
+    if plan.shadow is None:
+        return removing
+    return replace(removing, mail_class=plan.mail_class, shadow=plan.shadow)
 
 
 def _removing(
@@ -148,10 +154,14 @@ def _trusted(
     if copy is not None or is_check:
         acts = acts.for_seed
     if acts.is_last:
-        return _ended(acts, decisions)
+        # Its class matters for the mode only, and is none of the decisions.
+        shadow = mode.decide(mail, _mail_class(mail, sources, Decisions()), decisions)
+        return replace(_ended(acts, decisions), shadow=shadow)
     if matched.actions:
         mail = actions.changed(mail, acts)
     mail_class = _mail_class(mail, sources, decisions)
+    is_live = copy is not None or is_check
+    shadow = None if is_live else mode.decide(submitted, mail_class, decisions)
     if copy is not None and (mail_class is None or mail_class.name != copy.facts.mail_class):
         return _removing(mail, decisions, True, SEED_WITHOUT_CLASS)
     remove = mail.control.remove
@@ -164,6 +174,8 @@ def _trusted(
         plan = replace(plan, warnings=(*plan.warnings, _DIALECTS_IGNORED))
     if copy is not None:
         plan = replace(plan, seeding=None, archive=None, seed_copy=copy)
+    if shadow is not None:
+        plan = replace(plan, shadow=shadow)
     return actions.carried_out(plan, acts, submitted, mail) if matched.actions else plan
 
 

@@ -147,6 +147,8 @@ class Plan:
     ``check_mail``: `fletching check --live` has submitted this mail.
     ``campaign_ids``: positions of X-CampaignID that the campaign's id replaces, None for no id.
     ``subject``: what is stored of the Subject if this mail opens a campaign.
+    ``shadow``: the positions of the only header fields that are removed from a mail in shadow, and
+    nothing else is done to it; None: the mail is live.
     ``offers``: what the decisions were made from, for `fletching explain`.
     """
 
@@ -188,6 +190,7 @@ class Plan:
     hides_recipient: bool = False
     delimiter: str = "+"
     by_sender: bool = False
+    shadow: frozenset[int] | None = None
     decisions: tuple[Decision, ...] = ()
     offers: RankedOffers | None = field(default=None, repr=False, compare=False)
     warnings: tuple[str, ...] = ()
@@ -216,6 +219,21 @@ class Plan:
             or self.added
             or self.hold
             or self.discarded
+        )
+
+    @property
+    def in_shadow(self) -> Plan:
+        """What is done to a mail in shadow. Class and names stay, for the log."""
+        return Plan(
+            trusted=self.trusted,
+            remove=self.shadow or frozenset(),
+            mail_class=self.mail_class,
+            instance_id=self.instance_id,
+            listid=self.listid,
+            logged=self.logged,
+            shadow=self.shadow,
+            decisions=self.decisions,
+            offers=self.offers,
         )
 
     @property

@@ -63,6 +63,7 @@ def question(plan: Plan, stamp: Stamp) -> Question:
         counted=plan.counted,
         needs_room=not plan.unrouted_over_limit,
         subject=plan.subject,
+        only_looks=plan.shadow is not None,
     )
     return asked if plan.check_mail is None else _of_check(asked)
 

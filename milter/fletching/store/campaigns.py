@@ -78,7 +78,10 @@ class Campaigns:
         self._outage = Outage()
 
     def campaign_of(self, question: Question) -> Numbered | None:
-        """A message's campaign and number; None if Redis does not answer within `Limits.answer`."""
+        """A message's campaign and number; None if Redis does not answer within `Limits.answer`.
+
+        A question that only looks is answered by reading, and nothing changes in Redis.
+        """
         started = time.monotonic()
         deadline = started + self._store.limits.answer
         room = Room(self._limits, question, self._later)
@@ -103,17 +106,22 @@ class Campaigns:
     def _by_idle_connection(
         self, question: Question, room: Room, deadline: float
     ) -> Numbered | None:
-        """The answer if the campaign is known and a connection is idle; None if it takes more.
+        """The answer if the campaign is known, or need not be, and a connection is idle; None if it
+        takes more.
 
         A connection that fails may have been closed while it was idle, so the caller asks again. If
         Redis did give a number, that number is never used, which does no harm.
         """
         campaign = self._open_campaigns.current(question.sendid.lower())
-        connection = self._idle.take() if campaign is not None else None
-        if campaign is None or connection is None:
+        if campaign is None and not question.only_looks:
+            return None
+        connection = self._idle.take()
+        if connection is None:
             return None
         try:
             with borrowed(connection, self._idle.keep):
+                if campaign is None or question.only_looks:
+                    return _looked(connection.ask, question)
                 return self._of_known_campaign(connection, campaign, question, room, deadline)
         except TROUBLE:
             return None
@@ -191,6 +199,8 @@ class Campaigns:
     def _unless_refused(
         self, ask: Ask, question: Question, room: Room, deadline: float
     ) -> Numbered:
+        if question.only_looks:
+            return _looked(ask, question)
         suppressed = _suppressed(ask, question)
         if question.refuses(suppressed):
             return Numbered("", 0, suppressed)
@@ -326,6 +336,18 @@ def _suppressed(ask: Ask, question: Question) -> tuple[str, ...]:
     found = ask("HMGET", *entry_key(question.listid, *question.recipients))
     reasons = tuple(map(reason_in, found))
     return reasons if any(reasons) else ()
+
+
+def _looked(ask: Ask, question: Question) -> Numbered:
+    """The answer to a question that only looks."""
+    if question.suppress == "off":
+        # One round trip in any case: the time that a mail takes includes that of Redis.
+        ask("EXISTS", keys.sendid(question.sendid.lower()))
+    suppressed = _suppressed(ask, question)
+    if question.refuses(suppressed):
+        return Numbered("", 0, suppressed)
+    route = question.candidates[0].name if question.candidates else None
+    return Numbered(question.candidate, 1, suppressed, route)
 
 
 def _opened(campaign: str, question: Question) -> int:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import Milter
 
 from fletching import log
+from fletching.daemons.milter import shadow
 from fletching.daemons.milter.afterwards import Answered
 from fletching.daemons.milter.archiving import copy_of
 from fletching.daemons.milter.mail import Mail
@@ -305,6 +306,9 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "class", plan.mail_class.name
         yield "sendid", plan.sendid
         yield "list", plan.listid
+    if outcome.is_in_shadow:
+        yield "mode", "shadow"
+        yield from shadow.facts(outcome)
     if facts is not None and facts.campaign:
         yield "campaign", facts.campaign
         yield "number", facts.number
@@ -323,7 +327,7 @@ def _facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
     yield "edits", len(outcome.edits)
     for recipient in plan.logged[:1] if plan.mail_class is not None else ():
         yield "rcpt", recipient
-    for warning in outcome.warnings:
+    for warning in (outcome.would or outcome).warnings:
         yield "warning", warning
     for recipient in plan.logged[1:] if plan.mail_class is not None else ():
         yield "rcpt", recipient

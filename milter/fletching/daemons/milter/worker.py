@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from fletching import log, source_addresses
 from fletching.config.model import Config
+from fletching.daemons.milter import shadow
 from fletching.daemons.milter.afterwards import (
     Answered,
     AnsweredQueue,
@@ -131,9 +132,16 @@ class Worker:
         with self._computing:
             now = stamp(zone(mail.setup.config), next(self._turns))
             message = mail.message()
-            outcome = carry(
-                *(message, envelope, mail.setup, self._campaign_of, now, self._text_parts)
-            )
+            try:
+                outcome = carry(
+                    *(message, envelope, mail.setup, self._campaign_of, now, self._text_parts)
+                )
+            except Exception as error:
+                unchanged = shadow.after_error(message, envelope, mail.setup, now)
+                if unchanged is None:
+                    raise
+                log.mail_failed(envelope.queue_id, unchanged.verdict, error)
+                return unchanged
         if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
             raise RuntimeError("the body is needed, but was not collected")
         if (copy := outcome.plan.seed_copy) is not None:
