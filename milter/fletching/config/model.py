@@ -119,8 +119,8 @@ class Config(Options):
     listen: MilterSocket = "unix:/run/fletching/milter.sock"
     """Milter listen socket."""
     mode: Mode = "live"
-    """`live` changes mail; `shadow` computes and logs all changes, but only removes control
-    headers (docs/shadow.md)."""
+    """Whether mail is changed (`live`), or all changes are only computed and logged, and nothing
+    but control headers is removed (`shadow`, docs/shadow.md)."""
     shadow_keeps_headers: Switch = False
     """Keep the control headers of mail in shadow; only for a server behind Postfix that reads and
     removes them, such as GreenArrow."""
