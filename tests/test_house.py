@@ -38,7 +38,10 @@ def io(*folders: str) -> Rule:
     return Rule(frozenset(folders), io=True)
 
 
-FORMS = ("tokens", "events", "numbering", "domains", "encoding", "traces", "placements")
+FORMS = (
+    *("tokens", "events", "numbering", "domains", "encoding", "traces", "placements"),
+    "shadow_counts",
+)
 DECIDING = ("config", "mail", "policy/rules", "policy", "outgoing", *FORMS)
 DAEMON = (
     "startup",
@@ -70,6 +73,7 @@ RULES = {
     "numbering": pure("encoding"),
     "traces": pure("encoding", "events", "numbering"),
     "placements": pure(),
+    "shadow_counts": pure(),
     "log_lines": io(),
     "log": io("log_lines"),
     "metrics": io(),

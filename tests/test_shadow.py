@@ -11,7 +11,7 @@ from fletching.mail.message import Message, parse
 from fletching.numbering import Numbered
 from fletching.outgoing.edits import DeleteHeader, replay
 from fletching.outgoing.flow import TOO_MANY_EDITS, Outcome
-from fletching.policy import mode, seed_copy
+from fletching.policy import check_mail, mode, seed_copy
 from fletching.policy.control import positions
 from fletching.policy.decide import TOO_MANY_FIELDS
 from fletching.policy.setup import Stamp
@@ -192,6 +192,13 @@ def test_seed_copy_is_live() -> None:
     outcome = carried(message, opened=setup(ALL))
     assert outcome.plan.seed_copy is not None
     assert not outcome.is_in_shadow
+
+
+def test_check_mail_is_live_and_ends_at_its_sink() -> None:
+    marked = check_mail.mark(KEYRING, RECIPIENT, "[127.0.0.1]:2525", int(NOW.timestamp()))
+    outcome = carried(newsletter(f"X-Fletching-Check: {marked}"), opened=setup(ALL))
+    assert not outcome.is_in_shadow
+    assert outcome.edits[0].value.endswith(b":[127.0.0.1]:2525")  # type: ignore[union-attr]
 
 
 # Which mail is in shadow.

@@ -15,6 +15,7 @@ from fletching.config.sections import Bounces
 from fletching.events import Event
 from fletching.numbering import Candidate, Period, Question, Window, campaign_id
 from fletching.placements import Placement
+from fletching.shadow_counts import Counted
 from fletching.store import keys
 from fletching.store.bad_addresses import BadAddresses
 from fletching.store.bounce_claims import BounceClaims, Claim
@@ -25,6 +26,7 @@ from fletching.store.lease import Lease
 from fletching.store.placements import Placements
 from fletching.store.seeds import Seeds
 from fletching.store.sent import Sent
+from fletching.store.shadow import ShadowCounts
 from fletching.store.touches import Touches
 from fletching.store.trial import acl
 from fletching.store.warnings import Warnings
@@ -155,6 +157,9 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     for number in range(1, 5):
         traced.add(Accepted(A, number, int(time.time()), "4F1A", "", mtaid="a common text"))
     assert not traced.write()
+    shadow = ShadowCounts(opened)
+    shadow.add(1_795_248_000, {Counted("News", "verdict", "accept"): 1})
+    assert not shadow.write()
     seeds = Seeds(opened)
     about: dict[str, Any] = {"list": "main", "about": "token", "milliseconds": 1_795_248_000_000}
     assert seeds.claim(A, ["s@example.net"], b"content", mail=1, **about)

@@ -36,6 +36,12 @@ class Mails:
             "Messages deferred (451), because every VirtualMTA was over its limit.",
             registry=registry,
         )
+        self._shadow = Counter(
+            "fletching_shadow_mails",
+            "Messages in shadow, by what would have happened to them in live mode.",
+            ("would",),
+            registry=registry,
+        )
         self._seconds = Histogram(
             "fletching_end_of_message_seconds",
             "Time from the end of a message to the reply.",
@@ -69,6 +75,10 @@ class Mails:
     def over_limit(self) -> None:
         """A message was deferred, because no VirtualMTA had room."""
         self._over_limit.inc()
+
+    def shadow(self, would: str) -> None:
+        """A message in shadow would have had this verdict, or `error`."""
+        self._shadow.labels(would).inc()
 
     def archive(self, written: int, lost: int) -> None:
         """Messages were written to the archive, or could not be."""

@@ -43,6 +43,7 @@ def every_metric(state_dir: Path) -> str:
     mails.mail("newsletter", "accept", 0.01)
     mails.warnings(["a warning"])
     mails.untracked()
+    mails.shadow("accept")
     mails.over_limit()
     mails.archive(1, 1)
     WebRequests(state_dir, 0).answered("engine_click", 302, 0.001)

@@ -2,8 +2,8 @@
 
 In shadow, nothing of the Plan is carried out: only control headers are removed, unless they stay.
 
-A seed copy, and a mail that comes again, are live, because the first mail was. A check mail is live:
-it shows what live mail will get.
+A seed copy and a mail that comes again are live, because the first mail was. A check mail is live,
+because it is to show what live mail gets.
 """
 
 from __future__ import annotations

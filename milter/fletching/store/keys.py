@@ -43,6 +43,7 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:used:{<VirtualMTA>}:...  hash        limits              an hour, or 35 days later
     fletching:clock                    hash        clock               never
     fletching:monitored                sorted set  placements          never; entries are removed
+    fletching:shadow:<hour>            hash        shadow              31 days after the last mail
     fletching:lease:<name>             string      lease               10 seconds after a renewal
     fletching:check:{<random>}:...     all types   trial               at once, or after a minute
 
@@ -243,6 +244,12 @@ def used(virtual_mta: str) -> str:
 def touches(message: str) -> str:
     """Lines of text, the latest last. One tag for all, so that many are read at once."""
     return f"fletching:touches:{{t}}:{message}"
+
+
+def shadow(hour: int) -> str:
+    """Counts of mail in shadow in an hour (unix seconds over 3600): class|topic|name -> count;
+    |writer|process -> number of its last batch."""
+    return f"fletching:shadow:{hour}"
 
 
 def lease(name: str) -> str:

@@ -215,6 +215,10 @@ def _scripts(store: Store) -> Iterator[Refusal]:
             [1, "provider", 1, _MINUTE, *(word for at in range(4) for word in ("day", at, 9, ""))],
         ),
         "give_back.lua": ([f"{prefix}used:"], ["day", 1, "provider", 1]),
+        "shadow.lua": (
+            [key["shadow"]],
+            ["a process", 1, 100, _MINUTE * 1000, "+", "c|edit|", 1, "^", "c|slowest|", 1],
+        ),
         "touch.lua": ([key["touches"]], [_MINUTE * 1000, 100, "a line"]),
         "clock.lua": ([key["clock"]], [_MINUTE * 1000, 0]),
     }
@@ -275,7 +279,7 @@ _KEYS = (
     *("seeds", "seedcontents"),
     *("due", "failures:address", "reported", "used:day"),
     *("events", "marks", "counted", "providers", "reasons", "steps", "suppressed"),
-    *("touches", "clock"),
+    *("touches", "clock", "shadow"),
 )
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fletching import held, log
 from fletching.daemons.milter.seeding import DueSeeds
 from fletching.policy.verdict import Verdict
+from fletching.shadow_counts import VERDICT, Counted
 from fletching.tokens import Facts
 from fletching.traces import Accepted
 
@@ -36,7 +37,7 @@ class Answered:
 
     ``message`` is None for a mail without a Mail Class. ``seconds``: from its end to the reply.
     ``message_id``: the field's value. ``recipients``: or what stands for them. ``hold``: why it is
-    on hold. ``seeds``: those to claim for it.
+    on hold. ``seeds``: those to claim for it. ``shadow``: what is counted of a mail in shadow.
     """
 
     queue_id: str
@@ -52,6 +53,7 @@ class Answered:
     hold: str | None = None
     recipients: tuple[str, ...] = ()
     seeds: DueSeeds | None = None
+    shadow: Counter[Counted] | None = None
 
 
 class AnsweredQueue:
@@ -139,3 +141,8 @@ def count_warnings(batch: Sequence[Answered]) -> dict[str, Counter[str]]:
         if message is not None and message.campaign and answered.warnings:
             counts.setdefault(message.campaign, Counter()).update(answered.warnings)
     return counts
+
+
+def would(counts: Iterable[Counted]) -> str:
+    """What would have happened to a mail in shadow, by its counts."""
+    return next(each.name for each in counts if each.topic == VERDICT)

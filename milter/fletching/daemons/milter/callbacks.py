@@ -289,6 +289,7 @@ def _answered(
         recipients=outcome.plan.logged,
         hold=outcome.plan.hold if outcome.refusal is None else None,
         seeds=seeds,
+        shadow=shadow.counts(outcome, seconds) if outcome.is_in_shadow else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Mail in shadow (docs/shadow.md): what the log says of it, and what an error does to it.
+"""Mail in shadow (docs/shadow.md): what is logged and counted of it, and what an error does to it.
 
 Here lives what keeps an error of ours from such a mail. What it would have become is decided in
 `outgoing/flow.py`.
@@ -6,8 +6,11 @@ Here lives what keeps an error of ours from such a mail. What it would have beco
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
+from fletching import shadow_counts
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
 from fletching.outgoing.flow import Outcome, in_shadow
@@ -15,9 +18,13 @@ from fletching.policy import mode
 from fletching.policy.decide import decide
 from fletching.policy.plan import Plan
 from fletching.policy.setup import Setup, Stamp
+from fletching.shadow_counts import Counted
 
 ERROR = "error"
 """What a mail would have become if that could not be computed."""
+
+_ACTIONS = ("rejected", "discarded", "redirected", "hold")
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def after_error(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Outcome | None:
@@ -49,8 +56,47 @@ def facts(outcome: Outcome) -> Iterator[tuple[str, object]]:
         yield "would_transport", would.member.transport
     if would.untracked:
         yield "would_untracked", "store"
-    for name in ("rejected", "discarded", "redirected", "hold"):
+    for name in _ACTIONS:
         if (why := getattr(would.plan, name)) is not None:
             yield f"would_{name}", why
     yield "would_edits", len(would.edits)
     yield "would_links", sum(link.rewritten for note in would.notes for link in note.links)
+
+
+def counts(outcome: Outcome, seconds: float) -> Counter[Counted]:
+    """What is counted of a mail in shadow. ``seconds``: from its end to the reply."""
+    mail_class, would = outcome.plan.mail_class, outcome.would
+    name = mail_class.name if mail_class is not None else ""
+    found: Counter[Counted] = Counter()
+
+    def add(topic: str, what: str = "", number: int = 1) -> None:
+        found[Counted(name, topic, what)] += number
+
+    add(shadow_counts.TIME, str(shadow_counts.bucket(seconds)))
+    add(shadow_counts.SLOWEST, number=int(seconds * 1_000_000))
+    add(shadow_counts.VERDICT, ERROR if would is None else would.verdict.value)
+    if would is None:
+        return found
+    for warning in would.warnings:
+        add(shadow_counts.WARNING, warning)
+    if would.refusal is not None:
+        add(shadow_counts.REPLY, str(would.refusal))
+        return found
+    for action in _ACTIONS:
+        if getattr(would.plan, action) is not None:
+            add(shadow_counts.ACTION, action)
+    for edit in would.edits:
+        add(shadow_counts.EDIT, _WORD.sub("_", type(edit).__name__).lower())
+    for note in would.notes:
+        if note.not_rewritten:
+            add(shadow_counts.PART, note.not_rewritten)
+        for link in note.links:
+            add(
+                shadow_counts.TRACKED if link.rewritten else shadow_counts.LEFT,
+                "" if link.rewritten else link.reason,
+            )
+    for signature in would.plan.signatures:
+        add(shadow_counts.SIGNATURE, signature.domain)
+    if would.plan.mail_class is not None:
+        add(shadow_counts.ROUTE, would.member.name if would.member is not None else "")
+    return found

@@ -25,6 +25,7 @@ from fletching.daemons.milter.afterwards import (
     accepted,
     count_warnings,
     record_holds,
+    would,
 )
 from fletching.daemons.milter.archiving import ArchiveQueue, Copy
 from fletching.daemons.milter.mail import Mail, OpenMails
@@ -54,6 +55,7 @@ from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.events import EventLog
 from fletching.store.seeds import Seeds
 from fletching.store.sent import Sent
+from fletching.store.shadow import ShadowCounts
 from fletching.store.warnings import Warnings
 from fletching.store.write_traces import AcceptedTraces
 from fletching.tokens import Facts
@@ -216,8 +218,13 @@ class Worker:
                     metrics.over_limit()
                 if each.untracked:
                     metrics.untracked()
+                if each.shadow is not None:
+                    metrics.shadow(would(each.shadow))
         store = self._store
+        now = int(time.time())
         for each in batch:
+            if each.shadow is not None:
+                store.shadow.add(now, each.shadow)
             if each.verdict is Verdict.ACCEPT and each.message is not None:
                 if not each.message.seed:
                     store.sent.add(each.message)
@@ -229,8 +236,9 @@ class Worker:
         for each in batch:
             if each.verdict is Verdict.ACCEPT and each.seeds is not None:
                 self._claims.claim(each.seeds, store.seeds, self._setup.link_keys)
-        traces_are_left = store.traces.write()
-        return store.sent.write() or traces_are_left
+        # Each of them, whatever is left of the others.
+        left = [store.traces.write(), store.sent.write(), store.shadow.write()]
+        return any(left)
 
     def is_done(self) -> bool:
         """Whether it has answered its share of mails."""
@@ -251,6 +259,7 @@ class _Store:
     sent: Sent
     traces: AcceptedTraces
     seeds: Seeds
+    shadow: ShadowCounts
 
     @classmethod
     def of(cls, config: Config, state_dir: Path) -> _Store:
@@ -262,6 +271,7 @@ class _Store:
             Sent(store),
             AcceptedTraces(store, config.trace_memory),
             Seeds(store),
+            ShadowCounts(store),
         )
 
 
