@@ -167,7 +167,15 @@ def test_shutdown_is_accepted_from_postfix_3_11(files: PostfixFiles, tmp_path: P
             NOTHING,
         ),
         ("", ["non_smtpd_milters="], [(Level.ERROR, "non_smtpd_milters")]),
-        ("", ["milter_protocol=4"], [(Level.ERROR, "milter_protocol")]),
+        ("", ["milter_protocol=4"], NOTHING),
+        (
+            "",
+            [
+                "milter_protocol=4",
+                "fletching_milter={ unix:fletching/milter.sock, default_action=tempfail }",
+            ],
+            everywhere(Level.ERROR, "milter_protocol"),
+        ),
         ("", ["milter_header_checks="], [(Level.ERROR, "milter_header_checks")] * 2),
         ("", ["milter_header_checks=regexp:/nowhere/table"], [(Level.ERROR, "postfix")]),
         ("", ["content_filter=scan:[127.0.0.1]:10024"], both(Level.WARNING, "content_filter")),

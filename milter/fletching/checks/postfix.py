@@ -61,7 +61,6 @@ def check_postfix(config: Config, postfix: Installed, command: Sequence[str]) ->
         yield from _milters(config, postfix)
         yield from check_filters(config, postfix, asking(config, postfix))
         yield from _local_mail(config, postfix)
-        yield from _protocol(postfix)
         yield from _routes(config, postfix, command)
         yield from _transports(config, postfix)
         yield from _after_signing(config, postfix)
@@ -83,6 +82,7 @@ def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
             wrong = [
                 *_default_action(entries[place], postfix, service),
                 *_family(entries[place], postfix, service),
+                *_protocol(entries[place], postfix, service),
                 *_order(entries, place, config, service),
                 *_filters(config, postfix, service),
             ]
@@ -261,6 +261,7 @@ def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
         wrong = [
             *_default_action(entries[ours], postfix, cleanup),
             *_family(entries[ours], postfix, cleanup),
+            *_protocol(entries[ours], postfix, cleanup),
         ]
         yield from wrong or [_configured("non_smtpd_milters", entries[ours], postfix, cleanup)]
     elif stale := _stale(entries, postfix):
@@ -272,10 +273,11 @@ def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
         )
 
 
-def _protocol(postfix: Installed) -> Iterator[Finding]:
-    version = postfix.value("milter_protocol")
+def _protocol(entry: MilterEntry, postfix: Installed, service: Service | None) -> Iterator[Finding]:
+    version = entry.options.get("protocol") or postfix.value("milter_protocol", service)
     if not version.startswith("6"):
-        yield error("milter_protocol", f"must be 6, not {version}")
+        place = f"{service or 'cleanup/unix'} milter_protocol"
+        yield error(place, f"must be 6, not {version}; add protocol=6 to fletching_milter")
 
 
 # Routing to the transports

@@ -2,30 +2,218 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from fletching.cli.options import configured, fail, load_or_fail
+from fletching.cli.options import configured, fail, load_or_fail, printable, say
 from fletching.cli.terminal import write
+
+if TYPE_CHECKING:
+    from fletching.admin.postfix import Instance, Plan
+    from fletching.checks.finding import Finding
+    from fletching.config.model import Config
+
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @click.command()
 @configured
+@click.argument("piece", required=False, metavar="[FILE]")
 @click.option(
     "--one-recipient", is_flag=True, help="Print the setup that splits mail by recipient instead."
 )
-def postfix(config_path: Path, one_recipient: bool) -> None:
-    """Print settings for Postfix's main.cf, master.cf and tables.
+@click.option("--install", is_flag=True, help="Change Postfix's files, and reload Postfix.")
+@click.option("--remove", is_flag=True, help="Take everything out of Postfix's files again.")
+@click.option("--yes", is_flag=True, help="Do not ask before changing files.")
+def postfix(
+    config_path: Path,
+    piece: str | None,
+    one_recipient: bool,
+    install: bool,
+    remove: bool,
+    yes: bool,
+) -> None:
+    """Print settings for Postfix, or install or remove them.
+
+    With FILE, such as main.cf, master.cf or milter_header_checks, prints only the lines for that
+    file. --install and --remove show what changes in each file, and ask. --remove needs no
+    configuration. The environment variable MAIL_CONFIG selects another Postfix instance.
 
     \b
-    Example:
-      fletching postfix | less
+    Examples:
+      fletching postfix main.cf
+      fletching postfix --install
+      fletching postfix --remove --yes
     """
-    from fletching.postfix.settings import printed
+    if install and remove:
+        fail("--install and --remove exclude each other: give one of them")
+    if (install or remove) and (piece is not None or one_recipient):
+        fail("--install and --remove take neither FILE nor --one-recipient")
+    if yes and not (install or remove):
+        fail("--yes is only for --install and --remove")
+    if install:
+        _install(load_or_fail(config_path), yes)
+    elif remove:
+        _remove(yes)
+    else:
+        _print(load_or_fail(config_path), config_path, piece, one_recipient)
 
-    config = load_or_fail(config_path)
+
+def _print(config: Config, config_path: Path, piece: str | None, one_recipient: bool) -> None:
+    from fletching.postfix.one_recipient import one_recipient as recipe
+    from fletching.postfix.settings import pieces
+
     try:
-        write(printed(config, one_recipient=one_recipient).encode("utf-8", "surrogateescape"))
+        found = recipe(config) if one_recipient else pieces(config)
     except ValueError as error:
         fail(f"{config_path}: {error}")
+    text = str(found)
+    if piece is not None:
+        files = found.files
+        if piece not in files:
+            fail(f"{piece}: there is nothing for this file; there is for {', '.join(files)}")
+        text = files[piece]
+    write(text.encode("utf-8", "surrogateescape"))
+
+
+def _install(config: Config, yes: bool) -> None:
+    from fletching.admin.postfix import ImpossibleError, instance, plan_install
+    from fletching.postfix.postconf import PostfixError
+    from fletching.postfix.record import RecordError
+    from fletching.postfix.transaction import TransactionError, locked, recover
+
+    _require_root("--install")
+    try:
+        postfix = instance()
+        with locked(postfix.directory):
+            if recover(postfix.directory):
+                say("An interrupted change was undone.", err=True)
+            plan = plan_install(config, postfix)
+            _show(postfix.directory, plan)
+            _judge(config, postfix, plan)
+            if not plan.changes:
+                _apply(postfix.directory, plan)
+                say("Nothing to do: Fletching is installed.")
+            elif _confirmed("Change these files and reload Postfix?", yes):
+                _apply(postfix.directory, plan)
+                say(f"Installed. The files of before are in {postfix.directory}/fletching-backup.")
+    except (ImpossibleError, PostfixError, RecordError, TransactionError, OSError) as error:
+        _unchanged(error)
+
+
+def _remove(yes: bool) -> None:
+    from fletching.admin.postfix import directory, plan_remove
+    from fletching.postfix.postconf import PostfixError
+    from fletching.postfix.record import RecordError
+    from fletching.postfix.transaction import TransactionError, locked, recover
+
+    _require_root("--remove")
+    folder = directory()
+    if not folder.is_dir():
+        return say(f"Nothing to do: {folder} does not exist.")
+    try:
+        with locked(folder):
+            if recover(folder):
+                say("An interrupted change was undone.", err=True)
+            plan = plan_remove(folder)
+            if plan is None:
+                return say(
+                    f"Nothing to do: `fletching postfix --install` has not changed {folder}."
+                )
+            _show(folder, plan)
+            if _confirmed("Change these files and reload Postfix?", yes):
+                _apply(folder, plan)
+                say("Removed.")
+    except (PostfixError, RecordError, TransactionError, OSError) as error:
+        _unchanged(error)
+
+
+def _unchanged(error: Exception) -> NoReturn:
+    say(error, err=True)
+    fail("All files are as before.", code=1)
+
+
+def _require_root(option: str) -> None:
+    if os.geteuid() != 0:
+        fail(
+            f"{option} must be run as root, because it changes Postfix's files: sudo fletching"
+            f" postfix {option}"
+        )
+
+
+def _show(folder: Path, plan: Plan) -> None:
+    """The changes as a unified diff."""
+    for name, content in plan.changes.items():
+        old = folder / name
+        before = old.read_bytes() if old.exists() else None
+        for line in _difference(str(old), before, content):
+            click.secho(printable(line), fg=_COLOURS.get(line[:1]))
+    for name in plan.left:
+        say(f"{folder / name} was changed since it was installed, so it stays.", err=True)
+
+
+def _difference(name: str, before: bytes | None, after: bytes | None) -> Iterator[str]:
+    old, new = (_lines(content) for content in (before, after))
+    names = ("/dev/null" if before is None else name, "/dev/null" if after is None else name)
+    for line in difflib.unified_diff(old, new, *names, lineterm=""):
+        if line.endswith("\n"):
+            yield line[:-1]
+        else:
+            yield line
+            if line[:3] not in ("---", "+++") and not line.startswith("@@"):
+                yield "\\ No newline at end of file"
+
+
+def _lines(content: bytes | None) -> list[str]:
+    text = (content or b"").decode("utf-8", "surrogateescape")
+    return [f"{line}\n" for line in text.split("\n")[:-1]] + [
+        last for last in text.split("\n")[-1:] if last
+    ]
+
+
+def _judge(config: Config, postfix: Instance, plan: Plan) -> None:
+    """Prints what `fletching check` would find with the changes; exits if there is an error."""
+    from fletching.admin.postfix import proposed
+    from fletching.checks.finding import Level
+    from fletching.checks.postfix import PARAMETERS, check_postfix
+    from fletching.checks.socket import check_running
+    from fletching.postfix import postconf
+
+    with proposed(postfix.directory, plan) as copy:
+        command = ("postconf", "-c", str(copy))
+        installed = postconf.read(command, dict.fromkeys(PARAMETERS))
+        findings = [*check_postfix(config, installed, command), *check_running(config)]
+    for finding in _not_ok(findings):
+        say(finding, err=True)
+    if any(each.level is Level.ERROR for each in findings):
+        fail("Nothing was changed. Repair the errors first, then run this again.", code=1)
+
+
+def _not_ok(findings: list[Finding]) -> Iterator[Finding]:
+    return (each for each in findings if each.level != "ok")
+
+
+def _confirmed(question: str, yes: bool) -> bool:
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        fail(
+            "Nothing was changed: there is no terminal to ask at. Add --yes to change the files"
+            " without a question."
+        )
+    if not click.confirm(question):
+        fail("Nothing was changed.", code=1)
+    return True
+
+
+def _apply(folder: Path, plan: Plan) -> None:
+    from fletching.admin.postfix import apply
+
+    for line in apply(folder, plan):
+        say(line, err=True)

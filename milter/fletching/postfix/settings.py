@@ -29,14 +29,16 @@ CONNECT_TIMEOUT, COMMAND_TIMEOUT, CONTENT_TIMEOUT = "10s", "30s", "120s"
 POSTFIX_OWN = frozenset({"smtp", "relay", "lmtp", "local", "virtual", "error", "retry", "discard"})
 
 
-def pieces(config: Config) -> Pieces:
+def pieces(config: Config, queue_directory: PurePosixPath = QUEUE_DIRECTORY) -> Pieces:
     """Everything that Postfix needs for this configuration.
+
+    ``queue_directory``: Postfix's.
 
     Raises ValueError if the names of transports cannot be distinguished.
     """
     by_sender = config.route_by == "sender"
     return Pieces(
-        main_cf=_main_cf(config),
+        main_cf=_main_cf(config, queue_directory),
         master_cf=_master_cf(config),
         tables={
             **(
@@ -44,7 +46,7 @@ def pieces(config: Config) -> Pieces:
                 if by_sender
                 else {"milter_header_checks": _milter_header_checks(config)}
             ),
-            **mailboxes.tables(config, QUEUE_DIRECTORY),
+            **mailboxes.tables(config, queue_directory),
         },
     )
 
@@ -54,7 +56,7 @@ def printed(config: Config, *, one_recipient: bool = False) -> str:
     return str(recipe(config) if one_recipient else pieces(config))
 
 
-def endpoint(listen: str) -> str:
+def endpoint(listen: str, queue_directory: PurePosixPath = QUEUE_DIRECTORY) -> str:
     """Our ``listen`` in Postfix's notation.
 
     Below the queue directory the path is relative, which works inside and outside the chroot.
@@ -65,16 +67,17 @@ def endpoint(listen: str) -> str:
         host = values.connectable(host)
         return f"inet:[{host}]:{port}" if ":" in host else f"inet:{host}:{port}"
     path = PurePosixPath(listen.removeprefix("unix:"))
-    if path.is_relative_to(QUEUE_DIRECTORY):
-        path = path.relative_to(QUEUE_DIRECTORY)
+    if path.is_relative_to(queue_directory):
+        path = path.relative_to(queue_directory)
     return f"unix:{path}"
 
 
-def milter_entry(config: Config) -> str:
+def milter_entry(config: Config, queue_directory: PurePosixPath = QUEUE_DIRECTORY) -> str:
     """Our entry of ``smtpd_milters``, with settings that apply to no other milter."""
     return (
-        f"{{ {endpoint(config.listen)}, default_action=tempfail, connect_timeout={CONNECT_TIMEOUT},"
-        f" command_timeout={COMMAND_TIMEOUT}, content_timeout={CONTENT_TIMEOUT} }}"
+        f"{{ {endpoint(config.listen, queue_directory)}, default_action=tempfail,"
+        f" connect_timeout={CONNECT_TIMEOUT}, command_timeout={COMMAND_TIMEOUT},"
+        f" content_timeout={CONTENT_TIMEOUT}, protocol=6 }}"
     )
 
 
@@ -101,7 +104,6 @@ non_smtpd_milters = $fletching_milter
 
 # The same for milters without their own default_action: the default up to Postfix 3.10.
 milter_default_action = tempfail
-milter_protocol = 6
 
 {route}"""
 
@@ -132,19 +134,20 @@ sender_dependent_default_transport_maps = regexp:$config_directory/fletching_sen
 """
 
 
-def _main_cf(config: Config) -> str:
-    entry = milter_entry(config)
+def _main_cf(config: Config, queue_directory: PurePosixPath) -> str:
+    entry = milter_entry(config, queue_directory)
     if values.inet_place(config.listen):
         chroot = _CHROOT["inet"]
     else:
-        chroot = _CHROOT["path" if endpoint(config.listen).startswith("unix:/") else "jail"]
+        is_outside = endpoint(config.listen, queue_directory).startswith("unix:/")
+        chroot = _CHROOT["path" if is_outside else "jail"]
     text = _MAIN_CF.format(
         out=out_of_main_cf(MARK),
         entry=entry,
         chroot=chroot,
         route=_ROUTE_BY_SENDER if config.route_by == "sender" else _ROUTE_BY_HEADER,
     )
-    return main_cf_block(MARK, text + mailboxes.main_cf(config, QUEUE_DIRECTORY))
+    return main_cf_block(MARK, text + mailboxes.main_cf(config, queue_directory))
 
 
 # master.cf
@@ -203,21 +206,28 @@ def _named_services(config: Config) -> str:
     return _TRUSTED_SERVICES.format(on="\n".join(on)) if config.trusted.services else ""
 
 
-def _transports(config: Config) -> str:
-    services = {
-        mta.transport: _service(mta)
+def transport_services(config: Config) -> dict[str, str]:
+    """The lines of master.cf for each transport, by name and type, such as ``vmta-a/unix``."""
+    found = {
+        f"{mta.transport}/unix": _service(mta)
         # Of two with the same transport, the first one counts (`fletching check`).
         for mta in reversed(tuple(config.virtual_mtas.values()))
         if mta.transport is not None and mta.transport not in POSTFIX_OWN
     }
+    return dict(sorted(found.items()))
+
+
+def _transports(config: Config) -> str:
+    services = transport_services(config)
     if not services:
         return "# Fletching needs nothing in master.cf: no VirtualMTA has its own transport.\n"
-    names = sorted(services)
-    out = "\n".join(f"#       postconf -MX {name}/unix" for name in names)
+    out = "\n".join(f"#       postconf -MX {name}" for name in services)
     has_relays = any(mta.relay for mta in config.virtual_mtas.values())
     relays = _RELAYS if has_relays else ""
-    head = _MASTER_CF.format(out=out, first=names[0], relays=relays)
-    return head + "\n".join(services[name] for name in names)
+    head = _MASTER_CF.format(
+        out=out, first=next(iter(services)).removesuffix("/unix"), relays=relays
+    )
+    return head + "\n".join(services.values())
 
 
 def _service(mta: VirtualMta) -> str:

@@ -20,9 +20,13 @@ class Pieces:
     switch_on: tuple[str, ...] = ()
     switch_off: tuple[str, ...] = ()
 
+    @property
+    def files(self) -> dict[str, str]:
+        """All texts by file name."""
+        return {"main.cf": self.main_cf, "master.cf": self.master_cf, **self.tables}
+
     def __str__(self) -> str:
-        files = {"main.cf": self.main_cf, "master.cf": self.master_cf, **self.tables}
-        return "\n".join(f"######## {name} ########\n\n{text}" for name, text in files.items())
+        return "\n".join(f"######## {name} ########\n\n{text}" for name, text in self.files.items())
 
 
 def main_cf_block(mark: str, text: str) -> str:
