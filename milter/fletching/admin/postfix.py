@@ -17,6 +17,7 @@ from fletching.config.model import Config
 from fletching.postfix import transaction
 from fletching.postfix.edits import main_cf, master_cf
 from fletching.postfix.postconf import PostfixError, run
+from fletching.postfix.queue import filtered
 from fletching.postfix.record import BEFORE, ORIGINAL, RECORD, Record, read_record
 from fletching.postfix.transaction import BACKUP, Contents, digest, read
 from fletching.postfix.wanted import HEADER_CHECKS, Wanted, wanted
@@ -221,6 +222,15 @@ def proposed(folder: Path, plan: Plan) -> Iterator[Path]:
                 # Postfix waits until a file that was just written has come to rest.
                 os.utime(copy / name, (1e9, 1e9))
         yield copy
+
+
+def stranded(folder: Path, plan: Plan) -> dict[str, int]:
+    """How many mails in the queue need each service that goes away. Raises PostfixError."""
+    if not plan.transports or not is_installed():
+        return {}
+    found = filtered(str(folder))
+    names = (name.partition("/")[0] for name in plan.transports)
+    return {name: found[name] for name in names if found[name]}
 
 
 def apply(folder: Path, plan: Plan) -> tuple[str, ...]:

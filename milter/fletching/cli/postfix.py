@@ -96,6 +96,7 @@ def _install(config: Config, yes: bool) -> None:
                 say("An interrupted change was undone.", err=True)
             plan = plan_install(config, postfix)
             _show(postfix.directory, plan)
+            _warn_of_queue(postfix.directory, plan)
             _judge(config, postfix, plan)
             if not plan.changes:
                 _apply(postfix.directory, plan)
@@ -127,6 +128,7 @@ def _remove(yes: bool) -> None:
                     f"Nothing to do: `fletching postfix --install` has not changed {folder}."
                 )
             _show(folder, plan)
+            _warn_of_queue(folder, plan)
             if _confirmed("Change these files and reload Postfix?", yes):
                 _apply(folder, plan)
                 say("Removed.")
@@ -156,6 +158,25 @@ def _show(folder: Path, plan: Plan) -> None:
             click.secho(printable(line), fg=_COLOURS.get(line[:1]))
     for name in plan.left:
         say(f"{folder / name} was changed since it was installed, so it stays.", err=True)
+
+
+def _warn_of_queue(folder: Path, plan: Plan) -> None:
+    from fletching.admin.postfix import stranded
+    from fletching.postfix.postconf import PostfixError
+
+    try:
+        found = stranded(folder, plan)
+    except PostfixError as error:
+        say(f"warning: the queue cannot be read: {error}", err=True)
+        return
+    if found:
+        counts = ", ".join(f"{count} for {name}" for name, count in found.items())
+        say(
+            f"warning: the queue has mail for transports that go away ({counts}): it would stay"
+            " there and bounce in the end. Deliver it first (postqueue -f, then run this again), or"
+            " let it leave by Postfix's default transport afterwards: postsuper -r ALL",
+            err=True,
+        )
 
 
 def _difference(name: str, before: bytes | None, after: bytes | None) -> Iterator[str]:

@@ -1,13 +1,18 @@
-"""Reads Postfix's queue with postqueue(1), and deletes a mail from it with postsuper(1)."""
+"""Reads Postfix's queue with postqueue(1) and postcat(1), and deletes a mail with postsuper(1)."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from fletching.postfix.postconf import PostfixError, lines, run
+
+_BATCH = 500
+"""Mails for one postcat(1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,30 @@ def waiting(queue_id: str, postconf: Sequence[str]) -> QueuedMail | None:
 def delete(queue_id: str, postconf: Sequence[str]) -> None:
     """Deletes a mail from the queue, which only root can. Raises PostfixError."""
     run((*_beside(postconf, "postsuper"), "-d", queue_id))
+
+
+def filtered(directory: str) -> Counter[str]:
+    """How many queued mails FILTER sends through each transport. Raises PostfixError.
+
+    ``directory``: of Postfix's configuration.
+    """
+    found: Counter[str] = Counter()
+    ids = [each.queue_id for each in _mails(("postqueue", "-c", directory))]
+    for start in range(0, len(ids), _BATCH):
+        found += _filters(directory, ids[start : start + _BATCH])
+    return found
+
+
+def _filters(directory: str, ids: Sequence[str]) -> Counter[str]:
+    try:
+        printed = run(("postcat", "-c", directory, "-e", "-q", *ids))
+    except PostfixError:
+        # One of them has been delivered meanwhile, and postcat(1) stopped there.
+        if len(ids) == 1:
+            return Counter()
+        middle = len(ids) // 2
+        return _filters(directory, ids[:middle]) + _filters(directory, ids[middle:])
+    return Counter(re.findall(r"(?m)^content_filter: ([^:\n]+):", printed))
 
 
 def _beside(postconf: Sequence[str], name: str) -> tuple[str, ...]:
