@@ -49,7 +49,7 @@ def test_list_of_commands() -> None:
         "suppression list", "suppression add", "suppression remove", "suppression export",
         "suppression find", "suppression import", "rules test", "lmtp",
         "bounce feed", "bounce read", "trace",
-            "archive", "bench", "held", "seeds", "lint", "monitor",
+            "archive", "bench", "held", "seeds", "lint", "monitor", "shadow report",
     }  # fmt: skip
 
 

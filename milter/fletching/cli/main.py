@@ -30,6 +30,7 @@ from fletching.cli import (
     preview,
     rules,
     seeds,
+    shadow,
     stats,
     suppression,
     trace,
@@ -128,6 +129,7 @@ for command in (
     bench.bench,
     held.held,
     seeds.seeds,
+    shadow.shadow,
     monitor.monitor,
 ):
     main.add_command(command)

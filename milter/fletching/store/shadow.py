@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fletching.shadow_counts import FREE, SLOWEST, Counted, counted
+from fletching.shadow_counts import FREE, OTHERS, SLOWEST, Counted, counted
 from fletching.store import keys
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.script import Script
@@ -55,7 +55,9 @@ class ShadowCounts:
                 sums[each] = max(sums[each], number)
             elif each in sums or each.topic not in FREE or len(sums) < MOST:
                 sums[each] += number
-            # Redis would add it up with others; while Redis is unavailable, memory is bounded, too.
+            else:
+                # As Redis does. It may be unavailable, and memory must have a bound, too.
+                sums[each._replace(name=OTHERS)] += number
         while len(self._hours) > MOST_HOURS:
             del self._hours[min(self._hours)]
 
