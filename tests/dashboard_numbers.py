@@ -20,7 +20,7 @@ from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPage
 from fletching.daemons.process import http_server, server_socket
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
-from fletching.store.counts import Campaign, Failures, Link, Row
+from fletching.store.counts import EVERY, Campaign, Failures, Link, Row, Wanted
 from fletching.store.find_traces import Traces
 from fletching.store.suppression import Suppression
 from fletching.tokens import Keyring
@@ -63,9 +63,17 @@ class Numbers:
     def set(self, name: str, **numbers: Any) -> None:
         self.all[name] = replace(self.all[name], **numbers)
 
-    def campaigns(self, limit: int | None = None, skip: int = 0) -> tuple[Campaign, ...]:
+    def campaigns(
+        self, limit: int | None = None, skip: int = 0, wanted: Wanted = EVERY
+    ) -> tuple[Campaign, ...]:
+        return tuple(self.each(wanted))[skip:][:limit]
+
+    def each(self, wanted: Wanted = EVERY) -> Iterator[Campaign]:
         self._answer()
-        return tuple(self.all.values())[skip:][:limit]
+        return iter([each for each in self.all.values() if wanted.has(each)])
+
+    def count(self, wanted: Wanted = EVERY) -> int:
+        return len(self.campaigns(wanted=wanted))
 
     def campaign(self, name: str) -> Campaign | None:
         self._answer()

@@ -14,7 +14,7 @@ from pathlib import Path
 import html5lib  # type: ignore[import-untyped]
 import pytest
 from fletching.config.load import ConfigError, parse
-from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard.campaign_list import MOST_CAMPAIGNS
 from fletching.daemons.dashboard.curves import curve
 from fletching.daemons.dashboard.guesses import AT_ONCE, Guesses
 from fletching.daemons.dashboard.main import PasswordFileError, read_password
@@ -76,6 +76,7 @@ def numbers() -> Numbers:
         campaign(
             "aaaabbbbcccc",
             sent=12345,
+            delivered=12000,
             opens=4000,
             unique_opens=3086,
             clicks=700,
@@ -111,9 +112,9 @@ def test_page_of_a_campaign(numbers: Numbers) -> None:
     with served(numbers) as port:
         page = body(port, "/campaign/aaaabbbbcccc")
     shown = cells(page)
-    assert shown["unique_opens"] == "3,086 (25.0\N{NO-BREAK SPACE}%)"
+    assert shown["unique_opens"] == "3,086 (25.7\N{NO-BREAK SPACE}% of delivered)"
     assert (shown["bot_opens"], shown["seeds"]) == ("99", "3")
-    assert shown["bounces_soft"] == "5 (0.0\N{NO-BREAK SPACE}%)"
+    assert shown["bounces_soft"] == "5 (0.0\N{NO-BREAK SPACE}% of sent)"
     assert ">https://shop.example/a?b=1&amp;c=2<" in page
     assert ">vmta-a<" in page
     assert ">9,876<" in page
@@ -195,19 +196,19 @@ def test_pages_are_html_without_errors(numbers: Numbers, path: str) -> None:
 
 
 def test_pages_of_many_campaigns() -> None:
-    most = pages.MOST_CAMPAIGNS
+    most = MOST_CAMPAIGNS
     found = [campaign(f"c{chr(97 + n % 26)}{chr(97 + n // 26)}") for n in range(2 * most + 5)]
     with served(Numbers(*found)) as port:
         first, second = body(port, "/"), body(port, "/?page=2")
         third, fourth = body(port, "/?page=3"), body(port, "/?page=4")
-    row = '<tr role="row"><th role="rowheader"'
+    row = '<th role="rowheader" scope="row"><a '
     assert [each.count(row) for each in (first, second, third, fourth)] == [most, most, 5, 0]
-    assert 'href="/?page=2">Older campaigns<' in first
-    assert "Newer" not in first
-    assert 'href="/">Newer campaigns<' in second
-    assert 'href="/?page=3">Older campaigns<' in second
-    assert 'href="/?page=2">Newer campaigns<' in third
-    assert "Older" not in third
+    assert 'href="/?page=2">Next page<' in first
+    assert "Previous" not in first
+    assert 'href="/">Previous page<' in second
+    assert 'href="/?page=3">Next page<' in second
+    assert 'href="/?page=2">Previous page<' in third
+    assert "Next" not in third
     assert "There are no campaigns on this page" in fourth
     assert ["data-live" in each for each in (first, second)] == [True, False]
 
@@ -218,7 +219,7 @@ def test_unmeasured_number_is_a_dash() -> None:
         page, first = body(port, "/campaign/a"), body(port, "/")
     shown = cells(page)
     assert (shown["delivered"], shown["complaints"]) == ("\N{EN DASH}", "\N{EN DASH}")
-    assert shown["unique_opens"] == "0 (0.0\N{NO-BREAK SPACE}%)"
+    assert shown["unique_opens"] == "0 (0.0\N{NO-BREAK SPACE}% of sent)"
     assert (cells(first)["a.complaints"], cells(first)["a.opens"]) == ("\N{EN DASH}", "0")
 
 
@@ -303,7 +304,8 @@ def test_open_page_gets_changed_numbers(numbers: Numbers) -> None:
         name, first = next(events)
         assert (name, first) == ("cells", cells(body(port, "/")))
         numbers.set("aaaabbbbcccc", clicks=701)
-        assert next(events) == ("cells", {"aaaabbbbcccc.clicks": "701"})
+        changed = {"aaaabbbbcccc.clicks": "701", "total.clicks": "701"}
+        assert next(events) == ("cells", changed)
         numbers.all["aaaabbbbeeee"] = campaign("aaaabbbbeeee", sent=1)
         name, told = next(events)
         assert name == "cells"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from fletching.store.counts import Campaign, Counts
 
@@ -40,22 +40,43 @@ OTHER_WORDS = "(other words)"
 _COUNTS = tuple(each.name for each in fields(Counts))
 
 # Counts of messages. The others count how often something happened.
-_OF_MESSAGES = {
-    *("delivered", "deferred", "unique_opens", "confirmed_opens", "unique_clicks"),
-    *("unsubscribes", "complaints", "bounces_hard", "bounces_soft", "bounces_other", "blocked"),
-}
+OF_SENT = frozenset(
+    {
+        *("delivered", "deferred", "bounces", "bounces_hard", "bounces_soft", "bounces_other"),
+        "blocked",
+    }
+)
+"""Counts of messages that have a share of those sent."""
+
+OF_DELIVERED = frozenset(
+    {"unique_opens", "confirmed_opens", "unique_clicks", "unsubscribes", "complaints"}
+)
+"""Counts of messages that have a share of those delivered, if deliveries are measured."""
 
 
-def share(counted: Counts, name: str) -> float | None:
-    """A count of messages as per cent of those sent; None for other counts, or if not measured.
+class Share(NamedTuple):
+    """A count as per cent of another one, ``of``: `sent` or `delivered`."""
 
-    None also if there are more than were sent: a message to several recipients is delivered to each
-    of them.
+    percent: float
+    of: str
+
+
+def share(counted: Counts, name: str) -> Share | None:
+    """A count of messages as per cent of those delivered or sent; None for other counts, or if not
+    measured.
+
+    None also if there are more: a message to several recipients is delivered to each of them. Then
+    opens are a share of the messages sent, too.
     """
     count: int | None = getattr(counted, name)
-    if name not in _OF_MESSAGES or not counted.sent or count is None or count > counted.sent:
+    if name not in OF_SENT | OF_DELIVERED or not counted.sent or count is None:
         return None
-    return 100 * count / counted.sent
+    delivered = counted.delivered if name in OF_DELIVERED else None
+    by_delivered = delivered is not None and delivered <= counted.sent
+    whole = delivered if delivered is not None and by_delivered else counted.sent
+    if not whole or count > whole:
+        return None
+    return Share(100 * count / whole, "delivered" if by_delivered else "sent")
 
 
 def share_delivered(counted: Counts) -> float | None:

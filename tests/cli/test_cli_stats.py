@@ -179,9 +179,12 @@ def test_one_campaign_as_a_table(host: Host) -> None:
         "",
     ]
     numbers = {cells(line)[0]: cells(line)[1:] for line in lines[4:22]}
-    assert numbers["Unique opens"] == ["4", "50.0%"]
+    assert numbers["Unique opens"] == ["4", "50.0% of sent"]
     assert numbers["Delivered"] == ["-"]
-    assert (numbers["Hard bounces"], numbers["Soft bounces"]) == (["1", "12.5%"], ["0", "0.0%"])
+    assert (numbers["Hard bounces"], numbers["Soft bounces"]) == (
+        ["1", "12.5% of sent"],
+        ["0", "0.0% of sent"],
+    )
     assert numbers["Opens"] == ["3"]
     assert numbers["Bot clicks"] == ["1"]
     assert "2026-09-21 14:00 to 2026-09-21 15:00 UTC, one column is an hour" in lines
@@ -283,7 +286,7 @@ def test_campaign_shows_providers_and_reasons(host: Host) -> None:
     unknown = next(line for line in lines if "google user_unknown" in " ".join(line))
     assert "550 5.1.1 <address> unknown" in " ".join(unknown)
     assert f"{'delivered':12} {3:9} █" in shown
-    assert ["Delivered", "3", "37.5%"] in lines
+    assert ["Delivered", "3", "37.5% of sent"] in lines
 
 
 def test_campaigns_in_csv(host: Host, counted: None) -> None:

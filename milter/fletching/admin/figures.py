@@ -116,9 +116,10 @@ FAILURES_TITLES = ("Bounced", "Deferred", "Most at", "Reason and words of the se
 
 
 def all_counts(counted: Counts) -> list[tuple[str, str, str]]:
-    """All counts of one campaign: title, number, and share of messages sent."""
+    """All counts of one campaign: title, number, and share, with what it is a share of."""
     return [
-        (title, _number(counted, name), _share(counted, name)) for name, title in TITLES.items()
+        (title, _number(counted, name), _share(counted, name, named=True))
+        for name, title in TITLES.items()
     ]
 
 
@@ -158,9 +159,11 @@ def _shown(wide: bool, by: str) -> Mapping[str, str]:
     return _IN_TABLES_BY.get(by) or (_IN_WIDE_TABLES if wide else _IN_TABLES)
 
 
-def _share(counted: Counts, name: str) -> str:
-    percent = share(counted, name)
-    return "" if percent is None else f"{percent:.1f}%"
+def _share(counted: Counts, name: str, *, named: bool = False) -> str:
+    found = share(counted, name)
+    if found is None:
+        return ""
+    return f"{found.percent:.1f}%{f' of {found.of}' if named else ''}"
 
 
 def _number(counted: Counts, name: str) -> str:

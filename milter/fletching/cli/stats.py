@@ -77,7 +77,9 @@ def stats(
     those opened by a person: a mailbox provider's privacy proxy also loads the images of mail that
     nobody reads. A person's click counts as an open. Opens and clicks are totals; those of privacy
     proxies and bots are counted separately. Blocked counts messages that were deferred or refused
-    because of the sender's reputation or rate. --by monitor adds up the campaigns of each group of
+    because of the sender's reputation or rate. Percentages of opens, clicks, unsubscribes and
+    complaints are of the messages delivered, or of those sent where deliveries are not measured;
+    all others are of the messages sent. --by monitor adds up the campaigns of each group of
     GreenArrow Monitor: those with the same X-CampaignID or, without it, the same From address and
     Subject. A dash (null in JSON, empty in CSV) means not
     measured.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -166,6 +166,17 @@ class Wanted:
         text = self.search.lower()
         names = (campaign.sendid, campaign.subject, campaign.mail_class, campaign.listid)
         return not text or any(text in name.lower() for name in (*names, campaign.campaign))
+
+
+def total(found: Sequence[Counts]) -> Counts:
+    """The sums; None for what none of them measures."""
+
+    def of(name: str) -> Count:
+        counts = [getattr(each, name) for each in found]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known or not counts else None
+
+    return Counts(**{name: of(name) for name in EVERY_KIND})
 
 
 EVERY = Wanted()

@@ -62,6 +62,14 @@ class Statistics:
         heads = islice(self._heads(wanted), skip, None if limit is None else skip + limit)
         return tuple(self._whole(head, counters) for head, counters in self._with_counters(heads))
 
+    def each(self, wanted: Wanted = EVERY) -> Iterator[Campaign]:
+        """The wanted campaigns, newest first, while they are read."""
+        return (self._whole(*each) for each in self._with_counters(self._heads(wanted)))
+
+    def count(self, wanted: Wanted = EVERY) -> int:
+        """How many campaigns are wanted."""
+        return sum(1 for _ in self._heads(wanted))
+
     def campaign(self, name: str) -> Campaign | None:
         """One campaign; None if it is unknown, or was deleted."""
         heads = self._existing([name])

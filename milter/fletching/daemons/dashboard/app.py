@@ -14,6 +14,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from fletching import log
 from fletching.daemons.dashboard import live, pages
 from fletching.daemons.dashboard.access import LOGIN, LOGOUT, Access
+from fletching.daemons.dashboard.campaign_query import CSV_PATH
+from fletching.daemons.dashboard.campaign_query import PATH as CAMPAIGNS
+from fletching.daemons.dashboard.campaigns import CampaignList
 from fletching.daemons.dashboard.frame import BREAKDOWNS, Frame
 from fletching.daemons.dashboard.request import Message, NotFound, Receive, Request, Send
 from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
@@ -62,7 +65,7 @@ class Dashboard:
         self._away = LogLimit(_LOG_EVERY)
         self._statistics = statistics
         self._suppression = SuppressionPages(suppression, access)
-        self._all = live.Shared(lambda: statistics.campaigns(pages.MOST_CAMPAIGNS + 1))
+        self._campaigns = CampaignList(statistics)
         self._streams, self._most_streams = 0, most_streams
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -99,11 +102,12 @@ class Dashboard:
             await self.traces.answer(request)
         elif request.path == VIRTUAL_MTAS:
             await request.page(lambda frame: self.virtual_mtas(frame))
-        elif request.path == "/":
-            number = request.page_number
-            await request.page(lambda frame: self._campaigns(number, frame))
+        elif request.path == CAMPAIGNS:
+            await self._campaigns.page(request)
+        elif request.path == CSV_PATH:
+            await self._campaigns.csv(request)
         elif request.path == "/live":
-            await self._stream(request, live.stream(self._all, live.CampaignList().news))
+            await self._stream(request, self._campaigns.live())
         elif found and not found[2]:
             await request.page(lambda frame: self._campaign(found[1], frame))
         elif found:
@@ -115,14 +119,6 @@ class Dashboard:
             await request.error(404, "Page not found", "Use the links above.")
 
     # Pages. Each of them queries Redis, so it runs in a thread.
-
-    def _campaigns(self, number: int, frame: Frame) -> str:
-        if number == 1:
-            found = self._all()
-        else:
-            most = pages.MOST_CAMPAIGNS
-            found = self._statistics.campaigns(most + 1, (number - 1) * most)
-        return pages.campaigns(found, number, int(time.time()), frame)
 
     def _campaign(self, campaign: str, frame: Frame) -> str:
         found, hours = self._with_hours(campaign)

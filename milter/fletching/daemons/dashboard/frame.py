@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fletching.figures import minute
+from fletching.daemons.dashboard.times import time_html
 from fletching.store.counts import Dimension
 
 BREAKDOWNS: Mapping[Dimension, str] = {
@@ -53,7 +53,8 @@ class Frame:
 
 
 def page(template: str, here: str, frame: Frame, now: int, **values: object) -> str:
-    """``here``: the path; ``now``: unix time of the numbers; ``values``: its other texts."""
+    """``here``: the path; ``now``: unix time of the numbers; ``values``: its other texts;
+    ``times``: whether it has times that the browser shows as local ones."""
     found = TEMPLATES.get_template(template)
-    values = {"searched": ""} | values
-    return found.render(nav=_NAV, here=here, frame=frame, now=minute(now), **values)
+    values = {"searched": "", "times": False} | values
+    return found.render(nav=_NAV, here=here, frame=frame, now=time_html(now), **values)

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from fletching.daemons.dashboard import pages
+from fletching.daemons.dashboard import campaign_list, pages
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign
 
@@ -72,10 +72,10 @@ class CampaignList:
 
     def news(self, found: Sequence[Campaign]) -> Iterator[str]:
         """Events for changed numbers and for new campaigns."""
-        cells = pages.cells_of_all(found)
+        cells = campaign_list.cells_of_all(found)
         if changed := _changed(self._cells, cells):
             yield _event("cells", changed)
-        there = frozenset(each.campaign for each in found[: pages.MOST_CAMPAIGNS])
+        there = frozenset(each.campaign for each in found[: campaign_list.MOST_CAMPAIGNS])
         if self._known is not None and there - self._known:
             yield _event("news", "")
         self._cells, self._known = cells, there

@@ -11,13 +11,19 @@ from dataclasses import dataclass
 
 from fletching.daemons.dashboard.curves import curve
 from fletching.daemons.dashboard.frame import BREAKDOWNS, TEMPLATES, Frame, page
-from fletching.figures import OTHER_WORDS, TITLES, minute, share, share_delivered
-from fletching.store.counts import Campaign, Dimension, Failures, Link, Row
+from fletching.daemons.dashboard.times import time_html
+from fletching.figures import (
+    OF_DELIVERED,
+    OF_SENT,
+    OTHER_WORDS,
+    TITLES,
+    minute,
+    share,
+    share_delivered,
+)
+from fletching.store.counts import Campaign, Counts, Dimension, Failures, Link, Row
 from fletching.store.suppression import SuppressedAddress
 from fletching.tracing.timeline import Timeline
-
-MOST_CAMPAIGNS = 100
-"""Campaigns on a page."""
 
 MOST_LINKS = 50
 MOST_FAILURES = 100
@@ -39,7 +45,7 @@ _BY_RECIPIENTS = _titled(
 )
 _BY_BOTS = _titled("bot_opens", "bot_clicks")
 _BOUNCES = _titled("bounces_hard", "bounces_soft", "bounces_other")
-_COLUMNS = (
+COLUMNS = (
     *(*_titled("sent", "delivered"), ("Bounces", "bounces")),
     *_titled("unique_opens", "confirmed_opens", "opens", "unique_clicks", "clicks"),
     *(*_titled("unsubscribes", "complaints"), *_BY_BOTS),
@@ -61,10 +67,13 @@ _UNKNOWN = "\N{EN DASH}"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number on a page. ``key``: its name in live updates; empty if it gets none."""
+    """A number on a page, and its share in per cent, both as text. ``key`` and ``share_key``: their
+    names in live updates; empty if they get none."""
 
     text: str
     key: str = ""
+    share: str = ""
+    share_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +111,6 @@ class Details:
     more: Sequence[tuple[str, Table]] = ()
 
 
-def campaigns(found: Sequence[Campaign], number: int, now: int, frame: Frame) -> str:
-    """A page of campaigns, newest first. One more than `MOST_CAMPAIGNS` means that there are older
-    ones. Page 1 gets live updates.
-    """
-    rows = [
-        TableRow(
-            each.sendid,
-            tuple(Cell(_number(each, name), f"{each.campaign}.{name}") for _, name in _COLUMNS),
-            f"/campaign/{each.campaign}",
-            f"{each.mail_class}, {minute(each.opened)}",
-        )
-        for each in found[:MOST_CAMPAIGNS]
-    ]
-    older = number + 1 if len(found) > MOST_CAMPAIGNS else 0
-    live = "/live" if number == 1 else ""
-    table = Table("Campaigns, newest first", "Campaign", _titles(_COLUMNS), rows)
-    return page(
-        "campaigns.html", "/", frame, now, live=live, number=number, older=older, table=table
-    )
-
-
 def campaign(
     found: Campaign,
     hours: Mapping[str, Mapping[int, int]],
@@ -134,7 +122,7 @@ def campaign(
     groups = [
         (
             title,
-            [(words, Cell(_number(found, name, percentage=True), name)) for words, name in cells],
+            [(words, Cell(_with_share(found, name), name)) for words, name in cells],
         )
         for title, cells in _GROUPS
     ]
@@ -145,7 +133,8 @@ def campaign(
         now,
         live=f"/campaign/{found.campaign}/live",
         campaign=found,
-        opened=minute(found.opened),
+        times=True,
+        opened=time_html(found.opened),
         groups=groups,
         curve=curve(hours),
         tables=[
@@ -159,7 +148,7 @@ def _tables(about: Details) -> Iterator[tuple[str, Table]]:
     yield "Links", _links(about.links)
     yield "Providers", _breakdown("provider", about.providers)
     yield "Reasons", _reasons(about.failures)
-    yield "VirtualMTAs", Table("VirtualMTAs", "Name", _titles(_COLUMNS), _rows(about.mtas))
+    yield "VirtualMTAs", Table("VirtualMTAs", "Name", titles(), _rows(about.mtas))
     rows = [TableRow(text, (Cell(f"{mails:,}"),)) for text, mails in about.warnings]
     yield "Warnings", Table("Messages accepted with a warning", "Warning", ("Messages",), rows)
     yield from about.more
@@ -173,7 +162,7 @@ def _links(found: Sequence[Link]) -> Table:
         TableRow(each.url, tuple(Cell(f"{getattr(each, name):,}") for _, name in _LINK_COLUMNS))
         for each in found[:MOST_LINKS]
     ]
-    return Table("Links, most clicked first", "Link", _titles(_LINK_COLUMNS), rows)
+    return Table("Links, most clicked first", "Link", titles(_LINK_COLUMNS), rows)
 
 
 def _reasons(found: Sequence[Failures]) -> Table:
@@ -190,8 +179,8 @@ def _reasons(found: Sequence[Failures]) -> Table:
 
 
 def _breakdown(what: Dimension, found: Sequence[Row]) -> Table:
-    columns = _COLUMNS_BY.get(what, _COLUMNS)
-    return Table(BREAKDOWNS[what], "Name", _titles(columns), _rows(found, columns))
+    columns = _COLUMNS_BY.get(what, COLUMNS)
+    return Table(BREAKDOWNS[what], "Name", titles(columns), _rows(found, columns))
 
 
 def breakdown(what: Dimension, found: Sequence[Row], now: int, frame: Frame) -> str:
@@ -257,20 +246,9 @@ def error(title: str, text: str, frame: Frame) -> str:
     return page("error.html", "", frame, 0, live="", title=title, text=text)
 
 
-def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
-    """The numbers of the first page, by key."""
-    return {
-        f"{each.campaign}.{name}": _number(each, name)
-        for each in found[:MOST_CAMPAIGNS]
-        for _, name in _COLUMNS
-    }
-
-
 def cells_of_one(found: Campaign) -> dict[str, str]:
     """The numbers of a campaign's page, by key."""
-    return {
-        name: _number(found, name, percentage=True) for _, cells in _GROUPS for _, name in cells
-    }
+    return {name: _with_share(found, name) for _, cells in _GROUPS for _, name in cells}
 
 
 def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
@@ -278,23 +256,43 @@ def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
     return TEMPLATES.get_template("curve.html").render(curve=curve(hours))
 
 
-def _number(counters: Campaign | Row, name: str, *, percentage: bool = False) -> str:
+def cell(counted: Counts, name: str, key: str = "") -> Cell:
+    """A count with its share. The share says `of sent` where others have one of those delivered."""
+    text = _number(counted, name)
+    if name not in OF_SENT | OF_DELIVERED:
+        return Cell(text, key)
+    found = share(counted, name)
+    percent = "" if found is None else _percent(found.percent)
+    if found is not None and name in OF_DELIVERED and found.of == "sent":
+        percent = f"{percent} of sent"
+    return Cell(text, key, percent, key and f"{key}.share")
+
+
+def _number(counted: Counts, name: str) -> str:
     if name == "share_delivered":
-        part = share_delivered(counters)
-        return _UNKNOWN if part is None else f"{part:.1f}\N{NO-BREAK SPACE}%"
-    number: int | None = getattr(counters, name)
-    if number is None:
-        return _UNKNOWN
-    percent = share(counters, name) if percentage else None
-    return f"{number:,}" + ("" if percent is None else f" ({percent:.1f}\N{NO-BREAK SPACE}%)")
+        part = share_delivered(counted)
+        return _UNKNOWN if part is None else _percent(part)
+    number: int | None = getattr(counted, name)
+    return _UNKNOWN if number is None else f"{number:,}"
 
 
-def _rows(found: Iterable[Row], columns: _Columns = _COLUMNS) -> list[TableRow]:
+def _with_share(counted: Counts, name: str) -> str:
+    found = share(counted, name)
+    number = _number(counted, name)
+    return number if found is None else f"{number} ({_percent(found.percent)} of {found.of})"
+
+
+def _percent(number: float) -> str:
+    return f"{number:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _rows(found: Iterable[Row], columns: _Columns = COLUMNS) -> list[TableRow]:
     return [
-        TableRow(each.name or "(none)", tuple(Cell(_number(each, name)) for _, name in columns))
+        TableRow(each.name or "(none)", tuple(cell(each, name) for _, name in columns))
         for each in found
     ]
 
 
-def _titles(columns: Iterable[tuple[str, str]]) -> list[str]:
+def titles(columns: Iterable[tuple[str, str]] = COLUMNS) -> list[str]:
+    """The headings of columns."""
     return [title for title, _ in columns]

@@ -21,7 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 Render = Callable[[Frame], str]
 """Renders a page, given what surrounds it."""
 
-_PAGE = re.compile(rb"page=([1-9][0-9]{0,5})")
+_PAGE = re.compile("[1-9][0-9]{0,5}")
 _HTML, _EVENTS = b"text/html; charset=utf-8", b"text/event-stream; charset=utf-8"
 _CSV = b"text/csv; charset=utf-8"
 _LARGEST_FORM = 8192
@@ -52,9 +52,9 @@ class Request:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method = str(scope["method"])
         self.path = str(scope["path"])
-        page = _PAGE.fullmatch(scope["query_string"])
-        self.page_number = int(page[1]) if page else 1
         self.query = _fields(scope["query_string"])
+        page = self.query.get("page", "")
+        self.page_number = int(page) if _PAGE.fullmatch(page) else 1
         self.client = str((scope.get("client") or ("",))[0])
         self.can_log_in = False
         """Whether there is a password; `access.py` sets it, and `form_token`."""

@@ -12,7 +12,7 @@ source.addEventListener("cells", (event) => {
     if (Object.hasOwn(changed, cell.dataset.cell)) cell.textContent = changed[cell.dataset.cell];
   }
 });
-source.addEventListener("curve", (event) => { curve.innerHTML = JSON.parse(event.data); });
+source.addEventListener("curve", (event) => { curve.innerHTML = JSON.parse(event.data); globalThis.showTimes?.(); });
 source.addEventListener("away", () => { state.textContent = "Redis is unavailable: these numbers are out of date."; });
 source.addEventListener("back", () => { state.textContent = "Live."; });
 source.addEventListener("news", () => {
