@@ -15,8 +15,13 @@ from typing import Any
 from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.app import Dashboard
 from fletching.daemons.dashboard.guesses import Guesses
+from fletching.daemons.dashboard.health import PATH as HEALTH
+from fletching.daemons.dashboard.health import HealthPage
+from fletching.daemons.dashboard.request import Render
 from fletching.daemons.dashboard.traces import TracePages
-from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPage
+from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPages
+from fletching.daemons.dashboard.warned import PATH as WARNINGS
+from fletching.daemons.dashboard.warned import WarningsPage
 from fletching.daemons.process import http_server, server_socket
 from fletching.returning.visitor import Network
 from fletching.store.connection import StoreUnavailable
@@ -118,9 +123,13 @@ def served(
     """The dashboard at a loopback port, in a thread of this process."""
     suppression = Suppression(shared_store(redis))
     traces = TracePages(Search(Traces(shared_store(redis), WEEK), Keyring(()), WEEK), UTC)
-    mtas = VirtualMtaPage(shared_store(redis), config(site))
     access = Access(password, proxies, guesses)
-    shown = Dashboard(numbers, suppression, traces, mtas, access, **limits)  # type: ignore[arg-type]
+    mtas = VirtualMtaPages(shared_store(redis), config(site), access)
+    operation: dict[str, Render] = {
+        HEALTH: HealthPage(shared_store(redis), lambda: config(site)),
+        WARNINGS: WarningsPage(shared_store(redis)),
+    }
+    shown = Dashboard(numbers, suppression, traces, mtas, operation, access, **limits)  # type: ignore[arg-type]
     # An open page would be waited for.
     running = http_server.server(shown, stop_timeout=0)
     heard = server_socket.listen("127.0.0.1:0").socket

@@ -17,7 +17,7 @@ from fletching.checks.finding import Level
 from fletching.checks.metrics import check_metrics
 from fletching.config.load import parse
 from fletching.config.model import Config
-from fletching.daemons.health import troubles as health
+from fletching.daemons.health import findings as health
 from fletching.store import keys
 
 from sandbox.processes import free_port, private_directory, wait_until

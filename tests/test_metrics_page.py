@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fletching.daemons.health import troubles as health
+from fletching.daemons.health import findings as health
+from fletching.daemons.health import milter_socket
 from fletching.daemons.intake import journal
 from fletching.metrics import export, reference, shared_files
 from prometheus_client.parser import text_string_to_metric_families
@@ -77,6 +78,6 @@ def test_export_without_other_daemons(tmp_path: Path) -> None:
 def test_limits_of_the_page_are_those_of_the_code() -> None:
     assert f"({health.LARGEST_JOURNAL // 2**20} MiB)" in PAGE
     assert f"N of {journal.LARGEST // 2**20} MiB are used" in PAGE
-    assert f"within {health.MILTER_TIMEOUT:.0f} seconds" in PAGE
+    assert f"within {milter_socket.TIMEOUT:.0f} seconds" in PAGE
     assert health.OLDEST_WAITING == 3600
     assert "waits for over an hour" in PAGE

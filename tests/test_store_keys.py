@@ -22,6 +22,7 @@ from fletching.store.bounce_claims import BounceClaims, Claim
 from fletching.store.campaigns import Campaigns
 from fletching.store.clock import Clock
 from fletching.store.events import EventLog
+from fletching.store.hosts import Hosts, Report
 from fletching.store.lease import Lease
 from fletching.store.placements import Placements
 from fletching.store.seeds import Seeds
@@ -29,6 +30,7 @@ from fletching.store.sent import Sent
 from fletching.store.shadow import ShadowCounts
 from fletching.store.touches import Touches
 from fletching.store.trial import acl
+from fletching.store.warned import Example, Warned, WarnedMails
 from fletching.store.warnings import Warnings
 from fletching.store.write_traces import AcceptedTraces
 from fletching.store.writing import EventBatch, JournalLine
@@ -153,6 +155,8 @@ def test_types_and_lifetimes_are_those_of_the_table(store: Stores) -> None:
     assert not sent.write()
     assert BounceClaims(opened).claim("log", [Claim(A, 1, "f")], 86400) == [True]
     Warnings(opened).count(A, {"a warning": 1})
+    WarnedMails(opened).count([Warned("a", 1, Example("a", "4F1A", 1, "mx1"))], int(time.time()))
+    Hosts(opened).report(Report("mx1", int(time.time()), "1", (), ()))
     traced = AcceptedTraces(opened, 86400)
     for number in range(1, 5):
         traced.add(Accepted(A, number, int(time.time()), "4F1A", "", mtaid="a common text"))

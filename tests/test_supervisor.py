@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fletching.config.load import parse
 from fletching.daemons.process import embedded_redis
-from fletching.daemons.run import needed
+from fletching.daemons.process.presence import needed
 
 from sandbox.processes import processes, wait_until
 from tests.milter_daemon import ACCEPT, MilterDaemon, command_line, header

@@ -5,6 +5,7 @@ The milter checks it for each message, so that a pause needs no reload.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def write(state_dir: Path, names: frozenset[str]) -> None:
         new.rename(final)
     finally:
         new.unlink(missing_ok=True)
+
+
+def change(state_dir: Path, name: str, *, pause: bool) -> None:
+    """Pauses or resumes a VirtualMTA. Changes of other processes are not lost. Raises OSError."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        before = read(state_dir)
+        after = before | {name.lower()} if pause else before - {name.lower()}
+        if after != before:
+            write(state_dir, after)
+    finally:
+        os.close(folder)
 
 
 class Watch:

@@ -87,13 +87,10 @@ def paused(config: Config) -> frozenset[str]:
 def pause(config: Config, name: str, stop: bool) -> str:
     """Pauses or resumes a VirtualMTA. Returns its new state as a sentence. Raises MtaError."""
     mta = _single(config, name)
-    before = paused(config)
-    after = before | {mta.name.lower()} if stop else before - {mta.name.lower()}
-    if after != before:
-        try:
-            file.write(config.state_dir, after)
-        except OSError as error:
-            raise MtaError(f"{file.path(config.state_dir)}: {error.strerror}") from None
+    try:
+        file.change(config.state_dir, mta.name, pause=stop)
+    except OSError as error:
+        raise MtaError(f"{file.path(config.state_dir)}: {error.strerror}") from None
     if not stop:
         return f"{mta.name} is active"
     if mta.fallback is not None:

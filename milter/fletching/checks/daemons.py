@@ -18,8 +18,8 @@ from fletching.daemons.courier.main import orders_of
 from fletching.daemons.dashboard.main import password
 from fletching.daemons.lmtp.main import opened as opened_lmtp
 from fletching.daemons.logtail.main import opened as opened_log
+from fletching.daemons.process.presence import needed
 from fletching.daemons.process.redis_files import open_redis_files
-from fletching.daemons.run import needed
 from fletching.daemons.web.app import opened
 from fletching.startup import link_keys, open_setup
 

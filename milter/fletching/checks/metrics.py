@@ -8,7 +8,7 @@ from contextlib import suppress
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.config import values
 from fletching.config.model import Config
-from fletching.daemons.health.troubles import connected
+from fletching.daemons.health.milter_socket import connected
 
 _PLACE = "metrics.listen"
 _PATIENCE = 5.0

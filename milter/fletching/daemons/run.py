@@ -19,13 +19,11 @@ from typing import Any
 from fletching import log
 from fletching.config.faults import with_line
 from fletching.config.load import ConfigError
-from fletching.config.model import Config
 from fletching.daemons.process import embedded_redis, library_log, lifecycle
 from fletching.daemons.process.fork import Signals, execute, notify, spawn
+from fletching.daemons.process.presence import needed
 from fletching.daemons.process.supervise import ENDS, Child, Supervisor, end
 from fletching.startup import open_setup
-
-DAEMONS = ("milter", "web", "lmtp", "logtail", "courier")
 
 _DISCARD_EVERY = 5.0
 
@@ -87,21 +85,6 @@ def run(config_path: Path) -> int:
     redis = embedded_redis.begin(config.state_dir) if config.redis == "embedded" else []
     daemons = [_Daemon.make(name, config_path) for name in needed(config)]
     return _AllDaemons(signals, daemons, redis).run()
-
-
-def needed(config: Config) -> tuple[str, ...]:
-    """The daemons that have work: without link keys there are no tracked links.
-
-    The courier runs if there can be events: it also removes old ones.
-    """
-    idle = set() if config.link_keys else {"web", "lmtp", "logtail"}
-    if config.lmtp is None:
-        idle.add("lmtp")
-    if config.postfix is None or config.postfix.log is None:
-        idle.add("logtail")
-    if "web" in idle and not (config.events and config.events.destinations):
-        idle.add("courier")
-    return tuple(name for name in DAEMONS if name not in idle)
 
 
 def _this_program() -> list[str]:

@@ -1,6 +1,7 @@
 """What each Redis server reports about its disk, memory and replicas.
 
-This is for `fletching check`. What follows from it is decided in `checks/durability.py`.
+This is for `fletching check` and for the health of a host. What follows from it is decided in
+`checks/durability.py` and in `daemons/health/`.
 """
 
 from __future__ import annotations
@@ -37,26 +38,27 @@ class Durability:
     eviction: str
 
 
-def durability(store: Store) -> tuple[Durability, ...]:
+def durability(store: Store, *, with_snapshots: bool = True) -> tuple[Durability, ...]:
     """Of the server, or of each primary of a cluster. Empty if INFO is forbidden.
 
-    Raises StoreUnavailable.
+    Without ``with_snapshots``, CONFIG is not asked: where it is forbidden, each time would be a
+    line in the log of Redis. Raises StoreUnavailable.
     """
-    return store.ask(_look)
+    return store.ask(lambda client: _look(client, with_snapshots))
 
 
-def _look(client: Any) -> tuple[Durability, ...]:
+def _look(client: Any, with_snapshots: bool) -> tuple[Durability, ...]:
     if isinstance(client, Redis):
         servers = {"": client}
     else:
         servers = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
     try:
-        return tuple(_of(node, server) for node, server in servers.items())
+        return tuple(_of(node, server, with_snapshots) for node, server in servers.items())
     except ResponseError:
         return ()
 
 
-def _of(node: str, server: Redis) -> Durability:
+def _of(node: str, server: Redis, with_snapshots: bool) -> Durability:
     info: Mapping[str, Any] = server.info()
     statuses = ("aof_last_write_status", "rdb_last_bgsave_status", "aof_last_bgrewrite_status")
     return Durability(
@@ -66,7 +68,7 @@ def _of(node: str, server: Redis) -> Durability:
         # Redis reports the number of good replicas only if it requires some.
         needs_replicas="min_slaves_good_slaves" in info,
         append_only=bool(info.get("aof_enabled")),
-        snapshots=_snapshots(server),
+        snapshots=_snapshots(server) if with_snapshots else None,
         failed=tuple(each for each in statuses if info.get(each, "ok") != "ok"),
         memory=int(info.get("used_memory", 0)),
         memory_limit=int(info.get("maxmemory", 0)),

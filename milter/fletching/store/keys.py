@@ -44,6 +44,8 @@ them together. Every key begins with `PREFIX`: the access rule `~fletching:*` co
     fletching:clock                    hash        clock               never
     fletching:monitored                sorted set  placements          never; entries are removed
     fletching:shadow:<hour>            hash        shadow              31 days after the last mail
+    fletching:warned:{<hour>}          hash        warned              26 hours later
+    fletching:hosts                    hash        hosts               never; fields are removed
     fletching:lease:<name>             string      lease               10 seconds after a renewal
     fletching:check:{<random>}:...     all types   trial               at once, or after a minute
 
@@ -93,6 +95,9 @@ CLOCK = "fletching:clock"
 
 MONITORED = "fletching:monitored"
 """Campaigns whose seed copies are looked for -> unix seconds of the last time they were sent."""
+
+HOSTS = "fletching:hosts"
+"""Host -> its last report as JSON, as in `store/hosts.py`."""
 
 _CAMPAIGN = "fletching:campaign:"
 _TRACE = "fletching:trace:"
@@ -175,6 +180,12 @@ def claims(id: str) -> str:
 def warnings(id: str) -> str:
     """Warning -> mails that had it."""
     return f"fletching:warnings:{{{id}}}"
+
+
+def warned(hour: int) -> str:
+    """`n:` and a kind of warning -> mails of that hour (unix seconds over 3600) that had it; `e:`
+    and the kind -> an example as JSON, as in `store/warned.py`."""
+    return f"fletching:warned:{{{hour}}}"
 
 
 def seeds(id: str) -> str:

@@ -21,7 +21,7 @@ from fletching.checks.live.trials import left_out, trials
 from fletching.checks.lookups import Lookups
 from fletching.config.faults import UnusableError
 from fletching.config.model import Config
-from fletching.daemons.health.troubles import milter_answers
+from fletching.daemons.health.milter_socket import milter_answers
 from fletching.paused import read as read_paused
 from fletching.policy.setup import Setup
 from fletching.postfix import postconf

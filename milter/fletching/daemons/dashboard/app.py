@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from fletching import log
 from fletching.daemons.dashboard import live, pages
@@ -18,11 +18,12 @@ from fletching.daemons.dashboard.campaign_query import CSV_PATH
 from fletching.daemons.dashboard.campaign_query import PATH as CAMPAIGNS
 from fletching.daemons.dashboard.campaigns import CampaignList
 from fletching.daemons.dashboard.frame import BREAKDOWNS, Frame
-from fletching.daemons.dashboard.request import Message, NotFound, Receive, Request, Send
+from fletching.daemons.dashboard.request import Message, NotFound, Receive, Render, Request, Send
 from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
 from fletching.daemons.dashboard.traces import PATH as TRACE
 from fletching.daemons.dashboard.traces import TracePages
 from fletching.daemons.dashboard.virtual_mtas import PATH as VIRTUAL_MTAS
+from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPages
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign, Dimension
@@ -45,7 +46,8 @@ _ALLOW = (b"allow", b"GET, HEAD")
 class Dashboard:
     """The ASGI application.
 
-    ``tables``: makes further tables for the page of a campaign.
+    ``operation``: makes further pages, by path. ``tables``: makes further tables for the page of
+    a campaign.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class Dashboard:
         statistics: Statistics,
         suppression: Suppression,
         traces: TracePages,
-        virtual_mtas: Callable[[Frame], str],
+        virtual_mtas: VirtualMtaPages,
+        operation: Mapping[str, Render],
         access: Access,
         *,
         most_streams: int = MOST_STREAMS,
@@ -61,6 +64,7 @@ class Dashboard:
         self.access = access
         self.traces = traces
         self.virtual_mtas = virtual_mtas
+        self._operation = operation
         self.tables: Callable[[Campaign], Sequence[tuple[str, pages.Table]]] = lambda _: ()
         self._away = LogLimit(_LOG_EVERY)
         self._statistics = statistics
@@ -94,14 +98,16 @@ class Dashboard:
         what = _BREAKDOWNS.get(request.path)
         if request.path == LOGOUT:
             await self.access.log_out(request)
-        elif request.path == PATH or request.path.startswith(f"{PATH}/"):
+        elif _is_under(PATH, request):
             await self._suppression.answer(request)
+        elif _is_under(VIRTUAL_MTAS, request):
+            await self.virtual_mtas.answer(request)
         elif request.method not in ("GET", "HEAD"):
             await request.error(405, "Method not allowed", "Use GET or HEAD.", _ALLOW)
-        elif request.path == TRACE or request.path.startswith(f"{TRACE}/"):
+        elif make := self._operation.get(request.path):
+            await request.page(make)
+        elif _is_under(TRACE, request):
             await self.traces.answer(request)
-        elif request.path == VIRTUAL_MTAS:
-            await request.page(lambda frame: self.virtual_mtas(frame))
         elif request.path == CAMPAIGNS:
             await self._campaigns.page(request)
         elif request.path == CSV_PATH:
@@ -149,3 +155,7 @@ class Dashboard:
             await request.stream(pieces)
         finally:
             self._streams -= 1
+
+
+def _is_under(path: str, request: Request) -> bool:
+    return request.path == path or request.path.startswith(f"{path}/")

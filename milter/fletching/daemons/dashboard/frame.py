@@ -27,6 +27,8 @@ BREAKDOWNS: Mapping[Dimension, str] = {
 _NAV = (
     ("/", "Campaigns"),
     *((f"/by/{what}", title) for what, title in BREAKDOWNS.items()),
+    ("/health", "Health"),
+    ("/warnings", "Warnings"),
     ("/virtual-mtas", "Pauses and limits"),
     ("/suppression", "Suppression"),
 )

@@ -16,11 +16,17 @@ from fletching.config.model import Config
 from fletching.config.sections import Web
 from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.app import Dashboard
+from fletching.daemons.dashboard.health import PATH as HEALTH
+from fletching.daemons.dashboard.health import HealthPage
 from fletching.daemons.dashboard.pages import Table
 from fletching.daemons.dashboard.placements import PlacementTables
+from fletching.daemons.dashboard.request import Render
 from fletching.daemons.dashboard.seeds import SeedTables
 from fletching.daemons.dashboard.traces import TracePages
-from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPage
+from fletching.daemons.dashboard.virtual_mtas import VirtualMtaPages
+from fletching.daemons.dashboard.warned import PATH as WARNINGS
+from fletching.daemons.dashboard.warned import WarningsPage
+from fletching.daemons.health import reporting
 from fletching.daemons.process import http_server, server_socket
 from fletching.daemons.process.handover import Handover, Inbox
 from fletching.daemons.process.lifecycle import Service
@@ -104,18 +110,26 @@ def _live(config: Config, listening: ServerSocket, value: Opened, inbox: Inbox[O
     statistics = Statistics(store, value.config.measured)
     access = Access(value.password, _web(config).trusted_proxies)
     traces = _traces(store, value)
-    mtas = VirtualMtaPage(store, value.config)
-    dashboard = Dashboard(statistics, Suppression(store), traces, mtas, access)
+    mtas = VirtualMtaPages(store, value.config, access)
+    # A reload replaces the value; what listens and who is asked stay those of the start.
+    in_force = [value.config]
+    operation: dict[str, Render] = {
+        HEALTH: HealthPage(store, lambda: in_force[-1]),
+        WARNINGS: WarningsPage(store),
+    }
+    reporting.begin(lambda: in_force[-1], store)
+    dashboard = Dashboard(statistics, Suppression(store), traces, mtas, operation, access)
     dashboard.tables = _tables(store, value.config)
     server = http_server.server(dashboard, stop_timeout=STREAMS_END)
 
     def reload() -> None:
         if (new := inbox.latest()) is not None:
+            in_force[:] = [new.config]
             access.take(new.password)
             statistics.measured = new.config.measured
             dashboard.traces = _traces(store, new)
             dashboard.tables = _tables(store, new.config)
-            dashboard.virtual_mtas = VirtualMtaPage(store, new.config)
+            dashboard.virtual_mtas = VirtualMtaPages(store, new.config, access)
 
     http_server.run(server, http_server.serve(server, listening.socket, reload))
     os._exit(0)

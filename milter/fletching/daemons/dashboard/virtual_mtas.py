@@ -1,19 +1,24 @@
 """The page of the VirtualMTAs: their state on this host, what is used of their limits over all
-hosts, and the curves of warm-ups.
+hosts, and the curves of warm-ups. Who has logged in pauses and resumes them here.
 
-What a limit is, and what is used of it, is in `usage.py`; here is how it looks.
+What a limit is, and what is used of it, is in `usage.py`; here is how it looks. The pauses are in
+`paused.py`, as those of `fletching mta`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 
-from fletching import paused
+from fletching import log, paused
 from fletching.config.model import Config, VirtualMta
+from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.curves import Line, Panel, path
 from fletching.daemons.dashboard.frame import Frame, page
 from fletching.daemons.dashboard.pages import Cell, Table, TableRow
+from fletching.daemons.dashboard.request import Request
 from fletching.source_addresses import vanished
 from fletching.startup import stamp, zone
 from fletching.store.connection import Store
@@ -21,24 +26,89 @@ from fletching.usage import Day, Use, uses, warm_up
 
 PATH = "/virtual-mtas"
 
+_PAUSE, _RESUME = f"{PATH}/pause", f"{PATH}/resume"
+_METHODS = {PATH: ("GET", "HEAD"), _PAUSE: ("GET", "HEAD", "POST"), _RESUME: ("POST",)}
+_UNKNOWN = ("Unknown VirtualMTA", "It is not in the configuration, or it is a pool.")
+
 _STATES = ("Sends through", "Fallback", "State on this host")
 _USE = ("Used", "Limit", "Share", "Turns over")
 
 
-class VirtualMtaPage:
-    """Makes the page. ``config``: whose VirtualMTAs are shown."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """A row of the page. ``action``: `pause` or `resume`; empty for a pool."""
 
-    def __init__(self, store: Store, config: Config) -> None:
+    name: str
+    texts: tuple[str, ...]
+    action: str
+
+
+class VirtualMtaPages:
+    """Answers the requests under `PATH`. ``config``: whose VirtualMTAs are shown."""
+
+    def __init__(self, store: Store, config: Config, access: Access) -> None:
         self._store = store
         self._config = config
+        self._access = access
 
-    def __call__(self, frame: Frame) -> str:
-        """The page. Raises StoreUnavailable, and OSError if the pauses cannot be read."""
+    async def answer(self, request: Request) -> None:
+        """Responds to a request. Raises StoreUnavailable, and OSError if the pauses cannot be read
+        or written.
+        """
+        allowed = _METHODS.get(request.path)
+        if allowed is None:
+            await request.error(404, "Page not found", "Use the links above.")
+        elif request.method not in allowed:
+            allow = (b"allow", ", ".join(allowed).encode())
+            await request.error(405, "Method not allowed", "Use the forms.", allow)
+        elif request.method == "POST":
+            await self._change(request)
+        elif request.path == PATH:
+            await request.page(self._page)
+        else:
+            await self._confirm(request)
+
+    async def _confirm(self, request: Request) -> None:
+        """The page between the button "Pause" and the pause: no script asks."""
+        mta = self._single(request.query.get("name", ""))
+        if mta is None:
+            await request.error(404, *_UNKNOWN)
+            return
+        await request.page(
+            lambda frame: page(
+                "pause.html", PATH, frame, 0, live="", name=mta.name, effect=_effect(mta)
+            )
+        )
+
+    async def _change(self, request: Request) -> None:
+        form = await self._access.form(request)
+        if form is None:
+            return
+        mta = self._single(form.get("name", ""))
+        if mta is None:
+            await request.error(422, *_UNKNOWN)
+            return
+        pause = request.path == _PAUSE
+        await asyncio.to_thread(paused.change, self._config.state_dir, mta.name, pause=pause)
+        action = "pause" if pause else "resume"
+        log.dashboard_action(self._access.client(request), action, [("virtual_mta", mta.name)])
+        await request.redirect(PATH)
+
+    def _single(self, name: str) -> VirtualMta | None:
+        """A VirtualMTA that can be paused: a pool cannot."""
+        mta = self._config.virtual_mta(name)
+        return mta if mta is not None and mta.pool is None else None
+
+    def _page(self, frame: Frame) -> str:
         config, now = self._config, stamp(zone(self._config)).time
         stopped, gone = paused.read(config.state_dir), vanished(config)
         mtas = config.virtual_mtas.values()
         states = [
-            TableRow(each.name, _cells(each, _state(each, stopped, gone, now.date())))
+            State(
+                each.name,
+                (*_ways(each), _state(each, stopped, gone, now.date())),
+                _action(each, stopped),
+            )
             for each in mtas
         ]
         limited = any(each.limited for each in mtas)
@@ -51,19 +121,31 @@ class VirtualMtaPage:
             frame,
             0,
             live="",
-            states=Table("VirtualMTAs", "VirtualMTA", _STATES, states),
+            columns=_STATES,
+            states=states,
             limits=Table("Recipients in this hour and on this day", "VirtualMTA", _USE, rows),
             curves=curves,
         )
 
 
-def _cells(mta: VirtualMta, state: str) -> tuple[Cell, ...]:
+def _effect(mta: VirtualMta) -> str:
+    other = f"uses {mta.fallback}" if mta.fallback else "gets 451, because it has no fallback"
+    return f"On this host, pools skip it, and other mail for it {other}."
+
+
+def _action(mta: VirtualMta, stopped: frozenset[str]) -> str:
+    if mta.pool is not None:
+        return ""
+    return "resume" if mta.name.lower() in stopped else "pause"
+
+
+def _ways(mta: VirtualMta) -> tuple[str, str]:
     way = mta.transport or ""
     if mta.relay is not None:
         way = f"{way} to {mta.relay}"
     if mta.pool is not None:
         way = "pool of " + ", ".join(f"{name} ({weight})" for name, weight in mta.pool.items())
-    return Cell(way), Cell(mta.fallback or ""), Cell(state)
+    return way, mta.fallback or ""
 
 
 def _state(mta: VirtualMta, stopped: frozenset[str], gone: frozenset[str], today: date) -> str:

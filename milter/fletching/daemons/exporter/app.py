@@ -12,7 +12,7 @@ from typing import Any
 
 from fletching import log
 from fletching.config.model import Config
-from fletching.daemons.health.troubles import troubles
+from fletching.daemons.health.findings import errors
 from fletching.daemons.process.log_limit import LogLimit
 from fletching.metrics import export
 from fletching.store.connection import Store
@@ -74,5 +74,5 @@ class Application:
         return 200, export.CONTENT_TYPE, export.export(self.config.state_dir)
 
     def _health(self) -> Page:
-        found = list(troubles(self.config, self._store))
+        found = errors(self.config, self._store)
         return 503 if found else 200, _TEXT, "\n".join([*(found or ["ok"]), ""]).encode()

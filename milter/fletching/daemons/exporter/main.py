@@ -53,6 +53,7 @@ class MetricsService(Service[Config]):
     def _live(self, config: Config, inbox: Inbox[Config]) -> NoReturn:
         # Not above: the milter's workers do without these libraries.
         from fletching.daemons.exporter.app import Application
+        from fletching.daemons.health import reporting
         from fletching.daemons.process import http_server
         from fletching.store.connection import Store
 
@@ -60,9 +61,9 @@ class MetricsService(Service[Config]):
         begun = self._config
         # As long as the milter runs, it has these of its start.
         fixed = {name: getattr(begun, name) for name in ("listen", "redis", "state_dir")}
-        application = Application(
-            config.model_copy(update=fixed), Store(begun.redis, begun.state_dir)
-        )
+        store = Store(begun.redis, begun.state_dir)
+        application = Application(config.model_copy(update=fixed), store)
+        reporting.begin(lambda: application.config, store)
         server = http_server.server(application, stop_timeout=STOP_TIMEOUT)
 
         def reload() -> None:

@@ -260,13 +260,7 @@ class Journal:
         return (self._folder / name).stat().st_size
 
     def _read_note(self) -> tuple[Position, frozenset[str]]:
-        """The note; nothing if it is not readable, and then everything is written to Redis
-        again.
-        """
-        words = os.pread(self._note, 65536, 0).decode("ascii", "replace").split()
-        if len(words) < 2 or not _NAME.fullmatch(words[0]) or not words[1].isdecimal():
-            return START, frozenset()
-        return Position(words[0], int(words[1])), frozenset(words[2:])
+        return _noted(os.pread(self._note, 65536, 0).decode("ascii", "replace"))
 
 
 def journal_of(folder: Path, number: int) -> Path:
@@ -295,6 +289,20 @@ def prepare(folder: Path, processes: int, kept: int) -> None:
         # A folder with other files stays.
         with suppress(OSError):
             path.rmdir()
+
+
+def waiting_since(folder: Path) -> float | None:
+    """Unix time of the oldest event that Redis lacks; None if there is none. Raises OSError."""
+    if not (folder / "done").exists():
+        return None
+    done = _noted((folder / "done").read_text("ascii", "replace"))[0]
+    for name in _segments(folder):
+        with suppress(FileNotFoundError), (folder / name).open("rb") as file:
+            file.seek(done.offset if name == done.segment else 0)
+            lines = file if name >= done.segment else ()
+            if whole := next(filter(None, map(_whole, lines)), None):
+                return whole[0] / 1e6
+    return None
 
 
 def recorded_ids(folder: Path, since: Position) -> Iterator[str]:
@@ -331,6 +339,14 @@ def restored(json: bytes) -> Event:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an event: {error}") from None
+
+
+def _noted(note: str) -> tuple[Position, frozenset[str]]:
+    """What a note says; nothing if it is damaged, and then everything is written to Redis again."""
+    words = note.split()
+    if len(words) < 2 or not _NAME.fullmatch(words[0]) or not words[1].isdecimal():
+        return START, frozenset()
+    return Position(words[0], int(words[1])), frozenset(words[2:])
 
 
 def _line_bytes(line: JournalLine) -> bytes:

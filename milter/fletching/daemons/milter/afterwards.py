@@ -7,6 +7,7 @@ The writing itself is in `log.py`, `metrics/` and the store.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter, deque
@@ -18,6 +19,7 @@ from fletching import held, log
 from fletching.daemons.milter.seeding import DueSeeds
 from fletching.policy.verdict import Verdict
 from fletching.shadow_counts import VERDICT, Counted
+from fletching.store.warned import Example, Warned
 from fletching.tokens import Facts
 from fletching.traces import Accepted
 
@@ -29,6 +31,13 @@ RETRY_AFTER = 1.0
 
 MOST = 1000
 """Mails in a batch; the reply to one more waits until they are written."""
+
+
+_LONGEST = 255
+"""Characters of a warning that are kept."""
+
+_OF_INVENTED_NAMES = ("unknown control header", "unknown vendor header", "unknown key")
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|<[^<>]*>|[^\s@<>,;:]+@[^\s@<>,;:]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +155,29 @@ def count_warnings(batch: Sequence[Answered]) -> dict[str, Counter[str]]:
 def would(counts: Iterable[Counted]) -> str:
     """What would have happened to a mail in shadow, by its counts."""
     return next(each.name for each in counts if each.topic == VERDICT)
+
+
+def warnings_by_kind(batch: Sequence[Answered], host: str, now: int) -> list[Warned]:
+    """The warnings of all mails, also of refused ones, each kind with its last mail.
+
+    ``now``: unix time.
+    """
+    counts: Counter[str] = Counter()
+    examples: dict[str, Example] = {}
+    for answered in batch:
+        is_sent = answered.verdict is Verdict.ACCEPT and answered.message is not None
+        campaign = answered.message.campaign if is_sent and answered.message else ""
+        for kind, text in {kind_of(text): text for text in answered.warnings}.items():
+            counts[kind] += 1
+            examples[kind] = Example(text[:_LONGEST], answered.queue_id, now, host, campaign)
+    return [Warned(kind, mails, examples[kind]) for kind, mails in counts.items()]
+
+
+def kind_of(warning: str) -> str:
+    """A warning without what differs in each mail: quoted values, addresses, and the names of
+    unknown headers, which clients invent.
+    """
+    _, _, rule = warning.partition(": ")
+    if rule in _OF_INVENTED_NAMES:
+        return rule
+    return _VALUES.sub("\N{HORIZONTAL ELLIPSIS}", warning)[:_LONGEST]

@@ -25,6 +25,7 @@ from fletching.daemons.milter.afterwards import (
     accepted,
     count_warnings,
     record_holds,
+    warnings_by_kind,
     would,
 )
 from fletching.daemons.milter.archiving import ArchiveQueue, Copy
@@ -56,6 +57,7 @@ from fletching.store.events import EventLog
 from fletching.store.seeds import Seeds
 from fletching.store.sent import Sent
 from fletching.store.shadow import ShadowCounts
+from fletching.store.warned import WarnedMails
 from fletching.store.warnings import Warnings
 from fletching.store.write_traces import AcceptedTraces
 from fletching.tokens import Facts
@@ -233,6 +235,9 @@ class Worker:
         with contextlib.suppress(StoreUnavailable):
             for campaign, warnings in count_warnings(batch).items():
                 store.warnings.count(campaign, warnings)
+            now = int(time.time())
+            if kinds := warnings_by_kind(batch, host_name(self._setup.config), now):
+                store.warned.count(kinds, now)
         for each in batch:
             if each.verdict is Verdict.ACCEPT and each.seeds is not None:
                 self._claims.claim(each.seeds, store.seeds, self._setup.link_keys)
@@ -256,6 +261,7 @@ class _Store:
     campaigns: Campaigns
     events: EventLog
     warnings: Warnings
+    warned: WarnedMails
     sent: Sent
     traces: AcceptedTraces
     seeds: Seeds
@@ -268,6 +274,7 @@ class _Store:
             Campaigns(store, config.stats_retention),
             EventLog(store),
             Warnings(store),
+            WarnedMails(store),
             Sent(store),
             AcceptedTraces(store, config.trace_memory),
             Seeds(store),

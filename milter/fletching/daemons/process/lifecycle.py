@@ -21,6 +21,7 @@ from fletching.config.model import Config
 from fletching.daemons.process import embedded_redis, library_log
 from fletching.daemons.process.fork import Signals, even_without_room, notify
 from fletching.daemons.process.handover import Handover
+from fletching.daemons.process.presence import BEAT, Mark
 from fletching.daemons.process.redis_files import open_redis_files
 from fletching.daemons.process.supervise import Child, Supervisor, end
 
@@ -159,12 +160,13 @@ class _Life:
         ]
         for worker in workers:
             worker.begin()
+        self._mark = Mark(config.state_dir, self._daemon)
         log.started(self._daemon, [fact for each in self._services for fact in each.facts()])
         notify("READY=1")
-        every = min((each.every for each in self._services if each.every), default=None)
+        every = min((each.every for each in self._services if each.every), default=BEAT)
         family = [*redis, *workers]
         supervisor = Supervisor(
-            self._signals, family, reload=self._reload, tick=self._tick, every=every
+            self._signals, family, reload=self._reload, tick=self._tick, every=min(every, BEAT)
         )
         log.stopping(self._daemon, supervisor.run().name)
         self._end([child for child in family if child not in redis], redis)
@@ -194,6 +196,7 @@ class _Life:
         return True
 
     def _tick(self) -> None:
+        self._mark.beat()
         for service in self._services:
             service.tick()
 
@@ -206,4 +209,5 @@ class _Life:
         end(self._signals, redis, began + _ALL_END)
         for service in self._services:
             service.end()
+        self._mark.end()
         log.stopped(self._daemon)
