@@ -1,4 +1,4 @@
-"""amavisd-new and rspamd as private instances on loopback, without scanners of their own."""
+"""amavisd-new, rspamd and OpenDKIM as private instances on loopback, without scanners."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ worker "rspamd_proxy" {{
 actions {{ reject = 1000; }}
 """
 
+_OPENDKIM = """\
+Mode v
+Socket inet:{port}@127.0.0.1
+PidFile {directory}/pid
+AlwaysAddARHeader yes
+AuthservID opendkim.example
+Nameservers 127.255.255.254
+"""
+
 
 class FilterProgram(Server):
     """One of them, at ``port``. It runs as its Debian user."""
@@ -49,7 +58,7 @@ class FilterProgram(Server):
         self._config = config
         self._file = file
         shutil.chown(directory, user, user)
-        self._daemon = Daemon([argv[0], "-c", str(file), *argv[1:]], directory / "start.log")
+        self._daemon = Daemon([*argv, str(file)], directory / "start.log")
 
     def log(self) -> str:
         """What it has logged."""
@@ -69,12 +78,19 @@ class FilterProgram(Server):
 def amavis(directory: Path, back: int) -> FilterProgram:
     """amavisd-new, which hands mail back at the port ``back``."""
     config = _AMAVIS.format(directory=directory, back=back, port="{port}")
-    argv = (program("amavisd", "amavisd-new"), "foreground")
+    argv = (program("amavisd", "amavisd-new"), "foreground", "-c")
     return FilterProgram(directory, "amavis", config, argv)
 
 
 def rspamd(directory: Path) -> FilterProgram:
     """rspamd's proxy as a milter that scans by itself, with no rules."""
     config = _RSPAMD.format(directory=directory, port="{port}")
-    argv = (program("rspamd", "rspamd"), "-f", "-u", "_rspamd", "-g", "_rspamd")
+    argv = (program("rspamd", "rspamd"), "-f", "-u", "_rspamd", "-g", "_rspamd", "-c")
     return FilterProgram(directory, "_rspamd", config, argv)
+
+
+def opendkim(directory: Path) -> FilterProgram:
+    """OpenDKIM as a milter that verifies, and adds its results to every mail."""
+    config = _OPENDKIM.format(directory=directory, port="{port}")
+    argv = (program("opendkim", "opendkim"), "-f", "-x")
+    return FilterProgram(directory, "opendkim", config, argv)

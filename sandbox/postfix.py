@@ -116,7 +116,7 @@ class Postfix(Server):
 
     def _write_base(self) -> None:
         for old in self.config_directory.iterdir():
-            old.unlink()
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
         for name, text in self._base.items():
             (self.config_directory / name).write_text(text)
 
@@ -215,6 +215,10 @@ class Postfix(Server):
                 self.command("postconf", "-MX", f"{service}/unix")
         self._append("main.cf", main_cf)
         self._append("master.cf", master_cf)
+        self.lead_to_sinks()
+
+    def lead_to_sinks(self) -> None:
+        """Lead each transport to its sink (``postfix_config``), and restart."""
         for transport, port in self._sinks.items():
             self.command("postconf", "-F", f"{transport}/unix/chroot=y")
             relay = f"{transport}/unix/smtp_fallback_relay=[127.0.0.1]:{port}"
@@ -240,7 +244,7 @@ class Postfix(Server):
         self.command("postsuper", "-d", "ALL")
         self._make_mailboxes()
         now = {
-            file.name: file.read_text("utf-8", "surrogateescape")
+            file.name: "" if file.is_dir() else file.read_text("utf-8", "surrogateescape")
             for file in self.config_directory.iterdir()
         }
         if now != self._base:
