@@ -191,6 +191,13 @@ def test_block_stays_where_it_is_when_it_changes() -> None:
     )  # fmt: skip
 
 
+def test_our_parameters_in_other_settings_stay_until_remove() -> None:
+    text = "relay_recipient_maps = $fletching_checks\n"
+    names = [each.parameter for each in LISTS]
+    assert stripped(text, names).text == text
+    assert stripped(text).text == "relay_recipient_maps =\n"
+
+
 def test_lines_pasted_by_hand_are_taken_over() -> None:
     pasted = (
         "a = b\n# >>> fletching\n# Fletching in main.cf.\nfletching_milter = x\n"

@@ -13,7 +13,7 @@ from fletching.config.load import parse
 from fletching.config.model import Config
 from fletching.policy.return_path import sender_suffix
 from fletching.postfix.one_recipient import one_recipient
-from fletching.postfix.settings import endpoint, pieces, printed
+from fletching.postfix.settings import endpoint, pieces
 
 from tests.postfix_files import PostfixFiles
 
@@ -348,9 +348,9 @@ def test_recipe_refuses_a_login_that_master_cf_cannot_hold(login: str) -> None:
 
 
 def test_printed_names_each_file() -> None:
-    names = re.findall(r"(?m)^######## (\S+) ########$", printed(config(VIRTUAL_MTAS)))
+    names = re.findall(r"(?m)^######## (\S+) ########$", str(pieces(config(VIRTUAL_MTAS))))
     assert names == ["main.cf", "master.cf", "milter_header_checks"]
-    recipe = printed(config(VIRTUAL_MTAS), one_recipient=True)
+    recipe = str(one_recipient(config(VIRTUAL_MTAS)))
     assert re.findall(r"(?m)^######## (\S+) ########$", recipe) == [
         "main.cf",
         "master.cf",

@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fletching.config.load import load
-from fletching.postfix.settings import pieces
 
 from sandbox.processes import DidNotHappenError, program, wait_until
 from sandbox.sinks import _below_dump_lines, find_leaks
@@ -149,7 +147,6 @@ def records(root: CleanRoot) -> dict[str, str]:
 
 
 def test_postfix_gets_its_lines(root: CleanRoot) -> None:
-    root.run(commands("deploy/postfix/README.md", "Install", "listen:"), f"{OPT}/deploy/postfix")
     zone = ["local=/example.com/example.org/", "address=/click.example.com/127.0.0.1"]
     zone += ["mx-host=example.com,mx.example.com"]
     zone += ["mx-host=example.org,mx.example.org", f"address=/mx.example.org/{MAIL_HOST}"]
@@ -157,8 +154,12 @@ def test_postfix_gets_its_lines(root: CleanRoot) -> None:
         pieces = [text[start : start + 250] for start in range(0, len(text), 250)]
         zone.append(f"txt-record={name},{','.join(pieces)}")
     root.name_server(zone)
-    said = root.run(INSTALL["6"], OPT)
+    files = [root.path / "etc/postfix" / name for name in ("main.cf", "master.cf")]
+    for file in files:
+        shutil.copy(file, root.path / "root" / f"{file.name}.before")
+    said = root.run(INSTALL["6"].replace("--install", "--install --yes"), OPT)
     assert "error: " not in said
+    assert "+smtpd_milters = $fletching_milter" in said
 
 
 def test_a_mail_arrives_signed_and_tracked_and_its_link_leads_on(root: CleanRoot) -> None:
@@ -209,13 +210,7 @@ def test_its_delivery_is_read_from_the_journal(root: CleanRoot) -> None:
 def test_a_bounce_comes_back_through_postfix(root: CleanRoot) -> None:
     config = root.path / "etc/fletching/fletching.yaml"
     config.write_text(re.sub(r"(?m)^# (?=lmtp:)", "", config.read_text()))
-    added = pieces(load(config))
-    for name, table in added.tables.items():
-        (root.path / "etc/postfix" / name).write_text(table)
-    (root.path / "root/main.cf.fletching").write_text(added.main_cf)
-    root.run(commands("deploy/postfix/README.md", "Remove", "(?!sed )"))
-    root.run("cat main.cf.fletching >> /etc/postfix/main.cf && postfix reload")
-    root.run(INSTALL["8"] + "fletching check --postfix")
+    root.run(INSTALL["8"].replace("--install", "--install --yes") + "fletching check --postfix")
     (dump,) = (file.read_bytes() for file in (root.path / "srv/sunk").iterdir())
     sender = re.search(rb"(?m)^X-Mail-Args: <([^>]+)>", dump)
     assert sender is not None
@@ -346,7 +341,9 @@ def test_one_service_runs_a_redis_of_its_own(root: CleanRoot) -> None:
 
 
 def test_removal(root: CleanRoot) -> None:
-    root.run(commands("deploy/postfix/README.md", "Remove"))
+    root.run("fletching postfix --remove --yes")
+    for name in ("main.cf", "master.cf"):
+        root.run(f"cmp {name}.before /etc/postfix/{name}")
     root.run("systemctl disable --now fletching-run")
     root.run(commands("deploy/systemd/README.md", "Remove"))
     assert "milter" not in root.run("postconf -n; postconf -M")

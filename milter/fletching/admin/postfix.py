@@ -20,7 +20,7 @@ from fletching.postfix.postconf import PostfixError, run
 from fletching.postfix.queue import filtered
 from fletching.postfix.record import BEFORE, ORIGINAL, RECORD, Record, read_record
 from fletching.postfix.transaction import BACKUP, Contents, digest, read
-from fletching.postfix.wanted import HEADER_CHECKS, Wanted, wanted
+from fletching.postfix.wanted import HEADER_CHECKS, LISTS, Wanted, wanted
 
 _FILES = ("main.cf", "master.cf")
 _DEFAULT_DIRECTORY = "/etc/postfix"
@@ -109,7 +109,9 @@ def plan_install(config: Config, postfix: Instance) -> Plan:
 
 
 def _installed(now: Mapping[str, str], needs: Wanted, ours: Record) -> dict[str, str]:
-    main, known = main_cf.with_settings(main_cf.stripped(now["main.cf"]), needs.own, needs.lists)
+    # An administrator may use our parameters elsewhere, such as in relay_recipient_maps.
+    base = main_cf.stripped(now["main.cf"], LISTS)
+    main, known = main_cf.with_settings(base, needs.own, needs.lists)
     master = master_cf.with_services(now["master.cf"], needs.services, ours.services)
     return {"main.cf": main, "master.cf": master_cf.with_words(master, needs.lists, known)}
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from ipaddress import ip_address
+from pathlib import PurePath
 
 from fletching.checks.finding import Finding, error, warning
 from fletching.config.model import Config
+from fletching.postfix.mailboxes import RECIPIENTS
 from fletching.postfix.one_recipient import LISTENER, SPLIT
 from fletching.postfix.postconf import Installed, Service, words
 
@@ -150,9 +152,16 @@ def _added_recipients(
     for name in cleanups:
         cleanup = postfix.service(name)
         for parameter in _ADD_RECIPIENTS:
-            value = postfix.value(parameter, cleanup)
+            value = _of_others(postfix.value(parameter, cleanup))
             if value and not _only_senders(parameter, postfix, cleanup):
                 yield _added(parameter, value, name, postfix)
+
+
+def _of_others(value: str) -> str:
+    """A list of tables without ours, which adds nobody: it maps each mailbox to itself."""
+    tables = words(value)
+    others = [each for each in tables if PurePath(each).name != RECIPIENTS]
+    return value if len(others) == len(tables) else ", ".join(others)
 
 
 def _only_senders(parameter: str, postfix: Installed, cleanup: Service | None) -> bool:

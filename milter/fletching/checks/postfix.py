@@ -247,8 +247,8 @@ def _elsewhere(
         place,
         f"connects to Fletching at {stale.endpoint}, but listen is {config.listen}: unless"
         f" something listens there too, mail {happens.get(action, 'gets 451')}; set"
-        f" fletching_milter in main.cf to {endpoint(config.listen)} (`fletching postfix`), or"
-        " change listen back",
+        f" fletching_milter in main.cf to {endpoint(config.listen)} (`fletching postfix"
+        " --install`), or change listen back",
     )
 
 
@@ -306,8 +306,8 @@ def _routes(config: Config, postfix: Installed, command: Sequence[str]) -> Itera
         answer = answers.get(keys[route], "nothing")
         yield error(
             parameter,
-            f"must map `{keys[route]}` to {destination(route)}, but returns {answer}; print the"
-            " table with `fletching postfix`",
+            f"must map `{keys[route]}` to {destination(route)}, but returns {answer}; run"
+            " `fletching postfix --install`",
         )
     if not wrong:
         yield ok(parameter, f"routes to {', '.join(sorted(config.routes))}")
@@ -335,7 +335,7 @@ def _transports(config: Config, postfix: Installed) -> Iterator[Finding]:
         yield error(
             f"master.cf {transport}",
             "not defined: mail for it stays in the queue, and eventually bounces; `fletching"
-            " postfix` prints the service",
+            " postfix --install` adds the service",
         )
     if config.transports and not missing:
         yield ok("master.cf", f"defines {', '.join(sorted(config.transports))}")

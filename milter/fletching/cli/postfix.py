@@ -110,6 +110,7 @@ def _install(config: Config, yes: bool) -> None:
 
 def _remove(yes: bool) -> None:
     from fletching.admin.postfix import directory, plan_remove
+    from fletching.postfix.mailboxes import TRANSPORTS
     from fletching.postfix.postconf import PostfixError
     from fletching.postfix.record import RecordError
     from fletching.postfix.transaction import TransactionError, locked, recover
@@ -129,6 +130,12 @@ def _remove(yes: bool) -> None:
                 )
             _show(folder, plan)
             _warn_of_queue(folder, plan)
+            if TRANSPORTS in plan.changes:
+                say(
+                    "warning: mail to the mailboxes of `lmtp` will not reach Fletching any more;"
+                    " docs/postfix.md says how to keep them for late bounces",
+                    err=True,
+                )
             if _confirmed("Change these files and reload Postfix?", yes):
                 _apply(folder, plan)
                 say("Removed.")

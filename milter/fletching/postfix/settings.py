@@ -18,7 +18,6 @@ from fletching.policy.check_mail import UNROUTED
 from fletching.policy.control import ROUTE_HEADER
 from fletching.policy.return_path import sender_suffix
 from fletching.postfix import mailboxes
-from fletching.postfix.one_recipient import one_recipient as recipe
 from fletching.postfix.text import Pieces, main_cf_block, out_of_main_cf, service_lines
 
 QUEUE_DIRECTORY = PurePosixPath("/var/spool/postfix")
@@ -49,11 +48,6 @@ def pieces(config: Config, queue_directory: PurePosixPath = QUEUE_DIRECTORY) -> 
             **mailboxes.tables(config, queue_directory),
         },
     )
-
-
-def printed(config: Config, *, one_recipient: bool = False) -> str:
-    """The output of `fletching postfix`. Raises ValueError like `pieces` and `recipe`."""
-    return str(recipe(config) if one_recipient else pieces(config))
 
 
 def endpoint(listen: str, queue_directory: PurePosixPath = QUEUE_DIRECTORY) -> str:

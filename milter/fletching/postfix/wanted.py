@@ -23,6 +23,13 @@ _SIGNS_ONLY = re.compile(r"opendkim|dkimpy|dkim-milter|:8891\b|:8892\b")
 """Milters that do nothing but sign and verify: by the path of their socket, or its usual port."""
 
 
+LISTS = (
+    *("smtpd_milters", "non_smtpd_milters", HEADER_CHECKS, "transport_maps"),
+    *("sender_dependent_default_transport_maps", "virtual_alias_maps"),
+)
+"""All lists that may get a word of ours, depending on the configuration."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """``own``: parameters of our own. ``services``: by name and type. ``tables``: by file name."""

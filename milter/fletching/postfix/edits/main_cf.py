@@ -8,7 +8,7 @@ ours can be recognized wherever an administrator or postconf(1) has moved it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fletching.postfix.edits.logical import (
@@ -152,13 +152,13 @@ def _ended(text: str) -> str:
     return text if text.endswith("\n") or not text else text + newline_of(text)
 
 
-def stripped(text: str) -> Stripped:
-    """The text without our block, our parameters and our words in lists.
+def stripped(text: str, lists: Collection[str] | None = None) -> Stripped:
+    """The text without our block, our parameters and our words in these lists; None: in all.
 
     What an administrator has added to our block since is kept.
     """
     start, end = _marked(text)
-    text, start, end = _without_words(text, start, end)
+    text, start, end = _without_words(text, start, end, lists)
     edits = [
         Edit(offset, min(offset + len(line) + 1, len(text)))
         for offset, line in physical_lines(text)
@@ -189,8 +189,10 @@ def _marked(text: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _without_words(text: str, start: int, end: int) -> tuple[str, int, int]:
-    while (edit := _next_word(text, start, end)) is not None:
+def _without_words(
+    text: str, start: int, end: int, lists: Collection[str] | None
+) -> tuple[str, int, int]:
+    while (edit := _next_word(text, start, end, lists)) is not None:
         text = edited(text, [edit])
         size = edit.end - edit.start
         start -= size if edit.start < start else 0
@@ -198,11 +200,11 @@ def _without_words(text: str, start: int, end: int) -> tuple[str, int, int]:
     return text, start, end
 
 
-def _next_word(text: str, start: int, end: int) -> Edit | None:
+def _next_word(text: str, start: int, end: int, lists: Collection[str] | None) -> Edit | None:
     for each in settings(text):
-        if _OWN.fullmatch(each.name):
-            continue
         inside = start <= each.line.start < end
+        if _OWN.fullmatch(each.name) or not (lists is None or inside or each.name in lists):
+            continue
         for pattern in (OURS, _PASTED) if inside else (OURS,):
             edit = takes_out(each.line, each.start, len(each.line.text), pattern)
             if edit is not None:
