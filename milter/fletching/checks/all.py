@@ -174,10 +174,18 @@ def _redis(config: Config) -> Iterator[Finding]:
 
 def _redis_away(config: Config, away: StoreUnavailable) -> Finding:
     if config.redis != "embedded":
-        return error("redis", f"does not answer: {away}")
+        return error("redis", f"does not answer: {away}", _redis_cure(str(away)))
     if shutil.which("redis-server") is None:
         return error("redis", "embedded requires redis-server: apt-get install redis-server")
     return ok("redis", "the embedded server starts together with Fletching")
+
+
+def _redis_cure(why: str) -> str:
+    if "uthenticat" in why or "WRONGPASS" in why or "NOPERM" in why:
+        return (
+            "put user and password into the URL of redis, as in redis://:PASSWORD@127.0.0.1:6379/0"
+        )
+    return "start Redis (systemctl start redis-server), or correct the URL of redis"
 
 
 def _state_dir(config: Config) -> Finding:
@@ -190,7 +198,12 @@ def _state_dir(config: Config) -> Finding:
             os.fsync(trial.fileno())
         free = os.statvfs(folder)
     except OSError as wrong:
-        return error("state_dir", f"{folder}: not writable: {wrong.strerror}")
+        return error(
+            "state_dir",
+            f"{folder}: not writable: {wrong.strerror}",
+            "create it, and give it to the service's user: install -d -o fletching -g fletching -m"
+            f" 750 {folder}",
+        )
     room = free.f_bavail * free.f_frsize
     # A file system without inode counts reports 0.
     if room < _ROOM or (free.f_files and free.f_favail < _FILES):

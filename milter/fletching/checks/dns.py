@@ -29,6 +29,11 @@ def check_dns(
         yield _mail_exchanger(domain, resolver)
 
 
+_CURES = {
+    "error": "publish exactly the one record that `fletching dkim record` prints",
+    "warning": "remove t=y from the record once mail is signed as it should be",
+}
+
 # The public halves of the DKIM keys
 
 
@@ -39,7 +44,7 @@ def _dkim(key: SigningKey, state: State, resolver: dns.resolver.Resolver) -> Fin
         return warning(name, f"{text}; the new key does not sign before `fletching dkim rotate`")
     if level == "error" and state == "kept":
         return warning(name, f"{text}; mail signed with this key may still be on its way")
-    return Finding(Level(level), name, text)
+    return Finding(Level(level), name, text, _CURES.get(level, ""))
 
 
 # Hosts and mailboxes

@@ -55,3 +55,8 @@ class Lease:
         return self._store.ask(
             lambda client: client.execute_command("EVAL", script, 1, self._key, *arguments)
         )
+
+
+def is_held(store: Store, name: str) -> bool:
+    """Whether any process holds the lease. Raises StoreUnavailable."""
+    return bool(store.ask(lambda client: client.exists(keys.lease(name))))

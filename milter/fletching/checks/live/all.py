@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from dns.resolver import Resolver
 
-from fletching.checks.finding import Finding, error, ok, warning
-from fletching.checks.live.arrivals import judged, links
+from fletching.checks.finding import Finding, error, warning
+from fletching.checks.live.arrivals import Links, judged, links
 from fletching.checks.live.delivery import (
     PARAMETERS,
     Delivered,
@@ -16,8 +17,10 @@ from fletching.checks.live.delivery import (
     delivered,
     obstacle,
 )
+from fletching.checks.live.returned import Recorded, check_bounces, recorded
 from fletching.checks.live.sink import Sink
-from fletching.checks.live.trials import left_out, trials
+from fletching.checks.live.trials import MOST, left_out, trials
+from fletching.checks.live.web import check_links
 from fletching.checks.lookups import Lookups
 from fletching.config.faults import UnusableError
 from fletching.config.model import Config
@@ -27,6 +30,7 @@ from fletching.policy.setup import Setup
 from fletching.postfix import postconf
 from fletching.postfix.postconf import Installed, PostfixError
 from fletching.startup import open_setup
+from fletching.store.connection import StoreUnavailable
 
 
 def check_live(
@@ -65,6 +69,8 @@ def _steps(config: Config, lookups: Lookups, command: Sequence[str]) -> Iterator
         try:
             postfix = postconf.read(command, PARAMETERS)
             yield from _by_postfix(config, setup, postfix, lookups, command)
+        except StoreUnavailable as trouble:
+            yield error("redis", f"stopped answering: {trouble}", "check Redis' log")
         except PostfixError as trouble:
             yield error("postfix", str(trouble), "install Postfix, or run this command as root")
 
@@ -76,6 +82,7 @@ def _by_postfix(
     lookups: Lookups,
     command: Sequence[str],
 ) -> Iterator[Finding]:
+    seen = recorded(config)
     with Sink() as sink:
         made = trials(config, setup, sink.port, sink.has_ipv6)
         against = obstacle(config, made, postfix, command)
@@ -89,8 +96,46 @@ def _by_postfix(
             else:
                 arrived.append(found)
                 yield from judged(found, config, setup, postfix, lookups)
-    if arrived:
-        yield arrived_all(arrived)
+    if not arrived:
+        return
+    yield arrived_all(arrived)
     if untried := left_out(config, made):
-        yield warning("virtual_mtas", f"no check mail was sent by {', '.join(untried)}", "none")
-    _ = ok, links
+        yield warning(
+            "virtual_mtas",
+            f"no check mail was sent by {', '.join(untried)}: there are more than {MOST}",
+            "none is needed",
+        )
+    yield from _links(config, setup, arrived, lookups, seen)
+    tagged = next((each.arrived.sender for each in arrived if each.trial.expected.plan.verp), None)
+    if tagged is not None:
+        yield from check_bounces(config, tagged)
+
+
+def _links(
+    config: Config,
+    setup: Setup,
+    arrived: Sequence[Delivered],
+    lookups: Lookups,
+    seen: Recorded | None,
+) -> Iterator[Finding]:
+    """Opens the links of one mail for each tracking host, and looks for the events."""
+    tried: set[str] = set()
+    first: Links | None = None
+    for each in arrived:
+        found = links(each, config, setup)
+        if found is None:
+            continue
+        first = first or found
+        hosts = {urlsplit(url).netloc for url in (found.click, found.unsubscribe) if url}
+        if not hosts or hosts <= tried:
+            continue
+        tried |= hosts
+        for answer in check_links(found, config, lookups):
+            if isinstance(answer, Finding):
+                yield answer
+            elif seen is not None:
+                yield from seen.check(found.facts, answer.source)
+    if seen is not None:
+        if first is not None:
+            yield from seen.check_delivery(first.facts)
+        yield from seen.check_couriers()

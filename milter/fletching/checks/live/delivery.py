@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fletching.checks.filters import passes_us_later
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.checks.live.sink import Arrived, Sink
-from fletching.checks.live.trials import Trial
+from fletching.checks.live.trials import DOMAIN, Trial
 from fletching.checks.postfix import PARAMETERS as OF_POSTFIX
 from fletching.checks.postfix import asking
 from fletching.config.model import Config
@@ -34,6 +34,12 @@ PARAMETERS = (
     *("config_directory", "mail_owner", "always_bcc", "smtp_helo_name", "myhostname"),
     *OF_POSTFIX,
 )
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the queue."""
+
+_PAUSES = (0.5, 1.0)
+"""Seconds before the second and the third attempt to submit a mail."""
 
 _QUEUED = re.compile(r"queued as (\w+)")
 _INSTALL = "run `fletching postfix --install`"
@@ -121,7 +127,7 @@ def delivered(
                 "resume the VirtualMTA (`fletching mta resume`), if it is paused by mistake",
             )
             continue
-        reply = submit(config.seeds.submit, trial.sender, trial.recipient, trial.raw)
+        reply = _submitted(config, trial)
         found = _QUEUED.search(reply.text)
         if reply.code != 250:
             yield _refused(config, trial, reply)
@@ -129,11 +135,34 @@ def delivered(
         queued.append((trial, found[1] if found else ""))
     until = time.monotonic() + PATIENCE
     for trial, queue_id in queued:
-        arrived = sink.wait(trial.message_id, until - time.monotonic())
+        arrived = sink.wait(trial.message_id, _LOOK_EVERY)
+        while arrived is None and time.monotonic() < until and _moves(queue_id, command):
+            arrived = sink.wait(trial.message_id, _LOOK_EVERY)
+        # It may have arrived and left the queue between two looks.
+        arrived = arrived or sink.wait(trial.message_id, 0)
         if arrived is not None:
             yield Delivered(trial, arrived, queue_id)
         else:
-            yield _missing(trial, queue_id, command)
+            yield _missing(trial, queue_id, sink.port, command)
+
+
+def _submitted(config: Config, trial: Trial) -> Reply:
+    """The reply to a mail; again after a 451, since Redis may be slow for a moment."""
+    for pause in (*_PAUSES, 0.0):
+        reply = submit(config.seeds.submit, trial.sender, trial.recipient, trial.raw)
+        if reply.code != 451 or not pause:
+            return reply
+        time.sleep(pause)
+    raise AssertionError("the last pause is 0")
+
+
+def _moves(queue_id: str, command: Sequence[str]) -> bool:
+    """Whether a mail may still arrive by itself."""
+    try:
+        mail = waiting(queue_id, command)
+    except PostfixError:
+        return True
+    return mail is not None and mail.queue not in ("hold", "deferred")
 
 
 _REFUSALS = (
@@ -209,7 +238,7 @@ _DELAYS = (
 )
 
 
-def _missing(trial: Trial, queue_id: str, command: Sequence[str]) -> Finding:
+def _missing(trial: Trial, queue_id: str, port: int, command: Sequence[str]) -> Finding:
     """Why a mail that Postfix accepted did not arrive. It is deleted from the queue."""
     try:
         mail = waiting(queue_id, command)
@@ -218,14 +247,14 @@ def _missing(trial: Trial, queue_id: str, command: Sequence[str]) -> Finding:
     except PostfixError as trouble:
         return error(
             trial.name,
-            f"did not arrive within {PATIENCE:.0f} s, and the queue cannot be read: {trouble}",
+            f"did not arrive, and the queue cannot be read: {trouble}",
             "run `fletching check --live` as root",
         )
-    if mail is None:
+    if mail is None or _is_elsewhere(mail.reason, port):
         return error(
             trial.name,
-            f"did not arrive, and is not in the queue any more ({queue_id}): the milter in use does"
-            " not recognize its mark, since it has another version or other link keys",
+            f"was not led to this command ({queue_id}): the milter in use does not recognize its"
+            " mark, since it has another version or other link keys",
             "restart all daemons (systemctl restart fletching), and check Postfix's log for"
             f" {queue_id}",
         )
@@ -242,10 +271,15 @@ def _missing(trial: Trial, queue_id: str, command: Sequence[str]) -> Finding:
             return make(place, f"did not deliver the {trial.name}: {mail.reason}: {means}", cure)
     return error(
         place,
-        f"did not deliver the {trial.name} within {PATIENCE:.0f} s:"
-        f" {mail.reason or f'still in the queue {mail.queue}'}",
+        f"did not deliver the {trial.name}: {mail.reason or f'still in the queue {mail.queue}'}",
         f"check Postfix's log for {queue_id}",
     )
+
+
+def _is_elsewhere(reason: str, port: int) -> bool:
+    """Whether Postfix tried to deliver a mail to another place than the sink."""
+    tried = re.findall(r"\]:(\d+): ", reason)
+    return DOMAIN in reason or (bool(tried) and str(port) not in tried)
 
 
 def arrived_all(found: Sequence[Delivered]) -> Finding:

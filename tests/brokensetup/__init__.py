@@ -1,0 +1,1 @@
+"""Broken set-ups, and what `fletching check --live` must say about each."""

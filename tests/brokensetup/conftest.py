@@ -1,0 +1,16 @@
+"""The working set-up, once for each file of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.processes import private_directory
+from tests.brokensetup.setting import BrokenSetup, running
+
+
+@pytest.fixture(scope="session")
+def broken() -> Iterator[BrokenSetup]:
+    with private_directory() as directory, running(directory) as found:
+        yield found
