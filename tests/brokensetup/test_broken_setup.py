@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fletching.checks.finding import Level
+from fletching.store import keys
 
 from sandbox.processes import free_port
 from tests import commands
@@ -67,8 +68,7 @@ def nginx_stopped(broken: BrokenSetup) -> Iterator[None]:
 @contextmanager
 def courier_stopped(broken: BrokenSetup) -> Iterator[None]:
     with broken.hung("courier"), broken.redis.client as client:
-        for lease in client.keys("fletching:lease:*"):
-            client.delete(lease)
+        client.delete(keys.lease("courier:all"))
         yield
 
 
