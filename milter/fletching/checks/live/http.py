@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fletching.config.values import host_and_port
-from fletching.daemons.health.troubles import connected
+from fletching.daemons.health.milter_socket import connected
 
 PATIENCE = 10.0
 """Seconds for each step of a request."""
