@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,12 +142,11 @@ def test_events_that_are_nowhere_safe_are_an_error_and_not_known(
             daemons[0].record("a")
 
 
-def test_oldest_inputs_are_forgotten_first(tmp_path: Path, daemons: list[Daemon]) -> None:
-    def new(daemon: Daemon, names: Sequence[str]) -> int:
-        return sum(daemon.record(*names))
-
-    daemons.append(daemon := Daemon(tmp_path / "journal", most=3))
-    for name in "abcd":
-        assert new(daemon, [name]) == 1
-    assert new(daemon, ["b", "c", "d"]) == 0
-    assert new(daemon, ["a"]) == 1
+def test_inputs_that_cannot_be_repeated_are_forgotten(
+    tmp_path: Path, daemons: list[Daemon]
+) -> None:
+    daemons.append(daemon := Daemon(tmp_path / "journal"))
+    assert daemon.record("a", "b") == [1, 1]
+    assert daemon.record("b") == [0]
+    daemon.once.forget()
+    assert daemon.record("a", "b") == [1, 1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from signal import SIGHUP
 
 import pytest
 from fletching.numbering import Question, campaign_id
@@ -82,6 +84,38 @@ def test_mails_are_counted_by_hour_list_and_virtual_mta(store: Stores) -> None:
     assert found.hours(A)["sent"] == {BEGAN: 3, BEGAN + HOUR: 1}
     assert {row.name: row.sent for row in found.by("mtaid")} == {"a": 4, "b": 1}
     assert {row.name: row.sent for row in found.by("listid")} == {"t100": 5}
+
+
+def test_counts_of_a_killed_process_are_counted_once(store: Stores) -> None:
+    begun(store.url, A)
+    killed, after = Sent(open_store(store.url)), Sent(open_store(store.url))
+    first = killed.add(message())
+    assert not killed.write()
+    last = killed.add(message())
+    assert first is not None
+    assert last is not None
+    for counted in (last, first):
+        after.add_left(counted)
+    assert not after.is_written
+    write_all(after)
+    assert after.is_written
+    assert count(store.url) == 2
+    add(after, 1)
+    write_all(after)
+    assert count(store.url) == 3
+
+
+def test_mail_that_is_added_during_a_write_is_written_next(store: Stores) -> None:
+    begun(store.url, A)
+    sent = Sent(open_store(store.url))
+    add(sent, 1)
+    write_all(sent)
+    with ThreadPoolExecutor(4) as pool:
+        added = [pool.submit(add, sent, 100) for _ in range(4)]
+        while not all(each.done() for each in added):
+            sent.write()
+    write_all(sent)
+    assert count(store.url) == 401
 
 
 def test_two_processes_count_one_campaign(store: Stores) -> None:
@@ -329,6 +363,22 @@ def test_mails_are_counted_where_redis_is_killed_behind_them() -> None:
 
 
 @pytest.mark.slow
+def test_mails_of_killed_workers_are_counted() -> None:
+    """They were answered, but Redis was away; with fewer workers afterwards."""
+    with RedisServer() as redis, MilterDaemon(redis.url, CONFIG, workers=2) as milter:
+        for _ in range(8):
+            assert milter.mail(FROM).replies == [ACCEPT]
+        redis.kill()
+        milter.daemon.kill()
+        redis.start()
+        text = milter.path.read_text()
+        milter.path.write_text(text.replace("workers: 2", "workers: 1"))
+        milter.start()
+        (campaign,) = statistics_of(redis.url).campaigns()
+        wait_until("not counted", lambda: count(redis.url, campaign.campaign) == 8)
+
+
+@pytest.mark.slow
 def test_mails_are_counted_before_a_worker_ends() -> None:
     with RedisServer() as redis, MilterDaemon(redis.url, CONFIG, workers=2) as milter:
         for _ in range(6):
@@ -336,3 +386,20 @@ def test_mails_are_counted_before_a_worker_ends() -> None:
         milter.stop()
         (campaign,) = statistics_of(redis.url).campaigns()
         assert campaign.sent == 6
+
+
+@pytest.mark.slow
+def test_mails_are_counted_where_a_reload_changes_the_store() -> None:
+    """The counts wait for Redis while other options of it come into force."""
+    with RedisServer() as redis, MilterDaemon(redis.url, CONFIG) as milter:
+        for _ in range(3):
+            assert milter.mail(FROM).replies == [ACCEPT]
+        redis.kill()
+        milter.rest()
+        milter.configure(f"{CONFIG}stats_retention: 31d\n")
+        milter.daemon.signal(SIGHUP)
+        milter.wait_for("configuration")
+        milter.settle()
+        redis.start()
+        (campaign,) = statistics_of(redis.url).campaigns()
+        wait_until("not counted", lambda: count(redis.url, campaign.campaign) == 3)

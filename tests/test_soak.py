@@ -15,11 +15,11 @@ from bench.soak.growth import Growth, Sample, growths
 from bench.soak.judge import Kept, Row, judge
 from bench.soak.orders import Order
 from bench.soak.report import MEGABYTE, files_are_flat, memory_is_flat
-from bench.soak.sender import Sent
+from bench.soak.sender import Accepted, Sent
 
 REFUSED, CLICKED, GONE = 0, 8, 6
 NUMBERS = (REFUSED, CLICKED, GONE)
-QUEUED = {f"Q{number}": number for number in NUMBERS}
+QUEUED = {f"Q{number}": Accepted(number, 10.0) for number in NUMBERS}
 
 
 def line(number: int, status: str = "sent") -> str:
@@ -67,7 +67,7 @@ KEPT = Kept(
     file=IDS,
     log=(line(REFUSED, "bounced"), line(CLICKED), line(GONE)),
 )
-SENT = Sent(QUEUED, Counter(), Counter(), Counter(), waiting=0, gap=0.1)
+SENT = Sent(QUEUED, *(Counter(), Counter(), Counter(), Counter()), waiting=0, gap=0.1)
 ARRIVALS = tuple(Arrival(n, f"Q{n}", "c1", n + 1, f"b+{n}@example.com") for n in (CLICKED, GONE))
 REACTIONS = (
     Reaction(audience.CLICK, CLICKED, answered=1),
@@ -83,8 +83,9 @@ def broken(
     arrivals: Sequence[Arrival] = ARRIVALS,
     reactions: Sequence[Reaction] = REACTIONS,
     killed: int = 0,
+    redis_kills: Sequence[float] = (),
 ) -> Found:
-    rows: list[Row] = judge(sent, arrivals, reactions, kept, killed)
+    rows: list[Row] = judge(sent, arrivals, reactions, kept, killed, redis_kills)
     return {row.what: (row.lost, row.doubled) for row in rows if row.is_broken}
 
 
@@ -185,6 +186,15 @@ def test_a_delivery_that_a_kill_repeated_is_not_doubled() -> None:
     assert broken(arrivals=(*ARRIVALS, ARRIVALS[0]), killed=1) == {}
 
 
+def test_redis_may_lose_what_only_redis_has_when_it_is_killed() -> None:
+    events = [each for each in EVENTS if each["event_type"] != "message_prepared"]
+    ids = {str(each["event_unique_id"]): 1 for each in events}
+    kept = replace(KEPT, events=events, hook=ids, file=ids)
+    assert broken(kept) == {"message_prepared": (3, 0)}
+    assert broken(kept, redis_kills=[11.0]) == {}
+    assert broken(kept, redis_kills=[20.0]) == {"message_prepared": (3, 0)}
+
+
 def test_number_of_an_address() -> None:
     order = Order(123)
     assert orders.number_of(order.recipient) == 123
@@ -195,17 +205,16 @@ HOUR = 3600
 
 
 def life(pid: int, begin: float, per_hour: float, seconds: int = 600) -> list[Sample]:
-    """A process that begins with 50 MB, warms up by 5 MB, and then grows."""
+    """A process that begins with 50 MB and grows."""
     return [
-        Sample(begin + at, pid, "milter", 5e7 + min(at, 60) / 60 * 5e6 + per_hour * at / HOUR)
-        for at in range(0, seconds, 2)
+        Sample(begin + at, pid, "milter", 5e7 + per_hour * at / HOUR) for at in range(0, seconds, 2)
     ]
 
 
 @pytest.mark.parametrize("megabytes", [0, 0.5, 3])
 def test_slope_within_the_lives_of_processes(megabytes: float) -> None:
     samples = [*life(1, 0, megabytes * MEGABYTE), *life(2, 700, megabytes * MEGABYTE)]
-    (growth,) = growths(samples, warm_up=60)
+    (growth,) = growths(samples)
     assert growth.lives == 2
     assert growth.slope == pytest.approx(megabytes * MEGABYTE, abs=1000)
     assert memory_is_flat(growth) == (megabytes < 1)
@@ -215,12 +224,12 @@ def test_a_peak_is_no_slope() -> None:
     samples = life(1, 0, 0)
     samples[250:] = [replace(each, size=each.size + 9 * MEGABYTE) for each in samples[250:]]
     samples[280:] = life(1, 0, 0)[280:]
-    (growth,) = growths(samples, warm_up=60)
+    (growth,) = growths(samples)
     assert growth.slope == 0
 
 
 def test_short_lives_have_no_slope() -> None:
-    (growth,) = growths(life(1, 0, 0, seconds=30), warm_up=60)
+    (growth,) = growths(life(1, 0, 0, seconds=4))
     assert growth.slope is None
     assert memory_is_flat(growth)
 

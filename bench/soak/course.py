@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fletching.store import keys
@@ -25,22 +25,26 @@ from bench.soak.watching import Watcher
 from sandbox import sinks
 from sandbox.processes import DidNotHappenError, wait_until
 
-_RECOVERED = 60.0
+_RECOVERED = 120.0
 """Seconds after a fault within which mail must be accepted again."""
 _DRAINED = 240.0
 """Seconds after the load within which everything must be done."""
 _STILL = 8.0
 """Seconds without a new event until everything is said to be there."""
 _LOOK = 0.5
+_FASTER = 5
+"""How many times more mails are sent during the warm-up."""
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Seconds. ``faults``: with all faults; ``calm``: without those that kill processes of
-    Fletching, so that each process lives long enough to see its memory grow. ``between``: from the
-    end of a fault to the next one, in each part. ``warm_up``: of a process's life."""
+    """Seconds. ``faults``: with all faults; ``calm``: with the calm ones only, so that each process
+    lives long enough to see its memory grow. ``between``: from the end of a fault to the next one,
+    in each part. ``warm_up``: at the beginning of the calm part, more mails fill all caches; only
+    after that, memory is judged.
+    """
 
     faults: float
     calm: float
@@ -96,9 +100,14 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
     for each in (watcher, audience, application):
         each.start()
     try:
-        for part, between in zip((course.faults, course.calm), course.between, strict=True):
-            is_calm = part is course.calm
-            end = began + course.faults + (course.calm if is_calm else 0)
+        for is_calm, between in zip((False, True), course.between, strict=True):
+            end = began + course.faults
+            if is_calm:
+                tell("warming up")
+                application.set_rate(rate * _FASTER)
+                _sleep_until(end + course.warm_up)
+                application.set_rate(rate)
+                calm_since, end = time.monotonic(), end + course.calm
             for name in _names(dice, is_calm=is_calm):
                 _sleep_until(min(end, time.monotonic() + between * dice.uniform(0.5, 1.5)))
                 if time.monotonic() >= end:
@@ -106,6 +115,7 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
                 tell(name)
                 happened.append(_fault(site, name, application, began, dice))
                 tell("")
+        calm_until = time.monotonic()
     finally:
         tell("sending the rest")
         application.stop(_DRAINED)
@@ -114,12 +124,13 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
     tell("waiting for the last event")
     _drain(site)
     tell("judging")
-    return _seen(site, course, application.sent(), audience, watcher, happened, undone, began)
+    calm = calm_since, calm_until
+    return _seen(site, course, application.sent(), audience, watcher, happened, undone, began, calm)
 
 
 def _names(dice: random.Random, *, is_calm: bool) -> Iterator[str]:
     """All faults that may happen, in random order, again and again."""
-    names = [name for name, fault in FAULTS.items() if not (is_calm and fault.kills)]
+    names = [name for name, fault in FAULTS.items() if fault.is_calm or not is_calm]
     while True:
         yield from dice.sample(names, len(names))
 
@@ -171,11 +182,13 @@ def _seen(
     happened: list[Happened],
     undone: int,
     began: float,
+    calm: tuple[float, float],
 ) -> Seen:
     kept = _kept(site)
     count = Counter(each.name for each in happened)
     killed = count["kill smtp"] + count["kill qmgr"]
-    rows = judge(sent, audience.arrivals, audience.reactions, kept, killed)
+    redis_kills = [began + each.at for each in happened if each.name == "kill Redis"]
+    rows = judge(sent, audience.arrivals, audience.reactions, kept, killed, redis_kills)
     return Seen(
         course=course,
         faults=tuple(happened),
@@ -183,8 +196,8 @@ def _seen(
         sent=sent,
         wrong=_wrong(site, sent, audience, undone),
         memory=tuple(watcher.memory),
-        memory_growth=tuple(growths(watcher.memory, course.warm_up)),
-        file_growth=tuple(growths(watcher.files, course.warm_up)),
+        memory_growth=tuple(growths(_between(watcher.memory, *calm))),
+        file_growth=tuple(growths(_between(watcher.files, *calm))),
         arrived=len(audience.arrivals),
         verified=audience.verified,
         hook_batches=site.hook.batches,
@@ -192,6 +205,10 @@ def _seen(
         repeated=len(kept.events) - len({event["event_unique_id"] for event in kept.events}),
         seconds=time.monotonic() - began,
     )
+
+
+def _between(samples: Iterable[Sample], begin: float, end: float) -> Iterator[Sample]:
+    return (each for each in samples if begin <= each.seconds <= end)
 
 
 def _kept(site: Site) -> Kept:

@@ -1,6 +1,6 @@
 """The faults of a soak, by name. Each returns when it is over, with the servers running again.
 
-A fault that ends a process of Fletching has ``kills``; the others leave all processes alive, so
+A fault that is calm leaves all processes of Fletching alive and lets nobody read old data again, so
 that memory can be measured meanwhile.
 """
 
@@ -34,10 +34,10 @@ _POSTFIX = ("smtpd", "cleanup", "qmgr", "smtp", "lmtp")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault. ``kills``: whether it ends processes of Fletching."""
+    """A fault."""
 
     happen: Callable[[Site, random.Random], None]
-    kills: bool = False
+    is_calm: bool = False
 
 
 def _of(site: Site, daemon: str, *, is_child: bool) -> list[Process]:
@@ -110,7 +110,7 @@ def _storm(site: Site, dice: random.Random) -> None:
     """SIGHUPs with configurations that are valid and broken in turn; the last one is valid."""
     valid = site.configuration()
     other = site.configuration(stats_retention=f"{dice.randint(30, 90)}d")
-    texts = (other, f"{valid}\nno_such_option: 1\n", valid[: len(valid) // 2], valid)
+    texts = (other, f"{valid}\nno_such_option: 1\n", f"{valid}\n'no end", valid)
     for number in range(_STORM):
         site.write_configuration(texts[number % len(texts)])
         site.daemon.signal(signal.SIGHUP)
@@ -135,7 +135,8 @@ def _rotate(site: Site, dice: random.Random) -> None:
 
 
 def _reload_postfix(site: Site, dice: random.Random) -> None:
-    site.postfix.reload()
+    # Not Postfix.reload(), which waits until smtpd(8) ends: that is when the sessions do.
+    site.postfix.command("postfix", "reload")
 
 
 def _kill_postfix(site: Site, dice: random.Random, *, name: str) -> None:
@@ -156,7 +157,7 @@ def _kills() -> Mapping[str, Fault]:
     ]
     return {
         f"kill {daemon}{' child' if is_child else ''}": Fault(
-            partial(_kill, daemon=daemon, is_child=is_child), kills=True
+            partial(_kill, daemon=daemon, is_child=is_child)
         )
         for daemon, is_child in [*kinds, ("courier", False)]
     }
@@ -164,18 +165,18 @@ def _kills() -> Mapping[str, Fault]:
 
 FAULTS: Mapping[str, Fault] = {
     **_kills(),
-    "kill supervisor": Fault(_kill_supervisor, kills=True),
-    "kill everything": Fault(_crash, kills=True),
-    "restart": Fault(_restart, kills=True),
-    "end a daemon": Fault(_end, kills=True),
-    "pause Redis": Fault(_pause_redis),
+    "kill supervisor": Fault(_kill_supervisor),
+    "kill everything": Fault(_crash),
+    "restart": Fault(_restart),
+    "end a daemon": Fault(_end),
+    "pause Redis": Fault(_pause_redis, is_calm=True),
     "kill Redis": Fault(_kill_redis),
     "restart Redis": Fault(_restart_redis),
-    "fill the disk": Fault(_fill_disk),
-    "SIGHUP storm": Fault(_storm),
-    "break the webhook": Fault(_break_webhook),
-    "rotate the logs": Fault(_rotate),
-    "reload Postfix": Fault(_reload_postfix),
-    **{f"kill {name}": Fault(partial(_kill_postfix, name=name)) for name in _POSTFIX},
+    "fill the disk": Fault(_fill_disk, is_calm=True),
+    "SIGHUP storm": Fault(_storm, is_calm=True),
+    "break the webhook": Fault(_break_webhook, is_calm=True),
+    "rotate the logs": Fault(_rotate, is_calm=True),
+    "reload Postfix": Fault(_reload_postfix, is_calm=True),
+    **{f"kill {name}": Fault(partial(_kill_postfix, name=name), is_calm=True) for name in _POSTFIX},
 }
 """The faults by name."""

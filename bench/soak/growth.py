@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -36,7 +36,7 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Growth:
     """How a kind of process grows, per hour, with the limits of a 95 % interval; None if no life
-    was long enough. ``longest``: the seconds of the longest life after its warm-up."""
+    was long enough. ``longest``: the seconds of the longest life."""
 
     kind: str
     lives: int
@@ -48,24 +48,20 @@ class Growth:
     high: float = math.inf
 
 
-def growths(samples: Iterable[Sample], warm_up: float) -> list[Growth]:
-    """One for each kind. ``warm_up``: seconds at the start of each life that do not count."""
+def growths(samples: Iterable[Sample]) -> list[Growth]:
+    """One for each kind."""
     lives: dict[str, dict[int, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         lives[sample.kind][sample.pid].append(sample)
     found = []
     for kind, of_kind in lives.items():
-        grown = [life for each in of_kind.values() if len(life := [*_after(each, warm_up)]) > 1]
+        grown = [life for life in of_kind.values() if len(life) > 1]
         if grown:
             found.append(_growth(kind, grown))
         else:
             last = max((each[-1] for each in of_kind.values()), key=lambda each: each.seconds)
             found.append(Growth(kind, len(of_kind), 0.0, last.size, last.size))
     return found
-
-
-def _after(life: Sequence[Sample], warm_up: float) -> Iterator[Sample]:
-    return (each for each in life if each.seconds >= life[0].seconds + warm_up)
 
 
 def _growth(kind: str, lives: Sequence[Sequence[Sample]]) -> Growth:

@@ -32,6 +32,10 @@ _STATUS = {
 
 _FAILED = {"failure", "failure_toolong"}
 
+_REDIS_LOSES = 3.0
+"""Seconds before a kill of Redis of which it may lose everything, with `appendfsync everysec`: it
+postpones its writes by up to two while the disk is busy (docs/redis.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -89,11 +93,13 @@ def judge(
     arrivals: Sequence[Arrival],
     reactions: Sequence[Reaction],
     kept: Kept,
-    killed_deliveries: int,
+    killed_deliveries: int = 0,
+    redis_kills: Sequence[float] = (),
 ) -> list[Row]:
     """All rows. ``killed_deliveries``: how often a process was killed while it may have been
-    delivering a mail, which Postfix then delivers once more."""
-    return [*_Judge(sent, arrivals, reactions, kept, killed_deliveries).rows()]
+    delivering a mail, which Postfix then delivers once more. ``redis_kills``: when Redis was
+    killed, by the clock of ``sent``."""
+    return [*_Judge(sent, arrivals, reactions, kept, killed_deliveries, redis_kills).rows()]
 
 
 class _Judge:
@@ -104,12 +110,15 @@ class _Judge:
         reactions: Sequence[Reaction],
         kept: Kept,
         killed_deliveries: int,
+        redis_kills: Sequence[float],
     ) -> None:
         self._sent, self._arrivals, self._reactions = sent, arrivals, reactions
         self._kept, self._killed = kept, killed_deliveries
+        self._redis_kills = redis_kills
         self._attempts = attempts(kept.log)
         self._events = [*{str(e["event_unique_id"]): e for e in kept.events}.values()]
-        self._queued = {a.queue_id: a.number for a in arrivals} | sent.accepted
+        self._queued = {a.queue_id: a.number for a in arrivals}
+        self._queued |= {id: mail.number for id, mail in sent.accepted.items()}
         self._queued |= {a.queue_id: a.number for a in self._attempts}
 
     def rows(self) -> Iterable[Row]:
@@ -150,12 +159,19 @@ class _Judge:
         return Row("numbers, return paths", len(mails), 0, len(again), tuple(again[:3]))
 
     def _prepared(self) -> Row:
-        """A mail that was deferred after its event was written, has an event for each attempt."""
+        """A mail that was deferred after its event was written, has an event for each attempt.
+
+        These events are in Redis only, which may lose the last moment when it is killed.
+        """
+        all_mails = Counter(self._queued.values())
+        most = all_mails + self._sent.unknown + self._sent.deferred
+        excused = Counter(
+            mail.number
+            for mail in self._sent.accepted.values()
+            if any(kill - _REDIS_LOSES < mail.at < kill for kill in self._redis_kills)
+        )
         made = self._by_number("message_prepared")
-        least = Counter(self._queued.values())
-        tried = sum(self._sent.tempfailed.values())
-        lost, more = (least - made).total(), (made - least - self._sent.unknown).total()
-        return Row("message_prepared", least.total(), lost, max(0, more - tried))
+        return _row("message_prepared", all_mails - excused, most, made)
 
     def _deliveries(self) -> Row:
         """Each line about a delivery is one event."""
@@ -170,11 +186,7 @@ class _Judge:
     # What comes back
 
     def _happenings(self) -> Iterable[Row]:
-        refused = Counter(each.number for each in self._attempts if each.status in _FAILED)
-        made = self._by_number("bounce_all", synchronous=True)
-        yield _row("bounces in Postfix's log", refused, refused, made)
-        made = self._by_number("bounce_all", synchronous=False, attributed=True)
-        yield self._reacted("bounces by mail", {audience.BOUNCE, audience.SOFT_BOUNCE}, made)
+        yield self._bounces()
         made = self._by_number("scomp", attributed=True)
         yield self._reacted("complaints", {audience.COMPLAINT}, made)
         made = self._by_number("engine_unsub")
@@ -183,13 +195,24 @@ class _Judge:
         yield self._reacted("clicks", {audience.CLICK}, self._by_number("engine_click"))
         yield self._reacted("opens", {audience.OPEN}, self._by_number("engine_open"))
 
+    def _bounces(self) -> Row:
+        """A refusal is reported by Postfix's log or, if that is read too late, by its bounce."""
+        refused = Counter(each.number for each in self._attempts if each.status in _FAILED)
+        least, most = self._promised({audience.BOUNCE, audience.SOFT_BOUNCE})
+        made = self._by_number("bounce_all", attributed=True)
+        return _row("bounces", least + refused, most + refused, made)
+
     def _reacted(self, what: str, kinds: set[str], made: Counter[int]) -> Row:
+        return _row(what, *self._promised(kinds), made)
+
+    def _promised(self, kinds: set[str]) -> tuple[Counter[int], Counter[int]]:
+        """How many events there must be, and may be, by the number of the mail."""
         least, most = Counter[int](), Counter[int]()
         for each in self._reactions:
             if each.kind in kinds:
                 least[each.number] += each.answered
                 most[each.number] += each.answered + each.unknown
-        return _row(what, least, most, made)
+        return least, most
 
     def _answered(self, kinds: set[str]) -> set[int]:
         return {each.number for each in self._reactions if each.kind in kinds and each.answered}

@@ -28,7 +28,7 @@ from bench.soak.hook import Hook
 from bench.soak.orders import FEEDBACK, LISTS, URL_HOST
 from sandbox.disk import Disk
 from sandbox.postfix import Postfix
-from sandbox.processes import Daemon, free_port, private_directory, processes
+from sandbox.processes import Daemon, free_port, private_directory, processes, wait_until
 from sandbox.redis_server import RedisServer
 from sandbox.sinks import Sink
 
@@ -39,6 +39,8 @@ _EVENT_TYPES = (
     *("delivery_attempt", "message_prepared"),
 )
 _DISK = "size=128m"
+_STARTED = 120.0
+"""Seconds for all daemons to start: the machine may be busy, and the daemons before them end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Site:
     def start(self) -> None:
         """Start all daemons, also after a crash."""
         before = self.log().count(_READY)
-        self.daemon.start(lambda: self.log().count(_READY) > before)
+        self.daemon.start(lambda: True)
+        wait_until("Fletching does not start", lambda: self.log().count(_READY) > before, _STARTED)
 
     def log(self) -> str:
         """The log of all daemons."""

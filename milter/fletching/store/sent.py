@@ -6,10 +6,11 @@ Here live the counts that are not in Redis yet. When a mail counts as accepted i
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fletching.store import keys
 from fletching.store.connection import Store, StoreUnavailable
@@ -28,8 +29,19 @@ AT_ONCE = 200
 _MOST_ATTEMPTS = 60
 """Attempts to count for a campaign that Redis lost: another worker may create it again."""
 
-_Cell = tuple[str, str]
-"""A campaign, and hour|VirtualMTA|list."""
+_Cell = tuple[str, str, str]
+"""A campaign, hour|VirtualMTA|list, and the name of the count if another process began it."""
+
+
+class Counted(NamedTuple):
+    """A count of a process: how many mails it has counted so far, under a random name. ``step``: of
+    the last one."""
+
+    campaign: str
+    cell: str
+    step: str
+    name: str
+    mails: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ class _Count:
 
 
 class Sent:
-    """The counts of one process, which only grow. For one thread at a time."""
+    """The counts of one process, which only grow. Any thread may add; one at a time writes."""
 
     def __init__(self, store: Store, most: int = MOST) -> None:
         self._store = store
@@ -55,27 +67,56 @@ class Sent:
         self._counts: dict[_Cell, _Count] = {}
         self._unwritten: dict[_Cell, None] = {}
         self._runs: set[str] = set()
+        self._changing = threading.Lock()
 
-    def add(self, message: Facts) -> None:
-        """Counts one mail."""
+    def add(self, message: Facts) -> Counted | None:
+        """Counts one mail; the count that it is in now. None without a campaign."""
         if not message.campaign:
-            return  # Redis was unavailable when it was sent.
-        of = message.campaign, cell(message.sent // 3600, message.mtaid, message.listid)
-        count = self._counts.pop(of) if of in self._counts else _Count()
+            return None  # Redis was unavailable when it was sent.
+        hour = cell(message.sent // 3600, message.mtaid, message.listid)
+        of = message.campaign, hour, ""
+        with self._changing:
+            count = self._counts.get(of) or _Count()
+            now = step(message.campaign, message.sent)
+            count = replace(count, mails=count.mails + 1, step=now, attempts=0)
+            self._put(of, count)
+        return Counted(message.campaign, hour, count.step, count.name, count.mails)
+
+    def add_left(self, counted: Counted) -> None:
+        """Adds a count of a process that was killed, which Redis may have already."""
+        of = counted.campaign, counted.cell, counted.name
+        with self._changing:
+            known = self._counts.get(of) or _Count(counted.name)
+            mails = max(known.mails, counted.mails)
+            self._put(of, replace(known, mails=mails, step=counted.step, attempts=0))
+
+    def _put(self, of: _Cell, count: _Count) -> None:
         # A dict keeps the order of insertion: the first one is the next to be dropped.
-        now = step(message.campaign, message.sent)
-        self._counts[of] = replace(count, mails=count.mails + 1, step=now, attempts=0)
+        self._counts.pop(of, None)
+        self._counts[of] = count
         self._unwritten[of] = None
         if len(self._counts) > self._most:
             oldest = next(iter(self._counts))
             del self._counts[oldest]
             self._unwritten.pop(oldest, None)
 
+    def unwritten(self) -> list[Counted]:
+        """The counts that are not in Redis yet."""
+        with self._changing:
+            counts = [(of, self._counts[of]) for of in self._unwritten]
+        return [Counted(*of[:2], count.step, count.name, count.mails) for of, count in counts]
+
+    @property
+    def is_written(self) -> bool:
+        """Whether everything that was added is in Redis."""
+        return not self._unwritten
+
     def write(self) -> bool:
         """Writes the counts that are not in Redis yet; True if some of them still are not."""
-        campaigns: dict[str, list[_Cell]] = {}
-        for of in self._unwritten:
-            campaigns.setdefault(of[0], []).append(of)
+        campaigns: dict[str, list[tuple[_Cell, _Count]]] = {}
+        with self._changing:
+            for of in self._unwritten:
+                campaigns.setdefault(of[0], []).append((of, self._counts[of]))
         left, silent = list(campaigns.items()), SilentNodes()
         while left:
             some, left = left[:AT_ONCE], left[AT_ONCE:]
@@ -90,25 +131,30 @@ class Sent:
                 break
         return bool(self._unwritten)
 
-    def _write(self, campaign: str, counts: Sequence[_Cell]) -> Write:
+    def _write(self, campaign: str, counts: Sequence[tuple[_Cell, _Count]]) -> Write:
         used = [
             *(keys.campaign(campaign), keys.counts(campaign), keys.counted(campaign)),
             keys.steps(campaign),
         ]
         words: list[str | int] = []
-        for of in counts:
-            count = self._counts[of]
+        for of, count in counts:
             words += [of[1], count.step, count.name, count.mails]
         return Write(used[0], partial(self._script.run, keys=used, arguments=words))
 
-    def _written(self, counts: Sequence[_Cell], answer: Any) -> None:
+    def _written(self, counts: Sequence[tuple[_Cell, _Count]], answer: Any) -> None:
         if isinstance(answer, Exception):
             return
-        for of in counts:
-            attempts = self._counts[of].attempts + 1 if answer is None else 0
-            self._counts[of] = replace(self._counts[of], attempts=attempts)
-            if not 0 < attempts < _MOST_ATTEMPTS:
-                del self._unwritten[of]
+        with self._changing:
+            for of, count in counts:
+                if self._counts.get(of) is not count:
+                    continue  # More mails were counted meanwhile, or it was dropped.
+                attempts = count.attempts + 1 if answer is None else 0
+                self._counts[of] = replace(count, attempts=attempts)
+                if not 0 < attempts < _MOST_ATTEMPTS:
+                    del self._unwritten[of]
+            self._remember_run(answer)
+
+    def _remember_run(self, answer: Any) -> None:
         if answer is not None and answer not in self._runs:
             # Redis was restarted, or is another server: it may have lost some counts.
             if self._runs:

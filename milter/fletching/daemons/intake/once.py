@@ -15,10 +15,11 @@ from pathlib import Path
 
 from fletching.daemons.intake.journal import START, Position, recorded_ids
 from fletching.daemons.intake.recorder import Recorder
+from fletching.daemons.intake.remembered import Remembered
 from fletching.events import Event
 
 MOST = 500_000
-"""Suffixes that are remembered at most; each takes about 150 bytes of memory."""
+"""Suffixes that are remembered; each takes 8 bytes of memory."""
 
 _SUFFIX = 16
 """Characters at the end of an event's id: 80 bits."""
@@ -47,9 +48,9 @@ class Once:
     """Records events that are not recorded yet. Its methods are for one event loop."""
 
     def __init__(self, recorder: Recorder, recorded: Iterable[str], most: int = MOST) -> None:
-        """``recorded``: suffixes; the first ones are forgotten above ``most``."""
-        self._recorder, self._most = recorder, most
-        self._recorded = dict.fromkeys(recorded)
+        """``recorded``: suffixes; of those above ``most``, the first ones are forgotten."""
+        self._recorder = recorder
+        self._recorded = Remembered(recorded, most)
         self._recording: dict[str, asyncio.Future[None]] = {}
 
     async def record(self, *events: Event) -> int:
@@ -73,14 +74,13 @@ class Once:
         self._recording |= dict.fromkeys(new, done)
         try:
             await self._recorder.record(*new.values())
-            self._remember(new)
+            self._recorded.add(new)
         finally:
             for name in new:
                 del self._recording[name]
             done.set_result(None)
         return len(new)
 
-    def _remember(self, names: Iterable[str]) -> None:
-        self._recorded |= dict.fromkeys(names)
-        while len(self._recorded) > self._most:
-            del self._recorded[next(iter(self._recorded))]
+    def forget(self) -> None:
+        """Forgets all that was recorded: none of it can be repeated any more."""
+        self._recorded.clear()

@@ -119,6 +119,7 @@ class Reader:
         owned = {claim for claim, is_ours in zip(claims, results, strict=True) if is_ours}
         await self._record([event for event, claim in found if claim is None or claim in owned])
         await self._note(batch.position, walk)
+        self._targets.once.forget()
         self._counts.read(len(batch.lines), walk.ours, batch.behind)
         return bool(batch.lines)
 

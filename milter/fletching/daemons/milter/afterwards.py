@@ -24,7 +24,8 @@ from fletching.tokens import Facts
 from fletching.traces import Accepted
 
 GATHER = 0.2
-"""Seconds between a mail and its batch. A crash loses at most the lines and counts of that time."""
+"""Seconds between a mail and its batch. A crash loses at most the log lines and traces of that time
+(`sent_file.py` has what was sent)."""
 
 RETRY_AFTER = 1.0
 """Seconds after which a batch that could not be written completely is tried again."""
@@ -69,7 +70,8 @@ class AnsweredQueue:
     """Passes answered mails to ``write``, in batches.
 
     ``write`` is called by one thread at a time. If it returns that something is left, it is called
-    again, even without mails. ``gather`` and ``retry_after`` are seconds.
+    again, even without mails. ``gather`` and ``retry_after`` are seconds. ``left``: whether there
+    is something from a worker before this one.
     """
 
     def __init__(
@@ -78,11 +80,12 @@ class AnsweredQueue:
         *,
         gather: float = GATHER,
         retry_after: float = RETRY_AFTER,
+        left: bool = False,
     ) -> None:
         self._gather, self._retry_after = gather, retry_after
         self._write = write
         self._answered: deque[Answered] = deque()
-        self._left = False
+        self._left = left
         self._wake = threading.Event()
         self._writing = threading.Lock()
         threading.Thread(target=self._run, name="afterwards", daemon=True).start()
@@ -94,6 +97,11 @@ class AnsweredQueue:
             self._wake.set()
         if len(self._answered) > MOST:
             self.finish()
+
+    def write_again(self) -> None:
+        """Calls ``write`` soon, even without mails."""
+        self._left = True
+        self._wake.set()
 
     def finish(self) -> None:
         """Writes everything that is there now."""

@@ -14,6 +14,7 @@ from fletching import log, source_addresses
 from fletching.config.faults import named_by
 from fletching.config.model import Config
 from fletching.daemons.milter import callbacks, recycling
+from fletching.daemons.milter.sent_file import gather
 from fletching.daemons.milter.worker import Retirement, Worker, live
 from fletching.daemons.process.fork import Bell, stay_on
 from fletching.daemons.process.handover import Handover, Inbox
@@ -55,6 +56,7 @@ class MilterService(Service[Setup]):
             self._listener = open_listener(config.listen, callbacks.open_socket)
         # Only now: the counters may be those of a daemon that has the socket.
         _written("metrics", lambda: shared_files.begin(shared_files.of_milter(config.state_dir)))
+        _written("sent", lambda: gather(config.state_dir))
 
     def begin(self, config: Config, opened: Handover[Setup]) -> list[Child]:
         self._opened, self._current = opened, config

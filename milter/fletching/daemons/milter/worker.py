@@ -31,6 +31,7 @@ from fletching.daemons.milter.afterwards import (
 from fletching.daemons.milter.archiving import ArchiveQueue, Copy
 from fletching.daemons.milter.mail import Mail, OpenMails
 from fletching.daemons.milter.seeding import SeedClaims, passing
+from fletching.daemons.milter.sent_file import SentFile
 from fletching.daemons.process.fork import (
     END_WORKER,
     RELOAD_WORKER,
@@ -104,9 +105,13 @@ class Worker:
         self._text_parts = TextPartCache()
         self._turns = turns()
         self._changing = threading.Lock()
+        self._counting = threading.Lock()
         self._computing = threading.Semaphore(_AT_ONCE)
         self._claims = SeedClaims()
-        self._answered = AnsweredQueue(self._write)
+        self._uncounted = SentFile(self._state_dir, counter)
+        for counted in self._uncounted.read():
+            self._store.sent.add_left(counted)
+        self._answered = AnsweredQueue(self._write, left=not self._store.sent.is_written)
         self._metrics: Mails | None = None
         try:
             self._metrics = Mails(self._state_dir, counter)
@@ -127,9 +132,17 @@ class Worker:
         with self._changing:
             new, old = setup.config, self._setup.config
             if _of_store(new) != _of_store(old):
-                self._store = _Store.of(new, self._state_dir)
+                self._change_store(_Store.of(new, self._state_dir))
             self._setup = setup
         self._archive.take(setup.config)
+
+    def _change_store(self, store: _Store) -> None:
+        """Uses another store. It gets the counts that the old one has not written yet."""
+        with self._counting:
+            for counted in self._store.sent.unwritten():
+                store.sent.add_left(counted)
+            self._store = store
+        self._answered.write_again()
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
         """Decides what happens to a mail; nothing is sent yet."""
@@ -188,9 +201,20 @@ class Worker:
             enough = self.answered == self._most()
         if enough:
             self.when_done()
+        self._count_sent(answered)
         if copy is not None:
             self._archive.add(copy)
         self._answered.add(answered)
+
+    def _count_sent(self, answered: Answered) -> None:
+        """Counts an accepted mail, on disk before Postfix gets the reply."""
+        message = answered.message
+        if answered.verdict is not Verdict.ACCEPT or message is None or message.seed:
+            return
+        with self._counting:
+            counted = self._store.sent.add(message)
+            if counted is not None:
+                self._uncounted.append(counted)
 
     def finish(self) -> None:
         """Writes everything that is queued."""
@@ -228,8 +252,6 @@ class Worker:
             if each.shadow is not None:
                 store.shadow.add(now, each.shadow)
             if each.verdict is Verdict.ACCEPT and each.message is not None:
-                if not each.message.seed:
-                    store.sent.add(each.message)
                 store.traces.add(accepted(each, each.message))
         # These mails are sent. If Redis is down since, their warnings are in the log only.
         with contextlib.suppress(StoreUnavailable):
@@ -243,6 +265,9 @@ class Worker:
                 self._claims.claim(each.seeds, store.seeds, self._setup.link_keys)
         # Each of them, whatever is left of the others.
         left = [store.traces.write(), store.sent.write(), store.shadow.write()]
+        with self._counting:
+            if self._store.sent.is_written:
+                self._uncounted.clear()
         return any(left)
 
     def is_done(self) -> bool:
