@@ -59,6 +59,7 @@ class Numbers:
     def __init__(self, *found: Campaign) -> None:
         self.all = {each.campaign: each for each in found}
         self.counted: dict[str, Mapping[int, int]] = {}
+        self.in_steps: dict[str, Mapping[int, int]] = {}
         self.clicked: tuple[Link, ...] = ()
         self.rows: dict[str, tuple[Row, ...]] = {}
         self.failed: tuple[Failures, ...] = ()
@@ -87,6 +88,10 @@ class Numbers:
     def hours(self, name: str) -> Mapping[str, Mapping[int, int]]:
         self._answer()
         return self.counted
+
+    def steps(self, name: str) -> Mapping[str, Mapping[int, int]]:
+        self._answer()
+        return self.in_steps
 
     def links(self, name: str) -> tuple[Link, ...]:
         self._answer()

@@ -15,12 +15,9 @@ import html5lib  # type: ignore[import-untyped]
 import pytest
 from fletching.config.load import ConfigError, parse
 from fletching.daemons.dashboard.campaign_list import MOST_CAMPAIGNS
-from fletching.daemons.dashboard.curves import curve
 from fletching.daemons.dashboard.guesses import AT_ONCE, Guesses
 from fletching.daemons.dashboard.main import PasswordFileError, read_password
 from fletching.store.counts import Failures, Link
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sandbox.processes import wait_until
 from tests.dashboard_numbers import HOUR, OPENED, Numbers, campaign, row, served
@@ -229,19 +226,6 @@ def test_unmeasured_number_is_a_dash() -> None:
 def test_invalid_page_number_shows_the_first_page(numbers: Numbers, query: str) -> None:
     with served(numbers) as port:
         assert "12,345" in body(port, f"/?{query}")
-
-
-@given(st.dictionaries(st.integers(0, 400 * 24), st.integers(1, 10**9), min_size=1))
-def test_curve_keeps_all_counts_and_is_short(counted: dict[int, int]) -> None:
-    hours = {"clicks": {OPENED + hour * HOUR: count for hour, count in counted.items()}}
-    drawn = curve(hours)
-    _, of_recipients = drawn
-    assert f"{sum(counted.values()):,} clicks" in of_recipients.description
-    for panel in drawn:
-        for line in panel.lines:
-            points = [tuple(map(float, at.split())) for at in line.path[1:].split("L")]
-            assert 2 <= len(points) <= 121
-            assert all(0 <= x <= panel.width and 0 <= y <= panel.height for x, y in points)
 
 
 # What cannot be shown

@@ -14,7 +14,7 @@ import pytest
 from fletching.daemons.dashboard.campaign_list import MOST_CAMPAIGNS, Shown, csv_pieces
 from fletching.daemons.dashboard.campaign_query import Query
 from fletching.daemons.dashboard.campaigns import CampaignList
-from fletching.figures import campaign_row
+from fletching.figures import campaign_row, share_of_all
 from fletching.store.counts import Campaign, Counts, total
 
 from tests.dashboard_numbers import OPENED, Numbers, campaign, served
@@ -138,6 +138,16 @@ def test_totals_of_what_matches(numbers: Numbers) -> None:
     assert (cells(some)["total.sent"], cells(some)["total.unique_opens"]) == ("1,050", "490")
 
 
+def test_share_of_a_total_is_of_the_campaigns_that_measure_it() -> None:
+    measured = Counts(sent=100, delivered=80, unique_opens=40)
+    unopened = Counts(sent=900, delivered=900, unique_opens=None)
+    unknown = Counts(sent=100, delivered=None, unique_opens=40)
+    assert share_of_all([measured, unopened], "unique_opens") == (50.0, "delivered")
+    assert share_of_all([measured, unknown], "unique_opens") == (40.0, "sent")
+    assert share_of_all([measured, unopened], "delivered") == (98.0, "sent")
+    assert share_of_all([unopened], "unique_opens") is None
+
+
 def test_total_of_what_nothing_measures_is_unknown() -> None:
     one, two = Counts(sent=2, opens=None, clicks=None), Counts(sent=3, opens=5, clicks=None)
     found = total([one, two])
@@ -184,7 +194,7 @@ def test_only_the_newest_are_added_up_and_sorted() -> None:
         return found._shown(asked)
 
     by_time = shown(Query(search="n", page=3))
-    assert (by_time.count, by_time.totalled, by_time.is_cut) == (250, 120, True)
+    assert (by_time.count, len(by_time.summed), by_time.is_cut) == (250, 120, True)
     assert [each.sendid for each in by_time.found] == [f"n{n}" for n in range(200, 250)]
     sorted_by_sent = shown(Query(search="n", order="sent"))
     assert (sorted_by_sent.count, sorted_by_sent.pages) == (120, 2)

@@ -5,7 +5,7 @@ The terminal (`admin/figures.py`) and the dashboard show the same counts by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -68,7 +68,10 @@ def share(counted: Counts, name: str) -> Share | None:
     None also if there are more: a message to several recipients is delivered to each of them. Then
     opens are a share of the messages sent, too.
     """
-    count: int | None = getattr(counted, name)
+    return _share(counted, name, getattr(counted, name))
+
+
+def _share(counted: Counts, name: str, count: int | None) -> Share | None:
     if name not in OF_SENT | OF_DELIVERED or not counted.sent or count is None:
         return None
     delivered = counted.delivered if name in OF_DELIVERED else None
@@ -77,6 +80,17 @@ def share(counted: Counts, name: str) -> Share | None:
     if not whole or count > whole:
         return None
     return Share(100 * count / whole, "delivered" if by_delivered else "sent")
+
+
+def share_of_all(found: Iterable[Counts], name: str) -> Share | None:
+    """The share of a count in several campaigns together: in those that measure it."""
+    measured = [each for each in found if getattr(each, name) is not None]
+    delivered = [each.delivered for each in measured if each.sent]
+    sums = Counts(
+        sent=sum(each.sent or 0 for each in measured),
+        delivered=None if None in delivered else sum(filter(None, delivered)),
+    )
+    return _share(sums, name, sum(getattr(each, name) for each in measured))
 
 
 def share_delivered(counted: Counts) -> float | None:

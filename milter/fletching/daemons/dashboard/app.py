@@ -17,6 +17,7 @@ from fletching.daemons.dashboard.access import LOGIN, LOGOUT, Access
 from fletching.daemons.dashboard.campaign_query import CSV_PATH
 from fletching.daemons.dashboard.campaign_query import PATH as CAMPAIGNS
 from fletching.daemons.dashboard.campaigns import CampaignList
+from fletching.daemons.dashboard.curves import Counted
 from fletching.daemons.dashboard.frame import BREAKDOWNS, Frame
 from fletching.daemons.dashboard.request import Message, NotFound, Receive, Render, Request, Send
 from fletching.daemons.dashboard.suppression import PATH, SuppressionPages
@@ -117,7 +118,7 @@ class Dashboard:
         elif found and not found[2]:
             await request.page(lambda frame: self._campaign(found[1], frame))
         elif found:
-            pieces = live.stream(lambda: self._with_hours(found[1]), live.CampaignPage().news)
+            pieces = live.stream(lambda: self._with_times(found[1]), live.CampaignPage().news)
             await self._stream(request, pieces)
         elif what:
             await request.page(lambda frame: self._breakdown(what, frame))
@@ -127,7 +128,7 @@ class Dashboard:
     # Pages. Each of them queries Redis, so it runs in a thread.
 
     def _campaign(self, campaign: str, frame: Frame) -> str:
-        found, hours = self._with_hours(campaign)
+        found, hours, steps = self._with_times(campaign)
         if found is None:
             raise NotFound
         about = pages.Details(
@@ -138,13 +139,15 @@ class Dashboard:
             self._statistics.warnings(campaign),
             self.tables(found),
         )
-        return pages.campaign(found, hours, about, int(time.time()), frame)
+        return pages.campaign(found, hours, steps, about, int(time.time()), frame)
 
     def _breakdown(self, what: Dimension, frame: Frame) -> str:
         return pages.breakdown(what, self._statistics.by(what), int(time.time()), frame)
 
-    def _with_hours(self, campaign: str) -> tuple[Campaign | None, live.Hours]:
-        return self._statistics.campaign(campaign), self._statistics.hours(campaign)
+    def _with_times(self, campaign: str) -> tuple[Campaign | None, Counted, Counted]:
+        # Steps last, so that they never lack what hours have.
+        numbers = self._statistics
+        return numbers.campaign(campaign), numbers.hours(campaign), numbers.steps(campaign)
 
     async def _stream(self, request: Request, pieces: AsyncIterator[str]) -> None:
         if self._streams >= self._most_streams:

@@ -16,8 +16,8 @@ from fletching.daemons.dashboard.campaign_query import CSV_PATH, ORDERS, Query
 from fletching.daemons.dashboard.frame import Frame, page
 from fletching.daemons.dashboard.pages import COLUMNS, Cell, Table, TableRow, cell, titles
 from fletching.daemons.dashboard.times import time_html
-from fletching.figures import campaign_row
-from fletching.store.counts import Campaign, Counts, total
+from fletching.figures import campaign_row, share_of_all
+from fletching.store.counts import Campaign, total
 
 MOST_CAMPAIGNS = 100
 """Campaigns on a page."""
@@ -30,14 +30,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 class Shown:
     """A page of the list. ``found``: its campaigns; ``count``: how many there are on all pages.
 
-    ``total``: the sums, of ``totalled`` campaigns: those on the page, or all that match;
-    ``is_cut``: only the newest that match.
+    ``summed``: the campaigns of the totals: those on the page, or all that match; ``is_cut``: only
+    the newest that match.
     """
 
     found: Sequence[Campaign]
     count: int
-    total: Counts
-    totalled: int
+    summed: Sequence[Campaign]
     is_cut: bool = False
 
     @property
@@ -46,9 +45,9 @@ class Shown:
 
 
 def of_page(found: Sequence[Campaign], count: int) -> Shown:
-    """With the sums of the campaigns on the page."""
+    """With the totals of the campaigns on the page."""
     found = found[:MOST_CAMPAIGNS]
-    return Shown(found, count, total(found), len(found))
+    return Shown(found, count, found)
 
 
 def campaigns(shown: Shown, asked: Query, now: int, frame: Frame) -> str:
@@ -73,28 +72,37 @@ def campaigns(shown: Shown, asked: Query, now: int, frame: Frame) -> str:
         previous=asked.address(page=asked.page - 1) if asked.page > 1 else "",
         following=asked.address(page=asked.page + 1) if asked.page < shown.pages else "",
         table=Table(f"Campaigns, {order[:1].lower()}{order[1:]}", "Campaign", titles(), rows),
-        total=TableRow(_total_title(shown), _cells(shown.total, "total")),
+        total=TableRow(_total_title(shown), _total_cells(shown.summed)),
         about=[(each, time_html(each.opened)) for each in shown.found],
     )
 
 
 def _total_title(shown: Shown) -> str:
+    summed = len(shown.summed)
     if shown.is_cut:
-        return f"Total of the newest {shown.totalled:,}"
-    if shown.totalled == shown.count:
-        return f"Total of all {shown.count:,}"
-    return f"Total of {shown.totalled:,} on this page"
+        return f"Total of the newest {summed:,}"
+    if summed == shown.count:
+        return f"Total of all {summed:,}"
+    return f"Total of {summed:,} on this page"
 
 
-def _cells(counted: Counts, key: str) -> tuple[Cell, ...]:
+def _cells(counted: Campaign, key: str) -> tuple[Cell, ...]:
     return tuple(cell(counted, name, f"{key}.{name}") for _, name in COLUMNS)
+
+
+def _total_cells(found: Sequence[Campaign]) -> tuple[Cell, ...]:
+    """Of campaigns that do not measure a count, nothing is in its share."""
+    sums = total(found)
+    return tuple(
+        cell(sums, name, f"total.{name}", share_of_all(found, name)) for _, name in COLUMNS
+    )
 
 
 def cells_of_all(found: Sequence[Campaign]) -> dict[str, str]:
     """The numbers and shares of the first page, by key."""
     found = found[:MOST_CAMPAIGNS]
-    rows = [*((each, each.campaign) for each in found), (total(found), "total")]
-    cells = [each for counted, key in rows for each in _cells(counted, key)]
+    cells = [each for one in found for each in _cells(one, one.campaign)]
+    cells += _total_cells(found)
     shares = {each.share_key: each.share for each in cells if each.share_key}
     return {each.key: each.text for each in cells} | shares
 

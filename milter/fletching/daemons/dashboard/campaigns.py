@@ -15,7 +15,7 @@ from fletching.daemons.dashboard.campaign_list import MOST_CAMPAIGNS, Shown
 from fletching.daemons.dashboard.campaign_query import Query, query, rank
 from fletching.daemons.dashboard.frame import Frame
 from fletching.daemons.dashboard.request import Request
-from fletching.store.counts import Campaign, Wanted, total
+from fletching.store.counts import Campaign, Wanted
 from fletching.store.statistics import Statistics
 
 MOST_SUMMED = 5_000
@@ -63,7 +63,7 @@ class CampaignList:
         found = self._matching(asked.wanted)
         if len(found) <= self._most_summed:
             here = self._sorted(found, asked)[skip:][:MOST_CAMPAIGNS]
-            return Shown(here, len(found), total(found), len(found))
+            return Shown(here, len(found), found)
         summed = found[: self._most_summed]
         count = len(summed) if asked.order else self._statistics.count(asked.wanted)
         here = (
@@ -71,7 +71,7 @@ class CampaignList:
             if asked.order
             else self._statistics.campaigns(MOST_CAMPAIGNS, skip, asked.wanted)
         )
-        return Shown(here, count, total(summed), len(summed), is_cut=True)
+        return Shown(here, count, summed, is_cut=True)
 
     def _unfiltered(self, skip: int) -> Shown:
         """A page of all campaigns, without reading those of other pages."""

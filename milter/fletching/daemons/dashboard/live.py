@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from fletching.daemons.dashboard import campaign_list, pages
+from fletching.daemons.dashboard.curves import Counted
 from fletching.store.connection import StoreUnavailable
 from fletching.store.counts import Campaign
 
 T = TypeVar("T")
-Hours = Mapping[str, Mapping[int, int]]
 
 EVERY = 1.0
 """Seconds between two readings of the statistics."""
@@ -87,13 +87,14 @@ class CampaignPage:
     def __init__(self) -> None:
         self._cells: dict[str, str] = {}
 
-    def news(self, found: tuple[Campaign | None, Hours]) -> Iterator[str]:
+    def news(self, found: tuple[Campaign | None, Counted, Counted]) -> Iterator[str]:
         """Events for changed numbers and, if there are any, for the curves."""
-        campaign, hours = found
+        campaign, hours, steps = found
         cells = pages.cells_of_one(campaign) if campaign is not None else {}
         if changed := _changed(self._cells, cells):
             yield _event("cells", changed)
-            yield _event("curve", pages.curve_html(hours))
+            assert campaign is not None, "it has numbers"
+            yield _event("curve", pages.curve_html(campaign, hours, steps))
         self._cells = cells
 
 

@@ -6,10 +6,10 @@ Here lives what the pages show, and their texts. Pure: requests and the source o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fletching.daemons.dashboard.curves import curve
+from fletching.daemons.dashboard.curves import Counted, curve
 from fletching.daemons.dashboard.frame import BREAKDOWNS, TEMPLATES, Frame, page
 from fletching.daemons.dashboard.times import time_html
 from fletching.figures import (
@@ -17,6 +17,7 @@ from fletching.figures import (
     OF_SENT,
     OTHER_WORDS,
     TITLES,
+    Share,
     minute,
     share,
     share_delivered,
@@ -113,12 +114,13 @@ class Details:
 
 def campaign(
     found: Campaign,
-    hours: Mapping[str, Mapping[int, int]],
+    hours: Counted,
+    steps: Counted,
     about: Details,
     now: int,
     frame: Frame,
 ) -> str:
-    """The page of a campaign. ``hours``: counts by kind and start of the hour (unix time)."""
+    """The page of a campaign. ``hours`` and ``steps``: its counts over time."""
     groups = [
         (
             title,
@@ -136,7 +138,7 @@ def campaign(
         times=True,
         opened=time_html(found.opened),
         groups=groups,
-        curve=curve(hours),
+        curve=curve(hours, steps, found.opened),
         tables=[
             (title, table) for title, table in _tables(about) if table.rows or title == "Links"
         ],
@@ -251,17 +253,21 @@ def cells_of_one(found: Campaign) -> dict[str, str]:
     return {name: _with_share(found, name) for _, cells in _GROUPS for _, name in cells}
 
 
-def curve_html(hours: Mapping[str, Mapping[int, int]]) -> str:
+def curve_html(found: Campaign, hours: Counted, steps: Counted) -> str:
     """The curves of a campaign's page, to replace the ones that are there."""
-    return TEMPLATES.get_template("curve.html").render(curve=curve(hours))
+    drawn = curve(hours, steps, found.opened)
+    return TEMPLATES.get_template("curve.html").render(curve=drawn)
 
 
-def cell(counted: Counts, name: str, key: str = "") -> Cell:
-    """A count with its share. The share says `of sent` where others have one of those delivered."""
+def cell(counted: Counts, name: str, key: str = "", found: Share | None = None) -> Cell:
+    """A count with its share. The share says `of sent` where others have one of those delivered.
+
+    ``found``: the share, if it is known to the caller.
+    """
     text = _number(counted, name)
     if name not in OF_SENT | OF_DELIVERED:
         return Cell(text, key)
-    found = share(counted, name)
+    found = found or share(counted, name)
     percent = "" if found is None else _percent(found.percent)
     if found is not None and name in OF_DELIVERED and found.of == "sent":
         percent = f"{percent} of sent"
