@@ -11,7 +11,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -129,6 +129,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     """Measure everything, in this process."""
     with tempfile.TemporaryDirectory() as name:
         setup = opened(Path(name))
+    in_shadow = replace(setup, config=setup.config.model_copy(update={"mode": "shadow"}))
     total = len(mails.SIZES) + len(GROWTH) + 2
     sizes: dict[str, Cost] = {}
     for size, mail in mails.SIZES.items():
@@ -149,6 +150,7 @@ def measure(effort: Effort, tell: Tell) -> Results:
     campaign = [*islice(mails.campaign(), _RECIPIENTS)]
     recipients = {
         "23 kB, a unique name and link": differing(campaign, setup, effort),
+        "the same, in shadow": differing(campaign, in_shadow, effort),
         "23 kB, all links unique": differing(mails.personal(_RECIPIENTS // 10), setup, effort),
         "23 kB, as if it were the first": unknown(mails.SIZES[PROFILED], setup, effort),
     }
@@ -222,7 +224,8 @@ def _done(way: Way) -> tuple[int, int]:
     outcome = way()
     assert outcome.refusal is None, outcome.refusal
     assert not outcome.warnings, outcome.warnings
-    links = sum(found.rewritten for note in outcome.notes for found in note.links)
+    notes = (outcome.would or outcome).notes
+    links = sum(found.rewritten for note in notes for found in note.links)
     return links, len(outcome.edits)
 
 

@@ -58,6 +58,13 @@ def test_good_configuration_has_only_ok_findings(folder: Path) -> None:
     ]
 
 
+def test_mode_of_each_class_is_shown_if_mail_is_in_shadow(folder: Path) -> None:
+    classes = "mail_classes: {a: {shadow: 0.95}, b: {mode: live}, c: {}}"
+    finding = found(check(config(folder, f"mode: shadow\n{classes}")), "mode")
+    expected = "mail without a class: shadow; a: 95% shadow; b: live; c: shadow"
+    assert (finding.level, finding.text) == (Level.OK, expected)
+
+
 @pytest.mark.parametrize("listen", ["unix:{folder}/s", "inet:{port}@127.0.0.1"])
 def test_stopped_milter_is_a_warning_without_postfix(folder: Path, listen: str) -> None:
     listen = listen.format(folder=folder, port=free_port())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from fletching.checks.finding import Finding, warning
+from fletching.checks.finding import Finding, ok, warning
 from fletching.checks.limits import check_limits
 from fletching.config.model import Config, MailClass
 from fletching.events import UNSUBSCRIBE
@@ -17,10 +17,22 @@ from fletching.postfix.settings import POSTFIX_OWN
 
 def check_options(config: Config, today: date) -> Iterator[Finding]:
     """All findings. ``today``: in the configuration's time zone."""
+    yield from _in_shadow(config)
     yield from _no_default_key(config)
     yield from _unsubscribes_lost(config)
     yield from check_limits(config, today)
     yield from _fallback_relays(config)
+
+
+def _in_shadow(config: Config) -> Iterator[Finding]:
+    """Which mail is not changed: nobody is to wonder why, or to forget it."""
+    if not config.uses_shadow:
+        return
+    modes = [f"mail without a class: {config.mode}"]
+    for name, each in config.mail_classes.items():
+        mode = each.mode or config.mode
+        modes.append(f"{name}: {mode if each.shadow is None else f'{each.shadow:.0%} shadow'}")
+    yield ok("mode", "; ".join(modes))
 
 
 def _no_default_key(config: Config) -> Iterator[Finding]:

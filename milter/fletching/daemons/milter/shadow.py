@@ -85,16 +85,16 @@ def counts(outcome: Outcome, seconds: float) -> Counter[Counted]:
     for action in _ACTIONS:
         if getattr(would.plan, action) is not None:
             add(shadow_counts.ACTION, action)
-    for edit in would.edits:
-        add(shadow_counts.EDIT, _WORD.sub("_", type(edit).__name__).lower())
+    for kind, number in Counter(map(type, would.edits)).items():
+        add(shadow_counts.EDIT, _WORD.sub("_", kind.__name__).lower(), number)
     for note in would.notes:
         if note.not_rewritten:
             add(shadow_counts.PART, note.not_rewritten)
-        for link in note.links:
-            add(
-                shadow_counts.TRACKED if link.rewritten else shadow_counts.LEFT,
-                "" if link.rewritten else link.reason,
-            )
+        left = Counter(link.reason for link in note.links if not link.rewritten)
+        for reason, number in left.items():
+            add(shadow_counts.LEFT, reason, number)
+        if (tracked := len(note.links) - left.total()) > 0:
+            add(shadow_counts.TRACKED, number=tracked)
     for signature in would.plan.signatures:
         add(shadow_counts.SIGNATURE, signature.domain)
     if would.plan.mail_class is not None:
