@@ -31,12 +31,13 @@ DAEMONS = ("milter", "web", "lmtp", "logtail", "courier")
 TYPES = ("engine_click", "bounce_all", "delivery_attempt")
 REPOSITORY = Path(__file__).parent.parent.parent
 
-# -D: the daemon stays the child of the test; strace follows it, and ends with it.
+# -D: the daemon stays the child of the test; strace follows it, and ends with it. -B: no compiled
+# files, which an installed Fletching could not write either.
 TRACE = """
 import os, sys
 trace = "trace=%file,bind,connect,flock,execve,clone,clone3,fork,vfork"
 options = ["-D", "-ff", "-y", "-s", "4096", "-e", trace, "-e", "signal=none", "-o", sys.argv[2]]
-program = [sys.executable, "-m", "fletching", *sys.argv[3:]]
+program = [sys.executable, "-B", "-m", "fletching", *sys.argv[3:]]
 os.execv(sys.argv[1], [sys.argv[1], *options, *program])
 """
 
@@ -92,6 +93,7 @@ def traced(place: Path, running_postfix: Postfix, running_sinks: Mapping[str, Si
     argv = ("-c", TRACE, program("strace", "strace"), f"{traces}/t")
     site = Fletching(fresh, "embedded", change, command="run", program=argv)
     (fresh / "events").mkdir()
+    (fresh / "events/all.jsonl").touch()
     sink = running_sinks["vmta-a"]
     sink.clear()
     try:
