@@ -204,6 +204,21 @@ class BrokenSetup:
         self.postfix.restart()
 
     @contextmanager
+    def master(self, *entries: str) -> Iterator[None]:
+        """Other entries of master.cf: SERVICE/KIND/PARAMETER=VALUE, or a new service."""
+        master_cf = self.postfix.config_directory / "master.cf"
+        before = master_cf.read_text()
+        for entry in entries:
+            if " " in entry:
+                master_cf.write_text(f"{master_cf.read_text()}{entry}\n")
+            else:
+                self.postfix.command("postconf", "-P", entry)
+        self.postfix.restart()
+        yield
+        master_cf.write_text(before)
+        self.postfix.restart()
+
+    @contextmanager
     def redis_set(self, **parameters: str) -> Iterator[None]:
         """Other settings of the running Redis."""
         with self.redis.client as client:

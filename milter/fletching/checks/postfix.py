@@ -270,6 +270,7 @@ def _local_mail(config: Config, postfix: Installed) -> Iterator[Finding]:
         yield error(
             "non_smtpd_milters",
             "does not include Fletching: mail from sendmail(1) leaves with its control headers",
+            "set non_smtpd_milters = $fletching_milter in main.cf",
         )
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dns.resolver import Resolver
 
-from fletching.checks.finding import Finding, error, warning
+from fletching.checks.finding import Finding, error, ok, warning
 from fletching.checks.live.arrivals import Links, judged, links
 from fletching.checks.live.delivery import (
     PARAMETERS,
@@ -90,7 +90,7 @@ def _by_postfix(
             yield against
             return
         arrived: list[Delivered] = []
-        for found in delivered(config, made, sink, command):
+        for found in delivered(config, made, sink, postfix, command):
             if isinstance(found, Finding):
                 yield found
             else:
@@ -105,6 +105,8 @@ def _by_postfix(
             f"no check mail was sent by {', '.join(untried)}: there are more than {MOST}",
             "none is needed",
         )
+    if config.uses_shadow:
+        yield ok("mode", "mail in shadow is not changed; check mails are changed like live mail")
     yield from _links(config, setup, arrived, lookups, seen)
     tagged = next((each.arrived.sender for each in arrived if each.trial.expected.plan.verp), None)
     if tagged is not None:

@@ -31,7 +31,7 @@ PATIENCE = 20.0
 """Seconds for all mails to arrive."""
 
 PARAMETERS = (
-    *("config_directory", "mail_owner", "always_bcc", "smtp_helo_name", "myhostname"),
+    *("queue_directory", "smtp_tls_security_level", "smtp_tls_wrappermode"),
     *OF_POSTFIX,
 )
 
@@ -40,6 +40,9 @@ _LOOK_EVERY = 1.0
 
 _PAUSES = (0.5, 1.0)
 """Seconds before the second and the third attempt to submit a mail."""
+
+_VERIFYING = ("secure", "verify", "fingerprint", "dane-only")
+"""Values of smtp_tls_security_level."""
 
 _QUEUED = re.compile(r"queued as (\w+)")
 _INSTALL = "run `fletching postfix --install`"
@@ -115,7 +118,11 @@ def _receiver(server: str, postfix: Installed) -> Service | None:
 
 
 def delivered(
-    config: Config, trials: Sequence[Trial], sink: Sink, command: Sequence[str]
+    config: Config,
+    trials: Sequence[Trial],
+    sink: Sink,
+    postfix: Installed,
+    command: Sequence[str],
 ) -> Iterator[Delivered | Finding]:
     """Every trial that arrived, and a finding for each that did not."""
     queued: list[tuple[Trial, str]] = []
@@ -125,6 +132,14 @@ def delivered(
                 trial.name,
                 f"not sent, as it would be refused: {trial.expected.refusal}",
                 "resume the VirtualMTA (`fletching mta resume`), if it is paused by mistake",
+            )
+            continue
+        if verifies := _verifies(trial, postfix):
+            yield warning(
+                f"transport {trial.transport}",
+                f"not tried: with {verifies}, it does not deliver to this command, whose"
+                " certificate is its own",
+                "none is needed; look at its next delivery in Postfix's log",
             )
             continue
         reply = _submitted(config, trial)
@@ -144,6 +159,18 @@ def delivered(
             yield Delivered(trial, arrived, queue_id)
         else:
             yield _missing(trial, queue_id, sink.port, command)
+
+
+def _verifies(trial: Trial, postfix: Installed) -> str:
+    """The setting by which a transport does not deliver to the sink; empty if there is none. It
+    would try its smtp_fallback_relay, which is on another host."""
+    agent = postfix.service(trial.transport)
+    level = postfix.value("smtp_tls_security_level", agent)
+    if level in _VERIFYING:
+        return f"smtp_tls_security_level={level}"
+    if postfix.value("smtp_tls_wrappermode", agent) == "yes":
+        return "smtp_tls_wrappermode=yes"
+    return ""
 
 
 def _submitted(config: Config, trial: Trial) -> Reply:
@@ -177,7 +204,7 @@ _REFUSALS = (
         "see the findings about listen; check the milter's log (journalctl -u fletching)",
     ),
     (
-        r"(?i)message size|size limit|exceeds",
+        r"(?i)message size|size limit|exceeds|too big|size exceeds",
         "message_size_limit of Postfix is smaller than a mail of 3 KB",
         "set message_size_limit in main.cf, such as 26214400",
     ),
@@ -220,18 +247,13 @@ _DELAYS = (
         f"{_INSTALL}, and check Postfix's log for the service",
     ),
     (
-        r"(?i)not verified|untrusted|certificate",
-        "the transport verifies certificates, and that of this command is its own",
-        "none is needed if this is what you want; the mail did reach the transport",
-    ),
-    (
         r"(?i)TLS is required|Must issue|encryption",
         "the transport's smtp_tls_security_level does not fit",
         "check smtp_tls_security_level of the transport in master.cf",
     ),
     (
-        r"(?i)bind|cannot assign|Invalid argument|unreachable",
-        "its source address is not on this host",
+        r"(?i)bind|cannot assign|server configuration error|unreachable",
+        "probably its source address is not on this host",
         "add the address to an interface, or correct `address` of the VirtualMTA, and run"
         " `fletching postfix --install`",
     ),
@@ -267,8 +289,7 @@ def _missing(trial: Trial, queue_id: str, port: int, command: Sequence[str]) -> 
         )
     for pattern, means, cure in _DELAYS:
         if re.search(pattern, mail.reason):
-            make = warning if "certificate" in means else error
-            return make(place, f"did not deliver the {trial.name}: {mail.reason}: {means}", cure)
+            return error(place, f"did not deliver the {trial.name}: {mail.reason}: {means}", cure)
     return error(
         place,
         f"did not deliver the {trial.name}: {mail.reason or f'still in the queue {mail.queue}'}",
