@@ -148,8 +148,11 @@ class Page:
         self._wait_for_load(script)
 
     def _wait_for_load(self, what: str) -> None:
+        self._browser.wait(f"{what} is not loaded", self._is_load)
+
+    def _is_load(self, heard: dict[str, Any]) -> bool:
         loaded = {"method": "Page.loadEventFired", "sessionId": self._session}
-        self._browser.wait(f"{what} is not loaded", lambda heard: loaded.items() <= heard.items())
+        return loaded.items() <= heard.items()
 
     def resize(self, width: int, height: int) -> None:
         """Makes the window this large, in CSS pixels; a narrow one is a telephone's."""
@@ -183,6 +186,14 @@ class Page:
                 "Input.dispatchKeyEvent",
                 **{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, **text},
             )
+
+    def press_to_follow(self, key: str) -> None:
+        """Presses a key that leads to another page, until that is loaded."""
+        before = len(self._browser.heard)
+        self.press(key)
+        # It may be loaded before the last answer to the key.
+        if not any(map(self._is_load, self._browser.heard[before:])):
+            self._browser.wait(f"{key} leads nowhere", self._is_load)
 
     def picture(self) -> bytes:
         """The whole page as PNG."""
