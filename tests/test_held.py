@@ -40,7 +40,7 @@ def test_the_files_are_bounded_and_keep_the_newest(tmp_path: Path) -> None:
     count = 3 * held.LARGEST // 200
     for start in range(0, count, 1000):
         held.record(tmp_path, [Hold(f"Q{n}", n, reason) for n in range(start, start + 1000)])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["held", "held.1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["holds", "holds.1"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3 * held.LARGEST
     found = held.read(tmp_path)
     assert "Q0" not in found
@@ -145,3 +145,9 @@ def test_postfix_that_does_not_answer_is_an_error(config: Path) -> None:
     result = CliRunner().invoke(main, ["held", "--config", str(config)])
     assert result.exit_code == 2
     assert "postqueue: not understood" in result.stderr
+
+
+def test_reasons_are_not_where_the_web_service_holds_events(tmp_path: Path) -> None:
+    (tmp_path / "held").mkdir()
+    held.record(tmp_path, [held.Hold("4F1A", 1, "a rule")])
+    assert held.read(tmp_path)["4F1A"].reason == "a rule"

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = "held"
+FILE = "holds"
+"""Not `held`, which is the web service's folder of events that wait to be judged."""
 
 LARGEST = 2**20
 """Bytes of the file. Then it becomes the older one of two."""
