@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from fletching.config.model import MailClass
 from fletching.mail.encoded_words import decoded
@@ -32,19 +33,21 @@ def stored(mail: Submission, mail_class: MailClass) -> str:
     field = mail.message.first(b"subject")
     if field is None or mail_class.privacy == "aggregate":
         return ""
-    text = decoded(field.value[:_MOST_BYTES])
+    text = _line(field.value[:_MOST_BYTES])
     if "@" in text:
         addresses = sorted({each.address for each in mail.everyone if each.address}, key=len)
         for address in reversed(addresses):
             text = re.sub(re.escape(address), HIDDEN, text, flags=re.IGNORECASE)
-    return _cut(text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + HIDDEN
 
 
-def _cut(text: str) -> str:
+# The messages of a campaign often have the same subject; this is done for each of them.
+@lru_cache(64)
+def _line(value: bytes) -> str:
+    text = decoded(value)
     if not text.isprintable():
         text = "".join(
             " " if unicodedata.category(character) in _UNPRINTABLE else character
             for character in text
         )
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + HIDDEN
+    return " ".join(text.split())
