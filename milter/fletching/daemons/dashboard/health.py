@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from fletching.config.model import Config
 from fletching.daemons.dashboard.frame import Frame, page
 from fletching.daemons.dashboard.live import Shared
+from fletching.daemons.dashboard.times import time_html
 from fletching.daemons.health import findings
 from fletching.daemons.health.findings import Finding, Level
 from fletching.daemons.health.reporting import LATE
 from fletching.daemons.process import presence
-from fletching.figures import minute
 from fletching.startup import host_name
 from fletching.store.connection import Store, StoreUnavailable
 from fletching.store.hosts import Hosts, Report
@@ -62,6 +62,7 @@ class HealthPage:
             frame,
             int(now),
             live="",
+            times=True,
             host=host_name(config),
             summary=summary(found),
             tables=[
@@ -102,8 +103,8 @@ def _daemons(config: Config, found: Sequence[Finding], now: float) -> list[Row]:
         known = there.get(each.about)
         if known is not None:
             silence = max(0, round(now - known.seen))
-            seen = f"{silence} seconds ago" if silence < 120 else f"{minute(known.seen)} UTC"
-            texts = (each.text, minute(known.since), known.version, seen)
+            seen = f"{silence} seconds ago" if silence < 120 else time_html(known.seen)
+            texts = (each.text, time_html(known.since), known.version, seen)
             rows.append(Row(each.about, each.level, texts))
         elif each.about in presence.DAEMONS:
             rows.append(Row(each.about, each.level, (each.text, "", "", "")))
@@ -124,5 +125,5 @@ def _host(report: Report, now: float) -> Row:
         level, text = Level.ERROR, "; ".join(report.errors)
     else:
         level, text = Level.OK, "works"
-    when = minute(report.seconds)
+    when = time_html(report.seconds)
     return Row(report.host, level, (text, when, report.version, ", ".join(report.daemons)))

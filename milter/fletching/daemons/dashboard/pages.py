@@ -18,7 +18,6 @@ from fletching.figures import (
     OTHER_WORDS,
     TITLES,
     Share,
-    minute,
     share,
     share_delivered,
 )
@@ -211,8 +210,10 @@ class Suppressed:
 
 def suppression(shown: Suppressed, frame: Frame) -> str:
     """The page of suppression lists."""
-    rows = [(each, minute(each.milliseconds / 1000)) for each in shown.entries]
-    return page("suppression.html", "/suppression", frame, 0, live="", shown=shown, rows=rows)
+    rows = [(each, time_html(each.milliseconds / 1000)) for each in shown.entries]
+    return page(
+        "suppression.html", "/suppression", frame, 0, live="", times=True, shown=shown, rows=rows
+    )
 
 
 def trace(text: str, told: Timeline, frame: Frame) -> str:

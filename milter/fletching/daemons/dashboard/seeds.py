@@ -6,7 +6,7 @@ import time
 
 from fletching.config.model import Config
 from fletching.daemons.dashboard.pages import Cell, Table, TableRow
-from fletching.figures import minute
+from fletching.daemons.dashboard.times import time_html
 from fletching.seed_report import SeedReport, SeedRow, has_seeds, report
 from fletching.store.connection import Store
 from fletching.store.counts import Campaign
@@ -39,6 +39,6 @@ def table(found: SeedReport) -> Table:
 
 def _row(row: SeedRow) -> TableRow:
     number = f"{row.message:,}" if row.message else ""
-    moments = (minute(at / 1000) if at else "" for at in (row.claimed, row.sent))
+    moments = (time_html(at / 1000) if at else "" for at in (row.claimed, row.sent))
     texts = (row.state, row.due, number, *moments, row.reply)
     return TableRow(row.address, tuple(Cell(text) for text in texts))

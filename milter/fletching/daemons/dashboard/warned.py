@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from fletching.daemons.dashboard.frame import Frame, page
-from fletching.figures import minute
+from fletching.daemons.dashboard.times import time_html
 from fletching.store.connection import Store
 from fletching.store.warned import WarnedMails
 
@@ -21,5 +21,5 @@ class WarningsPage:
     def __call__(self, frame: Frame) -> str:
         """The page. Raises StoreUnavailable."""
         now = int(time.time())
-        rows = [(each, minute(each.example.seconds)) for each in self._mails.of_last_day(now)]
-        return page("warnings.html", PATH, frame, now, live="", rows=rows)
+        rows = [(each, time_html(each.example.seconds)) for each in self._mails.of_last_day(now)]
+        return page("warnings.html", PATH, frame, now, live="", times=True, rows=rows)
