@@ -22,6 +22,7 @@ settings.load_profile("untimed")
 TESTS = Path(__file__).parent
 LONGEST = (
     "real/test_install.py",
+    "real/test_package.py",
     "real/test_soak.py",
     "real/test_returning.py",
     "real/test_failure.py",
