@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 
-from fletching.admin.explain import explained
+from fletching.admin.explain import explained, show
 from fletching.admin.preview import as_json, preview
 from fletching.config.consistency import doubts
 from fletching.mail.message import Message, parse
@@ -18,6 +19,7 @@ from fletching.policy.setup import Stamp
 from fletching.policy.store_question import OVER_LIMIT, STORE_UNAVAILABLE, SUPPRESSED
 from fletching.policy.verdict import Refusal
 from fletching.tokens import Facts, Kind
+from rich.console import Console
 
 from tests.cases import for_every
 from tests.setting import (
@@ -328,6 +330,9 @@ def test_explain_shows_what_would_happen() -> None:
     assert shown["transport"] in ("vmta-a", "vmta-b")
     assert "replace_body" in [edit["edit"] for edit in shown["edits"]]
     assert {"setting": "mode", "value": "shadow", "source": "global"} in shown["decisions"]
+    console = Console(width=120, record=True, file=StringIO())
+    show(shown, console)
+    assert "shadow: nothing of this is applied" in console.export_text()
 
 
 def test_check_doubts_headers_that_leave() -> None:

@@ -8,9 +8,11 @@ import pytest
 from fletching import shadow_counts
 from fletching.daemons.milter import shadow
 from fletching.daemons.milter.archiving import copy_of
+from fletching.daemons.milter.mail import Mail
 from fletching.daemons.milter.seeding import SeedClaims
 from fletching.mail.message import Message
 from fletching.numbering import Candidate, Numbered, Question
+from fletching.outgoing.flow import Outcome
 from fletching.policy.setup import Stamp
 from fletching.shadow_counts import Counted
 from fletching.store.campaigns import Campaigns
@@ -130,20 +132,34 @@ def test_message_in_shadow_is_neither_archived_nor_copied_to_seeds() -> None:
 # An error of ours.
 
 
+BUG = RuntimeError("a bug")
+
+
 def broken(*_: object) -> None:
-    raise RuntimeError("a bug")
+    raise BUG
 
 
-def test_mail_in_shadow_is_accepted_after_an_error() -> None:
-    outcome = shadow.after_error(newsletter(), envelope(), setup(ALL), STAMP)
+def unharmed(site: str) -> Outcome | None:
+    """The outcome after an error; None if the error is raised."""
+    try:
+        return shadow.unharmed(newsletter(), envelope(), setup(site), STAMP, BUG)
+    except RuntimeError:
+        return None
+
+
+def test_mail_in_shadow_is_accepted_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = unharmed(ALL)
     assert outcome is not None
     check_law(newsletter(), outcome)
     assert outcome.would is None
+    logged = capfd.readouterr().err
+    assert "mail_failed" in logged
+    assert "a bug" in logged
 
 
-def test_live_mail_is_not_accepted_after_an_error() -> None:
-    for site in (SITE, of_class("shadow: 0")):
-        assert shadow.after_error(newsletter(), envelope(), setup(site), STAMP) is None
+@for_every([SITE, of_class("shadow: 0")])
+def test_live_mail_is_not_accepted_after_an_error(site: str) -> None:
+    assert unharmed(site) is None
 
 
 @for_every([ALL, KEEPS])
@@ -152,7 +168,7 @@ def test_mail_is_accepted_if_not_even_its_class_is_known_but_all_mail_is_in_shad
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shadow, "decide", broken)
-        outcome = shadow.after_error(newsletter(), envelope(), setup(site), STAMP)
+        outcome = unharmed(site)
     assert outcome is not None
     check_law(newsletter(), outcome, keeps=site == KEEPS)
 
@@ -161,4 +177,28 @@ def test_mail_is_accepted_if_not_even_its_class_is_known_but_all_mail_is_in_shad
 def test_mail_is_not_accepted_if_its_mode_is_not_known(site: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shadow, "decide", broken)
-        assert shadow.after_error(newsletter(), envelope(), setup(site), STAMP) is None
+        assert unharmed(site) is None
+
+
+def collected(site: str) -> Mail:
+    """A newsletter whose body could not be collected."""
+    found = Mail(setup(site), "app@example.com", None, None, failure=BUG)
+    for header in newsletter().headers:
+        found.add_header(header.name.decode(), header.value.removeprefix(b" "))
+    return found
+
+
+def test_mail_that_could_not_be_collected_is_accepted_if_all_mail_is_in_shadow() -> None:
+    outcome = shadow.uncollected(collected(ALL), envelope(), STAMP, BUG)
+    check_law(replace(newsletter(), body=b""), outcome)
+    for site in (SITE, of_class("mode: shadow")):
+        with pytest.raises(RuntimeError):
+            shadow.uncollected(collected(site), envelope(), STAMP, BUG)
+
+
+def test_mail_whose_header_is_not_complete_is_not_accepted() -> None:
+    mail = collected(ALL)
+    with pytest.raises(UnicodeEncodeError):
+        mail.add_header("Grüße", b"x")
+    with pytest.raises(RuntimeError):
+        shadow.uncollected(mail, envelope(), STAMP, BUG)

@@ -56,7 +56,8 @@ class Counted(NamedTuple):
     @property
     def text(self) -> str:
         """Its name in Redis; neither a class nor a topic has a `|`."""
-        return f"{self.mail_class}|{self.topic}|{self.name[:LONGEST]}"
+        name = self.name[:LONGEST].encode("utf-8", "backslashreplace").decode("utf-8")
+        return f"{self.mail_class}|{self.topic}|{name}"
 
 
 def counted(text: str) -> Counted:

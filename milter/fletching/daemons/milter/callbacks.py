@@ -184,8 +184,6 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
             if mail is None or self._client is None:
                 why = "a mail without MAIL FROM, or from no client"
                 raise self._begin_error or RuntimeError(why)
-            if mail.failure is not None:
-                raise mail.failure
             if mail.release is None:
                 return self._refuse(_RESTARTING)
             envelope = mail.envelope(self._client, queue_id, self._service)

@@ -25,6 +25,7 @@ class Mail:
 
     ``failure``: an exception in a callback that has no reply. ``release`` is called once, when the
     mail ends, however it ends; None if the mail began too late to be waited for.
+    ``has_whole_header``: no field is missing.
     ``due_seeds``: those to claim once the mail has its reply.
     """
 
@@ -36,6 +37,7 @@ class Mail:
     headers: list[Header] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
     failure: Exception | None = None
+    has_whole_header: bool = True
     keeps_body: bool | None = None
     due_seeds: DueSeeds | None = None
 
@@ -43,9 +45,11 @@ class Mail:
         """Adds a header field as libmilter has it: without the space after the colon, folds as
         LF.
         """
+        self.has_whole_header = False
         # Names are ASCII: to Postfix, a line with any other name is part of the body.
         lines = value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         self.headers.append(Header(name.encode("ascii"), b" " + lines, len(self.headers)))
+        self.has_whole_header = True
 
     def add_body(self, chunk: bytes, client: str, service: str | None) -> None:
         """Adds a piece of the body, unless the body is not needed."""

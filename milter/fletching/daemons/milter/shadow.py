@@ -10,7 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from fletching import shadow_counts
+from fletching import log, shadow_counts
+from fletching.daemons.milter.mail import Mail
 from fletching.mail.envelope import Envelope
 from fletching.mail.message import Message
 from fletching.outgoing.flow import Outcome, in_shadow
@@ -27,19 +28,37 @@ _ACTIONS = ("rejected", "discarded", "redirected", "hold")
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
-def after_error(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Outcome | None:
-    """The outcome of a mail whose changes could not be computed; None if it is live.
+def unharmed(
+    message: Message, envelope: Envelope, setup: Setup, stamp: Stamp, error: Exception
+) -> Outcome:
+    """The outcome of a mail in shadow whose changes could not be computed; the error is logged.
 
-    Raises nothing unless even the control headers cannot be removed.
+    Raises the error if the mail is live.
     """
-    if not setup.config.uses_shadow:
-        return None
-    plan: Plan | None
+    plan = _plan(message, envelope, setup, stamp) if setup.config.uses_shadow else None
+    if plan is None or plan.shadow is None:
+        raise error
+    outcome = in_shadow(message, plan)
+    log.mail_failed(envelope.queue_id, outcome.verdict, error)
+    return outcome
+
+
+def _plan(message: Message, envelope: Envelope, setup: Setup, stamp: Stamp) -> Plan | None:
     try:
-        plan = decide(message, envelope, setup, stamp)
+        return decide(message, envelope, setup, stamp)
     except Exception:  # noqa: BLE001 the caller has an error to log already
-        plan = mode.of_undecided(message, setup.config)
-    return None if plan is None or plan.shadow is None else in_shadow(message, plan)
+        return mode.of_undecided(message, setup.config)
+
+
+def uncollected(mail: Mail, envelope: Envelope, stamp: Stamp, error: Exception) -> Outcome:
+    """The same for a mail that could not be collected, perhaps without its body.
+
+    Raises the error unless the header is complete and all mail is in shadow: rules may choose the
+    class, and so the mode, by the body.
+    """
+    if not (mail.has_whole_header and mail.setup.config.is_all_in_shadow):
+        raise error
+    return unharmed(mail.message(), envelope, mail.setup, stamp, error)
 
 
 def facts(outcome: Outcome) -> Iterator[tuple[str, object]]:

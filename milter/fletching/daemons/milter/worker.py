@@ -145,7 +145,10 @@ class Worker:
         self._answered.write_again()
 
     def carry(self, mail: Mail, envelope: Envelope) -> Outcome:
-        """Decides what happens to a mail; nothing is sent yet."""
+        """Decides what happens to a mail; nothing is sent yet. Raises what went wrong before."""
+        if mail.failure is not None:
+            now = stamp(zone(mail.setup.config), next(self._turns))
+            return shadow.uncollected(mail, envelope, now, mail.failure)
         with self._computing:
             now = stamp(zone(mail.setup.config), next(self._turns))
             message = mail.message()
@@ -153,12 +156,8 @@ class Worker:
                 outcome = carry(
                     *(message, envelope, mail.setup, self._campaign_of, now, self._text_parts)
                 )
-            except Exception as error:
-                unchanged = shadow.after_error(message, envelope, mail.setup, now)
-                if unchanged is None:
-                    raise
-                log.mail_failed(envelope.queue_id, unchanged.verdict, error)
-                return unchanged
+            except Exception as error:  # noqa: BLE001 raised again unless the mail is in shadow
+                return shadow.unharmed(message, envelope, mail.setup, now, error)
         if mail.keeps_body is False and (outcome.plan.mail_class or outcome.plan.signatures):
             raise RuntimeError("the body is needed, but was not collected")
         if (copy := outcome.plan.seed_copy) is not None:
