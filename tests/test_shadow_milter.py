@@ -11,7 +11,7 @@ from fletching.daemons.milter.archiving import copy_of
 from fletching.daemons.milter.mail import Mail
 from fletching.daemons.milter.seeding import SeedClaims
 from fletching.mail.message import Message
-from fletching.numbering import Candidate, Numbered, Question
+from fletching.numbering import SHADOW, Candidate, Numbered, Question
 from fletching.outgoing.flow import Outcome
 from fletching.policy.setup import Stamp
 from fletching.shadow_counts import Counted
@@ -51,7 +51,7 @@ def test_question_that_only_looks_changes_nothing(store: Stores, suppress: str) 
     campaigns = Campaigns(open_store(store.url))
     asked = replace(QUESTION, suppress=suppress, candidates=(Candidate("a"), Candidate("b")))
     for _ in range(3):
-        assert campaigns.campaign_of(asked) == Numbered(CAMPAIGN, 1, (), "a")
+        assert campaigns.campaign_of(asked) == Numbered(SHADOW, 1, (), "a")
     assert store.keys() == []
 
 
@@ -60,7 +60,7 @@ def test_question_that_only_looks_says_who_is_suppressed(store: Stores) -> None:
     Suppression(opened).add("t100", RECIPIENT, "complained", 1000)
     campaigns = Campaigns(opened)
     report, refuse = (replace(QUESTION, suppress=each) for each in ("report", "refuse"))
-    assert campaigns.campaign_of(report) == Numbered(CAMPAIGN, 1, ("complained",))
+    assert campaigns.campaign_of(report) == Numbered(SHADOW, 1, ("complained",))
     assert campaigns.campaign_of(refuse) == Numbered("", 0, ("complained",))
 
 

@@ -21,6 +21,10 @@ RECIPIENTS = "recipients"
 one a line."""
 
 
+SHADOW = "shadowshadow"
+"""The campaign of all messages in shadow, which nothing knows. It is always the same one, because
+what is remembered of a campaign saves time for its next message, as in live mode."""
+
 SEED = "seed"
 """The name of what is kept of a seed copy."""
 
@@ -83,8 +87,8 @@ class Question:
     ``is_listed`` false: the campaign is in no list, and forgotten once no bounce needs it.
 
     ``subject``: what is stored of the subject, and ``listid``, if this message opens a campaign.
-    ``only_looks``: the message is in shadow. It changes nothing in the store: it gets the candidate
-    as campaign, the number 1, and the first of ``candidates``.
+    ``only_looks``: the message is in shadow. It changes nothing in the store: it gets the campaign
+    `SHADOW`, the number 1, and the first of ``candidates``.
     """
 
     sendid: str

@@ -21,7 +21,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from fletching.events import text
-from fletching.numbering import Numbered, Question, opened_at, opened_before
+from fletching.numbering import SHADOW, Numbered, Question, opened_at, opened_before
 from fletching.store import keys
 from fletching.store.connection import (
     TROUBLE,
@@ -347,7 +347,7 @@ def _looked(ask: Ask, question: Question) -> Numbered:
     if question.refuses(suppressed):
         return Numbered("", 0, suppressed)
     route = question.candidates[0].name if question.candidates else None
-    return Numbered(question.candidate, 1, suppressed, route)
+    return Numbered(SHADOW, 1, suppressed, route)
 
 
 def _opened(campaign: str, question: Question) -> int:
