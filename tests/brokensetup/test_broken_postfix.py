@@ -221,7 +221,7 @@ CASES = (
     ),
     case(
         *("bounces for no transport", lambda b: b.postfix_set(transport_maps=""), ERROR),
-        *("transport_maps", "must have the LMTP service", "`fletching postfix`"),
+        *("transport_maps", "must have the LMTP service", INSTALL),
     ),
     case(
         *("Postfix stopped", postfix_stopped, ERROR, "Postfix at", "does not answer"),

@@ -53,8 +53,8 @@ def _differs(mta: VirtualMta, option: str, wanted: str, parameter: str, there: s
     return error(
         f"master.cf {mta.transport}",
         f"{parameter} is {there or 'empty'}, but virtual_mtas.{mta.name}.{option} is {wanted}:"
-        " Postfix uses the value in master.cf; change one of them (`fletching postfix` prints the"
-        " service)",
+        " Postfix uses the value in master.cf; change one of them (`fletching postfix --install`"
+        " writes the service)",
     )
 
 

@@ -18,7 +18,10 @@ from fletching.postfix.postconf import Installed
 from fletching.postfix.settings import QUEUE_DIRECTORY
 from fletching.tokens import TAG_LENGTH
 
-PARAMETERS = ("transport_maps",)
+_DOMAINS = (
+    *("mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains"),
+)
+PARAMETERS = ("transport_maps", *_DOMAINS)
 
 _PLACE = "lmtp.listen"
 
@@ -56,10 +59,43 @@ def check_lmtp(config: Config, postfix: Installed, command: Sequence[str]) -> It
         yield error(
             "transport_maps",
             f"{address}: must have the LMTP service at {config.lmtp.listen} as its transport, but"
-            f" has {answer or 'none'}: install the tables that `fletching postfix` prints",
+            f" has {answer or 'none'}: run `fletching postfix --install`",
         )
+    yield from _domains(found, postfix, command)
     if found and not wrong:
         yield ok("transport_maps", f"hands over {', '.join(found)}")
+
+
+def _domains(found: Sequence[str], postfix: Installed, command: Sequence[str]) -> Iterator[Finding]:
+    """Whether this Postfix takes mail of other hosts for the domains of the mailboxes."""
+    listed = [word.lower() for each in _DOMAINS for word in postconf.words(postfix.value(each))]
+    tables = " ".join(word for word in listed if ":" in word)
+    for domain in sorted({address.rpartition("@")[2] for address in found}):
+        parents = [domain[start:] for start in _label_starts(domain)]
+        if any(word.startswith(("!", "/")) for word in listed) or {*parents, "*"} & {*listed}:
+            continue
+        if not _any_answer(command, tables, parents):
+            yield warning(
+                "relay_domains",
+                f"{domain} is in none of {', '.join(_DOMAINS)}, so bounces of other hosts are"
+                " refused (relay access denied)",
+                f"add {domain} to relay_domains, with relay_recipient_maps ="
+                " $fletching_recipient_maps; if another host receives this mail and passes it on"
+                " to this one, none is needed",
+            )
+
+
+def _any_answer(command: Sequence[str], tables: str, keys: Sequence[str]) -> bool:
+    """Whether a table has one of the keys; also if one cannot be read, which Postfix logs."""
+    try:
+        return bool(postconf.first_answers(command, tables, keys))
+    except postconf.PostfixError:
+        return True
+
+
+def _label_starts(domain: str) -> Iterator[int]:
+    yield 0
+    yield from (place + 1 for place, character in enumerate(domain) if character == ".")
 
 
 def _socket(listen: str, postfix: Installed) -> Iterator[Finding]:

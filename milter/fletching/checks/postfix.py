@@ -49,6 +49,7 @@ PARAMETERS = (
 # How to recognize a milter that signs: by the path of its socket, or its usual port.
 _SIGNERS = re.compile(r"(opendkim|dkimpy|dkim|rspamd|:8891\b|:8892\b|:11332\b)")
 
+_INSTALL = "run `fletching postfix --install`"
 _SHUTDOWN_SINCE = (3, 11)
 
 
@@ -93,7 +94,9 @@ def _milters(config: Config, postfix: Installed) -> Iterator[Finding]:
             yield from _without_us(entries, config, postfix, service)
     if not ours:
         yield error(
-            "smtpd_milters", f"no smtpd service has Fletching ({config.listen}) in its milters"
+            "smtpd_milters",
+            f"no smtpd service has Fletching ({config.listen}) in its milters",
+            _INSTALL,
         )
 
 
@@ -185,12 +188,15 @@ def _order(
                 where,
                 f"{entry.endpoint} comes before Fletching: if it signs, Fletching's changes"
                 " break its signatures",
+                "if it signs, let it only verify (Mode v of OpenDKIM; enabled = false in rspamd's"
+                " dkim_signing.conf)",
             )
     for entry in entries[place + 1 :] if config.dkim.enabled else ():
         yield warning(
             where,
             f"{entry.endpoint} comes after Fletching: any change it makes breaks Fletching's"
             " signatures",
+            "put Fletching last (`fletching postfix --install` does), unless it changes nothing",
         )
 
 

@@ -242,6 +242,11 @@ def _refused(config: Config, trial: Trial, reply: Reply) -> Finding:
 
 _DELAYS = (
     (
+        r"^deferred transport$",
+        "it is in defer_transports",
+        "remove it from defer_transports in main.cf, then: postfix reload && postqueue -f",
+    ),
+    (
         r"mail transport unavailable",
         "the service is missing in master.cf, or its program does not start",
         f"{_INSTALL}, and check Postfix's log for the service",
