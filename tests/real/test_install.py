@@ -297,6 +297,15 @@ def test_reload_fails_for_the_daemons_that_cannot_read_a_key(
     root.run(f"systemctl is-active {' '.join(SERVICES)} && systemctl reload {' '.join(SERVICES)}")
 
 
+def test_only_the_milter_sees_the_dkim_keys(root: CleanRoot) -> None:
+    def sees(service: str) -> bool:
+        process = f"$(systemctl show --property=MainPID --value {service})"
+        listing = root.run(f"nsenter --target={process} --mount ls -A /etc/fletching/dkim")
+        return ".pem" in listing
+
+    assert {service for service in SERVICES if sees(service)} == {"fletching"}
+
+
 def test_nginx_serves_the_links(root: CleanRoot) -> None:
     root.run(
         f"mkdir -p {CERTIFICATE} && openssl req -x509 -newkey rsa:2048 -nodes -days 2"
