@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from dns.resolver import Resolver
 
+from fletching.admin.asking import PATIENT
 from fletching.checks.finding import Finding, error, ok, warning
 from fletching.checks.live.arrivals import Links, judged, links
 from fletching.checks.live.delivery import (
@@ -24,13 +25,14 @@ from fletching.checks.live.web import check_links
 from fletching.checks.lookups import Lookups
 from fletching.config.faults import UnusableError
 from fletching.config.model import Config
+from fletching.daemons.health import findings as health
 from fletching.daemons.health.milter_socket import milter_answers
 from fletching.paused import read as read_paused
 from fletching.policy.setup import Setup
 from fletching.postfix import postconf
 from fletching.postfix.postconf import Installed, PostfixError
 from fletching.startup import open_setup
-from fletching.store.connection import StoreUnavailable
+from fletching.store.connection import Store, StoreUnavailable
 
 
 def check_live(
@@ -49,6 +51,7 @@ def check_live(
 
 
 def _steps(config: Config, lookups: Lookups, command: Sequence[str]) -> Iterator[Finding]:
+    yield from _health(config)
     with suppress(UnusableError):  # already reported
         setup = open_setup(config, read_paused(config.state_dir))
         if not setup.link_keys:
@@ -73,6 +76,18 @@ def _steps(config: Config, lookups: Lookups, command: Sequence[str]) -> Iterator
             yield error("redis", f"stopped answering: {trouble}", "check Redis' log")
         except PostfixError as trouble:
             yield error("postfix", str(trouble), "install Postfix, or run this command as root")
+
+
+def _health(config: Config) -> Iterator[Finding]:
+    """What `/healthz` calls errors; the milter and Redis have findings of their own."""
+    for each in health.findings(config, Store(config.redis, config.state_dir, PATIENT)):
+        if each.level is health.Level.ERROR and each.about not in ("milter", "redis"):
+            yield error(
+                f"health {each.about}",
+                each.text,
+                "start the daemon that is down or hangs (systemctl restart fletching-NAME), and see"
+                ' docs/metrics.md, "Health"',
+            )
 
 
 def _by_postfix(
