@@ -16,6 +16,7 @@ from fletching.outgoing.flow import Outcome
 from fletching.policy.setup import Stamp
 from fletching.shadow_counts import Counted
 from fletching.store.campaigns import Campaigns
+from fletching.store.shadow import ShadowCounts, since
 from fletching.store.suppression import Suppression
 
 from sandbox.processes import free_port
@@ -127,6 +128,20 @@ def test_message_in_shadow_is_neither_archived_nor_copied_to_seeds() -> None:
         outcome = carried(newsletter(), opened=opened)
         due = SeedClaims().due(outcome, newsletter(), envelope())
         assert (copy_of(outcome) is None, due is None) == (mode == "shadow", mode == "shadow")
+
+
+def test_counts_of_two_processes_are_read_back_as_one(store: Stores) -> None:
+    opened, now = open_store(store.url), 1_795_248_000
+    outcome = carried(newsletter(), opened=setup(ALL))
+    for seconds in (0.004, 0.002):
+        counts = ShadowCounts(opened)
+        for hour in (0, 3600):
+            counts.add(now + hour, shadow.counts(outcome, seconds))
+        assert not counts.write()
+    first, found = since(opened, now - 7200, now + 3600)
+    assert first == now // 3600
+    assert found[Counted("newsletter", "verdict", "accept")] == 4
+    assert found[Counted("newsletter", "slowest")] == 4000
 
 
 # An error of ours.
