@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -157,6 +159,19 @@ def test_backup_is_readable_by_root_alone_and_stays_the_first(machine: Machine) 
     assert "vmta-a" not in machine.files.services
     machine.remove()
     assert machine.files.main_cf.read_bytes() == first + b"biff = no\n"
+
+
+def test_backup_in_a_folder_that_others_may_open_is_closed_to_them(machine: Machine) -> None:
+    secret(machine)
+    for folder in ("", "original", "before", "undo"):
+        (machine.directory / "fletching-backup" / folder).mkdir()
+        (machine.directory / "fletching-backup" / folder).chmod(0o755)
+        (machine.directory / "fletching-backup" / folder / "note").touch()
+    machine.install()
+    backup = machine.directory / "fletching-backup"
+    assert {
+        each.stat().st_mode & 0o077 for each in (backup, *backup.iterdir()) if each.is_dir()
+    } == {0}
 
 
 def test_later_changes_of_both_files_stay_after_remove(machine: Machine) -> None:
@@ -349,6 +364,35 @@ def test_interrupted_change_is_not_undone_over_later_changes(machine: Machine) -
     machine.add("biff = no\n")
     result = machine.run("--remove", "--yes")
     assert (result.exit_code, "was changed after an interrupted run" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["main.cf", "master.cf"])
+def test_mounted_file_cannot_be_replaced_and_all_others_are_put_back(
+    machine: Machine, name: str
+) -> None:
+    before = machine.state
+    run = f"from fletching.cli.main import main; main({['postfix', '--install', '--yes']})"
+    mounted = 'mount --bind "$0" "$0" && exec "$@"'
+    environment = {
+        "MAIL_CONFIG": str(machine.directory),
+        "FLETCHING_CONFIG": str(machine.config),
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    }
+    machine.files.let_rest()
+    result = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-c", mounted, str(machine.directory / name)),
+            *(sys.executable, "-c", run),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, "All files are as before." in result.stderr) == (1, True), result
+    assert machine.state == before
+    machine.install()
 
 
 def test_second_one_at_the_same_time_is_refused(machine: Machine) -> None:

@@ -75,8 +75,10 @@ def begin(directory: Path, changes: Contents) -> None:
 def _make_folders(directory: Path, changes: Contents) -> None:
     folders = {Path(name).parent for name in (*changes, _LIST)}
     for folder in sorted({each for name in folders for each in (name, *name.parents)}):
-        # Only root reads the saved files: master.cf may have passwords.
         (directory / folder).mkdir(mode=0o700, exist_ok=True)
+        if folder.parts[:1] == (BACKUP,):
+            # Only root reads the saved files: master.cf may have passwords.
+            (directory / folder).chmod(0o700)
 
 
 def change(directory: Path, changes: Contents) -> None:
@@ -114,6 +116,8 @@ def recover(directory: Path) -> bool:
                 f" {directory / _UNDO}"
             )
     for number, each in enumerate(files):
+        if digest(read(directory, each["name"])) == each["old"]:
+            continue  # perhaps a file that cannot be replaced, such as one that is a mount point
         if each["old"] is None:
             (directory / each["name"]).unlink(missing_ok=True)
         else:
