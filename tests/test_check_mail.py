@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from fletching.mail.envelope import Envelope, Recipient
 from fletching.mail.message import Message
 from fletching.numbering import Numbered, Question
 from fletching.outgoing.edits import AddHeader
@@ -75,6 +76,12 @@ def test_mark_that_proves_nothing_is_removed_and_ignored(mark: str, late: int) -
     assert question.is_listed
     assert outcome.facts is not None
     assert not outcome.facts.seed
+
+
+def test_mark_counts_for_no_mail_that_has_other_recipients_too() -> None:
+    recipients = (Recipient(RECIPIENT, "smtp"), Recipient("b@example.org", "smtp"))
+    sent = Envelope("a@example.com", recipients, "127.0.0.1")
+    assert check_mail.read(marked(), sent, KEYRING, SECONDS) is None
 
 
 def test_check_mail_is_routed_to_the_sink_by_the_transport_of_its_virtual_mta() -> None:

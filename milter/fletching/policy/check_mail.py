@@ -52,7 +52,7 @@ def read(message: Message, envelope: Envelope, keys: Keyring, seconds: int) -> C
             continue
         (sink,) = json.loads(token.destination)
         recipients = {each.address.lower() for each in envelope.recipients}
-        if _SINK.fullmatch(sink) and token.facts.email.lower() in recipients:
+        if _SINK.fullmatch(sink) and recipients == {token.facts.email.lower()}:
             return CheckMail(sink)
     return None
 
