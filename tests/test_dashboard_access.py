@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import html5lib  # type: ignore[import-untyped]
 import pytest
+from fletching.daemons.dashboard.access import Access
 from fletching.daemons.dashboard.guesses import AT_ONCE, Guesses
 from fletching.daemons.dashboard.session import SECONDS, Sessions
 
@@ -105,6 +108,28 @@ def test_guesses_at_the_login_are_limited() -> None:
         assert with_header.status == 429, "both ways share one limit"
 
 
+def test_guesses_that_are_sent_together_are_limited() -> None:
+    with served(Numbers(), PASSWORD, guesses=Guesses(seconds_each=3600.0)) as port:
+        body = b"password=guess"
+        head = (
+            f"POST /login HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}"
+            f"\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        ).encode()
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+                for _ in range(3 * AT_ONCE)
+            ]
+            for client in clients:
+                client.sendall(head)
+            # All requests are being answered by now, as one that came later is.
+            assert Browser(port).get("/login").status == 200
+            for client in clients:
+                client.sendall(body)
+            found = [stack.enter_context(each.makefile("rb")).readline() for each in clients]
+    assert sum(b" 403 " in each for each in found) == AT_ONCE
+
+
 def test_session_outlives_guesses_from_its_address() -> None:
     with served(Numbers(), PASSWORD, guesses=Guesses(seconds_each=3600.0)) as port:
         browser = logged_in(port)
@@ -114,6 +139,17 @@ def test_session_outlives_guesses_from_its_address() -> None:
 
 
 # Session
+
+
+def test_session_that_was_ended_stays_so_when_the_same_password_is_put_in_force_again() -> None:
+    access = Access(PASSWORD)
+    sessions = access._sessions
+    assert sessions is not None
+    cookie = sessions.begin(0)
+    sessions.end(cookie)
+    access.take(PASSWORD)
+    assert access._sessions is not None
+    assert not access._sessions.is_valid(cookie, 1)
 
 
 def test_logout_ends_the_session(port: int) -> None:

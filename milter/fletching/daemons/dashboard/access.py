@@ -51,10 +51,14 @@ class Access:
     ) -> None:
         self._proxies = proxies
         self._guesses = guesses or Guesses()
+        self._password: str | None = None
+        self._sessions: Sessions | None = None
         self.take(password)
 
     def take(self, password: str | None) -> None:
-        """Puts another password in force."""
+        """Puts a password in force. If it is the same one, sessions that were ended stay so."""
+        if password == self._password:
+            return
         self._password = password
         self._sessions = Sessions(password) if password is not None else None
 
@@ -111,7 +115,7 @@ class Access:
             await request.error(405, "Method not allowed", "Use the form.", allow)
         elif request.is_of_another_site:
             await request.error(403, "Not logged in", _ANOTHER_SITE)
-        elif not await self._must_wait(request):
+        else:
             await self._check_login(request, self._sessions)
 
     async def log_out(self, request: Request) -> None:
@@ -128,6 +132,9 @@ class Access:
             form = await request.form()
         except ValueError as error:
             await request.error(422, "Not logged in", str(error))
+            return
+        # After the form has arrived: until then, others may be checked that were sent with it.
+        if await self._must_wait(request):
             return
         after = _after(form.get("next", ""))
         if self._is_password(form.get("password", "").encode("utf-8", "surrogateescape")):
