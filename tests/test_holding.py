@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fletching.daemons.intake.holding import MESSAGES, TOUCHES, Holding
+from fletching.daemons.intake.holding import MESSAGES, REMEMBERED, TOUCHES, Holding, KnownTouches
 from fletching.daemons.intake.journal import Journal
 from fletching.daemons.intake.recorder import Recorder
 from fletching.returning import bots
@@ -230,6 +230,23 @@ def test_remembered_messages_are_limited(tmp_path: Path) -> None:
             assert not await is_still_known(waiting)
 
     asyncio.run(act())
+
+
+def test_message_without_touches_for_a_while_is_forgotten() -> None:
+    now = 0.0
+    known = KnownTouches(lambda: now)
+    known.add("m", "a")
+    known.add("n", "b")
+    now = REMEMBERED
+    known.add("m", "c")
+    assert (known.of("m"), known.of("n")) == (["a", "c"], ["b"])
+    now = 2 * REMEMBERED
+    known.forget()
+    assert (known.of("m"), known.of("n")) == (["a", "c"], ())
+    assert len(known) == 1
+    now = 9 * REMEMBERED
+    known.forget()
+    assert len(known) == 0
 
 
 def test_shared_touches_of_a_message_are_limited(tmp_path: Path, redis: RedisServer) -> None:

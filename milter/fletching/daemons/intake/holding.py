@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -43,7 +43,10 @@ HOLD = 3.5
 it."""
 
 MESSAGES, TOUCHES = 16_384, 100
-"""Messages, and touches of each, that this process remembers for when Redis is down."""
+"""Messages, and touches of each, that this process remembers for when Redis is down; at most."""
+
+REMEMBERED = bursts.SLOWLY / 1000
+"""Seconds for which a message is remembered after its last touch, and up to twice that."""
 
 RETRY_AFTER = 1.0
 """Seconds without a question to Redis after it did not answer: clients are waiting."""
@@ -95,6 +98,40 @@ class Batch:
         self._path.unlink(missing_ok=True)
 
 
+class KnownTouches:
+    """What clients did with messages lately. ``clock``: seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = clock() + REMEMBERED
+        # Messages with touches since the last change, and those with touches before that only.
+        self._newer: OrderedDict[str, list[str]] = OrderedDict()
+        self._older: OrderedDict[str, list[str]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
+    def add(self, message: str, line: str) -> None:
+        """Adds a touch, and forgets what is too old or too much."""
+        self.forget()
+        lines = self._newer.setdefault(message, self._older.get(message, []))
+        self._older.pop(message, None)  # Only now: another thread may be reading.
+        lines.append(line)
+        del lines[:-TOUCHES]
+        if len(self) > MESSAGES:
+            (self._older or self._newer).popitem(last=False)
+
+    def of(self, message: str) -> Sequence[str]:
+        """The touches of a message."""
+        return self._newer.get(message) or self._older.get(message) or ()
+
+    def forget(self) -> None:
+        """Forgets what is too old."""
+        if (now := self._clock()) >= self._until:
+            self._older = self._newer if now < self._until + REMEMBERED else OrderedDict()
+            self._newer, self._until = OrderedDict(), now + REMEMBERED
+
+
 class Holding:
     """The events that one process holds. Its methods are for one event loop."""
 
@@ -113,7 +150,7 @@ class Holding:
         self._recorder, self._touches, self._lists = recorder, touches, lists
         self._folder, self._number = folder, number
         self._turn_seconds, self._hold_seconds = turn, hold
-        self._known: OrderedDict[str, list[str]] = OrderedDict()
+        self._known = KnownTouches()
         self._unshared: dict[str, str] = defaultdict(str)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="touches")
         self._retry_at = 0.0
@@ -128,11 +165,7 @@ class Holding:
         line = touch.line
         if len(self._unshared[message]) < LARGEST:
             self._unshared[message] += line
-        known = self._known.setdefault(message, [])
-        known.append(line)
-        del known[:-TOUCHES]
-        if len(self._known) > MESSAGES:
-            self._known.popitem(last=False)
+        self._known.add(message, line)
 
     def hold(self, event: Event) -> None:
         """Holds an event from now on."""
@@ -185,6 +218,7 @@ class Holding:
             self._waiting.append(self._batch)
             self._batch = self._new_batch()
         await self._share()
+        self._known.forget()
         while self._waiting and self._is_due(self._waiting[0]):
             await self._release(self._waiting[0])
             self._waiting.popleft()
@@ -228,7 +262,7 @@ class Holding:
 
     def _lines(self, messages: Sequence[str]) -> dict[str, set[str]]:
         """The touches of messages, as far as they are known."""
-        found = {message: set(self._known.get(message, ())) for message in messages}
+        found = {message: set(self._known.of(message)) for message in messages}
         if time.monotonic() < self._retry_at:
             return found
         try:
