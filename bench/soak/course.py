@@ -19,6 +19,7 @@ from bench.soak.audience import Audience
 from bench.soak.faults import FAULTS
 from bench.soak.growth import Growth, Sample, growths
 from bench.soak.judge import Kept, Row, judge
+from bench.soak.operator import Operator
 from bench.soak.sender import Application, Sent
 from bench.soak.site import Site
 from bench.soak.watching import Watcher
@@ -94,20 +95,21 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
     sinks.leaks.clear()
     application = Application(site.postfix, rate)
     audience = Audience(site.sink, site.web, site.postfix, site.keys, site.records)
+    operator = Operator(site.metrics, site.dashboard)
     watcher = Watcher(site, max(0.5, (course.faults + course.calm) / 900))
     began = time.monotonic()
     happened: list[Happened] = []
-    for each in (watcher, audience, application):
+    for each in (watcher, operator, audience, application):
         each.start()
     try:
         for is_calm, between in zip((False, True), course.between, strict=True):
-            end = began + course.faults
+            end = time.monotonic() + (course.calm if is_calm else course.faults)
             if is_calm:
                 tell("warming up")
                 application.set_rate(rate * _FASTER)
-                _sleep_until(end + course.warm_up)
+                time.sleep(course.warm_up)
                 application.set_rate(rate)
-                calm_since, end = time.monotonic(), end + course.calm
+                calm_since = time.monotonic()
             for name in _names(dice, is_calm=is_calm):
                 _sleep_until(min(end, time.monotonic() + between * dice.uniform(0.5, 1.5)))
                 if time.monotonic() >= end:
@@ -121,11 +123,13 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
         application.stop(_DRAINED)
         undone = audience.wait(_DRAINED)
         watcher.stop()
+        operator.stop()
     tell("waiting for the last event")
     _drain(site)
     tell("judging")
+    wrong = _wrong(site, application.sent(), audience, operator, undone)
     calm = calm_since, calm_until
-    return _seen(site, course, application.sent(), audience, watcher, happened, undone, began, calm)
+    return _seen(site, course, application.sent(), audience, watcher, happened, wrong, began, calm)
 
 
 def _names(dice: random.Random, *, is_calm: bool) -> Iterator[str]:
@@ -180,7 +184,7 @@ def _seen(
     audience: Audience,
     watcher: Watcher,
     happened: list[Happened],
-    undone: int,
+    wrong: dict[str, int],
     began: float,
     calm: tuple[float, float],
 ) -> Seen:
@@ -194,7 +198,7 @@ def _seen(
         faults=tuple(happened),
         rows=tuple(rows),
         sent=sent,
-        wrong=_wrong(site, sent, audience, undone),
+        wrong=wrong,
         memory=tuple(watcher.memory),
         memory_growth=tuple(growths(_between(watcher.memory, *calm))),
         file_growth=tuple(growths(_between(watcher.files, *calm))),
@@ -223,7 +227,9 @@ def _kept(site: Site) -> Kept:
     )
 
 
-def _wrong(site: Site, sent: Sent, audience: Audience, undone: int) -> dict[str, int]:
+def _wrong(
+    site: Site, sent: Sent, audience: Audience, operator: Operator, undone: int
+) -> dict[str, int]:
     log = site.log()
     dead = [site.command("events", "dead", name).splitlines() for name in ("hook", "file")]
     wrong = {
@@ -238,5 +244,6 @@ def _wrong(site: Site, sent: Sent, audience: Audience, undone: int) -> dict[str,
         "tracebacks in the log": log.lower().count("traceback"),
         "lost events in the log": log.count("events_lost "),
         "gaps of Postfix's log": log.count("log_gap"),
+        **operator.wrong,
     }
     return {what: count for what, count in wrong.items() if count}

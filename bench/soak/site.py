@@ -68,6 +68,8 @@ class Site:
     hook: Hook
     disk: Disk
     web: int
+    dashboard: int
+    metrics: int
     daemon: Daemon
 
     @property
@@ -153,8 +155,9 @@ class Site:
             "dkim": {"keys": [key | {"default": True}]},
             "web": {
                 "listen": f"127.0.0.1:{self.web}",
-                "admin_listen": f"unix:{sockets}/dashboard.sock",
+                "admin_listen": f"127.0.0.1:{self.dashboard}",
             },
+            "metrics": {"listen": f"127.0.0.1:{self.metrics}"},
             "lmtp": {"listen": f"unix:{sockets}/lmtp.sock"},
             "postfix": {"log": str(self.postfix.root / "maillog")},
             "events": {
@@ -235,6 +238,8 @@ def running() -> Iterator[Site]:
             hook=stack.enter_context(Hook(_SECRET)),
             disk=disk,
             web=free_port(),
+            dashboard=free_port(),
+            metrics=free_port(),
             daemon=_daemon(directory),
         )
         site.write_configuration(site.configuration())
