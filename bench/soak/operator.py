@@ -37,8 +37,8 @@ class Operator:
 
     @property
     def wrong(self) -> dict[str, int]:
-        """Answers that are an error of the server. The dashboard answers 503 while Redis is away, and
-        /healthz while anything is.
+        """Answers that are an error of the server. The dashboard answers 503 while Redis is away,
+        and /healthz while anything is.
         """
         return {
             f"/{page} answered {status}": count
