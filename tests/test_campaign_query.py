@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
-from fletching.daemons.dashboard.campaign_query import ORDERS, Query, query, rank
+from fletching.daemons.dashboard.campaign_query import ORDERS, Query, parsed, rank
 from fletching.store.counts import Campaign, Counts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,14 +25,14 @@ from hypothesis import strategies as st
         page=st.integers(1, 999_999),
     )
 )
-def test_url_of_a_list_leads_to_the_same_list(asked: Query) -> None:
-    parts = urlsplit(asked.address())
-    assert query(dict(parse_qsl(parts.query))) == asked
+def test_url_of_a_list_leads_to_the_same_list(query: Query) -> None:
+    parts = urlsplit(query.address())
+    assert parsed(dict(parse_qsl(parts.query))) == query
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "9999999", "\u0661", ""])
 def test_invalid_page_is_the_first(page: str) -> None:
-    assert query({"page": page}).page == 1
+    assert parsed({"page": page}).page == 1
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,16 @@ def test_invalid_page_is_the_first(page: str) -> None:
     ["", "..", "/etc/localtime", "../../etc/passwd", "Europe", "x\0y", "a" * 300, "Europe/Nowhere"],
 )
 def test_unknown_zone_is_utc(zone: str) -> None:
-    asked = query({"zone": zone, "from": "2026-11-21"})
-    assert asked.zone == ""
-    assert asked.wanted.since == datetime(2026, 11, 21, tzinfo=UTC).timestamp()
+    query = parsed({"zone": zone, "from": "2026-11-21"})
+    assert query.zone == ""
+    assert query.wanted.since == datetime(2026, 11, 21, tzinfo=UTC).timestamp()
 
 
 def test_days_are_those_of_the_zone() -> None:
-    asked = query({"from": "2026-03-29", "to": "2026-03-29", "zone": "Europe/Berlin"})
+    query = parsed({"from": "2026-03-29", "to": "2026-03-29", "zone": "Europe/Berlin"})
     berlin = ZoneInfo("Europe/Berlin")
-    assert asked.wanted.since == datetime(2026, 3, 29, tzinfo=berlin).timestamp()
-    assert asked.wanted.until - asked.wanted.since == 23 * 3600, "the clock goes forward that day"
+    assert query.wanted.since == datetime(2026, 3, 29, tzinfo=berlin).timestamp()
+    assert query.wanted.until - query.wanted.since == 23 * 3600, "the clock goes forward that day"
 
 
 def test_every_order_ranks_any_campaign() -> None:

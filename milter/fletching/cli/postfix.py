@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -101,9 +102,9 @@ def _install(config: Config, yes: bool) -> None:
             if not plan.changes:
                 _apply(postfix.directory, plan)
                 say("Nothing to do: Fletching is installed.")
-            elif _confirmed("Change these files and reload Postfix?", yes):
+            elif _confirmed(yes):
                 _apply(postfix.directory, plan)
-                say(f"Installed. The files of before are in {postfix.directory}/fletching-backup.")
+                say(f"Installed. The previous files are in {postfix.directory}/fletching-backup.")
     except (ImpossibleError, PostfixError, RecordError, TransactionError, OSError) as error:
         _unchanged(error)
 
@@ -136,7 +137,7 @@ def _remove(yes: bool) -> None:
                     " docs/postfix.md says how to keep them for late bounces",
                     err=True,
                 )
-            if _confirmed("Change these files and reload Postfix?", yes):
+            if _confirmed(yes):
                 _apply(folder, plan)
                 say("Removed.")
     except (PostfixError, RecordError, TransactionError, OSError) as error:
@@ -200,9 +201,7 @@ def _difference(name: str, before: bytes | None, after: bytes | None) -> Iterato
 
 def _lines(content: bytes | None) -> list[str]:
     text = (content or b"").decode("utf-8", "surrogateescape")
-    return [f"{line}\n" for line in text.split("\n")[:-1]] + [
-        last for last in text.split("\n")[-1:] if last
-    ]
+    return list(io.StringIO(text, newline="\n"))
 
 
 def _judge(config: Config, postfix: Instance, plan: Plan) -> None:
@@ -227,7 +226,7 @@ def _not_ok(findings: list[Finding]) -> Iterator[Finding]:
     return (each for each in findings if each.level != "ok")
 
 
-def _confirmed(question: str, yes: bool) -> bool:
+def _confirmed(yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
@@ -235,7 +234,7 @@ def _confirmed(question: str, yes: bool) -> bool:
             "Nothing was changed: there is no terminal to ask at. Add --yes to change the files"
             " without a question."
         )
-    if not click.confirm(question):
+    if not click.confirm("Change these files and reload Postfix?"):
         fail("Nothing was changed.", code=1)
     return True
 

@@ -94,12 +94,9 @@ def _host(url: str | None) -> str:
 def _service(links: Links, listen: str) -> Iterator[Finding]:
     """What the web service does wrong by itself."""
 
-    def asked(url: str, body: bytes | None = None) -> Response:
-        return ask_service(listen, url, body)
-
     try:
         if links.click is not None:
-            response = asked(links.click)
+            response = ask_service(listen, links.click)
             if response.location != links.destination:
                 yield error(
                     "web.listen",
@@ -109,7 +106,10 @@ def _service(links: Links, listen: str) -> Iterator[Finding]:
                     _KEYS,
                 )
                 return
-        if links.unsubscribe is not None and (status := asked(links.unsubscribe).status) != 200:
+        if links.unsubscribe is None:
+            return
+        status = ask_service(listen, links.unsubscribe).status
+        if status != 200:
             yield error(
                 "web.listen",
                 f"the web service at {listen} does not know the unsubscribe link of a check mail"
@@ -136,11 +136,11 @@ def _tracking_host(
         )
         return
 
-    def asked(url: str, body: bytes | None = None) -> Response:
+    def ask_host(url: str, body: bytes | None = None) -> Response:
         return ask(url, addresses, body)
 
     try:
-        answers = [*_click(host, links, asked), *_unsubscribe(host, links, asked)]
+        answers = [*_click(host, links, ask_host), *_unsubscribe(host, links, ask_host)]
     except BadCertificate as why:
         yield error(
             f"https://{host}", f"its certificate is not valid: {why}", _certificate(str(why))
@@ -180,10 +180,10 @@ def _certificate(why: str) -> str:
     return "install the certificate with its intermediate certificates (fullchain.pem)"
 
 
-def _click(host: str, links: Links, asked: Ask) -> Iterator[Finding]:
+def _click(host: str, links: Links, ask_host: Ask) -> Iterator[Finding]:
     if links.click is None or _host(links.click) != host:
         return
-    response = asked(links.click, None)
+    response = ask_host(links.click, None)
     if response.status == 302 and response.location == links.destination:
         yield from _on_the_way(host, response)
         return
@@ -192,10 +192,10 @@ def _click(host: str, links: Links, asked: Ask) -> Iterator[Finding]:
     )
 
 
-def _unsubscribe(host: str, links: Links, asked: Ask) -> Iterator[Finding | Unsubscribed]:
+def _unsubscribe(host: str, links: Links, ask_host: Ask) -> Iterator[Finding | Unsubscribed]:
     if links.unsubscribe is None or _host(links.unsubscribe) != host:
         return
-    response = asked(links.unsubscribe, None)
+    response = ask_host(links.unsubscribe, None)
     if response.status != 200:
         yield error(
             host,
@@ -203,7 +203,7 @@ def _unsubscribe(host: str, links: Links, asked: Ask) -> Iterator[Finding | Unsu
             _cure(response),
         )
         return
-    response = asked(links.unsubscribe, ONE_CLICK)
+    response = ask_host(links.unsubscribe, ONE_CLICK)
     if response.status != 200:
         yield error(
             host,

@@ -50,9 +50,9 @@ def of_page(found: Sequence[Campaign], count: int) -> Shown:
     return Shown(found, count, found)
 
 
-def campaigns(shown: Shown, asked: Query, now: int, frame: Frame) -> str:
+def campaigns(shown: Shown, query: Query, now: int, frame: Frame) -> str:
     """A page of the list. Only the first page of all campaigns gets live updates."""
-    order = ORDERS[asked.order]
+    order = ORDERS[query.order]
     rows = [
         TableRow(each.sendid, _cells(each, each.campaign), f"/campaign/{each.campaign}")
         for each in shown.found
@@ -62,15 +62,15 @@ def campaigns(shown: Shown, asked: Query, now: int, frame: Frame) -> str:
         "/",
         frame,
         now,
-        live="/live" if asked.is_plain else "",
+        live="/live" if query.is_plain else "",
         times=True,
-        asked=asked,
+        query=query,
         orders=ORDERS,
         shown=shown,
-        page_number=asked.page,
-        csv_address=asked.address(CSV_PATH, page=1),
-        previous=asked.address(page=asked.page - 1) if asked.page > 1 else "",
-        following=asked.address(page=asked.page + 1) if asked.page < shown.pages else "",
+        page_number=query.page,
+        csv_address=query.address(CSV_PATH, page=1),
+        previous=query.address(page=query.page - 1) if query.page > 1 else "",
+        following=query.address(page=query.page + 1) if query.page < shown.pages else "",
         table=Table(f"Campaigns, {order[:1].lower()}{order[1:]}", "Campaign", titles(), rows),
         total=TableRow(_total_title(shown), _total_cells(shown.summed)),
         about=[(each, time_html(each.opened)) for each in shown.found],

@@ -32,7 +32,6 @@ ORDERS: Mapping[str, str] = {
 """The orders of a list, and their titles. The newest come first among equal ones."""
 
 LONGEST_SEARCH = 200
-MOST_PAGES = 999_999
 
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}")
 
@@ -86,7 +85,7 @@ class Query:
         return f"{path}?{urlencode(given)}" if given else path
 
 
-def query(fields: Mapping[str, str]) -> Query:
+def parsed(fields: Mapping[str, str]) -> Query:
     """The list of a URL. What is invalid is left out, as if it were not given."""
     page = fields.get("page", "")
     zone, order = fields.get("zone", ""), fields.get("order", "")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from fletching.daemons.dashboard import campaign_list, live
 from fletching.daemons.dashboard.campaign_list import MOST_CAMPAIGNS, Shown
-from fletching.daemons.dashboard.campaign_query import Query, query, rank
+from fletching.daemons.dashboard.campaign_query import Query, parsed, rank
 from fletching.daemons.dashboard.frame import Frame
 from fletching.daemons.dashboard.request import Request
 from fletching.store.counts import Campaign, Wanted
@@ -37,17 +37,17 @@ class CampaignList:
 
     async def page(self, request: Request) -> None:
         """Responds with a page. Raises StoreUnavailable."""
-        asked = query(request.query)
+        query = parsed(request.query)
 
         def render(frame: Frame) -> str:
-            return campaign_list.campaigns(self._shown(asked), asked, int(time.time()), frame)
+            return campaign_list.campaigns(self._shown(query), query, int(time.time()), frame)
 
         await request.page(render)
 
     async def csv(self, request: Request) -> None:
         """Responds with all pages of a list as CSV. Raises StoreUnavailable."""
-        asked = query(request.query)
-        pieces = campaign_list.csv_pieces(await asyncio.to_thread(self._all, asked))
+        query = parsed(request.query)
+        pieces = campaign_list.csv_pieces(await asyncio.to_thread(self._all, query))
         # Redis is asked for the first ones here, so that an error page can still be sent.
         first = await asyncio.to_thread(next, pieces)
         await request.download("campaigns.csv", _pieces(first, pieces))
@@ -56,20 +56,20 @@ class CampaignList:
         """The events for an open first page."""
         return live.stream(self._newest, live.CampaignList().news)
 
-    def _shown(self, asked: Query) -> Shown:
-        skip = (asked.page - 1) * MOST_CAMPAIGNS
-        if not asked.filters and not asked.order:
+    def _shown(self, query: Query) -> Shown:
+        skip = (query.page - 1) * MOST_CAMPAIGNS
+        if not query.filters and not query.order:
             return self._unfiltered(skip)
-        found = self._matching(asked.wanted)
+        found = self._matching(query.wanted)
         if len(found) <= self._most_summed:
-            here = self._sorted(found, asked)[skip:][:MOST_CAMPAIGNS]
+            here = self._sorted(found, query)[skip:][:MOST_CAMPAIGNS]
             return Shown(here, len(found), found)
         summed = found[: self._most_summed]
-        count = len(summed) if asked.order else self._statistics.count(asked.wanted)
+        count = len(summed) if query.order else self._statistics.count(query.wanted)
         here = (
-            self._sorted(summed, asked)[skip:][:MOST_CAMPAIGNS]
-            if asked.order
-            else self._statistics.campaigns(MOST_CAMPAIGNS, skip, asked.wanted)
+            self._sorted(summed, query)[skip:][:MOST_CAMPAIGNS]
+            if query.order
+            else self._statistics.campaigns(MOST_CAMPAIGNS, skip, query.wanted)
         )
         return Shown(here, count, summed, is_cut=True)
 
@@ -88,16 +88,16 @@ class CampaignList:
             return self._kept[2]
 
     @staticmethod
-    def _sorted(found: Sequence[Campaign], asked: Query) -> Sequence[Campaign]:
-        if not asked.order:
+    def _sorted(found: Sequence[Campaign], query: Query) -> Sequence[Campaign]:
+        if not query.order:
             return found
-        return sorted(found, key=lambda each: -rank(each, asked.order))
+        return sorted(found, key=lambda each: -rank(each, query.order))
 
-    def _all(self, asked: Query) -> Iterator[Campaign]:
-        if asked.order:
-            summed = self._matching(asked.wanted)[: self._most_summed]
-            return iter(self._sorted(summed, asked))
-        return self._statistics.each(asked.wanted)
+    def _all(self, query: Query) -> Iterator[Campaign]:
+        if query.order:
+            summed = self._matching(query.wanted)[: self._most_summed]
+            return iter(self._sorted(summed, query))
+        return self._statistics.each(query.wanted)
 
 
 def _is_old(since: float) -> bool:
