@@ -8,9 +8,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from fletching.admin.postfix import Instance, plan_install
+from fletching.config.load import load
+from fletching.postfix import transaction
 
 from sandbox.filter_programs import opendkim, rspamd
 from sandbox.postfix import Postfix
@@ -81,6 +84,22 @@ def test_install_reloads_and_remove_leaves_no_byte(
     assert fletching.command("postfix", "main.cf")
     change(fletching, bare, "--remove")
     assert {name: file.read_bytes() for name, file in files.items()} == before
+    assert bare.submit(mail(), SENDER, [RECIPIENT]).accepted
+    (arrived,) = sinks["smtp"].wait()
+    assert "dkim-signature" not in arrived.header_names
+
+
+def test_change_that_was_interrupted_after_the_reload_is_undone_with_another_reload(
+    fletching: Fletching, bare: Postfix, sinks: Sinks
+) -> None:
+    before = (bare.config_directory / "main.cf").read_bytes()
+    place = Instance(bare.config_directory, PurePosixPath("/var/spool/postfix"))
+    changes = plan_install(load(fletching.config_path), place).changes
+    transaction.begin(bare.config_directory, changes)
+    transaction.change(bare.config_directory, changes)
+    bare.reload()
+    assert "An interrupted change was undone." in change(fletching, bare, "--remove")
+    assert (bare.config_directory / "main.cf").read_bytes() == before
     assert bare.submit(mail(), SENDER, [RECIPIENT]).accepted
     (arrived,) = sinks["smtp"].wait()
     assert "dkim-signature" not in arrived.header_names

@@ -235,6 +235,19 @@ def stranded(folder: Path, plan: Plan) -> dict[str, int]:
     return {name: found[name] for name in names if found[name]}
 
 
+def undo(folder: Path) -> bool:
+    """Undoes what an interrupted run has begun. Whether there was anything.
+
+    Raises TransactionError, PostfixError, OSError.
+    """
+    if not transaction.recover(folder):
+        return False
+    # It may have reloaded Postfix already.
+    if is_running(folder):
+        run(("postfix", "-c", str(folder), "reload"))
+    return True
+
+
 def apply(folder: Path, plan: Plan) -> tuple[str, ...]:
     """Makes the changes, checks and reloads Postfix. What `postfix check` printed, by line.
 
@@ -249,9 +262,7 @@ def apply(folder: Path, plan: Plan) -> tuple[str, ...]:
         printed = _check_and_reload(folder) if plan.changes else ()
         transaction.commit(folder)
     finally:
-        # Nothing is left to undo after the commit.
-        if transaction.recover(folder) and is_running(folder):
-            run(("postfix", "-c", str(folder), "reload"))
+        undo(folder)  # nothing is left after the commit
     return printed
 
 

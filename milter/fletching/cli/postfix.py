@@ -84,16 +84,16 @@ def _print(config: Config, config_path: Path, piece: str | None, one_recipient: 
 
 
 def _install(config: Config, yes: bool) -> None:
-    from fletching.admin.postfix import ImpossibleError, instance, plan_install
+    from fletching.admin.postfix import ImpossibleError, instance, plan_install, undo
     from fletching.postfix.postconf import PostfixError
     from fletching.postfix.record import RecordError
-    from fletching.postfix.transaction import TransactionError, locked, recover
+    from fletching.postfix.transaction import TransactionError, locked
 
     _require_root("--install")
     try:
         postfix = instance()
         with locked(postfix.directory):
-            if recover(postfix.directory):
+            if undo(postfix.directory):
                 say("An interrupted change was undone.", err=True)
             plan = plan_install(config, postfix)
             _show(postfix.directory, plan)
@@ -110,11 +110,11 @@ def _install(config: Config, yes: bool) -> None:
 
 
 def _remove(yes: bool) -> None:
-    from fletching.admin.postfix import directory, plan_remove
+    from fletching.admin.postfix import directory, plan_remove, undo
     from fletching.postfix.mailboxes import TRANSPORTS
     from fletching.postfix.postconf import PostfixError
     from fletching.postfix.record import RecordError
-    from fletching.postfix.transaction import TransactionError, locked, recover
+    from fletching.postfix.transaction import TransactionError, locked
 
     _require_root("--remove")
     folder = directory()
@@ -122,7 +122,7 @@ def _remove(yes: bool) -> None:
         return say(f"Nothing to do: {folder} does not exist.")
     try:
         with locked(folder):
-            if recover(folder):
+            if undo(folder):
                 say("An interrupted change was undone.", err=True)
             plan = plan_remove(folder)
             if plan is None:
