@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fletching.paused import read, write
 from fletching.policy.return_path import sender_suffix
 
 from tests.host import Host
@@ -144,6 +145,15 @@ def test_mta_list_with_limits_does_not_require_redis(host: Host) -> None:
     result = host.run("mta", "list")
     assert result.exit_code == 0
     assert "redis: does not answer: " in result.stderr
+
+
+def test_pause_follows_no_link_that_waits_under_the_name_of_its_new_file(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / f"paused.{os.getpid()}").symlink_to(precious)
+    write(tmp_path, frozenset({"a"}))
+    assert precious.read_text() == "kept"
+    assert read(tmp_path) == {"a"}
 
 
 @pytest.mark.parametrize(

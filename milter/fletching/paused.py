@@ -32,7 +32,9 @@ def write(state_dir: Path, names: frozenset[str]) -> None:
     # A VirtualMTA can be paused before the milter has ever run.
     state_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with new.open("w", encoding="utf-8") as file:
+        new.unlink(missing_ok=True)
+        # Root may write here, where the service's user could have put a link.
+        with new.open("x", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in sorted(map(str.lower, names)))
             file.flush()
             os.fsync(file.fileno())
