@@ -91,6 +91,16 @@ def test_all_hosts_are_listed(redis: RedisServer, store: Hosts, tmp_path: Path) 
     assert sorted(redis.client.hkeys(keys.HOSTS)) == ["<b>", "mx2", "mx3"]
 
 
+def test_report_of_a_new_host_has_forgotten_ones_deleted(redis: RedisServer, store: Hosts) -> None:
+    now = int(time.time())
+    redis.client.hset(keys.HOSTS, "bad", "[")
+    store.report(Report("container-1", now, "0.1.0", (), ()))
+    assert redis.client.hkeys(keys.HOSTS) == ["container-1"]
+    store.report(Report("container-1", now - FORGOTTEN - 1, "0.1.0", (), ()))
+    store.report(Report("container-2", now, "0.1.0", (), ()))
+    assert redis.client.hkeys(keys.HOSTS) == ["container-2"]
+
+
 def test_host_reports_itself(redis: RedisServer, store: Hosts, tmp_path: Path) -> None:
     mark = Mark(tmp_path, "web")
     site = config(SITE % tmp_path)

@@ -38,7 +38,11 @@ class Hosts:
         self._store = store
 
     def report(self, report: Report) -> None:
-        """Replaces the report of a host. Raises StoreUnavailable."""
+        """Replaces the report of a host. Raises StoreUnavailable.
+
+        A new host has forgotten ones deleted: with names that are made up for each container,
+        there would be more and more of them.
+        """
         facts = {
             "seconds": report.seconds,
             "version": report.version,
@@ -46,7 +50,8 @@ class Hosts:
             "errors": report.errors,
         }
         text = json.dumps(facts)
-        self._store.ask(lambda client: client.hset(keys.HOSTS, report.host, text))
+        if self._store.ask(lambda client: client.hset(keys.HOSTS, report.host, text)):
+            self.reports()
 
     def reports(self) -> list[Report]:
         """The reports, by host; those of forgotten hosts are deleted. Raises StoreUnavailable."""
