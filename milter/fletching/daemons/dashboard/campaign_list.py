@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,7 @@ MOST_CAMPAIGNS = 100
 
 _CSV_ROWS = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NEXT_CELL = re.compile(r"""[;\t\r\n]"*(?=[=+@-])""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,12 @@ def csv_pieces(found: Iterable[Campaign]) -> Iterator[str]:
 
 
 def _safe(value: object) -> str:
-    """A value that no spreadsheet takes for a formula: an apostrophe before it makes it text."""
-    if value is None:
-        return ""
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    """A value that no spreadsheet takes for a formula: an apostrophe before it makes it text.
+
+    Where commas are decimal, a spreadsheet splits lines at semicolons instead, and at each one
+    another cell begins.
+    """
+    if not isinstance(value, str):
+        return "" if value is None else str(value)
+    text = _NEXT_CELL.sub(r"\g<0>'", value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
