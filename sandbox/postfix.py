@@ -105,6 +105,14 @@ class Postfix(Server):
         self._make_mailboxes()
         self._write_base()
 
+    def socket_folder(self) -> Path:
+        """The directory of Fletching's sockets, made as deploy/systemd/fletching.tmpfiles does."""
+        folder = self.queue_directory / "fletching"
+        folder.mkdir(exist_ok=True)
+        shutil.chown(folder, group="postfix")
+        folder.chmod(0o2750)
+        return folder
+
     def _make_mailboxes(self) -> None:
         # local(8) delivers to a file named by an alias as nobody, so nobody owns the Maildirs.
         for name in ("local", "virtual"):

@@ -117,6 +117,15 @@ def postfix(running_postfix: Postfix, sinks: Mapping[str, Sink]) -> Iterator[Pos
 
 
 @pytest.fixture
+def chrooted(directory: Path, sinks: Mapping[str, Sink]) -> Postfix:
+    """Another Postfix, in Debian's chroot, that is not started yet."""
+    # A short name: those of unix sockets below it may have 107 octets.
+    root = Path(tempfile.mkdtemp(dir=directory))
+    root.chmod(0o755)
+    return Postfix(root / "postfix", {name: sink.port for name, sink in sinks.items()}, chroot=True)
+
+
+@pytest.fixture
 def redis(running_redis: RedisServer) -> Iterator[RedisServer]:
     """Redis, running and empty.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -317,20 +315,9 @@ def test_check_sees_whether_the_mailboxes_are_handed_over(site: Site, postfix: P
     assert about("lmtp.listen") == ["warning"]
 
 
-def test_printed_pieces_work_for_chrooted_agents(
-    directory: Path, redis: RedisServer, sinks: Sinks
-) -> None:
-    # A short name: those of unix sockets below it may have 107 octets.
-    root = Path(tempfile.mkdtemp(dir=directory))
-    root.chmod(0o755)
-    ports = {name: sink.port for name, sink in sinks.items()}
-    postfix = Postfix(root / "postfix", ports, chroot=True)
-    # As deploy/systemd/fletching.tmpfiles makes it.
-    folder = postfix.queue_directory / "fletching"
-    folder.mkdir()
-    shutil.chown(folder, group="postfix")
-    folder.chmod(0o2750)
-    fletching = Fletching(root / "fletching", redis.unix_url, command="run")
+def test_printed_pieces_work_for_chrooted_agents(chrooted: Postfix, redis: RedisServer) -> None:
+    folder = chrooted.socket_folder()
+    fletching = Fletching(chrooted.root.parent / "fletching", redis.unix_url, command="run")
     # What Debian's admin has printed, whose queue is at the usual place.
     queue = "unix:/var/spool/postfix/fletching"
     places = {"listen": f"{queue}/milter.sock", "lmtp": {"listen": f"{queue}/lmtp.sock"}}
@@ -338,11 +325,11 @@ def test_printed_pieces_work_for_chrooted_agents(
     printed = fletching.command("postfix")
     fletching.socket = folder / "milter.sock"
     fletching.configure({"lmtp": {"listen": f"unix:{folder}/lmtp.sock"}})
-    with fletching, postfix:
-        apply(postfix, printed)
-        postfix.set(relay_domains="example.com")
-        assert postfix.postconf("-F", "lmtp/unix/chroot").split()[-1] == "y"
-        assert postfix.submit(NOTHING, "", ["bounces+x@example.com"]).accepted
+    with fletching, chrooted:
+        apply(chrooted, printed)
+        chrooted.set(relay_domains="example.com")
+        assert chrooted.postconf("-F", "lmtp/unix/chroot").split()[-1] == "y"
+        assert chrooted.submit(NOTHING, "", ["bounces+x@example.com"]).accepted
         kept = fletching.directory / "state" / "unreadable"
         wait_until("it is not handed over", lambda: len(list(kept.glob("*.eml"))) == 1)
-        assert Check(fletching, postfix).errors() == []
+        assert Check(fletching, chrooted).errors() == []

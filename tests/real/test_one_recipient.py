@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -84,13 +83,8 @@ class Site:
 
 @pytest.fixture
 def site(postfix: Postfix, redis: RedisServer, tmp_path: Path) -> Iterator[Site]:
-    # As deploy/systemd/fletching.tmpfiles makes it: the socket belongs to Postfix's group.
-    folder = postfix.queue_directory / "fletching"
-    folder.mkdir(exist_ok=True)
-    shutil.chown(folder, group="postfix")
-    folder.chmod(0o2750)
     file = tmp_path / "fletching.yaml"
-    listen = folder / "milter.sock"
+    listen = postfix.socket_folder() / "milter.sock"
     file.write_text(CONFIG.format(listen=listen, redis=redis.socket, folder=tmp_path))
     new_link_key(tmp_path / "link-keys", 0)
     argv = [sys.executable, "-m", "fletching", "milter", "--config", str(file)]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -102,25 +99,16 @@ class Jail:
 
 
 @pytest.fixture
-def jail(directory: Path, redis: RedisServer, sinks: Sinks) -> Iterator[Jail]:
-    # A short name: those of unix sockets below it may have 107 octets.
-    root = Path(tempfile.mkdtemp(dir=directory))
-    root.chmod(0o755)
-    ports = {name: sink.port for name, sink in sinks.items()}
-    postfix = Postfix(root / "postfix", ports, chroot=True)
-    # As deploy/systemd/fletching.tmpfiles makes it.
-    folder = postfix.queue_directory / "fletching"
-    folder.mkdir()
-    shutil.chown(folder, group="postfix")
-    folder.chmod(0o2750)
-    fletching = Fletching(root / "fletching", redis.unix_url)
+def jail(chrooted: Postfix, redis: RedisServer) -> Iterator[Jail]:
+    folder = chrooted.socket_folder()
+    fletching = Fletching(chrooted.root.parent / "fletching", redis.unix_url)
     # What Debian's admin has printed, whose queue is at the usual place.
     fletching.configure({"listen": "unix:/var/spool/postfix/fletching/milter.sock"})
     printed = fletching.command("postfix")
     fletching.socket = folder / "milter.sock"
     fletching.configure({})
-    with fletching, postfix:
-        yield Jail(postfix, fletching, printed)
+    with fletching, chrooted:
+        yield Jail(chrooted, fletching, printed)
 
 
 def test_the_printed_pieces_work_for_chrooted_daemons(jail: Jail, sinks: Sinks) -> None:

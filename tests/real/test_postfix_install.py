@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -39,9 +37,8 @@ def without_services(postfix: Postfix) -> None:
     postfix.restart()
 
 
-def change(fletching: Fletching, postfix: Postfix, option: str) -> str:
-    """Runs the command as root would, and waits until no process of Postfix is an old one."""
-    old = set(processes(postfix.pid)) - {postfix.pid}
+def run(fletching: Fletching, postfix: Postfix, option: str) -> str:
+    """Runs the command as root would; its warnings."""
     words = ["postfix", option, "--yes", "--config", str(fletching.config_path)]
     done = subprocess.run(
         [sys.executable, "-m", "fletching", *words],
@@ -51,8 +48,15 @@ def change(fletching: Fletching, postfix: Postfix, option: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    wait_until("Postfix has not reloaded", lambda: not old & set(processes(postfix.pid)))
     return done.stderr
+
+
+def change(fletching: Fletching, postfix: Postfix, option: str) -> str:
+    """The same, and waits until no process of Postfix is an old one."""
+    old = set(processes(postfix.pid)) - {postfix.pid}
+    printed = run(fletching, postfix, option)
+    wait_until("Postfix has not reloaded", lambda: not old & set(processes(postfix.pid)))
+    return printed
 
 
 def mail_is_signed_and_routed(fletching: Fletching, postfix: Postfix, sinks: Sinks) -> bytes:
@@ -205,42 +209,25 @@ def test_removal_names_the_queued_mail_that_needs_our_transports(
     assert len(sinks["smtp"].wait(2)) == 2
 
 
-@pytest.fixture
-def jailed(
-    directory: Path, redis: RedisServer, sinks: Sinks
-) -> Iterator[tuple[Fletching, Postfix]]:
-    """Debian's chroot, with the socket in the queue directory."""
-    root = Path(tempfile.mkdtemp(dir=directory))
-    root.chmod(0o755)
-    ports = {name: sink.port for name, sink in sinks.items()}
-    postfix = Postfix(root / "postfix", ports, chroot=True)
-    folder = postfix.queue_directory / "fletching"
-    folder.mkdir()
-    shutil.chown(folder, group="postfix")
-    folder.chmod(0o2750)
-    fletching = Fletching(root / "fletching", redis.unix_url)
-    fletching.socket = folder / "milter.sock"
+def test_chrooted_daemons_reach_the_socket_after_install(
+    chrooted: Postfix, redis: RedisServer, sinks: Sinks
+) -> None:
+    fletching = Fletching(chrooted.root.parent / "fletching", redis.unix_url)
+    fletching.socket = chrooted.socket_folder() / "milter.sock"
     fletching.configure({})
-    with fletching, postfix:
-        without_services(postfix)
-        yield fletching, postfix
-
-
-def test_chrooted_daemons(jailed: tuple[Fletching, Postfix], sinks: Sinks) -> None:
-    fletching, postfix = jailed
-    change(fletching, postfix, "--install")
-    assert postfix.postconf("-h", "fletching_milter").startswith("{ unix:fletching/milter.sock,")
-    mail_is_signed_and_routed(fletching, postfix, sinks)
+    with fletching, chrooted:
+        without_services(chrooted)
+        change(fletching, chrooted, "--install")
+        (milter,) = chrooted.postconf("-h", "fletching_milter").splitlines()
+        milter = chrooted.postconf("-h", "fletching_milter")
+        assert milter.startswith("{ unix:fletching/milter.sock,")
+        mail_is_signed_and_routed(fletching, chrooted, sinks)
 
 
 def test_postfix_that_is_stopped_is_changed_and_not_started(
     fletching: Fletching, bare: Postfix, sinks: Sinks
 ) -> None:
     bare.stop()
-    words = ["postfix", "--install", "--yes", "--config", str(fletching.config_path)]
-    environment = {**os.environ, "MAIL_CONFIG": str(bare.config_directory)}
-    command = [sys.executable, "-m", "fletching", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(fletching, bare, "--install")
     bare.restart()
     mail_is_signed_and_routed(fletching, bare, sinks)
