@@ -395,7 +395,7 @@ def test_mounted_file_cannot_be_replaced_and_all_others_are_put_back(
     machine.install()
 
 
-def test_second_one_at_the_same_time_is_refused(machine: Machine) -> None:
+def test_second_command_at_the_same_time_is_refused(machine: Machine) -> None:
     handle = os.open(machine.directory, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     result = machine.run("--install", "--yes")
@@ -424,7 +424,9 @@ def test_remove_works_when_postfix_is_gone(
     assert "does not exist" in done(CliRunner(env=environment).invoke(main, words)).stdout
 
 
-def test_only_root_may(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_root_may_change_files_of_postfix(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     for option in ("--install", "--remove"):
         result = machine.run(option, "--yes")
@@ -445,12 +447,14 @@ def test_one_piece_is_printed_alone(machine: Machine, piece: str) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["aliases"], "there is for main.cf, master.cf, milter_header_checks"),
+        (["aliases"], "choose one of main.cf, master.cf, milter_header_checks"),
         (["--install", "--remove"], "exclude each other"),
         (["--install", "main.cf"], "take neither FILE nor"),
         (["--yes"], "only for --install and --remove"),
     ],
 )
-def test_wrong_words(machine: Machine, words: list[str], error: str) -> None:
+def test_wrong_usage_is_refused_with_the_rule(
+    machine: Machine, words: list[str], error: str
+) -> None:
     result = machine.run(*words)
     assert (result.exit_code, error in result.stderr) == (2, True), result.output

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--live",
     is_flag=True,
-    help="Check everything, and try it: send mail through Postfix to this command, verify its"
-    " signature, open its link, unsubscribe.",
+    help="Check everything, then send mail through Postfix to this command, verify its signature,"
+    " open its link and unsubscribe.",
 )
 @as_json
 @click.option(
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def check(
     config_path: Path, dns: bool, postfix: bool, live: bool, wants_json: bool, daemon: str | None
 ) -> None:
-    """Check configuration, keys, Redis, DNS, Postfix; try it all.
+    """Check configuration, keys, Redis, DNS, Postfix and test mails.
 
     Prints one line per finding. Exit status 0: no errors; 1: errors; 2: invalid configuration. Run
     it as root: only root can test file and socket access as the users of Fletching and Postfix.

@@ -30,8 +30,8 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
     "--one-recipient", is_flag=True, help="Print the setup that splits mail by recipient instead."
 )
 @click.option("--install", is_flag=True, help="Change Postfix's files, and reload Postfix.")
-@click.option("--remove", is_flag=True, help="Take everything out of Postfix's files again.")
-@click.option("--yes", is_flag=True, help="Do not ask before changing files.")
+@click.option("--remove", is_flag=True, help="Remove Fletching from Postfix's files.")
+@click.option("--yes", is_flag=True, help="Change files without asking.")
 def postfix(
     config_path: Path,
     piece: str | None,
@@ -78,7 +78,7 @@ def _print(config: Config, config_path: Path, piece: str | None, one_recipient: 
     if piece is not None:
         files = found.files
         if piece not in files:
-            fail(f"{piece}: there is nothing for this file; there is for {', '.join(files)}")
+            fail(f"{piece}: there are no settings for this file; choose one of {', '.join(files)}")
         text = files[piece]
     write(text.encode("utf-8", "surrogateescape"))
 
@@ -231,8 +231,8 @@ def _confirmed(yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         fail(
-            "Nothing was changed: there is no terminal to ask at. Add --yes to change the files"
-            " without a question."
+            "Nothing was changed: a terminal is needed to confirm. Add --yes to change the files"
+            " without asking."
         )
     if not click.confirm("Change these files and reload Postfix?"):
         fail("Nothing was changed.", code=1)
