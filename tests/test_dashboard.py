@@ -249,7 +249,7 @@ def test_invalid_page_number_shows_the_first_page(numbers: Numbers, query: str) 
         ("HEAD", "/live", 200),
     ],
 )
-def test_answers(numbers: Numbers, method: str, path: str, status: int) -> None:
+def test_status_of_each_page(numbers: Numbers, method: str, path: str, status: int) -> None:
     with served(numbers) as port:
         response = get(port, path, method)
     assert response.status == status

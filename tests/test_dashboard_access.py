@@ -248,6 +248,8 @@ def test_change_is_logged_with_its_client(port: int, capfd: pytest.CaptureFixtur
         ("HEAD", "/login", 200, None),
     ],
 )
-def test_methods(port: int, method: str, path: str, status: int, allow: str | None) -> None:
+def test_methods_that_login_pages_allow(
+    port: int, method: str, path: str, status: int, allow: str | None
+) -> None:
     answer = logged_in(port).request(method, path, {})
     assert (answer.status, answer.headers["Allow"]) == (status, allow)

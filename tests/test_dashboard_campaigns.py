@@ -68,7 +68,7 @@ def numbers() -> Numbers:
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("fields", "found"),
     [
         ({}, ["shop3", "news2", "news1"]),
         ({"q": "NEWS2"}, ["news2"]),
@@ -93,11 +93,13 @@ def numbers() -> Numbers:
         ({"order": "nosuch"}, ["shop3", "news2", "news1"]),
     ],
 )
-def test_which_campaigns(numbers: Numbers, asked: dict[str, str], found: list[str]) -> None:
-    address = "/?" + urlencode(asked)
+def test_search_dates_and_order_choose_the_campaigns(
+    numbers: Numbers, fields: dict[str, str], found: list[str]
+) -> None:
+    address = "/?" + urlencode(fields)
     with served(numbers) as port:
         page = body(port, address)
-        rows = list(csv.DictReader(io.StringIO(body(port, "/campaigns.csv?" + urlencode(asked)))))
+        rows = list(csv.DictReader(io.StringIO(body(port, "/campaigns.csv?" + urlencode(fields)))))
     assert names(page) == found
     assert [row["sendid"] for row in rows] == found
     if not found:

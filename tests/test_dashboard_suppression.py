@@ -195,7 +195,9 @@ def test_password_and_host_are_checked_before_a_change(
         ("GET", "/suppression?address=%FF%00", 200),
     ],
 )
-def test_answers(method: str, path: str, status: int, browser: Browser) -> None:
+def test_status_of_each_suppression_request(
+    method: str, path: str, status: int, browser: Browser
+) -> None:
     assert browser.request(method, path, {}).status == status
 
 

@@ -114,7 +114,9 @@ def test_virtual_mta_is_paused_and_resumed(
         ("GET", "/virtual-mtas/nowhere", 404),
     ],
 )
-def test_answers(tmp_path: Path, method: str, path: str, status: int) -> None:
+def test_status_of_each_virtual_mta_request(
+    tmp_path: Path, method: str, path: str, status: int
+) -> None:
     with served(Numbers(), PASSWORD, site=SITE % (tmp_path, SINCE)) as port:
         assert logged_in_without_redis(port).request(method, path, {}).status == status
 

@@ -335,7 +335,7 @@ def test_explain_shows_what_would_happen() -> None:
     assert "shadow: nothing of this is applied" in console.export_text()
 
 
-def test_check_doubts_headers_that_leave() -> None:
+def test_check_warns_of_control_headers_that_leave() -> None:
     found = {".".join(map(str, each.path)): each.rule for each in doubts(config(KEEPS))}
     assert "the next one must remove them" in found["shadow_keeps_headers"]
     live = doubts(config("shadow_keeps_headers: true\n" + SITE))

@@ -35,7 +35,7 @@ def test_working_set_up_has_no_errors_and_no_warnings(broken: BrokenSetup) -> No
     assert [str(each) for each in broken.findings() if each.level is not Level.OK] == []
 
 
-def test_what_was_tried_is_said(broken: BrokenSetup) -> None:
+def test_findings_name_what_was_tried(broken: BrokenSetup) -> None:
     by = {each.place: each.text for each in broken.findings()}
     assert by["check mail by a"] == (
         "left without control headers by vmta-a, from 127.0.0.1 as mx.fletching.example, signed by"

@@ -109,7 +109,7 @@ def test_an_unknown_campaign(more: tuple[str, ...], host: Host) -> None:
         pytest.param(("--page", "2"), 5, id="the second page"),
     ],
 )
-def test_which_campaigns(
+def test_filters_choose_the_campaigns(
     words: tuple[str, ...], shown: int, host: Host, redis: RedisServer, tmp_path: Path
 ) -> None:
     host.config.write_text(host.config.read_text() + "timezone: UTC\n")

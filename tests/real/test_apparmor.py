@@ -228,5 +228,7 @@ def test_only_the_milter_opens_dkim_keys(traced: Traced) -> None:
     ],
     ids=lambda value: value.rpartition("/")[2] if "/" in value else value or "allowed",
 )
-def test_profile_draws_the_line(profile: str, path: str, permissions: str, lacks: str) -> None:
+def test_profile_allows_only_what_its_daemon_needs(
+    profile: str, path: str, permissions: str, lacks: str
+) -> None:
     assert read_profile(profile).lacks(path, permissions) == lacks
