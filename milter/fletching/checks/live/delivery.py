@@ -60,7 +60,7 @@ class Delivered:
 def obstacle(
     config: Config, trials: Sequence[Trial], postfix: Installed, command: Sequence[str]
 ) -> Finding | None:
-    """Why no check mail may be submitted; None if nothing speaks against it."""
+    """Why no check mail may be submitted; None if they may be."""
     ours = asking(config, postfix)
     receiver = _receiver(config.seeds.submit, postfix)
     if receiver is not None and receiver not in ours:
@@ -68,8 +68,8 @@ def obstacle(
         if not later and not passes_us_later(postfix, receiver, ours):
             return error(
                 f"{receiver} smtpd_milters",
-                "no check mail was sent: this service, which seeds.submit names, does not hand its"
-                " mail to Fletching, so that mail leaves as it was submitted",
+                "no check mail was sent: this service, which seeds.submit names, does not pass"
+                " its mail to Fletching, so that mail leaves as it was submitted",
                 f"{_INSTALL}, and remove -o smtpd_milters from this service in master.cf",
             )
     if not ours:
@@ -81,7 +81,7 @@ def obstacle(
     if config.route_by == "sender":
         return warning(
             "route_by",
-            "no check mail was sent: with route_by: sender, no mail can be led to this command",
+            "no check mail was sent: with route_by: sender, no mail can be routed to this command",
             "send a mail to a mailbox of your own, and look at it with `fletching trace`",
         )
     header = ROUTE_HEADER.decode("ascii")
@@ -91,8 +91,8 @@ def obstacle(
     if missing := sorted(routes - answers.keys()):
         return error(
             "milter_header_checks",
-            f"no check mail was sent: no rule leads `{missing[0]}` to this command, so the table is"
-            " missing, or older than this version",
+            f"no check mail was sent: no rule routes `{missing[0]}` to this command, so the table"
+            " is missing, or older than this version",
             f"{_INSTALL}, which writes the table anew",
         )
     return None
@@ -138,7 +138,7 @@ def delivered(
             yield warning(
                 f"transport {trial.transport}",
                 f"not tried: with {verifies}, it does not deliver to this command, whose"
-                " certificate is its own",
+                " certificate is self-signed",
                 "none is needed; look at its next delivery in Postfix's log",
             )
             continue
@@ -280,7 +280,7 @@ def _missing(trial: Trial, queue_id: str, port: int, command: Sequence[str]) -> 
     if mail is None or _is_elsewhere(mail.reason, port):
         return error(
             trial.name,
-            f"was not led to this command ({queue_id}): the milter in use does not recognize its"
+            f"was not routed to this command ({queue_id}): the milter in use does not recognize its"
             " mark, since it has another version or other link keys",
             "restart all daemons (systemctl restart fletching), and check Postfix's log for"
             f" {queue_id}",
