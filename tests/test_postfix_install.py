@@ -391,6 +391,7 @@ def test_mounted_file_cannot_be_replaced_and_all_others_are_put_back(
         check=False,
     )
     assert (result.returncode, "All files are as before." in result.stderr) == (1, True), result
+    assert f"{machine.directory / name} is a mount point" in result.stderr
     assert machine.state == before
     machine.install()
 

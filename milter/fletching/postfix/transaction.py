@@ -9,6 +9,7 @@ symbolic link, its target.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -128,7 +129,10 @@ def recover(directory: Path) -> bool:
 
 
 def write(path: Path, content: bytes, like: Path | None = None) -> None:
-    """Replaces a file, or creates it with mode 0644. ``like``: where a new file's mode is from."""
+    """Replaces a file, or creates it with mode 0644. ``like``: where a new file's mode is from.
+
+    Raises TransactionError if the file is a mount point.
+    """
     target = Path(os.path.realpath(path))
     source = target if target.exists() else like
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -139,6 +143,13 @@ def write(path: Path, content: bytes, like: Path | None = None) -> None:
             _copy_rights(source, handle)
             os.fsync(handle)
         Path(temporary).replace(target)
+    except OSError as trouble:
+        if trouble.errno != errno.EBUSY:
+            raise
+        raise TransactionError(
+            f"{target} is a mount point and cannot be replaced: mount its directory instead, or add"
+            " what `fletching postfix` prints by hand"
+        ) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
     _sync(target.parent)
