@@ -116,7 +116,7 @@ CASES = (
     ),
     case(
         *("no milter_header_checks", lambda b: b.postfix_set(milter_header_checks=""), ERROR),
-        *("milter_header_checks", "no rule leads", INSTALL),
+        *("milter_header_checks", "no rule routes", INSTALL),
     ),
     case(
         "milter_header_checks of an older version",
