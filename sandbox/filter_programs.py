@@ -89,8 +89,13 @@ def rspamd(directory: Path) -> FilterProgram:
     return FilterProgram(directory, "_rspamd", config, argv)
 
 
-def opendkim(directory: Path) -> FilterProgram:
-    """OpenDKIM as a milter that verifies, and adds its results to every mail."""
+def opendkim(directory: Path, signing: str = "") -> FilterProgram:
+    """OpenDKIM as a milter that verifies, and adds its results to every mail.
+
+    With settings such as Domain, Selector and KeyFile in ``signing``, it signs instead.
+    """
     config = _OPENDKIM.format(directory=directory, port="{port}")
+    if signing:
+        config = config.replace("Mode v\n", f"Mode s\n{signing}")
     argv = (program("opendkim", "opendkim"), "-f", "-x")
     return FilterProgram(directory, "opendkim", config, argv)

@@ -1,9 +1,10 @@
-"""What the guides in docs/ promise about OpenDKIM's keys, and about Postfix without Fletching."""
+"""What the guides in docs/ promise about OpenDKIM's keys, Postfix without Fletching, and Nagios."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import smtplib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.postfix import Postfix
-from sandbox.processes import program
+from sandbox.processes import program, wait_until
 from sandbox.sinks import Sink
 from sandbox.verifiers import verify_opendkim
 from tests.host import Host
@@ -48,3 +49,57 @@ def test_header_checks_remove_control_headers_without_fletching(
     (arrived,) = sinks["smtp"].wait()
     assert "subject" in arrived.header_names
     assert not [name for name in arrived.header_names if name.startswith("x-greenarrow")]
+
+
+def test_host_that_is_taken_away_delivers_its_queue(
+    postfix: Postfix, sinks: Mapping[str, Sink]
+) -> None:
+    """second-host.md: no new mail, and what is in the queue leaves."""
+    page = (DOCS / "second-host.md").read_text().partition("\n## Taking a host away\n")[2]
+    commands = re.findall(r"^ {7}(\w+) (.*)$", page, re.M)
+    assert [name for name, _ in commands] == ["postconf", "postfix"]
+    postfix.set(defer_transports="smtp")
+    assert postfix.submit(mail(), SENDER, [RECIPIENT]).accepted
+    postfix.wait_idle()
+    postfix.command("postconf", "-X", "defer_transports")
+
+    for name, arguments in commands:
+        postfix.command(name, *arguments.split())
+
+    wait_until("the port is closed", lambda: not greets(postfix.port))
+    postfix.command("postqueue", "-f")
+    postfix.wait_empty()
+    assert len(sinks["smtp"].wait()) == 1
+
+
+def greets(port: int) -> bool:
+    """Whether Postfix takes mail there."""
+    try:
+        with smtplib.SMTP("127.0.0.1", port):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("found", [0, 1, 2], ids=["healthy", "errors", "invalid configuration"])
+def test_nagios_command_runs_as_its_own_user(found: int) -> None:
+    """check.md: "critical" is exit status 2, and the user may write nowhere."""
+    page = (DOCS / "check.md").read_text()
+    (line,) = re.findall(r"^ {4}command\[fletching\]=(.*)$", page, re.M)
+    (allowed,) = re.findall(r"NOPASSWD: (.*)$", page, re.M)
+    assert line.startswith(f"sudo {allowed} ")
+    as_root = f"sudo() {{ echo 'ok: redis: answers'; return {found}; }}; {line}"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", as_root], user="nobody", cwd="/", capture_output=True, check=False
+    )
+
+    assert done.returncode == (2 if found else 0)
+    assert done.stdout == b"ok: redis: answers\n", "for Nagios to show"
+
+
+def test_sockets_of_complete_configurations_are_in_reach_of_a_chrooted_postfix() -> None:
+    """migration.md: Debian's lmtp(8) is chrooted in the queue directory."""
+    sockets = re.findall(r"listen: unix:(/\S+?)[},\s]", (DOCS / "migration.md").read_text())
+    assert sockets
+    assert [path for path in sockets if not path.startswith("/var/spool/postfix/")] == []

@@ -150,6 +150,26 @@ def test_opendkim_that_verifies_comes_first(
     assert b"Authentication-Results: opendkim.example" in raw
 
 
+def test_signature_of_opendkim_that_still_signs_is_replaced(
+    fletching: Fletching, bare: Postfix, sinks: Sinks, fresh: Path
+) -> None:
+    """docs/from-opendkim.md: no mail leaves with two signatures or none meanwhile."""
+    key = fresh.with_name(f"{fresh.name}.pem")
+    text = (fletching.directory / "example.com.s1.pem").read_text()
+    key.write_text(text[text.index("-----BEGIN") :])  # OpenDKIM looks for it at the beginning
+    shutil.chown(key, "opendkim", "opendkim")
+    signing = f"Domain example.com\nSelector s1\nKeyFile {key}\nRequireSafeKeys no\n"
+    with opendkim(fresh, signing) as signer:
+        in_front(bare, signer.port)
+        bare.restart()
+        assert bare.submit(mail(), SENDER, [RECIPIENT]).accepted
+        (arrived,) = sinks["smtp"].wait()
+        assert arrived.header_names.count("dkim-signature") == 1, "OpenDKIM signs"
+        change(fletching, bare, "--install")
+        raw = mail_is_signed_and_routed(fletching, bare, sinks)
+    assert raw.lower().count(b"\ndkim-signature:") + raw.lower().startswith(b"dkim-signature:") == 1
+
+
 def test_service_with_milters_of_its_own(
     fletching: Fletching, bare: Postfix, sinks: Sinks, fresh: Path, logins: Mapping[str, str]
 ) -> None:
