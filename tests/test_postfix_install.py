@@ -302,6 +302,30 @@ def test_services_and_tables_follow_the_configuration(machine: Machine) -> None:
     assert machine.state == before
 
 
+@pytest.mark.parametrize(
+    ("recipients", "warned"),
+    [
+        ("$fletching_recipient_maps", True),
+        ("\n    $fletching_recipient_maps", True),
+        ("hash:/etc/postfix/relayed $fletching_recipient_maps", False),
+        ("hash:/etc/postfix/relayed\n    $fletching_recipient_maps", False),
+        ("", False),
+    ],
+    ids=["only ours", "only ours, continued", "another one", "another one, continued", "none"],
+)
+def test_remove_warns_if_every_relay_recipient_is_accepted(
+    machine: Machine, recipients: str, warned: bool
+) -> None:
+    machine.configure(f"{VIRTUAL_MTAS}lmtp: {{}}\nbounce_mailbox: b@example.com\n")
+    machine.install()
+    machine.add(f"relay_domains = example.com\nrelay_recipient_maps = {recipients}\n")
+
+    removed = machine.remove().stderr
+
+    assert ("take the domain of the mailboxes out of relay_domains" in removed) == warned
+    assert "fletching" not in machine.files.main_cf.read_text()
+
+
 def test_signers_are_warned_of_and_dkim_off_puts_us_before_them(machine: Machine) -> None:
     machine.files.set("smtpd_milters=inet:localhost:11332, unix:opendkim/opendkim.sock")
     assert "opendkim.sock comes before Fletching: if it signs" in machine.install().stderr

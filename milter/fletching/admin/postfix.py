@@ -7,6 +7,7 @@ is decided in `postfix/edits/`.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -141,6 +142,15 @@ def plan_remove(folder: Path) -> Plan | None:
     }
     transports = tuple(record.services)
     return Plan(_different(folder, changes), kept, transports, tuple(left))
+
+
+def loses_relay_recipients(folder: Path, plan: Plan) -> bool:
+    """Whether relay_recipient_maps has only our table now, and none afterwards."""
+    before, after = read(folder, "main.cf"), plan.changes.get("main.cf")
+    if before is None or after is None:
+        return False
+    empty = re.compile(rb"(?m)^relay_recipient_maps[ \t]*=[ \t]*$(?!\n[ \t])")
+    return empty.search(after) is not None and empty.search(before) is None
 
 
 def _before(folder: Path, name: str, now: str, record: Record) -> bytes:

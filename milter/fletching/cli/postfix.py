@@ -110,7 +110,7 @@ def _install(config: Config, yes: bool) -> None:
 
 
 def _remove(yes: bool) -> None:
-    from fletching.admin.postfix import directory, plan_remove, undo
+    from fletching.admin.postfix import directory, loses_relay_recipients, plan_remove, undo
     from fletching.postfix.mailboxes import TRANSPORTS
     from fletching.postfix.postconf import PostfixError
     from fletching.postfix.record import RecordError
@@ -135,6 +135,13 @@ def _remove(yes: bool) -> None:
                 say(
                     "warning: mail to the mailboxes of `lmtp` will not reach Fletching any more;"
                     " docs/postfix.md says how to keep them for late bounces",
+                    err=True,
+                )
+            if loses_relay_recipients(folder, plan):
+                say(
+                    "warning: relay_recipient_maps will be empty, so that Postfix accepts mail for"
+                    " every address in relay_domains; take the domain of the mailboxes out of"
+                    " relay_domains",
                     err=True,
                 )
             if _confirmed(yes):
