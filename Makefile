@@ -7,12 +7,12 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 
 RUN_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev postfix postfix-pcre redis-server
-DEB_PACKAGES := python3-venv python3-dev gcc libc6-dev libmilter-dev debhelper dh-apparmor git
+DEB_PACKAGES := build-essential python3-venv python3-dev libmilter-dev debhelper dh-apparmor git
 DEMO_PACKAGES := $(RUN_PACKAGES) opendkim opendkim-tools
 BENCH_PACKAGES := $(RUN_PACKAGES) opendkim dkimpy-milter redis-tools wrk nginx-light iproute2
 TEST_PACKAGES := $(sort $(DEMO_PACKAGES) $(BENCH_PACKAGES) $(DEB_PACKAGES)) miltertest dovecot-core dovecot-imapd systemd chromium \
 	debootstrap systemd-container dnsmasq-base util-linux \
-	apparmor bash-completion lintian logrotate man-db mandoc prometheus strace \
+	apparmor bash-completion buildah curl lintian logrotate man-db mandoc prometheus strace \
 	amavisd-new rspamd postgresql mariadb-server tinyproxy-bin caddy openssl libpython3.11-testsuite $(if $(shell command -v npm),,npm)
 
 .DEFAULT_GOAL := help

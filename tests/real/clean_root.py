@@ -60,7 +60,8 @@ class CleanRoot(Server):
         """Make the file system. `boot` starts what is in it."""
         program("nsenter", "util-linux")
         try:
-            self._unpack(*_release())
+            packed = packed_release()
+            _run(["tar", "--numeric-owner", "-C", str(self.path), "-xpf", str(packed)])
             (self.path / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
             (self.path / "usr/sbin/policy-rc.d").chmod(0o755)
             self._yes_to_apt()
@@ -68,18 +69,6 @@ class CleanRoot(Server):
         except BaseException:
             self.stop()
             raise
-
-    def _unpack(self, suite: str, address: str) -> None:
-        kept = _KEPT / f"{suite}.tar"
-        if not kept.exists():
-            strap = [program("debootstrap", "debootstrap"), "--variant=minbase", suite]
-            _run([*strap, str(self.path), address])
-            _KEPT.mkdir(parents=True, exist_ok=True)
-            packed = kept.with_suffix(f".{os.getpid()}")
-            _run(["tar", "--numeric-owner", "-C", str(self.path), "-cf", str(packed), "."])
-            packed.rename(kept)
-        else:
-            _run(["tar", "--numeric-owner", "-C", str(self.path), "-xpf", str(kept)])
 
     def _yes_to_apt(self) -> None:
         # Nothing here has to survive a crash of the machine.
@@ -184,6 +173,21 @@ class CleanRoot(Server):
             with suppress(subprocess.TimeoutExpired):
                 self._system.wait()
         self._system.kill()
+
+
+def packed_release() -> Path:
+    """The file system as debootstrap makes it, as a tar file."""
+    suite, address = _release()
+    kept = _KEPT / f"{suite}.tar"
+    if not kept.exists():
+        _KEPT.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as root:
+            strap = [program("debootstrap", "debootstrap"), "--variant=minbase", suite]
+            _run([*strap, root, address])
+            packed = kept.with_suffix(f".{os.getpid()}")
+            _run(["tar", "--numeric-owner", "-C", root, "-cf", str(packed), "."])
+        packed.rename(kept)
+    return kept
 
 
 def _release() -> tuple[str, str]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from sandbox.processes import DidNotHappenError, program, wait_until
 from sandbox.sinks import _below_dump_lines, find_leaks
 from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
+from . import checkout
 from .clean_root import CleanRoot
 
 pytestmark = pytest.mark.slow
@@ -92,20 +91,6 @@ def commands(readme: str, heading: str, without: str = "(?!)") -> str:
 INSTALL = steps("docs/install-from-source.md", "Install")
 
 
-def publish(root: CleanRoot) -> str:
-    """The repository as it lies here, committed or not: where step 1 clones it from."""
-    source = root.path / "srv/fletching"
-    git = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(git, check=True, capture_output=True).stdout.split(b"\0")[:-1]:
-        if (ROOT / name.decode()).is_file():
-            (source / name.decode()).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name.decode(), source / name.decode())
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(source)]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "as it lies here"]):
-        subprocess.run([*git, *words], check=True)
-    return "/srv/fletching"
-
-
 @pytest.fixture(scope="module")
 def root() -> Iterator[CleanRoot]:
     """Postfix as an administrator has it, and the programs that deploy/ names; step 1 is done."""
@@ -115,7 +100,8 @@ def root() -> Iterator[CleanRoot]:
             "systemctl disable nginx caddy && "
             "postconf -e inet_interfaces=127.0.0.1 myhostname=mx.example.com"
         )
-        made.install(INSTALL["1"].replace("REPOSITORY", publish(made)))
+        checkout.copy_to(made.path / "srv/fletching")
+        made.install(INSTALL["1"].replace("REPOSITORY", "/srv/fletching"))
         made.boot()
         yield made
 
