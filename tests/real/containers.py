@@ -60,7 +60,7 @@ class Containers:
 
     def _buildah(self, *words: str, patience: int = 120) -> str:
         storage = ("--root", f"{self._place}/images", "--runroot", f"{self._place}/run")
-        argv = [program("buildah", "buildah"), *storage, "--storage-driver", "vfs", *words]
+        argv = [program("buildah", "buildah"), *storage, *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=patience)
         assert done.returncode == 0, f"{argv}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout.strip()
@@ -142,7 +142,7 @@ class Containers:
             for word in ("--env", f"{key}={value}")
         ]
         storage = ["--root", f"{self._place}/images", "--runroot", f"{self._place}/run"]
-        argv = [*self._enter, program("buildah", "buildah"), *storage, "--storage-driver", "vfs"]
+        argv = [*self._enter, program("buildah", "buildah"), *storage]
         argv += ["run", "--isolation", "chroot", "--network", "host", "--no-hosts"]
         return [*argv, *rights, *settings, *mounts, container, "--", *command]
 
