@@ -10,7 +10,6 @@ root file systems are read-only.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -200,10 +199,11 @@ class Containers:
         self._name_server = name_server
 
     def stop(self) -> None:
-        """End what runs, and delete the images."""
+        """End what runs; nothing is mounted afterwards."""
         for daemon in reversed(self._running.values()):
             daemon.kill()
-        shutil.rmtree(self._place / "images", ignore_errors=True)
+        self._buildah("umount", "--all")
+        self._buildah("rm", "--all")
 
 
 def services(compose: Path) -> Iterator[str]:

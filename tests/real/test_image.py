@@ -99,7 +99,10 @@ class Site:
 
     def arrived(self) -> tuple[bytes, str]:
         """The one mail that the mailbox provider has, and its envelope sender."""
-        wait_until("no mail", lambda: any(self.sunk.iterdir()), 60)
+        # smtp-sink(1) writes a mail as it comes.
+        wait_until(
+            "no mail", lambda: any(b"</p>" in file.read_bytes() for file in self.sunk.iterdir()), 60
+        )
         (file,) = self.sunk.iterdir()
         dump = file.read_bytes()
         raw = _below_dump_lines(dump).replace(b"\n", b"\r\n")
