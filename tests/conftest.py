@@ -23,6 +23,7 @@ TESTS = Path(__file__).parent
 LONGEST = (
     "real/test_install.py",
     "real/test_package.py",
+    "real/test_image.py",
     "real/test_soak.py",
     "real/test_returning.py",
     "real/test_failure.py",
