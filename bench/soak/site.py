@@ -246,7 +246,10 @@ def running() -> Iterator[Site]:
         stack.enter_context(site.postfix)
         added = pieces(load(site.config_path))
         site.postfix.apply(added.main_cf, added.master_cf, added.tables)
-        site.postfix.set(relay_domains="example.com", transport_retry_time="1s")
+        # Short queue ids come again within seconds, and the judge knows mails by them.
+        site.postfix.set(
+            relay_domains="example.com", transport_retry_time="1s", enable_long_queue_ids="yes"
+        )
         stack.callback(site.daemon.stop)
         site.start()
         yield site
