@@ -63,6 +63,11 @@ ROWS: Mapping[str, tuple[Panel, ...]] = {
             (("{{warning}}", f"topk(10, {_rate('fletching_warnings_total', 'warning')})"),),
         ),
         Panel(
+            "Mails in shadow, by what would have happened",
+            "reqps",
+            (("{{would}}", _rate("fletching_shadow_mails_total", "would")),),
+        ),
+        Panel(
             "Deferred over a limit; sent without tracking",
             "reqps",
             (

@@ -58,7 +58,7 @@ class FilterProgram(Server):
         self._config = config
         self._file = file
         shutil.chown(directory, user, user)
-        self._daemon = Daemon([*argv, str(file)], directory / "start.log")
+        self._daemon = Daemon([word.format(file=file) for word in argv], directory / "start.log")
 
     def log(self) -> str:
         """What it has logged."""
@@ -78,14 +78,14 @@ class FilterProgram(Server):
 def amavis(directory: Path, back: int) -> FilterProgram:
     """amavisd-new, which hands mail back at the port ``back``."""
     config = _AMAVIS.format(directory=directory, back=back, port="{port}")
-    argv = (program("amavisd", "amavisd-new"), "foreground", "-c")
+    argv = (program("amavisd", "amavisd-new"), "-c", "{file}", "foreground")
     return FilterProgram(directory, "amavis", config, argv)
 
 
 def rspamd(directory: Path) -> FilterProgram:
     """rspamd's proxy as a milter that scans by itself, with no rules."""
     config = _RSPAMD.format(directory=directory, port="{port}")
-    argv = (program("rspamd", "rspamd"), "-f", "-u", "_rspamd", "-g", "_rspamd", "-c")
+    argv = (program("rspamd", "rspamd"), "-f", "-u", "_rspamd", "-g", "_rspamd", "-c", "{file}")
     return FilterProgram(directory, "_rspamd", config, argv)
 
 
@@ -97,5 +97,5 @@ def opendkim(directory: Path, signing: str = "") -> FilterProgram:
     config = _OPENDKIM.format(directory=directory, port="{port}")
     if signing:
         config = config.replace("Mode v\n", f"Mode s\n{signing}")
-    argv = (program("opendkim", "opendkim"), "-f", "-x")
+    argv = (program("opendkim", "opendkim"), "-f", "-x", "{file}")
     return FilterProgram(directory, "opendkim", config, argv)

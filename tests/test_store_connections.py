@@ -68,8 +68,9 @@ def test_web_worker_keeps_one_connection_for_each_thread_that_writes(
         for number in range(3):
             assert web.ask("GET", f"/click?{web.token(number=number)}")[0] == 302
         wait_until("no events", lambda: redis.client.xlen(keys.EVENTS) == 3)
-        # One thread writes events as they come, another what is left in the journal.
-        assert 1 <= connections(redis) <= 2
+        # One thread writes events as they come, another what is left in the journal, and the
+        # dashboard's process reports the health of this host.
+        assert 1 <= connections(redis) <= 3
     finally:
         web.daemon.stop()
 

@@ -217,7 +217,7 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
     with served(numbers) as port:
         page = chromium.open(f"http://127.0.0.1:{port}/")
         reached = []
-        for _ in range(14):
+        for _ in range(16):
             page.press("Tab")
             reached.append(page.value(focus).strip().split("\n")[0])
             assert page.value(outline) == "solid", "what has the focus has a border"
@@ -225,9 +225,9 @@ def test_by_keyboard(chromium: Chromium, numbers: Numbers) -> None:
                 box = page.value("document.activeElement.getBoundingClientRect().left")
                 assert box >= 0, "the way past the navigation is seen"
         nav = ["Fletching", "Campaigns", "Mail Classes", "Lists", "VirtualMTAs", "Days"]
-        nav += ["Providers", "Reasons", "Pauses and limits", "Suppression"]
-        assert reached[:11] == ["Skip to content", *nav]
-        assert reached[12:14] == ["Find message", "Read-only"]
+        nav += ["Providers", "Reasons", "Health", "Warnings", "Pauses and limits", "Suppression"]
+        assert reached[:13] == ["Skip to content", *nav]
+        assert reached[14:16] == ["Find message", "Read-only"]
         for _ in range(20):
             page.press("Tab")
             assert page.value(outline) == "solid", "what has the focus has a border"

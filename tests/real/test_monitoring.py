@@ -42,6 +42,7 @@ def fletching(
 ) -> Iterator[Fletching]:
     change = {
         "metrics": {"listen": f"127.0.0.1:{metrics_port}"},
+        "mail_classes": {"trial": {"mode": "shadow"}},
         "web": {"listen": f"127.0.0.1:{web_port}"},
         "lmtp": {"listen": f"unix:{fresh}/sockets/lmtp.sock"},
         "postfix": {"log": str(postfix.root / "maillog")},
@@ -109,6 +110,8 @@ def test_each_query_of_the_board_has_data(
         body=b'<a href="https://shop.example.com/">Offers</a>\r\n',
     )
     assert postfix.submit(raw, SENDER, [RECIPIENT]).accepted
+    in_shadow = mail(b"X-GreenArrow-MailClass: trial")
+    assert postfix.submit(in_shadow, SENDER, [RECIPIENT]).accepted
     (arrived,) = sinks["vmta-a"].wait()
     link = re.search(r"https://click\.example\.com/click[^\s\">]+", body_of(arrived.raw).decode())
     assert link is not None

@@ -55,7 +55,8 @@ def filtered(directory: str) -> Counter[str]:
     ``directory``: of Postfix's configuration.
     """
     found: Counter[str] = Counter()
-    ids = [each.queue_id for each in _mails(("postqueue", "-c", directory))]
+    # A mail that moves to another queue meanwhile may be listed in both.
+    ids = [*{each.queue_id: None for each in _mails(("postqueue", "-c", directory))}]
     for start in range(0, len(ids), _BATCH):
         found += _filters(directory, ids[start : start + _BATCH])
     return found
