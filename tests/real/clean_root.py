@@ -7,7 +7,6 @@ boot, with the machine's network and without starting a service. Nothing here kn
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import re
@@ -18,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGRTMIN
-from typing import IO
 
 from sandbox.processes import Daemon, Server, program, wait_until
 
@@ -49,7 +47,6 @@ class CleanRoot(Server):
         self._addresses = addresses
         self._system = Daemon(self._nspawn("--boot", "--private-network"), self._log("boot"))
         self._servers: list[Daemon] = []
-        self._turn: IO[str] | None = None
 
     def _log(self, name: str) -> Path:
         return self.path.with_name(f"{self.path.name}.{name}.log")
@@ -97,10 +94,7 @@ class CleanRoot(Server):
         return _run(self._nspawn("--pipe", "--resolv-conf=copy-host", *options, *shell))
 
     def boot(self) -> None:
-        """Start systemd. One root at a time: two would be in the same control group."""
-        _KEPT.mkdir(parents=True, exist_ok=True)
-        self._turn = (_KEPT / "booted").open("w")
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        """Start systemd."""
         (self.path / "usr/sbin/policy-rc.d").unlink()
         (self.path / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
         self._system.start(lambda: self._leader() is not None)
@@ -167,8 +161,6 @@ class CleanRoot(Server):
         for server in self._servers:
             server.stop()
         self._power_off()
-        if self._turn is not None:
-            self._turn.close()
         shutil.rmtree(self.path)
         for log in self.path.parent.glob(f"{self.path.name}.*.log"):
             log.unlink()
@@ -191,6 +183,8 @@ def packed_release() -> Path:
         _KEPT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir="/var/tmp") as root:
             strap = [program("debootstrap", "debootstrap"), "--variant=minbase", suite]
+            # It is the root directory of the users in there, too.
+            Path(root).chmod(0o755)
             _run([*strap, root, address])
             packed = kept.with_suffix(f".{os.getpid()}")
             _run(["tar", "--numeric-owner", "-C", root, "-cf", str(packed), "."])

@@ -25,6 +25,7 @@ from sandbox.web import AGENT
 from . import checkout
 from .clean_root import packed_release
 from .containers import Containers, services
+from .mails import SHOP_NEWSLETTER, USER_UNKNOWN_REPORT
 
 pytestmark = pytest.mark.slow
 
@@ -32,35 +33,6 @@ COMPOSE = checkout.ROOT / "packaging" / "compose.yaml"
 APPLICATION = "172.30.25.10"
 """An address of the network of Compose; the name server and the mailbox provider are elsewhere."""
 
-NEWSLETTER = """\
-From: Shop <news@example.com>
-To: joe@example.org
-Subject: This week's offers
-X-GreenArrow-MailClass: newsletter
-X-GreenArrow-InstanceID: 20261130
-MIME-Version: 1.0
-Content-Type: text/html; charset=utf-8
-
-<p><a href="https://shop.example.com/1?a=b">Offer</a></p>
-"""
-BOUNCE = """\
-From: MAILER-DAEMON@mx.example.org
-Subject: Undelivered mail
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status; boundary=b
-
---b
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mx.example.org
-
-Final-Recipient: rfc822; joe@example.org
-Action: failed
-Status: 5.1.1
-Diagnostic-Code: smtp; 550 5.1.1 no such user
-
---b--
-"""
 SUBMIT = """\
 import smtplib, sys
 source, host, port, sender, recipient = sys.argv[1:]
@@ -78,12 +50,12 @@ class Site:
     sunk: Path
     dns_records: dict[str, str]
 
-    def submit(self, raw: str, *words: str, outside: bool = False) -> str:
+    def submit(self, raw: bytes, *words: str, outside: bool = False) -> str:
         """Send a mail; what the server answered. ``words``: as `SUBMIT` takes them."""
         site = self.network.sites[1 if outside else 0]
         argv = [*site.enter, sys.executable, "-c", SUBMIT, *words]
-        done = subprocess.run(argv, input=raw, capture_output=True, text=True, timeout=60)
-        return done.stdout + done.stderr
+        done = subprocess.run(argv, input=raw, capture_output=True, timeout=60)
+        return (done.stdout + done.stderr).decode()
 
     def curl(self, url: str, *words: str) -> str:
         argv = [*self.network.sites[0].enter, program("curl", "curl"), "--silent", "--insecure"]
@@ -173,7 +145,7 @@ def test_every_service_is_started() -> None:
 
 def test_mail_leaves_signed_and_tracked_and_comes_back(site: Site) -> None:
     words = (APPLICATION, "127.0.0.1", "10587", "app@example.com", "joe@example.org")
-    assert site.submit(NEWSLETTER, *words) == "{}\n"
+    assert site.submit(SHOP_NEWSLETTER, *words) == "{}\n"
     raw, sender = site.arrived()
     assert b"X-GreenArrow" not in raw
     assert [each.passed for each in verify_dkimpy(raw, site.dns_records)] == [True]
@@ -186,7 +158,7 @@ def test_mail_leaves_signed_and_tracked_and_comes_back(site: Site) -> None:
 
     here, outside = site.network.sites
     back = (outside.address, here.address, "25", "", sender)
-    assert site.submit(BOUNCE, *back, outside=True) == "{}\n"
+    assert site.submit(USER_UNKNOWN_REPORT, *back, outside=True) == "{}\n"
 
     def counted() -> dict[str, object]:
         (campaign,) = site.stats()
@@ -205,7 +177,7 @@ def test_mail_leaves_signed_and_tracked_and_comes_back(site: Site) -> None:
 def test_mail_from_outside_is_not_trusted(site: Site) -> None:
     here, outside = site.network.sites
     words = (outside.address, here.address, "25", "a@example.org")
-    relayed = site.submit(NEWSLETTER, *words, "joe@example.org", outside=True)
+    relayed = site.submit(SHOP_NEWSLETTER, *words, "joe@example.org", outside=True)
     assert "Relay access denied" in relayed
-    unknown = site.submit(NEWSLETTER, *words, "other@example.com", outside=True)
+    unknown = site.submit(SHOP_NEWSLETTER, *words, "other@example.com", outside=True)
     assert "User unknown in relay recipient table" in unknown

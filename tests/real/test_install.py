@@ -22,6 +22,7 @@ from sandbox.verifiers import verify_dkimpy, verify_opendkim
 
 from . import checkout
 from .clean_root import CleanRoot
+from .mails import SHOP_NEWSLETTER, USER_UNKNOWN_REPORT
 
 pytestmark = pytest.mark.slow
 
@@ -33,37 +34,6 @@ MAIL_HOST = "198.51.100.25"
 
 ADDRESSES = ("192.0.2.9", "192.0.2.10", "192.0.2.11", MAIL_HOST)
 """The example configuration's VirtualMTAs are addresses of that host."""
-
-NEWSLETTER = b"""\
-From: Shop <news@example.com>
-To: joe@example.org
-Subject: This week's offers
-X-GreenArrow-MailClass: newsletter
-X-GreenArrow-InstanceID: 20261130
-MIME-Version: 1.0
-Content-Type: text/html; charset=utf-8
-
-<p><a href="https://shop.example.com/1?a=b">Offer</a></p>
-"""
-
-BOUNCE = b"""\
-From: MAILER-DAEMON@mx.example.org
-Subject: Undelivered mail
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status; boundary=b
-
---b
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mx.example.org
-
-Final-Recipient: rfc822; joe@example.org
-Action: failed
-Status: 5.1.1
-Diagnostic-Code: smtp; 550 5.1.1 no such user
-
---b--
-"""
 
 
 def steps(readme: str, heading: str) -> dict[str, str]:
@@ -113,7 +83,7 @@ def test_user_services_configuration_and_keys(root: CleanRoot) -> None:
 
 
 def test_preview_before_any_mail(root: CleanRoot) -> None:
-    (root.path / "opt/fletching/newsletter.eml").write_bytes(NEWSLETTER)
+    (root.path / "opt/fletching/newsletter.eml").write_bytes(SHOP_NEWSLETTER)
     said = root.run(INSTALL["4"], OPT)
     assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in said
     assert "https://shop.example.com/1?a=b" in said
@@ -201,7 +171,7 @@ def test_a_bounce_comes_back_through_postfix(root: CleanRoot) -> None:
     (dump,) = (file.read_bytes() for file in (root.path / "srv/sunk").iterdir())
     sender = re.search(rb"(?m)^X-Mail-Args: <([^>]+)>", dump)
     assert sender is not None
-    (root.path / "root/bounce.eml").write_bytes(BOUNCE)
+    (root.path / "root/bounce.eml").write_bytes(USER_UNKNOWN_REPORT)
     root.run(f"sendmail -f '<>' {sender[1].decode()} < bounce.eml")
 
     def bounced() -> object:

@@ -77,10 +77,8 @@ def carry(
 ) -> Outcome:
     """Takes one mail all the way. Raises nothing, whatever the mail contains."""
     plan = decide(message, envelope, setup, stamp)
-    if plan.shadow is None:
-        return _live(message, plan, setup, campaign_of, stamp, text_parts)
-    would = _live(message, plan, setup, campaign_of, stamp, text_parts)
-    return replace(in_shadow(message, plan), would=would)
+    outcome = _live(message, plan, setup, campaign_of, stamp, text_parts)
+    return outcome if plan.shadow is None else replace(in_shadow(message, plan), would=outcome)
 
 
 def in_shadow(message: Message, plan: Plan) -> Outcome:

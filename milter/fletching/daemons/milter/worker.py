@@ -256,7 +256,6 @@ class Worker:
         with contextlib.suppress(StoreUnavailable):
             for campaign, warnings in count_warnings(batch).items():
                 store.warnings.count(campaign, warnings)
-            now = int(time.time())
             if kinds := warnings_by_kind(batch, host_name(self._setup.config), now):
                 store.warned.count(kinds, now)
         for each in batch:
