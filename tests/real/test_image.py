@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,10 +86,11 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site() -> Iterator[Site]:
     # Where pytest's folders are, only root may enter; the containers' users must get to theirs.
-    place = Path("/var/tmp") / tmp_path_factory.mktemp("images").name
-    subprocess.run(["mkdir", "--parents", str(place / "sunk")], check=True)
+    place = Path(tempfile.mkdtemp(prefix="fletching-images-", dir="/var/tmp"))
+    place.chmod(0o755)
+    (place / "sunk").mkdir()
     (place / "sunk").chmod(0o777)
     checkout.copy_to(place / "context")
     with Network() as network:
