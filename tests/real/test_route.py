@@ -121,7 +121,8 @@ class TestPause:
             assert send(smtp, mail(), SENDER, [RECIPIENT]).accepted, "mail without a class"
             fletching.command("mta", "resume", "a")
             assert send(smtp, wants_a, SENDER, [RECIPIENT]).accepted
-        sinks["vmta-a"].wait()
+        for name in ("vmta-a", "smtp"):
+            sinks[name].wait()
         arrives_at = {name: len(sink.mails) for name, sink in sinks.items() if sink.mails}
         assert arrives_at == {"vmta-a": 1, "smtp": 1}
 
