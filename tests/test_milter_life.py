@@ -249,6 +249,29 @@ def survives_odd_macros(where: Path, odd: int) -> bool:
     return answer[-1:] == b"a"  # SMFIR_ACCEPT
 
 
+def test_session_that_ends_amid_the_edits_is_one_line_of_the_log(redis: RedisServer) -> None:
+    config = CONFIG.replace("t100}", "t100, track: {opens: true}}")
+    with (
+        MilterDaemon(f"unix://{redis.socket}", config) as milter,
+        socket.socket(socket.AF_UNIX) as peer,
+    ):
+        peer.connect(str(milter.socket))
+        peer.sendall(packet(b"O", struct.pack("!III", 6, 0x1FF, 0x1FFFFF)))
+        peer.sendall(packet(b"C", b"host\x004" + struct.pack("!H", 25) + b"127.0.0.1\0"))
+        peer.sendall(packet(b"M", b"<app@example.com>\0") + packet(b"R", b"<a@example.org>\0"))
+        peer.sendall(packet(b"L", b"From\0app@example.com\0"))
+        peer.sendall(packet(b"L", b"Content-Type\0text/html\0"))
+        for _ in range(100):
+            peer.sendall(packet(b"B", b"x" * 78 + b"\r\n") * 400)
+        peer.sendall(packet(b"D", b"Ei\x004Lost\0") + packet(b"E"))
+        # Nobody reads the new body, which is larger than what a socket holds.
+        milter.settle()
+        peer.close()
+        (line,) = milter.wait_for("session_lost")
+    assert "queue_id=4Lost verdict=tempfail client=127.0.0.1 error=" in line
+    assert "traceback" not in milter.log()
+
+
 def test_worker_crashed_by_a_peer_is_replaced(redis: RedisServer) -> None:
     """A macro without a value makes libmilter read behind the end of its list."""
     with MilterDaemon(f"unix://{redis.socket}", CONFIG, workers=3) as milter:

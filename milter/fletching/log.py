@@ -40,6 +40,14 @@ def mail_failed(queue_id: str, verdict: str, error: BaseException, source: Facts
     write_traceback(who, error)
 
 
+def session_lost(queue_id: str, verdict: str, error: BaseException, source: Facts = ()) -> None:
+    """Postfix ended the session before it had all edits of a message: it has not taken it."""
+    who = ("queue_id", queue_id)
+    write(
+        WARNING, "session_lost", [who, ("verdict", verdict), *source, ("error", error_text(error))]
+    )
+
+
 def crashed(daemon: str, error: BaseException) -> None:
     """An unexpected error ends a process."""
     who = ("daemon", daemon)

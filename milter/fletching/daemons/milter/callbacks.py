@@ -194,7 +194,9 @@ class Connection(Milter.Base):  # type: ignore[misc] # pymilter has no types
                 request()
         except Exception as error:  # noqa: BLE001 an edge: answered with 451
             verdict = verdict_of(_FAILED)
-            log.mail_failed(queue_id, verdict, error, self._source(mail))
+            # pymilter raises its own error where Postfix has hung up amid the edits.
+            told = log.session_lost if isinstance(error, Milter.error) else log.mail_failed
+            told(queue_id, verdict, error, self._source(mail))
             self._worker.add_answered(Answered(queue_id, verdict, time.monotonic() - began))
             return self._refuse(_FAILED)
         seconds = time.monotonic() - began
