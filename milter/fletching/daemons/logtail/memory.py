@@ -28,10 +28,12 @@ FORGOTTEN_AFTER = 30 * 86400
 """Seconds after which a queue id is forgotten that no line mentions. Postfix keeps a message for
 `maximal_queue_lifetime`, five days by default."""
 
+# SQLite keeps 256 KiB of the file in memory: what is looked up is new, and Linux caches the rest.
 _TABLES = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
+PRAGMA cache_size = -256;
 CREATE TABLE IF NOT EXISTS position
     (log TEXT PRIMARY KEY, at TEXT, segment TEXT, offset INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS queue
