@@ -6,7 +6,6 @@ Here lives how one server is started, ended, paused and emptied. Sets of servers
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,22 +16,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sandbox.processes import Daemon, Server, free_port, program
+from sandbox.processes import ON_DISK, Daemon, Server, free_port, in_memory, program
 from sandbox.redis_tls import Certificates
-
-_IN_MEMORY = Path("/dev/shm")
-_ROOM = 4 << 30
-"""Bytes that must be free there: some tests keep some hundred MB, and several run at once."""
 
 
 class RedisServer(Server):
     """One redis-server, in a directory of its own; what was written survives ``kill``.
 
     That takes no fsync(2), which only a crash of the machine asks for, and which waits for whatever
-    else the disk has to do. So does a write(2) to a busy disk, and a mail waits only 300 ms: the
-    directory is in memory where there is room. ``options`` are lines of redis.conf, of which the
-    last one counts. With an ``appendfsync``, for those who want to know what it costs, the
-    directory is on the disk.
+    else the disk has to do. So may a write(2), therefore the directory is `in_memory`. ``options``
+    are lines of redis.conf, of which the last one counts. With an ``appendfsync``, for those who
+    want to know what it costs, the directory is on the disk.
     """
 
     def __init__(
@@ -48,7 +42,7 @@ class RedisServer(Server):
         self.port = free_port()
         self._password = password
         wants_disk = any(line.startswith("appendfsync ") for line in options)
-        place = "/var/tmp" if wants_disk or not _has_room(_IN_MEMORY) else _IN_MEMORY
+        place = ON_DISK if wants_disk else in_memory()
         self._folder = tempfile.TemporaryDirectory(prefix="fletching-redis-", dir=place)
         self.directory = Path(self._folder.name)
         self.socket = self.directory / "redis.sock"
@@ -160,10 +154,6 @@ class RedisServer(Server):
                     if fields:
                         step.hset(name, mapping=fields)
                 step.execute()
-
-
-def _has_room(folder: Path) -> bool:
-    return folder.is_dir() and shutil.disk_usage(folder).free > _ROOM
 
 
 def _hash(client: redis.Redis, name: str) -> Mapping[Any, Any]:

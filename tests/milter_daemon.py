@@ -18,6 +18,7 @@ from pathlib import Path
 from sandbox.processes import (
     Daemon,
     Server,
+    in_memory,
     processes,
     program,
     wait_until,
@@ -182,7 +183,7 @@ class MilterDaemon(Server):
         self, redis: str, config: str, *, workers: int = 1, command: Sequence[str] = ("milter",)
     ) -> None:
         # Not below pytest's directory: a Unix socket's path has 107 octets at most.
-        self.folder = Path(tempfile.mkdtemp(prefix="milter-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="milter-", dir=in_memory()))
         self.path = self.folder / "fletching.yaml"
         self.socket = self.folder / "milter.sock"
         self.state_dir = self.folder / "state"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.processes import private_directory
+from sandbox.processes import in_memory, private_directory
 from tests.brokensetup.setting import BrokenSetup, running
 
 
 @pytest.fixture(scope="session")
 def broken() -> Iterator[BrokenSetup]:
-    with private_directory() as directory, running(directory) as found:
+    with private_directory(in_memory()) as directory, running(directory) as found:
         yield found

@@ -14,7 +14,7 @@ from fletching.store import keys
 from sandbox import redis_cluster
 from sandbox import sinks as sinks_module
 from sandbox.postfix import Postfix
-from sandbox.processes import private_directory
+from sandbox.processes import in_memory, private_directory
 from sandbox.redis_cluster import Cluster
 from sandbox.redis_server import RedisServer
 from sandbox.sasl import Sasl
@@ -41,7 +41,7 @@ def no_leaks() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def directory() -> Iterator[Path]:
     """Where all servers of this test process keep their files."""
-    with private_directory() as path:
+    with private_directory(in_memory()) as path:
         yield path
 
 
