@@ -6,6 +6,7 @@ everything is delivered, and returns what it saw.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from fletching.store import keys
 
 from bench.soak.audience import Audience
-from bench.soak.faults import FAULTS
+from bench.soak.faults import CALM, FAULTS
 from bench.soak.growth import Growth, Sample, growths
 from bench.soak.judge import Kept, Row, judge
 from bench.soak.operator import Operator
@@ -33,8 +34,8 @@ _DRAINED = 240.0
 _STILL = 8.0
 """Seconds without a new event until everything is said to be there."""
 _LOOK = 0.5
-_FASTER = 5
-"""How many times more mails are sent during the warm-up."""
+_OPERATOR_FASTER = 15
+"""How many times more pages the operator asks for during the warm-up."""
 
 Tell = Callable[[str], None]
 
@@ -43,20 +44,24 @@ Tell = Callable[[str], None]
 class Course:
     """Seconds. ``faults``: with all faults; ``calm``: with the calm ones only, so that each process
     lives long enough to see its memory grow. ``between``: from the end of a fault to the next one,
-    in each part. ``warm_up``: at the beginning of the calm part, more mails fill all caches; only
-    after that, memory is judged.
+    in each part. ``warm_up``: at the beginning of the calm part, ``faster`` times as many mails
+    fill all caches, and each calm fault happens once; only after that, memory is judged.
     """
 
     faults: float
     calm: float
     between: tuple[float, float]
     warm_up: float
+    faster: int
 
     @classmethod
     def of(cls, seconds: float) -> Course:
         """A course of this length."""
-        calm = seconds * (0.25 if seconds < 300 else 0.45)
-        return cls(seconds - calm, calm, (2.0 if seconds < 300 else 5.0, 10.0), min(calm / 3, 180))
+        if seconds < 300:
+            calm = 0.25 * seconds
+            return cls(seconds - calm, calm, (2.0, 10.0), calm / 3, faster=2)
+        calm = 0.45 * seconds
+        return cls(seconds - calm, calm, (5.0, 10.0), min(calm / 3, 300), faster=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +104,33 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
     watcher = Watcher(site, max(0.5, (course.faults + course.calm) / 900))
     began = time.monotonic()
     happened: list[Happened] = []
+
+    def make(names: Iterator[str], seconds: float, between: float) -> None:
+        """Make these faults happen, as many as fit."""
+        end = time.monotonic() + seconds
+        for name in names:
+            _sleep_until(min(end, time.monotonic() + between * dice.uniform(0.5, 1.5)))
+            if time.monotonic() >= end:
+                break
+            tell(name)
+            happened.append(_fault(site, name, application, began, dice))
+            tell("")
+
     for each in (watcher, operator, audience, application):
         each.start()
     try:
-        for is_calm, between in zip((False, True), course.between, strict=True):
-            end = time.monotonic() + (course.calm if is_calm else course.faults)
-            if is_calm:
-                tell("warming up")
-                application.set_rate(rate * _FASTER)
-                time.sleep(course.warm_up)
-                application.set_rate(rate)
-                calm_since = time.monotonic()
-            for name in _names(dice, is_calm=is_calm):
-                _sleep_until(min(end, time.monotonic() + between * dice.uniform(0.5, 1.5)))
-                if time.monotonic() >= end:
-                    break
-                tell(name)
-                happened.append(_fault(site, name, application, began, dice))
-                tell("")
+        all_faults, calm_faults = _names(dice, is_calm=False), _names(dice, is_calm=True)
+        make(all_faults, course.faults, course.between[0])
+        tell("warming up")
+        application.set_rate(rate * course.faster)
+        operator.set_pace(_OPERATOR_FASTER)
+        end = time.monotonic() + course.warm_up
+        make(itertools.islice(calm_faults, len(CALM)), course.warm_up, course.between[0])
+        _sleep_until(end)
+        application.set_rate(rate)
+        operator.set_pace(1)
+        calm_since = time.monotonic()
+        make(calm_faults, course.calm - course.warm_up, course.between[1])
         calm_until = time.monotonic()
     finally:
         tell("sending the rest")
@@ -134,7 +148,7 @@ def run(site: Site, course: Course, rate: float, dice: random.Random, tell: Tell
 
 def _names(dice: random.Random, *, is_calm: bool) -> Iterator[str]:
     """All faults that may happen, in random order, again and again."""
-    names = [name for name, fault in FAULTS.items() if fault.is_calm or not is_calm]
+    names = CALM if is_calm else [*FAULTS]
     while True:
         yield from dice.sample(names, len(names))
 

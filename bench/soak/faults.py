@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -180,3 +180,6 @@ FAULTS: Mapping[str, Fault] = {
     **{f"kill {name}": Fault(partial(_kill_postfix, name=name), is_calm=True) for name in _POSTFIX},
 }
 """The faults by name."""
+
+CALM: Sequence[str] = [name for name, fault in FAULTS.items() if fault.is_calm]
+"""The names of those that kill no process of Fletching."""

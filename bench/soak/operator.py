@@ -9,7 +9,7 @@ from http.client import HTTPException
 from sandbox.web import ask
 
 _EVERY = 3.0
-"""Seconds between two rounds."""
+"""Seconds between two rounds, at first."""
 
 
 class Operator:
@@ -23,12 +23,17 @@ class Operator:
         ]
         self.answers: Counter[tuple[str, int]] = Counter()
         """By page and status; 0 for no answer."""
+        self._every = _EVERY
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def start(self) -> None:
         """Start looking."""
         self._thread.start()
+
+    def set_pace(self, faster: float) -> None:
+        """From now on, look so many times more often than at first."""
+        self._every = _EVERY / faster
 
     def stop(self) -> None:
         """End."""
@@ -47,7 +52,7 @@ class Operator:
         }
 
     def _run(self) -> None:
-        while not self._ended.wait(_EVERY):
+        while not self._ended.wait(self._every):
             for port, page in self._pages:
                 try:
                     status = ask(port, f"http://127.0.0.1:{port}/{page}").status

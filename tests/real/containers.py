@@ -10,15 +10,18 @@ root file systems are read-only.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import yaml
 
-from sandbox.processes import Daemon, program
+from sandbox.processes import Daemon, program, wait_until
 
 BASE = "docker.io/library/debian:bookworm-slim"
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -50,17 +53,26 @@ class Containers:
 
     def __init__(self, place: Path, compose: Path, enter: Sequence[str]) -> None:
         self._place, self._compose, self._enter = place, compose, enter
+        # buildah puts the roots of what it runs there, and leaves them if it is killed.
+        self._environment = {"TMPDIR": str(place / "roots")}
+        (place / "roots").mkdir()
         self._described: dict[str, Any] = yaml.safe_load(compose.read_text())
         self._running: dict[str, Daemon] = {}
         self._name_server = ""
         self._containers: dict[str, str] = {}
+
+    @property
+    def _all_environment(self) -> dict[str, str]:
+        return {**os.environ, **self._environment}
 
     # Images
 
     def _buildah(self, *words: str, patience: int = 120) -> str:
         storage = ("--root", f"{self._place}/images", "--runroot", f"{self._place}/run")
         argv = [program("buildah", "buildah"), *storage, *words]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=patience)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=patience, env=self._all_environment
+        )
         assert done.returncode == 0, f"{argv}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout.strip()
 
@@ -170,7 +182,7 @@ class Containers:
         for setting in self._described["services"][name].get("sysctls", ()):
             subprocess.run([*self._enter, program("sysctl", "procps"), "-qw", setting], check=True)
         argv = self._argv(name, service.argv, environment)
-        daemon = Daemon(argv, self._place / f"{name}.log")
+        daemon = Daemon(argv, self._place / f"{name}.log", self._environment)
         self._running[name] = daemon
         daemon.start(lambda: self._is_healthy(name))
 
@@ -180,7 +192,9 @@ class Containers:
             return True
         kind, *command = check["test"]
         assert kind == "CMD"
-        done = subprocess.run(self._argv(name, command), capture_output=True, timeout=60)
+        done = subprocess.run(
+            self._argv(name, command), capture_output=True, timeout=60, env=self._all_environment
+        )
         return done.returncode == 0
 
     def run(self, name: str, *words: str) -> str:
@@ -188,7 +202,11 @@ class Containers:
         image = self._image(self._described["services"][name]["image"])
         command = [*(image.get("Entrypoint") or []), *words]
         done = subprocess.run(
-            self._argv(name, command), capture_output=True, text=True, timeout=120
+            self._argv(name, command),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self._all_environment,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -202,8 +220,19 @@ class Containers:
         """End what runs; nothing is mounted afterwards."""
         for daemon in reversed(self._running.values()):
             daemon.kill()
+        # Postfix's master(8) is not in the process group of its buildah.
+        for pid in self._left():
+            os.kill(pid, SIGKILL)
+        wait_until("a container's process lives", lambda: not [*self._left()])
         self._buildah("umount", "--all")
         self._buildah("rm", "--all")
+
+    def _left(self) -> Iterator[int]:
+        """Process ids of what still runs in the containers."""
+        for root in Path("/proc").glob("[0-9]*/root"):
+            with suppress(OSError):  # it has just ended
+                if root.readlink().is_relative_to(self._place):
+                    yield int(root.parent.name)
 
 
 def services(compose: Path) -> Iterator[str]:
