@@ -80,9 +80,12 @@ end
 function gate(name)
   io.write("gate ", name, "\n")
   io.flush()
-  local pipe = io.open(GATE, "r")
-  pipe:read("l")
-  pipe:close()
+  local line
+  repeat  -- Without a line, whoever opened the last gate had not closed it yet.
+    local pipe = io.open(GATE, "r")
+    line = pipe:read("l")
+    pipe:close()
+  until line
 end
 """
 
