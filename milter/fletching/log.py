@@ -41,7 +41,7 @@ def mail_failed(queue_id: str, verdict: str, error: BaseException, source: Facts
 
 
 def session_lost(queue_id: str, verdict: str, error: BaseException, source: Facts = ()) -> None:
-    """Postfix ended the session before it had all edits of a message: it has not taken it."""
+    """Postfix ended the session before it had all edits of a message, and did not take it."""
     who = ("queue_id", queue_id)
     write(
         WARNING, "session_lost", [who, ("verdict", verdict), *source, ("error", error_text(error))]

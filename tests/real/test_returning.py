@@ -324,13 +324,13 @@ def knows_of_a_trap(site: Site, arrived: SunkMail) -> bool:
 
 
 def counted(site: Site, campaign: str, **expected: int) -> Campaign:
-    """What the statistics have of a campaign, at best as expected: in a Cluster, they may be on
-    another server than the event, and get it later."""
+    """What the statistics have of a campaign, once it is what is expected, or after a while: in a
+    Cluster, they may be on another server than the event, and get it later."""
 
     def found() -> Campaign:
-        campaign_of = statistics_of(site.redis_url).campaign(campaign)
-        assert campaign_of is not None
-        return campaign_of
+        kept = statistics_of(site.redis_url).campaign(campaign)
+        assert kept is not None
+        return kept
 
     def is_there() -> bool:
         now = found()

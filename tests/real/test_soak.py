@@ -25,9 +25,12 @@ def running() -> Iterator[site.Site]:
 
 def test_two_minutes_of_faults_lose_nothing(running: site.Site) -> None:
     seen = course.run(running, Course.of(SECONDS), RATE, random.Random(SEED), print)
-    # While other tests keep the machine busy, single events come late (docs/soak.md).
     broken = [each for each in report.broken(seen) if not each.startswith("order at ")]
     assert broken == [], (seen.rows, seen.wrong)
+    # A known fault: on a busy machine, single events come late (docs/soak.md).
+    late = [row.doubled for row in seen.rows if row.what.startswith("order at ")]
+    assert len(late) == 2
+    assert max(late) <= 5
     assert len(seen.sent.accepted) > SECONDS * RATE * 0.8
     assert len(seen.faults) >= 10
     assert min(row.promised for row in seen.rows) > 0
